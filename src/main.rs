@@ -1,1 +1,26 @@
-fn main(){}
+//! The program: reads the command line, runs the command, says how it ended.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cti_server::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // One multi-threaded runtime owns the database's connections; actors and HTTP workers have threads of their own.
+    let system = actix_rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("cti-server")
+            .enable_all()
+            .build()
+            .expect("a runtime needs only threads and a poller")
+    });
+    match system.block_on(cli::run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("{}", failed.message);
+            ExitCode::from(failed.code)
+        }
+    }
+}

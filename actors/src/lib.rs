@@ -1,1 +1,36 @@
-//! engine
+//! The engine of cti-server: what happens between a durable webhook and the CRM that hears of it.
+//!
+//! ```text
+//!  journal ──wake──► AppSupervisor ──Apply──► CallActor (one per live call)
+//!                        │  ▲                     │ pure: call::apply(facts, event) -> Transition
+//!                        │  └──── news, facts ────┘
+//!                        ▼
+//!                  Unit of work ──commit──► Feed ──► SessionActor (one per WebSocket)
+//! ```
+//!
+//! * [`call`] is the pure model of a call and the actor that holds one;
+//! * `app` is one tenant: its supervisor, its batches, its call actors;
+//! * [`feed`] is what was told, read by cursors;
+//! * [`session`] is one WebSocket;
+//! * [`ports`] is everything the engine needs from outside, [`Engine`] everything the outside needs from it.
+//!
+//! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
+//! knows no SQL, no HTTP client and no clock of its own. `call`, `message`, `app::roster`, `app::inbox`,
+//! `feed::ring` and `session::protocol` are pure: no actor, no runtime, no present moment.
+
+mod app;
+mod arbiters;
+pub mod call;
+pub mod clock;
+mod engine;
+pub mod error;
+pub mod feed;
+pub mod id;
+pub mod message;
+pub mod ports;
+pub mod session;
+#[cfg(feature = "testing")]
+pub mod testing;
+pub mod unit;
+
+pub use self::engine::{Engine, Ports, Tuning};

@@ -1,0 +1,14 @@
+//! One tenant: its supervisor actor, the webhooks that wait for it, and the call actors it keeps.
+
+mod inbox;
+mod pipeline;
+mod roster;
+mod supervisor;
+
+#[cfg(feature = "testing")]
+pub(crate) use self::supervisor::CrashCall;
+pub(crate) use self::{
+    inbox::Inbox,
+    pipeline::Pipeline,
+    supervisor::{AppSupervisor, Drain, Wake},
+};

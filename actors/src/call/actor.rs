@@ -1,0 +1,170 @@
+//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and takes the change
+//! over only when the supervisor says that it is durable.
+//!
+//! Decide, commit, act: between [`Apply`] and [`Settle`] the actor lives with two versions of itself, and a
+//! batch that could not be written leaves no trace.
+
+use actix::{Actor, Context, Handler, Message, MessageResult};
+use chrono::{DateTime, Utc};
+use metrics::gauge;
+
+use super::{
+    event::CallEvent,
+    facts::CallFacts,
+    machine::{self, News},
+    news,
+    record::{CallRecord, StoredCall, VoicemailRecord},
+};
+use crate::{
+    feed::OutEvent,
+    id::{AppId, CallId, DialpadCallId, VoicemailId},
+};
+
+/// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
+pub struct CallActor {
+    app_id: AppId,
+    /// The call as it is in the store; version 0 for one that is not there yet.
+    settled: StoredCall,
+    /// The call as it will be once the batch in progress is durable.
+    staged: Option<StoredCall>,
+}
+
+/// Decides on a batch of webhooks of this call, in order, and stages the result.
+#[derive(Message)]
+#[rtype(result = "ApplyOutcome")]
+pub struct Apply {
+    /// The webhooks.
+    pub events: Vec<CallEvent>,
+    /// When this is decided.
+    pub now: DateTime<Utc>,
+}
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub struct ApplyOutcome {
+    /// For each webhook, in order, what must be told.
+    pub told: Vec<Vec<OutEvent>>,
+    /// The call from now on; `None` when nothing about it changed.
+    pub record: Option<CallRecord>,
+    /// Its voicemail from now on; `None` when nothing about it changed.
+    pub voicemail: Option<VoicemailRecord>,
+}
+
+/// The end of a batch: what was staged is durable, or is to be forgotten.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub enum Settle {
+    /// It is in the store.
+    Adopt,
+    /// It is not; the batch will come again.
+    Discard,
+}
+
+/// Makes the actor panic, as a bug in it would.
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Crash;
+
+impl CallActor {
+    /// The actor of a call that the store knows.
+    #[must_use]
+    pub fn restored(app_id: AppId, call: StoredCall) -> Self {
+        Self { app_id, settled: call, staged: None }
+    }
+
+    /// The actor of a call never seen.
+    #[must_use]
+    pub fn unseen(app_id: AppId, dialpad_call_id: DialpadCallId, now: DateTime<Utc>) -> Self {
+        let call = StoredCall {
+            id: CallId::generate(),
+            dialpad_call_id,
+            voicemail_id: None,
+            version: 0,
+            updated_at: now,
+            facts: CallFacts::default(),
+        };
+        Self { app_id, settled: call, staged: None }
+    }
+
+    fn apply(&mut self, events: &[CallEvent], now: DateTime<Utc>) -> ApplyOutcome {
+        let mut call = self.settled.clone();
+        let mut told = Vec::with_capacity(events.len());
+        let mut voicemail_changed = false;
+        for event in events {
+            let transition = machine::apply(&call.facts, event);
+            call.facts = transition.facts;
+            let snapshot = call.facts.snapshot();
+            let mut words = Vec::with_capacity(transition.news.len());
+            for piece in &transition.news {
+                match piece {
+                    News::VoicemailReceived | News::VoicemailUpdated => {
+                        call.voicemail_id.get_or_insert_with(VoicemailId::generate);
+                        voicemail_changed = true;
+                        call.updated_at = now;
+                    }
+                    News::Raw { .. } => {}
+                    _ => call.updated_at = now,
+                }
+                words.push(news::tell(self.app_id, &call, &snapshot, piece, event.at));
+            }
+            told.push(words);
+        }
+        if call == self.settled {
+            return ApplyOutcome { told, record: None, voicemail: None };
+        }
+
+        call.version += 1;
+        let snapshot = call.facts.snapshot();
+        let voicemail = call.voicemail_id.zip(snapshot.voicemail.clone()).filter(|_| voicemail_changed).map(
+            |(id, voicemail)| VoicemailRecord {
+                id,
+                dialpad_call_id: call.dialpad_call_id,
+                voicemail,
+                snapshot: snapshot.clone(),
+                updated_at: now,
+            },
+        );
+        self.staged = Some(call.clone());
+        ApplyOutcome { told, record: Some(CallRecord { call, snapshot }), voicemail }
+    }
+}
+
+impl Actor for CallActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        gauge!("cti_call_actors").increment(1);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        gauge!("cti_call_actors").decrement(1);
+    }
+}
+
+impl Handler<Apply> for CallActor {
+    type Result = MessageResult<Apply>;
+
+    fn handle(&mut self, batch: Apply, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.apply(&batch.events, batch.now))
+    }
+}
+
+impl Handler<Settle> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, settle: Settle, _: &mut Self::Context) {
+        if let (Settle::Adopt, Some(call)) = (settle, self.staged.take()) {
+            self.settled = call;
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Handler<Crash> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("a call actor was told to crash");
+    }
+}

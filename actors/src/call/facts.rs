@@ -1,0 +1,153 @@
+//! What is known of one call leg, as a set of facts.
+//!
+//! Webhooks arrive twice, late and out of order. So a call does not remember a status; it remembers facts that
+//! merge like a semilattice ([`CallFacts::absorb`] is commutative, associative and idempotent) and everything
+//! that is shown is derived from them (see [`super::snapshot`]). Whatever the order of arrival, the same
+//! webhooks give the same call.
+//!
+//! To add a fact: give it a field whose merge does not depend on order (a minimum, a set, a [`Latest`]), absorb
+//! it here, and let the property test in `tests/call_model.rs` send it in every order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal};
+
+/// A value that a later report replaces. Two reports of the same instant are told apart by the value itself, so
+/// that the order of arrival never matters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Latest<T> {
+    at: DateTime<Utc>,
+    value: T,
+}
+
+/// All that is known of one call leg.
+#[serde_with::skip_serializing_none]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CallFacts {
+    pub(super) first_seen: Option<DateTime<Utc>>,
+    pub(super) rang_at: Option<DateTime<Utc>>,
+    pub(super) connects: BTreeSet<DateTime<Utc>>,
+    pub(super) reported_connect: Option<DateTime<Utc>>,
+    pub(super) holds: BTreeSet<DateTime<Utc>>,
+    pub(super) resumes: BTreeSet<DateTime<Utc>>,
+    pub(super) ends: BTreeMap<EndKind, DateTime<Utc>>,
+    pub(super) reported_end: Option<DateTime<Utc>>,
+    pub(super) voicemail_started: bool,
+    pub(super) voicemail_left: Option<DateTime<Utc>>,
+
+    pub(super) direction: Option<Latest<Direction>>,
+    pub(super) from_number: Option<Latest<String>>,
+    pub(super) to_number: Option<Latest<String>>,
+    pub(super) dialpad_user_id: Option<Latest<i64>>,
+    pub(super) leg: Option<Latest<Leg>>,
+    pub(super) master_call_id: Option<Latest<i64>>,
+    pub(super) entry_point_call_id: Option<Latest<i64>>,
+    pub(super) operator_call_id: Option<Latest<i64>>,
+    pub(super) duration_ms: Option<Latest<i64>>,
+    pub(super) talk_ms: Option<Latest<i64>>,
+    pub(super) hold_ms: Option<Latest<i64>>,
+    pub(super) recording_url: Option<Latest<String>>,
+    pub(super) voicemail_id: Option<Latest<String>>,
+    pub(super) voicemail_url: Option<Latest<String>>,
+    pub(super) voicemail_transcript: Option<Latest<String>>,
+    pub(super) voicemail_duration_ms: Option<Latest<i64>>,
+}
+
+impl CallFacts {
+    /// Takes in what one webhook says. Absorbing it again, or in another order, changes nothing.
+    pub fn absorb(&mut self, event: &CallEvent) {
+        let at = event.at;
+        match &event.signal {
+            Signal::Raw { .. } => return,
+            Signal::Ringing => earliest(&mut self.rang_at, Some(at)),
+            Signal::Connected => {
+                self.connects.insert(at);
+                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+            }
+            Signal::Held => {
+                self.holds.insert(at);
+                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+            }
+            Signal::Resumed => {
+                self.resumes.insert(at);
+                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+            }
+            Signal::Ended(kind) => self.absorb_end(*kind, event),
+            Signal::VoicemailStarted => self.voicemail_started = true,
+            Signal::VoicemailLeft => {
+                earliest(&mut self.voicemail_left, Some(at));
+                self.absorb_end(EndKind::Voicemail, event);
+            }
+            Signal::Learned => {}
+        }
+        if event.signal != Signal::Learned {
+            earliest(&mut self.first_seen, Some(at));
+        }
+        earliest(&mut self.first_seen, event.knowledge.started_at);
+        self.absorb_knowledge(at, &event.knowledge);
+    }
+
+    /// A payload may carry an end long before the call is over, because it is serialised late; only a signal
+    /// that ends the call makes its instants facts.
+    fn absorb_end(&mut self, kind: EndKind, event: &CallEvent) {
+        let end = self.ends.entry(kind).or_insert(event.at);
+        *end = event.at.min(*end);
+        earliest(&mut self.reported_end, event.knowledge.ended_at);
+        earliest(&mut self.reported_connect, event.knowledge.connected_at);
+    }
+
+    fn absorb_knowledge(&mut self, at: DateTime<Utc>, knowledge: &Knowledge) {
+        latest(&mut self.direction, at, &knowledge.direction);
+        latest(&mut self.from_number, at, &knowledge.from_number);
+        latest(&mut self.to_number, at, &knowledge.to_number);
+        latest(&mut self.dialpad_user_id, at, &knowledge.dialpad_user_id);
+        latest(&mut self.leg, at, &knowledge.leg);
+        latest(&mut self.master_call_id, at, &knowledge.master_call_id);
+        latest(&mut self.entry_point_call_id, at, &knowledge.entry_point_call_id);
+        latest(&mut self.operator_call_id, at, &knowledge.operator_call_id);
+        latest(&mut self.duration_ms, at, &knowledge.duration_ms);
+        latest(&mut self.talk_ms, at, &knowledge.talk_ms);
+        latest(&mut self.hold_ms, at, &knowledge.hold_ms);
+        latest(&mut self.recording_url, at, &knowledge.recording_url);
+        latest(&mut self.voicemail_id, at, &knowledge.voicemail_id);
+        latest(&mut self.voicemail_url, at, &knowledge.voicemail_url);
+        latest(&mut self.voicemail_transcript, at, &knowledge.voicemail_transcript);
+        latest(&mut self.voicemail_duration_ms, at, &knowledge.voicemail_duration_ms);
+    }
+
+    /// The ids that tie this leg to the others of the same human call: master, entry point, operator.
+    #[must_use]
+    pub fn leg_ids(&self) -> [Option<i64>; 3] {
+        [value(&self.master_call_id), value(&self.entry_point_call_id), value(&self.operator_call_id)]
+    }
+
+    /// What sort of leg this is, where a payload said so.
+    #[must_use]
+    pub fn leg(&self) -> Option<Leg> {
+        value(&self.leg)
+    }
+}
+
+pub(super) fn value<T: Clone>(known: &Option<Latest<T>>) -> Option<T> {
+    known.as_ref().map(|latest| latest.value.clone())
+}
+
+fn earliest(known: &mut Option<DateTime<Utc>>, reported: Option<DateTime<Utc>>) {
+    *known = match (*known, reported) {
+        (Some(known), Some(reported)) => Some(known.min(reported)),
+        (known, reported) => known.or(reported),
+    };
+}
+
+fn latest<T: Clone + Ord>(known: &mut Option<Latest<T>>, at: DateTime<Utc>, reported: &Option<T>) {
+    if let Some(value) = reported {
+        let reported = Latest { at, value: value.clone() };
+        if known.as_ref().is_none_or(|known| *known < reported) {
+            *known = Some(reported);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Calls: the pure model, and the actor around it.
+//!
+//! [`event`] is what a webhook says, [`facts`] what is known, [`snapshot`] what follows from it, [`machine`] what
+//! must be told. None of these knows of actors, clocks or databases. [`actor::CallActor`] holds one live call.
+
+mod actor;
+mod event;
+mod facts;
+mod machine;
+mod news;
+mod record;
+mod snapshot;
+
+#[cfg(feature = "testing")]
+pub(crate) use self::actor::Crash;
+pub use self::{
+    actor::{Apply, ApplyOutcome, CallActor, Settle},
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal},
+    facts::CallFacts,
+    machine::{News, Transition, apply},
+    record::{CallRecord, StoredCall, VoicemailRecord},
+    snapshot::{Outcome, Snapshot, Status, Voicemail},
+};

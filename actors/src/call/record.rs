@@ -1,0 +1,50 @@
+//! A call at rest: what the store gives back and what it is given.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    facts::CallFacts,
+    snapshot::{Snapshot, Voicemail},
+};
+use crate::id::{CallId, DialpadCallId, VoicemailId};
+
+/// A call as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCall {
+    /// Our name of it.
+    pub id: CallId,
+    /// Dialpad's name of it.
+    pub dialpad_call_id: DialpadCallId,
+    /// Our name of its voicemail, where it has one.
+    pub voicemail_id: Option<VoicemailId>,
+    /// Guards against a second writer: every write replaces exactly the version before.
+    pub version: i64,
+    /// When anything that is shown last changed.
+    pub updated_at: DateTime<Utc>,
+    /// What is known.
+    pub facts: CallFacts,
+}
+
+/// A call as it is from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallRecord {
+    /// The call, with its new version.
+    pub call: StoredCall,
+    /// What its facts amount to.
+    pub snapshot: Snapshot,
+}
+
+/// A voicemail as it is from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoicemailRecord {
+    /// Our name of it.
+    pub id: VoicemailId,
+    /// Dialpad's name of the call on which it was left.
+    pub dialpad_call_id: DialpadCallId,
+    /// Its content.
+    pub voicemail: Voicemail,
+    /// The call on which it was left.
+    pub snapshot: Snapshot,
+    /// When this was decided.
+    pub updated_at: DateTime<Utc>,
+}

@@ -1,0 +1,83 @@
+//! One event on its way out: first without a place in the feed, then with one and as text that every session
+//! shares.
+
+use std::borrow::Cow;
+
+use bytestring::ByteString;
+use chrono::{DateTime, Utc};
+
+use crate::id::{DialpadCallId, EventId, Seq};
+
+/// An event that was decided and has no place in the feed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutEvent {
+    /// Its id.
+    pub id: EventId,
+    /// Its type, `call.started` for instance.
+    pub kind: Cow<'static, str>,
+    /// The call it is about.
+    pub dialpad_call_id: Option<DialpadCallId>,
+    /// The Dialpad user it concerns.
+    pub dialpad_user_id: Option<i64>,
+    /// When it happened.
+    pub occurred_at: DateTime<Utc>,
+    /// A JSON object with everything but `type` and `seq`. Never empty.
+    pub body: String,
+}
+
+/// An event at its place in the feed, as the text that goes over the wire. Cheap to clone: the text is shared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its place.
+    pub seq: Seq,
+    /// Its type.
+    pub kind: Cow<'static, str>,
+    /// The Dialpad user it concerns.
+    pub dialpad_user_id: Option<i64>,
+    /// The whole event as JSON.
+    pub text: ByteString,
+}
+
+impl Frame {
+    /// Puts a stored or freshly decided event at its place.
+    #[must_use]
+    pub fn new(seq: Seq, kind: Cow<'static, str>, dialpad_user_id: Option<i64>, body: &str) -> Self {
+        let rest = body.strip_prefix('{').unwrap_or(body);
+        let text = format!("{{\"type\":\"{kind}\",\"seq\":{seq},{rest}");
+        Self { seq, kind, dialpad_user_id, text: text.into() }
+    }
+}
+
+/// The fields of an event or a call that hold an id of Dialpad's.
+pub const ID_FIELDS: [&str; 7] = [
+    "call_id",
+    "dialpad_call_id",
+    "dialpad_user_id",
+    "dialpad_voicemail_id",
+    "dialpad_message_id",
+    "dialpad_org_id",
+    "interaction_id",
+];
+
+impl Frame {
+    /// The event with Dialpad's ids as strings, for readers whose numbers are not exact up to 64 bits.
+    #[must_use]
+    pub fn text_with_text_ids(&self) -> ByteString {
+        let Ok(mut event) = serde_json::from_str::<serde_json::Map<_, _>>(&self.text) else {
+            return self.text.clone();
+        };
+        for name in ID_FIELDS {
+            if let Some(serde_json::Value::Number(id)) = event.get(name) {
+                let text = id.to_string().into();
+                event.insert(name.to_owned(), text);
+            }
+        }
+        serde_json::to_string(&event).map_or_else(|_| self.text.clone(), Into::into)
+    }
+}
+
+/// An id of theirs as it looked in JSON: a number if it is one, else a string.
+#[must_use]
+pub fn number_or_text(id: &str) -> serde_json::Value {
+    id.parse::<i64>().map_or_else(|_| id.into(), Into::into)
+}

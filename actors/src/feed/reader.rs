@@ -1,0 +1,110 @@
+//! A reader of a feed: a cursor, a filter, and where to get the next frames from.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use tokio::sync::watch;
+
+use super::{Feed, Frame, Slice};
+use crate::{error::StoreError, id::Seq, ports::EventLog};
+
+/// How many frames a reader takes at a time. One batch is what a socket that has stopped draining holds on to.
+const BATCH_FRAMES: usize = 64;
+/// After how many bytes a batch is complete.
+const BATCH_BYTES: usize = 16 << 10;
+/// How many frames are read from the store at a time.
+const PAGE: usize = 128;
+
+/// Which events a reader wants. The default wants all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The types, where `call.*` means all that begin with `call.`; empty: all.
+    pub types: BTreeSet<String>,
+    /// Only events that concern this Dialpad user.
+    pub dialpad_user_id: Option<i64>,
+}
+
+impl Filter {
+    /// Whether the reader wants this event.
+    #[must_use]
+    pub fn admits(&self, frame: &Frame) -> bool {
+        let user = self.dialpad_user_id.is_none_or(|wanted| frame.dialpad_user_id == Some(wanted));
+        user && (self.types.is_empty() || self.types.iter().any(|wanted| matches(wanted, &frame.kind)))
+    }
+}
+
+fn matches(wanted: &str, kind: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == kind, |prefix| kind.starts_with(prefix))
+}
+
+/// Follows a feed from a cursor, through the past and into the present, without holes and without repeats.
+pub struct FeedReader {
+    feed: Arc<Feed>,
+    log: Arc<dyn EventLog>,
+    filter: Filter,
+    cursor: Seq,
+    wake: watch::Receiver<Seq>,
+}
+
+/// The next frames of a reader.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Those that the filter admits, in order. May be empty when all were filtered out.
+    pub frames: Vec<Frame>,
+    /// The cursor behind the batch, filtered frames included.
+    pub cursor: Seq,
+    /// Events between the old cursor and this batch that are no longer kept: the first and the last of them.
+    pub gap: Option<(Seq, Seq)>,
+}
+
+impl FeedReader {
+    /// A reader that has everything up to and including `after`.
+    #[must_use]
+    pub fn new(feed: Arc<Feed>, log: Arc<dyn EventLog>, after: Seq, filter: Filter) -> Self {
+        let wake = feed.watch();
+        Self { feed, log, filter, cursor: after, wake }
+    }
+
+    /// The next frames; waits while there are none. `None` when the feed is gone. Dropping the future loses
+    /// nothing: the cursor moves only when a batch is returned.
+    ///
+    /// # Errors
+    /// The store could not be read. The cursor has not moved; asking again is right.
+    pub async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
+        loop {
+            // Marked as seen before looking: what is published after the look wakes the wait below.
+            self.wake.borrow_and_update();
+            match self.feed.after(self.cursor, BATCH_FRAMES, BATCH_BYTES) {
+                Slice::Frames(frames) => return Ok(Some(self.advance(frames))),
+                Slice::Behind => {
+                    let page = self.log.page(self.feed.app_id(), self.cursor, PAGE).await?;
+                    if !page.is_empty() {
+                        return Ok(Some(self.advance(page)));
+                    }
+                    // Everything between the cursor and the head has outlived its retention.
+                    let bounds = self.log.bounds(self.feed.app_id()).await?;
+                    if bounds.head > self.cursor {
+                        let gap = Some((self.cursor.next(), bounds.head));
+                        self.cursor = bounds.head;
+                        return Ok(Some(Batch { frames: Vec::new(), cursor: self.cursor, gap }));
+                    }
+                }
+                Slice::UpToDate => {}
+            }
+            if self.wake.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn advance(&mut self, frames: Vec<Frame>) -> Batch {
+        let expected = self.cursor.next();
+        let gap =
+            frames.first().filter(|first| first.seq > expected).map(|first| (expected, Seq(first.seq.0 - 1)));
+        if let Some(last) = frames.last() {
+            self.cursor = last.seq;
+        }
+        let mut frames = frames;
+        frames.retain(|frame| self.filter.admits(frame));
+        Batch { frames, cursor: self.cursor, gap }
+    }
+}

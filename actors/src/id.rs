@@ -1,0 +1,111 @@
+//! The names of things. Ids of ours are UUIDs (v7, so that they sort by time) and never travel as text
+//! inside the engine; Dialpad's ids are 64-bit integers and keep their own types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub Uuid);
+
+        impl $name {
+            /// A new id; ids made by one process sort in the order in which they were made.
+            #[must_use]
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                text.parse().map(Self)
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// A tenant: one CRM backend, connected to one Dialpad organisation.
+    AppId
+);
+uuid_id!(
+    /// Our name of a call leg.
+    CallId
+);
+uuid_id!(
+    /// Our name of a voicemail.
+    VoicemailId
+);
+uuid_id!(
+    /// Our name of a text message.
+    MessageId
+);
+uuid_id!(
+    /// An event as it is told to the CRM.
+    EventId
+);
+uuid_id!(
+    /// A webhook in the journal. Within one process, ids sort in the order of their commit.
+    JournalId
+);
+uuid_id!(
+    /// An API key (never the key itself).
+    KeyId
+);
+uuid_id!(
+    /// One open WebSocket.
+    SessionId
+);
+
+/// Dialpad's name of a call leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DialpadCallId(pub i64);
+
+impl fmt::Display for DialpadCallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The place of an event in its app's feed: 1, 2, 3 … without holes. As a cursor it means "everything up to
+/// and including this one is known"; 0 is the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub i64);
+
+impl Seq {
+    /// The cursor before the first event.
+    pub const START: Seq = Seq(0);
+
+    /// The place behind this one.
+    #[must_use]
+    pub fn next(self) -> Seq {
+        Seq(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,107 @@
+//! Everything that the engine needs from outside, as traits: five of them, and six is the ceiling.
+//!
+//! The server implements them over SQL; [`crate::testing`] implements them in memory. Each may be called from
+//! any thread.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    call::{CallEvent, StoredCall},
+    feed::Frame,
+    id::{AppId, DialpadCallId, JournalId, KeyId, Seq},
+    message::{MessageEvent, StoredMessage},
+    unit::{Receipt, Unit},
+};
+pub use crate::{
+    clock::Clock,
+    error::{Denial, StoreError},
+};
+
+/// The durable queue of webhooks: written before they are acknowledged, read here until they are processed.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// The oldest pending webhooks of an app, in journal order, at most `limit`.
+    async fn pending(&self, app: AppId, limit: usize) -> Result<Vec<PendingEvent>, StoreError>;
+
+    /// The apps that have a webhook which has been pending since before `since`.
+    async fn backlog(&self, since: DateTime<Utc>) -> Result<Vec<AppId>, StoreError>;
+}
+
+/// One pending webhook, already read.
+#[derive(Clone, Debug)]
+pub struct PendingEvent {
+    /// Its place in the journal.
+    pub id: JournalId,
+    /// How often it has been tried in vain.
+    pub attempts: u16,
+    /// What it says, or why that can't be told.
+    pub content: Result<Inbound, String>,
+}
+
+/// What a webhook is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inbound {
+    /// A call leg, its voicemail and recordings included.
+    Call(CallEvent),
+    /// A text message.
+    Message(MessageEvent),
+}
+
+/// The engine's own books: calls, messages, and the unit of work that changes them.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// The named calls, those that exist.
+    async fn calls(&self, app: AppId, ids: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// The named messages (by Dialpad's ids), those that exist.
+    async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError>;
+
+    /// Writes all of a unit of work or nothing. When this returns, it is durable.
+    async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError>;
+}
+
+/// The feed of an app as it is stored: what was told, in order.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// What is kept.
+    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError>;
+
+    /// The events behind a cursor, in order, at most `limit`.
+    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError>;
+}
+
+/// The ends of a feed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// The oldest event that is still kept, or the place of the next one where nothing is.
+    pub oldest: Seq,
+    /// The newest event.
+    pub head: Seq,
+}
+
+impl Bounds {
+    /// Whether everything behind this cursor is still kept.
+    #[must_use]
+    pub fn reach_back_to(&self, after: Seq) -> bool {
+        after.next() >= self.oldest
+    }
+}
+
+/// Who may listen.
+#[async_trait]
+pub trait Gate: Send + Sync + 'static {
+    /// The app to which an API key belongs.
+    async fn admit(&self, api_key: &str) -> Result<Admission, Denial>;
+}
+
+/// What a valid key opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admission {
+    /// The app.
+    pub app_id: AppId,
+    /// The key, so that its revocation finds the sessions that it opened.
+    pub key_id: KeyId,
+}

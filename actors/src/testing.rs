@@ -1,0 +1,272 @@
+//! The ports in memory, for tests that take milliseconds. Kept honest by the contract test that the SQL store
+//! passes as well.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    call::{CallRecord, StoredCall},
+    clock::Clock,
+    engine::Ports,
+    error::{Denial, StoreError},
+    feed::Frame,
+    id::{AppId, DialpadCallId, JournalId, Seq},
+    message::StoredMessage,
+    ports::{Admission, Bounds, EventLog, Gate, Inbound, Journal, Ledger, PendingEvent},
+    unit::{Receipt, Unit},
+};
+
+/// A clock that moves only when it is told to.
+#[derive(Debug)]
+pub struct ManualClock(Mutex<DateTime<Utc>>);
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self(Mutex::new(DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default()))
+    }
+}
+
+impl ManualClock {
+    /// Lets time pass.
+    pub fn advance(&self, by: TimeDelta) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A store in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    journal: BTreeMap<JournalId, Row>,
+    calls: BTreeMap<(AppId, DialpadCallId), CallRecord>,
+    messages: BTreeMap<(AppId, String), StoredMessage>,
+    events: BTreeMap<(AppId, Seq), Frame>,
+    keys: BTreeMap<String, Admission>,
+    /// Errors that the next commits answer, newest first.
+    failures: Vec<StoreError>,
+    /// A text that the store refuses to write, as a database refuses bytes that it can't represent.
+    refused: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    app_id: AppId,
+    event: PendingEvent,
+    status: RowStatus,
+    received_at: DateTime<Utc>,
+}
+
+/// Where a webhook in the journal stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowStatus {
+    /// To be processed.
+    Pending,
+    /// Done.
+    Processed,
+    /// Given up, and why.
+    Failed(String),
+}
+
+impl MemoryStore {
+    /// The store and the ports over it.
+    #[must_use]
+    pub fn ports() -> (Arc<Self>, Arc<ManualClock>, Ports) {
+        let (store, clock) = (Arc::new(Self::default()), Arc::new(ManualClock::default()));
+        let ports = Ports {
+            journal: store.clone(),
+            ledger: store.clone(),
+            log: store.clone(),
+            gate: store.clone(),
+            clock: clock.clone(),
+        };
+        (store, clock, ports)
+    }
+
+    /// Writes a webhook into the journal, as its acknowledgement would promise.
+    pub fn append(
+        &self,
+        app_id: AppId,
+        received_at: DateTime<Utc>,
+        content: Result<Inbound, String>,
+    ) -> PendingEvent {
+        let event = PendingEvent { id: JournalId::generate(), attempts: 0, content };
+        let row = Row { app_id, event: event.clone(), status: RowStatus::Pending, received_at };
+        self.state().journal.insert(event.id, row);
+        event
+    }
+
+    /// Lets the next commit fail.
+    pub fn fail_next_commit(&self, failure: StoreError) {
+        self.state().failures.push(failure);
+    }
+
+    /// Lets every commit fail that would write an event with this text.
+    pub fn refuse(&self, text: &str) {
+        self.state().refused = Some(text.to_owned());
+    }
+
+    /// Where a webhook stands.
+    #[must_use]
+    pub fn status(&self, id: JournalId) -> Option<RowStatus> {
+        self.state().journal.get(&id).map(|row| row.status.clone())
+    }
+
+    /// How many webhooks are pending.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        self.state().journal.values().filter(|row| row.status == RowStatus::Pending).count()
+    }
+
+    /// Everything that was told to an app, in order.
+    #[must_use]
+    pub fn told(&self, app: AppId) -> Vec<Frame> {
+        self.state()
+            .events
+            .iter()
+            .filter(|((owner, _), _)| *owner == app)
+            .map(|(_, frame)| frame.clone())
+            .collect()
+    }
+
+    /// A call as it was last written.
+    #[must_use]
+    pub fn call(&self, app: AppId, id: DialpadCallId) -> Option<CallRecord> {
+        self.state().calls.get(&(app, id)).cloned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn head(&self, app: AppId) -> Seq {
+        let last = self.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next_back();
+        last.map_or(Seq::START, |((_, seq), _)| *seq)
+    }
+
+    fn check(&self, unit: &Unit) -> Result<(), StoreError> {
+        if let Some(refused) = &self.refused
+            && unit.events.iter().any(|event| event.body.contains(refused))
+        {
+            return Err(StoreError::Rejected(format!("the text {refused} can't be stored")));
+        }
+        for record in &unit.calls {
+            let key = (unit.app_id, record.call.dialpad_call_id);
+            let version = self.calls.get(&key).map_or(0, |known| known.call.version);
+            if version + 1 != record.call.version {
+                return Err(StoreError::Conflict(format!("call {}", record.call.dialpad_call_id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryStore {
+    async fn pending(&self, app: AppId, limit: usize) -> Result<Vec<PendingEvent>, StoreError> {
+        let state = self.state();
+        let pending =
+            state.journal.values().filter(|row| row.app_id == app && row.status == RowStatus::Pending);
+        Ok(pending.take(limit).map(|row| row.event.clone()).collect())
+    }
+
+    async fn backlog(&self, since: DateTime<Utc>) -> Result<Vec<AppId>, StoreError> {
+        let state = self.state();
+        let late =
+            state.journal.values().filter(|row| row.status == RowStatus::Pending && row.received_at < since);
+        let mut apps: Vec<AppId> = late.map(|row| row.app_id).collect();
+        apps.dedup();
+        Ok(apps)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn calls(&self, app: AppId, ids: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
+        let state = self.state();
+        Ok(ids
+            .iter()
+            .filter_map(|id| state.calls.get(&(app, *id)))
+            .map(|record| record.call.clone())
+            .collect())
+    }
+
+    async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {
+        let state = self.state();
+        Ok(ids.iter().filter_map(|id| state.messages.get(&(app, id.clone()))).cloned().collect())
+    }
+
+    async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError> {
+        let mut state = self.state();
+        if let Some(failure) = state.failures.pop() {
+            return Err(failure);
+        }
+        state.check(&unit)?;
+        for record in &unit.calls {
+            state.calls.insert((unit.app_id, record.call.dialpad_call_id), record.clone());
+        }
+        for record in &unit.messages {
+            let message = record.message.clone();
+            state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message);
+        }
+        let told_before = state.head(unit.app_id);
+        let mut seq = told_before;
+        for event in &unit.events {
+            seq = seq.next();
+            let frame = Frame::new(seq, event.kind.clone(), event.dialpad_user_id, &event.body);
+            state.events.insert((unit.app_id, seq), frame);
+        }
+        let mut mark = |id: &JournalId, status: RowStatus| {
+            if let Some(row) = state.journal.get_mut(id) {
+                row.status = status;
+            }
+        };
+        unit.processed.iter().for_each(|id| mark(id, RowStatus::Processed));
+        unit.failed.iter().for_each(|(id, reason)| mark(id, RowStatus::Failed(reason.clone())));
+        for id in &unit.retried {
+            if let Some(row) = state.journal.get_mut(id) {
+                row.event.attempts += 1;
+            }
+        }
+        Ok(Receipt { told_before })
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
+        let state = self.state();
+        let head = state.head(app);
+        let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
+        Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
+    }
+
+    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
+        let state = self.state();
+        let behind = state.events.range((app, after.next())..=(app, Seq(i64::MAX)));
+        Ok(behind.take(limit).map(|(_, frame)| frame.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl Gate for MemoryStore {
+    async fn admit(&self, api_key: &str) -> Result<Admission, Denial> {
+        self.state().keys.get(api_key).copied().ok_or(Denial::UnknownKey)
+    }
+}

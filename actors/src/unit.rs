@@ -1,0 +1,81 @@
+//! The unit of work: everything that a batch of webhooks changes, written together or not at all.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    call::{CallRecord, VoicemailRecord},
+    feed::OutEvent,
+    id::{AppId, JournalId, Seq},
+    message::MessageRecord,
+};
+
+/// One app's changes. The order within `events` is the order in which they get their `seq`.
+#[derive(Clone, Debug)]
+pub struct Unit {
+    /// Whose changes these are.
+    pub app_id: AppId,
+    /// When they were decided.
+    pub decided_at: DateTime<Utc>,
+    /// Calls as they are from now on; each replaces exactly the version before its own.
+    pub calls: Vec<CallRecord>,
+    /// Voicemails as they are from now on.
+    pub voicemails: Vec<VoicemailRecord>,
+    /// Messages as they are from now on; each replaces exactly the version before its own.
+    pub messages: Vec<MessageRecord>,
+    /// What to tell.
+    pub events: Vec<OutEvent>,
+    /// Webhooks that are dealt with.
+    pub processed: Vec<JournalId>,
+    /// Webhooks that were tried in vain and will be tried again.
+    pub retried: Vec<JournalId>,
+    /// Webhooks that are given up, with the reason.
+    pub failed: Vec<(JournalId, String)>,
+}
+
+impl Unit {
+    /// A unit that changes nothing yet.
+    #[must_use]
+    pub fn new(app_id: AppId, decided_at: DateTime<Utc>) -> Self {
+        Self {
+            app_id,
+            decided_at,
+            calls: Vec::new(),
+            voicemails: Vec::new(),
+            messages: Vec::new(),
+            events: Vec::new(),
+            processed: Vec::new(),
+            retried: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let Self {
+            app_id: _,
+            decided_at: _,
+            calls,
+            voicemails,
+            messages,
+            events,
+            processed,
+            retried,
+            failed,
+        } = self;
+        calls.is_empty()
+            && voicemails.is_empty()
+            && messages.is_empty()
+            && events.is_empty()
+            && processed.is_empty()
+            && retried.is_empty()
+            && failed.is_empty()
+    }
+}
+
+/// The proof that a unit is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The place of the feed's last event before this unit: its first event has the next one.
+    pub told_before: Seq,
+}

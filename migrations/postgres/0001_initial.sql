@@ -1,0 +1,198 @@
+-- Tenants and their keys.
+
+CREATE TABLE apps (
+    id         UUID PRIMARY KEY,
+    name       TEXT NOT NULL,
+    is_active  BOOLEAN NOT NULL DEFAULT TRUE,
+    created_at TIMESTAMPTZ NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL
+);
+
+-- Only the SHA-256 of a key is kept; being unique, it is also how a key is found.
+CREATE TABLE api_keys (
+    id         UUID PRIMARY KEY,
+    app_id     UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    key_hash   BYTEA NOT NULL UNIQUE,
+    hint       TEXT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    -- From then on it is invalid: a revocation sets the present, a rotation with grace the near future.
+    expires_at TIMESTAMPTZ
+);
+CREATE INDEX api_keys_app ON api_keys (app_id);
+
+CREATE TABLE api_key_audit_log (
+    id           UUID PRIMARY KEY,
+    app_id       UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    action       TEXT NOT NULL,
+    old_key_hint TEXT,
+    new_key_hint TEXT,
+    created_at   TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX api_key_audit_log_app ON api_key_audit_log (app_id, created_at);
+
+-- The Dialpad side. Tokens and secrets are sealed (AEAD, bound to their row).
+
+CREATE TABLE dialpad_connections (
+    app_id         UUID PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    environment    TEXT NOT NULL,
+    -- Not unique: several apps may share one organisation.
+    dialpad_org_id BIGINT,
+    status         TEXT NOT NULL,
+    access_token   BYTEA NOT NULL,
+    refresh_token  BYTEA,
+    scopes         TEXT NOT NULL,
+    -- Grows with every new pair of tokens: the guard of compare-and-swap.
+    generation     BIGINT NOT NULL,
+    expires_at     TIMESTAMPTZ,
+    connected_at   TIMESTAMPTZ NOT NULL,
+    updated_at     TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX dialpad_connections_org ON dialpad_connections (dialpad_org_id);
+
+CREATE TABLE dialpad_webhooks (
+    id                  UUID PRIMARY KEY,
+    app_id              UUID NOT NULL UNIQUE REFERENCES apps (id) ON DELETE CASCADE,
+    hook_url            TEXT NOT NULL,
+    secret              BYTEA NOT NULL,
+    -- Dialpad's names, once it has confirmed them.
+    dialpad_webhook_id  TEXT,
+    call_subscription   TEXT,
+    sms_subscription    TEXT,
+    created_at          TIMESTAMPTZ NOT NULL,
+    updated_at          TIMESTAMPTZ NOT NULL
+);
+
+CREATE TABLE dialpad_user_mappings (
+    id              UUID PRIMARY KEY,
+    app_id          UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_user_id BIGINT NOT NULL,
+    crm_user_id     TEXT NOT NULL,
+    created_at      TIMESTAMPTZ NOT NULL,
+    updated_at      TIMESTAMPTZ NOT NULL,
+    UNIQUE (app_id, dialpad_user_id)
+);
+
+CREATE TABLE oauth_sessions (
+    state_hash   BYTEA PRIMARY KEY,
+    app_id       UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    environment  TEXT NOT NULL,
+    verifier     BYTEA NOT NULL,
+    browser_hash BYTEA NOT NULL,
+    created_at   TIMESTAMPTZ NOT NULL,
+    expires_at   TIMESTAMPTZ NOT NULL
+);
+
+-- The journal: every authentic webhook, as it came, before it is acknowledged. No foreign key on the three busy
+-- tables (this one, calls, events): a check per row costs more than the orphan that a deleted app may leave for
+-- the next sweep of old rows.
+CREATE TABLE webhook_events (
+    id              UUID PRIMARY KEY,
+    -- Null while nobody is known to whom it belongs.
+    app_id          UUID,
+    organization_id BIGINT,
+    dedup_key       BYTEA NOT NULL,
+    event_type      TEXT NOT NULL,
+    payload         BYTEA NOT NULL,
+    status          TEXT NOT NULL,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
+    received_at     TIMESTAMPTZ NOT NULL,
+    processed_at    TIMESTAMPTZ
+);
+CREATE UNIQUE INDEX webhook_events_dedup ON webhook_events (app_id, dedup_key);
+CREATE UNIQUE INDEX webhook_events_dedup_unrouted ON webhook_events (dedup_key) WHERE app_id IS NULL;
+CREATE INDEX webhook_events_pending ON webhook_events (app_id, id) WHERE status = 'pending';
+CREATE INDEX webhook_events_unrouted ON webhook_events (organization_id, id) WHERE status = 'unrouted';
+
+-- What is known of calls: the facts, and columns derived from them for queries.
+CREATE TABLE calls (
+    id                  UUID PRIMARY KEY,
+    app_id              UUID NOT NULL,
+    dialpad_call_id     BIGINT NOT NULL,
+    direction           TEXT,
+    from_number         TEXT,
+    to_number           TEXT,
+    status              TEXT NOT NULL,
+    outcome             TEXT,
+    dialpad_user_id     BIGINT,
+    ringing_at          TIMESTAMPTZ,
+    answered_at         TIMESTAMPTZ,
+    ended_at            TIMESTAMPTZ,
+    duration_seconds    BIGINT,
+    talk_seconds        BIGINT,
+    hold_seconds        BIGINT,
+    recording_url       TEXT,
+    is_voicemail        BOOLEAN NOT NULL,
+    voicemail_id        UUID,
+    leg                 TEXT,
+    master_call_id      BIGINT,
+    entry_point_call_id BIGINT,
+    operator_call_id    BIGINT,
+    facts               JSON NOT NULL,
+    version             BIGINT NOT NULL,
+    created_at          TIMESTAMPTZ NOT NULL,
+    updated_at          TIMESTAMPTZ NOT NULL,
+    UNIQUE (app_id, dialpad_call_id)
+);
+CREATE INDEX calls_created ON calls (app_id, created_at, id);
+CREATE INDEX calls_updated ON calls (app_id, updated_at, id);
+CREATE INDEX calls_live ON calls (app_id, created_at, id) WHERE status <> 'ended';
+
+CREATE TABLE voicemails (
+    id                   UUID PRIMARY KEY,
+    app_id               UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_call_id      BIGINT,
+    dialpad_voicemail_id TEXT,
+    dialpad_user_id      BIGINT,
+    direction            TEXT,
+    from_number          TEXT,
+    to_number            TEXT,
+    recording_url        TEXT,
+    transcript           TEXT,
+    duration_seconds     BIGINT,
+    received_at          TIMESTAMPTZ NOT NULL,
+    created_at           TIMESTAMPTZ NOT NULL,
+    updated_at           TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX voicemails_created ON voicemails (app_id, created_at, id);
+
+CREATE TABLE messages (
+    id                  UUID PRIMARY KEY,
+    app_id              UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_message_id  TEXT NOT NULL,
+    dialpad_user_id     BIGINT,
+    direction           TEXT,
+    from_number         TEXT,
+    to_number           TEXT,
+    text                TEXT,
+    message_status      TEXT,
+    sent_at             TIMESTAMPTZ NOT NULL,
+    facts               JSON NOT NULL,
+    version             BIGINT NOT NULL,
+    created_at          TIMESTAMPTZ NOT NULL,
+    updated_at          TIMESTAMPTZ NOT NULL,
+    UNIQUE (app_id, dialpad_message_id)
+);
+CREATE INDEX messages_created ON messages (app_id, created_at, id);
+
+-- The feed: what was told, in the order of seq. The row of event_feeds is locked by whoever hands out seq, so
+-- that the order of commits is the order of seq and a cursor never skips one.
+CREATE TABLE event_feeds (
+    app_id     UUID PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    last_seq   BIGINT NOT NULL DEFAULT 0,
+    oldest_seq BIGINT NOT NULL DEFAULT 1
+);
+
+CREATE TABLE events (
+    app_id          UUID NOT NULL,
+    seq             BIGINT NOT NULL,
+    id              UUID NOT NULL,
+    type            TEXT NOT NULL,
+    dialpad_call_id BIGINT,
+    dialpad_user_id BIGINT,
+    occurred_at     TIMESTAMPTZ NOT NULL,
+    told_at         TIMESTAMPTZ NOT NULL,
+    body            TEXT NOT NULL,
+    PRIMARY KEY (app_id, seq)
+);
+CREATE INDEX events_of_call ON events (app_id, dialpad_call_id, seq);

@@ -1,0 +1,201 @@
+-- The same tables as for PostgreSQL. Ids and times are readable text: UUIDs with hyphens, RFC 3339 in UTC, which
+-- sorts as the instants do.
+
+-- Tenants and their keys.
+
+CREATE TABLE apps (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    is_active  INTEGER NOT NULL DEFAULT 1,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+) STRICT;
+
+-- Only the SHA-256 of a key is kept; being unique, it is also how a key is found.
+CREATE TABLE api_keys (
+    id         TEXT PRIMARY KEY,
+    app_id     TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    key_hash   BLOB NOT NULL UNIQUE,
+    hint       TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    -- From then on it is invalid: a revocation sets the present, a rotation with grace the near future.
+    expires_at TEXT
+) STRICT;
+CREATE INDEX api_keys_app ON api_keys (app_id);
+
+CREATE TABLE api_key_audit_log (
+    id           TEXT PRIMARY KEY,
+    app_id       TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    action       TEXT NOT NULL,
+    old_key_hint TEXT,
+    new_key_hint TEXT,
+    created_at   TEXT NOT NULL
+) STRICT;
+CREATE INDEX api_key_audit_log_app ON api_key_audit_log (app_id, created_at);
+
+-- The Dialpad side. Tokens and secrets are sealed (AEAD, bound to their row).
+
+CREATE TABLE dialpad_connections (
+    app_id         TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    environment    TEXT NOT NULL,
+    -- Not unique: several apps may share one organisation.
+    dialpad_org_id INTEGER,
+    status         TEXT NOT NULL,
+    access_token   BLOB NOT NULL,
+    refresh_token  BLOB,
+    scopes         TEXT NOT NULL,
+    -- Grows with every new pair of tokens: the guard of compare-and-swap.
+    generation     INTEGER NOT NULL,
+    expires_at     TEXT,
+    connected_at   TEXT NOT NULL,
+    updated_at     TEXT NOT NULL
+) STRICT;
+CREATE INDEX dialpad_connections_org ON dialpad_connections (dialpad_org_id);
+
+CREATE TABLE dialpad_webhooks (
+    id                  TEXT PRIMARY KEY,
+    app_id              TEXT NOT NULL UNIQUE REFERENCES apps (id) ON DELETE CASCADE,
+    hook_url            TEXT NOT NULL,
+    secret              BLOB NOT NULL,
+    -- Dialpad's names, once it has confirmed them.
+    dialpad_webhook_id  TEXT,
+    call_subscription   TEXT,
+    sms_subscription    TEXT,
+    created_at          TEXT NOT NULL,
+    updated_at          TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE dialpad_user_mappings (
+    id              TEXT PRIMARY KEY,
+    app_id          TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_user_id INTEGER NOT NULL,
+    crm_user_id     TEXT NOT NULL,
+    created_at      TEXT NOT NULL,
+    updated_at      TEXT NOT NULL,
+    UNIQUE (app_id, dialpad_user_id)
+) STRICT;
+
+CREATE TABLE oauth_sessions (
+    state_hash   BLOB PRIMARY KEY,
+    app_id       TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    environment  TEXT NOT NULL,
+    verifier     BLOB NOT NULL,
+    browser_hash BLOB NOT NULL,
+    created_at   TEXT NOT NULL,
+    expires_at   TEXT NOT NULL
+) STRICT;
+
+-- The journal: every authentic webhook, as it came, before it is acknowledged. No foreign key on the three busy
+-- tables (this one, calls, events): a check per row costs more than the orphan that a deleted app may leave for
+-- the next sweep of old rows.
+CREATE TABLE webhook_events (
+    id              TEXT PRIMARY KEY,
+    -- Null while nobody is known to whom it belongs.
+    app_id          TEXT,
+    organization_id INTEGER,
+    dedup_key       BLOB NOT NULL,
+    event_type      TEXT NOT NULL,
+    payload         BLOB NOT NULL,
+    status          TEXT NOT NULL,
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
+    received_at     TEXT NOT NULL,
+    processed_at    TEXT
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX webhook_events_dedup ON webhook_events (app_id, dedup_key);
+CREATE UNIQUE INDEX webhook_events_dedup_unrouted ON webhook_events (dedup_key) WHERE app_id IS NULL;
+CREATE INDEX webhook_events_pending ON webhook_events (app_id, id) WHERE status = 'pending';
+CREATE INDEX webhook_events_unrouted ON webhook_events (organization_id, id) WHERE status = 'unrouted';
+
+-- What is known of calls: the facts, and columns derived from them for queries.
+CREATE TABLE calls (
+    id                  TEXT PRIMARY KEY,
+    app_id              TEXT NOT NULL,
+    dialpad_call_id     INTEGER NOT NULL,
+    direction           TEXT,
+    from_number         TEXT,
+    to_number           TEXT,
+    status              TEXT NOT NULL,
+    outcome             TEXT,
+    dialpad_user_id     INTEGER,
+    ringing_at          TEXT,
+    answered_at         TEXT,
+    ended_at            TEXT,
+    duration_seconds    INTEGER,
+    talk_seconds        INTEGER,
+    hold_seconds        INTEGER,
+    recording_url       TEXT,
+    is_voicemail        INTEGER NOT NULL,
+    voicemail_id        TEXT,
+    leg                 TEXT,
+    master_call_id      INTEGER,
+    entry_point_call_id INTEGER,
+    operator_call_id    INTEGER,
+    facts               TEXT NOT NULL,
+    version             INTEGER NOT NULL,
+    created_at          TEXT NOT NULL,
+    updated_at          TEXT NOT NULL,
+    UNIQUE (app_id, dialpad_call_id)
+) STRICT;
+CREATE INDEX calls_created ON calls (app_id, created_at, id);
+CREATE INDEX calls_updated ON calls (app_id, updated_at, id);
+CREATE INDEX calls_live ON calls (app_id, created_at, id) WHERE status <> 'ended';
+
+CREATE TABLE voicemails (
+    id                   TEXT PRIMARY KEY,
+    app_id               TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_call_id      INTEGER,
+    dialpad_voicemail_id TEXT,
+    dialpad_user_id      INTEGER,
+    direction            TEXT,
+    from_number          TEXT,
+    to_number            TEXT,
+    recording_url        TEXT,
+    transcript           TEXT,
+    duration_seconds     INTEGER,
+    received_at          TEXT NOT NULL,
+    created_at           TEXT NOT NULL,
+    updated_at           TEXT NOT NULL
+) STRICT;
+CREATE INDEX voicemails_created ON voicemails (app_id, created_at, id);
+
+CREATE TABLE messages (
+    id                  TEXT PRIMARY KEY,
+    app_id              TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    dialpad_message_id  TEXT NOT NULL,
+    dialpad_user_id     INTEGER,
+    direction           TEXT,
+    from_number         TEXT,
+    to_number           TEXT,
+    text                TEXT,
+    message_status      TEXT,
+    sent_at             TEXT NOT NULL,
+    facts               TEXT NOT NULL,
+    version             INTEGER NOT NULL,
+    created_at          TEXT NOT NULL,
+    updated_at          TEXT NOT NULL,
+    UNIQUE (app_id, dialpad_message_id)
+) STRICT;
+CREATE INDEX messages_created ON messages (app_id, created_at, id);
+
+-- The feed: what was told, in the order of seq. The row of event_feeds is locked by whoever hands out seq, so
+-- that the order of commits is the order of seq and a cursor never skips one.
+CREATE TABLE event_feeds (
+    app_id     TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
+    last_seq   INTEGER NOT NULL DEFAULT 0,
+    oldest_seq INTEGER NOT NULL DEFAULT 1
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    app_id          TEXT NOT NULL,
+    seq             INTEGER NOT NULL,
+    id              TEXT NOT NULL,
+    type            TEXT NOT NULL,
+    dialpad_call_id INTEGER,
+    dialpad_user_id INTEGER,
+    occurred_at     TEXT NOT NULL,
+    told_at         TEXT NOT NULL,
+    body            TEXT NOT NULL,
+    PRIMARY KEY (app_id, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX events_of_call ON events (app_id, dialpad_call_id, seq);

@@ -1,0 +1,75 @@
+//! `cti-server bench`: measures this server on this machine and fails if a single event was lost or duplicated.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum, value_parser};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::bench::{self, DatabaseChoice, Failure, Measure, Plan};
+
+/// Measure ingest, latency, the sustained rate, fan-out and memory
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// `sqlite` (in a temporary folder), `sqlite://PATH` (a new file) or `postgres://…` (a scratch database there)
+    #[arg(long, value_name = "URL", default_value = "sqlite")]
+    database: DatabaseChoice,
+    /// Only these measures, comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "MEASURES")]
+    only: Vec<Measure>,
+    /// How long each load lasts
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Connections that post webhooks, and writers of the reference
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=1_000))]
+    connections: u32,
+    /// Events a second for the latency
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=20_000))]
+    rate: u32,
+    /// Sockets for the fan-out
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=9_000))]
+    sockets: u32,
+    /// Print the figures as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the measures and prints the report.
+///
+/// # Errors
+///
+/// When a measure could not be made, when the bench was interrupted, and when the server broke its promise.
+pub async fn run(args: BenchArgs) -> Result<(), Failure> {
+    let plan = Plan {
+        database: args.database,
+        measures: if args.only.is_empty() { Measure::value_variants().to_vec() } else { args.only },
+        time: Duration::from_secs(args.seconds.into()),
+        connections: args.connections,
+        rate: args.rate,
+        sockets: args.sockets,
+    };
+    // Dropping the run stops the server and removes its database; a signal's default would leave both.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let report = tokio::select! {
+        report = bench::run(&plan, announce) => report?,
+        _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
+        _ = terminated.recv() => return Err("terminated".into()),
+    };
+
+    let mut out = io::stdout().lock();
+    if args.json {
+        serde_json::to_writer_pretty(&mut out, &report)?;
+        writeln!(out)?;
+    } else {
+        write!(out, "{report}")?;
+    }
+    match report.faults() {
+        0 => Ok(()),
+        faults => Err(format!("the server broke its promise {faults} times").into()),
+    }
+}
+
+fn announce(measure: Measure) {
+    // Progress is a courtesy; a closed stderr ends no benchmark.
+    let _ = writeln!(io::stderr(), "measuring {} …", format!("{measure:?}").to_lowercase());
+}

@@ -1,0 +1,46 @@
+//! `cti-server serve`: the server.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::{
+    config::{Config, ConfigError, Needs},
+    startup::{Application, StartError},
+    telemetry,
+};
+
+/// Run the server.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// A file of settings to lay over the defaults; environment variables go before it.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Why the server does not run.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// It failed.
+    #[error("the server failed: {0}")]
+    Run(#[from] std::io::Error),
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let config = Config::load(args.config.as_deref(), Needs::Serving)?;
+    // The filter was checked with the other settings.
+    let _ = telemetry::start(&config.log_filter, config.log_format);
+    let application = Application::start(config).await?;
+    application.run_until_stopped().await?;
+    Ok(())
+}

@@ -1,0 +1,81 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: TriggerArgs,
+}
+
+fn parsed(line: &[&str]) -> Result<TriggerArgs, String> {
+    let words = ["trigger", "--secret", "first, second"].iter().chain(line);
+    Line::try_parse_from(words).map(|line| line.args).map_err(|error| error.to_string())
+}
+
+fn now() -> DateTime<Utc> {
+    "2024-01-01T12:00:00Z".parse().expect("a time")
+}
+
+#[test]
+fn every_event_is_one_webhook_of_either_family_that_happens_now() {
+    for told in event::TOLD {
+        for family in ["workflow", "dialpad"] {
+            let args = parsed(&[told.name, "--family", family]).expect("valid");
+            let steps = steps(&args, now());
+            assert_eq!(steps.len(), 1);
+            assert_eq!(steps[0].tells, Some(told.name));
+            let millis = steps[0].payload["event_timestamp"].as_i64();
+            let seconds = steps[0].payload["timestamp"].as_i64();
+            assert_eq!(millis.or(seconds.map(|seconds| seconds * 1_000)), Some(now().timestamp_millis()));
+        }
+    }
+}
+
+#[test]
+fn an_unknown_event_is_answered_with_all_that_there_are() {
+    let error = parsed(&["call.rung"]).err().expect("refused");
+    for name in ["call.rung", "call.ring", "voicemail.received", "message.sent", "answered", "outbound"] {
+        assert!(error.contains(name), "{name} in {error}");
+    }
+}
+
+#[test]
+fn numbers_are_those_of_the_direction() {
+    let numbers = |event: &str| {
+        let args = parsed(&[event, "--from", "+1", "--to", "+2"]).expect("valid");
+        let payload = &steps(&args, now())[0].payload;
+        (payload["from_number"].clone(), payload["to_number"].clone())
+    };
+    for event in ["call.ring", "outbound", "message.received", "message.sent"] {
+        assert_eq!(numbers(event), ("+1".into(), "+2".into()), "{event}");
+    }
+}
+
+#[test]
+fn the_organization_is_named_only_where_nothing_else_routes() {
+    let named = |line: &[&str]| {
+        let payload = steps(&parsed(line).expect("valid"), now()).swap_remove(0).payload;
+        payload["organization_id"].as_i64().or(payload["company_id"].as_i64())
+    };
+    assert_eq!(named(&["call.ring"]), Some(DEMO_COMPANY_ID));
+    assert_eq!(named(&["call.ring", "--app-id", "a"]), None);
+    assert_eq!(named(&["call.ring", "--family", "dialpad"]), None);
+    assert_eq!(named(&["call.ring", "--app-id", "a", "--organization-id", "5"]), Some(5));
+    assert_eq!(named(&["call.ring", "--family", "dialpad", "--organization-id", "5"]), Some(5));
+}
+
+#[test]
+fn the_path_follows_the_servers_own() {
+    let url =
+        |server: &str, app: Option<&str>| webhook_url(&server.parse().expect("a URL"), app).expect("http");
+    assert_eq!(url("http://127.0.0.1:4000", None), "http://127.0.0.1:4000/webhooks");
+    assert_eq!(url("https://crm.example/cti/?x=1", Some("a b")), "https://crm.example/cti/webhooks/a%20b");
+    assert!(webhook_url(&"ftp://crm.example".parse().expect("a URL"), None).is_err());
+}
+
+#[test]
+fn the_first_secret_signs_and_none_is_no_secret() {
+    assert_eq!(first_secret(&parsed(&["answered"]).expect("valid").secret).expect("one"), "first");
+    assert!(matches!(first_secret(&SecretString::from(" ,second")), Err(TriggerError::NoSecret)));
+}

@@ -1,0 +1,472 @@
+//! Settings: `config/default.toml`, a file laid over it, and the environment before both.
+//!
+//! A setting is named once, in the default file; its environment variable is that name in capitals. To add one:
+//! write it there with a comment, and read it in [`Config::read`].
+
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+
+use reqwest::Url;
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+
+use crate::store::DatabaseUrl;
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// Which Dialpad is meant, and whether https is insisted on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// For trying things out.
+    Sandbox,
+    /// For real calls.
+    Production,
+}
+
+impl Environment {
+    /// The word on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Production => "production",
+        }
+    }
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Everything that can be set, understood. Prints without secrets.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub host: String,
+    /// The port to listen on; 0 is any free one.
+    pub port: u16,
+    /// How the outside reaches us; `None`: at the address that is listened on.
+    pub public_url: Option<Url>,
+    /// Which Dialpad is meant.
+    pub environment: Environment,
+    /// How many threads serve HTTP.
+    pub http_workers: usize,
+    /// The database.
+    pub database_url: DatabaseUrl,
+    /// Whether pending migrations are applied at the start.
+    pub auto_migrate: bool,
+    /// The bearers of `/internal`.
+    pub internal_secrets: Vec<SecretString>,
+    /// What webhooks are signed with.
+    pub webhook_secrets: Vec<SecretString>,
+    /// What stored tokens are sealed with; `None`: a key beside the SQLite file.
+    pub token_encryption_key: Option<SecretString>,
+    /// The bearer of `/metrics`.
+    pub metrics_token: Option<SecretString>,
+    /// Dialpad.
+    pub dialpad: DialpadConfig,
+    /// The header with the HMAC of a webhook.
+    pub signature_header: String,
+    /// Whether the server subscribes by itself.
+    pub auto_subscribe: bool,
+    /// How many sessions an app may have.
+    pub sessions_per_app: usize,
+    /// What to log.
+    pub log_filter: String,
+    /// How the log looks.
+    pub log_format: LogFormat,
+}
+
+/// How to reach Dialpad, and as whom.
+#[derive(Clone, Debug)]
+pub struct DialpadConfig {
+    /// Where it is.
+    pub base_url: Url,
+    /// Our OAuth client there.
+    pub client: Option<OauthClient>,
+    /// Where it sends people back to; `None`: `/callback` at our public address.
+    pub redirect_uri: Option<Url>,
+    /// What to ask for.
+    pub scopes: Vec<String>,
+}
+
+/// An OAuth client.
+#[derive(Clone, Debug)]
+pub struct OauthClient {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: SecretString,
+}
+
+/// What a command needs beyond the settings' own defaults.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// Only the database.
+    Database,
+    /// Everything that serving takes.
+    Serving,
+}
+
+/// Everything that is wrong with the settings, a line each.
+#[derive(Debug, Error)]
+pub struct ConfigError {
+    /// The lines; each begins with the name of its variable.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl Config {
+    /// Reads the settings as the command line and the environment give them.
+    ///
+    /// # Errors
+    /// Names everything that is wrong.
+    pub fn load(file: Option<&Path>, needs: Needs) -> Result<Self, ConfigError> {
+        let overlay = match file {
+            None => String::new(),
+            Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
+                problems: vec![format!("--config {}: {error}", path.display())],
+            })?,
+        };
+        Self::from_parts(&overlay, |name| std::env::var(name).ok(), needs)
+    }
+
+    /// Reads the defaults with these variables over them, and nothing else.
+    ///
+    /// # Errors
+    /// Names everything that is wrong.
+    pub fn from_variables(variables: &BTreeMap<String, String>, needs: Needs) -> Result<Self, ConfigError> {
+        Self::from_parts("", |name| variables.get(name).cloned(), needs)
+    }
+
+    fn from_parts(
+        overlay: &str,
+        variable: impl Fn(&str) -> Option<String>,
+        needs: Needs,
+    ) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        settings.lay_over(DEFAULTS, "config/default.toml");
+        settings.known = settings.values.keys().cloned().collect();
+        settings.lay_over(overlay, "--config");
+        for name in settings.known.clone() {
+            if let Some(value) = variable(&name.to_ascii_uppercase()) {
+                settings.values.insert(name, value);
+            }
+        }
+        let config = Self::read(&mut settings, needs);
+        match config {
+            Some(config) if settings.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError { problems: settings.problems }),
+        }
+    }
+
+    fn read(settings: &mut Settings, needs: Needs) -> Option<Self> {
+        let environment = settings.parse("cti_env", |text| match text {
+            "sandbox" => Ok(Environment::Sandbox),
+            "production" => Ok(Environment::Production),
+            _ => Err("must be sandbox or production".into()),
+        });
+        let production = environment == Some(Environment::Production);
+        let log_format = settings.parse("log_format", |text| match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be text or json".into()),
+        });
+        let host = settings.parse("host", |text| {
+            if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) }
+        });
+        let port = settings.number("port", 0, u16::MAX.into());
+        let http_workers = settings.number("http_workers", 0, 1024);
+        let sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
+        let public_url = settings.url("public_url", production);
+        let database_url = settings
+            .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
+        let auto_migrate = settings.switch("auto_migrate");
+        let auto_subscribe = settings.switch("auto_subscribe");
+        let token_encryption_key = settings.secret("token_encryption_key");
+        if let Some(key) = &token_encryption_key
+            && let Err(error) = crate::store::vault::Vault::from_keys(key)
+        {
+            settings.complain("token_encryption_key", &error.to_string());
+        }
+        let (internal_secrets, webhook_secrets) =
+            (settings.secrets("internal_api_secret"), settings.secrets("dialpad_webhook_secret"));
+        if needs == Needs::Serving {
+            for (name, missing) in [
+                ("internal_api_secret", internal_secrets.is_empty()),
+                ("dialpad_webhook_secret", webhook_secrets.is_empty()),
+                ("token_encryption_key", production && token_encryption_key.is_none()),
+            ] {
+                if missing && !settings.has_problem(name) {
+                    settings.complain(name, "is required");
+                }
+            }
+        }
+        let dialpad = DialpadConfig::read(settings, production);
+        let signature_header = settings.parse("dialpad_webhook_signature_header", |text| {
+            let name = text.to_ascii_lowercase();
+            match actix_web::http::header::HeaderName::from_bytes(name.as_bytes()) {
+                Ok(_) => Ok(name),
+                Err(_) => Err("must be the name of a header".into()),
+            }
+        });
+        let log_filter = settings.parse("rust_log", |text| {
+            let filter = tracing_subscriber::EnvFilter::try_new(text);
+            filter.map(|_| text.to_owned()).map_err(|error| error.to_string())
+        });
+        Some(Self {
+            host: host?,
+            port: u16::try_from(port?).ok()?,
+            public_url,
+            environment: environment?,
+            http_workers: usize::try_from(http_workers?).ok()?,
+            database_url: database_url?,
+            auto_migrate: auto_migrate?,
+            internal_secrets,
+            webhook_secrets,
+            token_encryption_key,
+            metrics_token: settings.secret("metrics_token"),
+            dialpad: dialpad?,
+            signature_header: signature_header?,
+            auto_subscribe: auto_subscribe?,
+            sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
+            log_filter: log_filter?,
+            log_format: log_format?,
+        })
+    }
+}
+
+impl DialpadConfig {
+    /// How long Dialpad may take to answer.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn read(settings: &mut Settings, production: bool) -> Option<Self> {
+        let names = if production {
+            [
+                "dialpad_prod_client_id",
+                "dialpad_prod_client_secret",
+                "dialpad_prod_redirect_uri",
+                "dialpad_prod_base_url",
+            ]
+        } else {
+            [
+                "dialpad_sandbox_client_id",
+                "dialpad_sandbox_client_secret",
+                "dialpad_sandbox_redirect_uri",
+                "dialpad_sandbox_base_url",
+            ]
+        };
+        let [id_name, secret_name, redirect_name, base_name] = names;
+        let (id, secret) = (settings.text(id_name), settings.secret(secret_name));
+        let client = match (id, secret) {
+            (Some(id), Some(secret)) => Some(OauthClient { id, secret }),
+            (None, None) => None,
+            (Some(_), None) => {
+                settings.complain(secret_name, &format!("is required with {}", id_name.to_ascii_uppercase()));
+                None
+            }
+            (None, Some(_)) => {
+                settings.complain(id_name, &format!("is required with {}", secret_name.to_ascii_uppercase()));
+                None
+            }
+        };
+        let redirect_uri = settings.url(redirect_name, production).map(|mut uri| {
+            if uri.path() == "/" {
+                uri.set_path("/callback");
+            }
+            uri
+        });
+        let base_url = settings.url(base_name, false);
+        if base_url.is_none() && !settings.has_problem(base_name) {
+            settings.complain(base_name, "is required");
+        }
+        let scopes = settings.text("dialpad_scopes").unwrap_or_default();
+        let scopes = scopes.split_whitespace().map(str::to_owned).collect();
+        Some(Self { base_url: base_url?, client, redirect_uri, scopes })
+    }
+}
+
+/// The settings as text, and what is wrong with them.
+#[derive(Default)]
+struct Settings {
+    values: BTreeMap<String, String>,
+    known: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Settings {
+    fn lay_over(&mut self, text: &str, origin: &str) {
+        let table: toml::Table = match text.parse() {
+            Ok(table) => table,
+            Err(error) => return self.problems.push(format!("{origin}: {}", error.to_string().trim())),
+        };
+        for (name, value) in table {
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Table(_) | toml::Value::Array(_) => {
+                    self.problems.push(format!("{origin}: {name} must be a single value"));
+                    continue;
+                }
+                other => other.to_string(),
+            };
+            if !self.known.is_empty() && !self.known.contains(&name) {
+                self.problems.push(format!("{origin}: {name} is no setting"));
+                continue;
+            }
+            self.values.insert(name, value);
+        }
+    }
+
+    fn complain(&mut self, name: &str, problem: &str) {
+        self.problems.push(format!("{}: {problem}", name.to_ascii_uppercase()));
+    }
+
+    fn has_problem(&self, name: &str) -> bool {
+        let name = format!("{}:", name.to_ascii_uppercase());
+        self.problems.iter().any(|problem| problem.starts_with(&name))
+    }
+
+    /// A text that is set. White space around it is nobody's intention: a line break at the end of a secret is
+    /// the classic reason for a 401.
+    fn text(&self, name: &str) -> Option<String> {
+        self.values.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
+    }
+
+    fn parse<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        match read(&self.text(name).unwrap_or_default()) {
+            Ok(value) => Some(value),
+            Err(problem) => {
+                self.complain(name, &problem);
+                None
+            }
+        }
+    }
+
+    fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
+        self.parse(name, |text| match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number),
+            _ => Err(format!("must be a whole number from {least} to {most}")),
+        })
+    }
+
+    fn switch(&mut self, name: &str) -> Option<bool> {
+        self.parse(name, |text| match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => Ok(true),
+            "false" | "0" | "no" | "off" => Ok(false),
+            _ => Err("must be true or false".into()),
+        })
+    }
+
+    fn url(&mut self, name: &str, https: bool) -> Option<Url> {
+        let text = self.text(name)?;
+        self.parse(name, |_| {
+            let url = Url::parse(&text).map_err(|error| format!("is no URL: {error}"))?;
+            match url.scheme() {
+                "https" => Ok(url),
+                "http" if !https => Ok(url),
+                "http" => Err("must be https in production".into()),
+                _ => Err("must begin with https:// or http://".into()),
+            }
+        })
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    fn secrets(&mut self, name: &str) -> Vec<SecretString> {
+        let Some(text) = self.secret(name) else { return Vec::new() };
+        let parts: Vec<&str> = text.expose_secret().split(',').map(str::trim).collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            self.complain(name, "has an empty part between commas");
+            return Vec::new();
+        }
+        parts.into_iter().map(SecretString::from).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(overlay: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
+        Config::from_parts(
+            overlay,
+            |name| variables.get(name).map(|value| (*value).to_owned()),
+            Needs::Serving,
+        )
+    }
+
+    const NEEDED: [(&str, &str); 2] = [("INTERNAL_API_SECRET", "a"), ("DIALPAD_WEBHOOK_SECRET", "b, c\n")];
+
+    #[test]
+    fn the_defaults_need_two_secrets_and_nothing_else() {
+        let config = read("", &NEEDED).expect("a good configuration");
+        assert_eq!((config.port, config.environment), (4000, Environment::Sandbox));
+        let secrets: Vec<_> = config.webhook_secrets.iter().map(ExposeSecret::expose_secret).collect();
+        assert_eq!(secrets, ["b", "c"]);
+    }
+
+    #[test]
+    fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
+        let config =
+            read("port = 1\nhost = \"::1\"", &[&NEEDED[..], &[("PORT", "2")]].concat()).expect("good");
+        assert_eq!((config.port, config.host.as_str()), (2, "::1"));
+    }
+
+    #[test]
+    fn every_wrong_setting_is_named_by_its_variable() {
+        let error =
+            read("nonsense = 1", &[("PORT", "x"), ("CTI_ENV", "staging"), ("DATABASE_URL", "mysql://")])
+                .expect_err("a bad configuration");
+        for name in [
+            "nonsense",
+            "PORT:",
+            "CTI_ENV:",
+            "DATABASE_URL:",
+            "INTERNAL_API_SECRET:",
+            "DIALPAD_WEBHOOK_SECRET:",
+        ] {
+            assert_eq!(
+                error.problems.iter().filter(|line| line.contains(name)).count(),
+                1,
+                "{name} in {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn production_insists_on_https_and_a_key() {
+        let error =
+            read("cti_env = \"production\"", &[&NEEDED[..], &[("PUBLIC_URL", "http://x.example")]].concat())
+                .expect_err("a bad configuration");
+        assert!(error.problems.iter().any(|line| line.starts_with("PUBLIC_URL:")), "{error}");
+        assert!(error.problems.iter().any(|line| line.starts_with("TOKEN_ENCRYPTION_KEY:")), "{error}");
+    }
+
+    #[test]
+    fn a_redirect_uri_without_a_path_gets_callback() {
+        let given = [&NEEDED[..], &[("DIALPAD_SANDBOX_REDIRECT_URI", "https://cti.example")]].concat();
+        let config = read("", &given).expect("good");
+        assert_eq!(
+            config.dialpad.redirect_uri.map(String::from).as_deref(),
+            Some("https://cti.example/callback")
+        );
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let config = read("", &NEEDED).expect("good");
+        assert!(!format!("{config:?}").contains("\"a\""));
+    }
+}

@@ -1,0 +1,196 @@
+//! What a webhook says: both payload families, read into the engine's words.
+//!
+//! [`workflow`] is the family of named events (`event_type`), [`native`] Dialpad's own (`state`, and its text
+//! messages). An authentic webhook is never refused for its content: what can't be read is kept with the reason.
+
+mod fields;
+mod native;
+mod workflow;
+
+use chrono::{DateTime, Utc};
+use cti_actors::ports::Inbound;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use self::fields::Fields;
+
+/// Claims that say when a token was made, not what happened: two webhooks that differ only here are the same one.
+const TOKEN_CLAIMS: [&str; 3] = ["iat", "exp", "jti"];
+/// Where a payload may name its organisation.
+const ORGANIZATION: [&str; 3] = ["organization_id", "org_id", "company_id"];
+
+/// Which words a payload uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Named events.
+    Workflow,
+    /// Dialpad's states and messages.
+    Native,
+    /// Neither.
+    Unknown,
+}
+
+impl Family {
+    /// The word in the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Workflow => "workflow",
+            Self::Native => "dialpad",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What was made of a payload.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Whose words it uses.
+    pub family: Family,
+    /// Its event type or state, `unknown` where it has none.
+    pub event_type: String,
+    /// The organisation that it names.
+    pub organization_id: Option<i64>,
+    /// What makes it the same as another: its own event id, else its content.
+    pub dedup_key: [u8; 32],
+    /// When it says that it was sent or happened.
+    pub at: Option<DateTime<Utc>>,
+    /// What it says, or why that can't be told.
+    pub content: Result<Inbound, String>,
+}
+
+/// Reads a payload. Where it names no instant, it happened when it was received.
+#[must_use]
+pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
+    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(bytes) else {
+        return Reading {
+            family: Family::Unknown,
+            event_type: "unknown".into(),
+            organization_id: None,
+            dedup_key: Sha256::digest(bytes).into(),
+            at: None,
+            content: Err("the payload is not a JSON object".into()),
+        };
+    };
+    let fields = Fields::of(&object);
+    let organization_id = fields
+        .integer(&ORGANIZATION)
+        .or_else(|| object.get("company").and_then(|it| fields::integer(it.get("id")?)));
+    let dedup_key = dedup_key(&object, organization_id);
+    let (family, event_type, at, content) = if let Some(event_type) = fields.text(&["event_type"]) {
+        let (at, content) = workflow::read(&event_type, &object, received_at);
+        (Family::Workflow, event_type, at, content)
+    } else if let Some(state) = fields.text(&["state"]) {
+        let (at, content) = native::read_call(&state, &object, received_at);
+        (Family::Native, state, at, content)
+    } else if native::is_message(&object) {
+        let (at, content) = native::read_message(&object, received_at);
+        (Family::Native, "sms".to_owned(), at, content)
+    } else {
+        (Family::Unknown, "unknown".to_owned(), None, Err("neither event_type nor state is there".to_owned()))
+    };
+    Reading { family, event_type, organization_id, dedup_key, at, content }
+}
+
+fn dedup_key(object: &Map<String, Value>, organization_id: Option<i64>) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    let mut canonical = Vec::with_capacity(512);
+    match object.get("event_id") {
+        Some(id @ (Value::String(_) | Value::Number(_))) => {
+            // An id is unique to whoever gave it: the organisation's name keeps two of them apart.
+            digest.update(b"id:");
+            digest.update(organization_id.unwrap_or_default().to_be_bytes());
+            write_canonical(id, &mut canonical);
+        }
+        _ => {
+            digest.update(b"content:");
+            write_object(object, &TOKEN_CLAIMS, &mut canonical);
+        }
+    }
+    digest.update(&canonical);
+    digest.finalize().into()
+}
+
+/// JSON with sorted keys and no white space, whatever the map type's own order.
+fn write_canonical(value: &Value, out: &mut Vec<u8>) {
+    match value {
+        Value::Object(object) => write_object(object, &[], out),
+        Value::Array(items) => {
+            out.push(b'[');
+            for item in items {
+                write_canonical(item, out);
+                out.push(b',');
+            }
+            out.push(b']');
+        }
+        scalar => out.extend_from_slice(scalar.to_string().as_bytes()),
+    }
+}
+
+fn write_object(object: &Map<String, Value>, without: &[&str], out: &mut Vec<u8>) {
+    let mut keys: Vec<&String> = object.keys().filter(|key| !without.contains(&key.as_str())).collect();
+    keys.sort_unstable();
+    out.push(b'{');
+    for key in keys {
+        out.extend_from_slice(Value::from(key.as_str()).to_string().as_bytes());
+        out.push(b':');
+        write_canonical(&object[key], out);
+        out.push(b',');
+    }
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(json: &str) -> [u8; 32] {
+        read(json.as_bytes(), DateTime::UNIX_EPOCH).dedup_key
+    }
+
+    #[test]
+    fn the_same_event_is_recognised_in_other_clothes() {
+        let event = key(r#"{"event_type":"call.ring","call_id":1,"timestamp":5}"#);
+        assert_eq!(
+            event,
+            key(r#"{ "timestamp": 5, "call_id": 1, "event_type": "call.ring", "iat": 99, "jti": "x" }"#)
+        );
+        assert_ne!(event, key(r#"{"event_type":"call.ring","call_id":1,"timestamp":6}"#));
+        assert_ne!(event, key(r#"{"event_type":"call.started","call_id":1,"timestamp":5}"#));
+    }
+
+    #[test]
+    fn an_event_id_decides_within_its_organisation() {
+        let event = key(r#"{"event_id":"e1","organization_id":7,"event_type":"call.ring","call_id":1}"#);
+        assert_eq!(
+            event,
+            key(r#"{"event_id":"e1","organization_id":7,"event_type":"call.ring","call_id":2}"#)
+        );
+        assert_ne!(
+            event,
+            key(r#"{"event_id":"e1","organization_id":8,"event_type":"call.ring","call_id":1}"#)
+        );
+    }
+
+    #[test]
+    fn an_organisation_is_found_in_every_place() {
+        for json in [
+            r#"{"organization_id":7}"#,
+            r#"{"organization_id":"7"}"#,
+            r#"{"org_id":7}"#,
+            r#"{"company_id":"7"}"#,
+            r#"{"company":{"id":7}}"#,
+        ] {
+            assert_eq!(read(json.as_bytes(), DateTime::UNIX_EPOCH).organization_id, Some(7), "{json}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_kept_with_its_reason() {
+        for bytes in
+            [&b"\xff\xfe"[..], b"[1,2]", b"{}", br#"{"event_type":"call.ring"}"#, br#"{"state":"ringing"}"#]
+        {
+            assert!(read(bytes, DateTime::UNIX_EPOCH).content.is_err());
+        }
+    }
+}

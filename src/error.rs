@@ -1,0 +1,185 @@
+//! What a client is told when something can't be done: one table of codes, one shape.
+//!
+//! To add a code: a line in the table. Its name on the wire is stable for ever; clients decide by it.
+
+use std::borrow::Cow;
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use cti_actors::error::{Denial, StoreError};
+use serde_json::{Value, json};
+use thiserror::Error;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident;)*) => {
+        /// Every code that an error answer can have.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ErrorCode { $($(#[$doc])* $variant),* }
+
+        impl ErrorCode {
+            /// All of them.
+            pub const ALL: &[ErrorCode] = &[$(Self::$variant),*];
+
+            /// The name on the wire.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status),* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// Something in the request is missing or can't be understood; the sentence names it.
+    InvalidRequest = "INVALID_REQUEST", BAD_REQUEST;
+    /// The authorisation was begun elsewhere, too long ago, or was finished already.
+    OauthStateInvalid = "OAUTH_STATE_INVALID", BAD_REQUEST;
+    /// The user refused.
+    OauthDenied = "OAUTH_DENIED", BAD_REQUEST;
+    /// The request carries no API key.
+    MissingApiKey = "MISSING_API_KEY", UNAUTHORIZED;
+    /// No app has this API key.
+    InvalidApiKey = "INVALID_API_KEY", UNAUTHORIZED;
+    /// The request carries no bearer.
+    MissingBearer = "MISSING_BEARER", UNAUTHORIZED;
+    /// Nobody whom we know signed this webhook.
+    InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED;
+    /// The bearer is wrong.
+    Forbidden = "FORBIDDEN", FORBIDDEN;
+    /// The app is switched off.
+    AppInactive = "APP_INACTIVE", FORBIDDEN;
+    /// There is nothing at this address.
+    NotFound = "NOT_FOUND", NOT_FOUND;
+    /// There is no such app.
+    AppNotFound = "APP_NOT_FOUND", NOT_FOUND;
+    /// There is no such call.
+    CallNotFound = "CALL_NOT_FOUND", NOT_FOUND;
+    /// The address exists, but not for this method.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED;
+    /// The cursor lies beyond the newest event.
+    CursorAhead = "CURSOR_AHEAD", CONFLICT;
+    /// The events behind this cursor are no longer kept.
+    CursorExpired = "CURSOR_EXPIRED", GONE;
+    /// The body is too big.
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE;
+    /// The body has an encoding or type that is not understood.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE;
+    /// Something broke on our side.
+    Internal = "INTERNAL_ERROR", INTERNAL_SERVER_ERROR;
+    /// Dialpad refused the authorisation code.
+    TokenExchangeRejected = "TOKEN_EXCHANGE_REJECTED", BAD_GATEWAY;
+    /// Dialpad could not be asked for tokens.
+    TokenExchangeFailed = "TOKEN_EXCHANGE_FAILED", SERVICE_UNAVAILABLE;
+    /// No OAuth client is configured.
+    OauthNotConfigured = "OAUTH_NOT_CONFIGURED", SERVICE_UNAVAILABLE;
+    /// The database can't be reached.
+    DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
+}
+
+/// An error answer.
+#[derive(Debug, Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// Its code.
+    pub code: ErrorCode,
+    /// A sentence for people.
+    pub message: Cow<'static, str>,
+    /// More for machines.
+    pub details: Option<Value>,
+    /// After how many seconds to try again.
+    pub retry_after: Option<u32>,
+}
+
+impl ApiError {
+    /// An error with a sentence.
+    pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), details: None, retry_after: None }
+    }
+
+    /// A request that can't be understood.
+    pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorCode::InvalidRequest, message)
+    }
+
+    /// The same error with details.
+    #[must_use]
+    pub fn with_details(self, details: impl Into<Value>) -> Self {
+        Self { details: Some(details.into()), ..self }
+    }
+
+    /// The answer; `request_id` finds it in the log.
+    #[must_use]
+    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+        let mut body = json!({"error": self.message, "code": self.code.as_str()});
+        if let Some(details) = &self.details {
+            body["details"] = details.clone();
+        }
+        if let Some(request_id) = request_id {
+            body["request_id"] = request_id.into();
+        }
+        let mut answer = HttpResponse::build(self.code.status());
+        if let Some(seconds) = self.retry_after {
+            answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        answer.json(body)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.answer(None)
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(failure: StoreError) -> Self {
+        match failure {
+            StoreError::Unavailable(_) => Self {
+                retry_after: Some(1),
+                ..Self::new(ErrorCode::DatabaseUnavailable, "The database can't be reached")
+            },
+            StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Corrupt { .. } => {
+                tracing::error!(error = %failure, "the store failed");
+                Self::new(ErrorCode::Internal, "Something went wrong on our side")
+            }
+        }
+    }
+}
+
+impl From<Denial> for ApiError {
+    fn from(denial: Denial) -> Self {
+        let message = denial.to_string();
+        match denial {
+            Denial::UnknownKey => Self::new(ErrorCode::InvalidApiKey, message),
+            Denial::AppInactive => Self::new(ErrorCode::AppInactive, message),
+            Denial::Store(failure) => failure.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_code_is_unique_and_an_error() {
+        let names: BTreeSet<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), ErrorCode::ALL.len());
+        assert!(
+            ErrorCode::ALL
+                .iter()
+                .all(|code| code.status().is_client_error() || code.status().is_server_error())
+        );
+    }
+}

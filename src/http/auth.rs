@@ -1,0 +1,86 @@
+//! Who asks: a CRM by its API key, an administrator by the internal bearer. A handler says so in its signature.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
+use cti_actors::{
+    id::AppId,
+    ports::{Admission, Gate},
+};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+
+use super::Shared;
+use crate::error::{ApiError, ErrorCode};
+
+/// A request with a valid API key.
+pub(super) struct Crm {
+    /// The app that the key belongs to.
+    pub(super) app_id: AppId,
+}
+
+/// A request with the bearer of administrators.
+pub(super) struct Administrator;
+
+impl FromRequest for Crm {
+    type Error = ApiError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let key = api_key(&request).ok_or_else(missing_key)?;
+            let admission = admit(&request, &key).await?;
+            Ok(Self { app_id: admission.app_id })
+        })
+    }
+}
+
+pub(super) fn missing_key() -> ApiError {
+    ApiError::new(ErrorCode::MissingApiKey, "The API key is missing: send it as x-api-key")
+}
+
+/// The key in one of its headers.
+pub(super) fn api_key(request: &HttpRequest) -> Option<SecretString> {
+    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let key = header("x-api-key").or_else(|| header("x-app-api-key")).map(str::trim);
+    key.filter(|key| !key.is_empty()).map(SecretString::from).or_else(|| bearer(request))
+}
+
+pub(super) async fn admit(request: &HttpRequest, key: &SecretString) -> Result<Admission, ApiError> {
+    let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
+    Ok(shared.store.admit(key.expose_secret()).await?)
+}
+
+impl FromRequest for Administrator {
+    type Error = ApiError;
+    type Future = std::future::Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
+        std::future::ready(match bearer(request) {
+            None => Err(ApiError::new(
+                ErrorCode::MissingBearer,
+                "The bearer is missing: send Authorization: Bearer …",
+            )),
+            Some(given) if is_one_of(&given, &shared.config.internal_secrets) => Ok(Self),
+            Some(_) => Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong")),
+        })
+    }
+}
+
+/// Compares with each of them, in a time that tells nothing about how much of it was right.
+pub(super) fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
+    let given = given.expose_secret().as_bytes();
+    secrets
+        .iter()
+        .fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(given)))
+}
+
+pub(super) fn bearer(request: &HttpRequest) -> Option<SecretString> {
+    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.into())
+}

@@ -1,0 +1,58 @@
+//! How the server is, for load balancers, monitors and people.
+
+use actix_web::{HttpRequest, HttpResponse, Responder, http::header, web::Data};
+use chrono::SecondsFormat;
+use serde_json::{Value, json};
+
+use super::{Shared, auth};
+use crate::error::{ApiError, ErrorCode};
+
+pub(super) async fn home() -> impl Responder {
+    HttpResponse::Ok().json(json!({"message": "CTI Server is running", "version": env!("CARGO_PKG_VERSION")}))
+}
+
+/// The whole picture.
+pub(super) async fn health(shared: Data<Shared>) -> impl Responder {
+    let database = shared.store.ping().await;
+    let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(report(&shared, database.map_err(|failure| failure.to_string())))
+}
+
+fn report(shared: &Shared, database: Result<(), String>) -> Value {
+    let status = if database.is_ok() { "healthy" } else { "unhealthy" };
+    let database = database.map_or_else(|reason| reason, |()| "ok".to_owned());
+    json!({
+        "status": status,
+        "timestamp": shared.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
+        "uptime": shared.started.elapsed().as_secs(),
+        "environment": shared.config.environment.as_str(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "checks": {"database": database},
+    })
+}
+
+/// Whether the process runs.
+pub(super) async fn live() -> impl Responder {
+    HttpResponse::Ok().json(json!({"status": "live"}))
+}
+
+/// Whether it may be sent traffic.
+pub(super) async fn ready(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    shared.store.ping().await?;
+    Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+}
+
+pub(super) async fn metrics(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    if let Some(token) = &shared.config.metrics_token {
+        let given = auth::bearer(&request).ok_or_else(|| {
+            ApiError::new(ErrorCode::MissingBearer, "The bearer is missing: send Authorization: Bearer …")
+        })?;
+        if !auth::is_one_of(&given, std::slice::from_ref(token)) {
+            return Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"));
+        }
+    }
+    let text = shared.metrics.render(&shared.store).await;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(text))
+}

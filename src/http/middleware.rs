@@ -1,0 +1,91 @@
+//! Around every request: its id and its span in the log, its duration in the metrics, and one shape for errors.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error, HttpMessage,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::Next,
+};
+use metrics::histogram;
+use tracing::Span;
+use tracing_actix_web::{RequestId, RootSpanBuilder};
+
+use crate::error::{ApiError, ErrorCode};
+
+/// The span of a request. Its address is logged without the query, which may hold a key or a code.
+pub struct RequestSpan;
+
+impl RootSpanBuilder for RequestSpan {
+    fn on_request_start(request: &ServiceRequest) -> Span {
+        let id = request.extensions().get::<RequestId>().map(ToString::to_string);
+        tracing::info_span!("request", method = %request.method(), path = request.path(), request.id = id)
+    }
+
+    fn on_request_end<B: MessageBody>(_: Span, _: &Result<ServiceResponse<B>, Error>) {}
+}
+
+/// Measures a request and gives its error, if it has one, the shape that every error has.
+///
+/// # Errors
+/// Those of the services behind it.
+pub async fn observe<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let began = Instant::now();
+    let method = request.method().as_str().to_owned();
+    let answer = next.call(request).await?.map_into_boxed_body();
+    let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
+    let status = answer.status();
+    let labels = [("method", method), ("route", route), ("status", status.as_str().to_owned())];
+    histogram!("http_request_duration_seconds", &labels).record(began.elapsed());
+
+    if status.is_client_error() || status.is_server_error() {
+        return Ok(in_shape(answer));
+    }
+    Ok(answer)
+}
+
+/// Puts an error answer into words: ours as it is, a library's by its status.
+fn in_shape(answer: ServiceResponse) -> ServiceResponse {
+    let request_id = answer.request().extensions().get::<RequestId>().map(ToString::to_string);
+    let ours = answer.response().error().and_then(|error| error.as_error::<ApiError>());
+    let shaped = match ours {
+        Some(error) => error.answer(request_id.as_deref()),
+        None if is_json(&answer) => return answer,
+        None => {
+            let said = answer.response().error().map(ToString::to_string);
+            by_status(answer.status(), said).answer(request_id.as_deref())
+        }
+    };
+    let mut shaped = shaped;
+    if let Some(allowed) = answer.headers().get(header::ALLOW) {
+        shaped.headers_mut().insert(header::ALLOW, allowed.clone());
+    }
+    answer.into_response(shaped)
+}
+
+fn is_json(answer: &ServiceResponse) -> bool {
+    let content_type = answer.headers().get(header::CONTENT_TYPE);
+    content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/json"))
+}
+
+fn by_status(status: StatusCode, said: Option<String>) -> ApiError {
+    match status {
+        StatusCode::NOT_FOUND => ApiError::new(ErrorCode::NotFound, "Not found"),
+        StatusCode::METHOD_NOT_ALLOWED => {
+            ApiError::new(ErrorCode::MethodNotAllowed, "This address does not take that method")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(ErrorCode::PayloadTooLarge, "The body is too big"),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            ApiError::new(ErrorCode::UnsupportedMediaType, "The body has a type that is not understood")
+        }
+        status if status.is_client_error() => {
+            ApiError::invalid(said.unwrap_or_else(|| "The request can't be understood".to_owned()))
+        }
+        _ => ApiError::new(ErrorCode::Internal, "Something went wrong on our side"),
+    }
+}

@@ -1,0 +1,84 @@
+//! Everything that is reached over HTTP: one table of routes, a file for each part of it.
+
+mod apps;
+mod auth;
+mod calls;
+mod events;
+mod health;
+mod middleware;
+mod oauth;
+mod query;
+mod webhooks;
+mod ws;
+
+use std::{sync::Arc, time::Instant};
+
+use actix_web::web::{self, PayloadConfig, ServiceConfig, get, post};
+use cti_actors::{Engine, clock::Clock};
+use reqwest::Url;
+
+pub use self::middleware::{RequestSpan, observe};
+use crate::{
+    config::Config, dialpad::client::DialpadClient, error::ApiError, error::ErrorCode, metrics::Metrics,
+    store::Store,
+};
+
+/// The largest body that is read.
+const LARGEST_BODY: usize = 256 << 10;
+
+/// What every handler may use.
+pub struct Shared {
+    /// The settings.
+    pub config: Config,
+    /// The database.
+    pub store: Store,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The way to Dialpad.
+    pub dialpad: DialpadClient,
+    /// What is measured.
+    pub metrics: Metrics,
+    /// How the outside reaches us.
+    pub public_url: Url,
+    /// Where Dialpad sends people back to.
+    pub redirect_uri: Url,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// When the server began.
+    pub started: Instant,
+}
+
+/// The whole surface.
+pub fn routes(app: &mut ServiceConfig) {
+    app.app_data(PayloadConfig::new(LARGEST_BODY))
+        .app_data(web::JsonConfig::default().limit(LARGEST_BODY))
+        // For anybody.
+        .service(web::resource("/").route(get().to(health::home)))
+        .service(web::resource("/health").route(get().to(health::health)))
+        .service(web::resource("/health/live").route(get().to(health::live)))
+        .service(web::resource("/health/ready").route(get().to(health::ready)))
+        .service(web::resource("/metrics").route(get().to(health::metrics)))
+        // From Dialpad.
+        .service(web::resource("/webhooks").route(post().to(webhooks::shared)))
+        .service(web::resource("/webhooks/dialpad").route(post().to(webhooks::shared)))
+        .service(web::resource("/webhooks/{app_id}").route(post().to(webhooks::own)))
+        // For a person who connects an app.
+        .service(web::resource("/authorize").route(get().to(oauth::authorize)))
+        .service(web::resource("/callback").route(get().to(oauth::callback)))
+        .service(web::resource("/auth/dialpad/connect").route(get().to(oauth::authorize)))
+        .service(web::resource("/auth/dialpad/authorize").route(get().to(oauth::authorize)))
+        .service(web::resource("/auth/dialpad/callback").route(get().to(oauth::callback)))
+        .service(web::resource("/auth/dialpad/disconnect/{app_id}").route(post().to(oauth::disconnect)))
+        // For a CRM.
+        .service(web::resource("/status").route(get().to(apps::status)))
+        .service(web::resource("/api/calls").route(get().to(calls::list)))
+        .service(web::resource("/api/calls/active").route(get().to(calls::active)))
+        .service(web::resource("/api/calls/{id}").route(get().to(calls::one)))
+        .service(web::resource("/api/calls/{id}/events").route(get().to(calls::timeline)))
+        .service(web::resource("/api/events").route(get().to(events::list)))
+        .service(web::resource("/ws").route(get().to(ws::connect)))
+        // For administrators.
+        .service(web::resource("/internal/apps").route(post().to(apps::create)))
+        .service(web::resource("/internal/apps/{app_id}/api-key").route(post().to(apps::rotate_key)))
+        .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
+}

@@ -1,0 +1,188 @@
+//! Connecting an app: to Dialpad with a state and a PKCE challenge, and back with a code.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    cookie::{Cookie, SameSite, time::Duration as CookieAge},
+    http::header,
+    web::{Data, Path},
+};
+use cti_actors::id::AppId;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::{Shared, apps::existing, auth::Administrator, query::Query};
+use crate::{
+    dialpad::{oauth::ExchangeError, subscriptions},
+    error::{ApiError, ErrorCode},
+    store::oauth_sessions::{OauthSession, random_token},
+};
+
+/// Binds an authorisation to the browser that began it.
+const COOKIE: &str = "cti_oauth";
+/// How often subscribing is tried after an app was connected.
+const SUBSCRIBE_ATTEMPTS: u32 = 6;
+
+/// Sends a person to Dialpad.
+pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["app_id"])?;
+    let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
+    let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
+    let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
+    let app = shared.store.app(app_id).await?.ok_or_else(not_found)?;
+    if !app.is_active {
+        return Err(ApiError::new(ErrorCode::AppInactive, "App is not active"));
+    }
+    let not_configured = || ApiError::new(ErrorCode::OauthNotConfigured, "No OAuth client is configured");
+    let client = shared.config.dialpad.client.as_ref().ok_or_else(not_configured)?;
+
+    let state = random_token();
+    let browser = known_browser(&request).unwrap_or_else(random_token);
+    let authorization =
+        shared.dialpad.authorization(client, &shared.redirect_uri, &shared.config.dialpad.scopes, &state);
+    let environment = shared.config.environment.as_str().to_owned();
+    let session = OauthSession { app_id, environment, verifier: authorization.verifier };
+    shared.store.begin_oauth(state.expose_secret(), browser.expose_secret(), &session).await?;
+
+    let cookie = Cookie::build(COOKIE, browser.expose_secret().to_owned())
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Lax)
+        .secure(shared.public_url.scheme() == "https")
+        .max_age(CookieAge::minutes(10))
+        .finish();
+    Ok(HttpResponse::Found()
+        .insert_header((header::LOCATION, authorization.url.as_str()))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .cookie(cookie)
+        .finish())
+}
+
+/// A browser that is at several authorisations at once keeps its cookie.
+fn known_browser(request: &HttpRequest) -> Option<SecretString> {
+    let cookie = request.cookie(COOKIE)?;
+    let value = cookie.value();
+    (value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| value.into())
+}
+
+/// Takes a person back from Dialpad.
+pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    // Dialpad may add parameters of its own; they are none of ours to refuse.
+    let given: std::collections::HashMap<_, _> = super::query::parse(request.query_string()).collect();
+    let invalid = || {
+        ApiError::new(
+            ErrorCode::OauthStateInvalid,
+            "The authorization was begun elsewhere, or is no longer valid",
+        )
+    };
+    let state = given.get("state").ok_or_else(invalid)?;
+    let browser = request.cookie(COOKIE);
+    let session =
+        shared.store.take_oauth(state, browser.as_ref().map(Cookie::value)).await?.ok_or_else(invalid)?;
+    if let Some(error) = given.get("error") {
+        info!(app.id = %session.app_id, "an authorization was refused");
+        return Err(ApiError::new(ErrorCode::OauthDenied, "The authorization was refused at Dialpad")
+            .with_details(error.chars().take(100).collect::<String>()));
+    }
+    let code = given.get("code").ok_or_else(|| ApiError::invalid("code: is required"))?;
+    connect(&shared, &session, code.to_string()).await?;
+    Ok(connected(&request, &session))
+}
+
+async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) -> Result<(), ApiError> {
+    let not_configured = || ApiError::new(ErrorCode::OauthNotConfigured, "No OAuth client is configured");
+    let client = shared.config.dialpad.client.as_ref().ok_or_else(not_configured)?;
+    let now = shared.clock.now();
+    let exchanged = shared.dialpad.exchange(client, &shared.redirect_uri, code, &session.verifier, now).await;
+    let (tokens, said) = exchanged.map_err(|error| match error {
+        ExchangeError::Rejected => {
+            ApiError::new(ErrorCode::TokenExchangeRejected, "Dialpad refused the authorization code")
+        }
+        ExchangeError::Failed(reason) => {
+            warn!(app.id = %session.app_id, %reason, "the code could not be exchanged");
+            ApiError::new(ErrorCode::TokenExchangeFailed, "Failed to exchange code for tokens")
+                .with_details(reason)
+        }
+    })?;
+    let organization = match shared.dialpad.organization_of(&tokens.access).await {
+        Ok(found) => found.or(said),
+        Err(error) => {
+            warn!(app.id = %session.app_id, %error, "Dialpad did not say whose token this is");
+            said
+        }
+    };
+    let scopes = shared.config.dialpad.scopes.join(" ");
+    shared.store.connect(session.app_id, &session.environment, organization, &tokens, &scopes).await?;
+    info!(app.id = %session.app_id, organization, "an app was connected");
+    if let Some(organization) = organization {
+        take_up_what_waited(shared, organization).await?;
+    }
+    if shared.config.auto_subscribe {
+        actix_web::rt::spawn(subscribe(shared.clone(), session.app_id, tokens.access));
+    }
+    Ok(())
+}
+
+/// Webhooks of the organisation that came before anybody was connected to it.
+async fn take_up_what_waited(shared: &Shared, organization: i64) -> Result<(), ApiError> {
+    let apps: Vec<AppId> =
+        shared.store.routes_of(organization).await?.iter().map(|route| route.app_id).collect();
+    let adopted = shared.store.adopt_unrouted(organization, &apps).await?;
+    if adopted > 0 {
+        info!(
+            organization,
+            webhooks = adopted,
+            "webhooks that had waited for their organization are processed"
+        );
+        apps.iter().for_each(|app| shared.engine.wake(*app));
+    }
+    Ok(())
+}
+
+/// Registers the app's webhook and subscriptions, in the background: the person need not wait for it.
+async fn subscribe(shared: Data<Shared>, app: AppId, token: SecretString) {
+    for attempt in 0..SUBSCRIBE_ATTEMPTS {
+        match subscriptions::ensure(&shared.dialpad, &shared.store, app, &shared.public_url, &token).await {
+            Ok(()) => return info!(app.id = %app, "the app's webhook and subscriptions stand"),
+            Err(error) => warn!(app.id = %app, %error, attempt, "subscribing failed"),
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1 << attempt)).await;
+    }
+}
+
+fn connected(request: &HttpRequest, session: &OauthSession) -> HttpResponse {
+    let accepted =
+        request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let html = accepted.find("text/html");
+    let json_at = accepted.find("application/json");
+    let wants_page = html.is_some_and(|html| json_at.is_none_or(|json| html < json));
+    if wants_page {
+        return HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(include_str!("connected.html"));
+    }
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({
+        "message": "Dialpad connected",
+        "app_id": session.app_id,
+        "environment": session.environment,
+    }))
+}
+
+/// Forgets an app's tokens, here and at Dialpad.
+pub(super) async fn disconnect(
+    _: Administrator,
+    shared: Data<Shared>,
+    app_id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let app_id = existing(&shared, &app_id).await?;
+    let connection = shared.store.connection(app_id).await?;
+    let disconnected = shared.store.disconnect(app_id).await?;
+    if let Some(connection) = connection
+        && let Err(error) = shared.dialpad.deauthorize(&connection.access_token).await
+    {
+        warn!(app.id = %app_id, %error, "the token could not be revoked at Dialpad; it is forgotten here");
+    }
+    let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
+    Ok(HttpResponse::Ok().json(json!({"message": message, "app_id": app_id})))
+}

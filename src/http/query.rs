@@ -1,0 +1,129 @@
+//! The query of a request. What is not understood is refused and named, never silently ignored: a filter with a
+//! typing error would otherwise give the wrong rows.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use actix_web::HttpRequest;
+use chrono::{DateTime, Utc};
+use cti_actors::feed::ID_FIELDS;
+use serde_json::Value;
+
+use crate::{error::ApiError, store::listing::Cursor};
+
+/// An instant this late, read as seconds, must have been milliseconds.
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
+/// The parameters of a request.
+pub(super) struct Query {
+    values: HashMap<String, String>,
+}
+
+impl Query {
+    /// Reads the query; only the named parameters are allowed, each once.
+    pub(super) fn of(request: &HttpRequest, allowed: &[&str]) -> Result<Self, ApiError> {
+        let mut values = HashMap::new();
+        for (name, value) in parse(request.query_string()) {
+            if !allowed.contains(&&*name) {
+                return Err(ApiError::invalid(format!("{name}: there is no such parameter here")));
+            }
+            if values.insert(name.clone().into_owned(), value.into_owned()).is_some() {
+                return Err(ApiError::invalid(format!("{name}: is given twice")));
+            }
+        }
+        Ok(Self { values })
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// A parameter that takes one of a few words.
+    pub(super) fn word(&self, name: &str, words: &[&str]) -> Result<Option<&str>, ApiError> {
+        match self.text(name) {
+            Some(text) if !words.contains(&text) => {
+                Err(ApiError::invalid(format!("{name}: must be one of {}", words.join(", "))))
+            }
+            text => Ok(text),
+        }
+    }
+
+    pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        let parsed = self.text(name).map(str::parse).transpose();
+        parsed.map_err(|_| ApiError::invalid(format!("{name}: must be a whole number")))
+    }
+
+    /// How many items a page may have.
+    pub(super) fn limit(&self, default: usize, most: usize) -> Result<usize, ApiError> {
+        match self.text("limit").map(str::parse) {
+            None => Ok(default),
+            Some(Ok(limit)) if (1..=most).contains(&limit) => Ok(limit),
+            Some(_) => Err(ApiError::invalid(format!("limit: must be a whole number from 1 to {most}"))),
+        }
+    }
+
+    /// Unix seconds, unix milliseconds or RFC 3339.
+    pub(super) fn instant(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        // A plus sign in an offset that was not escaped arrives as a space.
+        let rfc3339 = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|it| it.to_utc());
+        let unix = |whole: i64| {
+            if whole.abs() >= MILLISECONDS_FROM {
+                DateTime::from_timestamp_millis(whole)
+            } else {
+                DateTime::from_timestamp(whole, 0)
+            }
+        };
+        let instant = text.parse().ok().map_or_else(rfc3339, unix);
+        let wrong =
+            || ApiError::invalid(format!("{name}: must be unix seconds, unix milliseconds or RFC 3339"));
+        instant.map(Some).ok_or_else(wrong)
+    }
+
+    pub(super) fn cursor(&self) -> Result<Option<Cursor>, ApiError> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        Cursor::decode(text)
+            .map(Some)
+            .ok_or_else(|| ApiError::invalid("cursor: must be one that a Link gave"))
+    }
+
+    /// Whether ids are to be written as strings.
+    pub(super) fn ids_as_text(&self) -> Result<bool, ApiError> {
+        Ok(self.word("ids", &["number", "string"])? == Some("string"))
+    }
+}
+
+/// The parameters of a query string, decoded, in order.
+pub(super) fn parse(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    form_urlencoded::parse(query.as_bytes())
+}
+
+/// The `Link` to the next page: this request with other parameters in place of those named.
+pub(super) fn next_link(request: &HttpRequest, replaced: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parse(request.query_string()) {
+        if name != "api_key" && replaced.iter().all(|(other, _)| *other != name) {
+            query.append_pair(&name, &value);
+        }
+    }
+    query.extend_pairs(replaced);
+    format!("<{}?{}>; rel=\"next\"", request.path(), query.finish())
+}
+
+/// Writes Dialpad's ids as strings, where a client asked for that.
+pub(super) fn write_ids_as_text(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
+        Value::Object(object) => {
+            for (name, value) in object.iter_mut() {
+                match value {
+                    Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
+                        *value = number.to_string().into()
+                    }
+                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}

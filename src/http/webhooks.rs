@@ -1,0 +1,222 @@
+//! The door for Dialpad. What comes in here is verified, read, and written; only when it is durable is it answered.
+//!
+//! An authentic webhook never gets a 4xx, because Dialpad never repeats one after that: what nobody is responsible
+//! for, and what can't be read, is kept with the reason.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Bytes, Data, Path},
+};
+use chrono::{DateTime, Utc};
+use cti_actors::{
+    error::StoreError,
+    id::{AppId, JournalId},
+};
+use metrics::{counter, histogram};
+use secrecy::SecretString;
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use crate::{
+    dialpad::{
+        payload::{self, Family, Reading},
+        signature,
+    },
+    error::{ApiError, ErrorCode},
+    store::{
+        connections::OwnRoute,
+        journal::{Appended, Disposition, NewWebhook},
+    },
+};
+
+/// Dialpad waits 5 s and then repeats; a clear "not now" well before that keeps its retries for when we are back.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+/// Why a webhook waits, in the journal's words.
+mod waiting_for {
+    pub(super) const AN_APP: &str = "no_app_for_organization";
+    pub(super) const AN_ORGANIZATION: &str = "organization_missing";
+    pub(super) const ACTIVATION: &str = "app_inactive";
+    pub(super) const ANOTHER_ORGANIZATION: &str = "organization_mismatch";
+}
+
+/// `POST /webhooks`: the payload's organisation decides whose it is.
+pub(super) async fn shared(
+    request: HttpRequest,
+    state: Data<Shared>,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    receive(&request, &state, &body, None).await
+}
+
+/// `POST /webhooks/{app_id}`: the address decides whose it is.
+pub(super) async fn own(
+    request: HttpRequest,
+    state: Data<Shared>,
+    app_id: Path<String>,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    // An address that can't exist answers as one that doesn't.
+    let app_id = app_id.parse().map_err(|_| not_authentic())?;
+    receive(&request, &state, &body, Some(app_id)).await
+}
+
+async fn receive(
+    request: &HttpRequest,
+    state: &Shared,
+    body: &[u8],
+    addressed_to: Option<AppId>,
+) -> Result<HttpResponse, ApiError> {
+    let began = Instant::now();
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "The body must not be compressed"));
+    }
+    let received = timeout(PATIENCE, take_in(request, state, body, addressed_to)).await;
+    let no_time = || Err(StoreError::Unavailable("the database took too long".into()).into());
+    let answer = received.unwrap_or_else(|_| no_time());
+    if let Err(error) = &answer {
+        let outcome = if error.code == ErrorCode::InvalidSignature { "unauthentic" } else { "unavailable" };
+        counter!("cti_webhooks_total", "family" => "unknown", "outcome" => outcome).increment(1);
+    }
+    histogram!("cti_webhook_ack_seconds").record(began.elapsed());
+    answer
+}
+
+async fn take_in(
+    request: &HttpRequest,
+    state: &Shared,
+    body: &[u8],
+    addressed_to: Option<AppId>,
+) -> Result<HttpResponse, ApiError> {
+    let own_route = match addressed_to {
+        Some(app) => Some((app, state.store.own_route(app).await?.ok_or_else(not_authentic)?)),
+        None => None,
+    };
+    let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
+    let payload =
+        signature::verify(body, header, secrets(state, own_route.as_ref())).map_err(|_| not_authentic())?;
+
+    let received_at = state.clock.now();
+    let reading = payload::read(&payload, received_at);
+    let webhooks = address(state, &reading, payload.into(), own_route, received_at).await?;
+    let told = Told::of(&webhooks);
+    let appended = state.store.append(webhooks.clone()).await?;
+    let duplicate = appended.iter().all(|it| *it == Appended::Duplicate);
+    let event_id = first_id(state, &webhooks, &appended).await?;
+    record(&reading, &told, duplicate, received_at);
+
+    let mut answer = json!({"success": true, "event_id": event_id, "duplicate": duplicate});
+    if let Some(status) = told.status {
+        answer["status"] = status.into();
+        answer["reason"] = told.reason.into();
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+fn not_authentic() -> ApiError {
+    ApiError::new(ErrorCode::InvalidSignature, "The signature is missing or wrong")
+}
+
+/// An app's own secret, once it has one, is the only one that opens its own address.
+fn secrets<'s>(state: &'s Shared, own_route: Option<&'s (AppId, OwnRoute)>) -> &'s [SecretString] {
+    match own_route {
+        Some((_, OwnRoute { secret: Some(own), .. })) => std::slice::from_ref(own),
+        _ => &state.config.webhook_secrets,
+    }
+}
+
+/// Addresses a webhook: a row for each app that it goes to, or one that waits.
+async fn address(
+    state: &Shared,
+    reading: &Reading,
+    payload: Arc<[u8]>,
+    own_route: Option<(AppId, OwnRoute)>,
+    received_at: DateTime<Utc>,
+) -> Result<Vec<NewWebhook>, ApiError> {
+    let row = |app: Option<AppId>, waits: Option<&'static str>| {
+        let disposition = match (&reading.content, waits) {
+            (Err(reason), _) => Disposition::Failed(reason.clone()),
+            (Ok(_), Some(reason)) => Disposition::Unrouted(reason),
+            (Ok(inbound), None) => Disposition::Pending(Box::new(inbound.clone())),
+        };
+        NewWebhook::new(
+            app,
+            reading.organization_id,
+            reading.dedup_key,
+            reading.event_type.clone(),
+            Arc::clone(&payload),
+            disposition,
+            received_at,
+        )
+    };
+    if let Some((app, route)) = own_route {
+        let foreign =
+            matches!((reading.organization_id, route.dialpad_org_id), (Some(said), Some(own)) if said != own);
+        let waits = if foreign {
+            Some(waiting_for::ANOTHER_ORGANIZATION)
+        } else {
+            (!route.is_active).then_some(waiting_for::ACTIVATION)
+        };
+        return Ok(vec![row(Some(app), waits)]);
+    }
+    let Some(organization) = reading.organization_id else {
+        return Ok(vec![row(None, Some(waiting_for::AN_ORGANIZATION))]);
+    };
+    let routes = state.store.routes_of(organization).await?;
+    if routes.is_empty() {
+        return Ok(vec![row(None, Some(waiting_for::AN_APP))]);
+    }
+    let to_app = |route: &crate::store::connections::Route| {
+        row(Some(route.app_id), (!route.is_active).then_some(waiting_for::ACTIVATION))
+    };
+    Ok(routes.iter().map(to_app).collect())
+}
+
+/// The id of the first app's row: the new one, or the one that was there before.
+async fn first_id(
+    state: &Shared,
+    webhooks: &[NewWebhook],
+    appended: &[Appended],
+) -> Result<Option<JournalId>, ApiError> {
+    match (appended.first(), webhooks.first()) {
+        (Some(Appended::New(id)), _) => Ok(Some(*id)),
+        (Some(Appended::Duplicate), Some(webhook)) => {
+            Ok(state.store.find_webhook(webhook.app_id, webhook.dedup_key).await?)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// What the answer says of webhooks that are not simply processed.
+struct Told {
+    status: Option<&'static str>,
+    reason: Option<String>,
+}
+
+impl Told {
+    fn of(webhooks: &[NewWebhook]) -> Self {
+        // One row that is processed is enough for the webhook to count as taken.
+        let waits = webhooks.iter().all(|webhook| !matches!(webhook.disposition, Disposition::Pending(_)));
+        let first = webhooks.first().filter(|_| waits).map(|webhook| &webhook.disposition);
+        let reason = first.and_then(|disposition| match disposition {
+            Disposition::Pending(_) => None,
+            Disposition::Unrouted(reason) => Some((*reason).to_owned()),
+            Disposition::Failed(reason) => Some(reason.clone()),
+        });
+        Self { status: first.map(Disposition::status), reason }
+    }
+}
+
+fn record(reading: &Reading, told: &Told, duplicate: bool, received_at: DateTime<Utc>) {
+    let outcome = if duplicate { "duplicate" } else { told.status.unwrap_or("accepted") };
+    counter!("cti_webhooks_total", "family" => reading.family.as_str(), "outcome" => outcome).increment(1);
+    if let (Some(at), Family::Native | Family::Workflow) = (reading.at, reading.family) {
+        let lag = (received_at - at).to_std().unwrap_or_default();
+        histogram!("cti_webhook_lag_seconds").record(lag);
+    }
+}

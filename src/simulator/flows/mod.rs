@@ -1,0 +1,183 @@
+//! What happens on the telephone: a seed and a start time give the webhooks of one call or conversation, always the same.
+//!
+//! Nothing here reads a clock or the network. Each [`Step`] also says which CRM event it must cause, so that a test can
+//! compare what a server told with what it was told.
+//!
+//! | flow | Dialpad's states | events told |
+//! |---|---|---|
+//! | `answered` | ringing, connected, hangup, recording | `call.ring`, `call.started`, `call.ended` |
+//! | `missed` | ringing, missed, hangup | `call.ring`, `call.ended` |
+//! | `voicemail` | ringing, missed, voicemail, hangup, voicemail_uploaded, transcription | `call.ring`, `call.ended`, `voicemail.received`, `voicemail.updated` |
+//! | `hold` | ringing, connected, hold, connected, hangup, recording | `call.ring`, `call.started`, `call.held`, `call.resumed`, `call.ended` |
+//! | `outbound` | calling, connected, hangup | `call.ring`, `call.started`, `call.ended` |
+//! | `message` | a text comes in, the reply goes out, the reply is delivered | `message.received`, `message.sent`, `message.updated` |
+//!
+//! To add one more: a variant of [`Flow`], its beats in `plot.rs`, a line in the table above; a beat that is new as well
+//! needs its effect in `leg.rs` and its name in `dialpad.rs` and `workflow.rs`.
+
+mod cast;
+mod dialpad;
+mod leg;
+mod message;
+mod plot;
+mod workflow;
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(super) use cast::{OFFICE_ID, first_user};
+
+/// One story that the simulator can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Flow {
+    /// A customer calls, a user answers, they talk; a recording follows.
+    Answered,
+    /// A customer calls and nobody answers.
+    Missed,
+    /// A customer calls, nobody answers, and the customer leaves a voicemail.
+    Voicemail,
+    /// An answered call with one hold in it.
+    Hold,
+    /// A user calls a customer, who answers.
+    Outbound,
+    /// A customer sends a text and a user replies.
+    Message,
+}
+
+impl Flow {
+    /// Every flow, in the order in which help texts list them.
+    pub const ALL: [Self; 6] =
+        [Self::Answered, Self::Missed, Self::Voicemail, Self::Hold, Self::Outbound, Self::Message];
+
+    /// The name on the command line and in the control API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Missed => "missed",
+            Self::Voicemail => "voicemail",
+            Self::Hold => "hold",
+            Self::Outbound => "outbound",
+            Self::Message => "message",
+        }
+    }
+}
+
+impl fmt::Display for Flow {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+/// A name that belongs to no flow.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown flow \"{0}\"; there are answered, missed, voicemail, hold, outbound and message")]
+pub struct UnknownFlow(pub String);
+
+impl FromStr for Flow {
+    type Err = UnknownFlow;
+
+    fn from_str(name: &str) -> Result<Self, UnknownFlow> {
+        Self::ALL.into_iter().find(|flow| flow.name() == name).ok_or_else(|| UnknownFlow(name.to_owned()))
+    }
+}
+
+/// The shape of the payloads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Family {
+    /// What Dialpad itself sends: a snapshot of the leg with its `state`, times in milliseconds, no company id.
+    #[default]
+    Dialpad,
+    /// Flat objects with an `event_type`, times in seconds and an `organization_id`.
+    Workflow,
+}
+
+/// One webhook of a flow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// How long after the previous step (the first: after the start) it happens.
+    pub after: Duration,
+    /// The body, before it is signed.
+    pub payload: Value,
+    /// The CRM event that this webhook must cause; `None` when it only adds knowledge to what was told before.
+    pub tells: Option<&'static str>,
+}
+
+/// Everything about a flow that its seed does not decide.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// When the first step happens.
+    pub start: DateTime<Utc>,
+    /// Named in the payloads when given. Dialpad's real events never name the company: leave it out to be like them.
+    pub organization_id: Option<i64>,
+    /// Where the links to recordings point: scheme and host.
+    pub media_base: String,
+    /// What the caller fixes instead of leaving it to chance.
+    pub overrides: Overrides,
+}
+
+/// Facts of a flow fixed by hand.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The id of the call (of the first message, in a message flow).
+    pub call_id: Option<i64>,
+    /// The number of the outside party.
+    pub external_number: Option<String>,
+    /// The number on the company's side.
+    pub internal_number: Option<String>,
+    /// The Dialpad user who takes part.
+    pub user_id: Option<i64>,
+}
+
+/// Writes out a flow. The same arguments give the same steps; another start also gives another call id, so that a seed
+/// can be played twice without naming the same call twice.
+pub fn script(flow: Flow, family: Family, seed: u64, setting: &Setting) -> Vec<Step> {
+    let cast = cast::Cast::pick(flow, seed, setting);
+    if flow == Flow::Message {
+        return message::script(&cast, family, seed, setting);
+    }
+    let beats = plot::beats(flow, seed);
+    let mut leg = leg::Leg::new(&cast, setting.start);
+    let mut steps = Vec::with_capacity(beats.len());
+    let mut at = setting.start;
+    let mut waited = Duration::ZERO;
+    for (after, beat) in beats {
+        at += after;
+        waited += after;
+        leg.apply(beat, at);
+        let told = match family {
+            Family::Dialpad => dialpad::tell(&leg, beat, at, setting),
+            Family::Workflow => workflow::tell(&leg, beat, at, setting),
+        };
+        // A beat that a family has no word for only makes the next step come later.
+        if let Some((payload, tells)) = told {
+            steps.push(Step { after: std::mem::take(&mut waited), payload, tells });
+        }
+    }
+    steps
+}
+
+/// How long a flow takes at its natural pace, from its first step to its last.
+pub fn length(flow: Flow, family: Family, seed: u64) -> Duration {
+    let anywhen = Setting {
+        start: DateTime::UNIX_EPOCH,
+        organization_id: None,
+        media_base: String::new(),
+        overrides: Overrides::default(),
+    };
+    script(flow, family, seed, &anywhen).iter().map(|step| step.after).sum()
+}
+
+/// The start that lets a flow played at `pace` end about now: a flow that is hurried lies in the past, so that none of
+/// its times is ahead of the reader's clock.
+pub fn start_for(now: DateTime<Utc>, natural: Duration, pace: f64) -> DateTime<Utc> {
+    now - natural.mul_f64((1.0 - pace).max(0.0))
+}
+
+#[cfg(test)]
+mod tests;

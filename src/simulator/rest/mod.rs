@@ -1,0 +1,177 @@
+//! The part of Dialpad's REST API that a CTI server needs: who am I, webhooks, subscriptions, recordings.
+//!
+//! Replies keep the habits of the real one that trip clients: 64-bit integers are JSON strings, unset fields and empty
+//! lists are left out, and the secret of a webhook is echoed in clear.
+//!
+//! To add one more resource: a file beside this one and its routes below.
+
+mod identity;
+mod media;
+mod subscriptions;
+mod webhooks;
+
+use std::future::{Ready, ready};
+use std::time::Instant;
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::registry::Kind;
+use super::{World, lock};
+
+/// The routes below `/api/v2`, and the recordings.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::scope("/api/v2")
+                .app_data(
+                    web::JsonConfig::default()
+                        .error_handler(|error, _| Problem::bad(error.to_string()).into()),
+                )
+                .route("/users/me", web::get().to(identity::me))
+                .route("/company", web::get().to(identity::company))
+                .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
+                .service(
+                    web::resource("/webhooks/{id}")
+                        .get(webhooks::show)
+                        .patch(webhooks::update)
+                        .delete(webhooks::delete),
+                )
+                .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
+                .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
+                .default_service(web::to(nothing_here)),
+        )
+        .configure(media::routes);
+}
+
+async fn nothing_here() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found("endpoint"))
+}
+
+/// Proof that a request carried a good access token (or the static API key).
+pub(super) struct Caller {
+    /// The token as it was sent.
+    pub(super) token: String,
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
+        let admitted = bearer(http).filter(|token| {
+            world.options.api_key.as_ref() == Some(token) || lock(&world.grants).admits(token, Instant::now())
+        });
+        ready(admitted.map(|token| Self { token }).ok_or_else(Problem::unauthorized))
+    }
+}
+
+/// The token of a request: a bearer, or `?apikey=` as the real platform also allows.
+fn bearer(http: &HttpRequest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ApiKey {
+        apikey: String,
+    }
+    let header = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    match token {
+        Some((_, token)) => Some(token.trim().to_owned()),
+        None => Some(web::Query::<ApiKey>::from_query(http.query_string()).ok()?.into_inner().apikey),
+    }
+}
+
+/// An error reply.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct Problem {
+    status: StatusCode,
+    reason: &'static str,
+    message: String,
+}
+
+impl Problem {
+    fn bad(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, reason: "badRequest", message: message.into() }
+    }
+
+    fn not_found(what: &str) -> Self {
+        Self { status: StatusCode::NOT_FOUND, reason: "notFound", message: format!("no such {what}") }
+    }
+
+    fn unauthorized() -> Self {
+        let message = "a valid access token is required".to_owned();
+        Self { status: StatusCode::UNAUTHORIZED, reason: "authError", message }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let errors = json!([{"domain": "global", "reason": self.reason, "message": self.message}]);
+        let error = json!({"code": self.status.as_u16(), "message": self.message, "errors": errors});
+        HttpResponse::build(self.status).json(json!({"error": error}))
+    }
+}
+
+/// A 64-bit integer: taken as a number or a string, always given as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Int64(i64);
+
+impl Serialize for Int64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Int64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+        .map(Self)
+        .ok_or_else(|| serde::de::Error::custom("expected a 64-bit integer, as a number or a string"))
+    }
+}
+
+/// Where a list goes on.
+#[derive(Deserialize)]
+struct PageQuery {
+    cursor: Option<Int64>,
+}
+
+/// Small, so that clients meet a second page before production does.
+const PAGE: usize = 20;
+
+/// One page of items that are sorted by id.
+fn page(items: impl Iterator<Item = (i64, Value)>, query: &PageQuery) -> HttpResponse {
+    let seen = query.cursor.map_or(i64::MIN, |cursor| cursor.0);
+    let mut rest = items.filter(|(id, _)| *id > seen).peekable();
+    let mut reply = serde_json::Map::new();
+    let mut shown = Vec::new();
+    let mut last = seen;
+    while shown.len() < PAGE
+        && let Some((id, item)) = rest.next()
+    {
+        last = id;
+        shown.push(item);
+    }
+    if rest.peek().is_some() {
+        reply.insert("cursor".to_owned(), last.to_string().into());
+    }
+    if !shown.is_empty() {
+        reply.insert("items".to_owned(), shown.into());
+    }
+    HttpResponse::Ok().json(reply)
+}

@@ -1,0 +1,104 @@
+//! `/api/v2/webhooks`: where events go.
+
+use actix_web::{HttpResponse, web};
+use reqwest::Url;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Caller, Int64, PageQuery, Problem, page};
+use crate::simulator::registry::Webhook;
+use crate::simulator::{World, lock};
+
+#[derive(Deserialize)]
+pub(super) struct Change {
+    hook_url: Option<String>,
+    secret: Option<String>,
+}
+
+impl Change {
+    fn checked_url(&self) -> Result<Option<String>, Problem> {
+        let Some(url) = &self.hook_url else {
+            return Ok(None);
+        };
+        match Url::parse(url) {
+            Ok(parsed) if matches!(parsed.scheme(), "http" | "https") => Ok(Some(url.clone())),
+            _ => Err(Problem::bad("hook_url must be an absolute http(s) address")),
+        }
+    }
+
+    /// An empty secret is none.
+    fn secret(self) -> Option<String> {
+        self.secret.filter(|secret| !secret.is_empty())
+    }
+}
+
+pub(super) async fn create(
+    world: web::Data<World>,
+    _caller: Caller,
+    body: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let change = body.into_inner();
+    let hook_url = change.checked_url()?.ok_or_else(|| Problem::bad("hook_url is required"))?;
+    let mut registry = lock(&world.registry);
+    let webhook = Webhook { id: registry.next_id(), hook_url, secret: change.secret() };
+    let reply = rendered(&webhook);
+    registry.webhooks.insert(webhook.id, webhook);
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+pub(super) async fn list(
+    world: web::Data<World>,
+    _caller: Caller,
+    query: web::Query<PageQuery>,
+) -> HttpResponse {
+    let registry = lock(&world.registry);
+    page(registry.webhooks.iter().map(|(id, webhook)| (*id, rendered(webhook))), &query)
+}
+
+pub(super) async fn show(
+    world: web::Data<World>,
+    _caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let registry = lock(&world.registry);
+    let webhook = registry.webhooks.get(&id).ok_or_else(|| Problem::not_found("webhook"))?;
+    Ok(HttpResponse::Ok().json(rendered(webhook)))
+}
+
+pub(super) async fn update(
+    world: web::Data<World>,
+    _caller: Caller,
+    id: web::Path<i64>,
+    body: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let change = body.into_inner();
+    let hook_url = change.checked_url()?;
+    let mut registry = lock(&world.registry);
+    let webhook = registry.webhooks.get_mut(&id).ok_or_else(|| Problem::not_found("webhook"))?;
+    if let Some(url) = hook_url {
+        webhook.hook_url = url;
+    }
+    if change.secret.is_some() {
+        webhook.secret = change.secret();
+    }
+    Ok(HttpResponse::Ok().json(rendered(webhook)))
+}
+
+/// Replies with what was deleted, as the real one does.
+pub(super) async fn delete(
+    world: web::Data<World>,
+    _caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let deleted = lock(&world.registry).delete_webhook(*id).ok_or_else(|| Problem::not_found("webhook"))?;
+    world.count_listeners();
+    Ok(HttpResponse::Ok().json(rendered(&deleted)))
+}
+
+pub(super) fn rendered(webhook: &Webhook) -> Value {
+    let mut reply = json!({"id": Int64(webhook.id), "hook_url": webhook.hook_url});
+    if let Some(secret) = &webhook.secret {
+        reply["signature"] = json!({"algo": "HS256", "type": "jwt", "secret": secret});
+    }
+    reply
+}

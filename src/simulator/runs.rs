@@ -1,0 +1,196 @@
+//! Plays flows: calls begin at a steady rate and overlap, while the steps of each call stay strictly in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use actix_web::web;
+use futures_util::future::join_all;
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::clock;
+use super::deliver::{About, Outcome};
+use super::flows::{self, Family, Flow, Overrides, Setting, Step};
+use super::parcel::{Parcel, Seal};
+use super::request::{FlowRequest, Program};
+use super::{World, lock};
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Calls (or text exchanges) that began.
+    pub calls_started: u64,
+    /// Calls whose last step was delivered or given up.
+    pub calls_finished: u64,
+    /// Webhooks that were sent, each counted once for each receiver.
+    pub sent: u64,
+    /// Webhooks that were answered with a 2xx.
+    pub acknowledged: u64,
+    /// Webhooks that were given up.
+    pub failed: u64,
+    /// Whether nothing more will happen.
+    pub done: bool,
+}
+
+/// One request for flows while it is played, and afterwards.
+pub(super) struct Run {
+    pub(super) id: String,
+    calls_started: AtomicU64,
+    calls_finished: AtomicU64,
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+    failed: AtomicU64,
+    done: AtomicBool,
+}
+
+impl Run {
+    pub(super) fn new(id: String) -> Self {
+        Self {
+            id,
+            calls_started: AtomicU64::new(0),
+            calls_finished: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            acknowledged: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            done: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        // `done` is read first and set last: whoever sees it also sees the final counts.
+        let done = self.done.load(Ordering::Acquire);
+        Progress {
+            calls_started: self.calls_started.load(Ordering::Acquire),
+            calls_finished: self.calls_finished.load(Ordering::Acquire),
+            sent: self.sent.load(Ordering::Acquire),
+            acknowledged: self.acknowledged.load(Ordering::Acquire),
+            failed: self.failed.load(Ordering::Acquire),
+            done,
+        }
+    }
+}
+
+/// Plays a request to its end.
+pub(super) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+    if request.wait_for_subscriber {
+        let mut listeners = world.listeners.subscribe();
+        // An error means that the simulator is going away, and this task with it.
+        let _ = listeners.wait_for(|count| *count > 0).await;
+    }
+    let began = Instant::now();
+    let mut calls = JoinSet::new();
+    for index in 0..request.calls.unwrap_or(u64::MAX) {
+        #[expect(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 calls")]
+        let due = began + Duration::from_secs_f64(index as f64 / request.rate);
+        sleep_until(due).await;
+        run.calls_started.fetch_add(1, Ordering::AcqRel);
+        calls.spawn(play_call(world.clone(), run.clone(), request.clone(), call_seed(seed, index)));
+        // An endless run must not keep what has ended.
+        while calls.try_join_next().is_some() {}
+    }
+    while calls.join_next().await.is_some() {}
+    run.done.store(true, Ordering::Release);
+}
+
+async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+    let flow = match request.flow {
+        Program::Only(flow) => flow,
+        Program::Mixed => drawn(seed),
+    };
+    let natural = flows::length(flow, request.family, seed);
+    let setting = Setting {
+        start: flows::start_for(clock::now(), natural, request.pace),
+        organization_id: organization(&world, &request),
+        media_base: world.base_url.clone(),
+        overrides: Overrides::default(),
+    };
+    let began = Instant::now();
+    let mut elapsed = Duration::ZERO;
+    for step in flows::script(flow, request.family, seed, &setting) {
+        // Counted from the beginning of the call: a slow receiver does not make the call longer.
+        elapsed += step.after;
+        sleep_until(began + elapsed.mul_f64(request.pace)).await;
+        send(&world, &run, &request, &step).await;
+    }
+    run.calls_finished.fetch_add(1, Ordering::AcqRel);
+}
+
+/// Sends a step to everyone who wants it, and returns when each of them took it or was given up.
+async fn send(world: &World, run: &Run, request: &FlowRequest, step: &Step) {
+    let parcels: Vec<Parcel> = match &request.target {
+        Some(target) => {
+            vec![Parcel::seal(target.url.clone(), &step.payload, Seal::Hmac(&target.secret))]
+        }
+        None => lock(&world.registry)
+            .audience(&step.payload)
+            .into_iter()
+            .map(|webhook| {
+                let seal = webhook.secret.as_deref().map_or(Seal::None, Seal::Jws);
+                Parcel::seal(webhook.hook_url, &step.payload, seal)
+            })
+            .collect(),
+    };
+    join_all(parcels.iter().map(|parcel| async move {
+        run.sent.fetch_add(1, Ordering::AcqRel);
+        match world.courier.deliver(&run.id, parcel, About::of(&step.payload, step.tells)).await {
+            Outcome::Acknowledged => run.acknowledged.fetch_add(1, Ordering::AcqRel),
+            Outcome::GivenUp => run.failed.fetch_add(1, Ordering::AcqRel),
+        };
+    }))
+    .await;
+}
+
+/// Dialpad's own events never name the company.
+fn organization(world: &World, request: &FlowRequest) -> Option<i64> {
+    match request.family {
+        Family::Dialpad => None,
+        Family::Workflow => {
+            let named = request.target.as_ref().and_then(|target| target.organization_id);
+            Some(named.unwrap_or(world.options.company_id))
+        }
+    }
+}
+
+/// What a day at the company is made of, in percent.
+const MIX: [(Flow, u32); 6] = [
+    (Flow::Answered, 40),
+    (Flow::Outbound, 20),
+    (Flow::Missed, 15),
+    (Flow::Hold, 10),
+    (Flow::Voicemail, 10),
+    (Flow::Message, 5),
+];
+
+fn drawn(seed: u64) -> Flow {
+    let mut left = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x006d_6978).random_range(0..100);
+    for (flow, share) in MIX {
+        if left < share {
+            return flow;
+        }
+        left -= share;
+    }
+    Flow::Answered
+}
+
+/// Spreads the seed of a run over its calls.
+fn call_seed(seed: u64, index: u64) -> u64 {
+    seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(17)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn the_mix_adds_up_and_every_flow_comes_up() {
+        assert_eq!(MIX.iter().map(|(_, share)| share).sum::<u32>(), 100);
+        let seen: HashSet<Flow> = (0..200).map(|index| drawn(call_seed(1, index))).collect();
+        assert_eq!(seen.len(), Flow::ALL.len());
+    }
+}

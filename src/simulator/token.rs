@@ -1,0 +1,151 @@
+//! `/oauth2/token` and `/oauth2/deauthorize`: trades codes and refresh tokens for tokens, and takes tokens back.
+//!
+//! Bodies may be forms or JSON, and the client may name itself in the body or by HTTP Basic: integrations do all four.
+
+use std::time::Instant;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::grants::Pair;
+use super::rest::Caller;
+use super::{World, lock};
+
+#[derive(Deserialize)]
+struct TokenRequest {
+    grant_type: Option<String>,
+    code: Option<String>,
+    code_verifier: Option<String>,
+    redirect_uri: Option<String>,
+    refresh_token: Option<String>,
+    client_id: Option<String>,
+    client_secret: Option<String>,
+}
+
+#[derive(Serialize)]
+struct TokenAnswer {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+/// `POST /oauth2/token`.
+pub(super) async fn token(world: web::Data<World>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+    match trade(&world, &http, &body) {
+        Ok(pair) => {
+            let answer = TokenAnswer {
+                access_token: pair.access_token,
+                token_type: "bearer",
+                expires_in: world.options.token_lifetime.as_secs(),
+                refresh_token: pair.refresh_token,
+            };
+            HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer)
+        }
+        Err(error) => error.render(),
+    }
+}
+
+/// `POST /oauth2/deauthorize`: revokes the tokens of the connection that asks.
+pub(super) async fn deauthorize(world: web::Data<World>, caller: Caller) -> HttpResponse {
+    lock(&world.grants).revoke(&caller.token);
+    HttpResponse::NoContent().finish()
+}
+
+fn trade(world: &World, http: &HttpRequest, body: &[u8]) -> Result<Pair, OAuthError> {
+    let request = parse(http, body)?;
+    identify(world, http, &request)?;
+    let (lifetime, now) = (world.options.token_lifetime, Instant::now());
+    let traded = match request.grant_type.as_deref() {
+        Some("authorization_code") => {
+            let code = request.code.as_deref().ok_or(OAuthError::missing("code"))?;
+            let (verifier, redirect_uri) =
+                (request.code_verifier.as_deref(), request.redirect_uri.as_deref());
+            lock(&world.grants).trade_code(code, verifier, redirect_uri, lifetime, now)
+        }
+        Some("refresh_token") => {
+            let token = request.refresh_token.as_deref().ok_or(OAuthError::missing("refresh_token"))?;
+            lock(&world.grants).trade_refresh_token(token, lifetime, now)
+        }
+        Some(other) => {
+            return Err(OAuthError::new(
+                "unsupported_grant_type",
+                format!("grant_type \"{other}\" is not known"),
+            ));
+        }
+        None => return Err(OAuthError::missing("grant_type")),
+    };
+    traded.map_err(|refused| OAuthError::new("invalid_grant", refused.to_string()))
+}
+
+fn parse(http: &HttpRequest, body: &[u8]) -> Result<TokenRequest, OAuthError> {
+    let json =
+        http.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let unreadable =
+        |reason: String| OAuthError::new("invalid_request", format!("unreadable body: {reason}"));
+    if json {
+        return serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()));
+    }
+    let text = str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
+    // A form body and a query are the same language.
+    let form = web::Query::<TokenRequest>::from_query(text).map_err(|error| unreadable(error.to_string()))?;
+    Ok(form.into_inner())
+}
+
+fn identify(world: &World, http: &HttpRequest, request: &TokenRequest) -> Result<(), OAuthError> {
+    let (id, secret) = match basic_credentials(http) {
+        Some(credentials) => credentials,
+        None => {
+            (request.client_id.clone().unwrap_or_default(), request.client_secret.clone().unwrap_or_default())
+        }
+    };
+    if id == world.options.client_id && secret == world.options.client_secret {
+        return Ok(());
+    }
+    Err(OAuthError::new("invalid_client", "unknown client or wrong client secret".to_owned()))
+}
+
+fn basic_credentials(http: &HttpRequest) -> Option<(String, String)> {
+    let header = http.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    let text = String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ")?).ok()?).ok()?;
+    let (id, secret) = text.split_once(':')?;
+    // RFC 6749 (2.3.1) has both parts form-encoded before they are joined.
+    Some((form_decoded(id)?, form_decoded(secret)?))
+}
+
+fn form_decoded(text: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct One {
+        value: String,
+    }
+    Some(web::Query::<One>::from_query(&format!("value={text}")).ok()?.into_inner().value)
+}
+
+struct OAuthError {
+    error: &'static str,
+    description: String,
+}
+
+impl OAuthError {
+    fn new(error: &'static str, description: String) -> Self {
+        Self { error, description }
+    }
+
+    fn missing(field: &str) -> Self {
+        Self::new("invalid_request", format!("{field} is missing"))
+    }
+
+    fn render(self) -> HttpResponse {
+        let status =
+            if self.error == "invalid_client" { StatusCode::UNAUTHORIZED } else { StatusCode::BAD_REQUEST };
+        HttpResponse::build(status)
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .json(json!({"error": self.error, "error_description": self.description}))
+    }
+}

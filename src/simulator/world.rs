@@ -1,0 +1,82 @@
+//! What the simulated Dialpad knows: its HTTP workers and the flows that are playing all see the same.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use actix_web::web;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::SimulatorOptions;
+use super::deliver::Courier;
+use super::grants::Grants;
+use super::registry::Registry;
+use super::request::{BadRequest, FlowRequest};
+use super::runs::{self, Progress, Run};
+
+pub(super) struct World {
+    pub(super) options: SimulatorOptions,
+    /// How the outside reaches the simulator; links to recordings begin with it.
+    pub(super) base_url: String,
+    pub(super) grants: Mutex<Grants>,
+    pub(super) registry: Mutex<Registry>,
+    pub(super) courier: Courier,
+    /// How many enabled subscriptions there are; runs that wait for the first one watch it.
+    pub(super) listeners: watch::Sender<usize>,
+    /// Every run since the start, in the order of their numbers.
+    runs: Mutex<Vec<Arc<Run>>>,
+    /// The runtime that all flows and deliveries live on. A pooled connection must not outlive the runtime that opened
+    /// it, so none of them is spawned on an HTTP worker or on the caller's runtime.
+    runtime: Handle,
+}
+
+impl World {
+    pub(super) fn new(options: SimulatorOptions, base_url: String, runtime: Handle) -> Self {
+        Self {
+            courier: Courier::new(options.backoff.clone()),
+            options,
+            base_url,
+            grants: Mutex::default(),
+            registry: Mutex::default(),
+            listeners: watch::Sender::new(0),
+            runs: Mutex::default(),
+            runtime,
+        }
+    }
+
+    /// Tells waiting runs how many subscriptions are enabled now.
+    pub(super) fn count_listeners(&self) {
+        let count = lock(&self.registry).listeners();
+        self.listeners.send_replace(count);
+    }
+
+    /// Begins a run and returns its id.
+    pub(super) fn play(world: &web::Data<Self>, request: FlowRequest) -> Result<String, BadRequest> {
+        request.check()?;
+        let (run, number) = {
+            let mut all = lock(&world.runs);
+            let number = all.len() as u64 + 1;
+            let run = Arc::new(Run::new(format!("run-{number}")));
+            all.push(run.clone());
+            (run, number)
+        };
+        let seed =
+            request.seed.unwrap_or_else(|| world.options.seed.wrapping_add(number.wrapping_mul(SPREAD)));
+        let id = run.id.clone();
+        world.runtime.spawn(runs::perform(world.clone(), run, Arc::new(request), seed));
+        Ok(id)
+    }
+
+    /// How far a run has come.
+    pub(super) fn progress(&self, run_id: &str) -> Option<Progress> {
+        lock(&self.runs).iter().find(|run| run.id == run_id).map(|run| run.progress())
+    }
+}
+
+/// Keeps the runs of neighbouring seeds apart.
+const SPREAD: u64 = 0xd1b5_4a32_d192_ed03;
+
+/// Locks one of the world's parts. What a panicking handler left behind is still whole: every change is one insert,
+/// remove or replace.
+pub(super) fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
+    part.lock().unwrap_or_else(PoisonError::into_inner)
+}

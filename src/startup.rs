@@ -1,0 +1,233 @@
+//! The start, in numbered steps, and the running server. [`crate::shutdown`] is the way back.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, middleware::from_fn, web::Data};
+use cti_actors::{
+    Engine, Ports, Tuning,
+    clock::{Clock, SystemClock},
+    error::StoreError,
+};
+use reqwest::Url;
+use thiserror::Error;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use tracing_actix_web::TracingLogger;
+
+use crate::{
+    config::Config,
+    dialpad::client::DialpadClient,
+    http::{self, RequestSpan, Shared},
+    metrics::Metrics,
+    store::{
+        DatabaseUrl, Store,
+        vault::{Vault, VaultError},
+    },
+};
+
+/// After how long the kernel gives up a connection whose peer takes nothing any more. It is the only way to end a
+/// WebSocket whose client has stopped reading: its actor is frozen with it.
+const PEER_TAKES_NOTHING: Duration = Duration::from_secs(25);
+/// How long an idle HTTP connection is kept: longer than the load balancers in front, which must close first.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How many connections may wait to be accepted: every client of a restarted server comes back at once.
+const BACKLOG: u32 = 8192;
+
+/// Why the server could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The address can't be listened on.
+    #[error("can't listen on {address}: {error}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// What went wrong.
+        error: io::Error,
+    },
+    /// The database can't be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is no key for stored tokens.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// A library can't be set up.
+    #[error("{0}")]
+    Setup(String),
+}
+
+/// The running server.
+pub struct Application {
+    address: SocketAddr,
+    pub(crate) server: ServerHandle,
+    pub(crate) running: JoinHandle<io::Result<()>>,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) store: Store,
+}
+
+impl Application {
+    /// Starts a server. Must be called within an actix system, whose runtime will own the database's connections.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing runs then.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        // 1. What needs nothing: the clock, the metrics, the way to Dialpad.
+        let started = Instant::now();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
+        let metrics = Metrics::install().map_err(|error| setup(&error))?;
+        let dialpad = DialpadClient::new(config.dialpad.base_url.clone()).map_err(|error| setup(&error))?;
+
+        // 2. The address, before anything durable happens: a second server on the same port fails here.
+        let listener = listen(&config.host, config.port)?;
+        let address = listener.local_addr().map_err(|error| listen_error(&config, error))?;
+        let public_url = public_url(&config, address);
+        let redirect_uri = config.dialpad.redirect_uri.clone().unwrap_or_else(|| {
+            let mut uri = public_url.clone();
+            uri.set_path(&format!("{}/callback", public_url.path().trim_end_matches('/')));
+            uri
+        });
+
+        // 3. The database and its schema.
+        let store = open_store(&config, Arc::clone(&clock)).await?;
+        if config.auto_migrate {
+            for migration in store.migrate().await? {
+                info!(migration, "a migration was applied");
+            }
+        }
+
+        // 4. The engine. Its first sweep takes up what an earlier run left.
+        let ports = Ports {
+            journal: Arc::new(store.clone()),
+            ledger: Arc::new(store.clone()),
+            log: Arc::new(store.clone()),
+            gate: Arc::new(store.clone()),
+            clock: Arc::clone(&clock),
+        };
+        let tuning = Tuning { sessions_per_app: config.sessions_per_app, ..Tuning::default() };
+        let engine = Engine::start(ports, tuning);
+        store.hand_over_to(&engine);
+
+        // 5. The doors.
+        let shared = Data::new(Shared {
+            store: store.clone(),
+            engine: Arc::clone(&engine),
+            dialpad,
+            metrics,
+            public_url,
+            redirect_uri,
+            clock,
+            started,
+            config,
+        });
+        let server = serve(&shared, listener).map_err(|error| listen_error(&shared.config, error))?;
+        let handle = server.handle();
+        let running = tokio::spawn(server);
+        info!(public_url = %shared.public_url, "listening on http://{address}");
+        Ok(Self { address, server: handle, running, engine, store })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::dev::Server> {
+    let workers = shared.config.http_workers;
+    let shared = shared.clone();
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .configure(http::routes)
+            .wrap(from_fn(http::observe))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .on_connect(|connection, _| {
+        if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
+            watch_over(stream);
+        }
+    })
+    .keep_alive(KEEP_ALIVE)
+    .disable_signals()
+    .shutdown_timeout(10);
+    if workers > 0 {
+        server = server.workers(workers);
+    }
+    Ok(server.listen(listener)?.run())
+}
+
+/// Lets the kernel find out what an actor can't: a peer that takes nothing, or is no longer there.
+fn watch_over(stream: &actix_web::rt::net::TcpStream) {
+    let socket = socket2::SockRef::from(stream);
+    let probes =
+        socket2::TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
+    // A connection without these still works; it is only found dead later.
+    let _ = socket.set_tcp_keepalive(&probes);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(PEER_TAKES_NOTHING));
+    let _ = socket.set_tcp_nodelay(true);
+}
+
+fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
+    let named = format!("{host}:{port}");
+    let failed = |error| StartError::Listen { address: named.clone(), error };
+    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map_err(failed)?;
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        match bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
+    Ok(socket.into())
+}
+
+fn listen_error(config: &Config, error: io::Error) -> StartError {
+    StartError::Listen { address: format!("{}:{}", config.host, config.port), error }
+}
+
+fn public_url(config: &Config, address: SocketAddr) -> Url {
+    config.public_url.clone().unwrap_or_else(|| {
+        Url::parse(&format!("http://{address}")).expect("a socket address makes a valid URL")
+    })
+}
+
+/// Opens the database with the vault that its secrets are sealed in.
+///
+/// # Errors
+/// Either can't be had.
+pub async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
+    let vault = match &config.token_encryption_key {
+        Some(keys) => Vault::from_keys(keys)?,
+        None => {
+            let path = key_file(&config.database_url);
+            warn!(file = %path.display(), "TOKEN_ENCRYPTION_KEY is not set; stored tokens are sealed with a key file");
+            Vault::from_key_file(&path)?
+        }
+    };
+    Ok(Store::open(&config.database_url, vault, clock).await?)
+}
+
+fn key_file(database: &DatabaseUrl) -> PathBuf {
+    match database {
+        DatabaseUrl::Sqlite(path) => path.with_extension("key"),
+        DatabaseUrl::Postgres(_) => Path::new("data").join("token_encryption.key"),
+    }
+}

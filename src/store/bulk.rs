@@ -1,0 +1,267 @@
+//! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite.
+//!
+//! A [`Rows`] holds columns and writes the table expression that stands for them; the rest of the statement is the
+//! same text for both databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of
+//! two, so that few distinct statements have to be prepared.
+
+use std::{fmt::Write, ops::Range};
+
+use chrono::{DateTime, Utc};
+use sqlx::{
+    AssertSqlSafe, FromRow, PgConnection, SqliteConnection,
+    postgres::{PgArguments, PgRow},
+    query::{Query, QueryAs},
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use super::types::Id;
+
+/// The most rows in one statement on SQLite; with 32 columns still far from its limit of 32,766 parameters.
+const LARGEST_CHUNK: usize = 64;
+
+/// Some rows, column by column.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// The statement's `$1`, where it has one that is no row.
+    lead: Option<Lead>,
+    columns: Vec<Column>,
+    count: usize,
+}
+
+/// A single value before the rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lead {
+    Id(Id),
+    Time(DateTime<Utc>),
+}
+
+macro_rules! columns {
+    ($($variant:ident($element:ty, $pg_type:literal)),* $(,)?) => {
+        /// One column of values.
+        #[derive(Debug)]
+        pub(crate) enum Column { $(#[allow(missing_docs)] $variant(Vec<$element>)),* }
+
+        impl Column {
+            fn len(&self) -> usize {
+                match self { $(Self::$variant(values) => values.len()),* }
+            }
+
+            fn pg_type(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $pg_type),* }
+            }
+
+            /// Binds a whole column.
+            fn bind_array<'q, Q: Bind<'q, sqlx::Postgres>>(&'q self, query: Q) -> Q {
+                match self { $(Self::$variant(values) => query.with(values)),* }
+            }
+
+            /// Binds one cell.
+            fn bind_cell<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, row: usize, query: Q) -> Q {
+                match self { $(Self::$variant(values) => query.with(&values[row])),* }
+            }
+        }
+    };
+}
+
+columns! {
+    Id(Id, "uuid"),
+    OptId(Option<Id>, "uuid"),
+    Text(String, "text"),
+    OptText(Option<String>, "text"),
+    Int(i64, "bigint"),
+    OptInt(Option<i64>, "bigint"),
+    Bool(bool, "boolean"),
+    Bytes(Vec<u8>, "bytea"),
+    Time(DateTime<Utc>, "timestamptz"),
+    OptTime(Option<DateTime<Utc>>, "timestamptz"),
+    Json(String, "json"),
+}
+
+/// The two kinds of sqlx query that take arguments, as one.
+trait Bind<'q, DB: sqlx::Database>: Sized {
+    fn with<T: 'q + sqlx::Encode<'q, DB> + sqlx::Type<DB>>(self, value: T) -> Self;
+}
+
+impl<'q> Bind<'q, sqlx::Postgres> for Query<'q, sqlx::Postgres, PgArguments> {
+    fn with<T: 'q + sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(self, value: T) -> Self {
+        self.bind(value)
+    }
+}
+
+impl<'q> Bind<'q, sqlx::Sqlite> for Query<'q, sqlx::Sqlite, SqliteArguments> {
+    fn with<T: 'q + sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(self, value: T) -> Self {
+        self.bind(value)
+    }
+}
+
+impl<'q, O> Bind<'q, sqlx::Postgres> for QueryAs<'q, sqlx::Postgres, O, PgArguments> {
+    fn with<T: 'q + sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>>(self, value: T) -> Self {
+        self.bind(value)
+    }
+}
+
+impl<'q, O> Bind<'q, sqlx::Sqlite> for QueryAs<'q, sqlx::Sqlite, O, SqliteArguments> {
+    fn with<T: 'q + sqlx::Encode<'q, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>>(self, value: T) -> Self {
+        self.bind(value)
+    }
+}
+
+impl Rows {
+    /// Some rows of these columns, which must be equally long.
+    pub(crate) fn of(columns: Vec<Column>) -> Self {
+        let count = columns.first().map_or(0, Column::len);
+        debug_assert!(columns.iter().all(|column| column.len() == count), "columns of unequal length");
+        Self { lead: None, columns, count }
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The same rows behind a single value, which is `$1`.
+    pub(crate) fn behind(self, lead: Lead) -> Self {
+        Self { lead: Some(lead), ..self }
+    }
+
+    /// Runs a statement over all rows and says how many it changed. `head` and `tail` stand before and behind the
+    /// rows.
+    pub(crate) async fn write_postgres(
+        &self,
+        db: &mut PgConnection,
+        head: &'static str,
+        tail: &'static str,
+    ) -> Result<u64, sqlx::Error> {
+        if self.count == 0 {
+            return Ok(0);
+        }
+        let query = self.bind_arrays(sqlx::query(self.arrays(head, tail)));
+        query.execute(db).await.map(|done| done.rows_affected())
+    }
+
+    /// As [`Rows::write_postgres`], on SQLite.
+    pub(crate) async fn write_sqlite(
+        &self,
+        db: &mut SqliteConnection,
+        head: &'static str,
+        tail: &'static str,
+    ) -> Result<u64, sqlx::Error> {
+        let mut changed = 0;
+        for (start, count) in chunks(self.count) {
+            let query = self.bind_cells(start..start + count, sqlx::query(self.values(head, count, tail)));
+            changed += query.execute(&mut *db).await?.rows_affected();
+        }
+        Ok(changed)
+    }
+
+    /// Runs a statement that returns rows.
+    pub(crate) async fn fetch_postgres<O>(
+        &self,
+        db: &mut PgConnection,
+        head: &'static str,
+        tail: &'static str,
+    ) -> Result<Vec<O>, sqlx::Error>
+    where
+        O: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        if self.count == 0 {
+            return Ok(Vec::new());
+        }
+        self.bind_arrays(sqlx::query_as(self.arrays(head, tail))).fetch_all(db).await
+    }
+
+    /// As [`Rows::fetch_postgres`], on SQLite.
+    pub(crate) async fn fetch_sqlite<O>(
+        &self,
+        db: &mut SqliteConnection,
+        head: &'static str,
+        tail: &'static str,
+    ) -> Result<Vec<O>, sqlx::Error>
+    where
+        O: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+    {
+        let mut rows = Vec::new();
+        for (start, count) in chunks(self.count) {
+            let query = self.bind_cells(start..start + count, sqlx::query_as(self.values(head, count, tail)));
+            rows.extend(query.fetch_all(&mut *db).await?);
+        }
+        Ok(rows)
+    }
+
+    fn bind_arrays<'q, Q: Bind<'q, sqlx::Postgres>>(&'q self, query: Q) -> Q {
+        let query = match self.lead {
+            Some(Lead::Id(id)) => query.with(id),
+            Some(Lead::Time(time)) => query.with(time),
+            None => query,
+        };
+        self.columns.iter().fold(query, |query, column| column.bind_array(query))
+    }
+
+    fn bind_cells<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, rows: Range<usize>, query: Q) -> Q {
+        let mut query = match self.lead {
+            Some(Lead::Id(id)) => query.with(id),
+            Some(Lead::Time(time)) => query.with(time),
+            None => query,
+        };
+        for row in rows {
+            query = self.columns.iter().fold(query, |query, column| column.bind_cell(row, query));
+        }
+        query
+    }
+
+    fn first_number(&self) -> usize {
+        if self.lead.is_some() { 2 } else { 1 }
+    }
+
+    /// The rows on PostgreSQL: `SELECT * FROM UNNEST($1::uuid[], …)`.
+    fn arrays(&self, head: &str, tail: &str) -> AssertSqlSafe<String> {
+        let numbered = (self.first_number()..).zip(&self.columns);
+        let arrays: Vec<String> =
+            numbered.map(|(number, column)| format!("${number}::{}[]", column.pg_type())).collect();
+        AssertSqlSafe(format!("{head} SELECT * FROM UNNEST({}) {tail}", arrays.join(", ")))
+    }
+
+    /// The rows on SQLite: `VALUES ($1, …), (…)`.
+    fn values(&self, head: &str, rows: usize, tail: &str) -> AssertSqlSafe<String> {
+        let mut sql = String::with_capacity(head.len() + tail.len() + rows * self.columns.len() * 6);
+        sql.push_str(head);
+        let mut number = self.first_number();
+        for row in 0..rows {
+            sql.push_str(if row == 0 { " VALUES (" } else { "), (" });
+            for column in 0..self.columns.len() {
+                let comma = if column == 0 { "" } else { ", " };
+                let _ = write!(sql, "{comma}${number}");
+                number += 1;
+            }
+        }
+        sql.push_str(") ");
+        sql.push_str(tail);
+        AssertSqlSafe(sql)
+    }
+}
+
+/// Cuts `count` rows into chunks of 64, 32, 16 …: (start, length).
+fn chunks(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let left = count - start;
+        if left == 0 {
+            return None;
+        }
+        let size = if left >= LARGEST_CHUNK { LARGEST_CHUNK } else { 1 << left.ilog2() };
+        let chunk = (start, size);
+        start += size;
+        Some(chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_every_row_once_in_powers_of_two() {
+        assert_eq!(chunks(0).count(), 0);
+        assert_eq!(chunks(64 + 64 + 5).collect::<Vec<_>>(), [(0, 64), (64, 64), (128, 4), (132, 1)]);
+    }
+}

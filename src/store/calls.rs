@@ -1,0 +1,275 @@
+//! Calls as a CRM asks for them.
+
+use chrono::{DateTime, Utc};
+use cti_actors::{
+    error::StoreError,
+    feed::number_or_text,
+    id::{AppId, DialpadCallId},
+};
+use serde::Serialize;
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::{
+    Store,
+    listing::{Cursor, Page},
+    on_db,
+    types::Id,
+};
+
+const SELECT: &str =
+    "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
+    c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
+    c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.created_at, c.updated_at,
+    v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
+    v.duration_seconds AS voicemail_seconds, v.received_at
+    FROM calls c
+    LEFT JOIN voicemails v ON v.id = c.voicemail_id
+    LEFT JOIN dialpad_user_mappings m ON m.app_id = c.app_id AND m.dialpad_user_id = c.dialpad_user_id
+    WHERE c.app_id = ";
+
+/// Which calls.
+#[derive(Clone, Debug, Default)]
+pub struct CallFilter {
+    /// Only calls with one of these statuses; empty: all.
+    pub statuses: Vec<String>,
+    /// Only calls of this direction.
+    pub direction: Option<String>,
+    /// Only calls from this number.
+    pub from: Option<String>,
+    /// Only calls to this number.
+    pub to: Option<String>,
+    /// Only calls of this Dialpad user.
+    pub dialpad_user_id: Option<i64>,
+    /// Only calls that changed since then, oldest change first.
+    pub since: Option<DateTime<Utc>>,
+    /// Only calls first seen before then; with `since`, last changed before then.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// A call, as REST shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct CallView {
+    /// Our name of it.
+    pub id: Uuid,
+    /// Whose it is.
+    pub app_id: Uuid,
+    /// Dialpad's name of it.
+    pub dialpad_call_id: i64,
+    /// The same, as the events call it.
+    pub call_id: i64,
+    /// `inbound` or `outbound`.
+    pub direction: Option<String>,
+    /// The calling number.
+    pub from_number: Option<String>,
+    /// The called number.
+    pub to_number: Option<String>,
+    /// `ringing`, `active`, `held` or `ended`.
+    pub status: String,
+    /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`, once it is over.
+    pub outcome: Option<String>,
+    /// The Dialpad user whose leg it is.
+    pub dialpad_user_id: Option<i64>,
+    /// The same person in the CRM.
+    pub crm_user_id: Option<String>,
+    /// When it began to ring.
+    pub ringing_at: Option<DateTime<Utc>>,
+    /// When a person answered.
+    pub answered_at: Option<DateTime<Utc>>,
+    /// The same, as the events call it.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// Its whole length.
+    pub duration_seconds: Option<i64>,
+    /// Answered time without holds.
+    pub talk_seconds: Option<i64>,
+    /// All holds together.
+    pub hold_seconds: Option<i64>,
+    /// Where the recording is.
+    pub recording_url: Option<String>,
+    /// Whether the caller was sent to voicemail.
+    pub is_voicemail: bool,
+    /// The message that the caller left.
+    pub voicemail: Option<VoicemailView>,
+    /// When it was first seen.
+    pub created_at: DateTime<Utc>,
+    /// When anything here last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The voicemail of a call.
+#[derive(Clone, Debug, Serialize)]
+pub struct VoicemailView {
+    /// Our name of it.
+    pub id: Uuid,
+    /// The same, as the events call it.
+    pub voicemail_id: Uuid,
+    /// Dialpad's name of it.
+    pub dialpad_voicemail_id: Option<serde_json::Value>,
+    /// Where the audio is.
+    pub recording_url: Option<String>,
+    /// What was said.
+    pub transcript: Option<String>,
+    /// Its length.
+    pub duration_seconds: Option<i64>,
+    /// When it was left.
+    pub received_at: Option<DateTime<Utc>>,
+}
+
+#[derive(sqlx::FromRow)]
+struct CallRow {
+    id: Id,
+    app_id: Id,
+    dialpad_call_id: i64,
+    direction: Option<String>,
+    from_number: Option<String>,
+    to_number: Option<String>,
+    status: String,
+    outcome: Option<String>,
+    dialpad_user_id: Option<i64>,
+    crm_user_id: Option<String>,
+    ringing_at: Option<DateTime<Utc>>,
+    answered_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    duration_seconds: Option<i64>,
+    talk_seconds: Option<i64>,
+    hold_seconds: Option<i64>,
+    recording_url: Option<String>,
+    is_voicemail: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    voicemail_id: Option<Id>,
+    dialpad_voicemail_id: Option<String>,
+    voicemail_url: Option<String>,
+    transcript: Option<String>,
+    voicemail_seconds: Option<i64>,
+    received_at: Option<DateTime<Utc>>,
+}
+
+impl From<CallRow> for CallView {
+    fn from(row: CallRow) -> Self {
+        let voicemail = row.voicemail_id.map(|id| VoicemailView {
+            id: id.0,
+            voicemail_id: id.0,
+            dialpad_voicemail_id: row.dialpad_voicemail_id.as_deref().map(number_or_text),
+            recording_url: row.voicemail_url,
+            transcript: row.transcript,
+            duration_seconds: row.voicemail_seconds,
+            received_at: row.received_at,
+        });
+        Self {
+            id: row.id.0,
+            app_id: row.app_id.0,
+            dialpad_call_id: row.dialpad_call_id,
+            call_id: row.dialpad_call_id,
+            direction: row.direction,
+            from_number: row.from_number,
+            to_number: row.to_number,
+            status: row.status,
+            outcome: row.outcome,
+            dialpad_user_id: row.dialpad_user_id,
+            crm_user_id: row.crm_user_id,
+            ringing_at: row.ringing_at,
+            answered_at: row.answered_at,
+            started_at: row.answered_at,
+            ended_at: row.ended_at,
+            duration_seconds: row.duration_seconds,
+            talk_seconds: row.talk_seconds,
+            hold_seconds: row.hold_seconds,
+            recording_url: row.recording_url,
+            is_voicemail: row.is_voicemail,
+            voicemail,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+/// How a call is named in a URL.
+#[derive(Clone, Copy, Debug)]
+pub enum CallName {
+    /// By our id.
+    Ours(Uuid),
+    /// By Dialpad's.
+    Dialpads(DialpadCallId),
+}
+
+impl Store {
+    /// A page of an app's calls: newest first, or with `since` in the order of their last change.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn list_calls(
+        &self,
+        app: AppId,
+        filter: &CallFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<CallView>, StoreError> {
+        let by_change = filter.since.is_some();
+        let rows: Vec<CallRow> = on_db!(self, read db => {
+            let mut query = QueryBuilder::new(SELECT);
+            query.push_bind(Id::from(app));
+            if !filter.statuses.is_empty() {
+                query.push(" AND c.status IN (");
+                let mut list = query.separated(", ");
+                for status in &filter.statuses {
+                    list.push_bind(status);
+                }
+                query.push(")");
+                if !filter.statuses.iter().any(|status| status == "ended") {
+                    // Said so that the index of live calls can be used.
+                    query.push(" AND c.status <> 'ended'");
+                }
+            }
+            if let Some(direction) = &filter.direction {
+                query.push(" AND c.direction = ").push_bind(direction);
+            }
+            if let Some(from) = &filter.from {
+                query.push(" AND c.from_number = ").push_bind(from);
+            }
+            if let Some(to) = &filter.to {
+                query.push(" AND c.to_number = ").push_bind(to);
+            }
+            if let Some(user) = filter.dialpad_user_id {
+                query.push(" AND c.dialpad_user_id = ").push_bind(user);
+            }
+            if let Some(since) = filter.since {
+                query.push(" AND c.updated_at >= ").push_bind(since);
+            }
+            if let Some(until) = filter.until {
+                query.push(if by_change { " AND c.updated_at < " } else { " AND c.created_at < " }).push_bind(until);
+            }
+            if let Some(cursor) = cursor {
+                query.push(if by_change { " AND (c.updated_at, c.id) > (" } else { " AND (c.created_at, c.id) < (" });
+                query.push_bind(cursor.at).push(", ").push_bind(Id(cursor.id)).push(")");
+            }
+            query.push(if by_change { " ORDER BY c.updated_at, c.id" } else { " ORDER BY c.created_at DESC, c.id DESC" });
+            query.push(" LIMIT ").push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+            query.build_query_as().fetch_all(db).await
+        })?;
+        let calls: Vec<CallView> = rows.into_iter().map(Into::into).collect();
+        Ok(Page::of(calls, limit, |call| Cursor {
+            at: if by_change { call.updated_at } else { call.created_at },
+            id: call.id,
+        }))
+    }
+
+    /// One call.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn call(&self, app: AppId, name: CallName) -> Result<Option<CallView>, StoreError> {
+        let row: Option<CallRow> = on_db!(self, read db => {
+            let mut query = QueryBuilder::new(SELECT);
+            query.push_bind(Id::from(app));
+            match name {
+                CallName::Ours(id) => query.push(" AND c.id = ").push_bind(Id(id)),
+                CallName::Dialpads(id) => query.push(" AND c.dialpad_call_id = ").push_bind(id.0),
+            };
+            query.build_query_as().fetch_optional(db).await
+        })?;
+        Ok(row.map(Into::into))
+    }
+}

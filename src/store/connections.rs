@@ -1,0 +1,209 @@
+//! Connections: which Dialpad organisation an app belongs to, and the tokens that open it. And, from them, where a
+//! webhook goes.
+
+use chrono::{DateTime, Utc};
+use cti_actors::{error::StoreError, id::AppId};
+use dashmap::DashMap;
+use secrecy::SecretString;
+
+use super::{Store, on_db, types::Id};
+
+const CONNECT: &str = "INSERT INTO dialpad_connections
+    (app_id, environment, dialpad_org_id, status, access_token, refresh_token, scopes, generation, expires_at,
+     connected_at, updated_at)
+    VALUES ($1, $2, $3, 'connected', $4, $5, $6, 1, $7, $8, $8)
+    ON CONFLICT (app_id) DO UPDATE SET
+    environment = EXCLUDED.environment, dialpad_org_id = EXCLUDED.dialpad_org_id, status = EXCLUDED.status,
+    access_token = EXCLUDED.access_token, refresh_token = EXCLUDED.refresh_token, scopes = EXCLUDED.scopes,
+    generation = dialpad_connections.generation + 1, expires_at = EXCLUDED.expires_at,
+    connected_at = EXCLUDED.connected_at, updated_at = EXCLUDED.updated_at";
+const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, expires_at, connected_at
+    FROM dialpad_connections WHERE app_id = $1";
+const DELETE: &str = "DELETE FROM dialpad_connections WHERE app_id = $1";
+const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM dialpad_connections
+    JOIN apps ON apps.id = dialpad_connections.app_id WHERE dialpad_org_id = $1 ORDER BY apps.id";
+const ROUTE_OF_APP: &str =
+    "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret
+    FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
+    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1";
+
+/// How long a route is known without asking: how long another process's change may go unnoticed.
+const CACHE_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
+
+/// Tokens as Dialpad gave them.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    /// Opens the API.
+    pub access: SecretString,
+    /// Gets the next pair, where the scope allows it.
+    pub refresh: Option<SecretString>,
+    /// When `access` ends; `None` where Dialpad did not say.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// An app's connection.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// `sandbox` or `production`.
+    pub environment: String,
+    /// The organisation.
+    pub dialpad_org_id: Option<i64>,
+    /// `connected` or `expired`.
+    pub status: String,
+    /// Opens the API.
+    pub access_token: SecretString,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When the app was connected.
+    pub connected_at: DateTime<Utc>,
+}
+
+/// An app to which an organisation's webhooks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The app.
+    pub app_id: AppId,
+    /// Whether it is switched on.
+    pub is_active: bool,
+}
+
+/// What the address of one app's own webhooks stands for.
+#[derive(Clone, Debug)]
+pub struct OwnRoute {
+    /// Whether the app is switched on.
+    pub is_active: bool,
+    /// The organisation it is connected to.
+    pub dialpad_org_id: Option<i64>,
+    /// The secret of its own webhook, once it has one.
+    pub secret: Option<SecretString>,
+}
+
+/// Routes that were looked up a moment ago.
+#[derive(Default)]
+pub(super) struct RouteCache {
+    by_organization: DashMap<i64, (DateTime<Utc>, Vec<Route>)>,
+    by_app: DashMap<AppId, (DateTime<Utc>, Option<OwnRoute>)>,
+}
+
+impl RouteCache {
+    pub(super) fn forget_all(&self) {
+        self.by_organization.clear();
+        self.by_app.clear();
+    }
+}
+
+fn token_place(app: AppId, which: &str) -> String {
+    format!("dialpad_connections.{which}:{app}")
+}
+
+#[derive(sqlx::FromRow)]
+struct ConnectionRow {
+    environment: String,
+    dialpad_org_id: Option<i64>,
+    status: String,
+    access_token: Vec<u8>,
+    expires_at: Option<DateTime<Utc>>,
+    connected_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Connects an app, or connects it anew: one pair of tokens replaces the other in one statement.
+    ///
+    /// # Errors
+    /// The database could not be asked; the old tokens are kept then.
+    pub async fn connect(
+        &self,
+        app: AppId,
+        environment: &str,
+        organization: Option<i64>,
+        tokens: &Tokens,
+        scopes: &str,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        let access = self.shared.vault.seal(&tokens.access, &token_place(app, "access_token"));
+        let refresh = tokens.refresh.as_ref();
+        let refresh = refresh.map(|token| self.shared.vault.seal(token, &token_place(app, "refresh_token")));
+        let written = on_db!(self, write db => {
+            sqlx::query(CONNECT).bind(Id::from(app)).bind(environment).bind(organization).bind(&access).bind(&refresh)
+                .bind(scopes).bind(tokens.expires_at).bind(now).execute(db).await.map(|_| ())
+        });
+        self.shared.routes.forget_all();
+        written
+    }
+
+    /// Forgets an app's tokens. Says whether there were any.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn disconnect(&self, app: AppId) -> Result<bool, StoreError> {
+        let deleted = on_db!(self, write db => {
+            sqlx::query(DELETE).bind(Id::from(app)).execute(db).await.map(|done| done.rows_affected())
+        });
+        self.shared.routes.forget_all();
+        Ok(deleted? > 0)
+    }
+
+    /// An app's connection.
+    ///
+    /// # Errors
+    /// The database could not be asked, or its tokens were sealed with a key that is not configured.
+    pub async fn connection(&self, app: AppId) -> Result<Option<Connection>, StoreError> {
+        let row: Option<ConnectionRow> =
+            on_db!(self, read db => sqlx::query_as(GET).bind(Id::from(app)).fetch_optional(db).await)?;
+        let Some(row) = row else { return Ok(None) };
+        let opened = self.shared.vault.open(&row.access_token, &token_place(app, "access_token"));
+        let access_token = opened.map_err(|_| StoreError::Corrupt {
+            table: "dialpad_connections",
+            column: "access_token",
+            id: app.to_string(),
+        })?;
+        let ConnectionRow { environment, dialpad_org_id, status, expires_at, connected_at, .. } = row;
+        Ok(Some(Connection { environment, dialpad_org_id, status, access_token, expires_at, connected_at }))
+    }
+
+    /// The apps that an organisation's webhooks go to.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn routes_of(&self, organization: i64) -> Result<Vec<Route>, StoreError> {
+        let (now, cache) = (self.now(), &self.shared.routes.by_organization);
+        if let Some(known) = cache.get(&organization)
+            && known.0 > now
+        {
+            return Ok(known.1.clone());
+        }
+        let rows: Vec<(Id, bool)> = on_db!(self, read db => {
+            sqlx::query_as(APPS_OF_ORGANIZATION).bind(organization).fetch_all(db).await
+        })?;
+        let routes: Vec<Route> =
+            rows.into_iter().map(|(id, is_active)| Route { app_id: id.into(), is_active }).collect();
+        cache.insert(organization, (now + CACHE_FOR, routes.clone()));
+        Ok(routes)
+    }
+
+    /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn own_route(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
+        let (now, cache) = (self.now(), &self.shared.routes.by_app);
+        if let Some(known) = cache.get(&app)
+            && known.0 > now
+        {
+            return Ok(known.1.clone());
+        }
+        let row: Option<(bool, Option<i64>, Option<Vec<u8>>)> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
+        let route = match row {
+            None => None,
+            Some((is_active, dialpad_org_id, sealed)) => {
+                let secret = sealed.map(|sealed| self.open_webhook_secret(app, &sealed)).transpose()?;
+                Some(OwnRoute { is_active, dialpad_org_id, secret })
+            }
+        };
+        if route.is_some() {
+            // Only what exists is kept: a guesser must not fill the memory.
+            cache.insert(app, (now + CACHE_FOR, route.clone()));
+        }
+        Ok(route)
+    }
+}

@@ -1,0 +1,258 @@
+//! The connections: how each database is opened, and how its errors read.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    path::PathBuf,
+    pin::pin,
+    str::FromStr,
+    time::Duration,
+};
+
+use cti_actors::error::StoreError;
+use sqlx::{
+    Pool, Postgres, Sqlite,
+    migrate::{Migrate, Migrator},
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tracing::info;
+
+static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// How long a request waits for a connection before the database counts as away.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long SQLite waits for another process that writes.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database URL that was understood. Prints without its password.
+#[derive(Clone)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres(Box<PgConnectOptions>),
+}
+
+/// Why a database URL can't be used.
+#[derive(Debug, Error)]
+pub enum DatabaseUrlError {
+    /// The part before `://` names no database that is known here.
+    #[error("must begin with sqlite:// or postgres://")]
+    Scheme,
+    /// A part of it can't be understood.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// Which database it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DatabaseKind {
+    /// Embedded.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseUrlError;
+
+    fn from_str(url: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = url.strip_prefix("sqlite:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() || path.starts_with(":memory:") {
+                return Err(DatabaseUrlError::Malformed("needs the path of a file: sqlite://PATH".into()));
+            }
+            return Ok(Self::Sqlite(path.into()));
+        }
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            let options =
+                url.parse().map_err(|error: sqlx::Error| DatabaseUrlError::Malformed(error.to_string()))?;
+            return Ok(Self::Postgres(Box::new(options)));
+        }
+        Err(DatabaseUrlError::Scheme)
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Postgres(options) => write!(
+                f,
+                "postgres://{}:{}/{}",
+                options.get_host(),
+                options.get_port(),
+                options.get_database().unwrap_or_default()
+            ),
+        }
+    }
+}
+
+/// The pools of one database: one for questions, one for changes.
+pub(crate) struct Pair<DB: sqlx::Database> {
+    pub(crate) read: Pool<DB>,
+    pub(crate) write: Pool<DB>,
+}
+
+/// The pools of the database that is open.
+pub(crate) enum Pools {
+    Postgres(Pair<Postgres>),
+    Sqlite(Pair<Sqlite>),
+}
+
+/// The open database.
+pub(crate) struct Database {
+    pools: Pools,
+    /// Owns the connections' sockets: whoever asks, they are driven here, because a socket dies with the runtime
+    /// that opened it and each worker of the HTTP server has its own.
+    runtime: Handle,
+}
+
+impl Database {
+    pub(crate) async fn open(url: &DatabaseUrl) -> Result<Self, sqlx::Error> {
+        let pools = match url {
+            DatabaseUrl::Sqlite(path) => Pools::Sqlite(open_sqlite(path).await?),
+            DatabaseUrl::Postgres(options) => Pools::Postgres(open_postgres(options).await?),
+        };
+        info!(database = ?url, "the database is open");
+        Ok(Self { pools, runtime: Handle::current() })
+    }
+
+    pub(crate) fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    pub(crate) fn kind(&self) -> DatabaseKind {
+        match &self.pools {
+            Pools::Postgres(_) => DatabaseKind::Postgres,
+            Pools::Sqlite(_) => DatabaseKind::Sqlite,
+        }
+    }
+
+    /// Polls a future as a guest of the runtime that owns the connections.
+    pub(crate) async fn within<F: Future>(&self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let _guest = self.runtime.enter();
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    pub(crate) async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        let applied = match &self.pools {
+            Pools::Postgres(pools) => {
+                let mut connection = pools.write.acquire().await.map_err(store_error)?;
+                apply(&POSTGRES_MIGRATIONS, &mut *connection).await
+            }
+            Pools::Sqlite(pools) => {
+                let mut connection = pools.write.acquire().await.map_err(store_error)?;
+                apply(&SQLITE_MIGRATIONS, &mut *connection).await
+            }
+        };
+        applied.map_err(|error| StoreError::Rejected(format!("migrations: {error}")))
+    }
+
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        fn count<DB: sqlx::Database>(pools: &Pair<DB>) -> (usize, usize) {
+            let idle = pools.read.num_idle() + pools.write.num_idle();
+            let open = (pools.read.size() + pools.write.size()) as usize;
+            (idle, open.saturating_sub(idle))
+        }
+        match &self.pools {
+            Pools::Postgres(pools) => count(pools),
+            Pools::Sqlite(pools) => count(pools),
+        }
+    }
+
+    pub(crate) async fn close(&self) {
+        match &self.pools {
+            Pools::Postgres(pools) => {
+                pools.write.close().await;
+                pools.read.close().await;
+            }
+            Pools::Sqlite(pools) => {
+                pools.read.close().await;
+                pools.write.close().await;
+            }
+        }
+    }
+}
+
+async fn apply<C: Migrate>(
+    migrator: &Migrator,
+    connection: &mut C,
+) -> Result<Vec<String>, sqlx::migrate::MigrateError> {
+    connection.ensure_migrations_table(&migrator.table_name).await?;
+    let before = connection.list_applied_migrations(&migrator.table_name).await?;
+    migrator.run_direct(None, connection, false).await?;
+    let news =
+        migrator.iter().filter(|migration| before.iter().all(|applied| applied.version != migration.version));
+    Ok(news.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+}
+
+/// WAL, so that readers never wait; `FULL`, so that a commit has reached the disk; one writer, because SQLite has
+/// only one.
+async fn open_sqlite(path: &PathBuf) -> Result<Pair<Sqlite>, sqlx::Error> {
+    if let Some(folder) = path.parent() {
+        tokio::fs::create_dir_all(folder).await.map_err(sqlx::Error::Io)?;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .pragma("cache_size", "-32768")
+        .pragma("wal_autocheckpoint", "4000");
+    let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
+    let write = pool.clone().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    let write = write.connect_with(options.clone()).await?;
+    let read = pool.max_connections(4).connect_with(options).await?;
+    Ok(Pair { read, write })
+}
+
+async fn open_postgres(options: &PgConnectOptions) -> Result<Pair<Postgres>, sqlx::Error> {
+    // Whatever the server's default: an acknowledgement promises a durable commit.
+    let options = options.clone().application_name("cti-server").options([("synchronous_commit", "on")]);
+    let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
+    // Two lanes of group commit and some room for administrators.
+    let write =
+        pool.clone().max_connections(4).test_before_acquire(false).connect_with(options.clone()).await?;
+    let read = pool.max_connections(8).connect_with(options).await?;
+    Ok(Pair { read, write })
+}
+
+/// What an error of the database means to the engine.
+pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
+    let text = error.to_string();
+    match error {
+        sqlx::Error::Database(failure) => {
+            let code = failure.code().unwrap_or_default();
+            if failure.is_unique_violation() || code == "40001" || code == "40P01" {
+                return StoreError::Conflict(text);
+            }
+            // PostgreSQL: connection trouble, no resources, shutting down. SQLite: busy, locked, disk trouble, full.
+            let away = ["08", "53", "57P"].iter().any(|class| code.len() == 5 && code.starts_with(class));
+            let sqlite_away = code.len() < 5
+                && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14));
+            if away || sqlite_away { StoreError::Unavailable(text) } else { StoreError::Rejected(text) }
+        }
+        sqlx::Error::ColumnDecode { .. }
+        | sqlx::Error::ColumnNotFound(_)
+        | sqlx::Error::ColumnIndexOutOfBounds { .. }
+        | sqlx::Error::Decode(_)
+        | sqlx::Error::Encode(_)
+        | sqlx::Error::TypeNotFound { .. } => StoreError::Rejected(text),
+        _ => StoreError::Unavailable(text),
+    }
+}

@@ -1,0 +1,68 @@
+//! The feed as it is stored: what was told to an app, in the order of `seq`.
+
+use async_trait::async_trait;
+use cti_actors::{
+    error::StoreError,
+    feed::Frame,
+    id::{AppId, DialpadCallId, Seq},
+    ports::{Bounds, EventLog},
+};
+
+use super::{Store, on_db, types::Id};
+
+const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
+const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM events
+    WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events
+    WHERE app_id = $1 AND dialpad_call_id = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    seq: i64,
+    r#type: String,
+    dialpad_user_id: Option<i64>,
+    body: String,
+}
+
+impl From<EventRow> for Frame {
+    fn from(row: EventRow) -> Self {
+        Frame::new(Seq(row.seq), row.r#type.into(), row.dialpad_user_id, &row.body)
+    }
+}
+
+impl Store {
+    /// The events of one call behind a cursor, at most `limit`.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn events_of_call(
+        &self,
+        app: AppId,
+        call: DialpadCallId,
+        after: Seq,
+        limit: i64,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let rows: Vec<EventRow> = on_db!(self, read db => {
+            sqlx::query_as(OF_CALL).bind(Id::from(app)).bind(call.0).bind(after.0).bind(limit).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+#[async_trait]
+impl EventLog for Store {
+    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
+        let row: Option<(i64, i64)> =
+            on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_optional(db).await)?;
+        let (oldest, head) = row.unwrap_or((1, 0));
+        Ok(Bounds { oldest: Seq(oldest), head: Seq(head) })
+    }
+
+    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<EventRow> = on_db!(self, read db => {
+            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}

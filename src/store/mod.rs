@@ -1,0 +1,123 @@
+//! Everything durable, on PostgreSQL or SQLite; which one is decided by a URL at start-up and is nobody else's
+//! business.
+//!
+//! [`journal`] takes webhooks in, [`ledger`] writes the engine's units of work, [`events`] is the feed; both kinds
+//! of busy writes go through [`group_commit`]. The other files hold one table or two each: their SQL first, then
+//! the rows, then the questions. To add one: write the SQL once for both databases, run it through `on_db!`, and
+//! add a sentence to the contract test in `tests/store`.
+
+pub mod apps;
+mod bulk;
+pub mod calls;
+pub mod connections;
+mod database;
+pub mod events;
+mod group_commit;
+pub mod journal;
+pub mod keys;
+mod ledger;
+pub mod listing;
+pub mod oauth_sessions;
+pub mod subscriptions;
+mod types;
+pub mod vault;
+
+use std::sync::Arc;
+
+use cti_actors::{clock::Clock, error::StoreError};
+
+pub use self::database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
+use self::{
+    connections::RouteCache, database::Database, group_commit::Lanes, journal::Handover, keys::KeyCache,
+    vault::Vault,
+};
+
+/// The open database. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    lanes: Lanes,
+    keys: KeyCache,
+    routes: RouteCache,
+    vault: Vault,
+    clock: Arc<dyn Clock>,
+    /// Where webhooks go once they are durable.
+    handover: Arc<Handover>,
+}
+
+/// Runs one body against whichever database is open; the compiler checks it once per database.
+/// `read` takes a pool for questions, `write` one for changes.
+macro_rules! on_db {
+    ($store:expr, $pool:ident $db:ident => $body:expr) => {{
+        let database = &$store.shared.database;
+        let work = async {
+            match database.pools() {
+                $crate::store::database::Pools::Postgres(pools) => {
+                    let $db = &pools.$pool;
+                    $body
+                }
+                $crate::store::database::Pools::Sqlite(pools) => {
+                    let $db = &pools.$pool;
+                    $body
+                }
+            }
+        };
+        database.within(work).await.map_err($crate::store::database::store_error)
+    }};
+}
+pub(crate) use on_db;
+
+impl Store {
+    /// Opens the database. The runtime that this is called on owns the connections and must outlive them.
+    ///
+    /// # Errors
+    /// It can't be reached or created.
+    pub async fn open(url: &DatabaseUrl, vault: Vault, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let database = Database::open(url).await.map_err(database::store_error)?;
+        let handover = Arc::new(Handover::default());
+        let lanes = Lanes::start(&database, &handover);
+        let (keys, routes) = (KeyCache::default(), RouteCache::default());
+        Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, vault, clock, handover }) })
+    }
+
+    /// Applies the pending migrations and names them, oldest first.
+    ///
+    /// # Errors
+    /// One failed, or the database holds migrations that this program doesn't know.
+    pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.database.migrate().await
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        on_db!(self, read db => sqlx::query("SELECT 1").execute(db).await.map(|_| ()))
+    }
+
+    /// Which database this is.
+    #[must_use]
+    pub fn kind(&self) -> DatabaseKind {
+        self.shared.database.kind()
+    }
+
+    /// Open connections: idle ones and ones at work.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        self.shared.database.connections()
+    }
+
+    /// Closes all connections, once their work is done.
+    pub async fn close(&self) {
+        self.shared.database.close().await;
+    }
+
+    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.shared.clock.now()
+    }
+}
