@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, migrate, serve, simulate, trigger};
+use crate::commands::{bench, demo, migrate, serve, simulate, trigger};
 
 /// An event engine between Dialpad's cloud telephony and the CRMs that live on its calls.
 #[derive(Parser)]
@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the server.
     Serve(serve::ServeArgs),
+    /// See the main job with nothing set up: simulator, server, a connected app, live calls.
+    Demo(demo::DemoArgs),
     /// Apply the pending migrations and say which.
     Migrate(migrate::MigrateArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
@@ -52,6 +54,7 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
             serve::ServeError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
+        Command::Demo(args) => demo::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Migrate(args) => migrate::run(args).await.map_err(|error| match error {
             migrate::MigrateError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),

@@ -106,7 +106,7 @@ CREATE INDEX webhook_events_unrouted ON webhook_events (organization_id, id) WHE
 
 -- What is known of calls: the facts, and columns derived from them for queries.
 CREATE TABLE calls (
-    id                  UUID PRIMARY KEY,
+    id                  UUID NOT NULL,
     app_id              UUID NOT NULL,
     dialpad_call_id     BIGINT NOT NULL,
     direction           TEXT,
@@ -132,11 +132,12 @@ CREATE TABLE calls (
     version             BIGINT NOT NULL,
     created_at          TIMESTAMPTZ NOT NULL,
     updated_at          TIMESTAMPTZ NOT NULL,
+    -- Ids are made in the order of time: this is also the index of the newest calls.
+    PRIMARY KEY (app_id, id),
     UNIQUE (app_id, dialpad_call_id)
 );
-CREATE INDEX calls_created ON calls (app_id, created_at, id);
 CREATE INDEX calls_updated ON calls (app_id, updated_at, id);
-CREATE INDEX calls_live ON calls (app_id, created_at, id) WHERE status <> 'ended';
+CREATE INDEX calls_live ON calls (app_id, id) WHERE status <> 'ended';
 
 CREATE TABLE voicemails (
     id                   UUID PRIMARY KEY,

@@ -109,7 +109,7 @@ CREATE INDEX webhook_events_unrouted ON webhook_events (organization_id, id) WHE
 
 -- What is known of calls: the facts, and columns derived from them for queries.
 CREATE TABLE calls (
-    id                  TEXT PRIMARY KEY,
+    id                  TEXT NOT NULL,
     app_id              TEXT NOT NULL,
     dialpad_call_id     INTEGER NOT NULL,
     direction           TEXT,
@@ -135,11 +135,12 @@ CREATE TABLE calls (
     version             INTEGER NOT NULL,
     created_at          TEXT NOT NULL,
     updated_at          TEXT NOT NULL,
+    -- Ids are made in the order of time: this is also the index of the newest calls.
+    PRIMARY KEY (app_id, id),
     UNIQUE (app_id, dialpad_call_id)
 ) STRICT;
-CREATE INDEX calls_created ON calls (app_id, created_at, id);
 CREATE INDEX calls_updated ON calls (app_id, updated_at, id);
-CREATE INDEX calls_live ON calls (app_id, created_at, id) WHERE status <> 'ended';
+CREATE INDEX calls_live ON calls (app_id, id) WHERE status <> 'ended';
 
 CREATE TABLE voicemails (
     id                   TEXT PRIMARY KEY,

@@ -52,16 +52,16 @@ pub struct Shared {
 pub fn routes(app: &mut ServiceConfig) {
     app.app_data(PayloadConfig::new(LARGEST_BODY))
         .app_data(web::JsonConfig::default().limit(LARGEST_BODY))
+        // From Dialpad. First, because routes are tried in order and these are the busy ones.
+        .service(web::resource("/webhooks").route(post().to(webhooks::shared)))
+        .service(web::resource("/webhooks/dialpad").route(post().to(webhooks::shared)))
+        .service(web::resource("/webhooks/{app_id}").route(post().to(webhooks::own)))
         // For anybody.
         .service(web::resource("/").route(get().to(health::home)))
         .service(web::resource("/health").route(get().to(health::health)))
         .service(web::resource("/health/live").route(get().to(health::live)))
         .service(web::resource("/health/ready").route(get().to(health::ready)))
         .service(web::resource("/metrics").route(get().to(health::metrics)))
-        // From Dialpad.
-        .service(web::resource("/webhooks").route(post().to(webhooks::shared)))
-        .service(web::resource("/webhooks/dialpad").route(post().to(webhooks::shared)))
-        .service(web::resource("/webhooks/{app_id}").route(post().to(webhooks::own)))
         // For a person who connects an app.
         .service(web::resource("/authorize").route(get().to(oauth::authorize)))
         .service(web::resource("/callback").route(get().to(oauth::callback)))

@@ -4,7 +4,7 @@
 //! same text for both databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of
 //! two, so that few distinct statements have to be prepared.
 
-use std::{fmt::Write, ops::Range};
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use sqlx::{
@@ -221,22 +221,12 @@ impl Rows {
         AssertSqlSafe(format!("{head} SELECT * FROM UNNEST({}) {tail}", arrays.join(", ")))
     }
 
-    /// The rows on SQLite: `VALUES ($1, …), (…)`.
+    /// The rows on SQLite: `VALUES (?, …), (…)`. Without numbers, because SQLite looks numbered parameters up in a
+    /// list, one after the other: with a thousand of them that took half of the writer's time.
     fn values(&self, head: &str, rows: usize, tail: &str) -> AssertSqlSafe<String> {
-        let mut sql = String::with_capacity(head.len() + tail.len() + rows * self.columns.len() * 6);
-        sql.push_str(head);
-        let mut number = self.first_number();
-        for row in 0..rows {
-            sql.push_str(if row == 0 { " VALUES (" } else { "), (" });
-            for column in 0..self.columns.len() {
-                let comma = if column == 0 { "" } else { ", " };
-                let _ = write!(sql, "{comma}${number}");
-                number += 1;
-            }
-        }
-        sql.push_str(") ");
-        sql.push_str(tail);
-        AssertSqlSafe(sql)
+        let head = head.replacen("$1", "?", 1);
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        AssertSqlSafe(format!("{head} VALUES {} {tail}", vec![row; rows].join(", ")))
     }
 }
 

@@ -242,10 +242,14 @@ impl Store {
                 query.push(if by_change { " AND c.updated_at < " } else { " AND c.created_at < " }).push_bind(until);
             }
             if let Some(cursor) = cursor {
-                query.push(if by_change { " AND (c.updated_at, c.id) > (" } else { " AND (c.created_at, c.id) < (" });
-                query.push_bind(cursor.at).push(", ").push_bind(Id(cursor.id)).push(")");
+                if by_change {
+                    query.push(" AND (c.updated_at, c.id) > (").push_bind(cursor.at).push(", ");
+                    query.push_bind(Id(cursor.id)).push(")");
+                } else {
+                    query.push(" AND c.id < ").push_bind(Id(cursor.id));
+                }
             }
-            query.push(if by_change { " ORDER BY c.updated_at, c.id" } else { " ORDER BY c.created_at DESC, c.id DESC" });
+            query.push(if by_change { " ORDER BY c.updated_at, c.id" } else { " ORDER BY c.id DESC" });
             query.push(" LIMIT ").push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
             query.build_query_as().fetch_all(db).await
         })?;

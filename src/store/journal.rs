@@ -21,7 +21,7 @@ use super::{
     on_db,
     types::Id,
 };
-use crate::dialpad::payload;
+use crate::dialpad::payload::{self, DedupKey};
 
 const APPEND_HEAD: &str = "INSERT INTO webhook_events
     (id, app_id, organization_id, dedup_key, event_type, payload, status, reason, received_at)";
@@ -48,7 +48,7 @@ pub struct NewWebhook {
     /// The organisation that the payload names.
     pub organization_id: Option<i64>,
     /// What makes two webhooks the same one.
-    pub dedup_key: [u8; 32],
+    pub dedup_key: DedupKey,
     /// Its type or state, in the sender's words.
     pub event_type: String,
     /// The payload as it came (of a JWS: its claims).
@@ -105,7 +105,7 @@ impl NewWebhook {
     pub fn new(
         app_id: Option<AppId>,
         organization_id: Option<i64>,
-        dedup_key: [u8; 32],
+        dedup_key: DedupKey,
         event_type: String,
         payload: Arc<[u8]>,
         disposition: Disposition,
@@ -205,7 +205,7 @@ impl Store {
     pub async fn find_webhook(
         &self,
         app: Option<AppId>,
-        dedup_key: [u8; 32],
+        dedup_key: DedupKey,
     ) -> Result<Option<JournalId>, StoreError> {
         let key = dedup_key.to_vec();
         let found: Option<(Id,)> = match app {

@@ -52,7 +52,7 @@ pub struct Reading {
     /// The organisation that it names.
     pub organization_id: Option<i64>,
     /// What makes it the same as another: its own event id, else its content.
-    pub dedup_key: [u8; 32],
+    pub dedup_key: DedupKey,
     /// When it says that it was sent or happened.
     pub at: Option<DateTime<Utc>>,
     /// What it says, or why that can't be told.
@@ -67,7 +67,7 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
             family: Family::Unknown,
             event_type: "unknown".into(),
             organization_id: None,
-            dedup_key: Sha256::digest(bytes).into(),
+            dedup_key: key_at(None, Sha256::digest(bytes).into()),
             at: None,
             content: Err("the payload is not a JSON object".into()),
         };
@@ -76,7 +76,6 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     let organization_id = fields
         .integer(&ORGANIZATION)
         .or_else(|| object.get("company").and_then(|it| fields::integer(it.get("id")?)));
-    let dedup_key = dedup_key(&object, organization_id);
     let (family, event_type, at, content) = if let Some(event_type) = fields.text(&["event_type"]) {
         let (at, content) = workflow::read(&event_type, &object, received_at);
         (Family::Workflow, event_type, at, content)
@@ -89,15 +88,36 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     } else {
         (Family::Unknown, "unknown".to_owned(), None, Err("neither event_type nor state is there".to_owned()))
     };
+    let dedup_key = dedup_key(&object, organization_id, at);
     Reading { family, event_type, organization_id, dedup_key, at, content }
 }
 
-fn dedup_key(object: &Map<String, Value>, organization_id: Option<i64>) -> [u8; 32] {
+/// What makes two webhooks the same one: an instant (or zeros) and a digest.
+pub type DedupKey = [u8; 36];
+
+/// The instant comes first only for the sake of the index: keys that are made at the same time lie beside each other
+/// in it, and a batch touches a few of its pages instead of one for each key.
+fn key_at(at: Option<DateTime<Utc>>, digest: [u8; 32]) -> DedupKey {
+    let seconds = at.and_then(|at| u32::try_from(at.timestamp()).ok()).unwrap_or_default();
+    let mut key = [0; 36];
+    key[..4].copy_from_slice(&seconds.to_be_bytes());
+    key[4..].copy_from_slice(&digest);
+    key
+}
+
+fn dedup_key(
+    object: &Map<String, Value>,
+    organization_id: Option<i64>,
+    at: Option<DateTime<Utc>>,
+) -> DedupKey {
+    let mut at = at;
     let mut digest = Sha256::new();
     let mut canonical = Vec::with_capacity(512);
     match object.get("event_id") {
         Some(id @ (Value::String(_) | Value::Number(_))) => {
             // An id is unique to whoever gave it: the organisation's name keeps two of them apart.
+            // Nor must a copy be told apart by its instant.
+            at = None;
             digest.update(b"id:");
             digest.update(organization_id.unwrap_or_default().to_be_bytes());
             write_canonical(id, &mut canonical);
@@ -108,7 +128,7 @@ fn dedup_key(object: &Map<String, Value>, organization_id: Option<i64>) -> [u8; 
         }
     }
     digest.update(&canonical);
-    digest.finalize().into()
+    key_at(at, digest.finalize().into())
 }
 
 /// JSON with sorted keys and no white space, whatever the map type's own order.
@@ -144,7 +164,7 @@ fn write_object(object: &Map<String, Value>, without: &[&str], out: &mut Vec<u8>
 mod tests {
     use super::*;
 
-    fn key(json: &str) -> [u8; 32] {
+    fn key(json: &str) -> DedupKey {
         read(json.as_bytes(), DateTime::UNIX_EPOCH).dedup_key
     }
 

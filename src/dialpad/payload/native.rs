@@ -76,8 +76,7 @@ fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| over),
         talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| over),
         hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| over),
-        recording_url: recording(fields, "callrecording")
-            .or_else(|| fields.text(&["recording_url", "admin_recording_urls"])),
+        recording_url: call_recording(fields, signal),
         voicemail_id: fields.text(&["voicemail_recording_id"]),
         voicemail_url: fields
             .text(&["voicemail_link", "voicemail_share_link"])
@@ -86,6 +85,16 @@ fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         voicemail_duration_ms: detail(fields, "voicemail")
             .and_then(|it| Fields::of(it).milliseconds(&["duration"])),
     }
+}
+
+/// The lists without a type hold the voicemail's audio too, once there is a voicemail.
+fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
+    let untyped = || match signal {
+        Signal::VoicemailStarted | Signal::VoicemailLeft => None,
+        _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
+        _ => fields.text(&["recording_url", "admin_recording_urls"]),
+    };
+    recording(fields, "callrecording").or_else(untyped)
 }
 
 fn recording(fields: &Fields<'_>, kind: &str) -> Option<String> {

@@ -1,0 +1,231 @@
+//! How an event looks: one line in columns, the type in a colour of its own; or one JSON object around the event as it
+//! came.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, Local, SecondsFormat};
+
+use super::event::{Arrival, Event};
+use super::tally::Summary;
+use crate::simulator::Progress;
+
+/// For whom to print.
+#[derive(Clone, Copy)]
+pub(super) enum Look {
+    /// For programs.
+    Json,
+    /// For people.
+    Text(Paint),
+}
+
+/// Whether there are colours.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Paint {
+    Coloured,
+    Plain,
+}
+
+impl Look {
+    /// Colours are for terminals, and for those who did not say that they want none.
+    pub(super) fn choose(json: bool, no_color: bool) -> Self {
+        if json {
+            return Self::Json;
+        }
+        let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self::Text(if std::io::stdout().is_terminal() && !refused { Paint::Coloured } else { Paint::Plain })
+    }
+}
+
+impl Paint {
+    pub(super) fn dim(self, text: &str) -> String {
+        self.apply(Style::new().dimmed(), text)
+    }
+
+    pub(super) fn bold(self, text: &str) -> String {
+        self.apply(Style::new().bold(), text)
+    }
+
+    fn apply(self, style: Style, text: &str) -> String {
+        match self {
+            Self::Coloured => format!("{style}{text}{style:#}"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+/// The names of the columns.
+pub(super) fn heading(paint: Paint) -> String {
+    let columns = ["time", "event", "from → to", "status", "outcome, duration", "latency"];
+    paint.dim(&row(Paint::Plain, Style::new(), columns))
+}
+
+/// One event for people.
+pub(super) fn line(paint: Paint, arrival: &Arrival, latency: Option<i64>) -> String {
+    let event = &arrival.event;
+    let time = local(arrival.at).format("%H:%M:%S%.3f").to_string();
+    let number = |number: &Option<String>| number.clone().unwrap_or_else(|| "unknown".to_owned());
+    let parties = match event.subject() {
+        Some(_) => format!("{:<12} → {}", number(&event.from_number), number(&event.to_number)),
+        None => String::new(),
+    };
+    let status = event.status.as_deref().or(event.message_status.as_deref()).unwrap_or_default();
+    let latency = latency.map(milliseconds).unwrap_or_default();
+    row(paint, style(event), [&time, &event.kind, &parties, status, &detail(event), &latency])
+}
+
+/// One event for programs: what we know of it around the message as it came.
+pub(super) fn json(arrival: &Arrival, latency: Option<i64>) -> String {
+    let at = local(arrival.at).to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
+    let latency = match latency {
+        #[expect(clippy::cast_precision_loss, reason = "a latency is far shorter than 2^53 µs")]
+        Some(micros) => (micros as f64 / 1_000.0).to_string(),
+        None => "null".to_owned(),
+    };
+    format!(r#"{{"received_at":"{at}","latency_ms":{latency},"event":{}}}"#, arrival.text)
+}
+
+/// The connection broke.
+pub(super) fn interruption(paint: Paint, reason: &str) -> String {
+    paint.dim(&format!("the WebSocket broke ({reason}); coming back behind the last event"))
+}
+
+/// The account.
+pub(super) fn closing(paint: Paint, summary: &Summary, progress: &Progress) -> String {
+    let Summary { webhooks, events_sent, received, lost, duplicated, updates, .. } = summary;
+    let calls = progress.calls_finished;
+    let verdict = format!("{lost} lost, {duplicated} duplicated");
+    let colour = if lost + duplicated == 0 { AnsiColor::Green } else { AnsiColor::Red };
+    let verdict = paint.apply(colour.on_default().bold(), &verdict);
+    let mut text = format!("\ncalls complete: {calls}, webhooks: {webhooks}, updates besides: {updates}\n");
+    text += &format!("{events_sent} events sent, {received} received, {verdict}");
+    if let (Some(median), Some(worst)) = (summary.median_latency_ms, summary.worst_latency_ms) {
+        text += &format!("; webhook → socket: median {median:.1} ms, worst {worst:.1} ms");
+    }
+    for missing in &summary.missing {
+        text += &format!("\n  lost: {missing}");
+    }
+    text
+}
+
+fn row(paint: Paint, style: Style, [time, kind, parties, status, detail, latency]: [&str; 6]) -> String {
+    let kind = paint.apply(style, &format!("{kind:<18}"));
+    let row = format!("{time:<12}  {kind}  {parties:<27}  {status:<9}  {detail:<22}  {latency:>9}");
+    row.trim_end().to_owned()
+}
+
+/// What is worth knowing beyond the status.
+fn detail(event: &Event) -> String {
+    let duration = event.duration_seconds.map(|seconds| {
+        let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
+        text.replace("days", "d").replace("day", "d")
+    });
+    let text = match event.kind.as_str() {
+        "call.ring" => event.direction.clone().unwrap_or_default(),
+        "call.ended" => {
+            let parts = [event.outcome.clone(), duration];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+        }
+        "call.updated" => event.changed.join(", "),
+        "voicemail.received" => duration.unwrap_or_default(),
+        "voicemail.updated" => event.transcript.as_deref().map(quoted).unwrap_or_default(),
+        kind if kind.starts_with("message.") => event.text.as_deref().map(quoted).unwrap_or_default(),
+        kind if kind.starts_with("connection.") => event.environment.clone().unwrap_or_default(),
+        _ => String::new(),
+    };
+    shortened(&text)
+}
+
+fn quoted(text: &str) -> String {
+    // What other people wrote must not move the cursor.
+    let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    format!("“{text}”")
+}
+
+/// As much as the column holds.
+fn shortened(text: &str) -> String {
+    const WIDTH: usize = 22;
+    match text.char_indices().nth(WIDTH) {
+        Some(_) => text.chars().take(WIDTH - 1).chain(['…']).collect(),
+        None => text.to_owned(),
+    }
+}
+
+fn style(event: &Event) -> Style {
+    let colour = match event.kind.as_str() {
+        "call.ring" => AnsiColor::Yellow,
+        "call.started" | "call.resumed" => AnsiColor::Green,
+        "call.held" => AnsiColor::Magenta,
+        "call.ended" if event.outcome.as_deref() == Some("answered") => AnsiColor::Blue,
+        "call.ended" => AnsiColor::Red,
+        "call.updated" => return Style::new().dimmed(),
+        kind if kind.starts_with("voicemail.") || kind.starts_with("message.") => AnsiColor::Cyan,
+        _ => return Style::new(),
+    };
+    colour.on_default().bold()
+}
+
+fn milliseconds(micros: i64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "a latency is far shorter than 2^53 µs")]
+    let millis = micros as f64 / 1_000.0;
+    format!("{millis:.1} ms")
+}
+
+fn local(micros: i64) -> DateTime<Local> {
+    DateTime::from_timestamp_micros(micros)
+        .expect("a reading of the clock is an instant")
+        .with_timezone(&Local)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: &str, latency: Option<i64>) -> String {
+        let event = serde_json::from_str(json).expect("an event");
+        let arrival = Arrival { at: 1_704_110_403_512_000, text: json.to_owned(), event };
+        // The time is that of whoever runs the test.
+        line(Paint::Plain, &arrival, latency).split_off("00:00:00.000  ".len())
+    }
+
+    #[test]
+    fn a_call_is_readable_at_a_glance() {
+        let ring = r#"{"type":"call.ring","seq":1,"dialpad_call_id":7,"direction":"inbound",
+            "from_number":"+14155550123","to_number":"+14155550177","status":"ringing"}"#;
+        let ended = r#"{"type":"call.ended","seq":2,"dialpad_call_id":7,"from_number":"+14155550123",
+            "to_number":null,"status":"ended","outcome":"answered","duration_seconds":151}"#;
+        assert_eq!(
+            shown(ring, Some(1_840)),
+            "call.ring           +14155550123 → +14155550177  ringing    inbound                    1.8 ms"
+        );
+        assert_eq!(
+            shown(ended, Some(12_000)),
+            "call.ended          +14155550123 → unknown       ended      answered, 2m 31s          12.0 ms"
+        );
+    }
+
+    #[test]
+    fn what_people_say_is_shortened_and_cannot_play_tricks() {
+        let text = r#"{"type":"message.received","seq":3,"dialpad_message_id":8,"from_number":"+1","to_number":"+2",
+            "message_status":"pending","text":"Hello,\u001b[2Jis my order on its way?"}"#;
+        assert!(shown(text, None).ends_with("pending    “Hello, [2Jis my orde…"));
+    }
+
+    #[test]
+    fn for_programs_the_event_stays_as_it_came() {
+        let json_text = r#"{"type":"call.ring","seq":1,"unheard_of":[1]}"#;
+        let event = serde_json::from_str(json_text).expect("an event");
+        let arrival = Arrival { at: 1_704_110_403_512_000, text: json_text.to_owned(), event };
+        assert_eq!(
+            json(&arrival, Some(1_840)),
+            r#"{"received_at":"2024-01-01T12:00:03.512000Z","latency_ms":1.84,"event":{"type":"call.ring","seq":1,"unheard_of":[1]}}"#
+        );
+    }
+
+    #[test]
+    fn colours_are_only_for_those_who_want_them() {
+        assert_eq!(Paint::Plain.bold("x"), "x");
+        assert!(Paint::Coloured.bold("x").starts_with('\u{1b}'));
+    }
+}
