@@ -101,7 +101,7 @@ CREATE TABLE webhook_events (
     reason          TEXT,
     received_at     TEXT NOT NULL,
     processed_at    TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE UNIQUE INDEX webhook_events_dedup ON webhook_events (app_id, dedup_key);
 CREATE UNIQUE INDEX webhook_events_dedup_unrouted ON webhook_events (dedup_key) WHERE app_id IS NULL;
 CREATE INDEX webhook_events_pending ON webhook_events (app_id, id) WHERE status = 'pending';
@@ -185,7 +185,7 @@ CREATE TABLE event_feeds (
     app_id     TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
     last_seq   INTEGER NOT NULL DEFAULT 0,
     oldest_seq INTEGER NOT NULL DEFAULT 1
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE events (
     app_id          TEXT NOT NULL,
@@ -198,5 +198,5 @@ CREATE TABLE events (
     told_at         TEXT NOT NULL,
     body            TEXT NOT NULL,
     PRIMARY KEY (app_id, seq)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX events_of_call ON events (app_id, dialpad_call_id, seq);

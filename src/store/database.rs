@@ -212,6 +212,8 @@ async fn open_sqlite(path: &PathBuf) -> Result<Pair<Sqlite>, sqlx::Error> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        // A statement of many rows notes the pages it changes, in case it fails half-way: not in a file.
+        .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-32768")
         .pragma("wal_autocheckpoint", "4000");
     let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);

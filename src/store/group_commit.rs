@@ -3,7 +3,7 @@
 //!
 //! There are two lanes: appends to the journal, which somebody's acknowledgement waits for, and units of work.
 //! PostgreSQL runs them side by side, so that an acknowledgement never waits behind a batch. SQLite has one
-//! writer: there, appends go first, and share their transaction with a short batch of units where both wait.
+//! writer: there, appends go first and batches of units stay short.
 
 use std::sync::Arc;
 
@@ -12,7 +12,6 @@ use cti_actors::{
     unit::{Receipt, Unit},
 };
 use metrics::histogram;
-use sqlx::Acquire;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -27,7 +26,7 @@ const QUEUE: usize = 8192;
 const APPENDS: usize = 512;
 /// How many units of work share a transaction.
 const UNITS: usize = 16;
-/// How many do where acknowledgements wait for the same transaction.
+/// How many do on SQLite, where acknowledgements wait behind them.
 const UNITS_BESIDE_APPENDS: usize = 2;
 
 /// One request's webhooks, all to be written or none.
@@ -60,8 +59,8 @@ impl Lanes {
                 database.runtime().spawn(unit_lane(writer(), unit_jobs));
             }
             Pools::Sqlite(pools) => {
-                let pool = pools.write.clone();
-                database.runtime().spawn(only_lane(pool, append_jobs, unit_jobs, handover));
+                let writer = Writer::Sqlite(pools.write.clone());
+                database.runtime().spawn(only_lane(writer, append_jobs, unit_jobs, handover));
             }
         }
         Self { appends, units }
@@ -152,66 +151,26 @@ async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>) {
     }
 }
 
-/// Both kinds of work on one writer. Where both wait, they share the transaction and its fsync; the appends are
-/// written first and do not depend on the units.
+/// Both kinds of work on one writer: appends first, but a batch of them never keeps a waiting unit out twice. They do
+/// not share a transaction: while the units are written, those whose webhooks were acknowledged before can send the
+/// next ones.
 async fn only_lane(
-    pool: sqlx::SqlitePool,
+    writer: Writer,
     mut appends: mpsc::Receiver<AppendJob>,
     mut units: mpsc::Receiver<UnitJob>,
     handover: Arc<Handover>,
 ) {
-    let writer = Writer::Sqlite(pool.clone());
     loop {
-        let (first_append, first_unit) = tokio::select! {
+        tokio::select! {
             biased;
-            Some(append) = appends.recv() => (Some(append), units.try_recv().ok()),
-            Some(unit) = units.recv() => (appends.try_recv().ok(), Some(unit)),
+            Some(first) = appends.recv() => {
+                write_appends(&writer, gather(first, &mut appends, APPENDS), &handover).await;
+                if let Ok(first) = units.try_recv() {
+                    write_units(&writer, gather(first, &mut units, UNITS_BESIDE_APPENDS)).await;
+                }
+            }
+            Some(first) = units.recv() => write_units(&writer, gather(first, &mut units, UNITS_BESIDE_APPENDS)).await,
             else => return,
-        };
-        let append_jobs = first_append.map(|first| gather(first, &mut appends, APPENDS));
-        let unit_jobs = first_unit.map(|first| gather(first, &mut units, UNITS_BESIDE_APPENDS));
-        match (append_jobs, unit_jobs) {
-            (Some(appends), Some(units)) => write_together(&pool, &writer, appends, units, &handover).await,
-            (Some(appends), None) => write_appends(&writer, appends, &handover).await,
-            (None, Some(units)) => write_units(&writer, units).await,
-            (None, None) => {}
-        }
-    }
-}
-
-async fn write_together(
-    pool: &sqlx::SqlitePool,
-    writer: &Writer,
-    appends: Vec<AppendJob>,
-    jobs: Vec<UnitJob>,
-    handover: &Handover,
-) {
-    let batch = AppendBatch::of(appends);
-    let units: Vec<Arc<Unit>> = jobs.iter().map(|job| Arc::clone(&job.unit)).collect();
-    let written = async {
-        let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-        let fresh = journal::append_sqlite(&mut transaction, batch.rows()).await?;
-        let mut savepoint = transaction.begin().await?;
-        let receipts = ledger::write_sqlite(&mut savepoint, &units).await;
-        match &receipts {
-            Ok(_) => savepoint.commit().await?,
-            Err(_) => savepoint.rollback().await?,
-        }
-        transaction.commit().await?;
-        Ok((fresh, receipts.ok()))
-    };
-    match written.await {
-        Ok((fresh, Some(receipts))) => {
-            batch.finish(Ok(fresh), handover);
-            answer(jobs, receipts);
-        }
-        Ok((fresh, None)) => {
-            batch.finish(Ok(fresh), handover);
-            write_units(writer, jobs).await;
-        }
-        Err(error) => {
-            batch.finish(Err(error), handover);
-            write_units(writer, jobs).await;
         }
     }
 }

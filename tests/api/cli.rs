@@ -1,0 +1,148 @@
+//! The binary at the command line.
+
+use std::{fs, os::unix::fs::PermissionsExt};
+
+use crate::support::{Ask, World, kinds, of_call};
+
+on_both_databases![
+    a_triggered_flow_is_told,
+    one_triggered_event_is_told,
+    migrations_can_be_applied_beforehand
+];
+
+#[tokio::test]
+async fn help_names_every_command() {
+    let help = World::on_sqlite().run(&["--help"]).await;
+    assert_eq!(help.code, Some(0), "{help:?}");
+    for command in ["serve", "demo", "migrate", "simulate", "trigger"] {
+        assert!(help.stdout.contains(command), "{command} is missing in {}", help.stdout);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_command_is_refused() {
+    let refused = World::on_sqlite().run(&["dance"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("dance"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn bad_configuration_is_refused_with_one_line_for_each_wrong_key() {
+    let wrong = [
+        ("PORT", "ninety"),
+        ("DATABASE_URL", "mysql://localhost/cti"),
+        ("TOKEN_ENCRYPTION_KEY", "c2hvcnQ="),
+        ("CTI_ENV", "moon"),
+        ("LOG_FORMAT", "xml"),
+        ("WS_MAX_SESSIONS_PER_APP", "-5"),
+    ];
+    let missing = ["INTERNAL_API_SECRET", "DIALPAD_WEBHOOK_SECRET"];
+    let world = wrong.iter().fold(World::on_sqlite(), |world, (name, value)| world.with(name, value));
+    let world = missing.iter().fold(world, |world, name| world.without(name));
+    let refused = world.run(&["serve"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let lines_about = |key: &str| refused.stderr.lines().filter(|line| line.contains(key)).count();
+    for key in wrong.iter().map(|(name, _)| *name).chain(missing) {
+        assert_eq!(lines_about(key), 1, "lines about {key} in:\n{}", refused.stderr);
+    }
+    assert!(!refused.stderr.contains("c2hvcnQ="), "a secret is shown:\n{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn production_insists_on_https_and_its_own_key() {
+    let world = World::on_sqlite().with("CTI_ENV", "production").with("PUBLIC_URL", "http://cti.example.com");
+    let refused = world.without("TOKEN_ENCRYPTION_KEY").run(&["serve"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for key in ["PUBLIC_URL", "TOKEN_ENCRYPTION_KEY"] {
+        assert!(refused.stderr.contains(key), "{key} is not named in:\n{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only() {
+    let world = World::on_sqlite().without("TOKEN_ENCRYPTION_KEY");
+    world.start().await.get("/health").answer().await.ok();
+    let of_the_database = ["cti.db", "cti.db-wal", "cti.db-shm"];
+    let made: Vec<(String, u32)> = fs::read_dir(world.folder())
+        .expect("the folder is there")
+        .flatten()
+        .map(|file| {
+            let mode = file.metadata().expect("the file is there").permissions().mode() & 0o777;
+            (file.file_name().to_string_lossy().into_owned(), mode)
+        })
+        .filter(|(name, _)| !of_the_database.contains(&name.as_str()))
+        .collect();
+    assert!(matches!(made.as_slice(), [(_, 0o600)]), "{made:?}");
+    world.start().await.get("/health").answer().await.ok();
+}
+
+#[tokio::test]
+async fn the_demo_shows_live_calls_with_nothing_set_up() {
+    let nowhere = World::on_sqlite();
+    let settings = [
+        "HOST",
+        "PORT",
+        "DATABASE_URL",
+        "INTERNAL_API_SECRET",
+        "DIALPAD_WEBHOOK_SECRET",
+        "TOKEN_ENCRYPTION_KEY",
+    ];
+    let demo =
+        settings.iter().fold(nowhere, |world, name| world.without(name)).run(&["demo", "--calls", "1"]).await;
+    assert_eq!(demo.code, Some(0), "{demo:?}");
+    for shown in ["raw_", "call.ring", "call.ended"] {
+        assert!(demo.stdout.contains(shown), "{shown} is missing in:\n{}", demo.stdout);
+    }
+}
+
+async fn a_triggered_flow_is_told(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for (call, family) in [("41", "workflow"), ("42", "dialpad")] {
+        let triggered = world
+            .run(&[
+                "trigger",
+                "answered",
+                "--url",
+                &server.base_url,
+                "--app-id",
+                &app.id,
+                "--call-id",
+                call,
+                "--family",
+                family,
+            ])
+            .await;
+        assert_eq!(triggered.code, Some(0), "{triggered:?}");
+    }
+    let feed = server.feed_when_dealt_with(&app, 1).await;
+    for call in [41, 42] {
+        let mut told = of_call(&feed, call);
+        told.retain(|event| event["type"] != "call.updated");
+        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.ended"], "call {call}");
+    }
+}
+
+async fn one_triggered_event_is_told(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let trigger = async |event: &str, secret: &str| {
+        world
+            .run(&["trigger", event, "--url", &server.base_url, "--app-id", &app.id, "--secret", secret])
+            .await
+    };
+    let refused = trigger("call.ring", "not-the-secret").await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    let taken = trigger("call.ring", world.setting("DIALPAD_WEBHOOK_SECRET")).await;
+    assert_eq!(taken.code, Some(0), "{taken:?}");
+    assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+}
+
+async fn migrations_can_be_applied_beforehand(world: World) {
+    let migrated = world.run(&["migrate"]).await;
+    assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    let again = world.run(&["migrate"]).await;
+    assert_eq!(again.code, Some(0), "{again:?}");
+    let server = world.start().await;
+    server.create_app("CRM").await;
+}

@@ -1,0 +1,127 @@
+//! Webhooks that name an organisation reach every app that is connected to it, and no other.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::{Ack, Call, Dialpad, World, assert_contiguous, kinds, of_call};
+
+on_both_databases![
+    an_organisation_is_told_to_all_its_apps,
+    the_organisation_is_found_under_all_its_names,
+    what_came_before_the_connection_is_told_when_it_stands,
+    another_organisation_than_the_apps_is_kept_unrouted,
+    calls_at_dialpad_arrive_by_themselves,
+];
+
+async fn an_organisation_is_told_to_all_its_apps(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let apps = [server.create_app("sales").await, server.create_app("support").await];
+    let stranger = server.create_app("stranger").await;
+    let mut befores = Vec::new();
+    for app in &apps {
+        server.connect(app).await;
+        befores.push(server.feed(app).await.len());
+    }
+    let mut silent = server.listen(&stranger).await;
+    let life = Call::new(1).of_organization(Dialpad::COMPANY).life();
+    for step in &life {
+        let ack = server.webhook_for_all(step).await;
+        assert!(!ack.duplicate && ack.status.is_none(), "{ack:?}");
+    }
+    let again = server.webhook_for_all(&life[0]).await;
+    assert!(again.duplicate, "{again:?}");
+    for app in &apps {
+        let feed = server.feed_when_dealt_with(app, 2).await;
+        let told = of_call(&feed, 1);
+        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
+        assert!(told.iter().all(|event| event["app_id"] == app.id.as_str()), "{told:#?}");
+    }
+    silent.hears_nothing_more(&server, &stranger).await;
+}
+
+async fn the_organisation_is_found_under_all_its_names(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let company = Dialpad::COMPANY;
+    let names = [
+        json!({"organization_id": company}),
+        json!({"organization_id": company.to_string()}),
+        json!({"org_id": company}),
+        json!({"company_id": company}),
+        json!({"company": {"id": company, "name": "Acme"}}),
+    ];
+    for (id, named) in (1..).zip(&names) {
+        let mut ring = Call::new(id).ring(0);
+        ring.as_object_mut().expect("a payload").extend(named.as_object().expect("an object").clone());
+        let ack = server.webhook_for_all(&ring).await;
+        assert_eq!(ack.status, None, "{named}");
+    }
+    let feed = server.feed_when_dealt_with(&app, 100).await;
+    assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "call.ring").count(), names.len());
+}
+
+async fn what_came_before_the_connection_is_told_when_it_stands(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("CRM").await;
+    for step in &Call::new(1).of_organization(Dialpad::COMPANY).life() {
+        assert_eq!(server.webhook_for_all(step).await.status.as_deref(), Some("unrouted"));
+    }
+    server.connect(&app).await;
+    let told = of_call(&server.feed_until(&app, "call.ended").await, 1);
+    assert_eq!(kinds(&told), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
+    let again = server.webhook_for_all(&Call::new(1).of_organization(Dialpad::COMPANY).ring(0)).await;
+    assert!(again.duplicate, "{again:?}");
+}
+
+async fn another_organisation_than_the_apps_is_kept_unrouted(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let foreign = Call::new(1).of_organization(99).ring(0);
+    let ack = server.webhook(&app, &foreign).await;
+    assert_eq!(ack.status.as_deref(), Some("unrouted"), "{ack:?}");
+    let own = server.webhook(&app, &Call::new(2).of_organization(Dialpad::COMPANY).ring(0)).await;
+    assert_eq!(own.status, None, "{own:?}");
+    let feed = server.feed_when_dealt_with(&app, 3).await;
+    assert!(of_call(&feed, 1).is_empty(), "{feed:#?}");
+    assert_eq!(kinds(&of_call(&feed, 2)), ["call.ring"]);
+    let elsewhere = Ack::of(&server.post_webhook("/webhooks", &foreign.to_string()).await);
+    assert_eq!(elsewhere.status.as_deref(), Some("unrouted"), "{elsewhere:?}");
+}
+
+/// The simulator says of each webhook which event it must cause.
+async fn calls_at_dialpad_arrive_by_themselves(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    for flow in ["answered", "hold", "missed", "voicemail", "outbound"] {
+        let order = json!({"flow": flow, "calls": 3, "rate": 50, "pace": 0, "wait_for_subscriber": true});
+        let deliveries = dialpad.play(&order).await;
+        assert!(
+            deliveries.iter().all(|it| it["status"] == 200 && it["attempts"] == 1),
+            "{flow}: {deliveries:#?}"
+        );
+        let mut expected: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+        for delivery in &deliveries {
+            let call = delivery["call_id"].as_i64().expect("a call has an id");
+            expected.entry(call).or_default().extend(delivery["tells"].as_str().map(str::to_owned));
+        }
+        assert_eq!(expected.len(), 3, "{deliveries:#?}");
+        let as_expected = |feed: &[Value]| {
+            expected.iter().all(|(call, tells)| {
+                let mut told = of_call(feed, *call);
+                told.retain(|event| event["type"] != "call.updated");
+                kinds(&told) == *tells
+            })
+        };
+        let feed = server.feed_when(&app, &format!("{flow} is told as {expected:?}"), as_expected).await;
+        assert_contiguous(&feed, 0);
+    }
+}

@@ -1,0 +1,172 @@
+//! Connecting an app to Dialpad: `/authorize`, Dialpad's page, `/callback`.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::support::{App, Ask, Dialpad, Shows, TestServer, World};
+
+on_both_databases![
+    an_app_is_connected_and_says_so,
+    the_browser_is_sent_to_dialpad_with_pkce_and_a_state,
+    only_an_existing_app_can_be_connected,
+    without_an_oauth_client_nobody_is_sent_to_dialpad,
+    a_state_is_good_for_one_attempt,
+    a_state_belongs_to_the_browser_that_asked_for_it,
+    a_forged_state_is_refused,
+    a_user_who_refuses_connects_nothing,
+    a_connection_outlives_the_server,
+    dialpad_out_of_reach_is_said_so,
+    a_code_that_dialpad_refuses_is_said_so,
+    a_browser_gets_a_page,
+];
+
+async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
+    let world = world.with_dialpad(dialpad);
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    (world, server, app)
+}
+
+async fn is_connected(server: &TestServer, app: &App) -> bool {
+    server.get("/status").as_app(app).answer().await.ok()["connected"] == true
+}
+
+async fn an_app_is_connected_and_says_so(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let connected = server.connect(&app).await;
+    connected.shows(json!({"message": "Dialpad connected", "app_id": app.id, "environment": "sandbox"}));
+    server.get("/status").as_app(&app).answer().await.ok().shows(json!({
+        "message": "App is connected to Dialpad", "app_id": app.id, "connected": true,
+        "dialpad_org_id": Dialpad::COMPANY, "environment": "sandbox",
+    }));
+}
+
+async fn the_browser_is_sent_to_dialpad_with_pkce_and_a_state(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let url = reqwest::Url::parse(&sent.location).expect("an address");
+    assert!(sent.location.starts_with(&format!("{}/oauth2/authorize?", dialpad.base_url)), "{url}");
+    let query: BTreeMap<String, String> = url.query_pairs().into_owned().collect();
+    for (name, value) in [
+        ("client_id", "client-of-the-tests"),
+        ("response_type", "code"),
+        ("code_challenge_method", "S256"),
+        ("scope", "calls:list recordings_export offline_access"),
+        ("redirect_uri", &format!("{}/callback", server.base_url)),
+    ] {
+        assert_eq!(query.get(name).map(String::as_str), Some(value), "{name} in {url}");
+    }
+    assert_eq!(query["code_challenge"].len(), 43, "{url}");
+    assert!(query["state"].len() >= 22, "a state that can be guessed: {url}");
+    assert!(sent.set_cookie.to_lowercase().contains("httponly"), "{}", sent.set_cookie);
+    assert_ne!(server.authorize(&app).await.location, sent.location, "a state is made anew");
+}
+
+async fn only_an_existing_app_can_be_connected(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, _) = office(world, &dialpad).await;
+    server.get("/authorize").answer().await.refuses(400, "INVALID_REQUEST");
+    server.get("/authorize?app_id=nonsense").answer().await.refuses(400, "INVALID_REQUEST");
+    let unknown = "/authorize?app_id=01890000-0000-7000-8000-000000000000";
+    server.get(unknown).answer().await.refuses(404, "APP_NOT_FOUND");
+}
+
+async fn without_an_oauth_client_nobody_is_sent_to_dialpad(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let path = format!("/authorize?app_id={}", app.id);
+    server.get(&path).answer().await.refuses(503, "OAUTH_NOT_CONFIGURED");
+}
+
+async fn a_state_is_good_for_one_attempt(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    server.come_back(&callback, sent.cookie()).await.ok();
+    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    assert!(is_connected(&server, &app).await);
+}
+
+async fn a_state_belongs_to_the_browser_that_asked_for_it(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let (ours, theirs) = (server.authorize(&app).await, server.authorize(&app).await);
+    let callback = server.approve(&ours).await;
+    server.browser().get(&callback).answer().await.refuses(400, "OAUTH_STATE_INVALID");
+    let callback = server.approve(&theirs).await;
+    server.come_back(&callback, ours.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_forged_state_is_refused(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let base = &server.base_url;
+    for query in
+        ["code=abc&state=nonsense", "code=abc", "code=abc&state=", "error=access_denied&state=nonsense"]
+    {
+        let answer = server.come_back(&format!("{base}/callback?{query}"), sent.cookie()).await;
+        answer.refuses(400, "OAUTH_STATE_INVALID");
+    }
+}
+
+async fn a_user_who_refuses_connects_nothing(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let url = reqwest::Url::parse(&sent.location).expect("an address");
+    let state =
+        url.query_pairs().find(|(name, _)| name == "state").expect("a state is sent along").1.into_owned();
+    let denied = format!("{}/callback?error=access_denied&state={state}", server.base_url);
+    server.come_back(&denied, sent.cookie()).await.refuses(400, "OAUTH_DENIED");
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_connection_outlives_the_server(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (world, mut server, app) = office(world, &dialpad).await;
+    server.connect(&app).await;
+    server.process.kill();
+    let server = world.start().await;
+    assert!(is_connected(&server, &app).await);
+}
+
+async fn dialpad_out_of_reach_is_said_so(world: World) {
+    let mut dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    dialpad.process.kill();
+    let error = server.come_back(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
+    error.shows(json!({"error": "Failed to exchange code for tokens"}));
+    assert!(error["details"].is_string(), "{error:#}");
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_code_that_dialpad_refuses_is_said_so(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let url = reqwest::Url::parse(&server.approve(&sent).await).expect("an address");
+    let state =
+        url.query_pairs().find(|(name, _)| name == "state").expect("a state comes back").1.into_owned();
+    let forged = format!("{}/callback?code=forged&state={state}", server.base_url);
+    server.come_back(&forged, sent.cookie()).await.refuses(502, "TOKEN_EXCHANGE_REJECTED");
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_browser_gets_a_page(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    let request = server.browser().get(&callback).header("cookie", sent.cookie());
+    let answer = request.header("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8").answer().await;
+    assert_eq!(answer.status, 200, "{answer}");
+    assert!(answer.header("content-type").is_some_and(|it| it.starts_with("text/html")), "{answer}");
+}

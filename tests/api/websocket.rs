@@ -1,0 +1,181 @@
+//! `/ws`: getting in, being turned away, and hearing only what was asked for.
+
+use serde_json::json;
+
+use crate::support::{Ask, Call, Said, Shows, World, kinds};
+
+on_both_databases![
+    the_first_message_says_connected,
+    a_key_may_come_in_the_query,
+    a_key_may_come_in_the_first_message,
+    a_wrong_key_is_refused_before_the_upgrade,
+    a_wrong_key_in_the_first_message_closes_the_socket,
+    what_is_no_message_closes_the_socket,
+    a_message_that_is_too_big_closes_the_socket,
+    types_narrow_what_is_told,
+    one_dialpad_user_can_be_followed,
+    unknown_parameters_are_refused_before_the_upgrade,
+    all_sockets_of_an_app_hear_the_same,
+    an_app_may_have_only_so_many_sockets,
+    a_ping_is_answered,
+];
+
+async fn the_first_message_says_connected(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.webhooks(&app, &Call::new(1).life()).await;
+    server.told(&app, 5).await;
+    let mut socket = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
+    let connected = socket.expect("connected").await;
+    connected.shows(json!({"app_id": app.id, "seq": 5, "oldest_seq": 1}));
+    assert!(connected["session_id"].is_string(), "{connected:#}");
+    socket.hears_nothing_more(&server, &app).await;
+}
+
+async fn a_key_may_come_in_the_query(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.open_socket(&format!("/ws?api_key={}", app.key), &[]).await;
+    socket.expect("connected").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    socket.expect("call.ring").await;
+    assert!(!server.process.log().contains(&app.key[10..]), "a key was logged");
+}
+
+async fn a_key_may_come_in_the_first_message(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.webhooks(&app, &Call::new(1).life()).await;
+    server.told(&app, 5).await;
+    let mut live = server.open_socket("/ws", &[]).await;
+    live.say_subscribe(&app.key).await;
+    live.expect("connected").await.shows(json!({"app_id": app.id, "seq": 5}));
+    live.hears_nothing_more(&server, &app).await;
+
+    let mut resumed = server.open_socket("/ws", &[]).await;
+    let subscribe =
+        json!({"type": "subscribe", "api_key": app.key, "after": 3, "types": "call.ended,call.resumed"});
+    resumed.say(&subscribe.to_string()).await;
+    resumed.expect("connected").await;
+    assert_eq!(kinds(&resumed.events(2).await), ["call.resumed", "call.ended"]);
+}
+
+async fn a_wrong_key_is_refused_before_the_upgrade(world: World) {
+    let server = world.start().await;
+    server.handshake("/ws?api_key=raw_wrong").answer().await.refuses(401, "INVALID_API_KEY");
+    let error = server.handshake("/ws").header("x-api-key", "raw_wrong").answer().await;
+    assert_eq!(error.refuses(401, "INVALID_API_KEY")["error"], "Invalid API key");
+}
+
+async fn a_wrong_key_in_the_first_message_closes_the_socket(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut wrong = server.open_socket("/ws", &[]).await;
+    wrong.say_subscribe("raw_wrong").await;
+    assert_eq!(wrong.said().await, Said::Closed(Some(4401)));
+    let mut old = server.open_socket("/ws", &[]).await;
+    server.rotate_key(&app, None).await;
+    old.say_subscribe(&app.key).await;
+    assert_eq!(old.said().await, Said::Closed(Some(4401)));
+}
+
+async fn what_is_no_message_closes_the_socket(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for message in
+        ["hello", "{\"type\":\"dance\"}", "{\"seq\":1}", "[]", "{\"type\":\"ack\",\"seq\":\"all\"}"]
+    {
+        let mut socket = server.listen(&app).await;
+        socket.say(message).await;
+        assert_eq!(socket.close_code().await, Some(4400), "{message}");
+        let mut stranger = server.open_socket("/ws", &[]).await;
+        stranger.say(message).await;
+        assert_eq!(stranger.said().await, Said::Closed(Some(4400)), "{message}");
+    }
+    let mut polite = server.listen(&app).await;
+    polite.say("{\"type\":\"ack\",\"seq\":0}").await;
+    polite.hears_nothing_more(&server, &app).await;
+}
+
+async fn a_message_that_is_too_big_closes_the_socket(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.listen(&app).await;
+    socket.say_much(&json!({"type": "ack", "seq": 1, "padding": "x".repeat(512 << 10)}).to_string()).await;
+    assert_eq!(socket.close_code().await, Some(1009));
+}
+
+async fn types_narrow_what_is_told(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut ends = server.subscribe(&app, "?types=call.ended,voicemail.*").await;
+    let mut calls = server.subscribe(&app, "?types=call.*&after=0").await;
+    server.webhooks(&app, &Call::new(1).life()).await;
+    server.webhook(&app, &Call::new(2).voicemail(60)).await;
+    server.webhook(&app, &Call::new(3).ring(60)).await;
+    ends.expect("call.ended").await.shows(json!({"seq": 5}));
+    ends.expect("voicemail.received").await.shows(json!({"seq": 6}));
+    let told = calls.events(6).await;
+    assert_eq!(kinds(&told)[4..], ["call.ended", "call.ring"]);
+    server.handshake("/ws?types=call.rings").as_app(&app).answer().await.refuses_naming("types");
+}
+
+async fn one_dialpad_user_can_be_followed(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.subscribe(&app, "?dialpad_user_id=777").await;
+    server.webhook(&app, &Call::new(1).of_user(555).ring(0)).await;
+    server.webhook(&app, &Call::new(2).of_user(777).ring(0)).await;
+    server.webhook(&app, &Call::new(1).of_user(555).ended(5)).await;
+    server.webhook(&app, &Call::new(2).of_user(777).ended(9)).await;
+    for event in socket.events(2).await {
+        event.shows(json!({"dialpad_call_id": 2, "dialpad_user_id": 777}));
+    }
+}
+
+async fn unknown_parameters_are_refused_before_the_upgrade(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for (name, value) in [("colour", "red"), ("after", "-1"), ("after", "last"), ("dialpad_user_id", "Ada")] {
+        let handshake = server.handshake(&format!("/ws?{name}={value}")).as_app(&app);
+        handshake.answer().await.refuses_naming(name);
+    }
+}
+
+async fn all_sockets_of_an_app_hear_the_same(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut sockets = Vec::new();
+    for _ in 0..5 {
+        sockets.push(server.listen(&app).await);
+    }
+    server.webhooks(&app, &Call::new(1).life()).await;
+    let whole = server.told(&app, 5).await;
+    for socket in &mut sockets {
+        assert_eq!(socket.events(5).await, whole);
+    }
+}
+
+async fn an_app_may_have_only_so_many_sockets(world: World) {
+    let server = world.with("WS_MAX_SESSIONS_PER_APP", "2").start().await;
+    let (app, other) = (server.create_app("CRM").await, server.create_app("another").await);
+    let first = server.listen(&app).await;
+    let _second = server.listen(&app).await;
+    let mut third = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
+    assert_eq!(third.said().await, Said::Closed(Some(4429)));
+    let _unaffected = server.listen(&other).await;
+
+    drop(first);
+    crate::support::eventually("a place is free again", async || {
+        let mut socket = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
+        matches!(socket.said().await, Said::Message(_)).then_some(())
+    })
+    .await;
+}
+
+async fn a_ping_is_answered(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.listen(&app).await;
+    assert_eq!(socket.ping(b"are you there").await, b"are you there");
+}

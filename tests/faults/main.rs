@@ -1,0 +1,10 @@
+//! What must hold when something breaks: the process, the database, a client.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod burst;
+mod database_away;
+mod kill;
+mod slow_client;

@@ -1,0 +1,113 @@
+//! The built-in Dialpad simulator as a process of its own, and how an app is connected to it.
+
+use std::process::Command;
+
+use reqwest::{Client, header};
+use serde_json::Value;
+
+use super::{
+    answer::Answer,
+    eventually,
+    process::Process,
+    server::{App, Ask, TestServer},
+    world::World,
+};
+
+/// The simulator's only OAuth client.
+pub(crate) const CLIENT_ID: &str = "client-of-the-tests";
+const CLIENT_SECRET: &str = "client-secret-of-the-tests";
+
+/// A running simulator. Dropping it kills it.
+pub(crate) struct Dialpad {
+    pub(crate) base_url: String,
+    pub(crate) process: Process,
+    http: Client,
+}
+
+impl Dialpad {
+    /// The company that every connection belongs to.
+    pub(crate) const COMPANY: i64 = 12_345_678;
+
+    pub(crate) async fn start() -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cti-server"));
+        command
+            .args(["simulate", "--listen", "127.0.0.1:0", "--seed", "7", "--company-id"])
+            .arg(Self::COMPANY.to_string());
+        command.args(["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]).env_clear();
+        let mut process = Process::spawn("cti-server simulate", &mut command);
+        let base_url = process
+            .says("where it is", |line| {
+                let rest = line.strip_prefix("Dialpad simulator on ")?;
+                rest.split_whitespace().next().map(str::to_owned)
+            })
+            .await;
+        let http = Client::builder().no_proxy().build().expect("a client can be made");
+        Self { base_url, process, http }
+    }
+
+    /// Plays flows until they are over and gives the book of what was delivered.
+    pub(crate) async fn play(&self, order: &Value) -> Vec<Value> {
+        let url = format!("{}/simulator/flows", self.base_url);
+        let started = self.http.post(&url).json(order).answer().await;
+        assert_eq!(started.status, 202, "{started}");
+        let run = started.json()["run_id"].as_str().expect("a run has an id").to_owned();
+        eventually("the flows are over", async || {
+            let progress = self.http.get(format!("{url}/{run}")).answer().await.ok();
+            (progress["done"] == true).then_some(())
+        })
+        .await;
+        self.http.get(format!("{}/simulator/deliveries?run_id={run}", self.base_url)).answer().await.list()
+    }
+}
+
+impl World {
+    /// The server's OAuth client is the simulator's.
+    pub(crate) fn with_dialpad(self, dialpad: &Dialpad) -> Self {
+        self.with("DIALPAD_SANDBOX_BASE_URL", &dialpad.base_url)
+            .with("DIALPAD_SANDBOX_CLIENT_ID", CLIENT_ID)
+            .with("DIALPAD_SANDBOX_CLIENT_SECRET", CLIENT_SECRET)
+    }
+}
+
+/// A browser that was sent to Dialpad: where to, and what it carries.
+pub(crate) struct SentToDialpad {
+    pub(crate) location: String,
+    pub(crate) set_cookie: String,
+}
+
+impl SentToDialpad {
+    /// The cookie as the browser sends it back.
+    pub(crate) fn cookie(&self) -> &str {
+        self.set_cookie.split(';').next().unwrap_or_default()
+    }
+}
+
+impl TestServer {
+    /// A user begins to connect the app.
+    pub(crate) async fn authorize(&self, app: &App) -> SentToDialpad {
+        let answer = self.get(&format!("/authorize?app_id={}", app.id)).answer().await;
+        assert_eq!(answer.status, 302, "{answer}");
+        let text =
+            |name: &str| answer.header(name).unwrap_or_else(|| panic!("no {name}: {answer}")).to_owned();
+        SentToDialpad { location: text("location"), set_cookie: text("set-cookie") }
+    }
+
+    /// Dialpad approves and says where the browser goes next: our callback.
+    pub(crate) async fn approve(&self, sent: &SentToDialpad) -> String {
+        let answer = self.browser().get(&sent.location).answer().await;
+        assert_eq!(answer.status, 302, "{answer}");
+        answer.header("location").expect("a redirect says where to").to_owned()
+    }
+
+    /// The browser comes back.
+    pub(crate) async fn come_back(&self, callback: &str, cookie: &str) -> Answer {
+        self.browser().get(callback).header(header::COOKIE, cookie).answer().await
+    }
+
+    /// Connects the app from beginning to end.
+    pub(crate) async fn connect(&self, app: &App) -> Value {
+        let sent = self.authorize(app).await;
+        let callback = self.approve(&sent).await;
+        self.come_back(&callback, sent.cookie()).await.ok()
+    }
+}

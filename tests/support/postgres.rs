@@ -1,0 +1,152 @@
+//! One private PostgreSQL cluster per test process, made of the installed binaries and gone with the process.
+//!
+//! `CTI_TEST_POSTGRES_BIN` names the folder of the binaries where they are in none of the usual places.
+//! `CTI_TEST_REQUIRE_POSTGRES=1` turns the skipped tests of a machine without PostgreSQL into failures.
+
+use std::{
+    env, fs,
+    io::Write,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use sqlx::{Connection, PgConnection, Postgres, migrate::MigrateDatabase};
+use tokio::sync::OnceCell;
+
+use super::eventually;
+
+static CLUSTER: OnceCell<Option<Cluster>> = OnceCell::const_new();
+static DATABASES: AtomicU32 = AtomicU32::new(0);
+
+/// Lives as long as its standard input: when the test process ends, however it ends, the cluster is stopped and
+/// its folder removed.
+const WATCHDOG: &str = r#"
+"$1" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=on -c max_connections=300 \
+     -c shared_buffers=64MB >"$2/log" 2>&1 &
+server=$!
+read -r forever
+kill -INT "$server"
+wait "$server"
+rm -rf "$2"
+"#;
+
+struct Cluster {
+    port: u16,
+    /// Its standard input is what keeps the cluster alive.
+    _watchdog: Child,
+}
+
+/// The address of a new, empty database; none, and a loud line, where PostgreSQL is not installed.
+pub(crate) async fn fresh_database(test: &str) -> Option<String> {
+    let Some(cluster) = CLUSTER.get_or_init(Cluster::start).await else {
+        let required = env::var("CTI_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
+        assert!(!required, "PostgreSQL binaries not found, and CTI_TEST_REQUIRE_POSTGRES=1");
+        // Not eprintln: the test harness would keep that to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED: PostgreSQL binaries not found (set CTI_TEST_POSTGRES_BIN to their folder): {test}"
+        );
+        return None;
+    };
+    let url = cluster.url(&format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed)));
+    Postgres::create_database(&url).await.expect("a database can be made");
+    Some(url)
+}
+
+impl Cluster {
+    async fn start() -> Option<Self> {
+        let binaries = binaries()?;
+        let folder =
+            tempfile::Builder::new().prefix("cti-pg-").tempdir().expect("a folder can be made").keep();
+        let owner = owner_for(&folder);
+        let initdb = as_owner(Command::new(binaries.join("initdb")), owner, &folder)
+            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"])
+            .arg(folder.join("data"))
+            .output()
+            .expect("initdb can be started");
+        assert!(initdb.status.success(), "initdb failed: {}", String::from_utf8_lossy(&initdb.stderr));
+
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .and_then(|it| it.local_addr())
+            .expect("a port is free")
+            .port();
+        let mut watchdog = as_owner(Command::new("sh"), owner, &folder)
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(binaries.join("postgres"))
+            .arg(&folder)
+            .arg(port.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // A Ctrl-C at the terminal is for the tests; the watchdog ends after them.
+            .process_group(0)
+            .spawn()
+            .expect("sh can be started");
+        eventually("PostgreSQL takes connections", async || {
+            let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+            assert!(!log().contains("FATAL:  could not"), "PostgreSQL does not start:\n{}", log());
+            assert!(watchdog.try_wait().is_ok_and(|exit| exit.is_none()), "PostgreSQL ended:\n{}", log());
+            PgConnection::connect(&url(port, "postgres")).await.ok()
+        })
+        .await
+        .close()
+        .await
+        .expect("the connection can be closed");
+        Some(Self { port, _watchdog: watchdog })
+    }
+
+    fn url(&self, database: &str) -> String {
+        url(self.port, database)
+    }
+}
+
+fn url(port: u16, database: &str) -> String {
+    format!("postgres://postgres@127.0.0.1:{port}/{database}")
+}
+
+/// The newest installed binaries.
+fn binaries() -> Option<PathBuf> {
+    let named = env::var_os("CTI_TEST_POSTGRES_BIN").map(PathBuf::from);
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut versions: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .map(|versions| versions.flatten().map(|version| version.path().join("bin")).collect())
+        .unwrap_or_default();
+    versions.sort_by_key(|bin| {
+        let version =
+            bin.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse::<u32>().ok());
+        std::cmp::Reverse(version)
+    });
+    let whole = |bin: &PathBuf| bin.join("initdb").is_file() && bin.join("postgres").is_file();
+    named.into_iter().chain(env::split_paths(&path)).chain(versions).find(whole)
+}
+
+/// PostgreSQL refuses to run as root: then it runs as `postgres`, else as `nobody`.
+fn owner_for(folder: &Path) -> Option<(u32, u32)> {
+    let made_by = fs::metadata(folder).expect("the folder was just made").uid();
+    if made_by != 0 {
+        return None;
+    }
+    let passwd = fs::read_to_string("/etc/passwd").expect("root can read the list of users");
+    let ids = |wanted: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(wanted))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    let owner: (u32, u32) = ids("postgres").or_else(|| ids("nobody")).expect("there is somebody but root");
+    chown(folder, Some(owner.0), Some(owner.1)).expect("root can give a folder away");
+    Some(owner)
+}
+
+fn as_owner(mut command: Command, owner: Option<(u32, u32)>, folder: &Path) -> Command {
+    command.current_dir(folder);
+    if let Some((user, group)) = owner {
+        command.uid(user).gid(group);
+    }
+    command
+}

@@ -1,0 +1,111 @@
+//! A child process that is listened to, and that never outlives its test.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use super::{eventually, within};
+
+/// How much of a log a failed test shows.
+const SHOWN_LINES: usize = 80;
+
+/// A running child. Dropping it kills it.
+pub(crate) struct Process {
+    name: &'static str,
+    child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    /// Starts it and listens to both of its pipes.
+    pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        let lines = Arc::default();
+        collect(child.stdout.take().expect("stdout is piped"), Arc::clone(&lines));
+        collect(child.stderr.take().expect("stderr is piped"), Arc::clone(&lines));
+        Self { name, child, lines }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line in which `find` finds something.
+    pub(crate) async fn says<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+        let name = self.name;
+        eventually(&format!("{name} says {what}"), async || {
+            // Asked before the lines are looked through: what a dead process said last is not missed.
+            let exit = self.child.try_wait().expect("the child can be asked");
+            let found = self.lines().iter().find_map(|line| find(line));
+            assert!(found.is_some() || exit.is_none(), "{name} ended ({exit:?}):\n{}", self.log());
+            found
+        })
+        .await
+    }
+
+    /// `kill -9`, and the certainty that it is gone.
+    pub(crate) fn kill(&mut self) {
+        // Fails only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// `kill -TERM`: what a service manager sends.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "{} takes no signal", self.name);
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn exit(&mut self, limit: Duration) -> ExitStatus {
+        let name = self.name;
+        within(limit, &format!("{name} ends"), async || {
+            self.child.try_wait().expect("the child can be asked")
+        })
+        .await
+    }
+
+    /// Everything that it said so far.
+    pub(crate) fn log(&self) -> String {
+        self.lines().join("\n")
+    }
+
+    fn lines(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
+        self.lines.lock().expect("no reader panics")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            let lines = self.lines();
+            let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+            eprintln!("--- the last words of {} ---\n{shown}\n---", self.name);
+        }
+    }
+}
+
+fn collect(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            lines.lock().expect("no reader panics").push(line);
+        }
+    });
+}
+
+/// Runs a command to its end.
+pub(crate) async fn run_to_end(command: Command, limit: Duration) -> Output {
+    let mut command = tokio::process::Command::from(command);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    tokio::time::timeout(limit, output).await.expect("it ends in time").expect("it can be started")
+}

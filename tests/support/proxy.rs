@@ -1,0 +1,64 @@
+//! A wire between a server and its database that can be cut.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+/// Forwards every connection, until it is cut.
+pub(crate) struct Proxy {
+    pub(crate) port: u16,
+    switch: Arc<Switch>,
+}
+
+#[derive(Default)]
+struct Switch {
+    is_cut: AtomicBool,
+    cut: Notify,
+}
+
+impl Proxy {
+    /// Listens on a free port for whatever lives on that one.
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+        let own_port = listener.local_addr().expect("it is bound").port();
+        let switch = Arc::<Switch>::default();
+        let seen = Arc::clone(&switch);
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                if !seen.is_cut.load(Ordering::SeqCst) {
+                    tokio::spawn(forward(near, port, Arc::clone(&seen)));
+                }
+            }
+        });
+        Self { port: own_port, switch }
+    }
+
+    /// Ends all connections and lets none through.
+    pub(crate) fn cut(&self) {
+        self.switch.is_cut.store(true, Ordering::SeqCst);
+        self.switch.cut.notify_waiters();
+    }
+
+    /// Lets connections through again.
+    pub(crate) fn mend(&self) {
+        self.switch.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+async fn forward(mut near: TcpStream, port: u16, switch: Arc<Switch>) {
+    let cut = switch.cut.notified();
+    if let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await {
+        tokio::select! {
+            // Either side may end it.
+            _ = copy_bidirectional(&mut near, &mut far) => {}
+            () = cut => {}
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! One database and one configuration: everything that a server is started with.
+
+use std::{collections::BTreeMap, env, path::Path, process::Command, sync::Arc, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{postgres, process::Process, run_to_end, server::TestServer};
+
+/// The bearer of `/internal`.
+pub(crate) const ADMIN_SECRET: &str = "the-admin-secret-of-the-tests";
+/// The key of all webhook signatures.
+pub(crate) const WEBHOOK_SECRET: &str = "the-webhook-secret-of-the-tests";
+/// Base64 of 32 bytes.
+const TOKEN_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+
+/// What a server is started with. Servers that are started in the same world share its database.
+pub(crate) struct World {
+    settings: BTreeMap<String, String>,
+    /// The working folder; the SQLite file lies in it. A server that runs in it keeps it.
+    folder: Arc<TempDir>,
+}
+
+impl World {
+    /// A world on an SQLite file that does not exist yet.
+    pub(crate) fn on_sqlite() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let url = format!("sqlite://{}", folder.path().join("cti.db").display());
+        Self::around(folder, url)
+    }
+
+    /// A world on a fresh PostgreSQL database; none where PostgreSQL is not installed.
+    pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
+        let url = postgres::fresh_database(test).await?;
+        Some(Self::around(tempfile::tempdir().expect("a temporary folder can be made"), url))
+    }
+
+    fn around(folder: TempDir, database_url: String) -> Self {
+        let settings = [
+            ("HOST", "127.0.0.1"),
+            ("PORT", "0"),
+            ("DATABASE_URL", &database_url),
+            ("INTERNAL_API_SECRET", ADMIN_SECRET),
+            ("DIALPAD_WEBHOOK_SECRET", WEBHOOK_SECRET),
+            ("TOKEN_ENCRYPTION_KEY", TOKEN_KEY),
+            ("RUST_LOG", "info"),
+            ("NO_COLOR", "1"),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        Self { settings, folder: Arc::new(folder) }
+    }
+
+    /// The same world with one setting more, or another value of it.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The same world without a setting.
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        &self.settings[name]
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts a server and waits until it listens.
+    pub(crate) async fn start(&self) -> TestServer {
+        let mut process = Process::spawn("cti-server serve", &mut self.command(&["serve"]));
+        let base_url = process.says("where it is listening", listening_at).await;
+        TestServer::new(base_url, process, Arc::clone(&self.folder))
+    }
+
+    /// Runs the binary in this world until it ends.
+    pub(crate) async fn run(&self, args: &[&str]) -> Ended {
+        let output = run_to_end(self.command(args), Duration::from_secs(60)).await;
+        Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The binary in this world. It inherits nothing but the search path.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cti-server"));
+        command.args(args).current_dir(self.folder()).env_clear().envs(&self.settings);
+        if let Some(path) = env::var_os("PATH") {
+            command.env("PATH", path);
+        }
+        command
+    }
+}
+
+/// How a command of the binary ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+fn listening_at(line: &str) -> Option<String> {
+    let rest = line.split_once("http://127.0.0.1:").filter(|_| line.contains("listening"))?.1;
+    let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    (!port.is_empty()).then(|| format!("http://127.0.0.1:{port}"))
+}
