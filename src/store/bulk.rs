@@ -78,7 +78,7 @@ columns! {
 }
 
 /// The two kinds of sqlx query that take arguments, as one.
-trait Bind<'q, DB: sqlx::Database>: Sized {
+pub(crate) trait Bind<'q, DB: sqlx::Database>: Sized {
     fn with<T: 'q + sqlx::Encode<'q, DB> + sqlx::Type<DB>>(self, value: T) -> Self;
 }
 
@@ -112,11 +112,6 @@ impl Rows {
         let count = columns.first().map_or(0, Column::len);
         debug_assert!(columns.iter().all(|column| column.len() == count), "columns of unequal length");
         Self { lead: None, columns, count }
-    }
-
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.count
     }
 
     /// The same rows behind a single value, which is `$1`.
@@ -188,7 +183,8 @@ impl Rows {
         Ok(rows)
     }
 
-    fn bind_arrays<'q, Q: Bind<'q, sqlx::Postgres>>(&'q self, query: Q) -> Q {
+    /// Binds the rows' parameters, in the order in which they are numbered.
+    pub(crate) fn bind_arrays<'q, Q: Bind<'q, sqlx::Postgres>>(&'q self, query: Q) -> Q {
         let query = match self.lead {
             Some(Lead::Id(id)) => query.with(id),
             Some(Lead::Time(time)) => query.with(time),
@@ -209,16 +205,24 @@ impl Rows {
         query
     }
 
-    fn first_number(&self) -> usize {
-        if self.lead.is_some() { 2 } else { 1 }
-    }
-
     /// The rows on PostgreSQL: `SELECT * FROM UNNEST($1::uuid[], …)`.
     fn arrays(&self, head: &str, tail: &str) -> AssertSqlSafe<String> {
-        let numbered = (self.first_number()..).zip(&self.columns);
-        let arrays: Vec<String> =
-            numbered.map(|(number, column)| format!("${number}::{}[]", column.pg_type())).collect();
-        AssertSqlSafe(format!("{head} SELECT * FROM UNNEST({}) {tail}", arrays.join(", ")))
+        let first = if self.lead.is_some() { 2 } else { 1 };
+        AssertSqlSafe(format!("{head} SELECT * FROM {} {tail}", self.unnest(first)))
+    }
+
+    /// The rows on PostgreSQL as a table of a larger statement, their parameters numbered from `first`.
+    pub(crate) fn unnest(&self, first: usize) -> String {
+        let arrays: Vec<String> = (first..)
+            .zip(&self.columns)
+            .map(|(number, column)| format!("${number}::{}[]", column.pg_type()))
+            .collect();
+        format!("UNNEST({})", arrays.join(", "))
+    }
+
+    /// How many parameters the rows take on PostgreSQL.
+    pub(crate) fn width(&self) -> usize {
+        self.columns.len()
     }
 
     /// The rows on SQLite: `VALUES (?, …), (…)`. Without numbers, because SQLite looks numbered parameters up in a

@@ -240,7 +240,9 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(failure) => {
             let code = failure.code().unwrap_or_default();
-            if failure.is_unique_violation() || code == "40001" || code == "40P01" {
+            // A version that was not the expected one has become null. The others: lost races.
+            let lost_race = matches!(&*code, "23502" | "1299" | "40001" | "40P01");
+            if failure.is_unique_violation() || lost_race {
                 return StoreError::Conflict(text);
             }
             // PostgreSQL: connection trouble, no resources, shutting down. SQLite: busy, locked, disk trouble, full.

@@ -110,7 +110,6 @@ enum Writer {
 impl Writer {
     async fn append(&self, rows: Vec<&NewWebhook>) -> Result<Fresh, sqlx::Error> {
         match self {
-            // A single statement is a transaction by itself.
             Self::Postgres(pool) => journal::append_postgres(&mut *pool.acquire().await?, rows).await,
             Self::Sqlite(pool) => {
                 let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
@@ -123,6 +122,12 @@ impl Writer {
 
     async fn write(&self, units: &[Arc<Unit>]) -> Result<Vec<Receipt>, UnitFailure> {
         match self {
+            // A single statement is a transaction by itself; only failures take more than one.
+            Self::Postgres(pool)
+                if units.iter().all(|unit| unit.retried.is_empty() && unit.failed.is_empty()) =>
+            {
+                ledger::write_postgres(&mut *pool.acquire().await?, units).await
+            }
             Self::Postgres(pool) => {
                 let mut transaction = pool.begin().await?;
                 let receipts = ledger::write_postgres(&mut transaction, units).await?;
