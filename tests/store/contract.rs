@@ -1,0 +1,231 @@
+//! What the engine relies on, whatever the store.
+
+use std::{borrow::Cow, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{
+    call::{CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Signal, StoredCall, apply},
+    error::StoreError,
+    feed::OutEvent,
+    id::{AppId, CallId, DialpadCallId, EventId, JournalId, Seq},
+    message::{self, MessageEvent, MessageKnowledge, MessageRecord, StoredMessage},
+    ports::{Bounds, EventLog, Inbound, Journal, Ledger},
+    testing::MemoryStore,
+    unit::Unit,
+};
+use cti_server::store::{
+    Store,
+    journal::{Appended, Disposition, NewWebhook},
+    keys::NewKey,
+};
+use serde_json::json;
+
+/// What a test needs of a store beyond the engine's ports.
+#[async_trait]
+pub(crate) trait Subject: Journal + Ledger + EventLog {
+    async fn new_app(&self) -> AppId;
+    /// Writes a ring of this call into the journal.
+    async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId;
+}
+
+#[async_trait]
+impl Subject for MemoryStore {
+    async fn new_app(&self) -> AppId {
+        AppId::generate()
+    }
+
+    async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {
+        self.append(app, at, Ok(Inbound::Call(ring(call, at)))).id
+    }
+}
+
+#[async_trait]
+impl Subject for Store {
+    async fn new_app(&self) -> AppId {
+        self.create_app("an app", &NewKey::generate()).await.expect("an app").id()
+    }
+
+    async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {
+        let appended = self.append(vec![webhook(app, call, at)]).await.expect("written");
+        match appended[..] {
+            [Appended::New(id)] => id,
+            _ => panic!("expected one new row, got {appended:?}"),
+        }
+    }
+}
+
+/// A webhook as the door writes it.
+pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
+    let payload = json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
+    let mut key = [0; 36];
+    key[..8].copy_from_slice(&call.to_be_bytes());
+    let disposition = Disposition::Pending(Box::new(Inbound::Call(ring(call, at))));
+    NewWebhook::new(Some(app), None, key, "call.ring".into(), payload.into_bytes().into(), disposition, at)
+}
+
+fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {
+    CallEvent { dialpad_call_id: DialpadCallId(call), at, signal: Signal::Ringing, knowledge: Knowledge::default() }
+}
+
+pub(crate) fn now() -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_704_067_200)
+}
+
+/// A call that was seen from ring to end, with everything that can be known of it.
+fn finished_call(id: i64) -> CallRecord {
+    let known = Knowledge {
+        direction: Some(Direction::Outbound),
+        from_number: Some("+1".into()),
+        to_number: Some("ünïcode 'quoted' \"number\"".into()),
+        dialpad_user_id: Some(i64::MAX),
+        recording_url: Some("https://dialpad.com/r/1".into()),
+        hold_ms: Some(1500),
+        ..Knowledge::default()
+    };
+    let signals = [Signal::Ringing, Signal::Connected, Signal::Held, Signal::Ended(EndKind::Hangup)];
+    let facts = (0..).zip(signals).fold(CallFacts::default(), |facts, (second, signal)| {
+        let at = now() + TimeDelta::milliseconds(second * 1001);
+        apply(&facts, &CallEvent { dialpad_call_id: DialpadCallId(id), at, signal, knowledge: known.clone() }).facts
+    });
+    let call = StoredCall {
+        id: CallId::generate(),
+        dialpad_call_id: DialpadCallId(id),
+        voicemail_id: None,
+        version: 1,
+        updated_at: now(),
+        facts,
+    };
+    CallRecord { snapshot: call.facts.snapshot(), call }
+}
+
+fn event(call: i64) -> OutEvent {
+    OutEvent {
+        id: EventId::generate(),
+        kind: Cow::Borrowed("call.ring"),
+        dialpad_call_id: Some(DialpadCallId(call)),
+        dialpad_user_id: Some(555),
+        occurred_at: now(),
+        body: format!("{{\"call_id\":{call},\"status\":\"ringing\"}}"),
+    }
+}
+
+fn telling(app: AppId, calls: impl IntoIterator<Item = i64>) -> Arc<Unit> {
+    Arc::new(Unit { events: calls.into_iter().map(event).collect(), ..Unit::new(app, now()) })
+}
+
+pub(crate) async fn a_unit_is_written_as_a_whole(store: &impl Subject) {
+    let app = store.new_app().await;
+    let record = finished_call(7);
+    let row = store.receive(app, 7, now()).await;
+    let unit = Unit {
+        calls: vec![record.clone()],
+        events: vec![event(7), event(7)],
+        processed: vec![row],
+        ..Unit::new(app, now())
+    };
+    let receipt = store.commit(Arc::new(unit)).await.expect("committed");
+    assert_eq!(receipt.told_before, Seq::START);
+    let calls = store.calls(app, &[DialpadCallId(7), DialpadCallId(8)]).await.expect("read");
+    assert_eq!(calls, [record.call], "what was written comes back to the letter");
+    assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 2);
+    assert!(store.pending(app, 10).await.expect("read").is_empty());
+}
+
+pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
+    let app = store.new_app().await;
+    let before = [store.commit(telling(app, 1..=3)).await, store.commit(telling(app, 4..=300)).await];
+    let before = before.map(|receipt| receipt.expect("committed").told_before);
+    assert_eq!(before, [Seq(0), Seq(3)]);
+    assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(1), head: Seq(300) });
+    let page = store.page(app, Seq::START, 1000).await.expect("read");
+    assert!(page.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
+    assert!(page.iter().zip(1..).all(|(frame, call)| frame.text.contains(&format!("\"call_id\":{call},"))));
+}
+
+pub(crate) async fn a_lost_race_changes_nothing(store: &impl Subject) {
+    let app = store.new_app().await;
+    let first = finished_call(7);
+    let unit = Unit { calls: vec![first.clone()], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+
+    let row = store.receive(app, 8, now()).await;
+    for stale_version in [1, 3] {
+        let mut stale = finished_call(7);
+        stale.call.version = stale_version;
+        let unit = Unit {
+            calls: vec![finished_call(9), stale],
+            events: vec![event(7)],
+            processed: vec![row],
+            ..Unit::new(app, now())
+        };
+        let refused = store.commit(Arc::new(unit)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
+    let calls = store.calls(app, &[DialpadCallId(7), DialpadCallId(9)]).await.expect("read");
+    assert_eq!(calls, [first.call]);
+    assert_eq!(store.bounds(app).await.expect("read").head, Seq::START);
+    assert_eq!(store.pending(app, 10).await.expect("read").len(), 1);
+}
+
+pub(crate) async fn the_journal_gives_what_is_pending_in_its_order(store: &impl Subject) {
+    let app = store.new_app().await;
+    let mut rows = Vec::new();
+    for call in 1..=5 {
+        rows.push(store.receive(app, call, now()).await);
+    }
+    let pending = store.pending(app, 3).await.expect("read");
+    assert_eq!(pending.iter().map(|event| event.id).collect::<Vec<_>>(), rows[..3]);
+    assert_eq!(pending[0].content, Ok(Inbound::Call(ring(1, now()))), "and it says what was sent");
+    assert_eq!(store.backlog(now()).await.expect("read"), []);
+    assert_eq!(store.backlog(now() + TimeDelta::seconds(1)).await.expect("read"), [app]);
+}
+
+pub(crate) async fn a_webhook_is_marked_as_the_unit_says(store: &impl Subject) {
+    let app = store.new_app().await;
+    let rows = [store.receive(app, 1, now()).await, store.receive(app, 2, now()).await, store.receive(app, 3, now()).await];
+    let unit = Unit {
+        processed: vec![rows[0]],
+        retried: vec![rows[1]],
+        failed: vec![(rows[2], "because".into())],
+        ..Unit::new(app, now())
+    };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    let pending = store.pending(app, 10).await.expect("read");
+    assert_eq!(pending.iter().map(|event| (event.id, event.attempts)).collect::<Vec<_>>(), [(rows[1], 1)]);
+}
+
+pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Subject) {
+    let app = store.new_app().await;
+    store.commit(telling(app, 1..=9)).await.expect("committed");
+    let page = store.page(app, Seq(4), 3).await.expect("read");
+    assert_eq!(page.iter().map(|frame| frame.seq.0).collect::<Vec<_>>(), [5, 6, 7]);
+    assert_eq!((&*page[0].kind, page[0].dialpad_user_id), ("call.ring", Some(555)));
+    assert!(page[0].text.starts_with("{\"type\":\"call.ring\",\"seq\":5,\"call_id\":5,"), "{}", page[0].text);
+    assert!(store.page(app, Seq(9), 3).await.expect("read").is_empty());
+}
+
+pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
+    let app = store.new_app().await;
+    let said = MessageKnowledge { text: Some("Hi".into()), status: Some("sent".into()), ..MessageKnowledge::default() };
+    let event = MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: said };
+    let (facts, _) = message::apply(None, &event);
+    let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts) };
+    let record = MessageRecord { message: message.clone(), updated_at: now() };
+    let unit = Unit { messages: vec![record], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    assert_eq!(store.messages(app, &["m1".into(), "m2".into()]).await.expect("read"), [message]);
+}
+
+pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
+    let (ours, theirs) = (store.new_app().await, store.new_app().await);
+    store.commit(telling(ours, 1..=3)).await.expect("committed");
+    let unit = Unit { calls: vec![finished_call(7)], ..Unit::new(ours, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    store.receive(ours, 1, now()).await;
+    assert_eq!(store.bounds(theirs).await.expect("read").head, Seq::START);
+    assert!(store.page(theirs, Seq::START, 10).await.expect("read").is_empty());
+    assert!(store.calls(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
+    assert!(store.pending(theirs, 10).await.expect("read").is_empty());
+    assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").told_before, Seq::START);
+}

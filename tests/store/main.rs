@@ -1,0 +1,80 @@
+//! One contract for every store: the two databases, and the one in memory that the engine's own tests stand on.
+
+#[macro_use]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod contract;
+mod schema;
+
+use std::sync::Arc;
+
+use cti_actors::{clock::SystemClock, testing::MemoryStore};
+use cti_server::store::{Store, vault::Vault};
+use support::World;
+
+/// Opens the world's database, with its schema.
+async fn open(world: &World) -> Store {
+    let url = world.setting("DATABASE_URL").parse().expect("a database URL");
+    let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    store.migrate().await.expect("the migrations apply");
+    store
+}
+
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    super::contract::$test(&super::MemoryStore::default()).await;
+                }
+            )+
+        }
+
+        $(
+            async fn $test(world: World) {
+                let store = open(&world).await;
+                contract::$test(&store).await;
+                store.close().await;
+            }
+        )+
+
+        on_both_databases! { $($test),+ }
+    };
+}
+
+on_every_store! {
+    a_unit_is_written_as_a_whole,
+    seq_goes_on_without_holes,
+    a_lost_race_changes_nothing,
+    the_journal_gives_what_is_pending_in_its_order,
+    a_webhook_is_marked_as_the_unit_says,
+    a_page_of_the_feed_begins_behind_its_cursor,
+    messages_keep_their_facts,
+    apps_do_not_see_each_other,
+}
+
+mod sql {
+    use super::*;
+
+    async fn the_same_webhook_is_written_once(world: World) {
+        schema::the_same_webhook_is_written_once(&open(&world).await).await;
+    }
+
+    async fn both_databases_have_the_same_tables(world: World) {
+        open(&world).await.close().await;
+        schema::both_databases_have_the_same_tables(&world).await;
+    }
+
+    async fn a_second_start_has_nothing_to_migrate(world: World) {
+        assert_eq!(open(&world).await.migrate().await.expect("migrates"), Vec::<String>::new());
+    }
+
+    on_both_databases! {
+        the_same_webhook_is_written_once,
+        both_databases_have_the_same_tables,
+        a_second_start_has_nothing_to_migrate,
+    }
+}

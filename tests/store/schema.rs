@@ -1,0 +1,64 @@
+//! What only the databases promise.
+
+use std::collections::BTreeMap;
+
+use cti_server::store::{Store, journal::Appended};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::{
+    contract::{Subject, now, webhook},
+    support::World,
+};
+
+pub(crate) async fn the_same_webhook_is_written_once(store: &Store) {
+    let (ours, theirs) = (store.new_app().await, store.new_app().await);
+    let twice = vec![webhook(ours, 1, now()), webhook(ours, 1, now()), webhook(theirs, 1, now())];
+    let appended = store.append(twice).await.expect("written");
+    let Appended::New(first) = appended[0] else { panic!("expected a new row, got {appended:?}") };
+    assert_eq!(appended[1], Appended::Duplicate);
+    assert!(matches!(appended[2], Appended::New(_)), "another app has a journal of its own");
+    assert_eq!(store.append(vec![webhook(ours, 1, now())]).await.expect("written"), [Appended::Duplicate]);
+    let key = webhook(ours, 1, now()).dedup_key;
+    assert_eq!(store.find_webhook(Some(ours), key).await.expect("found"), Some(first));
+}
+
+/// The names of all columns, table by table, are alike on both; each is compared with what is written here.
+pub(crate) async fn both_databases_have_the_same_tables(world: &World) {
+    let url = world.setting("DATABASE_URL");
+    let columns: Vec<(String, String)> = if url.starts_with("sqlite") {
+        let mut db = SqliteConnection::connect(url).await.expect("connected");
+        let select = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c
+            WHERE t.type = 'table' AND t.name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY t.name, c.name";
+        sqlx::query_as(select).fetch_all(&mut db).await.expect("read")
+    } else {
+        let mut db = PgConnection::connect(url).await.expect("connected");
+        let select = "SELECT table_name::text, column_name::text FROM information_schema.columns
+            WHERE table_schema = 'public' AND table_name NOT LIKE '\\_%' ORDER BY table_name, column_name";
+        sqlx::query_as(select).fetch_all(&mut db).await.expect("read")
+    };
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (table, column) in columns {
+        tables.entry(table).or_default().push(column);
+    }
+    let expected: BTreeMap<String, Vec<String>> = written_tables();
+    assert_eq!(tables, expected);
+}
+
+/// The tables as the migrations for SQLite write them.
+fn written_tables() -> BTreeMap<String, Vec<String>> {
+    let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut current = None;
+    for line in include_str!("../../migrations/sqlite/0001_initial.sql").lines() {
+        if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+            current = rest.split_whitespace().next().map(str::to_owned);
+        } else if line.starts_with(')') {
+            current = None;
+        } else if let (Some(table), Some(first)) = (&current, line.split_whitespace().next())
+            && !["--", "PRIMARY", "UNIQUE"].iter().any(|word| first.starts_with(word))
+        {
+            tables.entry(table.clone()).or_default().push(first.to_owned());
+        }
+    }
+    tables.values_mut().for_each(|columns| columns.sort());
+    tables
+}
