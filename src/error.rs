@@ -51,6 +51,8 @@ codes! {
     InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED;
     /// The bearer is wrong.
     Forbidden = "FORBIDDEN", FORBIDDEN;
+    /// The request came over plain http, which production does not take.
+    HttpsRequired = "HTTPS_REQUIRED", FORBIDDEN;
     /// The app is switched off.
     AppInactive = "APP_INACTIVE", FORBIDDEN;
     /// There is nothing at this address.

@@ -63,6 +63,7 @@ impl Application {
         }
 
         // 5. Close the database, which waits for its writes.
+        self.upkeep.iter().for_each(tokio::task::JoinHandle::abort);
         if timeout_at(deadline, self.store.close()).await.is_err() {
             warn!("the database was not closed in time");
         }

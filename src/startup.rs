@@ -15,18 +15,20 @@ use cti_actors::{
     error::StoreError,
 };
 use reqwest::Url;
+use secrecy::SecretString;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
-    config::Config,
+    config::{Config, Retention},
     dialpad::client::DialpadClient,
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
     store::{
         DatabaseUrl, Store,
+        retention::Removed,
         vault::{Vault, VaultError},
     },
 };
@@ -66,6 +68,7 @@ pub struct Application {
     address: SocketAddr,
     pub(crate) server: ServerHandle,
     pub(crate) running: JoinHandle<io::Result<()>>,
+    pub(crate) upkeep: Vec<JoinHandle<()>>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
 }
@@ -113,7 +116,17 @@ impl Application {
         let engine = Engine::start(ports, tuning);
         store.hand_over_to(&engine);
 
-        // 5. The doors.
+        // 5. What runs beside: the removal of what is old, and the question whose key the static one is.
+        let upkeep = vec![
+            tokio::spawn(remove_old(store.clone(), Arc::clone(&clock), config.retention)),
+            tokio::spawn(find_static_organization(
+                store.clone(),
+                dialpad.clone(),
+                config.dialpad.api_key.clone(),
+            )),
+        ];
+
+        // 6. The doors.
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
@@ -129,13 +142,48 @@ impl Application {
         let handle = server.handle();
         let running = tokio::spawn(server);
         info!(public_url = %shared.public_url, "listening on http://{address}");
-        Ok(Self { address, server: handle, running, engine, store })
+        Ok(Self { address, server: handle, running, upkeep, engine, store })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
+    let mut ticks = tokio::time::interval(retention.interval);
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        match store.remove_old(now - retention.events, now - retention.journal).await {
+            Ok(removed) if removed == Removed::default() => {}
+            Ok(removed) => {
+                info!(events = removed.events, webhooks = removed.webhooks, "what was old was removed")
+            }
+            Err(failure) => warn!(error = %failure, "what is old could not be removed"),
+        }
+    }
+}
+
+async fn find_static_organization(store: Store, dialpad: DialpadClient, key: Option<SecretString>) {
+    let Some(key) = key else { return };
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match dialpad.organization_of(&key).await {
+            Ok(Some(organization)) => {
+                store.set_static_organization(organization);
+                return info!(
+                    organization,
+                    "apps without a connection belong to the organization of DIALPAD_API_KEY"
+                );
+            }
+            Ok(None) => return warn!("Dialpad names no organization for DIALPAD_API_KEY"),
+            Err(error) => warn!(%error, "Dialpad did not say whose key DIALPAD_API_KEY is"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
     }
 }
 
@@ -146,6 +194,7 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
         App::new()
             .app_data(shared.clone())
             .configure(http::routes)
+            .wrap(from_fn(http::insist_on_https))
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
     })

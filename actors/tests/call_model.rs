@@ -160,7 +160,10 @@ fn a_call_with_a_hold_is_told_step_by_step() {
     assert_eq!(told, [News::Ring, News::Started, News::Held(at(45)), News::Resumed(at(50)), News::Ended]);
     let call = facts.snapshot();
     assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Answered)));
-    assert_eq!((call.duration_seconds, call.talk_seconds, call.hold_seconds), (Some(180), Some(172), Some(5)));
+    assert_eq!(
+        (call.duration_seconds, call.talk_seconds, call.hold_seconds),
+        (Some(180), Some(172), Some(5))
+    );
 }
 
 #[test]
@@ -177,8 +180,7 @@ fn a_whole_life_within_one_second_is_told_step_by_step() {
 
 #[test]
 fn a_second_connected_ends_a_hold() {
-    let (_, told) =
-        tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
+    let (_, told) = tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
     assert_eq!(told, [News::Started, News::Held(at(5)), News::Resumed(at(9))]);
 }
 

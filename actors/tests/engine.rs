@@ -145,12 +145,15 @@ async fn an_event_that_the_store_refuses_is_given_up_and_holds_up_nobody() {
     let world = World::new();
     world.store.refuse("poison");
     let poison = Knowledge { from_number: Some("poison".into()), ..Knowledge::default() };
-    let mut events = vec![world.append(1, 0, Signal::Ringing), world.append_with(2, 0, Signal::Ringing, poison)];
+    let mut events =
+        vec![world.append(1, 0, Signal::Ringing), world.append_with(2, 0, Signal::Ringing, poison)];
     events.push(world.append(3, 0, Signal::Ringing));
     let refused = events[1].id;
     world.engine.offer(world.app, events);
     world.settled().await;
-    assert!(matches!(world.store.status(refused), Some(RowStatus::Failed(reason)) if reason.contains("poison")));
+    assert!(
+        matches!(world.store.status(refused), Some(RowStatus::Failed(reason)) if reason.contains("poison"))
+    );
     assert_eq!(world.told(), ["call.ring", "call.ring"]);
 }
 
@@ -177,7 +180,8 @@ async fn many_calls_at_once_keep_each_its_order_and_the_feed_has_no_hole() {
     assert!(told.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
     for call in 1..=300 {
         let needle = format!("\"call_id\":{call},");
-        let kinds: Vec<_> = told.iter().filter(|frame| frame.text.contains(&needle)).map(|it| &*it.kind).collect();
+        let kinds: Vec<_> =
+            told.iter().filter(|frame| frame.text.contains(&needle)).map(|it| &*it.kind).collect();
         assert_eq!(kinds, ["call.ring", "call.started", "call.ended"]);
     }
 }

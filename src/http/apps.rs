@@ -98,7 +98,9 @@ pub(super) async fn status(
 ) -> Result<impl Responder, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let connection = shared.store.connection(crm.app_id).await?;
-    let connected = connection.as_ref().is_some_and(|connection| connection.status == "connected");
+    let by_static_key = shared.store.static_organization().filter(|_| connection.is_none());
+    let connected = by_static_key.is_some()
+        || connection.as_ref().is_some_and(|connection| connection.status == "connected");
     let message = if connected { "App is connected to Dialpad" } else { "App is not connected to Dialpad" };
     let environment =
         connection.as_ref().map_or(shared.config.environment.as_str(), |it| it.environment.as_str());
@@ -106,7 +108,7 @@ pub(super) async fn status(
         "message": message,
         "app_id": crm.app_id,
         "connected": connected,
-        "dialpad_org_id": connection.as_ref().and_then(|connection| connection.dialpad_org_id),
+        "dialpad_org_id": connection.as_ref().and_then(|connection| connection.dialpad_org_id).or(by_static_key),
         "environment": environment,
         "connected_at": connection.as_ref().map(|connection| connection.connected_at),
         "token_expires_at": connection.as_ref().and_then(|connection| connection.expires_at),

@@ -3,17 +3,22 @@
 use std::time::Instant;
 
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpMessage, HttpResponse,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, header},
     middleware::Next,
+    web::Data,
 };
 use metrics::histogram;
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
-use crate::error::{ApiError, ErrorCode};
+use super::Shared;
+use crate::{
+    config::Environment,
+    error::{ApiError, ErrorCode},
+};
 
 /// The span of a request. Its address is logged without the query, which may hold a key or a code.
 pub struct RequestSpan;
@@ -46,6 +51,42 @@ pub async fn observe<B: MessageBody + 'static>(
     if status.is_client_error() || status.is_server_error() {
         return Ok(in_shape(answer));
     }
+    Ok(answer)
+}
+
+/// In production, sends those who came over plain http to https, and tells browsers to come that way from now on.
+/// Who came how is what the proxy in front says.
+///
+/// # Errors
+/// Those of the services behind it.
+pub async fn insist_on_https<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
+    if shared.config.environment != Environment::Production {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let forwarded = request.headers().get("x-forwarded-proto").and_then(|value| value.to_str().ok());
+    // Of several proxies, the first one saw the client.
+    let plain = forwarded
+        .and_then(|it| it.split(',').next())
+        .is_some_and(|it| it.trim().eq_ignore_ascii_case("http"));
+    let watched =
+        request.path() == "/health" || request.path().starts_with("/health/") || request.path() == "/metrics";
+    if plain && !watched {
+        if request.method() != Method::GET {
+            let refused = ApiError::new(ErrorCode::HttpsRequired, "This server is to be reached over https");
+            return Ok(request.error_response(refused));
+        }
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str());
+        let location = format!("{}{path}", shared.public_url.as_str().trim_end_matches('/'));
+        let moved = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish();
+        return Ok(request.into_response(moved));
+    }
+    let mut answer = next.call(request).await?.map_into_boxed_body();
+    let for_a_year = header::HeaderValue::from_static("max-age=31536000; includeSubDomains");
+    answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, for_a_year);
     Ok(answer)
 }
 

@@ -17,7 +17,7 @@ use actix_web::web::{self, PayloadConfig, ServiceConfig, get, post};
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
-pub use self::middleware::{RequestSpan, observe};
+pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
     config::Config, dialpad::client::DialpadClient, error::ApiError, error::ErrorCode, metrics::Metrics,
     store::Store,

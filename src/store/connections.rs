@@ -1,6 +1,8 @@
 //! Connections: which Dialpad organisation an app belongs to, and the tokens that open it. And, from them, where a
 //! webhook goes.
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
@@ -20,8 +22,10 @@ const CONNECT: &str = "INSERT INTO dialpad_connections
 const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, expires_at, connected_at
     FROM dialpad_connections WHERE app_id = $1";
 const DELETE: &str = "DELETE FROM dialpad_connections WHERE app_id = $1";
-const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM dialpad_connections
-    JOIN apps ON apps.id = dialpad_connections.app_id WHERE dialpad_org_id = $1 ORDER BY apps.id";
+/// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
+const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
+    LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
+    WHERE dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL) ORDER BY apps.id";
 const ROUTE_OF_APP: &str =
     "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
@@ -83,6 +87,8 @@ pub struct OwnRoute {
 pub(super) struct RouteCache {
     by_organization: DashMap<i64, (DateTime<Utc>, Vec<Route>)>,
     by_app: DashMap<AppId, (DateTime<Utc>, Option<OwnRoute>)>,
+    /// The organisation of the static key, once it is known.
+    of_static_key: OnceLock<i64>,
 }
 
 impl RouteCache {
@@ -161,6 +167,19 @@ impl Store {
         Ok(Some(Connection { environment, dialpad_org_id, status, access_token, expires_at, connected_at }))
     }
 
+    /// The organisation of the static key, once it is known.
+    #[must_use]
+    pub fn static_organization(&self) -> Option<i64> {
+        self.shared.routes.of_static_key.get().copied()
+    }
+
+    /// From now on, apps without a connection belong to this organisation.
+    pub fn set_static_organization(&self, organization: i64) {
+        // It is asked for once per process; the first answer stays.
+        let _ = self.shared.routes.of_static_key.set(organization);
+        self.shared.routes.forget_all();
+    }
+
     /// The apps that an organisation's webhooks go to.
     ///
     /// # Errors
@@ -172,8 +191,9 @@ impl Store {
         {
             return Ok(known.1.clone());
         }
+        let by_static_key = self.static_organization() == Some(organization);
         let rows: Vec<(Id, bool)> = on_db!(self, read db => {
-            sqlx::query_as(APPS_OF_ORGANIZATION).bind(organization).fetch_all(db).await
+            sqlx::query_as(APPS_OF_ORGANIZATION).bind(organization).bind(by_static_key).fetch_all(db).await
         })?;
         let routes: Vec<Route> =
             rows.into_iter().map(|(id, is_active)| Route { app_id: id.into(), is_active }).collect();

@@ -48,15 +48,6 @@ pub enum DatabaseUrlError {
     Malformed(String),
 }
 
-/// Which database it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DatabaseKind {
-    /// Embedded.
-    Sqlite,
-    /// A server.
-    Postgres,
-}
-
 impl FromStr for DatabaseUrl {
     type Err = DatabaseUrlError;
 
@@ -124,13 +115,6 @@ impl Database {
 
     pub(crate) fn pools(&self) -> &Pools {
         &self.pools
-    }
-
-    pub(crate) fn kind(&self) -> DatabaseKind {
-        match &self.pools {
-            Pools::Postgres(_) => DatabaseKind::Postgres,
-            Pools::Sqlite(_) => DatabaseKind::Sqlite,
-        }
     }
 
     /// Polls a future as a guest of the runtime that owns the connections.

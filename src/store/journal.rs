@@ -35,8 +35,7 @@ const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 
 const UNROUTED: &str = "SELECT id, dedup_key, payload FROM webhook_events
     WHERE status = 'unrouted' AND app_id IS NULL AND organization_id = $1 ORDER BY id LIMIT $2";
 const ADOPT: &str = "UPDATE webhook_events SET app_id = $2, status = 'pending', reason = NULL WHERE id = $1 AND app_id IS NULL";
-const RELEASE: &str = "UPDATE webhook_events SET status = 'pending', reason = NULL
-    WHERE app_id = $1 AND status = 'unrouted' AND reason = $2";
+const DROP: &str = "DELETE FROM webhook_events WHERE id = $1 AND app_id IS NULL";
 
 /// A webhook on its way into the journal, for one app.
 #[derive(Clone, Debug)]
@@ -243,9 +242,16 @@ impl Store {
             })?;
             for (id, key, bytes) in &rows {
                 self.copy_to(others, organization_id, key, bytes).await?;
-                on_db!(self, write db => {
+                let adopted = on_db!(self, write db => {
                     sqlx::query(ADOPT).bind(*id).bind(Id::from(*first)).execute(db).await.map(|_| ())
-                })?;
+                });
+                match adopted {
+                    // The app has had this event at its own address.
+                    Err(StoreError::Conflict(_)) => {
+                        on_db!(self, write db => sqlx::query(DROP).bind(*id).execute(db).await.map(|_| ()))?;
+                    }
+                    adopted => adopted?,
+                }
             }
             adopted += rows.len();
             if rows.is_empty() {
@@ -286,16 +292,6 @@ impl Store {
             return Ok(());
         }
         self.append(copies).await.map(|_| ())
-    }
-
-    /// Makes the webhooks pending that waited for an app to be switched on.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn release_unrouted(&self, app: AppId, reason: &str) -> Result<u64, StoreError> {
-        on_db!(self, write db => {
-            sqlx::query(RELEASE).bind(Id::from(app)).bind(reason).execute(db).await.map(|done| done.rows_affected())
-        })
     }
 }
 

@@ -18,6 +18,7 @@ pub mod keys;
 mod ledger;
 pub mod listing;
 pub mod oauth_sessions;
+pub mod retention;
 pub mod subscriptions;
 mod types;
 pub mod vault;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 
 use cti_actors::{clock::Clock, error::StoreError};
 
-pub use self::database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
+pub use self::database::{DatabaseUrl, DatabaseUrlError};
 use self::{
     connections::RouteCache, database::Database, group_commit::Lanes, journal::Handover, keys::KeyCache,
     vault::Vault,
@@ -98,12 +99,6 @@ impl Store {
     /// It does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_db!(self, read db => sqlx::query("SELECT 1").execute(db).await.map(|_| ()))
-    }
-
-    /// Which database this is.
-    #[must_use]
-    pub fn kind(&self) -> DatabaseKind {
-        self.shared.database.kind()
     }
 
     /// Open connections: idle ones and ones at work.

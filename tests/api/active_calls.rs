@@ -10,7 +10,7 @@ async fn calls_that_are_not_over_are_active(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let active = async || -> Vec<(i64, String)> {
-        let calls = server.get("/api/calls/active").as_app(&app).answer().await.list();
+        let calls = server.get("/api/calls/active").by(&app).answer().await.list();
         let mut calls: Vec<(i64, String)> = calls
             .iter()
             .map(|call: &Value| {
@@ -34,12 +34,12 @@ async fn calls_that_are_not_over_are_active(world: World) {
     server.webhooks(&app, [&first.ended(30), &second.ended(30), &third.resumed(30)]).await;
     server.told(&app, 7).await;
     assert_eq!(active().await, [(3, "active".to_owned())]);
-    let listed = server.get("/api/calls/active").as_app(&app).answer().await.list();
+    let listed = server.get("/api/calls/active").by(&app).answer().await.list();
     listed[0].shows(server.call(&app, 3).await);
 }
 
 async fn unknown_parameters_are_refused(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    server.get("/api/calls/active?colour=red").as_app(&app).answer().await.refuses_naming("colour");
+    server.get("/api/calls/active?colour=red").by(&app).answer().await.refuses_naming("colour");
 }

@@ -17,7 +17,7 @@ on_both_databases![
 ];
 
 async fn create(server: &TestServer, body: &Value) -> crate::support::Answer {
-    server.post("/internal/apps").as_admin().json(body).answer().await
+    server.post("/internal/apps").by_admin().json(body).answer().await
 }
 
 async fn a_new_app_gets_an_id_and_a_key_that_works(world: World) {
@@ -50,7 +50,7 @@ async fn a_body_that_is_no_app_is_refused(world: World) {
     for body in [json!({}), json!({"name": 5}), json!({"name": null}), json!([1]), json!("CRM")] {
         create(&server, &body).await.refuses(400, "INVALID_REQUEST");
     }
-    let request = || server.post("/internal/apps").as_admin().header("content-type", "application/json");
+    let request = || server.post("/internal/apps").by_admin().header("content-type", "application/json");
     request().body("{\"name\":").answer().await.refuses(400, "INVALID_REQUEST");
     request().answer().await.refuses(400, "INVALID_REQUEST");
 }
@@ -63,7 +63,7 @@ async fn only_the_admin_may_create_an_app(world: World) {
     request().bearer_auth("").answer().await;
     let app = server.create_app("CRM").await;
     request().bearer_auth(&app.key).answer().await.fails_with(403);
-    request().as_app(&app).answer().await.fails_with(401);
+    request().by(&app).answer().await.fails_with(401);
 }
 
 async fn both_admin_secrets_are_valid_while_one_is_rotated_out(world: World) {
@@ -84,9 +84,9 @@ async fn a_rotated_key_is_invalid_at_once_on_open_sockets_too(world: World) {
 
     let new = server.rotate_key(&old, None).await;
     assert_ne!(new.key, old.key);
-    server.get("/api/calls").as_app(&old).answer().await.refuses(401, "INVALID_API_KEY");
-    server.get("/api/calls").as_app(&new).answer().await.ok();
-    server.handshake("/ws").as_app(&old).answer().await.refuses(401, "INVALID_API_KEY");
+    server.get("/api/calls").by(&old).answer().await.refuses(401, "INVALID_API_KEY");
+    server.get("/api/calls").by(&new).answer().await.ok();
+    server.handshake("/ws").by(&old).answer().await.refuses(401, "INVALID_API_KEY");
     assert_eq!(open.close_code().await, Some(4403));
 
     let mut open = server.listen(&new).await;
@@ -100,7 +100,7 @@ async fn a_grace_period_keeps_the_old_key_alive_and_then_ends(world: World) {
     let second = server.rotate_key(&first, Some(3_600)).await;
     let mut open = server.listen(&first).await;
     for key in [&first, &second] {
-        server.get("/api/calls").as_app(key).answer().await.ok();
+        server.get("/api/calls").by(key).answer().await.ok();
     }
     server.webhook(&second, &Call::new(1).ring(0)).await;
     open.expect("call.ring").await;
@@ -109,18 +109,18 @@ async fn a_grace_period_keeps_the_old_key_alive_and_then_ends(world: World) {
     let mut open = server.listen(&app).await;
     let next = server.rotate_key(&app, Some(1)).await;
     eventually("the grace period ends", async || {
-        let answer = server.get("/api/calls").as_app(&app).answer().await;
+        let answer = server.get("/api/calls").by(&app).answer().await;
         (answer.status == 401).then_some(())
     })
     .await;
     assert_eq!(open.close_code().await, Some(4403));
-    server.get("/api/calls").as_app(&next).answer().await.ok();
+    server.get("/api/calls").by(&next).answer().await.ok();
 }
 
 async fn the_key_of_an_unknown_app_cannot_be_rotated(world: World) {
     let server = world.start().await;
     let path = "/internal/apps/01890000-0000-7000-8000-000000000000/api-key";
-    server.post(path).as_admin().answer().await.fails_with(404);
+    server.post(path).by_admin().answer().await.fails_with(404);
     server.post(path).answer().await.fails_with(401);
 }
 
@@ -132,13 +132,13 @@ async fn apps_do_not_see_each_other(world: World) {
     let told = server.told(&ours, 5).await;
     assert!(told.iter().all(|event| event["app_id"] == ours.id.as_str()), "{told:#?}");
     let id = server.call(&ours, 1).await["id"].as_str().expect("a call has an id").to_owned();
-    let unknown = server.get("/api/calls/2").as_app(&theirs).answer().await.fails_with(404);
+    let unknown = server.get("/api/calls/2").by(&theirs).answer().await.fails_with(404);
     for path in ["/api/calls/1".to_owned(), format!("/api/calls/{id}")] {
-        let error = server.get(&path).as_app(&theirs).answer().await.fails_with(404);
+        let error = server.get(&path).by(&theirs).answer().await.fails_with(404);
         error.shows(json!({"error": unknown["error"], "code": unknown["code"]}));
     }
     for path in ["/api/calls", "/api/calls/active", "/api/events"] {
-        assert!(server.get(path).as_app(&theirs).answer().await.list().is_empty(), "{path}");
+        assert!(server.get(path).by(&theirs).answer().await.list().is_empty(), "{path}");
     }
     socket.hears_nothing_more(&server, &theirs).await;
 }

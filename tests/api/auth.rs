@@ -50,12 +50,12 @@ async fn what_does_not_exist_is_answered_in_json(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.get("/nowhere").answer().await.refuses(404, "NOT_FOUND");
-    server.get("/api/nowhere").as_app(&app).answer().await.refuses(404, "NOT_FOUND");
-    server.get("/api/calls/9876543210").as_app(&app).answer().await.fails_with(404);
+    server.get("/api/nowhere").by(&app).answer().await.refuses(404, "NOT_FOUND");
+    server.get("/api/calls/9876543210").by(&app).answer().await.fails_with(404);
     let unknown = "/api/calls/01890000-0000-7000-8000-000000000000";
-    server.get(unknown).as_app(&app).answer().await.fails_with(404);
+    server.get(unknown).by(&app).answer().await.fails_with(404);
 
-    server.request(reqwest::Method::DELETE, "/api/calls").as_app(&app).answer().await.fails_with(405);
+    server.request(reqwest::Method::DELETE, "/api/calls").by(&app).answer().await.fails_with(405);
     server.get("/webhooks").answer().await.fails_with(405);
     server.post("/health").answer().await.fails_with(405);
 }
@@ -67,7 +67,7 @@ async fn every_error_names_its_request(world: World) {
     for (request, status) in [
         (server.get("/nowhere"), 404),
         (server.get("/api/calls"), 401),
-        (server.get("/api/calls?limit=0").as_app(&app), 400),
+        (server.get("/api/calls?limit=0").by(&app), 400),
         (server.post("/health"), 405),
         (server.post("/webhooks").body("{}"), 401),
         (server.post("/internal/apps"), 401),

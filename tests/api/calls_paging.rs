@@ -26,7 +26,7 @@ async fn busy_office(server: &TestServer) -> App {
 
 /// The Dialpad ids on one page, and where the next one is.
 async fn page(server: &TestServer, app: &App, path: &str) -> (Vec<i64>, Option<String>) {
-    let answer = server.get(path).as_app(app).answer().await;
+    let answer = server.get(path).by(app).answer().await;
     let ids =
         answer.list().iter().map(|call: &Value| call["dialpad_call_id"].as_i64().expect("an id")).collect();
     (ids, answer.next_page())

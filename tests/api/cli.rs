@@ -77,6 +77,53 @@ async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only() {
 }
 
 #[tokio::test]
+async fn a_file_sets_what_the_environment_does_not() {
+    let world = World::on_sqlite().without("DATABASE_URL").without("PORT");
+    let file = world.folder().join("office.toml");
+    let settings =
+        "port = 0\ndatabase_url = \"sqlite://from-the-file.db\"\ninternal_api_secret = \"from the file\"\n";
+    fs::write(&file, settings).expect("a file can be written");
+    let file = file.to_str().expect("a readable name");
+    let server = world.start_with(&["serve", "--config", file]).await;
+    server.create_app("the environment goes before the file").await;
+    assert!(world.folder().join("from-the-file.db").is_file(), "the file's database is not used");
+
+    fs::write(file, "prot = 1\n").expect("a file can be written");
+    let refused = world.run(&["serve", "--config", file]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("prot"), "{refused:?}");
+    let refused = world.run(&["serve", "--config", "nowhere.toml"]).await;
+    assert!(refused.code == Some(2) && refused.stderr.contains("nowhere.toml"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn the_default_database_is_made_where_there_is_nothing() {
+    let world = World::on_sqlite().without("DATABASE_URL");
+    let server = world.start().await;
+    server.create_app("CRM").await;
+    assert!(world.folder().join("data/cti.db").is_file());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let server = World::on_sqlite().start().await;
+    let port = server.address().rsplit(':').next().expect("an address has a port");
+    let refused = World::on_sqlite().with("PORT", port).run(&["serve"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(port), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_log_for_machines_is_json_line_by_line() {
+    let server = World::on_sqlite().with("LOG_FORMAT", "json").start().await;
+    server.create_app("CRM").await;
+    for line in server.process.log().lines() {
+        let json: Result<serde_json::Value, _> = serde_json::from_str(line);
+        assert!(json.is_ok(), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn the_demo_shows_live_calls_with_nothing_set_up() {
     let nowhere = World::on_sqlite();
     let settings = [
@@ -141,6 +188,7 @@ async fn one_triggered_event_is_told(world: World) {
 async fn migrations_can_be_applied_beforehand(world: World) {
     let migrated = world.run(&["migrate"]).await;
     assert_eq!(migrated.code, Some(0), "{migrated:?}");
+    assert!(migrated.stdout.contains("0001"), "{migrated:?}");
     let again = world.run(&["migrate"]).await;
     assert_eq!(again.code, Some(0), "{again:?}");
     let server = world.start().await;

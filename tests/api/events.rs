@@ -26,7 +26,7 @@ async fn the_feed_pages_without_a_hole(world: World) {
         let mut read = Vec::new();
         let mut path = Some(format!("/api/events?after=0&limit={limit}"));
         while let Some(next) = path {
-            let answer = server.get(&next).as_app(&app).answer().await;
+            let answer = server.get(&next).by(&app).answer().await;
             assert!(answer.list().len() <= limit, "{answer}");
             read.extend(answer.list());
             path = answer.next_page();
@@ -40,10 +40,10 @@ async fn the_feed_pages_without_a_hole(world: World) {
 async fn without_a_cursor_the_feed_begins_at_its_oldest_event(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    assert!(server.get("/api/events").as_app(&app).answer().await.list().is_empty());
+    assert!(server.get("/api/events").by(&app).answer().await.list().is_empty());
     server.webhooks(&app, &Call::new(1).life()).await;
     server.told(&app, 5).await;
-    let events = server.get("/api/events").as_app(&app).answer().await.list();
+    let events = server.get("/api/events").by(&app).answer().await.list();
     assert_contiguous(&events, 0);
     assert_eq!(kinds(&events), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
 }
@@ -55,13 +55,13 @@ async fn types_narrow_the_feed(world: World) {
     server.webhook(&app, &Call::new(2).voicemail(60)).await;
     server.told(&app, 6).await;
     let of_types = async |types: &str| {
-        let events = server.get(&format!("/api/events?types={types}")).as_app(&app).answer().await.list();
+        let events = server.get(&format!("/api/events?types={types}")).by(&app).answer().await.list();
         seqs(&events)
     };
     assert_eq!(of_types("call.ended").await, [5]);
     assert_eq!(of_types("call.ring,voicemail.received").await, [1, 6]);
     assert_eq!(of_types("call.*").await, [1, 2, 3, 4, 5]);
-    server.get("/api/events?types=call.rings").as_app(&app).answer().await.refuses_naming("types");
+    server.get("/api/events?types=call.rings").by(&app).answer().await.refuses_naming("types");
 }
 
 async fn a_cursor_ahead_of_the_feed_is_a_conflict(world: World) {
@@ -69,8 +69,8 @@ async fn a_cursor_ahead_of_the_feed_is_a_conflict(world: World) {
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
     server.told(&app, 1).await;
-    assert!(server.get("/api/events?after=1").as_app(&app).answer().await.list().is_empty());
-    server.get("/api/events?after=2").as_app(&app).answer().await.refuses(409, "CURSOR_AHEAD");
+    assert!(server.get("/api/events?after=1").by(&app).answer().await.list().is_empty());
+    server.get("/api/events?after=2").by(&app).answer().await.refuses(409, "CURSOR_AHEAD");
 }
 
 async fn what_is_not_known_is_refused_by_name(world: World) {
@@ -84,7 +84,7 @@ async fn what_is_not_known_is_refused_by_name(world: World) {
         ("limit", "x"),
         ("colour", "red"),
     ] {
-        server.get(&format!("/api/events?{name}={value}")).as_app(&app).answer().await.refuses_naming(name);
+        server.get(&format!("/api/events?{name}={value}")).by(&app).answer().await.refuses_naming(name);
     }
 }
 

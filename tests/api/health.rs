@@ -39,7 +39,7 @@ async fn a_live_and_ready_server_says_so(world: World) {
 async fn status_tells_an_app_whether_it_is_connected(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    let status = server.get("/status").as_app(&app).answer().await.ok();
+    let status = server.get("/status").by(&app).answer().await.ok();
     status.shows(
         json!({"app_id": app.id, "connected": false, "dialpad_org_id": null, "environment": "sandbox"}),
     );

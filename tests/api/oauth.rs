@@ -13,6 +13,7 @@ on_both_databases![
     without_an_oauth_client_nobody_is_sent_to_dialpad,
     a_state_is_good_for_one_attempt,
     a_state_belongs_to_the_browser_that_asked_for_it,
+    a_state_is_spent_by_any_attempt,
     a_forged_state_is_refused,
     a_user_who_refuses_connects_nothing,
     a_connection_outlives_the_server,
@@ -29,7 +30,7 @@ async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
 }
 
 async fn is_connected(server: &TestServer, app: &App) -> bool {
-    server.get("/status").as_app(app).answer().await.ok()["connected"] == true
+    server.get("/status").by(app).answer().await.ok()["connected"] == true
 }
 
 async fn an_app_is_connected_and_says_so(world: World) {
@@ -37,7 +38,7 @@ async fn an_app_is_connected_and_says_so(world: World) {
     let (_world, server, app) = office(world, &dialpad).await;
     let connected = server.connect(&app).await;
     connected.shows(json!({"message": "Dialpad connected", "app_id": app.id, "environment": "sandbox"}));
-    server.get("/status").as_app(&app).answer().await.ok().shows(json!({
+    server.get("/status").by(&app).answer().await.ok().shows(json!({
         "message": "App is connected to Dialpad", "app_id": app.id, "connected": true,
         "dialpad_org_id": Dialpad::COMPANY, "environment": "sandbox",
     }));
@@ -99,6 +100,16 @@ async fn a_state_belongs_to_the_browser_that_asked_for_it(world: World) {
     server.browser().get(&callback).answer().await.refuses(400, "OAUTH_STATE_INVALID");
     let callback = server.approve(&theirs).await;
     server.come_back(&callback, ours.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_state_is_spent_by_any_attempt(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    server.come_back(&callback, "cti_oauth=another").await.refuses(400, "OAUTH_STATE_INVALID");
+    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(!is_connected(&server, &app).await);
 }
 

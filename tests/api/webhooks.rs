@@ -122,5 +122,5 @@ async fn ids_are_exact_up_to_the_largest(world: World) {
         .shows(json!({"dialpad_call_id": i64::MAX, "call_id": i64::MAX, "dialpad_user_id": 9_007_199_254_740_993_i64}));
     server.call(&app, i64::MAX).await.shows(json!({"dialpad_call_id": i64::MAX}));
     let listed = server.get("/api/calls?dialpad_user_id=9007199254740993");
-    assert_eq!(listed.as_app(&app).answer().await.list().len(), 1);
+    assert_eq!(listed.by(&app).answer().await.list().len(), 1);
 }

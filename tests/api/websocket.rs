@@ -117,7 +117,7 @@ async fn types_narrow_what_is_told(world: World) {
     ends.expect("voicemail.received").await.shows(json!({"seq": 6}));
     let told = calls.events(6).await;
     assert_eq!(kinds(&told)[4..], ["call.ended", "call.ring"]);
-    server.handshake("/ws?types=call.rings").as_app(&app).answer().await.refuses_naming("types");
+    server.handshake("/ws?types=call.rings").by(&app).answer().await.refuses_naming("types");
 }
 
 async fn one_dialpad_user_can_be_followed(world: World) {
@@ -137,7 +137,7 @@ async fn unknown_parameters_are_refused_before_the_upgrade(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     for (name, value) in [("colour", "red"), ("after", "-1"), ("after", "last"), ("dialpad_user_id", "Ada")] {
-        let handshake = server.handshake(&format!("/ws?{name}={value}")).as_app(&app);
+        let handshake = server.handshake(&format!("/ws?{name}={value}")).by(&app);
         handshake.answer().await.refuses_naming(name);
     }
 }

@@ -40,7 +40,7 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
 
 async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
     let began = Instant::now();
-    let calls = server.get("/api/calls").as_app(app).answer().await;
+    let calls = server.get("/api/calls").by(app).answer().await;
     calls.refuses(503, "DATABASE_UNAVAILABLE");
     assert!(calls.header("retry-after").is_some(), "{calls}");
     assert!(began.elapsed() < Duration::from_secs(3), "a CRM waited {:?}", began.elapsed());

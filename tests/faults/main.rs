@@ -8,3 +8,4 @@ mod burst;
 mod database_away;
 mod kill;
 mod slow_client;
+mod stop;

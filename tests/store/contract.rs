@@ -57,7 +57,8 @@ impl Subject for Store {
 
 /// A webhook as the door writes it.
 pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
-    let payload = json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
+    let payload =
+        json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
     let mut key = [0; 36];
     key[..8].copy_from_slice(&call.to_be_bytes());
     let disposition = Disposition::Pending(Box::new(Inbound::Call(ring(call, at))));
@@ -65,7 +66,12 @@ pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
 }
 
 fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {
-    CallEvent { dialpad_call_id: DialpadCallId(call), at, signal: Signal::Ringing, knowledge: Knowledge::default() }
+    CallEvent {
+        dialpad_call_id: DialpadCallId(call),
+        at,
+        signal: Signal::Ringing,
+        knowledge: Knowledge::default(),
+    }
 }
 
 pub(crate) fn now() -> DateTime<Utc> {
@@ -86,7 +92,8 @@ fn finished_call(id: i64) -> CallRecord {
     let signals = [Signal::Ringing, Signal::Connected, Signal::Held, Signal::Ended(EndKind::Hangup)];
     let facts = (0..).zip(signals).fold(CallFacts::default(), |facts, (second, signal)| {
         let at = now() + TimeDelta::milliseconds(second * 1001);
-        apply(&facts, &CallEvent { dialpad_call_id: DialpadCallId(id), at, signal, knowledge: known.clone() }).facts
+        apply(&facts, &CallEvent { dialpad_call_id: DialpadCallId(id), at, signal, knowledge: known.clone() })
+            .facts
     });
     let call = StoredCall {
         id: CallId::generate(),
@@ -99,7 +106,7 @@ fn finished_call(id: i64) -> CallRecord {
     CallRecord { snapshot: call.facts.snapshot(), call }
 }
 
-fn event(call: i64) -> OutEvent {
+pub(crate) fn event(call: i64) -> OutEvent {
     OutEvent {
         id: EventId::generate(),
         kind: Cow::Borrowed("call.ring"),
@@ -183,7 +190,11 @@ pub(crate) async fn the_journal_gives_what_is_pending_in_its_order(store: &impl 
 
 pub(crate) async fn a_webhook_is_marked_as_the_unit_says(store: &impl Subject) {
     let app = store.new_app().await;
-    let rows = [store.receive(app, 1, now()).await, store.receive(app, 2, now()).await, store.receive(app, 3, now()).await];
+    let rows = [
+        store.receive(app, 1, now()).await,
+        store.receive(app, 2, now()).await,
+        store.receive(app, 3, now()).await,
+    ];
     let unit = Unit {
         processed: vec![rows[0]],
         retried: vec![rows[1]],
@@ -207,7 +218,11 @@ pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Sub
 
 pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
     let app = store.new_app().await;
-    let said = MessageKnowledge { text: Some("Hi".into()), status: Some("sent".into()), ..MessageKnowledge::default() };
+    let said = MessageKnowledge {
+        text: Some("Hi".into()),
+        status: Some("sent".into()),
+        ..MessageKnowledge::default()
+    };
     let event = MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: said };
     let (facts, _) = message::apply(None, &event);
     let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts) };

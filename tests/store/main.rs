@@ -63,6 +63,10 @@ mod sql {
         schema::the_same_webhook_is_written_once(&open(&world).await).await;
     }
 
+    async fn what_is_old_is_removed_and_the_bound_says_so(world: World) {
+        schema::what_is_old_is_removed_and_the_bound_says_so(&open(&world).await).await;
+    }
+
     async fn both_databases_have_the_same_tables(world: World) {
         open(&world).await.close().await;
         schema::both_databases_have_the_same_tables(&world).await;
@@ -74,6 +78,7 @@ mod sql {
 
     on_both_databases! {
         the_same_webhook_is_written_once,
+        what_is_old_is_removed_and_the_bound_says_so,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }

@@ -1,8 +1,14 @@
 //! What only the databases promise.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use cti_server::store::{Store, journal::Appended};
+use chrono::TimeDelta;
+use cti_actors::{
+    id::Seq,
+    ports::{Bounds, EventLog, Journal, Ledger},
+    unit::Unit,
+};
+use cti_server::store::{Store, journal::Appended, retention::Removed};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{
@@ -20,6 +26,33 @@ pub(crate) async fn the_same_webhook_is_written_once(store: &Store) {
     assert_eq!(store.append(vec![webhook(ours, 1, now())]).await.expect("written"), [Appended::Duplicate]);
     let key = webhook(ours, 1, now()).dedup_key;
     assert_eq!(store.find_webhook(Some(ours), key).await.expect("found"), Some(first));
+}
+
+pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) {
+    let (app, other) = (store.new_app().await, store.new_app().await);
+    let old = store.receive(app, 1, now()).await;
+    let unit = |app, count, decided_at, processed| {
+        let events = (1..=count).map(crate::contract::event).collect();
+        Arc::new(Unit { events, processed, ..Unit::new(app, decided_at) })
+    };
+    store.commit(unit(app, 2500, now(), vec![old])).await.expect("committed");
+    store.commit(unit(app, 3, now() + TimeDelta::seconds(60), vec![])).await.expect("committed");
+    store.commit(unit(other, 2, now() + TimeDelta::seconds(60), vec![])).await.expect("committed");
+    let waiting = store.receive(app, 2, now()).await;
+
+    let removed = store.remove_old(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
+    assert_eq!(removed.expect("removed"), Removed { events: 2500, webhooks: 1 });
+    assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(2501), head: Seq(2503) });
+    assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
+    assert_eq!(store.bounds(other).await.expect("read").oldest, Seq(1));
+    let pending = store.pending(app, 10).await.expect("read");
+    assert_eq!(
+        pending.iter().map(|event| event.id).collect::<Vec<_>>(),
+        [waiting],
+        "what waits is never too old"
+    );
+    let again = store.remove_old(now() + TimeDelta::seconds(30), now()).await;
+    assert_eq!(again.expect("removed"), Removed::default());
 }
 
 /// The names of all columns, table by table, are alike on both; each is compared with what is written here.

@@ -20,7 +20,7 @@ impl TestServer {
         let mut feed = Vec::new();
         loop {
             let page =
-                self.get(&format!("/api/events?after={after}&limit=1000")).as_app(app).answer().await.list();
+                self.get(&format!("/api/events?after={after}&limit=1000")).by(app).answer().await.list();
             let Some(last) = page.last() else { return feed };
             after = last["seq"].as_i64().expect("an event has a seq");
             feed.extend(page);

@@ -76,7 +76,7 @@ impl TestServer {
     }
 
     pub(crate) async fn create_app(&self, name: &str) -> App {
-        let created = self.post("/internal/apps").as_admin().json(&json!({"name": name})).answer().await.ok();
+        let created = self.post("/internal/apps").by_admin().json(&json!({"name": name})).answer().await.ok();
         let text = |field: &str| created[field].as_str().expect("a new app has an id and a key").to_owned();
         App { id: text("app_id"), key: text("api_key") }
     }
@@ -84,7 +84,7 @@ impl TestServer {
     /// Makes a new key; the old one lives on for so long.
     pub(crate) async fn rotate_key(&self, app: &App, grace_seconds: Option<u64>) -> App {
         let path = format!("/internal/apps/{}/api-key", app.id);
-        let mut request = self.post(&path).as_admin();
+        let mut request = self.post(&path).by_admin();
         if let Some(grace_seconds) = grace_seconds {
             request = request.json(&json!({"grace_seconds": grace_seconds}));
         }
@@ -126,7 +126,7 @@ impl TestServer {
 
     /// A call as the CRM sees it.
     pub(crate) async fn call(&self, app: &App, id: impl std::fmt::Display) -> Value {
-        self.get(&format!("/api/calls/{id}")).as_app(app).answer().await.ok()
+        self.get(&format!("/api/calls/{id}")).by(app).answer().await.ok()
     }
 
     pub(crate) async fn metrics(&self) -> Metrics {
@@ -153,19 +153,19 @@ impl Ack {
 /// Who asks, and how the answer comes.
 pub(crate) trait Ask: Sized {
     /// With the app's key.
-    fn as_app(self, app: &App) -> Self;
+    fn by(self, app: &App) -> Self;
     /// With the bearer of `/internal`.
-    fn as_admin(self) -> Self;
+    fn by_admin(self) -> Self;
     /// Sends the request and reads the whole answer.
     async fn answer(self) -> Answer;
 }
 
 impl Ask for RequestBuilder {
-    fn as_app(self, app: &App) -> Self {
+    fn by(self, app: &App) -> Self {
         self.header("x-api-key", &app.key)
     }
 
-    fn as_admin(self) -> Self {
+    fn by_admin(self) -> Self {
         self.bearer_auth(ADMIN_SECRET)
     }
 

@@ -67,10 +67,12 @@ impl TestServer {
 impl Socket {
     /// The next message, or the end.
     pub(crate) async fn said(&mut self) -> Said {
+        timeout(PATIENCE, self.more()).await.expect("the socket says something in time")
+    }
+
+    async fn more(&mut self) -> Said {
         loop {
-            let next =
-                timeout(PATIENCE, self.stream.next()).await.expect("the socket says something in time");
-            match next {
+            match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
                     return Said::Message(serde_json::from_str(&text).expect("messages are JSON"));
                 }
@@ -112,6 +114,14 @@ impl Socket {
         server.webhook(app, &marker.ring(0)).await;
         let event = self.next_event().await;
         assert_eq!(event["dialpad_call_id"], marker.id, "one event too many: {event:#}");
+    }
+
+    /// Stays alive, answering pings, until something else has happened; hears nothing meanwhile.
+    pub(crate) async fn idles_until<T>(&mut self, something: impl Future<Output = T>) -> T {
+        tokio::select! {
+            happened = something => happened,
+            next = self.more() => panic!("an idle socket heard {next:?}"),
+        }
     }
 
     /// Reads to the end and gives the close code, if there is one.

@@ -65,13 +65,22 @@ impl World {
         &self.settings[name]
     }
 
+    pub(crate) fn is_on_postgres(&self) -> bool {
+        self.setting("DATABASE_URL").starts_with("postgres:")
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// Starts a server and waits until it listens.
     pub(crate) async fn start(&self) -> TestServer {
-        let mut process = Process::spawn("cti-server serve", &mut self.command(&["serve"]));
+        self.start_with(&["serve"]).await
+    }
+
+    /// The same with other words at the command line.
+    pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
+        let mut process = Process::spawn("cti-server serve", &mut self.command(args));
         let base_url = process.says("where it is listening", listening_at).await;
         TestServer::new(base_url, process, Arc::clone(&self.folder))
     }

@@ -3,15 +3,18 @@
 //! A setting is named once, in the default file; its environment variable is that name in capitals. To add one:
 //! write it there with a comment, and read it in [`Config::read`].
 
+mod settings;
+
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use thiserror::Error;
 
+use self::settings::Settings;
 use crate::store::DatabaseUrl;
 
-const DEFAULTS: &str = include_str!("../config/default.toml");
+const DEFAULTS: &str = include_str!("../../config/default.toml");
 
 /// Which Dialpad is meant, and whether https is insisted on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,8 @@ pub struct Config {
     pub signature_header: String,
     /// Whether the server subscribes by itself.
     pub auto_subscribe: bool,
+    /// How long things are kept.
+    pub retention: Retention,
     /// How many sessions an app may have.
     pub sessions_per_app: usize,
     /// What to log.
@@ -92,6 +97,19 @@ pub struct DialpadConfig {
     pub redirect_uri: Option<Url>,
     /// What to ask for.
     pub scopes: Vec<String>,
+    /// A static key of one organisation.
+    pub api_key: Option<SecretString>,
+}
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// What was told.
+    pub events: Duration,
+    /// Webhooks that are dealt with.
+    pub journal: Duration,
+    /// How often what is older is removed.
+    pub interval: Duration,
 }
 
 /// An OAuth client.
@@ -188,6 +206,16 @@ impl Config {
         let http_workers = settings.number("http_workers", 0, 1024);
         let sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
         let public_url = settings.url("public_url", production);
+        if needs == Needs::Serving
+            && production
+            && public_url.is_none()
+            && !settings.has_problem("public_url")
+        {
+            settings.complain("public_url", "is required in production, and must be https");
+        }
+        let (events, journal) =
+            (settings.duration("retention_events"), settings.duration("retention_journal"));
+        let interval = settings.duration("retention_interval");
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.switch("auto_migrate");
@@ -238,6 +266,7 @@ impl Config {
             dialpad: dialpad?,
             signature_header: signature_header?,
             auto_subscribe: auto_subscribe?,
+            retention: Retention { events: events?, journal: journal?, interval: interval? },
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
             log_filter: log_filter?,
             log_format: log_format?,
@@ -291,111 +320,15 @@ impl DialpadConfig {
         }
         let scopes = settings.text("dialpad_scopes").unwrap_or_default();
         let scopes = scopes.split_whitespace().map(str::to_owned).collect();
-        Some(Self { base_url: base_url?, client, redirect_uri, scopes })
-    }
-}
-
-/// The settings as text, and what is wrong with them.
-#[derive(Default)]
-struct Settings {
-    values: BTreeMap<String, String>,
-    known: Vec<String>,
-    problems: Vec<String>,
-}
-
-impl Settings {
-    fn lay_over(&mut self, text: &str, origin: &str) {
-        let table: toml::Table = match text.parse() {
-            Ok(table) => table,
-            Err(error) => return self.problems.push(format!("{origin}: {}", error.to_string().trim())),
-        };
-        for (name, value) in table {
-            let value = match value {
-                toml::Value::String(text) => text,
-                toml::Value::Table(_) | toml::Value::Array(_) => {
-                    self.problems.push(format!("{origin}: {name} must be a single value"));
-                    continue;
-                }
-                other => other.to_string(),
-            };
-            if !self.known.is_empty() && !self.known.contains(&name) {
-                self.problems.push(format!("{origin}: {name} is no setting"));
-                continue;
-            }
-            self.values.insert(name, value);
-        }
-    }
-
-    fn complain(&mut self, name: &str, problem: &str) {
-        self.problems.push(format!("{}: {problem}", name.to_ascii_uppercase()));
-    }
-
-    fn has_problem(&self, name: &str) -> bool {
-        let name = format!("{}:", name.to_ascii_uppercase());
-        self.problems.iter().any(|problem| problem.starts_with(&name))
-    }
-
-    /// A text that is set. White space around it is nobody's intention: a line break at the end of a secret is
-    /// the classic reason for a 401.
-    fn text(&self, name: &str) -> Option<String> {
-        self.values.get(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
-    }
-
-    fn parse<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        match read(&self.text(name).unwrap_or_default()) {
-            Ok(value) => Some(value),
-            Err(problem) => {
-                self.complain(name, &problem);
-                None
-            }
-        }
-    }
-
-    fn number(&mut self, name: &str, least: u64, most: u64) -> Option<u64> {
-        self.parse(name, |text| match text.parse() {
-            Ok(number) if (least..=most).contains(&number) => Ok(number),
-            _ => Err(format!("must be a whole number from {least} to {most}")),
-        })
-    }
-
-    fn switch(&mut self, name: &str) -> Option<bool> {
-        self.parse(name, |text| match text.to_ascii_lowercase().as_str() {
-            "true" | "1" | "yes" | "on" => Ok(true),
-            "false" | "0" | "no" | "off" => Ok(false),
-            _ => Err("must be true or false".into()),
-        })
-    }
-
-    fn url(&mut self, name: &str, https: bool) -> Option<Url> {
-        let text = self.text(name)?;
-        self.parse(name, |_| {
-            let url = Url::parse(&text).map_err(|error| format!("is no URL: {error}"))?;
-            match url.scheme() {
-                "https" => Ok(url),
-                "http" if !https => Ok(url),
-                "http" => Err("must be https in production".into()),
-                _ => Err("must begin with https:// or http://".into()),
-            }
-        })
-    }
-
-    fn secret(&self, name: &str) -> Option<SecretString> {
-        self.text(name).map(SecretString::from)
-    }
-
-    fn secrets(&mut self, name: &str) -> Vec<SecretString> {
-        let Some(text) = self.secret(name) else { return Vec::new() };
-        let parts: Vec<&str> = text.expose_secret().split(',').map(str::trim).collect();
-        if parts.iter().any(|part| part.is_empty()) {
-            self.complain(name, "has an empty part between commas");
-            return Vec::new();
-        }
-        parts.into_iter().map(SecretString::from).collect()
+        let api_key = settings.secret("dialpad_api_key");
+        Some(Self { base_url: base_url?, client, redirect_uri, scopes, api_key })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret;
+
     use super::*;
 
     fn read(overlay: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {

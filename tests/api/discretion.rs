@@ -1,0 +1,69 @@
+//! What must never be written into a log, however talkative it is.
+
+use serde_json::json;
+
+use crate::support::{ADMIN_SECRET, Ask, Call, Dialpad, WEBHOOK_SECRET, World, hmac_hex};
+
+on_both_databases![no_secret_key_token_or_code_is_ever_logged];
+
+async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world =
+        world.with_dialpad(&dialpad).with("RUST_LOG", "trace").with("METRICS_TOKEN", "the-metrics-token");
+    let token_key = world.setting("TOKEN_ENCRYPTION_KEY").to_owned();
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    server.come_back(&callback, sent.cookie()).await.ok();
+    let order = json!({"flow": "answered", "pace": 0, "wait_for_subscriber": true});
+    assert!(!dialpad.play(&order).await.is_empty());
+
+    let mut by_query = server.open_socket(&format!("/ws?api_key={}", app.key), &[]).await;
+    by_query.expect("connected").await;
+    let mut by_message = server.open_socket("/ws", &[]).await;
+    by_message.say_subscribe(&app.key).await;
+    by_message.expect("connected").await;
+    for header in ["x-api-key", "x-app-api-key"] {
+        server.get("/api/calls").header(header, &app.key).answer().await.ok();
+    }
+    server.get("/api/calls").bearer_auth(&app.key).answer().await.ok();
+    server.get("/metrics").bearer_auth("the-metrics-token").answer().await;
+    server.handshake("/ws?api_key=raw_a-key-that-was-mistyped").answer().await.fails_with(401);
+    server.post("/internal/apps").bearer_auth("a-bearer-that-was-mistyped").answer().await.fails_with(403);
+    let body = Call::new(1).ring(0).to_string();
+    let signature = hmac_hex(WEBHOOK_SECRET, body.as_bytes());
+    server.post_webhook("/webhooks", &body).await.ok();
+    let next = server.rotate_key(&app, None).await;
+    assert_eq!(by_query.close_code().await, Some(4403));
+
+    let in_address = |address: &str, name: &str| {
+        let url = reqwest::Url::parse(address).expect("an address");
+        url.query_pairs().find(|(key, _)| key == name).expect("it is there").1.into_owned()
+    };
+    let code = in_address(&callback, "code");
+    let state = in_address(&callback, "state");
+    let cookie = sent.cookie().split_once('=').expect("a cookie has a value").1.to_owned();
+    let log = server.process.log();
+    assert!(log.contains("/callback"), "this log says nothing:\n{log}");
+    for (what, secret) in [
+        ("the admin secret", ADMIN_SECRET),
+        ("the webhook secret", WEBHOOK_SECRET),
+        ("the token key", &token_key),
+        ("the OAuth client's secret", "client-secret-of-the-tests"),
+        ("the metrics token", "the-metrics-token"),
+        ("an API key", &app.key),
+        ("a new API key", &next.key),
+        ("a mistyped API key", "a-key-that-was-mistyped"),
+        ("a mistyped bearer", "a-bearer-that-was-mistyped"),
+        ("an OAuth code", &code),
+        ("an OAuth state", &state),
+        ("the browser's cookie", &cookie),
+        ("a signature", &signature),
+        ("a token", "sim_access"),
+        ("a refresh token", "sim_refresh"),
+    ] {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(secret)).take(3).collect();
+        assert!(lines.is_empty(), "{what} was logged:\n{}", lines.join("\n"));
+    }
+}
