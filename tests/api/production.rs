@@ -1,36 +1,43 @@
-//! What is insisted on in production.
+//! What is stricter in production, and what outlives its retention.
 
-use reqwest::RequestBuilder;
+use serde_json::json;
 
-use crate::support::{Ask, TestServer, World};
+use crate::support::{Ask, Call, NOON, World, eventually};
 
-on_both_databases![https_is_insisted_on, secure_answers_say_so];
+on_both_databases![plain_http_is_sent_to_https_in_production, a_cursor_older_than_the_retention_has_expired];
 
-async fn production(world: World) -> TestServer {
-    world.with("CTI_ENV", "production").with("PUBLIC_URL", "https://cti.example.com").start().await
-}
+async fn plain_http_is_sent_to_https_in_production(world: World) {
+    let world = world.with("CTI_ENV", "production").with("PUBLIC_URL", "https://cti.example.com");
+    let server = world.start().await;
+    let plain = |request: reqwest::RequestBuilder| request.header("x-forwarded-proto", "http");
 
-fn over_plain_http(request: RequestBuilder) -> RequestBuilder {
-    request.header("x-forwarded-proto", "http").header("host", "cti.example.com")
-}
+    let moved = server.browser().get(format!("http://{}/status?ids=string", server.address()));
+    let moved = plain(moved).send().await.expect("an answer");
+    assert_eq!(moved.status(), 308);
+    assert_eq!(moved.headers()["location"], "https://cti.example.com/status?ids=string");
 
-async fn https_is_insisted_on(world: World) {
-    let server = production(world).await;
-    let app = server.create_app("CRM").await;
-    let answer = over_plain_http(server.get("/api/calls?limit=5")).by(&app).answer().await;
-    assert!([301, 302, 307, 308].contains(&answer.status), "{answer}");
-    assert_eq!(answer.header("location"), Some("https://cti.example.com/api/calls?limit=5"), "{answer}");
-    over_plain_http(server.post("/webhooks")).body("{}").answer().await.refuses(403, "HTTPS_REQUIRED");
-    for path in ["/health", "/health/live", "/health/ready", "/metrics"] {
-        let answer = over_plain_http(server.get(path)).answer().await;
-        assert_eq!(answer.status, 200, "{answer}");
+    let refused = plain(server.post("/webhooks")).answer().await;
+    refused.refuses(403, "HTTPS_REQUIRED");
+    for watched in ["/health", "/health/live", "/metrics"] {
+        assert_eq!(plain(server.get(watched)).answer().await.status, 200, "{watched}");
     }
-    let behind_tls = server.get("/api/calls").header("x-forwarded-proto", "https").by(&app);
-    behind_tls.answer().await.ok();
+
+    let secure = server.get("/").header("x-forwarded-proto", "https").send().await.expect("an answer");
+    assert_eq!(secure.status(), 200);
+    assert!(secure.headers().contains_key("strict-transport-security"));
 }
 
-async fn secure_answers_say_so(world: World) {
-    let server = production(world).await;
-    let answer = server.get("/").header("x-forwarded-proto", "https").answer().await;
-    assert!(answer.header("strict-transport-security").is_some(), "{answer}");
+async fn a_cursor_older_than_the_retention_has_expired(world: World) {
+    let world = world.with("RETENTION_EVENTS", "1s").with("RETENTION_INTERVAL", "1s");
+    let server = world.start().await;
+    let app = server.create_app("a CRM").await;
+    let call = Call::new(1);
+    server.webhooks(&app, [&call.ring(NOON), &call.started(NOON + 3)]).await;
+    eventually("the events are removed", async || {
+        let expired = server.get("/api/events?after=1").header("x-api-key", &app.key).answer().await;
+        (expired.status == 410).then(|| expired.refuses(410, "CURSOR_EXPIRED"))
+    })
+    .await;
+    let all = server.get("/api/events?after=0").header("x-api-key", &app.key).answer().await;
+    assert_eq!(all.ok(), json!([]), "the beginning is always a place to begin at");
 }
