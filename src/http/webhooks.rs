@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use super::Shared;
 use crate::{
     dialpad::{
-        payload::{self, Family, Reading},
+        payload::{self, DedupKey, Family, Reading},
         signature,
     },
     error::{ApiError, ErrorCode},
@@ -76,7 +76,8 @@ async fn receive(
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "The body must not be compressed"));
     }
-    let received = timeout(PATIENCE, take_in(request, state, body, addressed_to)).await;
+    // Boxed, because the layers around a handler move its future several times, and this one is large.
+    let received = timeout(PATIENCE, Box::pin(take_in(request, state, body, addressed_to))).await;
     let no_time = || Err(StoreError::Unavailable("the database took too long".into()).into());
     let answer = received.unwrap_or_else(|_| no_time());
     if let Err(error) = &answer {
@@ -105,9 +106,10 @@ async fn take_in(
     let reading = payload::read(&payload, received_at);
     let webhooks = address(state, &reading, payload.into(), own_route, received_at).await?;
     let told = Told::of(&webhooks);
-    let appended = state.store.append(webhooks.clone()).await?;
+    let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
+    let appended = state.store.append(webhooks).await?;
     let duplicate = appended.iter().all(|it| *it == Appended::Duplicate);
-    let event_id = first_id(state, &webhooks, &appended).await?;
+    let event_id = first_id(state, first, &appended).await?;
     record(&reading, &told, duplicate, received_at);
 
     let mut answer = json!({"success": true, "event_id": event_id, "duplicate": duplicate});
@@ -180,13 +182,13 @@ async fn address(
 /// The id of the first app's row: the new one, or the one that was there before.
 async fn first_id(
     state: &Shared,
-    webhooks: &[NewWebhook],
+    first: Option<(Option<AppId>, DedupKey)>,
     appended: &[Appended],
 ) -> Result<Option<JournalId>, ApiError> {
-    match (appended.first(), webhooks.first()) {
+    match (appended.first(), first) {
         (Some(Appended::New(id)), _) => Ok(Some(*id)),
-        (Some(Appended::Duplicate), Some(webhook)) => {
-            Ok(state.store.find_webhook(webhook.app_id, webhook.dedup_key).await?)
+        (Some(Appended::Duplicate), Some((app, dedup_key))) => {
+            Ok(state.store.find_webhook(app, dedup_key).await?)
         }
         _ => Ok(None),
     }
