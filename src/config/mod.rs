@@ -3,6 +3,7 @@
 //! A setting is named once, in the default file; its environment variable is that name in capitals. To add one:
 //! write it there with a comment, and read it in [`Config::read`].
 
+mod dialpad;
 mod settings;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
@@ -11,6 +12,7 @@ use reqwest::Url;
 use secrecy::SecretString;
 use thiserror::Error;
 
+pub use self::dialpad::{DialpadConfig, OauthClient};
 use self::settings::Settings;
 use crate::store::DatabaseUrl;
 
@@ -86,21 +88,6 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// How to reach Dialpad, and as whom.
-#[derive(Clone, Debug)]
-pub struct DialpadConfig {
-    /// Where it is.
-    pub base_url: Url,
-    /// Our OAuth client there.
-    pub client: Option<OauthClient>,
-    /// Where it sends people back to; `None`: `/callback` at our public address.
-    pub redirect_uri: Option<Url>,
-    /// What to ask for.
-    pub scopes: Vec<String>,
-    /// A static key of one organisation.
-    pub api_key: Option<SecretString>,
-}
-
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -110,15 +97,6 @@ pub struct Retention {
     pub journal: Duration,
     /// How often what is older is removed.
     pub interval: Duration,
-}
-
-/// An OAuth client.
-#[derive(Clone, Debug)]
-pub struct OauthClient {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: SecretString,
 }
 
 /// What a command needs beyond the settings' own defaults.
@@ -271,57 +249,6 @@ impl Config {
             log_filter: log_filter?,
             log_format: log_format?,
         })
-    }
-}
-
-impl DialpadConfig {
-    /// How long Dialpad may take to answer.
-    pub const TIMEOUT: Duration = Duration::from_secs(10);
-
-    fn read(settings: &mut Settings, production: bool) -> Option<Self> {
-        let names = if production {
-            [
-                "dialpad_prod_client_id",
-                "dialpad_prod_client_secret",
-                "dialpad_prod_redirect_uri",
-                "dialpad_prod_base_url",
-            ]
-        } else {
-            [
-                "dialpad_sandbox_client_id",
-                "dialpad_sandbox_client_secret",
-                "dialpad_sandbox_redirect_uri",
-                "dialpad_sandbox_base_url",
-            ]
-        };
-        let [id_name, secret_name, redirect_name, base_name] = names;
-        let (id, secret) = (settings.text(id_name), settings.secret(secret_name));
-        let client = match (id, secret) {
-            (Some(id), Some(secret)) => Some(OauthClient { id, secret }),
-            (None, None) => None,
-            (Some(_), None) => {
-                settings.complain(secret_name, &format!("is required with {}", id_name.to_ascii_uppercase()));
-                None
-            }
-            (None, Some(_)) => {
-                settings.complain(id_name, &format!("is required with {}", secret_name.to_ascii_uppercase()));
-                None
-            }
-        };
-        let redirect_uri = settings.url(redirect_name, production).map(|mut uri| {
-            if uri.path() == "/" {
-                uri.set_path("/callback");
-            }
-            uri
-        });
-        let base_url = settings.url(base_name, false);
-        if base_url.is_none() && !settings.has_problem(base_name) {
-            settings.complain(base_name, "is required");
-        }
-        let scopes = settings.text("dialpad_scopes").unwrap_or_default();
-        let scopes = scopes.split_whitespace().map(str::to_owned).collect();
-        let api_key = settings.secret("dialpad_api_key");
-        Some(Self { base_url: base_url?, client, redirect_uri, scopes, api_key })
     }
 }
 

@@ -1,6 +1,8 @@
 //! The engine's books: calls, voicemails and messages, and the unit of work that changes them together with the
 //! feed and the journal.
 
+mod rows;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
@@ -9,15 +11,16 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallFacts, CallRecord, Direction, StoredCall, VoicemailRecord},
+    call::{CallFacts, StoredCall},
     error::StoreError,
-    id::{AppId, DialpadCallId, JournalId, Seq},
-    message::{MessageFacts, MessageRecord, StoredMessage},
+    id::{AppId, DialpadCallId, Seq},
+    message::{MessageFacts, StoredMessage},
     ports::Ledger,
     unit::{Receipt, Unit},
 };
 use sqlx::{PgConnection, SqliteConnection};
 
+use self::rows::UnitRows;
 use super::{
     Store,
     bulk::{Column, Lead, Rows},
@@ -218,152 +221,6 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
 
 fn app_is_gone(app: AppId) -> UnitFailure {
     UnitFailure::Store(StoreError::Rejected(format!("app {app} is gone")))
-}
-
-/// Everything that a transaction of units writes, as rows.
-struct UnitRows {
-    calls: Rows,
-    voicemails: Rows,
-    messages: Rows,
-    events: Rows,
-    processed: Rows,
-    retried: Rows,
-    failed: Vec<(Id, String, DateTime<Utc>)>,
-}
-
-impl UnitRows {
-    fn of(units: &[Arc<Unit>], receipts: &[Receipt]) -> Self {
-        let ids = |part: fn(&Unit) -> &Vec<JournalId>| {
-            Rows::of(vec![Column::Id(each(units, part).map(|(_, id)| Id::from(*id)).collect())])
-        };
-        let failed = each(units, |unit| &unit.failed);
-        let decided_at = units.first().map(|unit| unit.decided_at).unwrap_or_default();
-        Self {
-            calls: call_rows(&each(units, |unit| &unit.calls).collect::<Vec<_>>()),
-            voicemails: voicemail_rows(&each(units, |unit| &unit.voicemails).collect::<Vec<_>>()),
-            messages: message_rows(&each(units, |unit| &unit.messages).collect::<Vec<_>>()),
-            events: event_rows(units, receipts),
-            processed: ids(|unit| &unit.processed).behind(Lead::Time(decided_at)),
-            retried: ids(|unit| &unit.retried),
-            failed: failed
-                .map(|(unit, (id, reason))| (Id::from(*id), reason.clone(), unit.decided_at))
-                .collect(),
-        }
-    }
-}
-
-fn each<'u, T: 'u>(
-    units: &'u [Arc<Unit>],
-    part: fn(&Unit) -> &Vec<T>,
-) -> impl Iterator<Item = (&'u Unit, &'u T)> {
-    units.iter().flat_map(move |unit| part(unit).iter().map(move |item| (&**unit, item)))
-}
-
-fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
-    macro_rules! column {
-        ($kind:ident, |$unit:ident, $call:ident, $snapshot:ident| $value:expr) => {
-            Column::$kind(
-                records
-                    .iter()
-                    .map(|($unit, CallRecord { call: $call, snapshot: $snapshot })| $value)
-                    .collect(),
-            )
-        };
-    }
-    Rows::of(vec![
-        column!(Id, |_u, call, _s| call.id.into()),
-        column!(Id, |unit, _c, _s| unit.app_id.into()),
-        column!(Int, |_u, call, _s| call.dialpad_call_id.0),
-        column!(OptText, |_u, _c, snapshot| snapshot.direction.map(|it| it.as_str().to_owned())),
-        column!(OptText, |_u, _c, snapshot| snapshot.from_number.clone()),
-        column!(OptText, |_u, _c, snapshot| snapshot.to_number.clone()),
-        column!(Text, |_u, _c, snapshot| snapshot.status.as_str().to_owned()),
-        column!(OptText, |_u, _c, snapshot| snapshot.outcome.map(|it| it.as_str().to_owned())),
-        column!(OptInt, |_u, _c, snapshot| snapshot.dialpad_user_id),
-        column!(OptTime, |_u, _c, snapshot| snapshot.ringing_at),
-        column!(OptTime, |_u, _c, snapshot| snapshot.answered_at),
-        column!(OptTime, |_u, _c, snapshot| snapshot.ended_at),
-        column!(OptInt, |_u, _c, snapshot| snapshot.duration_seconds),
-        column!(OptInt, |_u, _c, snapshot| snapshot.talk_seconds),
-        column!(OptInt, |_u, _c, snapshot| snapshot.hold_seconds),
-        column!(OptText, |_u, _c, snapshot| snapshot.recording_url.clone()),
-        column!(Bool, |_u, _c, snapshot| snapshot.is_voicemail),
-        column!(OptId, |_u, call, _s| call.voicemail_id.map(Id::from)),
-        column!(OptText, |_u, call, _s| call.facts.leg().map(|leg| leg.as_str().to_owned())),
-        column!(OptInt, |_u, call, _s| call.facts.leg_ids()[0]),
-        column!(OptInt, |_u, call, _s| call.facts.leg_ids()[1]),
-        column!(OptInt, |_u, call, _s| call.facts.leg_ids()[2]),
-        column!(Json, |_u, call, _s| json(&call.facts)),
-        column!(Int, |_u, call, _s| call.version),
-        column!(Time, |unit, _c, _s| unit.decided_at),
-        column!(Time, |_u, call, _s| call.updated_at),
-    ])
-}
-
-fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {
-    let direction = |record: &VoicemailRecord| record.snapshot.direction.map(direction_text);
-    Rows::of(vec![
-        Column::Id(records.iter().map(|(_, it)| it.id.into()).collect()),
-        Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
-        Column::Int(records.iter().map(|(_, it)| it.dialpad_call_id.0).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.voicemail.dialpad_voicemail_id.clone()).collect()),
-        Column::OptInt(records.iter().map(|(_, it)| it.snapshot.dialpad_user_id).collect()),
-        Column::OptText(records.iter().map(|(_, it)| direction(it)).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.snapshot.from_number.clone()).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.snapshot.to_number.clone()).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.voicemail.recording_url.clone()).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.voicemail.transcript.clone()).collect()),
-        Column::OptInt(records.iter().map(|(_, it)| it.voicemail.duration_seconds).collect()),
-        Column::Time(records.iter().map(|(_, it)| it.voicemail.received_at).collect()),
-        Column::Time(records.iter().map(|(unit, _)| unit.decided_at).collect()),
-        Column::Time(records.iter().map(|(_, it)| it.updated_at).collect()),
-    ])
-}
-
-fn message_rows(records: &[(&Unit, &MessageRecord)]) -> Rows {
-    let facts = |record: &MessageRecord| record.message.facts.clone();
-    Rows::of(vec![
-        Column::Id(records.iter().map(|(_, it)| it.message.id.into()).collect()),
-        Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
-        Column::Text(records.iter().map(|(_, it)| it.message.dialpad_message_id.clone()).collect()),
-        Column::OptInt(records.iter().map(|(_, it)| facts(it).dialpad_user_id).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).direction.map(direction_text)).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).from_number).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).to_number).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).text).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).status).collect()),
-        Column::Time(records.iter().map(|(_, it)| facts(it).sent_at).collect()),
-        Column::Json(records.iter().map(|(_, it)| json(&it.message.facts)).collect()),
-        Column::Int(records.iter().map(|(_, it)| it.message.version).collect()),
-        Column::Time(records.iter().map(|(unit, _)| unit.decided_at).collect()),
-        Column::Time(records.iter().map(|(_, it)| it.updated_at).collect()),
-    ])
-}
-
-fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
-    let seqs = units.iter().zip(receipts).flat_map(|(unit, receipt)| {
-        (1..).zip(&unit.events).map(|(place, _): (i64, _)| receipt.told_before.0 + place)
-    });
-    let events: Vec<_> = each(units, |unit| &unit.events).collect();
-    Rows::of(vec![
-        Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect()),
-        Column::Int(seqs.collect()),
-        Column::Id(events.iter().map(|(_, it)| it.id.into()).collect()),
-        Column::Text(events.iter().map(|(_, it)| it.kind.clone().into_owned()).collect()),
-        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_call_id.map(|id| id.0)).collect()),
-        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_user_id).collect()),
-        Column::Time(events.iter().map(|(_, it)| it.occurred_at).collect()),
-        Column::Time(events.iter().map(|(unit, _)| unit.decided_at).collect()),
-        Column::Text(events.iter().map(|(_, it)| it.body.clone()).collect()),
-    ])
-}
-
-fn direction_text(direction: Direction) -> String {
-    direction.as_str().to_owned()
-}
-
-fn json<T: serde::Serialize>(facts: &T) -> String {
-    serde_json::to_string(facts).expect("facts have only string keys")
 }
 
 #[derive(sqlx::FromRow)]
