@@ -5,6 +5,18 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 use crate::store::Store;
 
+/// Why a session can end.
+const CLOSE_REASONS: [&str; 9] = [
+    "client",
+    "lost",
+    "silent",
+    "going_away",
+    "too_big",
+    "bad_message",
+    "not_authenticated",
+    "forbidden",
+    "too_many",
+];
 /// Seconds, from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -65,6 +77,10 @@ fn describe() {
     );
     describe_gauge!("cti_journal_pending", "Webhooks that wait to be processed");
     describe_counter!("cti_events_told_total", "Events told, by type");
+    describe_counter!(
+        "cti_webhooks_given_up_total",
+        "Acknowledged webhooks that could not be applied in several tries"
+    );
     describe_gauge!("cti_call_actors", "Calls that are awake in memory");
     describe_counter!("cti_call_actor_crashes_total", "Call actors that died and were rebuilt");
     describe_gauge!("cti_ws_sessions", "Open WebSockets");
@@ -82,18 +98,10 @@ fn describe() {
     for kind in cti_actors::session::EVENT_TYPES {
         counter!("cti_events_told_total", "type" => kind).absolute(0);
     }
-    for reason in [
-        "client",
-        "lost",
-        "silent",
-        "too_slow",
-        "forbidden",
-        "going_away",
-        "bad_message",
-        "not_authenticated",
-    ] {
+    for reason in CLOSE_REASONS {
         counter!("cti_ws_sessions_closed_total", "reason" => reason).absolute(0);
     }
+    counter!("cti_webhooks_given_up_total").absolute(0);
     counter!("cti_call_actor_crashes_total").absolute(0);
     gauge!("cti_call_actors").set(0.0);
     gauge!("cti_ws_sessions").set(0.0);

@@ -38,6 +38,8 @@ use crate::{
 const PEER_TAKES_NOTHING: Duration = Duration::from_secs(25);
 /// How long an idle HTTP connection is kept: longer than the load balancers in front, which must close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How many seconds a stop waits for requests under way. A client that reads nothing uses up all of them.
+const SHUTDOWN_TIMEOUT: u64 = 5;
 /// How many connections may wait to be accepted: every client of a restarted server comes back at once.
 const BACKLOG: u32 = 8192;
 
@@ -121,6 +123,7 @@ impl Application {
             tokio::spawn(remove_old(store.clone(), Arc::clone(&clock), config.retention)),
             tokio::spawn(find_static_organization(
                 store.clone(),
+                Arc::clone(&engine),
                 dialpad.clone(),
                 config.dialpad.api_key.clone(),
             )),
@@ -167,13 +170,21 @@ async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
     }
 }
 
-async fn find_static_organization(store: Store, dialpad: DialpadClient, key: Option<SecretString>) {
+async fn find_static_organization(
+    store: Store,
+    engine: Arc<Engine>,
+    dialpad: DialpadClient,
+    key: Option<SecretString>,
+) {
     let Some(key) = key else { return };
     let mut pause = Duration::from_secs(1);
     loop {
         match dialpad.organization_of(&key).await {
             Ok(Some(organization)) => {
                 store.set_static_organization(organization);
+                if let Err(failure) = store.take_up_what_waited(organization, &engine).await {
+                    warn!(error = %failure, "webhooks that waited for their organization still wait");
+                }
                 return info!(
                     organization,
                     "apps without a connection belong to the organization of DIALPAD_API_KEY"
@@ -205,7 +216,7 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
     })
     .keep_alive(KEEP_ALIVE)
     .disable_signals()
-    .shutdown_timeout(10);
+    .shutdown_timeout(SHUTDOWN_TIMEOUT);
     if workers > 0 {
         server = server.workers(workers);
     }

@@ -97,10 +97,13 @@ impl Engine {
         let sweeping = Arc::downgrade(&engine);
         actix_rt::spawn(async move {
             let mut ticks = tokio::time::interval(tuning.sweep_every);
+            // The first tick is immediate. Nothing is on its way yet, so whatever is pending was left.
+            let mut age = TimeDelta::zero();
             loop {
                 ticks.tick().await;
                 let Some(engine) = sweeping.upgrade() else { return };
-                engine.sweep().await;
+                engine.sweep_older_than(age).await;
+                age = SWEEP_AGE;
             }
         });
         engine
@@ -145,7 +148,11 @@ impl Engine {
 
     /// Wakes every app that has had a webhook pending for longer than it should.
     pub async fn sweep(&self) {
-        let since = self.ports.clock.now() - SWEEP_AGE;
+        self.sweep_older_than(SWEEP_AGE).await;
+    }
+
+    async fn sweep_older_than(&self, age: TimeDelta) {
+        let since = self.ports.clock.now() - age;
         match self.ports.journal.backlog(since).await {
             Ok(apps) => apps.into_iter().for_each(|app| self.wake(app)),
             Err(failure) => warn!(error = %failure, "the journal could not be swept"),

@@ -104,4 +104,6 @@ pub struct Admission {
     pub app_id: AppId,
     /// The key, so that its revocation finds the sessions that it opened.
     pub key_id: KeyId,
+    /// When the key ends, where that is known already.
+    pub expires_at: Option<DateTime<Utc>>,
 }

@@ -41,11 +41,11 @@ pub async fn observe<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let began = Instant::now();
-    let method = request.method().as_str().to_owned();
+    let method = known_method(request.method());
     let answer = next.call(request).await?.map_into_boxed_body();
     let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
     let status = answer.status();
-    let labels = [("method", method), ("route", route), ("status", status.as_str().to_owned())];
+    let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
     histogram!("http_request_duration_seconds", &labels).record(began.elapsed());
 
     if status.is_client_error() || status.is_server_error() {
@@ -90,6 +90,20 @@ pub async fn insist_on_https<B: MessageBody + 'static>(
     Ok(answer)
 }
 
+/// A label has few values, whatever a client makes up.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 /// Puts an error answer into words: ours as it is, a library's by its status.
 fn in_shape(answer: ServiceResponse) -> ServiceResponse {
     let request_id = answer.request().extensions().get::<RequestId>().map(ToString::to_string);
@@ -103,8 +117,10 @@ fn in_shape(answer: ServiceResponse) -> ServiceResponse {
         }
     };
     let mut shaped = shaped;
-    if let Some(allowed) = answer.headers().get(header::ALLOW) {
-        shaped.headers_mut().insert(header::ALLOW, allowed.clone());
+    // Only the body is put into words anew; what else was said stays.
+    let of_the_body = [header::CONTENT_TYPE, header::CONTENT_LENGTH];
+    for (name, value) in answer.headers().iter().filter(|(name, _)| !of_the_body.contains(name)) {
+        shaped.headers_mut().insert(name.clone(), value.clone());
     }
     answer.into_response(shaped)
 }

@@ -13,7 +13,7 @@ mod ws;
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::web::{self, PayloadConfig, ServiceConfig, get, post};
+use actix_web::web::{self, PayloadConfig, ServiceConfig, get, head, post};
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
@@ -57,10 +57,12 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/webhooks/dialpad").route(post().to(webhooks::shared)))
         .service(web::resource("/webhooks/{app_id}").route(post().to(webhooks::own)))
         // For anybody.
-        .service(web::resource("/").route(get().to(health::home)))
-        .service(web::resource("/health").route(get().to(health::health)))
-        .service(web::resource("/health/live").route(get().to(health::live)))
-        .service(web::resource("/health/ready").route(get().to(health::ready)))
+        .service(web::resource("/").route(get().to(health::home)).route(head().to(health::home)))
+        .service(web::resource("/health").route(get().to(health::health)).route(head().to(health::health)))
+        .service(web::resource("/health/live").route(get().to(health::live)).route(head().to(health::live)))
+        .service(
+            web::resource("/health/ready").route(get().to(health::ready)).route(head().to(health::ready)),
+        )
         .service(web::resource("/metrics").route(get().to(health::metrics)))
         // For a person who connects an app.
         .service(web::resource("/authorize").route(get().to(oauth::authorize)))

@@ -6,7 +6,7 @@ use actix_web::{
     http::header,
     web::{Data, Path},
 };
-use cti_actors::id::AppId;
+use cti_actors::{error::StoreError, id::AppId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tracing::{info, warn};
@@ -115,26 +115,10 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
     shared.store.connect(session.app_id, &session.environment, organization, &tokens, &scopes).await?;
     info!(app.id = %session.app_id, organization, "an app was connected");
     if let Some(organization) = organization {
-        take_up_what_waited(shared, organization).await?;
+        shared.store.take_up_what_waited(organization, &shared.engine).await?;
     }
     if shared.config.auto_subscribe {
         actix_web::rt::spawn(subscribe(shared.clone(), session.app_id, tokens.access));
-    }
-    Ok(())
-}
-
-/// Webhooks of the organisation that came before anybody was connected to it.
-async fn take_up_what_waited(shared: &Shared, organization: i64) -> Result<(), ApiError> {
-    let apps: Vec<AppId> =
-        shared.store.routes_of(organization).await?.iter().map(|route| route.app_id).collect();
-    let adopted = shared.store.adopt_unrouted(organization, &apps).await?;
-    if adopted > 0 {
-        info!(
-            organization,
-            webhooks = adopted,
-            "webhooks that had waited for their organization are processed"
-        );
-        apps.iter().for_each(|app| shared.engine.wake(*app));
     }
     Ok(())
 }
@@ -176,7 +160,11 @@ pub(super) async fn disconnect(
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let app_id = existing(&shared, &app_id).await?;
-    let connection = shared.store.connection(app_id).await?;
+    let connection = match shared.store.connection(app_id).await {
+        // A token that no key opens can't be revoked; it can still be forgotten.
+        Err(StoreError::Corrupt { .. }) => None,
+        connection => connection?,
+    };
     let disconnected = shared.store.disconnect(app_id).await?;
     if let Some(connection) = connection
         && let Err(error) = shared.dialpad.deauthorize(&connection.access_token).await

@@ -4,14 +4,14 @@
 use std::{borrow::Cow, collections::HashMap};
 
 use actix_web::HttpRequest;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use cti_actors::feed::ID_FIELDS;
 use serde_json::Value;
 
 use crate::{error::ApiError, store::listing::Cursor};
 
 /// An instant this late, read as seconds, must have been milliseconds.
-const MILLISECONDS_FROM: i64 = 100_000_000_000;
+const MILLISECONDS_FROM: u64 = 100_000_000_000;
 
 /// The parameters of a request.
 pub(super) struct Query {
@@ -25,6 +25,9 @@ impl Query {
         for (name, value) in parse(request.query_string()) {
             if !allowed.contains(&&*name) {
                 return Err(ApiError::invalid(format!("{name}: there is no such parameter here")));
+            }
+            if value.contains('\0') {
+                return Err(ApiError::invalid(format!("{name}: must not contain a NUL")));
             }
             if values.insert(name.clone().into_owned(), value.into_owned()).is_some() {
                 return Err(ApiError::invalid(format!("{name}: is given twice")));
@@ -67,7 +70,7 @@ impl Query {
         // A plus sign in an offset that was not escaped arrives as a space.
         let rfc3339 = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|it| it.to_utc());
         let unix = |whole: i64| {
-            if whole.abs() >= MILLISECONDS_FROM {
+            if whole.unsigned_abs() >= MILLISECONDS_FROM {
                 DateTime::from_timestamp_millis(whole)
             } else {
                 DateTime::from_timestamp(whole, 0)
@@ -76,7 +79,9 @@ impl Query {
         let instant = text.parse().ok().map_or_else(rfc3339, unix);
         let wrong =
             || ApiError::invalid(format!("{name}: must be unix seconds, unix milliseconds or RFC 3339"));
-        instant.map(Some).ok_or_else(wrong)
+        // Before the year 1 there were neither calls nor dates that every database knows.
+        let known = instant.filter(|instant| (1..10_000).contains(&instant.year()));
+        known.map(Some).ok_or_else(wrong)
     }
 
     pub(super) fn cursor(&self) -> Result<Option<Cursor>, ApiError> {

@@ -100,7 +100,7 @@ async fn take_in(
     };
     let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
     let payload =
-        signature::verify(body, header, secrets(state, own_route.as_ref())).map_err(|_| not_authentic())?;
+        signature::verify(body, header, &secrets(state, own_route.as_ref())).map_err(|_| not_authentic())?;
 
     let received_at = state.clock.now();
     let reading = payload::read(&payload, received_at);
@@ -124,12 +124,12 @@ fn not_authentic() -> ApiError {
     ApiError::new(ErrorCode::InvalidSignature, "The signature is missing or wrong")
 }
 
-/// An app's own secret, once it has one, is the only one that opens its own address.
-fn secrets<'s>(state: &'s Shared, own_route: Option<&'s (AppId, OwnRoute)>) -> &'s [SecretString] {
-    match own_route {
-        Some((_, OwnRoute { secret: Some(own), .. })) => std::slice::from_ref(own),
-        _ => &state.config.webhook_secrets,
-    }
+/// An app's own secret, once Dialpad signs with it, is the only one that opens its own address.
+fn secrets(state: &Shared, own_route: Option<&(AppId, OwnRoute)>) -> Vec<SecretString> {
+    let (own, is_confirmed) =
+        own_route.map_or((None, false), |(_, route)| (route.secret.clone(), route.is_confirmed));
+    let global = state.config.webhook_secrets.iter().filter(|_| !is_confirmed).cloned();
+    own.into_iter().chain(global).collect()
 }
 
 /// Addresses a webhook: a row for each app that it goes to, or one that waits.

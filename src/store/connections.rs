@@ -27,7 +27,8 @@ const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL) ORDER BY apps.id";
 const ROUTE_OF_APP: &str =
-    "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret
+    "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret,
+    dialpad_webhooks.dialpad_webhook_id IS NOT NULL
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1";
 
@@ -80,6 +81,9 @@ pub struct OwnRoute {
     pub dialpad_org_id: Option<i64>,
     /// The secret of its own webhook, once it has one.
     pub secret: Option<SecretString>,
+    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too: there may never be
+    /// one.
+    pub is_confirmed: bool,
 }
 
 /// Routes that were looked up a moment ago.
@@ -97,6 +101,9 @@ impl RouteCache {
         self.by_app.clear();
     }
 }
+
+/// Switched on, organisation, sealed secret, confirmed.
+type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, bool);
 
 fn token_place(app: AppId, which: &str) -> String {
     format!("dialpad_connections.{which}:{app}")
@@ -212,12 +219,12 @@ impl Store {
         {
             return Ok(known.1.clone());
         }
-        let row: Option<(bool, Option<i64>, Option<Vec<u8>>)> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
+        let row: Option<OwnRouteRow> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
         let route = match row {
             None => None,
-            Some((is_active, dialpad_org_id, sealed)) => {
+            Some((is_active, dialpad_org_id, sealed, is_confirmed)) => {
                 let secret = sealed.map(|sealed| self.open_webhook_secret(app, &sealed)).transpose()?;
-                Some(OwnRoute { is_active, dialpad_org_id, secret })
+                Some(OwnRoute { is_active, dialpad_org_id, secret, is_confirmed })
             }
         };
         if route.is_some() {

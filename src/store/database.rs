@@ -25,6 +25,8 @@ static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a request waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an answer may take altogether.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long SQLite waits for another process that writes.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -125,6 +127,18 @@ impl Database {
             work.as_mut().poll(context)
         })
         .await
+    }
+
+    /// Polls a question as [`Database::within`] does, for as long as whoever asked will wait.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let in_time = async { tokio::time::timeout(ANSWER_TIMEOUT, work).await };
+        match self.within(in_time).await {
+            Ok(answer) => answer.map_err(store_error),
+            Err(_) => Err(StoreError::Unavailable("the database took too long".into())),
+        }
     }
 
     pub(crate) fn runtime(&self) -> &Handle {

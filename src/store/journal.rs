@@ -14,6 +14,7 @@ use cti_actors::{
     ports::{Inbound, Journal, PendingEvent},
 };
 use sqlx::{PgConnection, SqliteConnection};
+use tracing::info;
 
 use super::{
     Store,
@@ -32,7 +33,7 @@ const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_ev
     WHERE app_id = $1 AND status = 'pending' ORDER BY id LIMIT $2";
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events WHERE status = 'pending' AND received_at < $1 AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
-const UNROUTED: &str = "SELECT id, dedup_key, payload FROM webhook_events
+const UNROUTED: &str = "SELECT id, dedup_key, payload, received_at FROM webhook_events
     WHERE status = 'unrouted' AND app_id IS NULL AND organization_id = $1 ORDER BY id LIMIT $2";
 const ADOPT: &str = "UPDATE webhook_events SET app_id = $2, status = 'pending', reason = NULL WHERE id = $1 AND app_id IS NULL";
 const DROP: &str = "DELETE FROM webhook_events WHERE id = $1 AND app_id IS NULL";
@@ -88,6 +89,9 @@ impl Disposition {
         }
     }
 }
+
+/// Id, dedup key, payload, time of arrival.
+type UnroutedRow = (Id, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
 /// What became of a webhook that was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,21 +231,40 @@ impl Store {
         Ok(count)
     }
 
+    /// Processes the webhooks that came before anybody was connected to their organisation.
+    ///
+    /// # Errors
+    /// The database could not be asked; nothing is lost, calling again goes on.
+    pub async fn take_up_what_waited(&self, organization_id: i64, engine: &Engine) -> Result<(), StoreError> {
+        let apps: Vec<AppId> =
+            self.routes_of(organization_id).await?.iter().map(|route| route.app_id).collect();
+        let adopted = self.adopt_unrouted(organization_id, &apps).await?;
+        if adopted > 0 {
+            info!(
+                organization_id,
+                webhooks = adopted,
+                "webhooks that had waited for their organization are processed"
+            );
+            apps.iter().for_each(|app| engine.wake(*app));
+        }
+        Ok(())
+    }
+
     /// Gives the webhooks that came before anybody was connected to their organisation to the apps that are now.
     /// They become pending in the order in which they came. Says how many there were.
     ///
     /// # Errors
     /// The database could not be asked; nothing is lost, calling again goes on.
-    pub async fn adopt_unrouted(&self, organization_id: i64, apps: &[AppId]) -> Result<usize, StoreError> {
+    async fn adopt_unrouted(&self, organization_id: i64, apps: &[AppId]) -> Result<usize, StoreError> {
         const PAGE: i64 = 256;
         let Some((first, others)) = apps.split_first() else { return Ok(0) };
         let mut adopted = 0;
         loop {
-            let rows: Vec<(Id, Vec<u8>, Vec<u8>)> = on_db!(self, read db => {
+            let rows: Vec<UnroutedRow> = on_db!(self, read db => {
                 sqlx::query_as(UNROUTED).bind(organization_id).bind(PAGE).fetch_all(db).await
             })?;
-            for (id, key, bytes) in &rows {
-                self.copy_to(others, organization_id, key, bytes).await?;
+            for (id, key, bytes, received_at) in &rows {
+                self.copy_to(others, organization_id, key, bytes, *received_at).await?;
                 let adopted = on_db!(self, write db => {
                     sqlx::query(ADOPT).bind(*id).bind(Id::from(*first)).execute(db).await.map(|_| ())
                 });
@@ -266,9 +289,10 @@ impl Store {
         organization_id: i64,
         key: &[u8],
         bytes: &[u8],
+        received_at: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let (Ok(dedup_key), now) = (key.try_into(), self.now()) else { return Ok(()) };
-        let reading = payload::read(bytes, now);
+        let Ok(dedup_key) = key.try_into() else { return Ok(()) };
+        let reading = payload::read(bytes, received_at);
         let copies: Vec<NewWebhook> = apps
             .iter()
             .map(|app| {
@@ -284,7 +308,7 @@ impl Store {
                     kind,
                     bytes.into(),
                     disposition,
-                    now,
+                    received_at,
                 )
             })
             .collect();

@@ -21,8 +21,9 @@ const LOOK_UP: &str = "SELECT api_keys.id, api_keys.app_id, api_keys.expires_at,
     FROM api_keys JOIN apps ON apps.id = api_keys.app_id WHERE key_hash = $1";
 const VALID: &str = "SELECT id, hint, created_at FROM api_keys
     WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY id";
+/// Only ever sooner: a rotation must not lengthen the life of a key that an earlier one has limited.
 const EXPIRE: &str =
-    "UPDATE api_keys SET expires_at = $3 WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+    "UPDATE api_keys SET expires_at = $2 WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
 const AUDIT: &str =
     "INSERT INTO api_key_audit_log (id, app_id, action, old_key_hint, new_key_hint, created_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
@@ -136,7 +137,7 @@ impl Store {
         let (app_id, key_id, audit_id) = (Id::from(app), Id::from(key.id), Id(Uuid::now_v7()));
         let rotated = on_db!(self, write db => {
             let mut transaction = db.begin().await?;
-                sqlx::query(EXPIRE).bind(app_id).bind(now).bind(now + grace).execute(&mut *transaction).await?;
+                sqlx::query(EXPIRE).bind(app_id).bind(now + grace).execute(&mut *transaction).await?;
                 sqlx::query(INSERT).bind(key_id).bind(app_id).bind(key.hash()).bind(&new_hint).bind(now)
                     .execute(&mut *transaction).await?;
                 sqlx::query(AUDIT).bind(audit_id).bind(app_id).bind("rotated").bind(&old_hint).bind(&new_hint).bind(now)
@@ -172,7 +173,8 @@ impl Gate for Store {
         if !row.is_active {
             return Err(Denial::AppInactive);
         }
-        let admission = Admission { app_id: row.app_id.into(), key_id: row.id.into() };
+        let admission =
+            Admission { app_id: row.app_id.into(), key_id: row.id.into(), expires_at: row.expires_at };
         if cache.known.len() >= CACHE_SIZE {
             cache.known.clear();
         }

@@ -67,7 +67,8 @@ macro_rules! on_db {
                 }
             }
         };
-        database.within(work).await.map_err($crate::store::database::store_error)
+        // Boxed: what sqlx keeps of a query is large, and callers' futures are moved about.
+        database.in_time(Box::pin(work)).await
     }};
 }
 pub(crate) use on_db;

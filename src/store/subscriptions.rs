@@ -63,11 +63,13 @@ impl Store {
     /// The database could not be asked.
     pub async fn confirm_webhook(&self, app: AppId, webhook: &OwnWebhook) -> Result<(), StoreError> {
         let now = self.now();
-        on_db!(self, write db => {
+        let confirmed = on_db!(self, write db => {
             sqlx::query(CONFIRM).bind(Id::from(app)).bind(&webhook.hook_url).bind(&webhook.dialpad_webhook_id)
                 .bind(&webhook.call_subscription).bind(&webhook.sms_subscription).bind(now)
                 .execute(db).await.map(|_| ())
-        })
+        });
+        self.shared.routes.forget_all();
+        confirmed
     }
 
     pub(super) fn open_webhook_secret(&self, app: AppId, sealed: &[u8]) -> Result<SecretString, StoreError> {

@@ -13,6 +13,7 @@ on_both_databases![
     since_gives_what_changed_oldest_change_first,
     since_is_inclusive_and_until_exclusive,
     what_is_not_known_is_refused_by_name,
+    odd_values_are_no_fault_of_the_database,
     a_call_is_found_by_either_of_its_ids,
 ];
 
@@ -159,6 +160,36 @@ async fn what_is_not_known_is_refused_by_name(world: World) {
     }
     calls(&server, &app, &[("limit", "500")]).answer().await.ok();
     calls(&server, &app, &[("limit", "1")]).answer().await.ok();
+}
+
+async fn odd_values_are_no_fault_of_the_database(world: World) {
+    let server = world.start().await;
+    let app = office(&server).await;
+    let queries = [
+        "?from=%00",
+        "?to=a%00b",
+        "?from=%FF",
+        "?since=-62167219200000",
+        "?since=-210866803200000",
+        "?since=-8334601228800000",
+        "?until=8210266876799000",
+        "?since=0000-01-01T00:00:00Z&until=9999-12-31T23:59:59Z",
+        "?dialpad_user_id=-9223372036854775808",
+        "/%00",
+        "/-1",
+        "/9223372036854775808",
+        "/..",
+        "/%2e%2e%2fapps",
+    ];
+    let mut wrong = Vec::new();
+    for query in queries {
+        let answer = server.get(&format!("/api/calls{query}")).by(&app).answer().await;
+        if ![200, 400, 404].contains(&answer.status) {
+            wrong.push(format!("{query} was answered {} {}", answer.status, answer.body));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    server.get("/api/calls").header("x-api-key", "raw_\u{e4}").answer().await.fails_with(401);
 }
 
 async fn a_call_is_found_by_either_of_its_ids(world: World) {

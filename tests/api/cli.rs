@@ -134,8 +134,11 @@ async fn the_demo_shows_live_calls_with_nothing_set_up() {
         "DIALPAD_WEBHOOK_SECRET",
         "TOKEN_ENCRYPTION_KEY",
     ];
-    let demo =
-        settings.iter().fold(nowhere, |world, name| world.without(name)).run(&["demo", "--calls", "1"]).await;
+    let demo = settings
+        .iter()
+        .fold(nowhere, |world, name| world.without(name))
+        .run(&["demo", "--calls", "1", "--flow", "answered"])
+        .await;
     assert_eq!(demo.code, Some(0), "{demo:?}");
     for shown in ["raw_", "call.ring", "call.ended"] {
         assert!(demo.stdout.contains(shown), "{shown} is missing in:\n{}", demo.stdout);

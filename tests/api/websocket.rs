@@ -6,6 +6,7 @@ use crate::support::{Ask, Call, Said, Shows, World, kinds};
 
 on_both_databases![
     the_first_message_says_connected,
+    a_key_may_come_in_any_of_the_headers,
     a_key_may_come_in_the_query,
     a_key_may_come_in_the_first_message,
     a_wrong_key_is_refused_before_the_upgrade,
@@ -30,6 +31,15 @@ async fn the_first_message_says_connected(world: World) {
     connected.shows(json!({"app_id": app.id, "seq": 5, "oldest_seq": 1}));
     assert!(connected["session_id"].is_string(), "{connected:#}");
     socket.hears_nothing_more(&server, &app).await;
+}
+
+async fn a_key_may_come_in_any_of_the_headers(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let bearer = format!("Bearer {}", app.key);
+    for header in [("x-api-key", app.key.as_str()), ("x-app-api-key", &app.key), ("authorization", &bearer)] {
+        server.open_socket("/ws", &[header]).await.expect("connected").await;
+    }
 }
 
 async fn a_key_may_come_in_the_query(world: World) {

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Ack, App, Ask, Call, Proxy, Shows, TestServer, World, eventually, kinds};
+use crate::{
+    burst::{Burst, LIFE},
+    support::{Ack, App, Ask, Call, Proxy, Shows, TestServer, World, assert_contiguous, eventually, kinds},
+};
 
 #[tokio::test]
 async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
@@ -74,6 +77,35 @@ async fn a_listener_goes_on_when_the_database_is_back() {
         .await;
     }
     assert_eq!(kinds(&socket.events(3).await), ["call.held", "call.resumed", "call.ended"]);
+}
+
+/// Whoever loses the connection at a commit can't know whether it happened.
+#[tokio::test]
+async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing() {
+    let Some((world, proxy)) = behind_a_proxy("a_connection_that_breaks").await else { return };
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.listen(&app).await;
+    let mut total = 0;
+    for (round, cut_after) in (1_i64..).zip([120, 45, 260, 80]) {
+        let burst = Burst::from_call(round * 1_000_000);
+        let cutting = async {
+            burst.until_acknowledged(cut_after).await;
+            proxy.cut();
+        };
+        tokio::join!(burst.rage(&server, &app, 24), cutting);
+        proxy.mend();
+        eventually("the server is healthy again", async || {
+            (server.get("/health").answer().await.status == 200).then_some(())
+        })
+        .await;
+        burst.finish(&server, &app).await;
+        total += burst.journeys.borrow().len() * LIFE.len();
+        let feed = server.told(&app, total).await;
+        assert_contiguous(&feed, 0);
+        burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
+    }
+    assert_eq!(socket.events(total).await, server.feed(&app).await, "who listened all the time heard it all");
 }
 
 /// A world whose PostgreSQL can be taken away.

@@ -6,6 +6,6 @@ mod support;
 
 mod burst;
 mod database_away;
+mod frozen_client;
 mod kill;
-mod slow_client;
 mod stop;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     burst::{Burst, LIFE},
-    slow_client::never_reading,
+    frozen_client::never_reading,
     support::{Call, With, World, assert_contiguous, eventually},
 };
 

@@ -366,6 +366,7 @@ fn penalise(pending: &PendingEvent, reason: &str, unit: &mut Unit) {
     if pending.attempts + 1 < MOST_ATTEMPTS {
         unit.retried.push(pending.id);
     } else {
+        counter!("cti_webhooks_given_up_total").increment(1);
         unit.failed.push((pending.id, reason.to_owned()));
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{machine::News, record::StoredCall, snapshot::Snapshot};
+use super::{facts::CallFacts, machine::News, record::StoredCall, snapshot::Snapshot};
 use crate::{
     feed::{OutEvent, number_or_text},
     id::{AppId, EventId},
@@ -23,7 +23,8 @@ struct Body<'a> {
     to_number: Option<&'a str>,
     dialpad_user_id: Option<i64>,
     crm_user_id: Option<&'a str>,
-    status: &'static str,
+    /// Null for a call of which nothing is known but a state without a name.
+    status: Option<&'static str>,
     #[serde(flatten)]
     extra: Extra<'a>,
     timestamp: i64,
@@ -128,7 +129,7 @@ pub(super) fn tell(
         to_number: snapshot.to_number.as_deref(),
         dialpad_user_id: snapshot.dialpad_user_id,
         crm_user_id: None,
-        status: snapshot.status.as_str(),
+        status: (call.facts != CallFacts::default()).then(|| snapshot.status.as_str()),
         extra,
         timestamp: occurred_at.timestamp(),
     };

@@ -137,6 +137,10 @@ impl SessionActor {
             return;
         }
         self.entered = Some(sessions);
+        if let Some(at) = admission.expires_at {
+            let left = (at - engine.ports().clock.now()).to_std().unwrap_or_default();
+            ctx.run_later(left, |session, ctx| session.close(close::FORBIDDEN, "the API key has ended", ctx));
+        }
         let opened = async move { engine.feed(admission.app_id).await };
         // Waited for: until the session is connected it takes nothing else.
         ctx.wait(opened.into_actor(self).map(move |opened, session, ctx| match opened {

@@ -110,7 +110,7 @@ pub(super) enum ClientMessage {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct Subscribe {
     pub(super) api_key: String,
     after: Option<TextOrNumber>,

@@ -5,7 +5,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 /// An instant this late, read as seconds, lies beyond the year 5138: it must have been milliseconds.
-const MILLISECONDS_FROM: i64 = 100_000_000_000;
+const MILLISECONDS_FROM: u64 = 100_000_000_000;
 
 /// Objects to look through, the first one first.
 pub(super) struct Fields<'a> {
@@ -119,7 +119,7 @@ fn instant(value: &Value) -> Option<DateTime<Utc>> {
 }
 
 fn from_unix(whole: i64) -> Option<DateTime<Utc>> {
-    let instant = if whole.abs() >= MILLISECONDS_FROM {
+    let instant = if whole.unsigned_abs() >= MILLISECONDS_FROM {
         DateTime::from_timestamp_millis(whole)
     } else {
         DateTime::from_timestamp(whole, 0)

@@ -294,7 +294,7 @@ impl Store {
                 }
             }
         };
-        database.within(work).await.map_err(store_error)
+        database.in_time(Box::pin(work)).await
     }
 }
 

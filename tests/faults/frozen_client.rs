@@ -16,7 +16,7 @@ on_both_databases![a_client_that_never_reads_delays_nobody_and_is_cut];
 const EVENTS: (usize, usize) = (20_000, 8_000);
 const SENDERS: usize = 32;
 /// What each event weighs at least: more of it than the kernel will keep for a client that does not read.
-const WEIGHT: usize = 1_200;
+const WEIGHT: usize = 700;
 /// How long the last events may be under way when the burst is over.
 const PROMPTLY: Duration = Duration::from_secs(10);
 const CUT_WITHIN: Duration = Duration::from_secs(60);
