@@ -88,6 +88,8 @@ impl CallActor {
     }
 
     fn apply(&mut self, events: &[CallEvent], now: DateTime<Utc>) -> ApplyOutcome {
+        // Left by a batch that ended before it could be settled: a later one must not adopt it.
+        self.staged = None;
         let mut call = self.settled.clone();
         let mut told = Vec::with_capacity(events.len());
         let mut voicemail_changed = false;
@@ -166,5 +168,27 @@ impl Handler<Crash> for CallActor {
 
     fn handle(&mut self, _: Crash, _: &mut Self::Context) {
         panic!("a call actor was told to crash");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::{Knowledge, Signal};
+
+    #[test]
+    fn what_a_batch_left_unsettled_is_forgotten_by_the_next() {
+        let now = DateTime::UNIX_EPOCH;
+        let id = DialpadCallId(1);
+        let ring = CallEvent {
+            dialpad_call_id: id,
+            at: now,
+            signal: Signal::Ringing,
+            knowledge: Knowledge::default(),
+        };
+        let mut actor = CallActor::unseen(AppId::generate(), id, now);
+        assert!(actor.apply(&[ring], now).record.is_some());
+        assert!(actor.apply(&[], now).record.is_none());
+        assert_eq!(actor.staged, None, "nothing is left that could be adopted");
     }
 }
