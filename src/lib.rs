@@ -25,3 +25,4 @@ pub mod simulator;
 pub mod startup;
 pub mod store;
 pub mod telemetry;
+mod unix;

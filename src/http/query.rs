@@ -8,10 +8,7 @@ use chrono::{DateTime, Datelike, Utc};
 use cti_actors::feed::ID_FIELDS;
 use serde_json::Value;
 
-use crate::{error::ApiError, store::listing::Cursor};
-
-/// An instant this late, read as seconds, must have been milliseconds.
-const MILLISECONDS_FROM: u64 = 100_000_000_000;
+use crate::{error::ApiError, store::listing::Cursor, unix};
 
 /// The parameters of a request.
 pub(super) struct Query {
@@ -69,14 +66,7 @@ impl Query {
         let Some(text) = self.text(name) else { return Ok(None) };
         // A plus sign in an offset that was not escaped arrives as a space.
         let rfc3339 = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|it| it.to_utc());
-        let unix = |whole: i64| {
-            if whole.unsigned_abs() >= MILLISECONDS_FROM {
-                DateTime::from_timestamp_millis(whole)
-            } else {
-                DateTime::from_timestamp(whole, 0)
-            }
-        };
-        let instant = text.parse().ok().map_or_else(rfc3339, unix);
+        let instant = text.parse().ok().map_or_else(rfc3339, unix::instant);
         let wrong =
             || ApiError::invalid(format!("{name}: must be unix seconds, unix milliseconds or RFC 3339"));
         // Before the year 1 there were neither calls nor dates that every database knows.

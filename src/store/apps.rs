@@ -4,15 +4,16 @@ use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
-use super::{Store, keys::NewKey, on_db, types::Id};
+use super::{
+    Store,
+    keys::{self, NewKey},
+    on_db,
+    types::Id,
+};
 
 const INSERT: &str =
     "INSERT INTO apps (id, name, is_active, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)";
 const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id) VALUES ($1)";
-const INSERT_KEY: &str = "INSERT INTO api_keys (id, app_id, key_hash, hint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, NULL)";
-const AUDIT: &str =
-    "INSERT INTO api_key_audit_log (id, app_id, action, old_key_hint, new_key_hint, created_at)
-    VALUES ($1, $2, 'created', NULL, $3, $4)";
 const GET: &str = "SELECT id, name, is_active, created_at, updated_at FROM apps WHERE id = $1";
 
 /// A tenant.
@@ -52,9 +53,9 @@ impl Store {
             let db = &mut *transaction;
                 sqlx::query(INSERT).bind(id).bind(name).bind(true).bind(now).execute(&mut *db).await?;
                 sqlx::query(INSERT_FEED).bind(id).execute(&mut *db).await?;
-                sqlx::query(INSERT_KEY).bind(key_id).bind(id).bind(key.hash()).bind(key.hint()).bind(now)
+                sqlx::query(keys::INSERT).bind(key_id).bind(id).bind(key.hash()).bind(key.hint()).bind(now)
                     .execute(&mut *db).await?;
-                sqlx::query(AUDIT).bind(audit_id).bind(id).bind(key.hint()).bind(now).execute(&mut *db).await?;
+                sqlx::query(keys::AUDIT).bind(audit_id).bind(id).bind("created").bind(None::<String>).bind(key.hint()).bind(now).execute(&mut *db).await?;
             transaction.commit().await
         })?;
         Ok(App { app_id: id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })

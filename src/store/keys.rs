@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Store, on_db, types::Id};
 
-const INSERT: &str = "INSERT INTO api_keys (id, app_id, key_hash, hint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, NULL)";
+pub(super) const INSERT: &str = "INSERT INTO api_keys (id, app_id, key_hash, hint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, NULL)";
 const LOOK_UP: &str = "SELECT api_keys.id, api_keys.app_id, api_keys.expires_at, apps.is_active
     FROM api_keys JOIN apps ON apps.id = api_keys.app_id WHERE key_hash = $1";
 const VALID: &str = "SELECT id, hint, created_at FROM api_keys
@@ -24,7 +24,7 @@ const VALID: &str = "SELECT id, hint, created_at FROM api_keys
 /// Only ever sooner: a rotation must not lengthen the life of a key that an earlier one has limited.
 const EXPIRE: &str =
     "UPDATE api_keys SET expires_at = $2 WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
-const AUDIT: &str =
+pub(super) const AUDIT: &str =
     "INSERT INTO api_key_audit_log (id, app_id, action, old_key_hint, new_key_hint, created_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 

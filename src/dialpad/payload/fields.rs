@@ -4,8 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-/// An instant this late, read as seconds, lies beyond the year 5138: it must have been milliseconds.
-const MILLISECONDS_FROM: u64 = 100_000_000_000;
+use crate::unix;
 
 /// Objects to look through, the first one first.
 pub(super) struct Fields<'a> {
@@ -119,14 +118,9 @@ fn instant(value: &Value) -> Option<DateTime<Utc>> {
 }
 
 fn from_unix(whole: i64) -> Option<DateTime<Utc>> {
-    let instant = if whole.unsigned_abs() >= MILLISECONDS_FROM {
-        DateTime::from_timestamp_millis(whole)
-    } else {
-        DateTime::from_timestamp(whole, 0)
-    };
     // PostgreSQL and RFC 3339 both end sooner than chrono does.
     let end_of_years = DateTime::UNIX_EPOCH + TimeDelta::days(365 * 7000);
-    instant.filter(|instant| (DateTime::UNIX_EPOCH..end_of_years).contains(instant))
+    unix::instant(whole).filter(|instant| (DateTime::UNIX_EPOCH..end_of_years).contains(instant))
 }
 
 #[cfg(test)]
