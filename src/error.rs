@@ -9,6 +9,8 @@ use cti_actors::error::{Denial, StoreError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::dialpad::{access::NoAccess, client::DialpadError};
+
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident;)*) => {
         /// Every code that an error answer can have.
@@ -47,6 +49,8 @@ codes! {
     InvalidApiKey = "INVALID_API_KEY", UNAUTHORIZED;
     /// The request carries no bearer.
     MissingBearer = "MISSING_BEARER", UNAUTHORIZED;
+    /// The app's tokens are dead; somebody has to authorise again.
+    TokensExpired = "TOKENS_EXPIRED", UNAUTHORIZED;
     /// Nobody whom we know signed this webhook.
     InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED;
     /// The bearer is wrong.
@@ -61,8 +65,22 @@ codes! {
     AppNotFound = "APP_NOT_FOUND", NOT_FOUND;
     /// There is no such call.
     CallNotFound = "CALL_NOT_FOUND", NOT_FOUND;
+    /// There is no such interaction.
+    InteractionNotFound = "INTERACTION_NOT_FOUND", NOT_FOUND;
+    /// There is no such voicemail.
+    VoicemailNotFound = "VOICEMAIL_NOT_FOUND", NOT_FOUND;
+    /// There is no such message.
+    MessageNotFound = "MESSAGE_NOT_FOUND", NOT_FOUND;
+    /// There is no recording, or it can't be had any more.
+    RecordingNotFound = "RECORDING_NOT_FOUND", NOT_FOUND;
+    /// There is no such webhook.
+    WebhookNotFound = "WEBHOOK_NOT_FOUND", NOT_FOUND;
     /// The address exists, but not for this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED;
+    /// The app is not connected to Dialpad.
+    NotConnected = "NOT_CONNECTED", CONFLICT;
+    /// A request with this idempotency key is under way.
+    IdempotencyKeyInUse = "IDEMPOTENCY_KEY_IN_USE", CONFLICT;
     /// The cursor lies beyond the newest event.
     CursorAhead = "CURSOR_AHEAD", CONFLICT;
     /// The events behind this cursor are no longer kept.
@@ -71,10 +89,22 @@ codes! {
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE;
     /// The body has an encoding or type that is not understood.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE;
+    /// No part of the recording lies in the range that was asked for.
+    RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", RANGE_NOT_SATISFIABLE;
+    /// This idempotency key was used for another request.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY;
+    /// Dialpad takes no more requests for now.
+    DialpadRateLimited = "DIALPAD_RATE_LIMITED", TOO_MANY_REQUESTS;
     /// Something broke on our side.
     Internal = "INTERNAL_ERROR", INTERNAL_SERVER_ERROR;
+    /// Dialpad refused what it was asked.
+    DialpadRefused = "DIALPAD_REFUSED", BAD_GATEWAY;
+    /// Dialpad does not give the recording, or it may not be fetched from where it is.
+    RecordingUnavailable = "RECORDING_UNAVAILABLE", BAD_GATEWAY;
     /// Dialpad refused the authorisation code.
     TokenExchangeRejected = "TOKEN_EXCHANGE_REJECTED", BAD_GATEWAY;
+    /// Dialpad can't be reached, or its answers make no sense.
+    DialpadUnavailable = "DIALPAD_UNAVAILABLE", SERVICE_UNAVAILABLE;
     /// Dialpad could not be asked for tokens.
     TokenExchangeFailed = "TOKEN_EXCHANGE_FAILED", SERVICE_UNAVAILABLE;
     /// No OAuth client is configured.
@@ -153,6 +183,47 @@ impl From<StoreError> for ApiError {
                 tracing::error!(error = %failure, "the store failed");
                 Self::new(ErrorCode::Internal, "Something went wrong on our side")
             }
+        }
+    }
+}
+
+impl From<NoAccess> for ApiError {
+    fn from(reason: NoAccess) -> Self {
+        let message = reason.to_string();
+        match reason {
+            NoAccess::NotConnected => {
+                Self::new(ErrorCode::NotConnected, "The app is not connected to Dialpad")
+            }
+            NoAccess::Expired => Self::new(ErrorCode::TokensExpired, message),
+            NoAccess::Degraded(_) => {
+                Self { retry_after: Some(5), ..Self::new(ErrorCode::DialpadUnavailable, message) }
+            }
+            NoAccess::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<DialpadError> for ApiError {
+    fn from(error: DialpadError) -> Self {
+        let seconds = |after: std::time::Duration| u32::try_from(after.as_secs().max(1)).ok();
+        let message = error.to_string();
+        match error {
+            DialpadError::NoAccess(reason) => reason.into(),
+            DialpadError::RateLimited { retry_after } => Self {
+                retry_after: seconds(retry_after),
+                ..Self::new(ErrorCode::DialpadRateLimited, "Dialpad takes no more requests for now")
+            },
+            DialpadError::LeftAlone { retry_after } => Self {
+                retry_after: seconds(retry_after),
+                ..Self::new(ErrorCode::DialpadUnavailable, message)
+            },
+            DialpadError::Unreachable(_) | DialpadError::Nonsense => {
+                Self { retry_after: Some(5), ..Self::new(ErrorCode::DialpadUnavailable, message) }
+            }
+            DialpadError::Refused(status) if status.is_server_error() => {
+                Self { retry_after: Some(5), ..Self::new(ErrorCode::DialpadUnavailable, message) }
+            }
+            DialpadError::Refused(_) => Self::new(ErrorCode::DialpadRefused, message),
         }
     }
 }

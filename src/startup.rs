@@ -23,7 +23,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     config::{Config, Retention},
-    dialpad::client::DialpadClient,
+    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient},
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
     store::{
@@ -86,7 +86,7 @@ impl Application {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let setup = |error: &dyn std::fmt::Display| StartError::Setup(error.to_string());
         let metrics = Metrics::install().map_err(|error| setup(&error))?;
-        let dialpad = DialpadClient::new(config.dialpad.base_url.clone()).map_err(|error| setup(&error))?;
+        let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(|error| setup(&error))?;
 
         // 2. The address, before anything durable happens: a second server on the same port fails here.
         let listener = listen(&config.host, config.port)?;
@@ -124,12 +124,14 @@ impl Application {
             tokio::spawn(find_static_organization(
                 store.clone(),
                 Arc::clone(&engine),
-                dialpad.clone(),
+                client.clone(),
                 config.dialpad.api_key.clone(),
             )),
         ];
 
         // 6. The doors.
+        let access = AccessBook::new(store.clone(), config.dialpad.api_key.clone());
+        let dialpad = Dialpad { client, access };
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),

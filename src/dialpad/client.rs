@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{
+    Client, StatusCode, Url,
+    header::{HeaderMap, RETRY_AFTER},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 use thiserror::Error;
+
+use super::{
+    access::{Access, NoAccess},
+    question::{Endpoint, Question},
+};
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,9 +27,24 @@ pub enum DialpadError {
     /// It refused.
     #[error("Dialpad answered {0}")]
     Refused(StatusCode),
+    /// It takes no more requests for so long, or we send it none.
+    #[error("Dialpad takes no more requests for {} s", retry_after.as_secs())]
+    RateLimited {
+        /// After which time to try again.
+        retry_after: Duration,
+    },
+    /// It failed so often that it is left alone for so long.
+    #[error("Dialpad is left alone for {} s, because it keeps failing", retry_after.as_secs())]
+    LeftAlone {
+        /// After which time to try again.
+        retry_after: Duration,
+    },
     /// Its answer can't be understood.
     #[error("Dialpad's answer can't be understood")]
     Nonsense,
+    /// The app can't speak to Dialpad.
+    #[error(transparent)]
+    NoAccess(#[from] NoAccess),
 }
 
 impl From<reqwest::Error> for DialpadError {
@@ -59,21 +82,22 @@ impl DialpadClient {
         Ok(Self { http, base_url })
     }
 
-    /// Asks for `/api/v2/{path}`.
-    pub(super) async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        token: &SecretString,
-        body: Option<&Value>,
-    ) -> Result<Value, DialpadError> {
-        let url = self.url(&format!("api/v2/{path}"));
-        let request = self.http.request(method, url).bearer_auth(token.expose_secret());
-        let request = match body {
+    /// Asks a question as whoever has this right.
+    ///
+    /// # Errors
+    /// See [`DialpadError`].
+    pub async fn ask(&self, access: &Access, question: &Question) -> Result<Value, DialpadError> {
+        let url = self.url(&format!("api/v2/{}", question.path));
+        let request = self.http.request(question.method.clone(), url);
+        let request = request.bearer_auth(access.token.expose_secret()).query(&question.query);
+        let request = match &question.body {
             Some(body) => request.json(body),
             None => request,
         };
         let answer = request.send().await?;
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            return Err(DialpadError::RateLimited { retry_after: retry_after(answer.headers()) });
+        }
         if !answer.status().is_success() {
             return Err(DialpadError::Refused(answer.status()));
         }
@@ -96,16 +120,23 @@ impl DialpadClient {
     /// # Errors
     /// Neither question was answered.
     pub async fn organization_of(&self, token: &SecretString) -> Result<Option<i64>, DialpadError> {
-        let user = self.ask(Method::GET, "users/me", token, None).await;
+        let access = Access { organization: None, token: token.clone(), generation: 0 };
+        let user = self.ask(&access, &Question::get(Endpoint::User, "users/me")).await;
         if let Some(id) = user.as_ref().ok().and_then(|user| id(user.get("company_id")?)) {
             return Ok(Some(id));
         }
-        let company = self.ask(Method::GET, "company", token, None).await;
+        let company = self.ask(&access, &Question::get(Endpoint::Company, "company")).await;
         if let Some(id) = company.as_ref().ok().and_then(|company| id(company.get("id")?)) {
             return Ok(Some(id));
         }
         user.and(company).map(|_| None)
     }
+}
+
+/// How long a 429 asks us to wait; a moment where it does not say.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or(1).clamp(1, 3600))
 }
 
 /// An id, whether it came as a number or as a string.

@@ -3,13 +3,20 @@
 
 use cti_actors::{error::StoreError, id::AppId};
 use reqwest::{Method, Url};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use thiserror::Error;
 use tracing::warn;
 
-use super::client::{DialpadClient, DialpadError, id_text};
+use super::{
+    api::Dialpad,
+    client::{DialpadError, id_text},
+    question::{Endpoint, Question},
+};
 use crate::store::{Store, subscriptions::OwnWebhook};
+
+/// The path of webhooks at Dialpad.
+const WEBHOOKS: &str = "webhooks";
 
 /// Why it could not be made sure.
 #[derive(Debug, Error)]
@@ -27,19 +34,20 @@ pub enum SubscribeError {
 /// # Errors
 /// See [`SubscribeError`]; trying again is right.
 pub async fn ensure(
-    dialpad: &DialpadClient,
+    dialpad: &Dialpad,
     store: &Store,
     app: AppId,
     public_url: &Url,
-    token: &SecretString,
 ) -> Result<(), SubscribeError> {
     let hook_url = format!("{}/webhooks/{app}", public_url.as_str().trim_end_matches('/'));
     let mut webhook = store.prepare_webhook(app, &hook_url).await?;
     webhook.hook_url = hook_url;
-    let endpoint = find_or_make_webhook(dialpad, &webhook, token).await?;
-    let calls = find_or_make_subscription(dialpad, "call", &endpoint, json!({}), token).await?;
+    let endpoint = find_or_make_webhook(dialpad, app, &webhook).await?;
+    let calls =
+        find_or_make_subscription(dialpad, app, Endpoint::CallSubscriptions, &endpoint, json!({})).await?;
     let everything = json!({"direction": "all", "status": true});
-    let messages = match find_or_make_subscription(dialpad, "sms", &endpoint, everything, token).await {
+    let kind = Endpoint::MessageSubscriptions;
+    let messages = match find_or_make_subscription(dialpad, app, kind, &endpoint, everything).await {
         Ok(messages) => Some(messages),
         // Needs a scope of its own; an app without it still gets its calls.
         Err(DialpadError::Refused(status)) => {
@@ -56,12 +64,12 @@ pub async fn ensure(
 }
 
 async fn find_or_make_webhook(
-    dialpad: &DialpadClient,
+    dialpad: &Dialpad,
+    app: AppId,
     webhook: &OwnWebhook,
-    token: &SecretString,
 ) -> Result<String, DialpadError> {
     let secret = webhook.secret.expose_secret();
-    for item in list(dialpad, "webhooks", token).await? {
+    for item in list(dialpad, app, Endpoint::Webhooks, WEBHOOKS).await? {
         let Some(id) = item.get("id").and_then(id_text) else { continue };
         if item.get("hook_url").and_then(Value::as_str) != Some(&webhook.hook_url) {
             continue;
@@ -70,21 +78,22 @@ async fn find_or_make_webhook(
             return Ok(id);
         }
         // Ours by its address, but signed with something that we no longer know.
-        dialpad.ask(Method::DELETE, &format!("webhooks/{id}"), token, None).await?;
+        let delete = Question::new(Endpoint::Webhooks, Method::DELETE, format!("{WEBHOOKS}/{id}"));
+        dialpad.ask(app, &delete).await?;
     }
     let body = json!({"hook_url": webhook.hook_url, "secret": secret});
-    made(&dialpad.ask(Method::POST, "webhooks", token, Some(&body)).await?)
+    made(&dialpad.ask(app, &Question::new(Endpoint::Webhooks, Method::POST, WEBHOOKS).saying(body)).await?)
 }
 
 async fn find_or_make_subscription(
-    dialpad: &DialpadClient,
-    kind: &str,
+    dialpad: &Dialpad,
+    app: AppId,
+    kind: Endpoint,
     endpoint: &str,
     wishes: Value,
-    token: &SecretString,
 ) -> Result<String, DialpadError> {
-    let path = format!("subscriptions/{kind}");
-    for item in list(dialpad, &path, token).await? {
+    let path = if kind == Endpoint::CallSubscriptions { "subscriptions/call" } else { "subscriptions/sms" };
+    for item in list(dialpad, app, kind, path).await? {
         let on_ours = item.pointer("/webhook/id").and_then(id_text).as_deref() == Some(endpoint);
         let enabled = item.get("enabled").and_then(Value::as_bool).unwrap_or(true);
         if let (true, true, Some(id)) = (on_ours, enabled, item.get("id").and_then(id_text)) {
@@ -95,7 +104,7 @@ async fn find_or_make_subscription(
     // Ids go out as numbers where they are ones: that is what the API declares.
     body["endpoint_id"] = endpoint.parse::<i64>().map_or_else(|_| endpoint.into(), Value::from);
     body["enabled"] = true.into();
-    made(&dialpad.ask(Method::POST, &path, token, Some(&body)).await?)
+    made(&dialpad.ask(app, &Question::new(kind, Method::POST, path).saying(body)).await?)
 }
 
 fn made(reply: &Value) -> Result<String, DialpadError> {
@@ -103,18 +112,23 @@ fn made(reply: &Value) -> Result<String, DialpadError> {
 }
 
 /// All items of a list, page by page. An empty list may leave `items` out.
-async fn list(dialpad: &DialpadClient, path: &str, token: &SecretString) -> Result<Vec<Value>, DialpadError> {
+async fn list(
+    dialpad: &Dialpad,
+    app: AppId,
+    endpoint: Endpoint,
+    path: &str,
+) -> Result<Vec<Value>, DialpadError> {
     /// More pages than any company's limit of subscriptions could fill: a cursor that never ends is a fault.
     const MOST_PAGES: usize = 100;
     let mut items = Vec::new();
-    let mut page_path = path.to_owned();
+    let mut question = Question::get(endpoint, path);
     for _ in 0..MOST_PAGES {
-        let mut page = dialpad.ask(Method::GET, &page_path, token, None).await?;
+        let mut page = dialpad.ask(app, &question).await?;
         if let Some(Value::Array(part)) = page.get_mut("items").map(Value::take) {
             items.extend(part);
         }
         match page.get("cursor").and_then(Value::as_str).filter(|cursor| !cursor.is_empty()) {
-            Some(cursor) => page_path = format!("{path}?cursor={cursor}"),
+            Some(cursor) => question = Question::get(endpoint, path).with("cursor", cursor),
             None => return Ok(items),
         }
     }

@@ -19,8 +19,7 @@ use reqwest::Url;
 
 pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
-    config::Config, dialpad::client::DialpadClient, error::ApiError, error::ErrorCode, metrics::Metrics,
-    store::Store,
+    config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode, metrics::Metrics, store::Store,
 };
 
 /// The largest body that is read.
@@ -35,7 +34,7 @@ pub struct Shared {
     /// The engine.
     pub engine: Arc<Engine>,
     /// The way to Dialpad.
-    pub dialpad: DialpadClient,
+    pub dialpad: Dialpad,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.

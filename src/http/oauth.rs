@@ -38,8 +38,12 @@ pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Res
 
     let state = random_token();
     let browser = known_browser(&request).unwrap_or_else(random_token);
-    let authorization =
-        shared.dialpad.authorization(client, &shared.redirect_uri, &shared.config.dialpad.scopes, &state);
+    let authorization = shared.dialpad.client.authorization(
+        client,
+        &shared.redirect_uri,
+        &shared.config.dialpad.scopes,
+        &state,
+    );
     let environment = shared.config.environment.as_str().to_owned();
     let session = OauthSession { app_id, environment, verifier: authorization.verifier };
     shared.store.begin_oauth(state.expose_secret(), browser.expose_secret(), &session).await?;
@@ -93,7 +97,8 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
     let not_configured = || ApiError::new(ErrorCode::OauthNotConfigured, "No OAuth client is configured");
     let client = shared.config.dialpad.client.as_ref().ok_or_else(not_configured)?;
     let now = shared.clock.now();
-    let exchanged = shared.dialpad.exchange(client, &shared.redirect_uri, code, &session.verifier, now).await;
+    let exchanged =
+        shared.dialpad.client.exchange(client, &shared.redirect_uri, code, &session.verifier, now).await;
     let (tokens, said) = exchanged.map_err(|error| match error {
         ExchangeError::Rejected => {
             ApiError::new(ErrorCode::TokenExchangeRejected, "Dialpad refused the authorization code")
@@ -104,7 +109,7 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
                 .with_details(reason)
         }
     })?;
-    let organization = match shared.dialpad.organization_of(&tokens.access).await {
+    let organization = match shared.dialpad.client.organization_of(&tokens.access).await {
         Ok(found) => found.or(said),
         Err(error) => {
             warn!(app.id = %session.app_id, %error, "Dialpad did not say whose token this is");
@@ -118,15 +123,15 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
         shared.store.take_up_what_waited(organization, &shared.engine).await?;
     }
     if shared.config.auto_subscribe {
-        actix_web::rt::spawn(subscribe(shared.clone(), session.app_id, tokens.access));
+        actix_web::rt::spawn(subscribe(shared.clone(), session.app_id));
     }
     Ok(())
 }
 
 /// Registers the app's webhook and subscriptions, in the background: the person need not wait for it.
-async fn subscribe(shared: Data<Shared>, app: AppId, token: SecretString) {
+async fn subscribe(shared: Data<Shared>, app: AppId) {
     for attempt in 0..SUBSCRIBE_ATTEMPTS {
-        match subscriptions::ensure(&shared.dialpad, &shared.store, app, &shared.public_url, &token).await {
+        match subscriptions::ensure(&shared.dialpad, &shared.store, app, &shared.public_url).await {
             Ok(()) => return info!(app.id = %app, "the app's webhook and subscriptions stand"),
             Err(error) => warn!(app.id = %app, %error, attempt, "subscribing failed"),
         }
@@ -167,7 +172,7 @@ pub(super) async fn disconnect(
     };
     let disconnected = shared.store.disconnect(app_id).await?;
     if let Some(connection) = connection
-        && let Err(error) = shared.dialpad.deauthorize(&connection.access_token).await
+        && let Err(error) = shared.dialpad.client.deauthorize(&connection.access_token).await
     {
         warn!(app.id = %app_id, %error, "the token could not be revoked at Dialpad; it is forgotten here");
     }

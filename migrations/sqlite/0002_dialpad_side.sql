@@ -1,0 +1,70 @@
+-- Staying connected: when tokens were issued, and what is known of refreshing them.
+
+-- When the present access token was issued: with expires_at, its life.
+ALTER TABLE dialpad_connections ADD COLUMN issued_at TEXT;
+-- A refresh was begun then and its end is not known yet: written before Dialpad is asked.
+ALTER TABLE dialpad_connections ADD COLUMN refresh_begun_at TEXT;
+-- Refreshes that failed since the last one that did not, and when the first of them did.
+ALTER TABLE dialpad_connections ADD COLUMN refresh_failures INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE dialpad_connections ADD COLUMN degraded_since TEXT;
+-- Not before then: Dialpad's Retry-After, or the pause after a failure.
+ALTER TABLE dialpad_connections ADD COLUMN refresh_not_before TEXT;
+
+-- The app's own webhook: the secret that is rotated out, and what the last look at Dialpad found.
+
+ALTER TABLE dialpad_webhooks ADD COLUMN previous_secret BLOB;
+ALTER TABLE dialpad_webhooks ADD COLUMN previous_until TEXT;
+-- When everything was last found (or made) as it should be.
+ALTER TABLE dialpad_webhooks ADD COLUMN stood_at TEXT;
+-- What stands in the way, as a JSON array of texts; null where nothing does.
+ALTER TABLE dialpad_webhooks ADD COLUMN problems TEXT;
+
+-- Calls: joined into interactions. The id of an interaction is that of its first leg, and null stands for one's own.
+
+ALTER TABLE calls ADD COLUMN interaction_id TEXT;
+ALTER TABLE calls ADD COLUMN answered_elsewhere INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE calls ADD COLUMN target_id INTEGER;
+CREATE INDEX calls_of_interaction ON calls (app_id, interaction_id) WHERE interaction_id IS NOT NULL;
+CREATE INDEX calls_by_master ON calls (app_id, master_call_id) WHERE master_call_id IS NOT NULL;
+CREATE INDEX calls_by_entry_point ON calls (app_id, entry_point_call_id) WHERE entry_point_call_id IS NOT NULL;
+CREATE INDEX calls_by_operator ON calls (app_id, operator_call_id) WHERE operator_call_id IS NOT NULL;
+
+-- A voicemail that was deleted stays as an empty row, so that a late webhook does not bring it back.
+
+ALTER TABLE voicemails ADD COLUMN deleted_at TEXT;
+CREATE INDEX voicemails_updated ON voicemails (app_id, updated_at, id);
+CREATE INDEX messages_updated ON messages (app_id, updated_at, id);
+
+-- Requests that create something and may come twice. The answer is sealed: it may hold a secret.
+
+CREATE TABLE idempotency_keys (
+    -- Who asked: an app's id, or a word.
+    scope        TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    request_hash BLOB NOT NULL,
+    -- Null while the request is under way.
+    status       INTEGER,
+    answer       BLOB,
+    created_at   TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT;
+CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
+
+-- Since when, and until when, webhooks of an app may be missing: what a repair has to look for.
+
+CREATE TABLE repairs (
+    app_id     TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    since      TEXT NOT NULL,
+    until      TEXT NOT NULL,
+    reason     TEXT NOT NULL,
+    -- Where the list at Dialpad goes on.
+    cursor     TEXT,
+    PRIMARY KEY (app_id, since)
+) STRICT;
+
+-- What the server knows of itself: when it was last alive.
+
+CREATE TABLE server_state (
+    name TEXT PRIMARY KEY,
+    at   TEXT NOT NULL
+) STRICT;

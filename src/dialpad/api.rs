@@ -1,0 +1,124 @@
+//! What the server asks of Dialpad for an app, in the words of its own trade.
+
+use chrono::{DateTime, Utc};
+use cti_actors::id::{AppId, DialpadCallId};
+use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value, json};
+
+use super::{
+    access::AccessBook,
+    client::{DialpadClient, DialpadError, id},
+    question::{Endpoint, Question, Urgency},
+};
+
+/// The way to Dialpad for apps: finds the app's token, asks, and renews a token that Dialpad takes no more. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Dialpad {
+    /// Asks what it is told to, as whoever it is told.
+    pub client: DialpadClient,
+    /// Who may ask.
+    pub access: AccessBook,
+}
+
+/// A page of concluded calls, newest first.
+#[derive(Clone, Debug)]
+pub struct ConcludedCalls {
+    /// The calls as Dialpad shows them.
+    pub calls: Vec<Map<String, Value>>,
+    /// Where the list goes on.
+    pub cursor: Option<String>,
+}
+
+/// A call to be placed.
+#[derive(Clone, Debug)]
+pub struct CallOrder {
+    /// Whose telephones ring first.
+    pub dialpad_user_id: i64,
+    /// Whom to call, E.164.
+    pub phone_number: String,
+    /// Comes back with every event of the call.
+    pub custom_data: Option<String>,
+}
+
+impl Dialpad {
+    /// Asks Dialpad for an app. A 401 renews the token once and asks once more.
+    ///
+    /// # Errors
+    /// See [`DialpadError`].
+    pub async fn ask(&self, app: AppId, question: &Question) -> Result<Value, DialpadError> {
+        let access = self.access.of(app).await?;
+        match self.client.ask(&access, question).await {
+            Err(DialpadError::Refused(StatusCode::UNAUTHORIZED)) => {
+                let access = self.access.after_refusal(app, &access).await?;
+                self.client.ask(&access, question).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// A call as Dialpad shows it; `None` when it knows of none.
+    ///
+    /// # Errors
+    /// See [`DialpadError`].
+    pub async fn call(
+        &self,
+        app: AppId,
+        call: DialpadCallId,
+        urgency: Urgency,
+    ) -> Result<Option<Map<String, Value>>, DialpadError> {
+        let question = Question { urgency, ..Question::get(Endpoint::Call, format!("call/{call}")) };
+        match self.ask(app, &question).await {
+            Ok(Value::Object(call)) => Ok(Some(call)),
+            Ok(_) => Err(DialpadError::Nonsense),
+            Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A page of the calls that began in this time and are over.
+    ///
+    /// # Errors
+    /// See [`DialpadError`].
+    pub async fn concluded_calls(
+        &self,
+        app: AppId,
+        since: DateTime<Utc>,
+        until: DateTime<Utc>,
+        cursor: Option<&str>,
+    ) -> Result<ConcludedCalls, DialpadError> {
+        let question = Question::get(Endpoint::Calls, "call")
+            .with("started_after", since.timestamp_millis())
+            .with("started_before", until.timestamp_millis())
+            .in_background();
+        let question = match cursor {
+            Some(cursor) => question.with("cursor", cursor),
+            None => question,
+        };
+        let mut page = self.ask(app, &question).await?;
+        let items = match page.get_mut("items").map(Value::take) {
+            Some(Value::Array(items)) => items,
+            _ => Vec::new(),
+        };
+        let calls = items.into_iter().filter_map(|item| match item {
+            Value::Object(call) => Some(call),
+            _ => None,
+        });
+        let cursor = page.get("cursor").and_then(Value::as_str).filter(|cursor| !cursor.is_empty());
+        Ok(ConcludedCalls { calls: calls.collect(), cursor: cursor.map(str::to_owned) })
+    }
+
+    /// Places a call: the user's telephones ring, then the other side's. Asked once, whatever comes of it.
+    ///
+    /// # Errors
+    /// See [`DialpadError`]. After [`DialpadError::Unreachable`] the call may have been placed.
+    pub async fn place_call(&self, app: AppId, order: &CallOrder) -> Result<DialpadCallId, DialpadError> {
+        let mut body = json!({"user_id": order.dialpad_user_id, "phone_number": order.phone_number});
+        if let Some(custom_data) = &order.custom_data {
+            body["custom_data"] = custom_data.as_str().into();
+        }
+        let question = Question::new(Endpoint::PlaceCall, Method::POST, "call").saying(body);
+        let reply = self.ask(app, &question).await?;
+        reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::Nonsense)
+    }
+}
