@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    call::{CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Outcome, Signal, Status, apply},
+    call::{
+        CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Origin, Outcome, Signal, Status,
+        apply,
+    },
     id::DialpadCallId,
 };
 use proptest::prelude::*;
@@ -19,7 +22,13 @@ fn event(second: i64, signal: Signal) -> CallEvent {
         leg: Some(Leg::Direct),
         ..Knowledge::default()
     };
-    CallEvent { dialpad_call_id: DialpadCallId(7), at: at(second), signal, knowledge }
+    CallEvent {
+        dialpad_call_id: DialpadCallId(7),
+        at: at(second),
+        signal,
+        knowledge,
+        origin: Origin::Webhook,
+    }
 }
 
 /// Applies webhooks in order and gives the facts and everything that was told.
@@ -42,6 +51,7 @@ fn signals() -> impl Strategy<Value = Signal> {
         2 => Just(Signal::Ended(EndKind::Hangup)),
         1 => Just(Signal::Ended(EndKind::Missed)),
         1 => Just(Signal::Ended(EndKind::Rejected)),
+        1 => Just(Signal::Ended(EndKind::Presumed)),
         1 => Just(Signal::VoicemailStarted),
         1 => Just(Signal::VoicemailLeft),
         2 => Just(Signal::Learned),
@@ -58,9 +68,10 @@ fn events() -> impl Strategy<Value = CallEvent> {
         prop::option::of(0..100_000_i64),
         prop::option::of("[ab]"),
         prop_oneof![Just(None), Just(Some(9))],
+        prop_oneof![4 => Just(Origin::Webhook), 1 => Just(Origin::Repair), 1 => Just(Origin::Inquiry)],
     );
     (0..20_i64, signals(), knowledge).prop_map(|(second, signal, known)| {
-        let (direction, user, connected, ended, duration_ms, url, operator) = known;
+        let (direction, user, connected, ended, duration_ms, url, operator, origin) = known;
         let knowledge = Knowledge {
             direction,
             dialpad_user_id: user,
@@ -72,10 +83,11 @@ fn events() -> impl Strategy<Value = CallEvent> {
             duration_ms,
             hold_ms: duration_ms.map(|ms| ms / 10),
             recording_url: url.clone(),
+            voicemail_url: url.clone(),
             voicemail_transcript: url,
             ..Knowledge::default()
         };
-        CallEvent { dialpad_call_id: DialpadCallId(7), at: at(second), signal, knowledge }
+        CallEvent { dialpad_call_id: DialpadCallId(7), at: at(second), signal, knowledge, origin }
     })
 }
 
@@ -260,6 +272,36 @@ fn a_recording_of_a_call_never_seen_does_not_make_it_live() {
     assert!(matches!(told[..], [News::Updated(_)]));
     let (_, told) = tell(&[learned, event(0, Signal::Ringing)]);
     assert_eq!(told[1], News::Ring, "when it turns out to be live, it is told as every other call");
+}
+
+#[test]
+fn a_presumed_end_gives_way_to_the_real_one() {
+    let presumed = event(300, Signal::Ended(EndKind::Presumed));
+    let real = event(40, Signal::Ended(EndKind::Hangup));
+    let (facts, told) = tell(&[event(0, Signal::Ringing), presumed, real]);
+    assert_eq!(told[..2], [News::Ring, News::Ended]);
+    assert!(matches!(&told[2], News::Updated(changed) if changed.contains(&"ended_at")), "{told:?}");
+    assert_eq!(facts.snapshot().ended_at, Some(at(40)));
+}
+
+#[test]
+fn what_was_missed_is_told_at_once_with_its_voicemail() {
+    let mut missed = event(60, Signal::Ended(EndKind::Hangup));
+    missed.origin = Origin::Repair;
+    missed.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(&[missed]);
+    assert_eq!(told, [News::Ended, News::VoicemailReceived]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
+}
+
+#[test]
+fn a_recap_is_passed_on_and_what_it_knows_counts() {
+    let mut recap = event(90, Signal::Noted { state: "recap_summary".into(), payload: Box::default() });
+    recap.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(&[event(0, Signal::Connected), recap]);
+    assert!(matches!(&told[1], News::Updated(changed) if *changed == ["recording_url"]), "{told:?}");
+    assert!(matches!(&told[2], News::Raw { state, .. } if state == "recap_summary"));
+    assert_eq!(facts.snapshot().status, Status::Active);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
-    call::{CallEvent, EndKind, Knowledge, Signal, Status},
+    call::{CallEvent, EndKind, Knowledge, Origin, Signal, Status},
     clock::Clock,
     error::StoreError,
     feed::{FeedReader, Filter},
@@ -35,7 +35,13 @@ impl World {
     }
 
     fn append_with(&self, call: i64, second: i64, signal: Signal, knowledge: Knowledge) -> PendingEvent {
-        let event = CallEvent { dialpad_call_id: DialpadCallId(call), at: at(second), signal, knowledge };
+        let event = CallEvent {
+            dialpad_call_id: DialpadCallId(call),
+            at: at(second),
+            signal,
+            knowledge,
+            origin: Origin::Webhook,
+        };
         self.store.append(self.app, self.clock.now(), Ok(Inbound::Call(event)))
     }
 

@@ -103,7 +103,7 @@ async fn take_in(
         signature::verify(body, header, &secrets(state, own_route.as_ref())).map_err(|_| not_authentic())?;
 
     let received_at = state.clock.now();
-    let reading = payload::read(&payload, received_at);
+    let reading = payload::read_webhook(&payload, received_at);
     let webhooks = address(state, &reading, payload.into(), own_route, received_at).await?;
     let told = Told::of(&webhooks);
     let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));

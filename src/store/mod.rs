@@ -12,6 +12,7 @@ pub mod calls;
 pub mod connections;
 mod database;
 pub mod events;
+pub mod findings;
 mod group_commit;
 pub mod journal;
 pub mod keys;

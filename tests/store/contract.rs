@@ -5,7 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    call::{CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Signal, StoredCall, apply},
+    call::{
+        CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin, Signal, StoredCall, apply,
+    },
     error::StoreError,
     feed::OutEvent,
     id::{AppId, CallId, DialpadCallId, EventId, JournalId, Seq},
@@ -71,6 +73,7 @@ fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {
         at,
         signal: Signal::Ringing,
         knowledge: Knowledge::default(),
+        origin: Origin::Webhook,
     }
 }
 
@@ -92,8 +95,17 @@ fn finished_call(id: i64) -> CallRecord {
     let signals = [Signal::Ringing, Signal::Connected, Signal::Held, Signal::Ended(EndKind::Hangup)];
     let facts = (0..).zip(signals).fold(CallFacts::default(), |facts, (second, signal)| {
         let at = now() + TimeDelta::milliseconds(second * 1001);
-        apply(&facts, &CallEvent { dialpad_call_id: DialpadCallId(id), at, signal, knowledge: known.clone() })
-            .facts
+        apply(
+            &facts,
+            &CallEvent {
+                dialpad_call_id: DialpadCallId(id),
+                at,
+                signal,
+                knowledge: known.clone(),
+                origin: Origin::Webhook,
+            },
+        )
+        .facts
     });
     let call = StoredCall {
         id: CallId::generate(),

@@ -108,7 +108,7 @@ impl CallActor {
                     News::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                words.push(news::tell(self.app_id, &call, &snapshot, piece, event.at));
+                words.push(news::tell(self.app_id, &call, &snapshot, piece, event));
             }
             told.push(words);
         }
@@ -174,7 +174,7 @@ impl Handler<Crash> for CallActor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Knowledge, Signal};
+    use crate::call::{Knowledge, Origin, Signal};
 
     #[test]
     fn what_a_batch_left_unsettled_is_forgotten_by_the_next() {
@@ -185,6 +185,7 @@ mod tests {
             at: now,
             signal: Signal::Ringing,
             knowledge: Knowledge::default(),
+            origin: Origin::Webhook,
         };
         let mut actor = CallActor::unseen(AppId::generate(), id, now);
         assert!(actor.apply(&[ring], now).record.is_some());

@@ -63,6 +63,22 @@ pub struct CallEvent {
     pub signal: Signal,
     /// What else the payload knows.
     pub knowledge: Knowledge,
+    /// How this came to be known.
+    pub origin: Origin,
+}
+
+/// How something came to be known. A CRM hears of what did not come by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Dialpad said so in a webhook.
+    #[default]
+    Webhook,
+    /// The server asked, for somebody who wanted to know.
+    Inquiry,
+    /// The server asked, because webhooks had been missing.
+    Repair,
+    /// Nobody said so: too much time has passed.
+    Presumption,
 }
 
 /// What happened to the call.
@@ -84,7 +100,15 @@ pub enum Signal {
     VoicemailLeft,
     /// Something became known about the call: a recording, for instance.
     Learned,
-    /// A state for which there is no name here. It is passed on as it came and changes nothing.
+    /// A state that is known and has no name here (a recap, a survey, a supervisor who listens). It is passed on as it
+    /// came; what the payload knows of the call counts.
+    Noted {
+        /// The state in the sender's words.
+        state: String,
+        /// The payload, as JSON.
+        payload: Box<serde_json::Value>,
+    },
+    /// A state that is not known. It is passed on as it came and changes nothing.
     Raw {
         /// The state or event type in the sender's words.
         state: String,
@@ -105,6 +129,8 @@ pub enum EndKind {
     Missed,
     /// A voicemail was left.
     Voicemail,
+    /// Nobody said so, but it must have.
+    Presumed,
 }
 
 /// What a payload knows besides its signal. Every field is optional; `None` never takes anything away.
@@ -128,6 +154,8 @@ pub struct Knowledge {
     pub operator_call_id: Option<i64>,
     /// When the call entered Dialpad.
     pub started_at: Option<DateTime<Utc>>,
+    /// When it rang a person. Only what the server asked for says so; a webhook rings at its own instant.
+    pub rang_at: Option<DateTime<Utc>>,
     /// When the two sides were joined.
     pub connected_at: Option<DateTime<Utc>>,
     /// When it ended.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal};
+use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal};
 
 /// A value that a later report replaces. Two reports of the same instant are told apart by the value itself, so
 /// that the order of arrival never matters.
@@ -82,12 +82,13 @@ impl CallFacts {
                 earliest(&mut self.voicemail_left, Some(at));
                 self.absorb_end(EndKind::Voicemail, event);
             }
-            Signal::Learned => {}
+            Signal::Learned | Signal::Noted { .. } => {}
         }
-        if event.signal != Signal::Learned {
+        if !matches!(event.signal, Signal::Learned | Signal::Noted { .. }) {
             earliest(&mut self.first_seen, Some(at));
         }
         earliest(&mut self.first_seen, event.knowledge.started_at);
+        earliest(&mut self.rang_at, event.knowledge.rang_at);
         self.absorb_knowledge(at, &event.knowledge);
     }
 
@@ -98,6 +99,12 @@ impl CallFacts {
         *end = event.at.min(*end);
         earliest(&mut self.reported_end, event.knowledge.ended_at);
         earliest(&mut self.reported_connect, event.knowledge.connected_at);
+        // A webhook of its own tells of a voicemail; what was missed and asked for afterwards tells all at once.
+        let left_a_message =
+            event.knowledge.voicemail_url.is_some() || event.knowledge.voicemail_id.is_some();
+        if event.origin == Origin::Repair && left_a_message {
+            earliest(&mut self.voicemail_left, Some(event.at));
+        }
     }
 
     fn absorb_knowledge(&mut self, at: DateTime<Utc>, knowledge: &Knowledge) {

@@ -48,25 +48,25 @@ pub enum News {
 /// Applies one webhook to what is known so far (the default facts for a call never seen).
 #[must_use]
 pub fn apply(known: &CallFacts, event: &CallEvent) -> Transition {
-    if let Signal::Raw { state, payload } = &event.signal {
-        let news = News::Raw { state: state.clone(), payload: payload.clone() };
-        return Transition { facts: known.clone(), news: vec![news] };
-    }
     let mut facts = known.clone();
     facts.absorb(event);
-    if facts == *known {
-        return Transition { facts, news: Vec::new() };
+    let mut news = if facts == *known { Vec::new() } else { differences(known, &facts, event) };
+    if let Signal::Noted { state, payload } | Signal::Raw { state, payload } = &event.signal {
+        news.push(News::Raw { state: state.clone(), payload: payload.clone() });
     }
+    Transition { facts, news }
+}
 
+fn differences(known: &CallFacts, facts: &CallFacts, event: &CallEvent) -> Vec<News> {
     let (before, after) = (known.snapshot(), facts.snapshot());
     let mut news = Vec::new();
-    news.extend(call_news(known, &before, &facts, &after, event));
+    news.extend(call_news(known, &before, facts, &after, event));
     match (&before.voicemail, &after.voicemail) {
         (None, Some(_)) => news.push(News::VoicemailReceived),
         (Some(before), Some(after)) if before != after => news.push(News::VoicemailUpdated),
         _ => {}
     }
-    Transition { facts, news }
+    news
 }
 
 fn call_news(

@@ -5,7 +5,13 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{facts::CallFacts, machine::News, record::StoredCall, snapshot::Snapshot};
+use super::{
+    event::{CallEvent, Origin},
+    facts::CallFacts,
+    machine::News,
+    record::StoredCall,
+    snapshot::Snapshot,
+};
 use crate::{
     feed::{OutEvent, number_or_text},
     id::{AppId, EventId},
@@ -27,6 +33,12 @@ struct Body<'a> {
     status: Option<&'static str>,
     #[serde(flatten)]
     extra: Extra<'a>,
+    /// `repaired` where the server had to ask, because webhooks had been missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+    /// Whether nobody said so: too much time has passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inferred: Option<bool>,
     timestamp: i64,
 }
 
@@ -77,14 +89,15 @@ struct Ending<'a> {
     outcome: Option<&'static str>,
 }
 
-/// Puts one piece of news into words. `occurred_at` is the instant of the webhook that brought it.
+/// Puts one piece of news into words. `event` is what brought it.
 pub(super) fn tell(
     app_id: AppId,
     call: &StoredCall,
     snapshot: &Snapshot,
     news: &News,
-    occurred_at: DateTime<Utc>,
+    event: &CallEvent,
 ) -> OutEvent {
+    let occurred_at = event.at;
     let event_id = EventId::generate();
     let ending = Ending {
         ended_at: snapshot.ended_at,
@@ -131,6 +144,8 @@ pub(super) fn tell(
         crm_user_id: None,
         status: (call.facts != CallFacts::default()).then(|| snapshot.status.as_str()),
         extra,
+        source: (event.origin == Origin::Repair).then_some("repaired"),
+        inferred: (event.origin == Origin::Presumption).then_some(true),
         timestamp: occurred_at.timestamp(),
     };
     OutEvent {

@@ -1,9 +1,10 @@
 //! What a webhook says: both payload families, read into the engine's words.
 //!
 //! [`workflow`] is the family of named events (`event_type`), [`native`] Dialpad's own (`state`, and its text
-//! messages). An authentic webhook is never refused for its content: what can't be read is kept with the reason.
+//! messages), [`finding`] what the server found out by itself. An authentic webhook is never refused for its content: what can't be read is kept with the reason.
 
 mod fields;
+mod finding;
 mod native;
 mod workflow;
 
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::fields::Fields;
+pub use self::finding::Finding;
 
 /// Claims that say when a token was made, not what happened: two webhooks that differ only here are the same one.
 const TOKEN_CLAIMS: [&str; 3] = ["iat", "exp", "jti"];
@@ -26,7 +28,9 @@ pub enum Family {
     Workflow,
     /// Dialpad's states and messages.
     Native,
-    /// Neither.
+    /// Nobody else's: what the server found out by itself.
+    Finding,
+    /// None of these.
     Unknown,
 }
 
@@ -37,6 +41,7 @@ impl Family {
         match self {
             Self::Workflow => "workflow",
             Self::Native => "dialpad",
+            Self::Finding => "finding",
             Self::Unknown => "unknown",
         }
     }
@@ -59,7 +64,18 @@ pub struct Reading {
     pub content: Result<Inbound, String>,
 }
 
-/// Reads a payload. Where it names no instant, it happened when it was received.
+/// Reads what came to the door. Findings are the server's own; nobody else's word is taken for one.
+#[must_use]
+pub fn read_webhook(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
+    let reading = read(bytes, received_at);
+    if reading.family != Family::Finding {
+        return reading;
+    }
+    let content = Err("only the server itself has findings".to_owned());
+    Reading { family: Family::Unknown, event_type: "unknown".into(), content, ..reading }
+}
+
+/// Reads a payload from the journal. Where it names no instant, it happened when it was received.
 #[must_use]
 pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(bytes) else {
@@ -76,7 +92,10 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     let organization_id = fields
         .integer(&ORGANIZATION)
         .or_else(|| object.get("company").and_then(|it| fields::integer(it.get("id")?)));
-    let (family, event_type, at, content) = if let Some(event_type) = fields.text(&["event_type"]) {
+    let (family, event_type, at, content) = if let Some(kind) = fields.text(&[finding::MARK]) {
+        let (at, content) = finding::read(&kind, &object, received_at);
+        (Family::Finding, format!("finding.{kind}"), at, content)
+    } else if let Some(event_type) = fields.text(&["event_type"]) {
         let (at, content) = workflow::read(&event_type, &object, received_at);
         (Family::Workflow, event_type, at, content)
     } else if let Some(state) = fields.text(&["state"]) {
@@ -203,6 +222,14 @@ mod tests {
         ] {
             assert_eq!(read(json.as_bytes(), DateTime::UNIX_EPOCH).organization_id, Some(7), "{json}");
         }
+    }
+
+    #[test]
+    fn nobody_elses_word_is_taken_for_a_finding() {
+        let forged = br#"{"finding":"presumed_over","call_id":1,"at":"2024-01-01T12:00:00Z"}"#;
+        assert!(read(forged, DateTime::UNIX_EPOCH).content.is_ok());
+        let reading = read_webhook(forged, DateTime::UNIX_EPOCH);
+        assert!(reading.content.is_err() && reading.family == Family::Unknown);
     }
 
     #[test]

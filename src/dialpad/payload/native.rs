@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal},
+    call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
     id::DialpadCallId,
     message::{MessageEvent, MessageKnowledge},
     ports::Inbound,
@@ -23,7 +23,17 @@ pub(super) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
     let Some(dialpad_call_id) = fields.integer(&["call_id"]).map(DialpadCallId) else {
         return (said_at, Err(format!("state {state} names no call: call_id is missing or no number")));
     };
-    let signal = match state {
+    let signal = signal(state, object);
+    let knowledge = knowledge(&fields, &signal);
+    let at = said_at.unwrap_or(received_at);
+    let event = CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook };
+    (said_at, Ok(Inbound::Call(event)))
+}
+
+/// What a state means.
+pub(super) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
+    let as_it_came = || (state.to_owned(), Box::new(Value::Object(object.clone())));
+    match state {
         "calling" | "ringing" | "preanswer" | "queued" => Signal::Ringing,
         "connected" => Signal::Connected,
         "hold" | "parked" => Signal::Held,
@@ -34,16 +44,21 @@ pub(super) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
         // The transcript of a voicemail may overtake its audio; either proves that there is a message.
         "voicemail_uploaded" | "transcription" => Signal::VoicemailLeft,
         "recording" | "admin_recording" => Signal::Learned,
-        unknown => {
-            Signal::Raw { state: unknown.to_owned(), payload: Box::new(Value::Object(object.clone())) }
+        "admin" | "ai_playbook" | "barge" | "call_moments" | "call_transcription" | "csat"
+        | "dispositions" | "eavesdrop" | "merged" | "monitor" | "pcsat" | "postcall"
+        | "recap_action_items" | "recap_outcome" | "recap_purposes" | "recap_summary" | "takeover" => {
+            let (state, payload) = as_it_came();
+            Signal::Noted { state, payload }
         }
-    };
-    let knowledge = knowledge(&fields, &signal);
-    let at = said_at.unwrap_or(received_at);
-    (said_at, Ok(Inbound::Call(CallEvent { dialpad_call_id, at, signal, knowledge })))
+        _ => {
+            let (state, payload) = as_it_came();
+            Signal::Raw { state, payload }
+        }
+    }
 }
 
-fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
+/// What a snapshot knows, whether it came in a webhook or was asked for.
+pub(super) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     let direction = direction(fields);
     let (external, internal) = (fields.text(&["external_number"]), fields.text(&["internal_number"]));
     let (from_number, to_number) = match direction {
@@ -71,6 +86,7 @@ fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         entry_point_call_id,
         operator_call_id: fields.integer(&["operator_call_id"]),
         started_at: fields.instant(&["date_started"]),
+        rang_at: None,
         connected_at: fields.instant(&["date_connected"]),
         ended_at: fields.instant(&["date_ended"]),
         duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| over),

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallEvent, Direction, EndKind, Knowledge, Signal},
+    call::{CallEvent, Direction, EndKind, Knowledge, Origin, Signal},
     id::DialpadCallId,
     message::{MessageEvent, MessageKnowledge},
     ports::Inbound,
@@ -65,7 +65,13 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             knowledge.voicemail_url = fields.text(&["recording_url", "url"]);
             knowledge.voicemail_transcript = fields.text(&["transcript", "transcription"]);
             knowledge.voicemail_duration_ms = fields.seconds(&["duration_seconds", "duration"]);
-            return Ok(CallEvent { dialpad_call_id, at, signal: Signal::VoicemailLeft, knowledge });
+            return Ok(CallEvent {
+                dialpad_call_id,
+                at,
+                signal: Signal::VoicemailLeft,
+                knowledge,
+                origin: Origin::Webhook,
+            });
         }
         unknown => {
             Signal::Raw { state: unknown.to_owned(), payload: Box::new(Value::Object(object.clone())) }
@@ -78,7 +84,7 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             .text(&["recording_url", "url"])
             .filter(|_| in_recording.is_some())
     });
-    Ok(CallEvent { dialpad_call_id, at, signal, knowledge })
+    Ok(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
 }
 
 fn read_message(
