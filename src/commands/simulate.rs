@@ -7,7 +7,8 @@ use clap::ValueEnum;
 
 use crate::simulator::flows::Family;
 use crate::simulator::{
-    Approval, BadRequest, DEMO_COMPANY_ID, FlowRequest, Program, Simulator, SimulatorOptions,
+    Approval, BadRequest, BadSwitch, DEMO_COMPANY_ID, FlowRequest, Program, Simulator, SimulatorOptions,
+    Switches, Turn,
 };
 
 /// Runs a Dialpad simulator: OAuth, REST API and signed webhooks
@@ -52,6 +53,10 @@ pub struct SimulateArgs {
     /// The shape of the payloads
     #[arg(long, requires = "flow", value_enum, default_value_t = Family::Dialpad)]
     family: Family,
+
+    /// Turns a switch, such as enforce_scopes=true; may be given several times
+    #[arg(long = "switch", value_name = "NAME=VALUE")]
+    switches: Vec<Turn>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -74,6 +79,9 @@ pub enum SimulateError {
     /// The flow cannot be played like that.
     #[error("--flow: {0}")]
     Flow(#[from] BadRequest),
+    /// The switches cannot be turned like that.
+    #[error("--switch: {0}")]
+    Switch(#[from] BadSwitch),
     /// Nothing can be printed, or Ctrl-C cannot be waited for.
     #[error(transparent)]
     Terminal(#[from] io::Error),
@@ -96,6 +104,7 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
             Approve::Page => Approval::Page,
         },
         seed,
+        switches: Switches::default().changed(&Turn::all(args.switches.clone()))?,
         ..SimulatorOptions::default()
     };
     let simulator = Simulator::start(options)

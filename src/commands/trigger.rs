@@ -180,11 +180,13 @@ fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Vec<Step> {
         start: now,
         organization_id: organization(args),
         media_base: "https://dialpad.com".to_owned(),
+        tempo: 1.0,
         overrides: Overrides {
             call_id: args.call_id,
             external_number: external.clone(),
             internal_number: internal.clone(),
             user_id: args.user_id,
+            custom_data: None,
         },
     };
     match args.event {

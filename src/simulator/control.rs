@@ -1,10 +1,11 @@
-//! `/simulator/…`: what a real platform does not have: flows on demand, and the book of what was delivered.
+//! `/simulator/…`: what a real platform does not have: flows on demand, the book of what was delivered, the switches.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::request::FlowRequest;
+use super::switches::Switches;
 use super::{World, lock};
 
 /// The routes of the control API. It asks for no token: the simulator is nobody's secret.
@@ -18,7 +19,8 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             .app_data(unreadable)
             .route("/flows", web::post().to(start))
             .route("/flows/{run_id}", web::get().to(progress))
-            .route("/deliveries", web::get().to(deliveries)),
+            .route("/deliveries", web::get().to(deliveries))
+            .service(web::resource("/switches").get(switches).put(set_all).patch(set_some)),
     );
 }
 
@@ -46,6 +48,31 @@ struct DeliveriesQuery {
 async fn deliveries(world: web::Data<World>, query: web::Query<DeliveriesQuery>) -> HttpResponse {
     let found = lock(&world.courier.deliveries).after(query.after, query.run_id.as_deref());
     HttpResponse::Ok().json(found)
+}
+
+async fn switches(world: web::Data<World>) -> HttpResponse {
+    HttpResponse::Ok().json(&*lock(&world.switches))
+}
+
+/// What is not named is set back.
+async fn set_all(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    turn(&mut lock(&world.switches), &Switches::default(), &body)
+}
+
+async fn set_some(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    let mut switches = lock(&world.switches);
+    let before = switches.clone();
+    turn(&mut switches, &before, &body)
+}
+
+fn turn(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
+    match from.changed(change) {
+        Ok(changed) => {
+            *switches = changed;
+            HttpResponse::Ok().json(switches)
+        }
+        Err(slip) => refused(&slip.to_string()),
+    }
 }
 
 fn refused(reason: &str) -> HttpResponse {

@@ -74,6 +74,7 @@ struct Connection {
 
 struct Access {
     connection: u64,
+    scope: String,
     expires: Instant,
 }
 
@@ -122,9 +123,9 @@ impl Grants {
         Ok(self.issue_pair(connection, lifetime, now))
     }
 
-    /// Whether an access token is good.
-    pub(super) fn admits(&self, token: &str, now: Instant) -> bool {
-        self.access.get(token).is_some_and(|access| access.expires > now)
+    /// The scopes of an access token that is good.
+    pub(super) fn scope_of(&self, token: &str, now: Instant) -> Option<String> {
+        self.access.get(token).filter(|access| access.expires > now).map(|access| access.scope.clone())
     }
 
     /// Revokes every token of the connection that this access token belongs to.
@@ -139,8 +140,12 @@ impl Grants {
     fn issue_pair(&mut self, connection: Connection, lifetime: Duration, now: Instant) -> Pair {
         self.access.retain(|_, access| access.expires > now);
         let access_token = opaque("access");
-        self.access
-            .insert(access_token.clone(), Access { connection: connection.number, expires: now + lifetime });
+        let access = Access {
+            connection: connection.number,
+            scope: connection.scope.clone(),
+            expires: now + lifetime,
+        };
+        self.access.insert(access_token.clone(), access);
         let lasting = connection.scope.split_whitespace().any(|scope| scope == "offline_access");
         let refresh_token = lasting.then(|| opaque("refresh"));
         if let Some(token) = &refresh_token {
@@ -208,9 +213,9 @@ mod tests {
         };
         let (gone, kept) = (connect(), connect());
         grants.revoke(&gone.access_token);
-        assert!(!grants.admits(&gone.access_token, now));
+        assert_eq!(grants.scope_of(&gone.access_token, now), None);
         assert!(grants.trade_refresh_token(&gone.refresh_token.expect("one"), HOUR, now).is_err());
-        assert!(grants.admits(&kept.access_token, now));
-        assert!(!grants.admits(&kept.access_token, now + HOUR));
+        assert_eq!(grants.scope_of(&kept.access_token, now).as_deref(), Some("offline_access"));
+        assert_eq!(grants.scope_of(&kept.access_token, now + HOUR), None);
     }
 }

@@ -8,8 +8,11 @@
 //! | `GET /oauth2/authorize`, `POST /oauth2/token`, `POST /oauth2/deauthorize` | OAuth 2 with PKCE and rotating refresh tokens |
 //! | `GET /api/v2/users/me`, `GET /api/v2/company` | who the token belongs to |
 //! | `/api/v2/webhooks`, `/api/v2/subscriptions/call`, `/api/v2/subscriptions/sms` | where events go |
+//! | `GET /api/v2/call`, `GET /api/v2/call/{id}`, `GET /api/v2/transcripts/{call_id}` | every call that was played |
+//! | `POST /api/v2/call`, `POST /api/v2/users/{id}/initiate_call`, `PUT /api/v2/call/{id}/actions/hangup` | calls that an app begins or ends |
 //! | `GET /r/{id}` | recordings and voicemails |
-//! | `POST /simulator/flows`, `GET /simulator/flows/{run_id}`, `GET /simulator/deliveries` | the simulator's own controls |
+//! | `POST /simulator/flows`, `GET /simulator/flows/{run_id}`, `GET /simulator/deliveries` | flows on demand, and what was delivered |
+//! | `GET`, `PUT`, `PATCH /simulator/switches` | what goes otherwise than usual |
 //!
 //! # Life
 //!
@@ -19,6 +22,7 @@
 //!    without waiting.
 
 mod authorize;
+mod calls;
 pub(crate) mod clock;
 mod consent;
 mod control;
@@ -31,6 +35,7 @@ mod registry;
 mod request;
 mod rest;
 mod runs;
+mod switches;
 mod token;
 mod world;
 
@@ -46,6 +51,7 @@ use tokio::sync::oneshot;
 pub use deliveries::Delivery;
 pub use request::{BadRequest, FlowRequest, Program, Target, UnknownProgram};
 pub use runs::Progress;
+pub use switches::{BadSwitch, Switches, Turn};
 use world::{World, lock};
 
 /// The company that simulator, demo and `trigger` share unless told otherwise.
@@ -72,6 +78,8 @@ pub struct SimulatorOptions {
     pub token_lifetime: Duration,
     /// The waits before each new try of a webhook that was answered with 5xx.
     pub backoff: Vec<Duration>,
+    /// What goes otherwise than usual, from the start.
+    pub switches: Switches,
 }
 
 /// Who approves a connection.
@@ -96,6 +104,7 @@ impl Default for SimulatorOptions {
             seed: 1,
             token_lifetime: Duration::from_secs(3_600),
             backoff: [2, 4, 8].map(Duration::from_secs).to_vec(),
+            switches: Switches::default(),
         }
     }
 }

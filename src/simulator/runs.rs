@@ -9,14 +9,15 @@ use futures_util::future::join_all;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock;
 use super::deliver::{About, Outcome};
-use super::flows::{self, Family, Flow, Overrides, Setting, Step};
+use super::flows::{self, Family, Flow, Overrides, Performance, Setting, Webhook};
 use super::parcel::{Parcel, Seal};
-use super::request::{FlowRequest, Program};
+use super::request::{FlowRequest, Program, Target};
 use super::{World, lock};
 
 /// How far a run has come.
@@ -96,6 +97,21 @@ pub(super) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc
     run.done.store(true, Ordering::Release);
 }
 
+/// Plays a call that was placed over the API: its life has its own pace already.
+pub(super) async fn perform_placed(
+    world: web::Data<World>,
+    run: Arc<Run>,
+    performance: Performance,
+    after: Duration,
+    begun: Option<oneshot::Sender<()>>,
+) {
+    sleep(after).await;
+    run.calls_started.fetch_add(1, Ordering::AcqRel);
+    Stage { world: &world, run: &run, target: None }.act(performance, 1.0, begun).await;
+    run.calls_finished.fetch_add(1, Ordering::AcqRel);
+    run.done.store(true, Ordering::Release);
+}
+
 async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
     let flow = match request.flow {
         Program::Only(flow) => flow,
@@ -106,42 +122,77 @@ async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequ
         start: flows::start_for(clock::now(), natural, request.pace),
         organization_id: organization(&world, &request),
         media_base: world.base_url.clone(),
+        tempo: 1.0,
         overrides: Overrides::default(),
     };
-    let began = Instant::now();
-    let mut elapsed = Duration::ZERO;
-    for step in flows::script(flow, request.family, seed, &setting) {
-        // Counted from the beginning of the call: a slow receiver does not make the call longer.
-        elapsed += step.after;
-        sleep_until(began + elapsed.mul_f64(request.pace)).await;
-        send(&world, &run, &request, &step).await;
-    }
+    let performance = Performance::new(flow, request.family, seed, setting);
+    let stage = Stage { world: &world, run: &run, target: request.target.as_ref() };
+    stage.act(performance, request.pace, None).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Sends a step to everyone who wants it, and returns when each of them took it or was given up.
-async fn send(world: &World, run: &Run, request: &FlowRequest, step: &Step) {
-    let parcels: Vec<Parcel> = match &request.target {
-        Some(target) => {
-            vec![Parcel::seal(target.url.clone(), &step.payload, Seal::Hmac(&target.secret))]
+/// Where a flow is played: who writes it down, and who hears of it.
+struct Stage<'a> {
+    world: &'a World,
+    run: &'a Run,
+    /// The only receiver; otherwise whoever subscribed.
+    target: Option<&'a Target>,
+}
+
+impl Stage<'_> {
+    /// Plays one call to its end, or until somebody hangs up. `begun` hears when the first webhook was delivered.
+    async fn act(&self, mut performance: Performance, pace: f64, mut begun: Option<oneshot::Sender<()>>) {
+        let line = Arc::new(Notify::new());
+        let mut began = Instant::now();
+        let mut elapsed = Duration::ZERO;
+        while let Some(after) = performance.wait() {
+            // Counted from the beginning of the call: a slow receiver does not make the call longer.
+            let due = began + (elapsed + after).mul_f64(pace);
+            tokio::select! {
+                biased;
+                () = line.notified() => if performance.hang_up(clock::now()) {
+                    // What follows is counted from here.
+                    (began, elapsed) = (Instant::now(), Duration::ZERO);
+                } else {
+                    continue;
+                },
+                () = sleep_until(due) => elapsed += after,
+            }
+            let Some(moment) = performance.next() else { break };
+            if let Some(call) = &moment.call {
+                lock(&self.world.calls).record(call, &line);
+            }
+            if let Some(webhook) = &moment.webhook {
+                self.send(webhook).await;
+            }
+            // Nobody listens any more where the caller has gone away.
+            let _ = begun.take().map(|begun| begun.send(()));
         }
-        None => lock(&world.registry)
-            .audience(&step.payload)
-            .into_iter()
-            .map(|webhook| {
-                let seal = webhook.secret.as_deref().map_or(Seal::None, Seal::Jws);
-                Parcel::seal(webhook.hook_url, &step.payload, seal)
-            })
-            .collect(),
-    };
-    join_all(parcels.iter().map(|parcel| async move {
-        run.sent.fetch_add(1, Ordering::AcqRel);
-        match world.courier.deliver(&run.id, parcel, About::of(&step.payload, step.tells)).await {
-            Outcome::Acknowledged => run.acknowledged.fetch_add(1, Ordering::AcqRel),
-            Outcome::GivenUp => run.failed.fetch_add(1, Ordering::AcqRel),
+    }
+
+    /// Sends a webhook to everyone who wants it, and returns when each of them took it or was given up.
+    async fn send(&self, webhook: &Webhook) {
+        let payload = &webhook.payload;
+        let parcels: Vec<Parcel> = match self.target {
+            Some(target) => vec![Parcel::seal(target.url.clone(), payload, Seal::Hmac(&target.secret))],
+            None => lock(&self.world.registry)
+                .audience(payload)
+                .into_iter()
+                .map(|receiver| {
+                    let seal = receiver.secret.as_deref().map_or(Seal::None, Seal::Jws);
+                    Parcel::seal(receiver.hook_url, payload, seal)
+                })
+                .collect(),
         };
-    }))
-    .await;
+        join_all(parcels.iter().map(|parcel| async move {
+            self.run.sent.fetch_add(1, Ordering::AcqRel);
+            match self.world.courier.deliver(&self.run.id, parcel, About::of(payload, webhook.tells)).await {
+                Outcome::Acknowledged => self.run.acknowledged.fetch_add(1, Ordering::AcqRel),
+                Outcome::GivenUp => self.run.failed.fetch_add(1, Ordering::AcqRel),
+            };
+        }))
+        .await;
+    }
 }
 
 /// Dialpad's own events never name the company.

@@ -1,17 +1,21 @@
 //! What the simulated Dialpad knows: its HTTP workers and the flows that are playing all see the same.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actix_web::web;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::SimulatorOptions;
+use super::calls::Calls;
 use super::deliver::Courier;
+use super::flows::Performance;
 use super::grants::Grants;
 use super::registry::Registry;
 use super::request::{BadRequest, FlowRequest};
 use super::runs::{self, Progress, Run};
+use super::switches::Switches;
 
 pub(super) struct World {
     pub(super) options: SimulatorOptions,
@@ -19,6 +23,10 @@ pub(super) struct World {
     pub(super) base_url: String,
     pub(super) grants: Mutex<Grants>,
     pub(super) registry: Mutex<Registry>,
+    pub(super) calls: Mutex<Calls>,
+    pub(super) switches: Mutex<Switches>,
+    /// What signs the last link to a recording.
+    pub(super) blob_key: [u8; 32],
     pub(super) courier: Courier,
     /// How many enabled subscriptions there are; runs that wait for the first one watch it.
     pub(super) listeners: watch::Sender<usize>,
@@ -33,10 +41,13 @@ impl World {
     pub(super) fn new(options: SimulatorOptions, base_url: String, runtime: Handle) -> Self {
         Self {
             courier: Courier::new(options.backoff.clone()),
+            switches: Mutex::new(options.switches.clone()),
             options,
             base_url,
             grants: Mutex::default(),
             registry: Mutex::default(),
+            calls: Mutex::default(),
+            blob_key: rand::random(),
             listeners: watch::Sender::new(0),
             runs: Mutex::default(),
             runtime,
@@ -52,18 +63,39 @@ impl World {
     /// Begins a run and returns its id.
     pub(super) fn play(world: &web::Data<Self>, request: FlowRequest) -> Result<String, BadRequest> {
         request.check()?;
-        let (run, number) = {
-            let mut all = lock(&world.runs);
-            let number = all.len() as u64 + 1;
-            let run = Arc::new(Run::new(format!("run-{number}")));
-            all.push(run.clone());
-            (run, number)
-        };
-        let seed =
-            request.seed.unwrap_or_else(|| world.options.seed.wrapping_add(number.wrapping_mul(SPREAD)));
+        let (run, chance) = world.new_run();
+        let seed = request.seed.unwrap_or(chance);
         let id = run.id.clone();
         world.runtime.spawn(runs::perform(world.clone(), run, Arc::new(request), seed));
         Ok(id)
+    }
+
+    /// Begins, after a while, a call that was placed over the API. `begun` hears when its first webhook was delivered.
+    pub(super) fn place(
+        world: &web::Data<Self>,
+        performance: Performance,
+        after: Duration,
+        begun: Option<oneshot::Sender<()>>,
+    ) {
+        let (run, _) = world.new_run();
+        world.runtime.spawn(runs::perform_placed(world.clone(), run, performance, after, begun));
+    }
+
+    /// The seed of the next run, without beginning one.
+    pub(super) fn chance(&self) -> u64 {
+        self.chance_of(lock(&self.runs).len() as u64 + 1)
+    }
+
+    fn new_run(&self) -> (Arc<Run>, u64) {
+        let mut all = lock(&self.runs);
+        let number = all.len() as u64 + 1;
+        let run = Arc::new(Run::new(format!("run-{number}")));
+        all.push(run.clone());
+        (run, self.chance_of(number))
+    }
+
+    fn chance_of(&self, number: u64) -> u64 {
+        self.options.seed.wrapping_add(number.wrapping_mul(SPREAD))
     }
 
     /// How far a run has come.

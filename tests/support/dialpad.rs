@@ -45,6 +45,14 @@ impl Dialpad {
         Self { base_url, process, http }
     }
 
+    /// A user of the company; the others have the numbers that follow.
+    pub(crate) const USER: i64 = 5_100_000_000_000_000;
+
+    /// Turns switches of the simulator (docs/operations.md lists them); the others stay as they are.
+    pub(crate) async fn switch(&self, change: &Value) {
+        self.http.patch(format!("{}/simulator/switches", self.base_url)).json(change).answer().await.ok();
+    }
+
     /// Plays flows until they are over and gives the book of what was delivered.
     pub(crate) async fn play(&self, order: &Value) -> Vec<Value> {
         let url = format!("{}/simulator/flows", self.base_url);

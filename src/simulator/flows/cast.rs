@@ -33,6 +33,11 @@ pub(in crate::simulator) struct Person {
     pub(in crate::simulator) phone: String,
 }
 
+/// The user of the company with this id.
+pub(in crate::simulator) fn user_by_id(id: i64) -> Option<Person> {
+    (0..USERS.len()).map(user).find(|user| user.id == id)
+}
+
 /// The user whom a new access token belongs to: the company's administrator.
 pub(in crate::simulator) fn first_user() -> Person {
     user(0)
@@ -53,6 +58,8 @@ pub(super) struct Cast {
     pub(super) transcript: String,
     /// Whether calls of this flow are recorded.
     pub(super) recorded: bool,
+    /// What whoever placed the call attached to it.
+    pub(super) custom_data: Option<String>,
 }
 
 impl Cast {
@@ -63,7 +70,7 @@ impl Cast {
         let topic = TOPICS[rng.random_range(0..TOPICS.len())];
         let fixed = &setting.overrides;
         if let Some(id) = fixed.user_id {
-            user.id = id;
+            user = user_by_id(id).unwrap_or(Person { id, ..user });
         }
         if let Some(number) = &fixed.internal_number {
             user.phone.clone_from(number);
@@ -81,9 +88,15 @@ impl Cast {
                 contact.name
             ),
             recorded: matches!(flow, Flow::Answered | Flow::Hold),
+            custom_data: fixed.custom_data.clone(),
             user,
             contact,
         }
+    }
+
+    /// The link to the voicemail or recording.
+    pub(super) fn media_url(&self, base: &str) -> String {
+        format!("{base}/r/{}", self.media_id)
     }
 
     /// From whom to whom, as E.164 numbers.

@@ -5,50 +5,70 @@ use std::sync::LazyLock;
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::Setting;
-use super::cast::{Direction, OFFICE_ID, Person};
+use super::cast::{Cast, Direction, OFFICE_ID, Person};
 use super::leg::Leg;
+use super::performance::Scene;
 use super::plot::Beat;
 
-/// The webhook of a beat, and the CRM event it must cause.
-pub(super) fn tell(
-    leg: &Leg<'_>,
-    beat: Beat,
-    at: DateTime<Utc>,
-    setting: &Setting,
-) -> Option<(Value, Option<&'static str>)> {
-    let (state, tells) = match beat {
-        Beat::Ring => match leg.cast.direction {
-            Direction::Inbound => ("ringing", Some("call.ring")),
-            Direction::Outbound => ("calling", Some("call.ring")),
-        },
-        Beat::Answer => ("connected", Some("call.started")),
-        Beat::Hold => ("hold", Some("call.held")),
-        // There is no state for the end of a hold: the leg is connected once more.
-        Beat::Resume => ("connected", Some("call.resumed")),
-        Beat::Miss => ("missed", Some("call.ended")),
-        Beat::LeaveVoicemail => ("voicemail", None),
+/// The webhook of a scene, and the CRM event it must cause.
+pub(super) fn tell(scene: &Scene<'_>) -> (Value, Option<&'static str>) {
+    let leg = scene.leg;
+    let tells = match scene.beat {
+        Beat::Ring => Some("call.ring"),
+        Beat::Answer => Some("call.started"),
+        Beat::Hold => Some("call.held"),
+        Beat::Resume => Some("call.resumed"),
+        Beat::Miss => Some("call.ended"),
         // After `missed` the call is over for the CRM; the hangup then only brings the final durations.
-        Beat::HangUp => ("hangup", leg.connected.map(|_| "call.ended")),
-        Beat::VoicemailReady => ("voicemail_uploaded", Some("voicemail.received")),
-        Beat::Transcribed => ("transcription", Some("voicemail.updated")),
-        Beat::RecordingReady => ("recording", None),
+        Beat::HangUp => (!leg.missed).then_some("call.ended"),
+        Beat::VoicemailReady => Some("voicemail.received"),
+        Beat::Transcribed => Some("voicemail.updated"),
+        Beat::LeaveVoicemail | Beat::RecordingReady => None,
     };
-    let mut payload = snapshot(leg, state, at, &setting.media_base);
-    if let Some(company) = setting.organization_id {
+    let mut payload = snapshot(scene, scene.beat);
+    if let Some(company) = scene.setting.organization_id {
         payload["company_id"] = company.into();
     }
-    Some((payload, tells))
+    (payload, tells)
 }
 
-fn snapshot(leg: &Leg<'_>, state: &str, at: DateTime<Utc>, media_base: &str) -> Value {
-    let parts = [parties(leg), times(leg, at), artefacts(leg, media_base), NOTHING_KNOWN.clone()];
+/// The leg as the platform knows it after a scene: what a leg left behind shows in its fields, never in its state.
+pub(super) fn record(scene: &Scene<'_>) -> Value {
+    snapshot(scene, scene.leg.standing)
+}
+
+fn state(beat: Beat, direction: Direction) -> &'static str {
+    match beat {
+        Beat::Ring => match direction {
+            Direction::Inbound => "ringing",
+            Direction::Outbound => "calling",
+        },
+        // There is no state for the end of a hold: the leg is connected once more.
+        Beat::Answer | Beat::Resume => "connected",
+        Beat::Hold => "hold",
+        Beat::Miss => "missed",
+        Beat::LeaveVoicemail => "voicemail",
+        Beat::HangUp => "hangup",
+        Beat::VoicemailReady => "voicemail_uploaded",
+        Beat::Transcribed => "transcription",
+        Beat::RecordingReady => "recording",
+    }
+}
+
+fn snapshot(scene: &Scene<'_>, beat: Beat) -> Value {
+    let Scene { cast, leg, at, setting, .. } = *scene;
+    let parts = [
+        parties(cast),
+        times(cast, leg, at),
+        artefacts(cast, leg, &setting.media_base),
+        NOTHING_KNOWN.clone(),
+    ];
     let mut snapshot = Map::new();
     for part in parts {
         let Value::Object(fields) = part else { unreachable!("every part is written as an object") };
         snapshot.extend(fields);
     }
-    snapshot.insert("state".to_owned(), state.into());
+    snapshot.insert("state".to_owned(), state(beat, cast.direction).into());
     snapshot.into()
 }
 
@@ -57,7 +77,7 @@ static NOTHING_KNOWN: LazyLock<Value> = LazyLock::new(|| {
     json!({
         "admin_recording_urls": [], "call_dispositions": {}, "callback_requested": null,
         "company_call_review_share_link": null, "csat_recording_urls": [], "csat_score": null,
-        "csat_transcriptions": [], "custom_data": null, "date_queued": null, "entry_point_call_id": null,
+        "csat_transcriptions": [], "date_queued": null, "entry_point_call_id": null,
         "entry_point_target": {}, "group_id": null, "integrations": {}, "is_internal": false,
         "is_transferred": false, "labels": [], "master_call_id": null, "operator_call_id": null,
         "proxy_target": {}, "public_call_review_share_link": null, "routing_breadcrumbs": [],
@@ -65,11 +85,11 @@ static NOTHING_KNOWN: LazyLock<Value> = LazyLock::new(|| {
     })
 });
 
-fn parties(leg: &Leg<'_>) -> Value {
-    let cast = leg.cast;
+fn parties(cast: &Cast) -> Value {
     json!({
         "call_id": cast.call_id,
         "contact": contact(&cast.contact),
+        "custom_data": cast.custom_data,
         "direction": cast.direction.name(),
         "external_number": cast.contact.phone,
         "internal_number": cast.user.phone,
@@ -78,14 +98,14 @@ fn parties(leg: &Leg<'_>) -> Value {
     })
 }
 
-fn times(leg: &Leg<'_>, at: DateTime<Utc>) -> Value {
+fn times(cast: &Cast, leg: &Leg, at: DateTime<Utc>) -> Value {
     let rang = leg.rang.timestamp_millis();
     // A call enters Dialpad a moment before a telephone rings.
     let started = rang - 412;
     let ended = leg.ended.map(|ended| ended.timestamp_millis());
     let held_ms = leg.held_ms(leg.ended.unwrap_or(at));
     // Only what rings a user counts as ringing.
-    let user_rang = (leg.cast.direction == Direction::Inbound).then_some(rang);
+    let user_rang = (cast.direction == Direction::Inbound).then_some(rang);
     json!({
         "date_connected": leg.connected.map(|connected| connected.timestamp_millis()),
         "date_ended": ended,
@@ -101,9 +121,8 @@ fn times(leg: &Leg<'_>, at: DateTime<Utc>) -> Value {
     })
 }
 
-fn artefacts(leg: &Leg<'_>, media_base: &str) -> Value {
-    let cast = leg.cast;
-    let recordings = recordings(leg, media_base);
+fn artefacts(cast: &Cast, leg: &Leg, media_base: &str) -> Value {
+    let recordings = recordings(cast, leg, media_base);
     let urls: Vec<&Value> = recordings.iter().map(|recording| &recording["url"]).collect();
     let ids: Vec<&Value> = recordings.iter().map(|recording| &recording["id"]).collect();
     json!({
@@ -111,7 +130,7 @@ fn artefacts(leg: &Leg<'_>, media_base: &str) -> Value {
         "recording_details": recordings,
         "recording_url": urls,
         "transcription_text": leg.transcribed.then_some(&cast.transcript),
-        "voicemail_link": leg.voicemail_ready.then(|| leg.media_url(media_base)),
+        "voicemail_link": leg.voicemail_ready.then(|| cast.media_url(media_base)),
         "voicemail_recording_id": leg.voicemail_ready.then(|| cast.media_id.to_string()),
         "was_recorded": cast.recorded && leg.connected.is_some(),
     })
@@ -124,7 +143,7 @@ fn millis(whole: i64) -> f64 {
     if whole == 0.0 { 0.0 } else { whole + 0.029_999_999_999_745_1 }
 }
 
-fn recordings(leg: &Leg<'_>, media_base: &str) -> Vec<Value> {
+fn recordings(cast: &Cast, leg: &Leg, media_base: &str) -> Vec<Value> {
     let (kind, began, length) = match (leg.voicemail_ready, leg.recording_ready) {
         (true, _) => ("voicemail", leg.voicemail_began, leg.voicemail_ms()),
         (false, true) => (
@@ -135,8 +154,8 @@ fn recordings(leg: &Leg<'_>, media_base: &str) -> Vec<Value> {
         (false, false) => return Vec::new(),
     };
     vec![json!({
-        "id": leg.cast.media_id.to_string(),
-        "url": leg.media_url(media_base),
+        "id": cast.media_id.to_string(),
+        "url": cast.media_url(media_base),
         "recording_type": kind,
         "start_time": began.map(|began| began.timestamp_millis()),
         "duration": length.map(millis),

@@ -2,15 +2,17 @@
 
 use chrono::{DateTime, Utc};
 
-use super::cast::Cast;
 use super::plot::Beat;
 
 /// A leg between one user and one outside party.
-pub(super) struct Leg<'a> {
-    pub(super) cast: &'a Cast,
+pub(super) struct Leg {
+    /// The newest beat that is a state of the leg itself, and not of something that it left behind.
+    pub(super) standing: Beat,
     pub(super) rang: DateTime<Utc>,
     pub(super) connected: Option<DateTime<Utc>>,
     pub(super) ended: Option<DateTime<Utc>>,
+    /// Whether nobody answered in time.
+    pub(super) missed: bool,
     pub(super) voicemail_began: Option<DateTime<Utc>>,
     pub(super) voicemail_ready: bool,
     pub(super) transcribed: bool,
@@ -19,13 +21,14 @@ pub(super) struct Leg<'a> {
     held_ms: i64,
 }
 
-impl<'a> Leg<'a> {
-    pub(super) fn new(cast: &'a Cast, start: DateTime<Utc>) -> Self {
+impl Leg {
+    pub(super) fn new(start: DateTime<Utc>) -> Self {
         Self {
-            cast,
+            standing: Beat::Ring,
             rang: start,
             connected: None,
             ended: None,
+            missed: false,
             voicemail_began: None,
             voicemail_ready: false,
             transcribed: false,
@@ -36,13 +39,16 @@ impl<'a> Leg<'a> {
     }
 
     pub(super) fn apply(&mut self, beat: Beat, at: DateTime<Utc>) {
+        if !beat.is_afterwards() {
+            self.standing = beat;
+        }
         match beat {
             Beat::Ring => self.rang = at,
             Beat::Answer => self.connected = Some(at),
             Beat::Hold => self.held_since = Some(at),
             Beat::Resume => self.stop_holding(at),
             // The leg lives on until it is hung up: the caller may still be talking to the voicemail.
-            Beat::Miss => {}
+            Beat::Miss => self.missed = true,
             Beat::LeaveVoicemail => self.voicemail_began = Some(at),
             Beat::HangUp => {
                 self.stop_holding(at);
@@ -67,11 +73,6 @@ impl<'a> Leg<'a> {
     /// How long the voicemail is, in milliseconds; none before the caller hung up.
     pub(super) fn voicemail_ms(&self) -> Option<i64> {
         Some((self.ended? - self.voicemail_began?).num_milliseconds())
-    }
-
-    /// The link to the recording or voicemail.
-    pub(super) fn media_url(&self, base: &str) -> String {
-        format!("{base}/r/{}", self.cast.media_id)
     }
 
     fn stop_holding(&mut self, at: DateTime<Utc>) {

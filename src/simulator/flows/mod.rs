@@ -19,6 +19,7 @@ mod cast;
 mod dialpad;
 mod leg;
 mod message;
+mod performance;
 mod plot;
 mod workflow;
 
@@ -30,7 +31,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use cast::{OFFICE_ID, first_user};
+pub(super) use cast::{OFFICE_ID, Person, first_user, user_by_id};
+pub(super) use performance::{Performance, Webhook};
 
 /// One story that the simulator can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,6 +119,8 @@ pub struct Setting {
     pub organization_id: Option<i64>,
     /// Where the links to recordings point: scheme and host.
     pub media_base: String,
+    /// Scales the flow itself, with all times in it: 1 is as in life, 0 as fast as can be told apart.
+    pub tempo: f64,
     /// What the caller fixes instead of leaving it to chance.
     pub overrides: Overrides,
 }
@@ -132,30 +136,19 @@ pub struct Overrides {
     pub internal_number: Option<String>,
     /// The Dialpad user who takes part.
     pub user_id: Option<i64>,
+    /// What whoever placed the call attached to it.
+    pub custom_data: Option<String>,
 }
 
 /// Writes out a flow. The same arguments give the same steps; another start also gives another call id, so that a seed
 /// can be played twice without naming the same call twice.
 pub fn script(flow: Flow, family: Family, seed: u64, setting: &Setting) -> Vec<Step> {
-    let cast = cast::Cast::pick(flow, seed, setting);
-    if flow == Flow::Message {
-        return message::script(&cast, family, seed, setting);
-    }
-    let beats = plot::beats(flow, seed);
-    let mut leg = leg::Leg::new(&cast, setting.start);
-    let mut steps = Vec::with_capacity(beats.len());
-    let mut at = setting.start;
+    let mut steps = Vec::new();
     let mut waited = Duration::ZERO;
-    for (after, beat) in beats {
-        at += after;
-        waited += after;
-        leg.apply(beat, at);
-        let told = match family {
-            Family::Dialpad => dialpad::tell(&leg, beat, at, setting),
-            Family::Workflow => workflow::tell(&leg, beat, at, setting),
-        };
-        // A beat that a family has no word for only makes the next step come later.
-        if let Some((payload, tells)) = told {
+    for moment in Performance::new(flow, family, seed, setting.clone()) {
+        waited += moment.after;
+        // A moment that a family has no word for only makes the next step come later.
+        if let Some(Webhook { payload, tells }) = moment.webhook {
             steps.push(Step { after: std::mem::take(&mut waited), payload, tells });
         }
     }
@@ -168,6 +161,7 @@ pub fn length(flow: Flow, family: Family, seed: u64) -> Duration {
         start: DateTime::UNIX_EPOCH,
         organization_id: None,
         media_base: String::new(),
+        tempo: 1.0,
         overrides: Overrides::default(),
     };
     script(flow, family, seed, &anywhen).iter().map(|step| step.after).sum()

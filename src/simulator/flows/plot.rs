@@ -32,6 +32,13 @@ pub(super) enum Beat {
     RecordingReady,
 }
 
+impl Beat {
+    /// Whether it is about what a leg left behind: such beats come when the leg is over and change nothing of its state.
+    pub(super) fn is_afterwards(self) -> bool {
+        matches!(self, Self::VoicemailReady | Self::Transcribed | Self::RecordingReady)
+    }
+}
+
 /// The beats of a call flow, each with its distance from the one before. Message flows have none.
 ///
 /// Beats that change the state of a call are at least a second apart where people act, because one payload family

@@ -5,6 +5,7 @@ fn setting() -> Setting {
         start: "2024-01-01T12:00:00Z".parse().expect("a time"),
         organization_id: None,
         media_base: "https://dialpad.example".to_owned(),
+        tempo: 1.0,
         overrides: Overrides::default(),
     }
 }
@@ -108,6 +109,7 @@ fn an_outbound_call_goes_from_the_user_to_the_customer() {
         external_number: Some("+14155551234".to_owned()),
         internal_number: Some("+14155555678".to_owned()),
         user_id: Some(555),
+        custom_data: None,
     };
     let call = &script(Flow::Outbound, Family::Workflow, 1, &mine)[0].payload;
     assert_eq!(call["call_id"], 9_876_543_210_i64);

@@ -1,42 +1,37 @@
 //! A call as flat events with an `event_type`: what a CRM wants to hear, in whole seconds, with the organisation named.
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::Setting;
-use super::leg::Leg;
+use super::performance::Scene;
 use super::plot::Beat;
 
-/// The webhook of a beat, if this family has a word for it, and the CRM event it must cause.
-pub(super) fn tell(
-    leg: &Leg<'_>,
-    beat: Beat,
-    at: DateTime<Utc>,
-    setting: &Setting,
-) -> Option<(Value, Option<&'static str>)> {
-    match beat {
-        Beat::Ring => Some((event(leg, "call.ring", at, setting), Some("call.ring"))),
-        Beat::Answer => Some((event(leg, "call.started", at, setting), Some("call.started"))),
-        Beat::Hold => Some((event(leg, "call.held", at, setting), Some("call.held"))),
-        Beat::Resume => Some((event(leg, "call.resumed", at, setting), Some("call.resumed"))),
+/// The webhook of a scene, if this family has a word for it, and the CRM event it must cause.
+pub(super) fn tell(scene: &Scene<'_>) -> Option<(Value, Option<&'static str>)> {
+    match scene.beat {
+        Beat::Ring => Some((event(scene, "call.ring"), Some("call.ring"))),
+        Beat::Answer => Some((event(scene, "call.started"), Some("call.started"))),
+        Beat::Hold => Some((event(scene, "call.held"), Some("call.held"))),
+        Beat::Resume => Some((event(scene, "call.resumed"), Some("call.resumed"))),
         Beat::HangUp => {
-            let mut ended = event(leg, "call.ended", at, setting);
+            let mut ended = event(scene, "call.ended");
             // The difference of the two `timestamp`s, not of the exact times: the reader sees only those.
-            ended["duration_seconds"] = (at.timestamp() - leg.rang.timestamp()).into();
+            ended["duration_seconds"] = (scene.at.timestamp() - scene.leg.rang.timestamp()).into();
             Some((ended, Some("call.ended")))
         }
-        Beat::VoicemailReady => Some((voicemail(leg, at, setting), Some("voicemail.received"))),
+        Beat::VoicemailReady => Some((voicemail(scene), Some("voicemail.received"))),
         Beat::RecordingReady => {
-            let mut recording = event(leg, "call.recording.completed", at, setting);
-            recording["recording_url"] = leg.media_url(&setting.media_base).into();
+            let mut recording = event(scene, "call.recording.completed");
+            recording["recording_url"] = scene.cast.media_url(&scene.setting.media_base).into();
             Some((recording, None))
         }
         Beat::Miss | Beat::LeaveVoicemail | Beat::Transcribed => None,
     }
 }
 
-fn event(leg: &Leg<'_>, event_type: &str, at: DateTime<Utc>, setting: &Setting) -> Value {
-    let cast = leg.cast;
+fn event(scene: &Scene<'_>, event_type: &str) -> Value {
+    let Scene { cast, leg, at, setting, .. } = *scene;
     let (from, to) = cast.numbers();
     let payload = json!({
         "event_type": event_type,
@@ -61,8 +56,8 @@ fn event(leg: &Leg<'_>, event_type: &str, at: DateTime<Utc>, setting: &Setting) 
     of_organization(payload, setting)
 }
 
-fn voicemail(leg: &Leg<'_>, at: DateTime<Utc>, setting: &Setting) -> Value {
-    let cast = leg.cast;
+fn voicemail(scene: &Scene<'_>) -> Value {
+    let Scene { cast, leg, at, setting, .. } = *scene;
     let (from, to) = cast.numbers();
     let payload = json!({
         "event_type": "voicemail.received",
@@ -71,7 +66,7 @@ fn voicemail(leg: &Leg<'_>, at: DateTime<Utc>, setting: &Setting) -> Value {
         "from_number": from,
         "to_number": to,
         "dialpad_user_id": cast.user.id,
-        "recording_url": leg.media_url(&setting.media_base),
+        "recording_url": cast.media_url(&setting.media_base),
         "transcript": cast.transcript,
         "duration_seconds": leg.voicemail_ms().map(|length| (length + 500) / 1_000),
         "timestamp": at.timestamp(),

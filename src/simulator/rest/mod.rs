@@ -1,12 +1,15 @@
-//! The part of Dialpad's REST API that a CTI server needs: who am I, webhooks, subscriptions, recordings.
+//! The part of Dialpad's REST API that a CTI server needs: who am I, webhooks, subscriptions, calls, recordings.
 //!
 //! Replies keep the habits of the real one that trip clients: 64-bit integers are JSON strings, unset fields and empty
 //! lists are left out, and the secret of a webhook is echoed in clear.
 //!
 //! To add one more resource: a file beside this one and its routes below.
 
+mod calls;
 mod identity;
 mod media;
+mod outbound;
+mod scopes;
 mod subscriptions;
 mod webhooks;
 
@@ -34,6 +37,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
                 )
                 .route("/users/me", web::get().to(identity::me))
                 .route("/company", web::get().to(identity::company))
+                .service(web::resource("/call").get(calls::list).post(outbound::place))
+                .route("/call/{id}", web::get().to(calls::show))
+                .route("/call/{id}/actions/hangup", web::put().to(outbound::hang_up))
+                .route("/users/{id}/initiate_call", web::post().to(outbound::initiate))
+                .route("/transcripts/{id}", web::get().to(calls::transcript))
                 .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
                 .service(
                     web::resource("/webhooks/{id}")
@@ -52,7 +60,7 @@ async fn nothing_here() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("endpoint"))
 }
 
-/// Proof that a request carried a good access token (or the static API key).
+/// Proof that a request carried a good access token (or the static API key) with the scopes for what it asks.
 pub(super) struct Caller {
     /// The token as it was sent.
     pub(super) token: String,
@@ -63,12 +71,24 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
-        let admitted = bearer(http).filter(|token| {
-            world.options.api_key.as_ref() == Some(token) || lock(&world.grants).admits(token, Instant::now())
-        });
-        ready(admitted.map(|token| Self { token }).ok_or_else(Problem::unauthorized))
+        ready(admitted(http))
     }
+}
+
+fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
+    let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
+    let token = bearer(http).ok_or_else(Problem::unauthorized)?;
+    if world.options.api_key.as_ref() == Some(&token) {
+        return Ok(Caller { token });
+    }
+    let granted = lock(&world.grants).scope_of(&token, Instant::now()).ok_or_else(Problem::unauthorized)?;
+    if lock(&world.switches).enforce_scopes
+        && let Some(route) = http.match_pattern()
+        && let Some(scope) = scopes::lacking(&granted, http.method(), &route)
+    {
+        return Err(Problem::lacks(scope));
+    }
+    Ok(Caller { token })
 }
 
 /// The token of a request: a bearer, or `?apikey=` as the real platform also allows.
@@ -103,6 +123,16 @@ impl Problem {
 
     fn not_found(what: &str) -> Self {
         Self { status: StatusCode::NOT_FOUND, reason: "notFound", message: format!("no such {what}") }
+    }
+
+    fn lacks(scope: &str) -> Self {
+        let message = format!("the token lacks the scope {scope}");
+        Self { status: StatusCode::FORBIDDEN, reason: "insufficientPermissions", message }
+    }
+
+    fn expired_link() -> Self {
+        let message = "the link has expired".to_owned();
+        Self { status: StatusCode::FORBIDDEN, reason: "forbidden", message }
     }
 
     fn unauthorized() -> Self {

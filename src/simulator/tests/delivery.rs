@@ -68,24 +68,6 @@ impl Receiver {
     }
 }
 
-/// Plays a flow to its end.
-async fn play(trial: &Trial, mut request: Value) -> Value {
-    request["pace"] = 0.into();
-    let (status, started) = replied(trial.post("/simulator/flows").json(&request)).await;
-    assert_eq!(status, 202, "{started}");
-    let path = format!("/simulator/flows/{}", started["run_id"].as_str().expect("an id"));
-    let finished = async {
-        loop {
-            let progress = answered(trial.get(&path)).await;
-            if progress["done"] == true {
-                return progress;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), finished).await.expect("a run that ends")
-}
-
 async fn deliveries(trial: &Trial, after: u64) -> Vec<Value> {
     let found = answered(trial.get("/simulator/deliveries").query(&[("after", after)])).await;
     found.as_array().expect("an array").clone()
@@ -109,7 +91,7 @@ async fn quick() -> Trial {
 async fn a_subscriber_hears_the_whole_call_in_order_as_jws() {
     let (trial, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&trial, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
-    let progress = play(&trial, json!({"flow": "hold", "seed": 7})).await;
+    let progress = trial.play(json!({"flow": "hold", "seed": 7})).await;
     assert_eq!(
         progress,
         json!({"calls_started": 1, "calls_finished": 1, "sent": 6, "acknowledged": 6, "failed": 0, "done": true})
@@ -143,8 +125,8 @@ async fn filters_of_subscriptions_hold_and_without_a_secret_the_body_is_plain() 
     let (trial, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&trial, json!({"hook_url": receiver.url}), "call", json!({"call_states": ["hangup"]})).await;
     subscribe(&trial, json!({"hook_url": receiver.url}), "sms", json!({"direction": "outbound"})).await;
-    assert_eq!(play(&trial, json!({"flow": "answered"})).await["sent"], 1);
-    assert_eq!(play(&trial, json!({"flow": "message"})).await["sent"], 1);
+    assert_eq!(trial.play(json!({"flow": "answered"})).await["sent"], 1);
+    assert_eq!(trial.play(json!({"flow": "message"})).await["sent"], 1);
     let hangup = receiver.next().await;
     assert_eq!(hangup.content_type, "application/json");
     assert_eq!(serde_json::from_slice::<Value>(&hangup.body).expect("JSON")["state"], "hangup");
@@ -158,7 +140,7 @@ async fn filters_of_subscriptions_hold_and_without_a_secret_the_body_is_plain() 
 async fn server_errors_are_tried_again_with_the_same_bytes_and_refusals_are_not() {
     let (trial, mut receiver) = (quick().await, Receiver::start(&[503, 500, 200, 404, 500, 500, 500, 500]));
     subscribe(&trial, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
-    let progress = play(&trial, json!({"flow": "missed"})).await;
+    let progress = trial.play(json!({"flow": "missed"})).await;
     assert_eq!((&progress["acknowledged"], &progress["failed"]), (&json!(1), &json!(2)));
     let (first, second) = (receiver.next().await, receiver.next().await);
     assert_eq!(first.body, second.body);
@@ -179,7 +161,7 @@ async fn silence_is_tried_twice_more() {
     let nobody = format!("http://{}", taken.local_addr().expect("an address"));
     drop(taken);
     subscribe(&trial, json!({"hook_url": nobody}), "call", json!({"call_states": ["ringing"]})).await;
-    assert_eq!(play(&trial, json!({"flow": "missed"})).await["failed"], 1);
+    assert_eq!(trial.play(json!({"flow": "missed"})).await["failed"], 1);
     let book = deliveries(&trial, 0).await;
     assert_eq!(
         (&book[0]["attempts"], &book[0]["status"], &book[0]["acked_at"]),
@@ -194,7 +176,7 @@ async fn a_target_gets_the_workflow_family_with_an_hmac() {
     let (trial, mut receiver) = (quick().await, Receiver::start(&[]));
     let target = json!({"url": receiver.url, "secret": "hush", "organization_id": 99});
     let request = json!({"flow": "missed", "family": "workflow", "target": target, "calls": 2, "rate": 1000});
-    assert_eq!(play(&trial, request).await["acknowledged"], 4);
+    assert_eq!(trial.play(request).await["acknowledged"], 4);
     let arrival = receiver.next().await;
     let mut mac = Hmac::<Sha256>::new_from_slice(b"hush").expect("any length");
     mac.update(&arrival.body);
@@ -234,5 +216,23 @@ async fn slips_in_a_request_for_flows_are_named() {
         400
     );
     assert_eq!(replied(trial.get("/simulator/flows/run-9")).await.0, 404);
+    trial.simulator.stop().await;
+}
+
+#[actix_web::test]
+async fn the_first_webhook_of_a_placed_call_can_beat_the_reply() {
+    let (trial, mut receiver) = (quick().await, Receiver::start(&[]));
+    subscribe(&trial, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
+    trial.switch(json!({"webhook_before_reply": true, "placed_call_pace": 0})).await;
+    let order =
+        json!({"user_id": "5100000000000001", "phone_number": "+14155551234", "custom_data": "{\"a\":1}"});
+    let placed = trial.create("/api/v2/call", order).await;
+    assert_eq!(deliveries(&trial, 0).await[0]["state_or_type"], "calling");
+    for state in ["calling", "connected", "hangup"] {
+        let payload = receiver.next().await.opened("s3cret");
+        assert_eq!((&payload["state"], &payload["custom_data"]), (&json!(state), &json!("{\"a\":1}")));
+        assert_eq!(payload["call_id"].to_string(), placed["call_id"].as_str().expect("a string"));
+    }
+    receiver.handle.stop(false).await;
     trial.simulator.stop().await;
 }

@@ -1,8 +1,12 @@
 //! The simulator over real HTTP, as a server meets it.
 
+mod calls;
 mod delivery;
 mod oauth;
+mod recordings;
 mod rest;
+
+use std::time::Duration;
 
 use reqwest::{Client, RequestBuilder, redirect};
 use serde_json::{Value, json};
@@ -40,10 +44,65 @@ impl Trial {
         self.client.post(self.url(path))
     }
 
+    /// Turns switches.
+    async fn switch(&self, change: Value) {
+        answered(self.client.patch(self.url("/simulator/switches")).json(&change)).await;
+    }
+
+    /// What the static key reads.
+    async fn read(&self, path: &str) -> Value {
+        answered(self.get(path).bearer_auth("static-key")).await
+    }
+
+    /// Plays flows without waits until they are over.
+    async fn play(&self, mut order: Value) -> Value {
+        order["pace"] = 0.into();
+        let (status, started) = replied(self.post("/simulator/flows").json(&order)).await;
+        assert_eq!(status, 202, "{started}");
+        let path = format!("/simulator/flows/{}", started["run_id"].as_str().expect("an id"));
+        until("the run is over", async || {
+            let progress = answered(self.get(&path)).await;
+            (progress["done"] == true).then_some(progress)
+        })
+        .await
+    }
+
+    /// An access token with these scopes.
+    async fn token(&self, scope: &str) -> String {
+        let query = [
+            ("client_id", "demo-client"),
+            ("redirect_uri", "http://crm.example/callback"),
+            ("response_type", "code"),
+            ("scope", scope),
+        ];
+        let sent = self.get("/oauth2/authorize").query(&query).send().await.expect("an answer");
+        let back = sent.headers()["location"].to_str().expect("ASCII").to_owned();
+        let code = back.split("code=").nth(1).expect("a code").to_owned();
+        let trade = json!({"grant_type": "authorization_code", "code": code,
+            "client_id": "demo-client", "client_secret": "demo-secret"});
+        let tokens = answered(self.post("/oauth2/token").json(&trade)).await;
+        tokens["access_token"].as_str().expect("a token").to_owned()
+    }
+
     /// Posts with the static key and returns the reply to a request that must succeed.
     async fn create(&self, path: &str, body: Value) -> Value {
         answered(self.post(path).bearer_auth("static-key").json(&body)).await
     }
+}
+
+/// Asks again until there is an answer.
+async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked)
+        .await
+        .unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// The body of a reply that must be a success.
