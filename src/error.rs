@@ -9,7 +9,10 @@ use cti_actors::error::{Denial, StoreError};
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::dialpad::{access::NoAccess, client::DialpadError};
+use crate::dialpad::{
+    access::NoAccess,
+    client::{DialpadError, whole_seconds},
+};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident;)*) => {
@@ -205,7 +208,7 @@ impl From<NoAccess> for ApiError {
 
 impl From<DialpadError> for ApiError {
     fn from(error: DialpadError) -> Self {
-        let seconds = |after: std::time::Duration| u32::try_from(after.as_secs().max(1)).ok();
+        let seconds = |after| u32::try_from(whole_seconds(after).max(1)).ok();
         let message = error.to_string();
         match error {
             DialpadError::NoAccess(reason) => reason.into(),

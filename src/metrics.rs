@@ -89,6 +89,7 @@ fn describe() {
     describe_histogram!("cti_group_commit_batch_size", "Webhooks that shared a transaction");
     describe_histogram!("http_request_duration_seconds", Unit::Seconds, "HTTP requests by route and status");
     describe_gauge!("cti_build_info", "The version that runs");
+    crate::dialpad::tally::describe();
 
     for family in ["workflow", "dialpad", "unknown"] {
         for outcome in ["accepted", "duplicate", "unrouted", "failed", "unauthentic", "unavailable"] {

@@ -3,12 +3,20 @@
 //! [`signature`] and [`payload`] read what comes in. [`api`] is what we ask for an app: [`access`] finds whose token
 //! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens, [`subscriptions`] sees to it that
 //! Dialpad sends us anything.
+//!
+//! The client's rules are pure and have a file each: [`limits`] (how often), [`retry`] (what again), [`breaker`] (when
+//! not at all). [`lines`] holds their state for each company, [`tally`] counts.
 
 pub mod access;
 pub mod api;
+mod breaker;
 pub mod client;
+mod limits;
+mod lines;
 pub mod oauth;
 pub mod payload;
 pub mod question;
+mod retry;
 pub mod signature;
 pub mod subscriptions;
+pub mod tally;

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::client::{DialpadClient, DialpadError, id, short_reason};
+use super::{
+    client::{DialpadClient, DialpadError, id, short_reason},
+    question::Endpoint,
+};
 use crate::{config::OauthClient, store::connections::Tokens};
 
 /// How long a token is taken to live where Dialpad does not say.
@@ -135,7 +138,8 @@ impl DialpadClient {
     /// Dialpad could not be asked, or refused.
     pub async fn deauthorize(&self, token: &SecretString) -> Result<(), DialpadError> {
         let url = self.url("oauth2/deauthorize");
-        let answer = self.http.request(Method::POST, url).bearer_auth(token.expose_secret()).send().await?;
+        let request = self.http.request(Method::POST, url).bearer_auth(token.expose_secret()).build()?;
+        let answer = self.execute(Endpoint::Deauthorize, request).await?;
         if answer.status().is_success() { Ok(()) } else { Err(DialpadError::Refused(answer.status())) }
     }
 
@@ -150,7 +154,7 @@ impl DialpadClient {
     }
 
     async fn send(&self, request: HttpRequest, status: &AtomicU16) -> Result<HttpResponse, reqwest::Error> {
-        let answer = self.http.execute(request.try_into()?).await?;
+        let answer = self.execute(Endpoint::Token, request.try_into()?).await?;
         status.store(answer.status().as_u16(), Ordering::Relaxed);
         let (code, headers) = (answer.status(), answer.headers().clone());
         let mut response = HttpResponse::new(answer.bytes().await?.to_vec());

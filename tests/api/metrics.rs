@@ -9,7 +9,12 @@ on_both_databases![
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 3] = ["cti_webhooks_total", "cti_events_told_total", "cti_ws_sessions_closed_total"];
+const COUNTERS: [&str; 4] = [
+    "cti_webhooks_total",
+    "cti_events_told_total",
+    "cti_ws_sessions_closed_total",
+    "cti_dialpad_requests_total",
+];
 const GAUGES: [&str; 5] = [
     "cti_journal_pending",
     "cti_call_actors",
