@@ -106,6 +106,8 @@ codes! {
     RecordingUnavailable = "RECORDING_UNAVAILABLE", BAD_GATEWAY;
     /// Dialpad refused the authorisation code.
     TokenExchangeRejected = "TOKEN_EXCHANGE_REJECTED", BAD_GATEWAY;
+    /// Dialpad did not say whether it did what it was asked, and may have.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", SERVICE_UNAVAILABLE;
     /// Dialpad can't be reached, or its answers make no sense.
     DialpadUnavailable = "DIALPAD_UNAVAILABLE", SERVICE_UNAVAILABLE;
     /// Dialpad could not be asked for tokens.
@@ -147,9 +149,9 @@ impl ApiError {
         Self { details: Some(details.into()), ..self }
     }
 
-    /// The answer; `request_id` finds it in the log.
+    /// What the answer says; `request_id` finds it in the log.
     #[must_use]
-    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
+    pub fn body(&self, request_id: Option<&str>) -> Value {
         let mut body = json!({"error": self.message, "code": self.code.as_str()});
         if let Some(details) = &self.details {
             body["details"] = details.clone();
@@ -157,11 +159,17 @@ impl ApiError {
         if let Some(request_id) = request_id {
             body["request_id"] = request_id.into();
         }
+        body
+    }
+
+    /// The answer.
+    #[must_use]
+    pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
         let mut answer = HttpResponse::build(self.code.status());
         if let Some(seconds) = self.retry_after {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        answer.json(body)
+        answer.json(self.body(request_id))
     }
 }
 

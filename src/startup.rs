@@ -169,6 +169,9 @@ async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
             }
             Err(failure) => warn!(error = %failure, "what is old could not be removed"),
         }
+        if let Err(failure) = store.remove_old_keys().await {
+            warn!(error = %failure, "old idempotency keys could not be removed");
+        }
     }
 }
 

@@ -46,7 +46,13 @@ CREATE TABLE idempotency_keys (
     scope        TEXT NOT NULL,
     key          TEXT NOT NULL,
     request_hash BYTEA NOT NULL,
-    -- Null while the request is under way.
+    -- What the request is known by where it is passed on to.
+    correlation  UUID NOT NULL,
+    -- Grows whenever somebody takes up what another one left behind.
+    attempt      BIGINT NOT NULL,
+    -- Until then whoever took the request is believed to be at work on it.
+    held_until   TIMESTAMPTZ NOT NULL,
+    -- Null until the request is answered for good.
     status       BIGINT,
     answer       BYTEA,
     created_at   TIMESTAMPTZ NOT NULL,

@@ -42,7 +42,13 @@ CREATE TABLE idempotency_keys (
     scope        TEXT NOT NULL,
     key          TEXT NOT NULL,
     request_hash BLOB NOT NULL,
-    -- Null while the request is under way.
+    -- What the request is known by where it is passed on to.
+    correlation  TEXT NOT NULL,
+    -- Grows whenever somebody takes up what another one left behind.
+    attempt      INTEGER NOT NULL,
+    -- Until then whoever took the request is believed to be at work on it.
+    held_until   TEXT NOT NULL,
+    -- Null until the request is answered for good.
     status       INTEGER,
     answer       BLOB,
     created_at   TEXT NOT NULL,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     access::AccessBook,
-    client::{DialpadClient, DialpadError, id},
+    client::{DialpadClient, DialpadError, NEVER_CONNECTED, id},
     question::{Endpoint, Question, Urgency},
 };
 
@@ -111,7 +111,7 @@ impl Dialpad {
     /// Places a call: the user's telephones ring, then the other side's. Asked once, whatever comes of it.
     ///
     /// # Errors
-    /// See [`DialpadError`]. After [`DialpadError::Unreachable`] the call may have been placed.
+    /// See [`DialpadError`], and [`may_have_been_done`].
     pub async fn place_call(&self, app: AppId, order: &CallOrder) -> Result<DialpadCallId, DialpadError> {
         let mut body = json!({"user_id": order.dialpad_user_id, "phone_number": order.phone_number});
         if let Some(custom_data) = &order.custom_data {
@@ -120,5 +120,18 @@ impl Dialpad {
         let question = Question::new(Endpoint::PlaceCall, Method::POST, "call").saying(body);
         let reply = self.ask(app, &question).await?;
         reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::Nonsense)
+    }
+}
+
+/// Whether Dialpad may have done what it was asked, although this is what came of it.
+#[must_use]
+pub fn may_have_been_done(error: &DialpadError) -> bool {
+    match error {
+        DialpadError::Unreachable(reason) => reason != NEVER_CONNECTED,
+        DialpadError::Refused(status) => status.is_server_error(),
+        DialpadError::Nonsense => true,
+        DialpadError::RateLimited { .. } | DialpadError::LeftAlone { .. } | DialpadError::NoAccess(_) => {
+            false
+        }
     }
 }

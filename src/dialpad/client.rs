@@ -71,12 +71,15 @@ pub(crate) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
+/// The reason for which no request can have reached Dialpad.
+pub(super) const NEVER_CONNECTED: &str = "Connection failed";
+
 /// A reason that names no URL: one might carry a secret.
 pub(crate) fn short_reason(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         "Connection timeout".into()
     } else if error.is_connect() {
-        "Connection failed".into()
+        NEVER_CONNECTED.into()
     } else {
         "The connection broke".into()
     }

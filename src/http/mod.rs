@@ -5,8 +5,10 @@ mod auth;
 mod calls;
 mod events;
 mod health;
+mod idempotency;
 mod middleware;
 mod oauth;
+mod place_call;
 mod query;
 mod webhooks;
 mod ws;
@@ -72,7 +74,7 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/auth/dialpad/disconnect/{app_id}").route(post().to(oauth::disconnect)))
         // For a CRM.
         .service(web::resource("/status").route(get().to(apps::status)))
-        .service(web::resource("/api/calls").route(get().to(calls::list)))
+        .service(web::resource("/api/calls").route(get().to(calls::list)).route(post().to(place_call::place)))
         .service(web::resource("/api/calls/active").route(get().to(calls::active)))
         .service(web::resource("/api/calls/{id}").route(get().to(calls::one)))
         .service(web::resource("/api/calls/{id}/events").route(get().to(calls::timeline)))

@@ -4,7 +4,10 @@
 use chrono::{DateTime, Utc};
 use cti_actors::error::StoreError;
 
-use super::{Store, on_db, types::Id};
+use super::{
+    Store, on_db,
+    types::{Id, first_id_at},
+};
 
 /// How many rows go in one transaction.
 const PAGE: i64 = 1000;
@@ -27,12 +30,6 @@ pub struct Removed {
     pub events: u64,
     /// Webhooks.
     pub webhooks: u64,
-}
-
-/// The smallest id that could have been made at this instant.
-fn first_id_at(at: DateTime<Utc>) -> Id {
-    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
-    Id(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
 }
 
 impl Store {

@@ -55,6 +55,12 @@ impl<'r> Decode<'r, Sqlite> for Id {
     }
 }
 
+/// The smallest id that could have been made at this instant.
+pub(crate) fn first_id_at(at: chrono::DateTime<chrono::Utc>) -> Id {
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Id(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
+}
+
 macro_rules! id_conversions {
     ($($name:ident),*) => {$(
         impl From<cti_actors::id::$name> for Id {

@@ -22,6 +22,7 @@ mod ids;
 mod legs;
 mod metrics;
 mod oauth;
+mod outbound;
 mod production;
 mod signatures;
 mod stopping;

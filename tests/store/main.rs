@@ -5,19 +5,28 @@
 mod support;
 
 mod contract;
+mod idempotency;
 mod schema;
 
 use std::sync::Arc;
 
-use cti_actors::{clock::SystemClock, testing::MemoryStore};
+use cti_actors::{
+    clock::{Clock, SystemClock},
+    testing::{ManualClock, MemoryStore},
+};
 use cti_server::store::{Store, vault::Vault};
 use support::World;
 
 /// Opens the world's database, with its schema.
 async fn open(world: &World) -> Store {
+    open_at(world, Arc::new(SystemClock)).await
+}
+
+/// The same by another clock.
+async fn open_at(world: &World, clock: Arc<dyn Clock>) -> Store {
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
     let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let store = Store::open(&url, vault, clock).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }
@@ -81,5 +90,36 @@ mod sql {
         what_is_old_is_removed_and_the_bound_says_so,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
+    }
+}
+
+mod keys {
+    use super::*;
+
+    async fn of_many_who_take_a_key_one_gets_it(world: World) {
+        idempotency::of_many_who_take_a_key_one_gets_it(&open(&world).await).await;
+    }
+
+    async fn the_first_answer_stands_for_a_day(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        idempotency::the_first_answer_stands_for_a_day(&store, &clock).await;
+    }
+
+    async fn what_nobody_answers_is_in_doubt_after_a_minute(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        idempotency::what_nobody_answers_is_in_doubt_after_a_minute(&store, &clock).await;
+    }
+
+    async fn a_key_that_was_let_go_is_fresh_again(world: World) {
+        idempotency::a_key_that_was_let_go_is_fresh_again(&open(&world).await).await;
+    }
+
+    on_both_databases! {
+        of_many_who_take_a_key_one_gets_it,
+        the_first_answer_stands_for_a_day,
+        what_nobody_answers_is_in_doubt_after_a_minute,
+        a_key_that_was_let_go_is_fresh_again,
     }
 }

@@ -18,6 +18,7 @@ mod metrics;
 mod postgres;
 mod process;
 mod proxy;
+mod scripted;
 mod server;
 mod signing;
 mod socket;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     metrics::Metrics,
     process::{Process, run_to_end},
     proxy::Proxy,
+    scripted::{Asked, Gate, Reply, ScriptedDialpad},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
     socket::{Said, Socket},
