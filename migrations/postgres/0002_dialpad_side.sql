@@ -11,15 +11,25 @@ ALTER TABLE dialpad_connections
     -- Not before then: Dialpad's Retry-After, or the pause after a failure.
     ADD COLUMN refresh_not_before TIMESTAMPTZ;
 
--- The app's own webhook: the secret that is rotated out, and what the last look at Dialpad found.
+-- The app's own webhook: the secrets that are rotated out, and what the last look at Dialpad found.
 
 ALTER TABLE dialpad_webhooks
-    ADD COLUMN previous_secret BYTEA,
-    ADD COLUMN previous_until TIMESTAMPTZ,
-    -- When everything was last found (or made) as it should be.
+    -- Sealed together, each with the end of its validity.
+    ADD COLUMN retired_secrets BYTEA,
+    -- The organization where it was made.
+    ADD COLUMN dialpad_org_id BIGINT,
+    -- When calls were last found (or made) to come as they should.
     ADD COLUMN stood_at TIMESTAMPTZ,
+    -- When it was last looked at, whatever was found.
+    ADD COLUMN checked_at TIMESTAMPTZ,
     -- What stands in the way, as a JSON array of texts; null where nothing does.
-    ADD COLUMN problems TEXT;
+    ADD COLUMN problems TEXT,
+    -- Not to be looked at before then; null: at once.
+    ADD COLUMN next_check_at TIMESTAMPTZ,
+    -- Somebody works at it until then at the latest: the lease of one process.
+    ADD COLUMN checking_until TIMESTAMPTZ,
+    -- It was taken away, and does not come back by itself.
+    ADD COLUMN removed_at TIMESTAMPTZ;
 
 -- Calls: joined into interactions. The id of an interaction is that of its first leg, and null stands for one's own.
 

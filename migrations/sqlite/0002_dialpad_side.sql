@@ -10,14 +10,24 @@ ALTER TABLE dialpad_connections ADD COLUMN degraded_since TEXT;
 -- Not before then: Dialpad's Retry-After, or the pause after a failure.
 ALTER TABLE dialpad_connections ADD COLUMN refresh_not_before TEXT;
 
--- The app's own webhook: the secret that is rotated out, and what the last look at Dialpad found.
+-- The app's own webhook: the secrets that are rotated out, and what the last look at Dialpad found.
 
-ALTER TABLE dialpad_webhooks ADD COLUMN previous_secret BLOB;
-ALTER TABLE dialpad_webhooks ADD COLUMN previous_until TEXT;
--- When everything was last found (or made) as it should be.
+-- Sealed together, each with the end of its validity.
+ALTER TABLE dialpad_webhooks ADD COLUMN retired_secrets BLOB;
+-- The organization where it was made.
+ALTER TABLE dialpad_webhooks ADD COLUMN dialpad_org_id INTEGER;
+-- When calls were last found (or made) to come as they should.
 ALTER TABLE dialpad_webhooks ADD COLUMN stood_at TEXT;
+-- When it was last looked at, whatever was found.
+ALTER TABLE dialpad_webhooks ADD COLUMN checked_at TEXT;
 -- What stands in the way, as a JSON array of texts; null where nothing does.
 ALTER TABLE dialpad_webhooks ADD COLUMN problems TEXT;
+-- Not to be looked at before then; null: at once.
+ALTER TABLE dialpad_webhooks ADD COLUMN next_check_at TEXT;
+-- Somebody works at it until then at the latest: the lease of one process.
+ALTER TABLE dialpad_webhooks ADD COLUMN checking_until TEXT;
+-- It was taken away, and does not come back by itself.
+ALTER TABLE dialpad_webhooks ADD COLUMN removed_at TEXT;
 
 -- Calls: joined into interactions. The id of an interaction is that of its first leg, and null stands for one's own.
 
