@@ -73,14 +73,21 @@ CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 -- Since when, and until when, webhooks of an app may be missing: what a repair has to look for.
 
 CREATE TABLE repairs (
+    id         UUID PRIMARY KEY,
     app_id     UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     since      TIMESTAMPTZ NOT NULL,
     until      TIMESTAMPTZ NOT NULL,
     reason     TEXT NOT NULL,
     -- Where the list at Dialpad goes on.
     cursor     TEXT,
-    PRIMARY KEY (app_id, since)
+    -- Grows whenever somebody takes it up: of two who do, one gets it.
+    turn       BIGINT NOT NULL DEFAULT 0,
+    not_before TIMESTAMPTZ NOT NULL,
+    failures   BIGINT NOT NULL DEFAULT 0,
+    -- Why nobody will take it up any more.
+    given_up   TEXT
 );
+CREATE INDEX repairs_app ON repairs (app_id, since);
 
 -- What the server knows of itself: when it was last alive.
 

@@ -69,14 +69,21 @@ CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 -- Since when, and until when, webhooks of an app may be missing: what a repair has to look for.
 
 CREATE TABLE repairs (
+    id         TEXT PRIMARY KEY,
     app_id     TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     since      TEXT NOT NULL,
     until      TEXT NOT NULL,
     reason     TEXT NOT NULL,
     -- Where the list at Dialpad goes on.
     cursor     TEXT,
-    PRIMARY KEY (app_id, since)
+    -- Grows whenever somebody takes it up: of two who do, one gets it.
+    turn       INTEGER NOT NULL DEFAULT 0,
+    not_before TEXT NOT NULL,
+    failures   INTEGER NOT NULL DEFAULT 0,
+    -- Why nobody will take it up any more.
+    given_up   TEXT
 ) STRICT;
+CREATE INDEX repairs_app ON repairs (app_id, since);
 
 -- What the server knows of itself: when it was last alive.
 

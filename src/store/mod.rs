@@ -21,6 +21,7 @@ mod ledger;
 pub mod listing;
 pub mod oauth_sessions;
 pub mod placed;
+pub mod repairs;
 pub mod retention;
 pub mod subscriptions;
 mod types;

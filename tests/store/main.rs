@@ -6,6 +6,7 @@ mod support;
 
 mod contract;
 mod idempotency;
+mod repairs;
 mod schema;
 
 use std::sync::Arc;
@@ -121,5 +122,33 @@ mod keys {
         the_first_answer_stands_for_a_day,
         what_nobody_answers_is_in_doubt_after_a_minute,
         a_key_that_was_let_go_is_fresh_again,
+    }
+}
+
+mod gaps {
+    use super::*;
+
+    async fn gaps_that_touch_become_one(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        repairs::gaps_that_touch_become_one(&store, &clock).await;
+    }
+
+    async fn a_turn_goes_to_one_and_goes_on_where_it_was(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        repairs::a_turn_goes_to_one_and_goes_on_where_it_was(&store, &clock).await;
+    }
+
+    async fn what_is_given_up_is_said_once_until_it_heals(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        repairs::what_is_given_up_is_said_once_until_it_heals(&store, &clock).await;
+    }
+
+    on_both_databases! {
+        gaps_that_touch_become_one,
+        a_turn_goes_to_one_and_goes_on_where_it_was,
+        what_is_given_up_is_said_once_until_it_heals,
     }
 }

@@ -1,0 +1,100 @@
+//! Gaps, on both databases, by a clock that the test sets.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{clock::Clock, id::AppId, testing::ManualClock};
+use cti_server::store::{
+    Store,
+    repairs::{GapReason, Repair},
+};
+
+use crate::contract::Subject;
+
+/// So many minutes after the clock's beginning.
+fn at(minute: i64) -> DateTime<Utc> {
+    ManualClock::default().now() + TimeDelta::minutes(minute)
+}
+
+async fn note(store: &Store, app: AppId, since: i64, until: i64) {
+    store.note_gap(app, at(since), at(until), GapReason::Away).await.expect("noted");
+}
+
+async fn take(store: &Store, clock: &ManualClock) -> Option<Repair> {
+    let now = clock.now();
+    store.take_repair(now, now + TimeDelta::minutes(2)).await.expect("the database answers")
+}
+
+/// Everything that is due, each turn finished. In minutes.
+async fn worked_off(store: &Store, clock: &ManualClock) -> Vec<(i64, i64)> {
+    let mut gaps = Vec::new();
+    while let Some(repair) = take(store, clock).await {
+        store.finish_repair(&repair).await.expect("finished");
+        gaps.push(((repair.since - at(0)).num_minutes(), (repair.until - at(0)).num_minutes()));
+    }
+    gaps.sort_unstable();
+    gaps
+}
+
+pub(crate) async fn gaps_that_touch_become_one(store: &Store, clock: &ManualClock) {
+    let (app, other) = (store.new_app().await, store.new_app().await);
+    clock.advance(TimeDelta::minutes(100));
+    for (since, until) in [(10, 20), (40, 50), (20, 30), (25, 27), (70, 80), (29, 45)] {
+        note(store, app, since, until).await;
+    }
+    note(store, other, 15, 75).await;
+    assert_eq!(worked_off(store, clock).await, [(10, 50), (15, 75), (70, 80)]);
+}
+
+pub(crate) async fn a_turn_goes_to_one_and_goes_on_where_it_was(store: &Store, clock: &ManualClock) {
+    let app = store.new_app().await;
+    note(store, app, 0, 10).await;
+    assert!(take(store, clock).await.is_none(), "it has not ended yet");
+    clock.advance(TimeDelta::minutes(10));
+    let first = take(store, clock).await.expect("a turn");
+    assert_eq!((first.app, first.reason.as_str(), first.cursor.as_deref()), (app, "away", None));
+    assert!(take(store, clock).await.is_none(), "somebody is at it");
+
+    store.go_on_with_repair(&first, "page 2").await.expect("written");
+    let second = take(store, clock).await.expect("the next turn");
+    assert_eq!(second.cursor.as_deref(), Some("page 2"));
+    store.finish_repair(&first).await.expect("too late");
+    store.put_off_repair(&second, clock.now() + TimeDelta::minutes(5), true, false).await.expect("written");
+    assert!(take(store, clock).await.is_none(), "it was put off");
+    clock.advance(TimeDelta::minutes(5));
+    let third = take(store, clock).await.expect("the next turn");
+    assert_eq!((third.cursor.as_deref(), third.failures), (Some("page 2"), 1));
+
+    // It grows while somebody is at it: that one's turn counts no more, and it is begun anew.
+    note(store, app, 5, 15).await;
+    store.go_on_with_repair(&third, "page 3").await.expect("too late");
+    let fourth = take(store, clock).await.expect("the next turn");
+    assert_eq!((fourth.since, fourth.until, fourth.cursor), (at(0), at(15), None));
+    // Whoever took it has died.
+    clock.advance(TimeDelta::minutes(2));
+    let fifth = take(store, clock).await.expect("the next turn");
+    store.put_off_repair(&fifth, clock.now(), false, true).await.expect("written");
+    assert_eq!(worked_off(store, clock).await, [(0, 15)]);
+}
+
+pub(crate) async fn what_is_given_up_is_said_once_until_it_heals(store: &Store, clock: &ManualClock) {
+    let app = store.new_app().await;
+    clock.advance(TimeDelta::minutes(100));
+    for since in [40, 10, 70] {
+        note(store, app, since, since + 5).await;
+        let repair = take(store, clock).await.expect("a turn");
+        store.give_up_repair(&repair, "no scope").await.expect("given up");
+    }
+    let lost = store.given_up_repairs(app).await.expect("read");
+    assert_eq!(lost.len(), 1);
+    assert_eq!(
+        (lost[0].since, lost[0].until, lost[0].given_up.as_deref()),
+        (at(10), at(75), Some("no scope"))
+    );
+    assert!(take(store, clock).await.is_none(), "nobody takes it up");
+
+    note(store, app, 80, 90).await;
+    assert_eq!(worked_off(store, clock).await, [(80, 90)]);
+    assert_eq!(store.given_up_repairs(app).await.expect("read"), []);
+    note(store, app, 91, 92).await;
+    let dropped = store.drop_old_repairs(at(93)).await.expect("asked");
+    assert_eq!((dropped.len(), dropped[0].since, worked_off(store, clock).await.len()), (1, at(91), 0));
+}
