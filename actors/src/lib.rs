@@ -26,6 +26,7 @@ mod engine;
 pub mod error;
 pub mod feed;
 pub mod id;
+mod latest;
 pub mod message;
 pub mod ports;
 pub mod session;

@@ -1,7 +1,7 @@
 //! Text messages. Pure: what a webhook about a message changes, and what must be told.
 //!
-//! A message has no life of its own between webhooks, so it needs no actor; like a call it is a set of facts,
-//! and a status report that arrives late never replaces a newer one.
+//! A message has no life of its own between webhooks, so it needs no actor; like a call it is a set of facts that
+//! merge in any order, and what is shown is derived from them.
 
 use std::borrow::Cow;
 
@@ -12,6 +12,7 @@ use crate::{
     call::Direction,
     feed::{OutEvent, number_or_text},
     id::{AppId, EventId, MessageId},
+    latest::{Latest, earliest, latest, value},
 };
 
 /// One webhook about one message.
@@ -36,6 +37,8 @@ pub struct MessageKnowledge {
     pub to_number: Option<String>,
     /// The words.
     pub text: Option<String>,
+    /// Where the picture or file is that came with it.
+    pub mms_url: Option<String>,
     /// Where delivery stands, in Dialpad's words.
     pub status: Option<String>,
     /// The Dialpad user who wrote or was written to.
@@ -44,25 +47,116 @@ pub struct MessageKnowledge {
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of a message.
+/// All that is known of a message. As with calls, every part merges without regard to the order of arrival.
+#[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageFacts {
-    /// Who wrote whom; inbound until somebody says otherwise.
+    first_seen: DateTime<Utc>,
+    reported_sent: Option<DateTime<Utc>>,
+    direction: Option<Latest<Direction>>,
+    from_number: Option<Latest<String>>,
+    to_number: Option<Latest<String>>,
+    text: Option<Latest<String>>,
+    mms_url: Option<Latest<String>>,
+    dialpad_user_id: Option<Latest<i64>>,
+    status: Option<StatusReport>,
+}
+
+/// Where delivery stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct StatusReport {
+    at: DateTime<Utc>,
+    /// In Dialpad's words.
+    status: String,
+}
+
+impl StatusReport {
+    /// A report further along the way counts more than a later one: a `pending` that was sent again after hours, or
+    /// within the same second as what followed it, undoes nothing.
+    fn weight(&self) -> (u8, DateTime<Utc>, &str) {
+        let way = match self.status.to_ascii_lowercase().as_str() {
+            "accepted" | "created" | "new" | "pending" | "queued" | "scheduled" | "sending" => 0,
+            "delivered" | "failed" | "rejected" | "undelivered" => 2,
+            "read" | "seen" => 3,
+            // `sent`, `success`, and words that are not known here.
+            _ => 1,
+        };
+        (way, self.at, &self.status)
+    }
+}
+
+/// A message as the world sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who wrote whom, where anybody said so.
     pub direction: Option<Direction>,
     /// The writing number.
     pub from_number: Option<String>,
-    /// The numbers written to.
+    /// The numbers written to, comma-separated where there are several.
     pub to_number: Option<String>,
     /// The words.
     pub text: Option<String>,
-    /// Where delivery stands, in Dialpad's words.
-    pub status: Option<String>,
-    /// When the newest status was so.
-    pub status_at: Option<DateTime<Utc>>,
+    /// Where the picture or file is that came with it.
+    pub mms_url: Option<String>,
     /// The Dialpad user who wrote or was written to.
     pub dialpad_user_id: Option<i64>,
+    /// Where delivery stands, in Dialpad's words.
+    pub status: Option<String>,
     /// When it was sent, or first seen.
     pub sent_at: DateTime<Utc>,
+}
+
+impl MessageFacts {
+    /// What one webhook knows.
+    fn of(event: &MessageEvent) -> Self {
+        let mut facts = Self {
+            first_seen: event.at,
+            reported_sent: None,
+            direction: None,
+            from_number: None,
+            to_number: None,
+            text: None,
+            mms_url: None,
+            dialpad_user_id: None,
+            status: None,
+        };
+        facts.absorb(event);
+        facts
+    }
+
+    /// Takes in what one webhook says. Absorbing it again, or in another order, changes nothing.
+    fn absorb(&mut self, event: &MessageEvent) {
+        let (at, said) = (event.at, &event.knowledge);
+        self.first_seen = self.first_seen.min(at);
+        earliest(&mut self.reported_sent, said.sent_at);
+        latest(&mut self.direction, at, &said.direction);
+        latest(&mut self.from_number, at, &said.from_number);
+        latest(&mut self.to_number, at, &said.to_number);
+        latest(&mut self.text, at, &said.text);
+        latest(&mut self.mms_url, at, &said.mms_url);
+        latest(&mut self.dialpad_user_id, at, &said.dialpad_user_id);
+        if let Some(status) = &said.status {
+            let report = StatusReport { at, status: status.clone() };
+            if self.status.as_ref().is_none_or(|known| known.weight() < report.weight()) {
+                self.status = Some(report);
+            }
+        }
+    }
+
+    /// The message as the world sees it.
+    #[must_use]
+    pub fn snapshot(&self) -> Message {
+        Message {
+            direction: value(&self.direction),
+            from_number: value(&self.from_number),
+            to_number: value(&self.to_number),
+            text: value(&self.text),
+            mms_url: value(&self.mms_url),
+            dialpad_user_id: value(&self.dialpad_user_id),
+            status: self.status.as_ref().map(|report| report.status.clone()),
+            sent_at: self.reported_sent.unwrap_or(self.first_seen),
+        }
+    }
 }
 
 /// A message as the store keeps it.
@@ -74,6 +168,8 @@ pub struct StoredMessage {
     pub dialpad_message_id: String,
     /// Guards against a second writer.
     pub version: i64,
+    /// When anything that is shown last changed.
+    pub updated_at: DateTime<Utc>,
     /// What is known.
     pub facts: MessageFacts,
 }
@@ -81,18 +177,9 @@ pub struct StoredMessage {
 impl StoredMessage {
     /// A message that the store does not know yet.
     #[must_use]
-    pub fn unseen(dialpad_message_id: String, facts: MessageFacts) -> Self {
-        Self { id: MessageId::generate(), dialpad_message_id, version: 0, facts }
+    pub fn unseen(dialpad_message_id: String, facts: MessageFacts, now: DateTime<Utc>) -> Self {
+        Self { id: MessageId::generate(), dialpad_message_id, version: 0, updated_at: now, facts }
     }
-}
-
-/// A message as it is from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MessageRecord {
-    /// The message, with its new version.
-    pub message: StoredMessage,
-    /// When this was decided.
-    pub updated_at: DateTime<Utc>,
 }
 
 /// What to tell of a message.
@@ -102,47 +189,38 @@ pub enum MessageNews {
     Received,
     /// The company wrote to somebody.
     Sent,
-    /// Its status or text became known or changed.
+    /// Something else about it became known or changed.
     Updated,
 }
 
 /// Applies one webhook to what is known so far (`None` for a message never seen).
+///
+/// A message is told as received or sent once: when it becomes known who wrote whom. Until then it is only updated.
 #[must_use]
 pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFacts, Option<MessageNews>) {
-    let said = &event.knowledge;
-    let Some(known) = known else {
-        let facts = MessageFacts {
-            direction: said.direction,
-            from_number: said.from_number.clone(),
-            to_number: said.to_number.clone(),
-            text: said.text.clone(),
-            status: said.status.clone(),
-            status_at: said.status.as_ref().map(|_| event.at),
-            dialpad_user_id: said.dialpad_user_id,
-            sent_at: said.sent_at.unwrap_or(event.at),
-        };
-        let news = match said.direction {
-            Some(Direction::Outbound) => MessageNews::Sent,
-            Some(Direction::Inbound) | None => MessageNews::Received,
-        };
-        return (facts, Some(news));
+    let facts = match known {
+        Some(known) => {
+            let mut facts = known.clone();
+            facts.absorb(event);
+            facts
+        }
+        None => MessageFacts::of(event),
     };
-
-    let mut facts = known.clone();
-    facts.direction = known.direction.or(said.direction);
-    facts.from_number = known.from_number.clone().or_else(|| said.from_number.clone());
-    facts.to_number = known.to_number.clone().or_else(|| said.to_number.clone());
-    facts.text = known.text.clone().or_else(|| said.text.clone());
-    facts.dialpad_user_id = known.dialpad_user_id.or(said.dialpad_user_id);
-    facts.sent_at = known.sent_at.min(said.sent_at.unwrap_or(event.at));
-    let newer = known.status_at.is_none_or(|at| (at, &known.status) < (event.at, &said.status));
-    if said.status.is_some() && newer {
-        facts.status.clone_from(&said.status);
-        facts.status_at = Some(event.at);
-    }
-    let shown = |facts: &MessageFacts| (facts.status.clone(), facts.text.clone(), facts.from_number.clone());
-    let news = (shown(known) != shown(&facts)).then_some(MessageNews::Updated);
+    let (before, after) = (known.map(MessageFacts::snapshot), facts.snapshot());
+    let known_direction = before.as_ref().and_then(|before| before.direction);
+    let news = match (known_direction, after.direction) {
+        (None, Some(Direction::Inbound)) => Some(MessageNews::Received),
+        (None, Some(Direction::Outbound)) => Some(MessageNews::Sent),
+        _ if before.as_ref() != Some(&after) => Some(MessageNews::Updated),
+        _ => None,
+    };
     (facts, news)
+}
+
+/// The numbers that a message was written to, one by one.
+#[must_use]
+pub fn to_numbers(to_number: Option<&str>) -> Vec<&str> {
+    to_number.map(|numbers| numbers.split(',').collect()).unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -154,9 +232,11 @@ struct Body<'a> {
     direction: Option<&'static str>,
     from_number: Option<&'a str>,
     to_number: Option<&'a str>,
+    to_numbers: Vec<&'a str>,
     dialpad_user_id: Option<i64>,
     crm_user_id: Option<&'a str>,
     text: Option<&'a str>,
+    mms_url: Option<&'a str>,
     message_status: Option<&'a str>,
     sent_at: DateTime<Utc>,
     timestamp: i64,
@@ -170,21 +250,23 @@ pub fn tell(
     news: MessageNews,
     occurred_at: DateTime<Utc>,
 ) -> OutEvent {
-    let facts = &message.facts;
+    let shown = message.facts.snapshot();
     let event_id = EventId::generate();
     let body = Body {
         event_id,
         app_id,
         message_id: message.id,
         dialpad_message_id: number_or_text(&message.dialpad_message_id),
-        direction: facts.direction.map(Direction::as_str),
-        from_number: facts.from_number.as_deref(),
-        to_number: facts.to_number.as_deref(),
-        dialpad_user_id: facts.dialpad_user_id,
+        direction: shown.direction.map(Direction::as_str),
+        from_number: shown.from_number.as_deref(),
+        to_number: shown.to_number.as_deref(),
+        to_numbers: to_numbers(shown.to_number.as_deref()),
+        dialpad_user_id: shown.dialpad_user_id,
         crm_user_id: None,
-        text: facts.text.as_deref(),
-        message_status: facts.status.as_deref(),
-        sent_at: facts.sent_at,
+        text: shown.text.as_deref(),
+        mms_url: shown.mms_url.as_deref(),
+        message_status: shown.status.as_deref(),
+        sent_at: shown.sent_at,
         timestamp: occurred_at.timestamp(),
     };
     let kind = match news {
@@ -196,43 +278,8 @@ pub fn tell(
         id: event_id,
         kind: Cow::Borrowed(kind),
         dialpad_call_id: None,
-        dialpad_user_id: facts.dialpad_user_id,
+        dialpad_user_id: shown.dialpad_user_id,
         occurred_at,
         body: serde_json::to_string(&body).expect("an event has only string keys"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-
-    use super::*;
-
-    fn report(status: &str, second: i64) -> MessageEvent {
-        MessageEvent {
-            dialpad_message_id: "6095823680520192".into(),
-            at: DateTime::from_timestamp(second, 0).expect("a valid instant"),
-            knowledge: MessageKnowledge {
-                direction: Some(Direction::Outbound),
-                status: Some(status.into()),
-                ..MessageKnowledge::default()
-            },
-        }
-    }
-
-    #[test]
-    fn the_first_sight_of_an_outbound_message_is_told_as_sent() {
-        let (facts, news) = apply(None, &report("pending", 1));
-        assert_eq!(news, Some(MessageNews::Sent));
-        assert_eq!(facts.status.as_deref(), Some("pending"));
-    }
-
-    #[test]
-    fn a_late_retry_of_an_older_status_is_not_told() {
-        let (facts, _) = apply(None, &report("pending", 1));
-        let (facts, news) = apply(Some(&facts), &report("delivered", 5));
-        assert_eq!(news, Some(MessageNews::Updated));
-        let (facts, news) = apply(Some(&facts), &report("sent", 3));
-        assert_eq!((facts.status.as_deref(), news), (Some("delivered"), None));
     }
 }

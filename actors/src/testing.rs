@@ -221,9 +221,8 @@ impl Ledger for MemoryStore {
         for record in &unit.calls {
             state.calls.insert((unit.app_id, record.call.dialpad_call_id), record.clone());
         }
-        for record in &unit.messages {
-            let message = record.message.clone();
-            state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message);
+        for message in &unit.messages {
+            state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message.clone());
         }
         let told_before = state.head(unit.app_id);
         let mut seq = told_before;

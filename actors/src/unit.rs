@@ -6,7 +6,7 @@ use crate::{
     call::{CallRecord, VoicemailRecord},
     feed::OutEvent,
     id::{AppId, JournalId, Seq},
-    message::MessageRecord,
+    message::StoredMessage,
 };
 
 /// One app's changes. The order within `events` is the order in which they get their `seq`.
@@ -21,7 +21,7 @@ pub struct Unit {
     /// Voicemails as they are from now on.
     pub voicemails: Vec<VoicemailRecord>,
     /// Messages as they are from now on; each replaces exactly the version before its own.
-    pub messages: Vec<MessageRecord>,
+    pub messages: Vec<StoredMessage>,
     /// What to tell.
     pub events: Vec<OutEvent>,
     /// Webhooks that are dealt with.

@@ -311,3 +311,19 @@ fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
     assert!(matches!(&told[1], News::Raw { state, .. } if state == "barge"));
     assert_eq!(facts, tell(&[event(0, Signal::Ringing)]).0);
 }
+
+#[test]
+fn a_voicemail_that_was_deleted_does_not_come_back() {
+    let mut left = event(30, Signal::VoicemailLeft);
+    left.knowledge.voicemail_transcript = Some("Hi".into());
+    left.knowledge.voicemail_url = Some("https://dialpad.com/v/1".into());
+    let (mut facts, _) = tell(std::slice::from_ref(&left));
+    assert!(facts.forget_voicemail());
+    assert!(!facts.forget_voicemail(), "there is nothing left to forget");
+    assert!(!serde_json::to_string(&facts).expect("facts are JSON").contains("Hi"));
+    left.at = at(60);
+    let transition = apply(&facts, &left);
+    assert_eq!(transition.news, vec![]);
+    let call = transition.facts.snapshot();
+    assert_eq!((call.voicemail, call.outcome), (None, Some(Outcome::Voicemail)));
+}

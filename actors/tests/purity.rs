@@ -1,10 +1,11 @@
 //! The rooms of this crate that know neither actors nor a runtime nor the present moment stay that way.
 
-const PURE: [(&str, &str); 9] = [
+const PURE: [(&str, &str); 10] = [
     ("call/event.rs", include_str!("../src/call/event.rs")),
     ("call/facts.rs", include_str!("../src/call/facts.rs")),
     ("call/snapshot.rs", include_str!("../src/call/snapshot.rs")),
     ("call/machine.rs", include_str!("../src/call/machine.rs")),
+    ("latest.rs", include_str!("../src/latest.rs")),
     ("message.rs", include_str!("../src/message.rs")),
     ("app/inbox.rs", include_str!("../src/app/inbox.rs")),
     ("app/roster.rs", include_str!("../src/app/roster.rs")),

@@ -42,8 +42,20 @@ CREATE INDEX calls_by_operator ON calls (app_id, operator_call_id) WHERE operato
 -- A voicemail that was deleted stays as an empty row, so that a late webhook does not bring it back.
 
 ALTER TABLE voicemails ADD COLUMN deleted_at TEXT;
+
+-- Where the picture or file is that came with a message.
+
+ALTER TABLE messages ADD COLUMN mms_url TEXT;
+
+-- Lists: ids are made in the order of time, so the newest are found by them.
+
+DROP INDEX voicemails_created;
+DROP INDEX messages_created;
+CREATE INDEX voicemails_newest ON voicemails (app_id, id);
+CREATE INDEX messages_newest ON messages (app_id, id);
 CREATE INDEX voicemails_updated ON voicemails (app_id, updated_at, id);
 CREATE INDEX messages_updated ON messages (app_id, updated_at, id);
+CREATE INDEX voicemails_by_theirs ON voicemails (app_id, dialpad_voicemail_id) WHERE dialpad_voicemail_id IS NOT NULL;
 
 -- Requests that create something and may come twice. The answer is sealed: it may hold a secret.
 

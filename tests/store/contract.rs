@@ -11,7 +11,7 @@ use cti_actors::{
     error::StoreError,
     feed::OutEvent,
     id::{AppId, CallId, DialpadCallId, EventId, JournalId, Seq},
-    message::{self, MessageEvent, MessageKnowledge, MessageRecord, StoredMessage},
+    message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     ports::{Bounds, EventLog, Inbound, Journal, Ledger},
     testing::MemoryStore,
     unit::Unit,
@@ -237,9 +237,8 @@ pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
     };
     let event = MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: said };
     let (facts, _) = message::apply(None, &event);
-    let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts) };
-    let record = MessageRecord { message: message.clone(), updated_at: now() };
-    let unit = Unit { messages: vec![record], ..Unit::new(app, now()) };
+    let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts, now()) };
+    let unit = Unit { messages: vec![message.clone()], ..Unit::new(app, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
     assert_eq!(store.messages(app, &["m1".into(), "m2".into()]).await.expect("read"), [message]);
 }

@@ -30,7 +30,7 @@ use crate::{
     error::StoreError,
     feed::{Feed, Frame, OutEvent},
     id::{AppId, DialpadCallId},
-    message::{self, MessageEvent, MessageRecord, StoredMessage},
+    message::{self, MessageEvent, StoredMessage},
     ports::{Inbound, PendingEvent},
     unit::Unit,
 };
@@ -282,8 +282,12 @@ impl Pipeline {
         for (place, event) in messages {
             let id = &event.dialpad_message_id;
             let (facts, news) = message::apply(known.get(id).map(|message| &message.facts), event);
-            let message =
-                known.entry(id.clone()).or_insert_with(|| StoredMessage::unseen(id.clone(), facts.clone()));
+            let message = known
+                .entry(id.clone())
+                .or_insert_with(|| StoredMessage::unseen(id.clone(), facts.clone(), unit.decided_at));
+            if news.is_some() {
+                message.updated_at = unit.decided_at;
+            }
             if message.facts != facts || message.version == 0 {
                 // One write per message and batch, whatever the number of its webhooks.
                 message.version += i64::from(changed.insert(id.clone()));
@@ -292,9 +296,7 @@ impl Pipeline {
             told[*place].extend(news.map(|news| message::tell(self.app_id, message, news, event.at)));
             unit.processed.push(batch[*place].id);
         }
-        let updated_at = unit.decided_at;
-        let records = changed.iter().filter_map(|id| known.remove(id));
-        unit.messages.extend(records.map(|message| MessageRecord { message, updated_at }));
+        unit.messages.extend(changed.iter().filter_map(|id| known.remove(id)));
         Ok(())
     }
 

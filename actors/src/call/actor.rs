@@ -14,6 +14,7 @@ use super::{
     machine::{self, News},
     news,
     record::{CallRecord, StoredCall, VoicemailRecord},
+    snapshot::Snapshot,
 };
 use crate::{
     feed::OutEvent,
@@ -92,7 +93,6 @@ impl CallActor {
         self.staged = None;
         let mut call = self.settled.clone();
         let mut told = Vec::with_capacity(events.len());
-        let mut voicemail_changed = false;
         for event in events {
             let transition = machine::apply(&call.facts, event);
             call.facts = transition.facts;
@@ -102,7 +102,6 @@ impl CallActor {
                 match piece {
                     News::VoicemailReceived | News::VoicemailUpdated => {
                         call.voicemail_id.get_or_insert_with(VoicemailId::generate);
-                        voicemail_changed = true;
                         call.updated_at = now;
                     }
                     News::Raw { .. } => {}
@@ -118,17 +117,34 @@ impl CallActor {
 
         call.version += 1;
         let snapshot = call.facts.snapshot();
-        let voicemail = call.voicemail_id.zip(snapshot.voicemail.clone()).filter(|_| voicemail_changed).map(
-            |(id, voicemail)| VoicemailRecord {
-                id,
-                dialpad_call_id: call.dialpad_call_id,
-                voicemail,
-                snapshot: snapshot.clone(),
-                updated_at: now,
-            },
-        );
+        let voicemail = self.changed_voicemail(&call, &snapshot, now);
         self.staged = Some(call.clone());
         ApplyOutcome { told, record: Some(CallRecord { call, snapshot }), voicemail }
+    }
+}
+
+impl CallActor {
+    /// The voicemail of the call from now on, if anything that is kept with it changed.
+    fn changed_voicemail(
+        &self,
+        call: &StoredCall,
+        snapshot: &Snapshot,
+        now: DateTime<Utc>,
+    ) -> Option<VoicemailRecord> {
+        let (id, voicemail) = call.voicemail_id.zip(snapshot.voicemail.clone())?;
+        let record = |voicemail, snapshot: &Snapshot| VoicemailRecord {
+            id,
+            dialpad_call_id: call.dialpad_call_id,
+            voicemail,
+            direction: snapshot.direction,
+            from_number: snapshot.from_number.clone(),
+            to_number: snapshot.to_number.clone(),
+            dialpad_user_id: snapshot.dialpad_user_id,
+            updated_at: now,
+        };
+        let settled = self.settled.facts.snapshot();
+        let before = settled.voicemail.clone().map(|voicemail| record(voicemail, &settled));
+        Some(record(voicemail, snapshot)).filter(|after| before.as_ref() != Some(after))
     }
 }
 

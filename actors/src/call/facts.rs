@@ -14,14 +14,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal};
-
-/// A value that a later report replaces. Two reports of the same instant are told apart by the value itself, so
-/// that the order of arrival never matters.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Latest<T> {
-    at: DateTime<Utc>,
-    value: T,
-}
+use crate::latest::{Latest, earliest, latest, value};
 
 /// All that is known of one call leg.
 #[serde_with::skip_serializing_none]
@@ -38,6 +31,9 @@ pub struct CallFacts {
     pub(super) reported_end: Option<DateTime<Utc>>,
     pub(super) voicemail_started: bool,
     pub(super) voicemail_left: Option<DateTime<Utc>>,
+    /// Somebody deleted what was left: nothing of it is kept, whatever is still reported.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) voicemail_deleted: bool,
 
     pub(super) direction: Option<Latest<Direction>>,
     pub(super) from_number: Option<Latest<String>>,
@@ -120,10 +116,28 @@ impl CallFacts {
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
         latest(&mut self.recording_url, at, &knowledge.recording_url);
-        latest(&mut self.voicemail_id, at, &knowledge.voicemail_id);
-        latest(&mut self.voicemail_url, at, &knowledge.voicemail_url);
-        latest(&mut self.voicemail_transcript, at, &knowledge.voicemail_transcript);
-        latest(&mut self.voicemail_duration_ms, at, &knowledge.voicemail_duration_ms);
+        if !self.voicemail_deleted {
+            latest(&mut self.voicemail_id, at, &knowledge.voicemail_id);
+            latest(&mut self.voicemail_url, at, &knowledge.voicemail_url);
+            latest(&mut self.voicemail_transcript, at, &knowledge.voicemail_transcript);
+            latest(&mut self.voicemail_duration_ms, at, &knowledge.voicemail_duration_ms);
+        }
+    }
+
+    /// Forgets what was left on voicemail, for good; that the call ended there stays. Says whether there was anything
+    /// to forget.
+    pub fn forget_voicemail(&mut self) -> bool {
+        let forgotten = Self {
+            voicemail_deleted: true,
+            voicemail_id: None,
+            voicemail_url: None,
+            voicemail_transcript: None,
+            voicemail_duration_ms: None,
+            ..self.clone()
+        };
+        let changes = *self != forgotten;
+        *self = forgotten;
+        changes
     }
 
     /// The ids that tie this leg to the others of the same human call: master, entry point, operator.
@@ -136,25 +150,5 @@ impl CallFacts {
     #[must_use]
     pub fn leg(&self) -> Option<Leg> {
         value(&self.leg)
-    }
-}
-
-pub(super) fn value<T: Clone>(known: &Option<Latest<T>>) -> Option<T> {
-    known.as_ref().map(|latest| latest.value.clone())
-}
-
-fn earliest(known: &mut Option<DateTime<Utc>>, reported: Option<DateTime<Utc>>) {
-    *known = match (*known, reported) {
-        (Some(known), Some(reported)) => Some(known.min(reported)),
-        (known, reported) => known.or(reported),
-    };
-}
-
-fn latest<T: Clone + Ord>(known: &mut Option<Latest<T>>, at: DateTime<Utc>, reported: &Option<T>) {
-    if let Some(value) = reported {
-        let reported = Latest { at, value: value.clone() };
-        if known.as_ref().is_none_or(|known| *known < reported) {
-            *known = Some(reported);
-        }
     }
 }

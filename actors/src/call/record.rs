@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{
+    event::Direction,
     facts::CallFacts,
     snapshot::{Snapshot, Voicemail},
 };
@@ -43,8 +44,14 @@ pub struct VoicemailRecord {
     pub dialpad_call_id: DialpadCallId,
     /// Its content.
     pub voicemail: Voicemail,
-    /// The call on which it was left.
-    pub snapshot: Snapshot,
+    /// Who called whom.
+    pub direction: Option<Direction>,
+    /// The calling number.
+    pub from_number: Option<String>,
+    /// The called number.
+    pub to_number: Option<String>,
+    /// The Dialpad user for whom it was left.
+    pub dialpad_user_id: Option<i64>,
     /// When this was decided.
     pub updated_at: DateTime<Utc>,
 }

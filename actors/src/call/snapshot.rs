@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 
 use super::{
     event::{Direction, EndKind, Leg},
-    facts::{CallFacts, value},
+    facts::CallFacts,
 };
+use crate::latest::value;
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -253,7 +254,8 @@ impl CallFacts {
     }
 
     fn voicemail(&self) -> Option<Voicemail> {
-        self.voicemail_left.map(|received_at| Voicemail {
+        let left = self.voicemail_left.filter(|_| !self.voicemail_deleted);
+        left.map(|received_at| Voicemail {
             dialpad_voicemail_id: value(&self.voicemail_id),
             recording_url: value(&self.voicemail_url),
             transcript: value(&self.voicemail_transcript),

@@ -148,6 +148,7 @@ pub(super) fn read_message(object: &Map<String, Value>, received_at: DateTime<Ut
         from_number: fields.text(&["from_number"]),
         to_number: fields.texts(&["to_number"]),
         text: fields.text(&["text_content", "text"]),
+        mms_url: fields.text(&["mms_url"]),
         status: fields.text(&["message_status"]),
         dialpad_user_id: fields.integer(&["sender_id"]).or(user),
         sent_at: fields.instant(&["created_date"]),

@@ -97,9 +97,9 @@ fn read_message(
     let Some(dialpad_message_id) = fields.text(&["message_id", "id"]) else {
         return Err(format!("{event_type} names no message: message_id is missing"));
     };
-    let by_name = match event_type {
-        "message.received" | "sms.received" => Some(Direction::Inbound),
-        "message.sent" | "sms.sent" => Some(Direction::Outbound),
+    let by_name = match event_type.split_once('.').map(|(_, rest)| rest) {
+        Some("received" | "inbound") => Some(Direction::Inbound),
+        Some("sent" | "outbound") => Some(Direction::Outbound),
         _ => None,
     };
     let text = match message {
@@ -112,6 +112,7 @@ fn read_message(
         from_number: fields.text(&["from_number", "from"]),
         to_number: fields.texts(&["to_number", "to"]),
         text,
+        mms_url: fields.text(&["mms_url", "media_url"]),
         status: fields.text(&["message_status", "status"]),
         dialpad_user_id: fields.integer(&["dialpad_user_id", "user_id"]),
         sent_at: fields.instant(&["sent_at", "timestamp"]),

@@ -55,15 +55,16 @@ const VOICEMAILS_TAIL: &str = "ON CONFLICT (id) DO UPDATE SET
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
     recording_url = EXCLUDED.recording_url, transcript = EXCLUDED.transcript,
     duration_seconds = EXCLUDED.duration_seconds, received_at = EXCLUDED.received_at,
-    updated_at = EXCLUDED.updated_at";
+    updated_at = EXCLUDED.updated_at
+    WHERE voicemails.deleted_at IS NULL";
 
 const MESSAGES_HEAD: &str = "INSERT INTO messages
-    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, text, message_status,
+    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, text, mms_url, message_status,
      sent_at, facts, version, created_at, updated_at)";
 const MESSAGES_TAIL: &str = "ON CONFLICT (app_id, dialpad_message_id) DO UPDATE SET
     dialpad_user_id = EXCLUDED.dialpad_user_id, direction = EXCLUDED.direction,
     from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number, text = EXCLUDED.text,
-    message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
+    mms_url = EXCLUDED.mms_url, message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
     updated_at = EXCLUDED.updated_at,
     version = CASE WHEN messages.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
@@ -79,7 +80,7 @@ const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = atte
 const CALLS: &str =
     "SELECT id, dialpad_call_id, voicemail_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM calls WHERE app_id = $1 AND dialpad_call_id IN (";
-const MESSAGES: &str = "SELECT id, dialpad_message_id, version, CAST(facts AS TEXT) AS facts
+const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM messages WHERE app_id = $1 AND dialpad_message_id IN (";
 
 /// Why a transaction of units could not be written.
@@ -238,6 +239,7 @@ struct MessageRow {
     id: Id,
     dialpad_message_id: String,
     version: i64,
+    updated_at: DateTime<Utc>,
     facts: String,
 }
 
@@ -259,8 +261,8 @@ impl MessageRow {
     fn into_message(self) -> Result<StoredMessage, StoreError> {
         let facts: MessageFacts =
             serde_json::from_str(&self.facts).map_err(|_| corrupt("messages", self.id))?;
-        let Self { id, dialpad_message_id, version, .. } = self;
-        Ok(StoredMessage { id: id.into(), dialpad_message_id, version, facts })
+        let Self { id, dialpad_message_id, version, updated_at, .. } = self;
+        Ok(StoredMessage { id: id.into(), dialpad_message_id, version, updated_at, facts })
     }
 }
 

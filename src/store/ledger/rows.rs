@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     call::{CallRecord, Direction, VoicemailRecord},
     id::JournalId,
-    message::MessageRecord,
+    message::{Message, StoredMessage},
     unit::{Receipt, Unit},
 };
 
@@ -96,16 +96,15 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
 }
 
 fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {
-    let direction = |record: &VoicemailRecord| record.snapshot.direction.map(direction_text);
     Rows::of(vec![
         Column::Id(records.iter().map(|(_, it)| it.id.into()).collect()),
         Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
         Column::Int(records.iter().map(|(_, it)| it.dialpad_call_id.0).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.voicemail.dialpad_voicemail_id.clone()).collect()),
-        Column::OptInt(records.iter().map(|(_, it)| it.snapshot.dialpad_user_id).collect()),
-        Column::OptText(records.iter().map(|(_, it)| direction(it)).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.snapshot.from_number.clone()).collect()),
-        Column::OptText(records.iter().map(|(_, it)| it.snapshot.to_number.clone()).collect()),
+        Column::OptInt(records.iter().map(|(_, it)| it.dialpad_user_id).collect()),
+        Column::OptText(records.iter().map(|(_, it)| it.direction.map(direction_text)).collect()),
+        Column::OptText(records.iter().map(|(_, it)| it.from_number.clone()).collect()),
+        Column::OptText(records.iter().map(|(_, it)| it.to_number.clone()).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.voicemail.recording_url.clone()).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.voicemail.transcript.clone()).collect()),
         Column::OptInt(records.iter().map(|(_, it)| it.voicemail.duration_seconds).collect()),
@@ -115,21 +114,22 @@ fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {
     ])
 }
 
-fn message_rows(records: &[(&Unit, &MessageRecord)]) -> Rows {
-    let facts = |record: &MessageRecord| record.message.facts.clone();
+fn message_rows(records: &[(&Unit, &StoredMessage)]) -> Rows {
+    let shown: Vec<Message> = records.iter().map(|(_, it)| it.facts.snapshot()).collect();
     Rows::of(vec![
-        Column::Id(records.iter().map(|(_, it)| it.message.id.into()).collect()),
+        Column::Id(records.iter().map(|(_, it)| it.id.into()).collect()),
         Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
-        Column::Text(records.iter().map(|(_, it)| it.message.dialpad_message_id.clone()).collect()),
-        Column::OptInt(records.iter().map(|(_, it)| facts(it).dialpad_user_id).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).direction.map(direction_text)).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).from_number).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).to_number).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).text).collect()),
-        Column::OptText(records.iter().map(|(_, it)| facts(it).status).collect()),
-        Column::Time(records.iter().map(|(_, it)| facts(it).sent_at).collect()),
-        Column::Json(records.iter().map(|(_, it)| json(&it.message.facts)).collect()),
-        Column::Int(records.iter().map(|(_, it)| it.message.version).collect()),
+        Column::Text(records.iter().map(|(_, it)| it.dialpad_message_id.clone()).collect()),
+        Column::OptInt(shown.iter().map(|it| it.dialpad_user_id).collect()),
+        Column::OptText(shown.iter().map(|it| it.direction.map(direction_text)).collect()),
+        Column::OptText(shown.iter().map(|it| it.from_number.clone()).collect()),
+        Column::OptText(shown.iter().map(|it| it.to_number.clone()).collect()),
+        Column::OptText(shown.iter().map(|it| it.text.clone()).collect()),
+        Column::OptText(shown.iter().map(|it| it.mms_url.clone()).collect()),
+        Column::OptText(shown.iter().map(|it| it.status.clone()).collect()),
+        Column::Time(shown.iter().map(|it| it.sent_at).collect()),
+        Column::Json(records.iter().map(|(_, it)| json(&it.facts)).collect()),
+        Column::Int(records.iter().map(|(_, it)| it.version).collect()),
         Column::Time(records.iter().map(|(unit, _)| unit.decided_at).collect()),
         Column::Time(records.iter().map(|(_, it)| it.updated_at).collect()),
     ])
