@@ -43,7 +43,7 @@ pub struct PendingEvent {
 
 /// What a webhook is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all webhooks are about calls")]
+#[allow(clippy::large_enum_variant, reason = "nearly all webhooks are about calls")]
 pub enum Inbound {
     /// A call leg, its voicemail and recordings included.
     Call(CallEvent),

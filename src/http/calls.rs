@@ -2,46 +2,26 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
     web::{Data, Path},
 };
 use cti_actors::id::{DialpadCallId, Seq};
-use serde::Serialize;
 
-use super::{
-    Shared,
-    auth::Crm,
-    events,
-    query::{Query, next_link, write_ids_as_text},
-};
+use super::{Shared, auth::Crm, events, lists, query::Query};
 use crate::{
     error::{ApiError, ErrorCode},
     store::calls::{CallFilter, CallName, CallView},
 };
 
 const STATUSES: [&str; 4] = ["ringing", "active", "held", "ended"];
-const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
-const DEFAULT_LIMIT: usize = 50;
-const LARGEST_LIMIT: usize = 500;
 
 pub(super) async fn list(
     request: HttpRequest,
     crm: Crm,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(
-        &request,
-        &["status", "direction", "from", "to", "dialpad_user_id", "since", "until", "limit", "cursor", "ids"],
-    )?;
-    let filter = CallFilter {
-        statuses: query.word("status", &STATUSES)?.map(str::to_owned).into_iter().collect(),
-        direction: query.word("direction", &DIRECTIONS)?.map(str::to_owned),
-        from: query.text("from").map(number),
-        to: query.text("to").map(number),
-        dialpad_user_id: query.integer("dialpad_user_id")?,
-        since: query.instant("since")?,
-        until: query.instant("until")?,
-    };
+    let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
+    let statuses = query.word("status", &STATUSES)?.map(str::to_owned).into_iter().collect();
+    let filter = CallFilter { statuses, common: lists::filter(&query)? };
     page(&request, &crm, &shared, &query, &filter).await
 }
 
@@ -63,13 +43,8 @@ async fn page(
     query: &Query,
     filter: &CallFilter,
 ) -> Result<HttpResponse, ApiError> {
-    let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
-    let page = shared.store.list_calls(crm.app_id, filter, query.cursor()?, limit).await?;
-    let mut answer = HttpResponse::Ok();
-    if let Some(next) = page.next {
-        answer.insert_header((header::LINK, next_link(request, &[("cursor", &next.encode())])));
-    }
-    render(&mut answer, &page.items, query)
+    let page = shared.store.list_calls(crm.app_id, filter, query.cursor()?, lists::limit(query)?).await?;
+    lists::page(request, query, &page)
 }
 
 pub(super) async fn one(
@@ -80,7 +55,7 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let call = find(&shared, &crm, &name).await?;
-    render(&mut HttpResponse::Ok(), &call, &query)
+    lists::item(&query, &call)
 }
 
 /// Everything that was told of a call.
@@ -116,25 +91,4 @@ async fn find(shared: &Shared, crm: &Crm, name: &str) -> Result<CallView, ApiErr
     };
     let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
     shared.store.call(crm.app_id, name.ok_or_else(not_found)?).await?.ok_or_else(not_found)
-}
-
-fn render<T: Serialize>(
-    answer: &mut actix_web::HttpResponseBuilder,
-    body: &T,
-    query: &Query,
-) -> Result<HttpResponse, ApiError> {
-    if !query.ids_as_text()? {
-        return Ok(answer.json(body));
-    }
-    let mut body = serde_json::to_value(body).unwrap_or_default();
-    write_ids_as_text(&mut body);
-    Ok(answer.json(body))
-}
-
-/// A phone number as it was meant: a plus sign that was not escaped arrives as a space.
-fn number(text: &str) -> String {
-    match text.strip_prefix(' ') {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("+{digits}"),
-        _ => text.to_owned(),
-    }
 }

@@ -6,16 +6,19 @@ mod calls;
 mod events;
 mod health;
 mod idempotency;
+mod lists;
+mod messages;
 mod middleware;
 mod oauth;
 mod place_call;
 mod query;
+mod voicemails;
 mod webhooks;
 mod ws;
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::web::{self, PayloadConfig, ServiceConfig, get, head, post};
+use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, post};
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
@@ -78,10 +81,23 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/api/calls/active").route(get().to(calls::active)))
         .service(web::resource("/api/calls/{id}").route(get().to(calls::one)))
         .service(web::resource("/api/calls/{id}/events").route(get().to(calls::timeline)))
+        .service(web::resource("/api/voicemails").route(get().to(voicemails::list)))
+        .service(web::resource("/api/voicemails/{id}").route(get().to(voicemails::one)))
+        .service(web::resource("/api/messages").route(get().to(messages::list)))
+        .service(web::resource("/api/messages/{id}").route(get().to(messages::one)))
         .service(web::resource("/api/events").route(get().to(events::list)))
         .service(web::resource("/ws").route(get().to(ws::connect)))
         // For administrators.
         .service(web::resource("/internal/apps").route(post().to(apps::create)))
         .service(web::resource("/internal/apps/{app_id}/api-key").route(post().to(apps::rotate_key)))
+        .service(
+            web::resource("/internal/apps/{app_id}/voicemails")
+                .route(get().to(voicemails::list_for_administrators)),
+        )
+        .service(
+            web::resource("/internal/apps/{app_id}/voicemails/{id}")
+                .route(get().to(voicemails::one_for_administrators))
+                .route(delete().to(voicemails::delete)),
+        )
         .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
 }

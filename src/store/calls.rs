@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    listing::{Cursor, Page},
+    listing::{Cursor, Filter, Listed, Page},
     on_db,
     types::Id,
 };
@@ -24,7 +24,7 @@ const SELECT: &str =
     v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
     v.duration_seconds AS voicemail_seconds, v.received_at
     FROM calls c
-    LEFT JOIN voicemails v ON v.id = c.voicemail_id
+    LEFT JOIN voicemails v ON v.id = c.voicemail_id AND v.deleted_at IS NULL
     LEFT JOIN dialpad_user_mappings m ON m.app_id = c.app_id AND m.dialpad_user_id = c.dialpad_user_id
     WHERE c.app_id = ";
 
@@ -33,18 +33,8 @@ const SELECT: &str =
 pub struct CallFilter {
     /// Only calls with one of these statuses; empty: all.
     pub statuses: Vec<String>,
-    /// Only calls of this direction.
-    pub direction: Option<String>,
-    /// Only calls from this number.
-    pub from: Option<String>,
-    /// Only calls to this number.
-    pub to: Option<String>,
-    /// Only calls of this Dialpad user.
-    pub dialpad_user_id: Option<i64>,
-    /// Only calls that changed since then, oldest change first.
-    pub since: Option<DateTime<Utc>>,
-    /// Only calls first seen before then; with `since`, last changed before then.
-    pub until: Option<DateTime<Utc>>,
+    /// What every list can be narrowed by.
+    pub common: Filter,
 }
 
 /// A call, as REST shows it.
@@ -91,7 +81,7 @@ pub struct CallView {
     /// Whether the caller was sent to voicemail.
     pub is_voicemail: bool,
     /// The message that the caller left.
-    pub voicemail: Option<VoicemailView>,
+    pub voicemail: Option<VoicemailOfCall>,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
     /// When anything here last changed.
@@ -100,7 +90,7 @@ pub struct CallView {
 
 /// The voicemail of a call.
 #[derive(Clone, Debug, Serialize)]
-pub struct VoicemailView {
+pub struct VoicemailOfCall {
     /// Our name of it.
     pub id: Uuid,
     /// The same, as the events call it.
@@ -149,7 +139,7 @@ struct CallRow {
 
 impl From<CallRow> for CallView {
     fn from(row: CallRow) -> Self {
-        let voicemail = row.voicemail_id.map(|id| VoicemailView {
+        let voicemail = row.voicemail_id.map(|id| VoicemailOfCall {
             id: id.0,
             voicemail_id: id.0,
             dialpad_voicemail_id: row.dialpad_voicemail_id.as_deref().map(number_or_text),
@@ -186,6 +176,20 @@ impl From<CallRow> for CallView {
     }
 }
 
+impl Listed for CallView {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn updated_at(&self) -> DateTime<Utc> {
+        self.updated_at
+    }
+}
+
 /// How a call is named in a URL.
 #[derive(Clone, Copy, Debug)]
 pub enum CallName {
@@ -207,7 +211,6 @@ impl Store {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<CallView>, StoreError> {
-        let by_change = filter.since.is_some();
         let rows: Vec<CallRow> = on_db!(self, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
@@ -223,41 +226,10 @@ impl Store {
                     query.push(" AND c.status <> 'ended'");
                 }
             }
-            if let Some(direction) = &filter.direction {
-                query.push(" AND c.direction = ").push_bind(direction);
-            }
-            if let Some(from) = &filter.from {
-                query.push(" AND c.from_number = ").push_bind(from);
-            }
-            if let Some(to) = &filter.to {
-                query.push(" AND c.to_number = ").push_bind(to);
-            }
-            if let Some(user) = filter.dialpad_user_id {
-                query.push(" AND c.dialpad_user_id = ").push_bind(user);
-            }
-            if let Some(since) = filter.since {
-                query.push(" AND c.updated_at >= ").push_bind(since);
-            }
-            if let Some(until) = filter.until {
-                query.push(if by_change { " AND c.updated_at < " } else { " AND c.created_at < " }).push_bind(until);
-            }
-            if let Some(cursor) = cursor {
-                if by_change {
-                    query.push(" AND (c.updated_at, c.id) > (").push_bind(cursor.at).push(", ");
-                    query.push_bind(Id(cursor.id)).push(")");
-                } else {
-                    query.push(" AND c.id < ").push_bind(Id(cursor.id));
-                }
-            }
-            query.push(if by_change { " ORDER BY c.updated_at, c.id" } else { " ORDER BY c.id DESC" });
-            query.push(" LIMIT ").push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+            filter.common.write(&mut query, "c", cursor, limit);
             query.build_query_as().fetch_all(db).await
         })?;
-        let calls: Vec<CallView> = rows.into_iter().map(Into::into).collect();
-        Ok(Page::of(calls, limit, |call| Cursor {
-            at: if by_change { call.updated_at } else { call.created_at },
-            id: call.id,
-        }))
+        Ok(filter.common.page(rows.into_iter().map(CallView::from).collect(), limit))
     }
 
     /// One call.

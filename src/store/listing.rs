@@ -1,8 +1,142 @@
-//! Lists in pages: a page begins behind a cursor, which is the sort key of the last row before it.
+//! What an app's lists (calls, voicemails, messages) have in common: the same filters, the same two orders, and pages
+//! that begin behind a cursor, which is the sort key of the last row before it.
+//!
+//! To list one more thing: a table with `app_id`, `id` (made in the order of time), `created_at`, `updated_at` and the
+//! columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Listed`] for its view.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
+
+use super::types::Id;
+
+/// By what every list of an app can be narrowed. Without `since` the newest comes first, with it the oldest change.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// `inbound` or `outbound`.
+    pub direction: Option<String>,
+    /// The number that calls or writes.
+    pub from: Option<String>,
+    /// The number that is called or written to.
+    pub to: Option<String>,
+    /// The Dialpad user.
+    pub dialpad_user_id: Option<i64>,
+    /// Only what changed since then.
+    pub since: Option<DateTime<Utc>>,
+    /// Only what was first seen before then; with `since`, last changed before then.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Something that comes in lists.
+pub trait Listed {
+    /// Our id of it.
+    fn id(&self) -> Uuid;
+    /// When it was first seen.
+    fn created_at(&self) -> DateTime<Utc>;
+    /// When it last changed.
+    fn updated_at(&self) -> DateTime<Utc>;
+}
+
+impl Filter {
+    /// Whether the order is that of changes.
+    fn by_change(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Goes on with a statement that ends in `WHERE <table>.app_id = …`: narrows, orders and cuts it.
+    pub(super) fn write<DB>(
+        &self,
+        query: &mut QueryBuilder<DB>,
+        table: &str,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let column = |name: &str| format!("{table}.{name}");
+        if let Some(direction) = &self.direction {
+            query.push(format_args!(" AND {} = ", column("direction"))).push_bind(direction.clone());
+        }
+        if let Some(from) = &self.from {
+            query.push(format_args!(" AND {} = ", column("from_number"))).push_bind(from.clone());
+        }
+        if let Some(to) = &self.to {
+            // A message may go to several numbers, which are kept with commas between: one of them is this number if
+            // taking it out leaves something else.
+            let numbers = format!("(',' || {} || ',')", column("to_number"));
+            query.push(format_args!(" AND REPLACE({numbers}, ")).push_bind(format!(",{to},"));
+            query.push(format_args!(", '') <> {numbers}"));
+        }
+        if let Some(user) = self.dialpad_user_id {
+            query.push(format_args!(" AND {} = ", column("dialpad_user_id"))).push_bind(user);
+        }
+        if let Some(since) = self.since {
+            query.push(format_args!(" AND {} >= ", column("updated_at"))).push_bind(since);
+        }
+        if let Some(until) = self.until {
+            let compared = if self.by_change() { "updated_at" } else { "created_at" };
+            query.push(format_args!(" AND {} < ", column(compared))).push_bind(until);
+        }
+        let (id, changed) = (column("id"), column("updated_at"));
+        match cursor {
+            Some(cursor) if self.by_change() => {
+                query.push(format_args!(" AND ({changed}, {id}) > (")).push_bind(cursor.at);
+                query.push(", ").push_bind(Id(cursor.id)).push(")");
+            }
+            Some(cursor) => {
+                query.push(format_args!(" AND {id} < ")).push_bind(Id(cursor.id));
+            }
+            None => {}
+        }
+        let order = if self.by_change() { format!("{changed}, {id}") } else { format!("{id} DESC") };
+        query.push(format_args!(" ORDER BY {order} LIMIT "));
+        // One more than asked for tells whether there is a next page.
+        query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+    }
+
+    /// The page of what such a statement found.
+    pub(super) fn page<T: Listed>(&self, found: Vec<T>, limit: usize) -> Page<T> {
+        Page::of(found, limit, |item| Cursor {
+            at: if self.by_change() { item.updated_at() } else { item.created_at() },
+            id: item.id(),
+        })
+    }
+}
+
+/// How something is named in a URL: by our id, or by Dialpad's.
+#[derive(Clone, Debug)]
+pub struct ItemName {
+    ours: Option<Uuid>,
+    theirs: String,
+}
+
+impl ItemName {
+    /// What this text may mean.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        // No id has this character, and PostgreSQL can't look for it.
+        Self { ours: text.parse().ok(), theirs: text.replace('\0', "\u{fffd}") }
+    }
+
+    /// Goes on with a statement's conditions.
+    pub(super) fn write<DB>(&self, query: &mut QueryBuilder<DB>, ours: &str, theirs: &str)
+    where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        query.push(format_args!(" AND ({theirs} = ")).push_bind(self.theirs.clone());
+        if let Some(id) = self.ours {
+            query.push(format_args!(" OR {ours} = ")).push_bind(Id(id));
+        }
+        query.push(")");
+    }
+}
 
 /// A place in a list that is ordered by an instant and then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ pub mod journal;
 pub mod keys;
 mod ledger;
 pub mod listing;
+pub mod messages;
 pub mod oauth_sessions;
 pub mod placed;
 pub mod repairs;
@@ -26,6 +27,7 @@ pub mod retention;
 pub mod subscriptions;
 mod types;
 pub mod vault;
+pub mod voicemails;
 
 use std::sync::Arc;
 

@@ -77,6 +77,10 @@ mod sql {
         schema::what_is_old_is_removed_and_the_bound_says_so(&open(&world).await).await;
     }
 
+    async fn a_deleted_voicemail_is_not_written_anew(world: World) {
+        schema::a_deleted_voicemail_is_not_written_anew(&open(&world).await).await;
+    }
+
     async fn both_databases_have_the_same_tables(world: World) {
         open(&world).await.close().await;
         schema::both_databases_have_the_same_tables(&world).await;
@@ -89,6 +93,7 @@ mod sql {
     on_both_databases! {
         the_same_webhook_is_written_once,
         what_is_old_is_removed_and_the_bound_says_so,
+        a_deleted_voicemail_is_not_written_anew,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }

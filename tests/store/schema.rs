@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use cti_actors::{
-    id::Seq,
+    call::{Direction, Voicemail, VoicemailRecord},
+    id::{DialpadCallId, Seq, VoicemailId},
     ports::{Bounds, EventLog, Journal, Ledger},
     unit::Unit,
 };
-use cti_server::store::{Store, journal::Appended, retention::Removed};
+use cti_server::store::{Store, journal::Appended, listing::ItemName, retention::Removed};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{
@@ -53,6 +54,35 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
     );
     let again = store.remove_old(now() + TimeDelta::seconds(30), now()).await;
     assert_eq!(again.expect("removed"), Removed::default());
+}
+
+/// Whoever decided on the row before the deletion may write it after.
+pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
+    let app = store.new_app().await;
+    let voicemail = VoicemailRecord {
+        id: VoicemailId::generate(),
+        dialpad_call_id: DialpadCallId(7),
+        voicemail: Voicemail {
+            dialpad_voicemail_id: Some("vm_1".into()),
+            recording_url: Some("https://dialpad.com/r/1".into()),
+            transcript: Some("Hi".into()),
+            duration_seconds: Some(28),
+            received_at: now(),
+        },
+        direction: Some(Direction::Inbound),
+        from_number: Some("+1".into()),
+        to_number: Some("+2".into()),
+        dialpad_user_id: Some(555),
+        updated_at: now(),
+    };
+    let unit = || Arc::new(Unit { voicemails: vec![voicemail.clone()], ..Unit::new(app, now()) });
+    let name = ItemName::of("vm_1");
+    store.commit(unit()).await.expect("committed");
+    assert!(store.voicemail(app, &name).await.expect("read").is_some());
+    assert!(store.delete_voicemail(app, &name).await.expect("deleted"));
+    store.commit(unit()).await.expect("committed");
+    assert!(store.voicemail(app, &name).await.expect("read").is_none());
+    assert!(!store.delete_voicemail(app, &name).await.expect("there is nothing to delete"));
 }
 
 /// The names of all columns, table by table, are alike on both; each is compared with what is written here.

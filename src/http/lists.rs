@@ -1,0 +1,74 @@
+//! What lists and items have in common over HTTP: their parameters, their pages, and how ids are written.
+
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
+use serde::Serialize;
+
+use super::query::{Query, next_link, write_ids_as_text};
+use crate::{
+    error::ApiError,
+    store::listing::{Filter, Page},
+};
+
+const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
+const DEFAULT_LIMIT: usize = 50;
+const LARGEST_LIMIT: usize = 500;
+
+/// The parameters that every list takes.
+pub(super) const PARAMETERS: [&str; 9] =
+    ["direction", "from", "to", "dialpad_user_id", "since", "until", "limit", "cursor", "ids"];
+
+/// By what a list is to be narrowed.
+pub(super) fn filter(query: &Query) -> Result<Filter, ApiError> {
+    Ok(Filter {
+        direction: query.word("direction", &DIRECTIONS)?.map(str::to_owned),
+        from: query.text("from").map(number),
+        to: query.text("to").map(number),
+        dialpad_user_id: query.integer("dialpad_user_id")?,
+        since: query.instant("since")?,
+        until: query.instant("until")?,
+    })
+}
+
+/// How long a page of a list is.
+pub(super) fn limit(query: &Query) -> Result<usize, ApiError> {
+    query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)
+}
+
+/// A page of a list, and where the next one is.
+pub(super) fn page<T: Serialize>(
+    request: &HttpRequest,
+    query: &Query,
+    page: &Page<T>,
+) -> Result<HttpResponse, ApiError> {
+    let mut answer = HttpResponse::Ok();
+    if let Some(next) = page.next {
+        answer.insert_header((header::LINK, next_link(request, &[("cursor", &next.encode())])));
+    }
+    render(&mut answer, &page.items, query)
+}
+
+/// One item.
+pub(super) fn item<T: Serialize>(query: &Query, item: &T) -> Result<HttpResponse, ApiError> {
+    render(&mut HttpResponse::Ok(), item, query)
+}
+
+fn render<T: Serialize>(
+    answer: &mut HttpResponseBuilder,
+    body: &T,
+    query: &Query,
+) -> Result<HttpResponse, ApiError> {
+    if !query.ids_as_text()? {
+        return Ok(answer.json(body));
+    }
+    let mut body = serde_json::to_value(body).unwrap_or_default();
+    write_ids_as_text(&mut body);
+    Ok(answer.json(body))
+}
+
+/// A phone number as it was meant: a plus sign that was not escaped arrives as a space.
+fn number(text: &str) -> String {
+    match text.strip_prefix(' ') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("+{digits}"),
+        _ => text.to_owned(),
+    }
+}
