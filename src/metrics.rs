@@ -81,6 +81,7 @@ fn describe() {
         "cti_webhooks_given_up_total",
         "Acknowledged webhooks that could not be applied in several tries"
     );
+    describe_counter!("cti_token_refreshes_total", "Requests for new tokens, by what came of them");
     describe_gauge!("cti_call_actors", "Calls that are awake in memory");
     describe_counter!("cti_call_actor_crashes_total", "Call actors that died and were rebuilt");
     describe_gauge!("cti_ws_sessions", "Open WebSockets");
@@ -101,6 +102,9 @@ fn describe() {
     }
     for reason in CLOSE_REASONS {
         counter!("cti_ws_sessions_closed_total", "reason" => reason).absolute(0);
+    }
+    for outcome in ["renewed", "failed", "expired"] {
+        counter!("cti_token_refreshes_total", "outcome" => outcome).absolute(0);
     }
     counter!("cti_webhooks_given_up_total").absolute(0);
     counter!("cti_call_actor_crashes_total").absolute(0);

@@ -23,7 +23,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     config::{Config, Retention},
-    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient},
+    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, renewal::Renewals},
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
     store::{
@@ -112,6 +112,13 @@ impl Application {
             ledger: Arc::new(store.clone()),
             log: Arc::new(store.clone()),
             gate: Arc::new(store.clone()),
+            connections: Arc::new(Renewals {
+                store: store.clone(),
+                client: client.clone(),
+                oauth: config.dialpad.client.clone(),
+                environment: config.environment,
+                clock: Arc::clone(&clock),
+            }),
             clock: Arc::clone(&clock),
         };
         let tuning = Tuning { sessions_per_app: config.sessions_per_app, ..Tuning::default() };
@@ -130,7 +137,8 @@ impl Application {
         ];
 
         // 6. The doors.
-        let access = AccessBook::new(store.clone(), config.dialpad.api_key.clone());
+        let api_key = config.dialpad.api_key.clone();
+        let access = AccessBook::new(store.clone(), Arc::clone(&engine), config.environment, api_key);
         let dialpad = Dialpad { client, access };
         let shared = Data::new(Shared {
             store: store.clone(),

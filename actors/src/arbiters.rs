@@ -24,6 +24,11 @@ impl Arbiters {
         self.pool[index].handle()
     }
 
+    /// The thread of what belongs to no app.
+    pub(crate) fn first(&self) -> ArbiterHandle {
+        self.pool[0].handle()
+    }
+
     /// Tells all threads to stop; they do so once their current work is done.
     pub(crate) fn stop(&self) {
         for arbiter in &self.pool {

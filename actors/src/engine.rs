@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -11,17 +11,19 @@ use std::{
 use actix::{Actor, Addr};
 use chrono::TimeDelta;
 use dashmap::DashMap;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
+use metrics::counter;
 use tracing::warn;
 
 use crate::{
     app::{AppSupervisor, Drain, Inbox, Pipeline, Wake},
     arbiters::Arbiters,
     error::StoreError,
-    feed::Feed,
+    feed::{Feed, Frame},
     id::AppId,
-    ports::{Bounds, Clock, EventLog, Gate, Journal, Ledger, PendingEvent},
+    ports::{Bounds, Clock, Connections, EventLog, Gate, Journal, Ledger, PendingEvent},
     session::Sessions,
+    token::{Outcome, Renew, Settle, Tend, TokenPair, TokenRefresher},
 };
 
 /// Everything the engine needs from outside.
@@ -35,6 +37,8 @@ pub struct Ports {
     pub log: Arc<dyn EventLog>,
     /// Who may listen.
     pub gate: Arc<dyn Gate>,
+    /// The apps' connections to Dialpad.
+    pub connections: Arc<dyn Connections>,
     /// The time.
     pub clock: Arc<dyn Clock>,
 }
@@ -46,13 +50,20 @@ pub struct Tuning {
     pub threads: usize,
     /// How often the journal is looked through for webhooks that nobody was woken for.
     pub sweep_every: Duration,
+    /// How often tokens are looked for that are due.
+    pub tend_every: Duration,
     /// How many sessions an app may have.
     pub sessions_per_app: usize,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { threads: 1, sweep_every: Duration::from_secs(5), sessions_per_app: 10_000 }
+        Self {
+            threads: 1,
+            sweep_every: Duration::from_secs(5),
+            tend_every: Duration::from_secs(1),
+            sessions_per_app: 10_000,
+        }
     }
 }
 
@@ -65,6 +76,8 @@ pub struct Engine {
     tuning: Tuning,
     apps: DashMap<AppId, Arc<Tenant>>,
     arbiters: Arbiters,
+    /// Replaced when it has died.
+    refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
 }
 
@@ -87,7 +100,8 @@ impl Engine {
     #[must_use]
     pub fn start(ports: Ports, tuning: Tuning) -> Arc<Self> {
         let arbiters = Arbiters::start(tuning.threads);
-        let engine = Arc::new(Self {
+        let engine = Arc::new_cyclic(|engine| Self {
+            refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
             ports,
             tuning,
             apps: DashMap::new(),
@@ -103,6 +117,7 @@ impl Engine {
                 ticks.tick().await;
                 let Some(engine) = sweeping.upgrade() else { return };
                 engine.sweep_older_than(age).await;
+                engine.revive_refresher();
                 age = SWEEP_AGE;
             }
         });
@@ -159,6 +174,40 @@ impl Engine {
         }
     }
 
+    /// Shows events to the sessions of an app that were told beside its webhooks and are durable.
+    pub fn show(&self, app: AppId, told: Vec<Frame>) {
+        for frame in &told {
+            counter!("cti_events_told_total", "type" => frame.kind.clone()).increment(1);
+        }
+        self.tenant(app).feed.publish(told);
+    }
+
+    /// Sees to it that this pair of tokens is replaced, and says what came of it. All who ask for it at the same time
+    /// share one renewal, which goes on when they have gone.
+    ///
+    /// # Errors
+    /// The store could not be asked, or the server is stopping.
+    pub async fn renew(self: &Arc<Self>, pair: TokenPair) -> Result<Outcome, StoreError> {
+        let interrupted = |_| StoreError::Unavailable("the renewal was interrupted".into());
+        self.revive_refresher().send(Renew(pair)).await.map_err(interrupted)?
+    }
+
+    /// Looks after the tokens that are due now, and returns when that is done.
+    pub async fn tend(self: &Arc<Self>) {
+        // An error means that the refresher has died; the next sweep revives it.
+        let _ = self.revive_refresher().send(Tend).await;
+    }
+
+    /// The refresher; a new one where it has died.
+    fn revive_refresher(self: &Arc<Self>) -> Addr<TokenRefresher> {
+        let mut current = self.refresher.lock().unwrap_or_else(PoisonError::into_inner);
+        if !current.connected() && !self.draining.load(Ordering::Acquire) {
+            warn!("the token refresher had died and is started again");
+            *current = refresher(&self.ports, self.tuning, &self.arbiters, Arc::downgrade(self));
+        }
+        current.clone()
+    }
+
     /// Closes every session with this close code, for a planned stop.
     pub fn close_sessions(&self, code: u16, reason: &str) {
         for tenant in &self.apps {
@@ -172,11 +221,15 @@ impl Engine {
         self.apps.iter().map(|tenant| tenant.sessions.len()).sum()
     }
 
-    /// Lets every app finish the batch it is at and begin no other. What is pending stays in the journal.
+    /// Lets every app finish the batch it is at and begin no other. What is pending stays in the journal. Tokens that
+    /// are being renewed are waited for: Dialpad may have spent the old ones already.
     pub async fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         let supervisors: Vec<_> = self.apps.iter().map(|tenant| tenant.supervisor()).collect();
-        join_all(supervisors.iter().map(|supervisor| supervisor.send(Drain))).await;
+        let drained = join_all(supervisors.iter().map(|supervisor| supervisor.send(Drain)));
+        let refresher = self.refresher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // An error means that the refresher has died, and what it was at with it.
+        let _ = join(drained, refresher.send(Settle)).await;
     }
 
     /// Stops the actors' threads. The engine is of no use afterwards.
@@ -229,6 +282,16 @@ impl Engine {
         let supervisor = self.tenant(app).supervisor();
         supervisor.send(crate::app::CrashCall(call)).await.unwrap_or(false)
     }
+}
+
+fn refresher(
+    ports: &Ports,
+    tuning: Tuning,
+    arbiters: &Arbiters,
+    engine: Weak<Engine>,
+) -> Addr<TokenRefresher> {
+    let refresher = TokenRefresher::new(ports.clone(), engine, tuning.tend_every);
+    TokenRefresher::start_in_arbiter(&arbiters.first(), |_| refresher)
 }
 
 impl Tenant {

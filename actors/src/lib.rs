@@ -12,11 +12,12 @@
 //! * `app` is one tenant: its supervisor, its batches, its call actors;
 //! * [`feed`] is what was told, read by cursors;
 //! * [`session`] is one WebSocket;
+//! * [`token`] keeps the connections to Dialpad fresh;
 //! * [`ports`] is everything the engine needs from outside, [`Engine`] everything the outside needs from it.
 //!
 //! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
 //! knows no SQL, no HTTP client and no clock of its own. `call`, `message`, `app::roster`, `app::inbox`,
-//! `feed::ring` and `session::protocol` are pure: no actor, no runtime, no present moment.
+//! `feed::ring`, `session::protocol` and `token::schedule` are pure: no actor, no runtime, no present moment.
 
 mod app;
 mod arbiters;
@@ -32,6 +33,7 @@ pub mod ports;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod token;
 pub mod unit;
 
 pub use self::engine::{Engine, Ports, Tuning};

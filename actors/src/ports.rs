@@ -1,4 +1,4 @@
-//! Everything that the engine needs from outside, as traits: five of them, and six is the ceiling.
+//! Everything that the engine needs from outside, as traits: six of them, and six is the ceiling.
 //!
 //! The server implements them over SQL; [`crate::testing`] implements them in memory. Each may be called from
 //! any thread.
@@ -13,6 +13,7 @@ use crate::{
     feed::Frame,
     id::{AppId, DialpadCallId, JournalId, KeyId, Seq},
     message::{MessageEvent, StoredMessage},
+    token::{Renewal, TokenPair},
     unit::{Receipt, Unit},
 };
 pub use crate::{
@@ -107,4 +108,17 @@ pub struct Admission {
     pub key_id: KeyId,
     /// When the key ends, where that is known already.
     pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// The apps' connections to Dialpad, and the way to new tokens for them.
+#[async_trait]
+pub trait Connections: Send + Sync + 'static {
+    /// The pairs that are to be replaced by now, at most `limit`, the most pressing first: those whose replacement was
+    /// begun by somebody who has not ended it and must be dead. Those that somebody is at are not among them.
+    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<TokenPair>, StoreError>;
+
+    /// Tries once to replace a pair, unless another process is at it, and tells what came of it. Where there is
+    /// nothing to replace it with, makes sure whether Dialpad still takes it. When this returns, the outcome is
+    /// durable.
+    async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError>;
 }

@@ -1,6 +1,8 @@
 //! The ports in memory, for tests that take milliseconds. Kept honest by the contract test that the SQL store
 //! passes as well.
 
+mod connections;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 
+pub use self::connections::{Answer, MemoryConnections};
 use crate::{
     call::{CallRecord, StoredCall},
     clock::Clock,
@@ -92,6 +95,7 @@ impl MemoryStore {
             ledger: store.clone(),
             log: store.clone(),
             gate: store.clone(),
+            connections: MemoryConnections::new(store.clone(), clock.clone()),
             clock: clock.clone(),
         };
         (store, clock, ports)

@@ -3,13 +3,17 @@
 ALTER TABLE dialpad_connections
     -- When the present access token was issued: with expires_at, its life.
     ADD COLUMN issued_at TIMESTAMPTZ,
+    -- When they are to be refreshed: by the token's life, or by the pause after a failure. Null: never.
+    ADD COLUMN refresh_due_at TIMESTAMPTZ,
     -- A refresh was begun then and its end is not known yet: written before Dialpad is asked.
     ADD COLUMN refresh_begun_at TIMESTAMPTZ,
-    -- Refreshes that failed since the last one that did not, and when the first of them did.
+    -- Refreshes that failed since the last one that did not, when the first of them did, and why the last one did.
     ADD COLUMN refresh_failures BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN degraded_since TIMESTAMPTZ,
-    -- Not before then: Dialpad's Retry-After, or the pause after a failure.
-    ADD COLUMN refresh_not_before TIMESTAMPTZ;
+    ADD COLUMN refresh_problem TEXT;
+CREATE INDEX dialpad_connections_due ON dialpad_connections (refresh_due_at) WHERE refresh_due_at IS NOT NULL;
+UPDATE dialpad_connections SET issued_at = updated_at;
+UPDATE dialpad_connections SET refresh_due_at = updated_at WHERE refresh_token IS NOT NULL AND status = 'connected';
 
 -- The app's own webhook: the secrets that are rotated out, and what the last look at Dialpad found.
 

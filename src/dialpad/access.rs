@@ -1,10 +1,28 @@
 //! The right to speak to Dialpad for an app: its connection's token, or the static key.
+//!
+//! A token that lives is used as it is, also while the next one is being got. Only when it has ended, or was refused,
+//! does whoever needs it wait for the next one, and all who wait share one renewal.
 
-use cti_actors::{error::StoreError, id::AppId};
+use std::{sync::Arc, time::Duration};
+
+use cti_actors::{
+    Engine,
+    error::StoreError,
+    id::AppId,
+    token::{Outcome, TokenPair},
+};
 use secrecy::SecretString;
 use thiserror::Error;
 
-use crate::store::Store;
+use crate::{
+    config::Environment,
+    store::{Store, connections::Connection},
+};
+
+/// How long anybody waits for a new token: as long as Dialpad may take for it, and a little more.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// How often a token is looked up that was replaced while somebody waited for it, and has ended again.
+const LOOKS: usize = 3;
 
 /// The right to ask Dialpad something for an app.
 #[derive(Clone, Debug)]
@@ -13,7 +31,7 @@ pub struct Access {
     pub organization: Option<i64>,
     /// Opens the API.
     pub token: SecretString,
-    /// Which pair of the connection's tokens this one is of; 0 for a token that is never renewed.
+    /// Which pair of the connection's tokens this one is of; 0 for the static key.
     pub generation: i64,
 }
 
@@ -38,6 +56,10 @@ pub enum NoAccess {
 #[derive(Clone)]
 pub struct AccessBook {
     store: Store,
+    /// Gets new tokens.
+    engine: Arc<Engine>,
+    /// Connections of the other one open nothing here.
+    environment: Environment,
     /// Good for every app without a connection.
     static_key: Option<SecretString>,
 }
@@ -45,8 +67,13 @@ pub struct AccessBook {
 impl AccessBook {
     /// The connections of this store; an app without one has the static key, where there is one.
     #[must_use]
-    pub fn new(store: Store, static_key: Option<SecretString>) -> Self {
-        Self { store, static_key }
+    pub fn new(
+        store: Store,
+        engine: Arc<Engine>,
+        environment: Environment,
+        static_key: Option<SecretString>,
+    ) -> Self {
+        Self { store, engine, environment, static_key }
     }
 
     /// The right to speak for an app.
@@ -54,28 +81,61 @@ impl AccessBook {
     /// # Errors
     /// See [`NoAccess`].
     pub async fn of(&self, app: AppId) -> Result<Access, NoAccess> {
-        match (self.store.connection(app).await?, &self.static_key) {
-            (Some(connection), _) if connection.status == "expired" => Err(NoAccess::Expired),
-            (Some(connection), _) => Ok(Access {
-                organization: connection.dialpad_org_id,
-                token: connection.access_token,
-                generation: 0,
-            }),
-            (None, Some(key)) => Ok(Access {
-                organization: self.store.static_organization(),
-                token: key.clone(),
-                generation: 0,
-            }),
-            (None, None) => Err(NoAccess::NotConnected),
+        for _ in 0..LOOKS {
+            let Some(connection) = self.connection(app).await? else { return self.by_static_key() };
+            let now = self.engine.ports().clock.now();
+            if connection.expires_at.is_none_or(|ends_at| ends_at > now) {
+                return Ok(Access {
+                    organization: connection.dialpad_org_id,
+                    token: connection.access_token,
+                    generation: connection.pair.generation,
+                });
+            }
+            self.replace(connection.pair).await?;
         }
+        Err(NoAccess::Degraded("tokens end as soon as they come".into()))
     }
 
-    /// The right to speak for an app after Dialpad refused this one.
+    /// The right to speak for an app after Dialpad refused this one: a newer token, or the same one where nothing
+    /// speaks against it.
     ///
     /// # Errors
     /// See [`NoAccess`].
     pub async fn after_refusal(&self, app: AppId, refused: &Access) -> Result<Access, NoAccess> {
-        let _ = refused;
+        if let Some(connection) = self.connection(app).await?
+            && connection.pair.generation == refused.generation
+        {
+            self.replace(connection.pair).await?;
+        }
         self.of(app).await
+    }
+
+    /// A connection that somebody could speak with.
+    async fn connection(&self, app: AppId) -> Result<Option<Connection>, NoAccess> {
+        let connection = self.store.connection(app).await?;
+        match connection {
+            Some(connection) if connection.environment != self.environment.as_str() => {
+                Err(NoAccess::NotConnected)
+            }
+            Some(connection) if connection.is_expired => Err(NoAccess::Expired),
+            connection => Ok(connection),
+        }
+    }
+
+    fn by_static_key(&self) -> Result<Access, NoAccess> {
+        let token = self.static_key.clone().ok_or(NoAccess::NotConnected)?;
+        Ok(Access { organization: self.store.static_organization(), token, generation: 0 })
+    }
+
+    /// Waits until a pair has been replaced.
+    async fn replace(&self, pair: TokenPair) -> Result<(), NoAccess> {
+        let renewal = tokio::time::timeout(PATIENCE, self.engine.renew(pair)).await;
+        let outcome = renewal.unwrap_or(Ok(Outcome::UnderWay))?;
+        match outcome {
+            Outcome::Renewed | Outcome::Superseded | Outcome::StillGood => Ok(()),
+            Outcome::Expired => Err(NoAccess::Expired),
+            Outcome::Failed(reason) | Outcome::TooSoon { reason, .. } => Err(NoAccess::Degraded(reason)),
+            Outcome::UnderWay => Err(NoAccess::Degraded("it takes too long".into())),
+        }
     }
 }

@@ -288,7 +288,7 @@ async fn whole(mut answer: Response) -> Result<Vec<u8>, DialpadError> {
 }
 
 /// How long a 429 asks us to wait, in seconds or until a date; a moment where it does not say.
-fn retry_after(headers: &HeaderMap) -> Duration {
+pub(super) fn retry_after(headers: &HeaderMap) -> Duration {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |name| text(name).and_then(|text| DateTime::parse_from_rfc2822(text).ok());
     let seconds = text(RETRY_AFTER).and_then(|text| text.parse::<u64>().ok()).or_else(|| {

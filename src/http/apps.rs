@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorCode},
-    store::keys::NewKey,
+    store::{connections::Standing, keys::NewKey},
 };
 
 /// The longest name of an app, in characters.
@@ -97,26 +97,54 @@ pub(super) async fn status(
     shared: Data<Shared>,
 ) -> Result<impl Responder, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let connection = shared.store.connection(crm.app_id).await?;
-    let by_static_key = shared.store.static_organization().filter(|_| connection.is_none());
-    let connected = by_static_key.is_some()
-        || connection.as_ref().is_some_and(|connection| connection.status == "connected");
-    let message = if connected { "App is connected to Dialpad" } else { "App is not connected to Dialpad" };
+    let standing = shared.store.standing(crm.app_id).await?;
+    let by_static_key = shared.store.static_organization().filter(|_| standing.is_none());
+    let (state, message) = match &standing {
+        Some(standing) => state_of(standing, shared.config.environment.as_str()),
+        None if by_static_key.is_some() => CONNECTED,
+        None => ("disconnected", "App is not connected to Dialpad"),
+    };
     let environment =
-        connection.as_ref().map_or(shared.config.environment.as_str(), |it| it.environment.as_str());
+        standing.as_ref().map_or(shared.config.environment.as_str(), |it| it.environment.as_str());
     let mut status = json!({
         "message": message,
         "app_id": crm.app_id,
-        "connected": connected,
-        "dialpad_org_id": connection.as_ref().and_then(|connection| connection.dialpad_org_id).or(by_static_key),
+        "connected": matches!(state, "connected" | "degraded"),
+        "status": state,
+        "dialpad_org_id": standing.as_ref().and_then(|standing| standing.dialpad_org_id).or(by_static_key),
         "environment": environment,
-        "connected_at": connection.as_ref().map(|connection| connection.connected_at),
-        "token_expires_at": connection.as_ref().and_then(|connection| connection.expires_at),
+        "connected_at": standing.as_ref().map(|standing| standing.connected_at),
+        "token_expires_at": standing.as_ref().and_then(|standing| standing.expires_at),
+        "degraded_since": standing.as_ref().and_then(|standing| standing.degraded_since),
+        "problem": standing.and_then(|standing| standing.refresh_problem),
     });
+    if state == "expired" {
+        status["code"] = ErrorCode::TokensExpired.as_str().into();
+    }
     if query.ids_as_text()? {
         write_ids_as_text(&mut status);
     }
     Ok(HttpResponse::Ok().json(status))
+}
+
+/// A state, and a sentence for people.
+type State = (&'static str, &'static str);
+
+const CONNECTED: State = ("connected", "App is connected to Dialpad");
+
+fn state_of(standing: &Standing, environment: &str) -> State {
+    match standing {
+        Standing { status, .. } if status == "expired" => {
+            ("expired", "OAuth tokens expired and refresh failed; the app must be authorised again")
+        }
+        Standing { environment: connected_in, .. } if connected_in != environment => {
+            ("disconnected", "App is connected to the Dialpad of another environment")
+        }
+        Standing { degraded_since: Some(_), .. } => {
+            ("degraded", "App is connected to Dialpad, but its tokens can't be renewed at the moment")
+        }
+        Standing { .. } => CONNECTED,
+    }
 }
 
 /// The id of an app that exists.

@@ -1,5 +1,7 @@
 //! Connecting an app: to Dialpad with a state and a PKCE challenge, and back with a code.
 
+use std::time::Duration;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time::Duration as CookieAge},
@@ -9,11 +11,15 @@ use actix_web::{
 use cti_actors::{error::StoreError, id::AppId};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{Shared, apps::existing, auth::Administrator, query::Query};
 use crate::{
-    dialpad::{oauth::ExchangeError, subscriptions},
+    dialpad::{
+        access::{Access, NoAccess},
+        subscriptions,
+    },
     error::{ApiError, ErrorCode},
     store::oauth_sessions::{OauthSession, random_token},
 };
@@ -22,6 +28,8 @@ use crate::{
 const COOKIE: &str = "cti_oauth";
 /// How often subscribing is tried after an app was connected.
 const SUBSCRIBE_ATTEMPTS: u32 = 6;
+/// How long a disconnection waits for a token that can revoke the others.
+const LIVING_TOKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -99,14 +107,14 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
     let now = shared.clock.now();
     let exchanged =
         shared.dialpad.client.exchange(client, &shared.redirect_uri, code, &session.verifier, now).await;
-    let (tokens, said) = exchanged.map_err(|error| match error {
-        ExchangeError::Rejected => {
+    let (tokens, said) = exchanged.map_err(|no_tokens| {
+        let reason = &no_tokens.reason;
+        warn!(app.id = %session.app_id, %reason, "the code could not be exchanged");
+        if no_tokens.is_refusal() {
             ApiError::new(ErrorCode::TokenExchangeRejected, "Dialpad refused the authorization code")
-        }
-        ExchangeError::Failed(reason) => {
-            warn!(app.id = %session.app_id, %reason, "the code could not be exchanged");
+        } else {
             ApiError::new(ErrorCode::TokenExchangeFailed, "Failed to exchange code for tokens")
-                .with_details(reason)
+                .with_details(no_tokens.reason)
         }
     })?;
     let organization = match shared.dialpad.client.organization_of(&tokens.access).await {
@@ -117,7 +125,9 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
         }
     };
     let scopes = shared.config.dialpad.scopes.join(" ");
-    shared.store.connect(session.app_id, &session.environment, organization, &tokens, &scopes).await?;
+    let environment = &session.environment;
+    let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
+    shared.engine.show(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
     if let Some(organization) = organization {
         shared.store.take_up_what_waited(organization, &shared.engine).await?;
@@ -165,17 +175,31 @@ pub(super) async fn disconnect(
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let app_id = existing(&shared, &app_id).await?;
-    let connection = match shared.store.connection(app_id).await {
-        // A token that no key opens can't be revoked; it can still be forgotten.
-        Err(StoreError::Corrupt { .. }) => None,
-        connection => connection?,
+    // Only a token that lives can revoke the others; this may get one.
+    let access = match timeout(LIVING_TOKEN_WITHIN, shared.dialpad.access.of(app_id)).await {
+        Ok(Err(NoAccess::Store(failure @ StoreError::Unavailable(_)))) => return Err(failure.into()),
+        Ok(Ok(access)) if access.generation != 0 => Some(access),
+        // Not connected, dead, or sealed with a key that is gone: it can still be forgotten.
+        Ok(Ok(_) | Err(_)) | Err(_) => None,
     };
-    let disconnected = shared.store.disconnect(app_id).await?;
-    if let Some(connection) = connection
-        && let Err(error) = shared.dialpad.client.deauthorize(&connection.access_token).await
-    {
-        warn!(app.id = %app_id, %error, "the token could not be revoked at Dialpad; it is forgotten here");
+    let told = shared.store.disconnect(app_id).await?;
+    let disconnected = told.is_some();
+    shared.engine.show(app_id, told.into_iter().collect());
+    if disconnected {
+        revoke(&shared, app_id, access).await;
     }
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(json!({"message": message, "app_id": app_id})))
+}
+
+async fn revoke(shared: &Shared, app: AppId, access: Option<Access>) {
+    let Some(access) = access else {
+        return warn!(app.id = %app, "there is no living token to revoke the others with at Dialpad; all are forgotten");
+    };
+    match shared.dialpad.client.deauthorize(&access.token).await {
+        Ok(()) => info!(app.id = %app, "an app was disconnected"),
+        Err(error) => {
+            warn!(app.id = %app, %error, "the tokens could not be revoked at Dialpad; they are forgotten")
+        }
+    }
 }

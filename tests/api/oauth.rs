@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{App, Ask, Dialpad, Shows, TestServer, World};
+use crate::support::{App, Ask, Dialpad, Shows, TestServer, World, assert_contiguous, kinds};
 
 on_both_databases![
     an_app_is_connected_and_says_so,
@@ -20,6 +20,7 @@ on_both_databases![
     dialpad_out_of_reach_is_said_so,
     a_code_that_dialpad_refuses_is_said_so,
     a_browser_gets_a_page,
+    connecting_and_disconnecting_is_told,
 ];
 
 async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
@@ -180,4 +181,34 @@ async fn a_browser_gets_a_page(world: World) {
     let answer = request.header("accept", "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8").answer().await;
     assert_eq!(answer.status, 200, "{answer}");
     assert!(answer.header("content-type").is_some_and(|it| it.starts_with("text/html")), "{answer}");
+}
+
+async fn connecting_and_disconnecting_is_told(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let mut socket = server.listen(&app).await;
+    server.connect(&app).await;
+    let told = socket.expect("connection.connected").await;
+    told.shows(
+        json!({"seq": 1, "app_id": app.id, "environment": "sandbox", "dialpad_org_id": Dialpad::COMPANY}),
+    );
+    assert!(told["timestamp"].is_i64() && told["event_id"].is_string(), "{told:#}");
+    server.connect(&app).await;
+    socket.expect("connection.connected").await;
+    let path = format!("/auth/dialpad/disconnect/{}", app.id);
+    server.post(&path).answer().await.refuses(401, "MISSING_BEARER");
+    for message in ["Dialpad disconnected", "App was not connected"] {
+        let answer = server.post(&path).by_admin().answer().await.ok();
+        answer.shows(json!({"message": message, "app_id": app.id}));
+    }
+    socket.expect("connection.disconnected").await.shows(json!({"dialpad_org_id": Dialpad::COMPANY}));
+    let status = server.get("/status").by(&app).answer().await.ok();
+    status.shows(json!({"connected": false, "status": "disconnected", "dialpad_org_id": null}));
+    let feed = server.feed(&app).await;
+    assert_contiguous(&feed, 0);
+    let told = ["connection.connected", "connection.connected", "connection.disconnected"];
+    assert_eq!(kinds(&feed), told);
+    let metrics = server.metrics().await;
+    assert_eq!(metrics.sum("cti_events_told_total", &["type=\"connection.connected\""]), 2.0);
+    assert_eq!(metrics.kind("cti_token_refreshes_total"), Some("counter"), "{}", metrics.text());
 }

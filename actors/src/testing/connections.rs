@@ -1,0 +1,188 @@
+//! Connections in memory, and a Dialpad that answers as it is told to.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::watch;
+
+use super::{ManualClock, MemoryStore};
+use crate::{
+    clock::Clock,
+    error::StoreError,
+    feed::{Frame, OutEvent},
+    id::AppId,
+    ports::{Connections, Ledger},
+    token::{
+        ConnectionNews, Outcome, Renewal, TokenPair,
+        schedule::{self, Chance},
+        tell,
+    },
+    unit::Unit,
+};
+
+/// Connections in memory.
+pub struct MemoryConnections {
+    store: Arc<MemoryStore>,
+    clock: Arc<ManualClock>,
+    state: Mutex<State>,
+    /// Whether Dialpad keeps its answers back.
+    holding: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    connections: BTreeMap<AppId, Connection>,
+    /// What Dialpad answers next; it renews when nothing else is said.
+    answers: VecDeque<Answer>,
+    asked: usize,
+    panics: usize,
+}
+
+#[derive(Clone, Copy)]
+struct Connection {
+    generation: i64,
+    life: TimeDelta,
+    due_at: Option<DateTime<Utc>>,
+    failures: u32,
+}
+
+/// What Dialpad answers.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// A new pair.
+    Tokens,
+    /// "This refresh token is dead."
+    Refusal,
+    /// Anything that is neither.
+    Trouble,
+}
+
+impl MemoryConnections {
+    /// No connections.
+    #[must_use]
+    pub fn new(store: Arc<MemoryStore>, clock: Arc<ManualClock>) -> Arc<Self> {
+        let (holding, _) = watch::channel(false);
+        Arc::new(Self { store, clock, state: Mutex::default(), holding })
+    }
+
+    /// Connects an app; its tokens live for so long.
+    pub fn connect(&self, app: AppId, life: TimeDelta) -> TokenPair {
+        let now = self.clock.now();
+        let due_at = Some(schedule::due(now, now + life, middle()));
+        let connection = Connection { generation: 1, life, due_at, failures: 0 };
+        self.state().connections.insert(app, connection);
+        TokenPair { app_id: app, generation: 1 }
+    }
+
+    /// Lets Dialpad answer this, after what it was told to answer before.
+    pub fn answer(&self, answer: Answer) {
+        self.state().answers.push_back(answer);
+    }
+
+    /// Lets Dialpad keep its answers back, or give them.
+    pub fn hold(&self, holding: bool) {
+        self.holding.send_replace(holding);
+    }
+
+    /// Lets the next renewal panic, as a bug would.
+    pub fn panic_next(&self) {
+        self.state().panics += 1;
+    }
+
+    /// How often Dialpad was asked for tokens.
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.state().asked
+    }
+
+    /// The generation of an app's present pair.
+    #[must_use]
+    pub fn generation(&self, app: AppId) -> Option<i64> {
+        self.state().connections.get(&app).map(|connection| connection.generation)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn told(&self, app: AppId, news: ConnectionNews) -> Result<Vec<Frame>, StoreError> {
+        let now = self.clock.now();
+        let event: OutEvent = tell(app, news, "sandbox", Some(1), now);
+        let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
+        let receipt = self.store.commit(Arc::new(unit)).await?;
+        Ok(vec![Frame::new(receipt.told_before.next(), event.kind, None, &event.body)])
+    }
+}
+
+fn middle() -> Chance {
+    Chance::of(1000)
+}
+
+#[async_trait]
+impl Connections for MemoryConnections {
+    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<TokenPair>, StoreError> {
+        let state = self.state();
+        let due = state.connections.iter().filter(|(_, it)| it.due_at.is_some_and(|at| at <= now));
+        Ok(due.take(limit).map(|(app, it)| TokenPair { app_id: *app, generation: it.generation }).collect())
+    }
+
+    async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError> {
+        let app = pair.app_id;
+        {
+            let mut state = self.state();
+            if std::mem::take(&mut state.panics) > 0 {
+                drop(state);
+                panic!("a renewal that panics on purpose");
+            }
+            let current = state.connections.get(&app).copied();
+            let Some(current) = current.filter(|it| it.generation == pair.generation) else {
+                return Ok(Outcome::Superseded.into());
+            };
+            if current.failures > 0
+                && let Some(until) = current.due_at.filter(|at| *at > self.clock.now())
+            {
+                return Ok(Outcome::TooSoon { until, reason: "trouble".into() }.into());
+            }
+            state.asked += 1;
+        }
+        // An error means that the test is over.
+        let _ = self.holding.subscribe().wait_for(|holding| !holding).await;
+        let now = self.clock.now();
+        let (outcome, news) = {
+            let mut state = self.state();
+            let answer = state.answers.pop_front().unwrap_or(Answer::Tokens);
+            let Some(connection) = state.connections.get_mut(&app) else {
+                return Ok(Outcome::Superseded.into());
+            };
+            match answer {
+                Answer::Tokens => {
+                    let recovered = connection.failures > 0;
+                    let due_at = schedule::due(now, now + connection.life, middle());
+                    connection.generation += 1;
+                    (connection.due_at, connection.failures) = (Some(due_at), 0);
+                    (Outcome::Renewed, recovered.then_some(ConnectionNews::Recovered))
+                }
+                Answer::Refusal => {
+                    connection.due_at = None;
+                    (Outcome::Expired, Some(ConnectionNews::Expired))
+                }
+                Answer::Trouble => {
+                    connection.failures += 1;
+                    let pause = schedule::pause(connection.failures, None, middle());
+                    connection.due_at = Some(now + pause);
+                    let first = connection.failures == 1;
+                    (Outcome::Failed("trouble".into()), first.then_some(ConnectionNews::Degraded))
+                }
+            }
+        };
+        let told = match news {
+            Some(news) => self.told(app, news).await?,
+            None => Vec::new(),
+        };
+        Ok(Renewal { outcome, told })
+    }
+}

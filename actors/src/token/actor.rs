@@ -1,0 +1,216 @@
+//! The actor that keeps every connection's tokens fresh. It holds nothing that would be missed: which tokens are due is
+//! asked anew each time, so that what another process did, or this one before it was killed, needs no telling.
+
+use std::{collections::HashMap, sync::Weak, time::Duration};
+
+use actix::{
+    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture,
+    WrapFuture,
+};
+use chrono::{DateTime, Utc};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared, join_all},
+};
+use metrics::counter;
+use tracing::{error, info, warn};
+
+use super::{Outcome, Renewal, TokenPair, schedule::APART};
+use crate::{Engine, engine::Ports, error::StoreError};
+
+/// How many renewals that nobody waits for may be under way: after a long stop, all of them are due.
+const MOST_AT_ONCE: usize = 16;
+/// How often the outcome of a renewal by another process is looked for.
+const POLL: Duration = Duration::from_millis(200);
+
+/// A renewal under way; all who want it wait for the same one.
+type Flight = Shared<BoxFuture<'static, Result<Renewal, StoreError>>>;
+
+/// Keeps the tokens of all connections fresh.
+pub(crate) struct TokenRefresher {
+    ports: Ports,
+    /// Shows what was told. Weak, because the engine holds this actor.
+    engine: Weak<Engine>,
+    tend_every: Duration,
+    flights: HashMap<TokenPair, Flight>,
+    /// Whether the connections are being looked through.
+    looking: bool,
+    /// Whether the last look failed: an outage is one line in the log.
+    blind: bool,
+    settling: bool,
+}
+
+/// Replaces a pair now, and answers when that is done.
+#[derive(Message)]
+#[rtype(result = "Result<Outcome, StoreError>")]
+pub(crate) struct Renew(pub(crate) TokenPair);
+
+/// Looks after what is due now, and answers when all of it is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Tend;
+
+/// Begin nothing more. Answers when what is under way is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle;
+
+impl TokenRefresher {
+    pub(crate) fn new(ports: Ports, engine: Weak<Engine>, tend_every: Duration) -> Self {
+        let flights = HashMap::new();
+        Self { ports, engine, tend_every, flights, looking: false, blind: false, settling: false }
+    }
+
+    /// Begins what is due; gives the flights.
+    fn look(&mut self) -> ResponseActFuture<Self, Vec<Flight>> {
+        let room = MOST_AT_ONCE.saturating_sub(self.flights.len());
+        if self.looking || self.settling || room == 0 {
+            return Box::pin(actix::fut::ready(Vec::new()));
+        }
+        self.looking = true;
+        let (connections, now) = (self.ports.connections.clone(), self.ports.clock.now());
+        let due = async move { connections.due(now, MOST_AT_ONCE).await };
+        Box::pin(due.into_actor(self).map(move |due, refresher, ctx| {
+            refresher.looking = false;
+            let due = refresher.seen(due);
+            let fresh: Vec<_> =
+                due.into_iter().filter(|pair| !refresher.flights.contains_key(pair)).collect();
+            fresh.into_iter().take(room).map(|pair| refresher.flight(pair, ctx)).collect()
+        }))
+    }
+
+    fn seen(&mut self, due: Result<Vec<TokenPair>, StoreError>) -> Vec<TokenPair> {
+        match due {
+            Ok(due) => {
+                self.blind = false;
+                due
+            }
+            Err(failure) => {
+                if !std::mem::replace(&mut self.blind, true) {
+                    warn!(error = %failure, "which tokens are due can't be looked up");
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    /// The renewal of a pair: the one that is under way, or a new one. It goes on when all who wait have gone.
+    fn flight(&mut self, pair: TokenPair, ctx: &mut Context<Self>) -> Flight {
+        if let Some(flight) = self.flights.get(&pair) {
+            return flight.clone();
+        }
+        let flight = renew(self.ports.clone(), pair).boxed().shared();
+        self.flights.insert(pair, flight.clone());
+        ctx.spawn(flight.clone().into_actor(self).map(move |renewal, refresher, _| {
+            refresher.flights.remove(&pair);
+            refresher.landed(pair, renewal);
+        }));
+        flight
+    }
+
+    fn landed(&self, pair: TokenPair, renewal: Result<Renewal, StoreError>) {
+        let TokenPair { app_id, generation } = pair;
+        let counted = |outcome: &'static str| {
+            counter!("cti_token_refreshes_total", "outcome" => outcome).increment(1);
+        };
+        let renewal = match renewal {
+            Ok(renewal) => renewal,
+            Err(failure) => {
+                return error!(app.id = %app_id, generation, error = %failure, "tokens could not be renewed");
+            }
+        };
+        match &renewal.outcome {
+            Outcome::Renewed => {
+                counted("renewed");
+                info!(app.id = %app_id, generation, "tokens were renewed");
+            }
+            Outcome::Expired => {
+                counted("expired");
+                warn!(app.id = %app_id, generation, "tokens have expired; the app must be connected anew");
+            }
+            Outcome::Failed(reason) => {
+                counted("failed");
+                warn!(app.id = %app_id, generation, %reason, "tokens could not be renewed; the old ones stand");
+            }
+            Outcome::TooSoon { .. } | Outcome::UnderWay | Outcome::Superseded | Outcome::StillGood => {}
+        }
+        if let Some(engine) = self.engine.upgrade() {
+            engine.show(app_id, renewal.told);
+        }
+    }
+}
+
+/// Replaces a pair, or waits until whoever is at it has done so.
+async fn renew(ports: Ports, pair: TokenPair) -> Result<Renewal, StoreError> {
+    loop {
+        let renewal = ports.connections.renew(pair).await?;
+        match renewal.outcome {
+            // Its lease ends, and then it is taken over: this does not go on for ever.
+            Outcome::UnderWay => tokio::time::sleep(POLL).await,
+            Outcome::TooSoon { until, .. } if until - ports.clock.now() <= APART => {
+                tokio::time::sleep(time_until(until, ports.clock.now())).await;
+            }
+            _ => return Ok(renewal),
+        }
+    }
+}
+
+fn time_until(until: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
+    (until - now).to_std().unwrap_or_default().max(Duration::from_millis(10))
+}
+
+impl Actor for TokenRefresher {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Soon, not at the first interval: what a killed process had begun comes first.
+        ctx.notify(Look);
+        ctx.run_interval(self.tend_every, |_, ctx| ctx.notify(Look));
+    }
+}
+
+/// Looks after what is due now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Look;
+
+impl Handler<Look> for TokenRefresher {
+    type Result = ();
+
+    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
+        let look = self.look();
+        ctx.spawn(look.map(|_, _, _| ()));
+    }
+}
+
+impl Handler<Tend> for TokenRefresher {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, _: Tend, _: &mut Self::Context) -> Self::Result {
+        let look = self.look();
+        Box::pin(look.then(|flights, refresher, _| join_all(flights).into_actor(refresher)).map(|_, _, _| ()))
+    }
+}
+
+impl Handler<Renew> for TokenRefresher {
+    type Result = ResponseFuture<Result<Outcome, StoreError>>;
+
+    fn handle(&mut self, Renew(pair): Renew, ctx: &mut Self::Context) -> Self::Result {
+        if self.settling && !self.flights.contains_key(&pair) {
+            let stopping = StoreError::Unavailable("the server is stopping".into());
+            return Box::pin(async { Err(stopping) });
+        }
+        let flight = self.flight(pair, ctx);
+        Box::pin(async { flight.await.map(|renewal| renewal.outcome) })
+    }
+}
+
+impl Handler<Settle> for TokenRefresher {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Settle, _: &mut Self::Context) -> Self::Result {
+        self.settling = true;
+        let flights: Vec<Flight> = self.flights.values().cloned().collect();
+        Box::pin(async { drop(join_all(flights).await) })
+    }
+}

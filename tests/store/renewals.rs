@@ -1,0 +1,316 @@
+//! Who may renew a pair of tokens, and what is kept and told of it: on both databases, by a clock of the test's own.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use cti_actors::{
+    clock::Clock,
+    feed::Frame,
+    id::{AppId, Seq},
+    ports::EventLog,
+    testing::ManualClock,
+    token::TokenPair,
+};
+use cti_server::store::{
+    Store,
+    connections::Tokens,
+    keys::NewKey,
+    renewals::{Begun, Finished, Intent, LEASE},
+    vault::Vault,
+};
+use secrecy::ExposeSecret;
+
+use crate::support::World;
+
+on_both_databases![
+    a_pair_is_renewed_by_one_at_a_time,
+    an_intent_is_taken_over_when_its_lease_has_ended,
+    a_late_pair_is_kept_even_when_its_intent_was_taken_over,
+    a_pair_that_was_replaced_changes_nothing,
+    an_app_that_was_connected_anew_meanwhile_keeps_its_new_tokens,
+    an_app_that_was_disconnected_meanwhile_stays_so,
+    trouble_is_told_once_and_so_is_its_end,
+    a_dead_pair_is_told_once,
+    a_reply_without_a_refresh_token_leaves_the_old_one,
+    what_was_begun_and_never_ended_is_due_first,
+    a_static_token_is_never_due,
+    connections_of_the_other_environment_are_left_alone,
+    the_feed_of_a_connection_has_no_hole,
+];
+
+/// A store, and the time that it goes by.
+struct Office {
+    store: Store,
+    clock: Arc<ManualClock>,
+}
+
+const ENVIRONMENT: &str = "sandbox";
+
+impl Office {
+    async fn open(world: &World) -> Self {
+        let clock = Arc::new(ManualClock::default());
+        let url = world.setting("DATABASE_URL").parse().expect("a database URL");
+        let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+        let store = Store::open(&url, vault, clock.clone()).await.expect("the database opens");
+        store.migrate().await.expect("the migrations apply");
+        Self { store, clock }
+    }
+
+    /// Tokens that live for an hour from now on.
+    fn tokens(&self, name: &str) -> Tokens {
+        let now = self.clock.now();
+        let (access, refresh) = (format!("access {name}"), format!("refresh {name}"));
+        let expires_at = Some(now + TimeDelta::hours(1));
+        Tokens { access: access.into(), refresh: Some(refresh.into()), issued_at: now, expires_at }
+    }
+
+    async fn app(&self) -> AppId {
+        self.store.create_app("an app", &NewKey::generate()).await.expect("an app").id()
+    }
+
+    async fn connect(&self, app: AppId, tokens: &Tokens) -> TokenPair {
+        self.store.connect(app, ENVIRONMENT, Some(7), tokens, "").await.expect("connected");
+        self.pair(app).await
+    }
+
+    /// A connected app whose tokens are a minute old.
+    async fn connected_app(&self) -> (AppId, TokenPair) {
+        let app = self.app().await;
+        let pair = self.connect(app, &self.tokens("1")).await;
+        self.after(60);
+        (app, pair)
+    }
+
+    fn after(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    async fn pair(&self, app: AppId) -> TokenPair {
+        self.store.connection(app).await.expect("read").expect("connected").pair
+    }
+
+    async fn access_token(&self, app: AppId) -> String {
+        let connection = self.store.connection(app).await.expect("read").expect("connected");
+        connection.access_token.expose_secret().to_owned()
+    }
+
+    async fn begin(&self, pair: TokenPair) -> Begun {
+        self.store.begin_renewal(pair, ENVIRONMENT).await.expect("the database answers")
+    }
+
+    async fn intent(&self, pair: TokenPair) -> Intent {
+        match self.begin(pair).await {
+            Begun::Intent(intent) => intent,
+            other => panic!("expected an intent, got {}", word(&other)),
+        }
+    }
+
+    async fn finish(&self, pair: TokenPair, name: &str) -> Finished {
+        self.store.finish_renewal(pair, &self.tokens(name)).await.expect("the database answers")
+    }
+
+    async fn fail(&self, intent: &Intent, seconds: i64) -> Vec<Frame> {
+        let again_at = self.clock.now() + TimeDelta::seconds(seconds);
+        self.store.fail_renewal(intent, "trouble", again_at).await.expect("the database answers")
+    }
+
+    async fn due(&self) -> Vec<TokenPair> {
+        let due = self.store.due_renewals(ENVIRONMENT, self.clock.now(), 100).await;
+        due.expect("the database answers")
+    }
+
+    async fn told(&self, app: AppId) -> Vec<String> {
+        let page = self.store.page(app, Seq::START, 100).await.expect("read");
+        page.iter().map(|frame| frame.kind.to_string()).collect()
+    }
+}
+
+fn word(begun: &Begun) -> &'static str {
+    match begun {
+        Begun::Intent(_) => "intent",
+        Begun::Static(_) => "static",
+        Begun::UnderWay => "under way",
+        Begun::TooSoon { .. } => "too soon",
+        Begun::Superseded => "superseded",
+        Begun::Expired => "expired",
+    }
+}
+
+async fn a_pair_is_renewed_by_one_at_a_time(world: World) {
+    let (ours, theirs) = (Office::open(&world).await, Office::open(&world).await);
+    let (app, pair) = ours.connected_app().await;
+    theirs.after(60);
+    let intent = ours.intent(pair).await;
+    assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
+    assert_eq!(word(&ours.begin(pair).await), "under way");
+    assert_eq!(word(&theirs.begin(pair).await), "under way");
+    assert!(matches!(ours.finish(pair, "2").await, Finished::Stored(told) if told.is_empty()));
+    assert_eq!(word(&theirs.begin(pair).await), "superseded");
+    assert_eq!(theirs.access_token(app).await, "access 2");
+    let next = theirs.pair(app).await;
+    assert!(next.generation > pair.generation);
+    assert_eq!(word(&theirs.begin(next).await), "too soon", "within a second of the last one");
+    theirs.after(1);
+    assert_eq!(theirs.intent(next).await.refresh_token.expect("it opens").expose_secret(), "refresh 2");
+}
+
+async fn an_intent_is_taken_over_when_its_lease_has_ended(world: World) {
+    let office = Office::open(&world).await;
+    let (_, pair) = office.connected_app().await;
+    office.intent(pair).await;
+    office.clock.advance(LEASE - TimeDelta::milliseconds(1));
+    assert_eq!(word(&office.begin(pair).await), "under way");
+    office.clock.advance(TimeDelta::milliseconds(1));
+    office.intent(pair).await;
+    assert_eq!(word(&office.begin(pair).await), "under way");
+}
+
+async fn a_late_pair_is_kept_even_when_its_intent_was_taken_over(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    office.intent(pair).await;
+    office.clock.advance(LEASE);
+    office.intent(pair).await;
+    assert!(office.store.expire(pair, "refused").await.expect("written").is_some(), "the token was spent");
+    assert!(matches!(office.finish(pair, "late").await, Finished::Stored(told) if told.len() == 1));
+    assert_eq!(office.access_token(app).await, "access late");
+    let told = office.told(app).await;
+    assert_eq!(told, ["connection.connected", "connection.expired", "connection.recovered"]);
+}
+
+async fn a_pair_that_was_replaced_changes_nothing(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    let intent = office.intent(pair).await;
+    office.finish(pair, "2").await;
+    assert!(matches!(office.finish(pair, "3").await, Finished::Superseded));
+    assert!(office.fail(&intent, 5).await.is_empty());
+    assert!(office.store.expire(pair, "refused").await.expect("written").is_none());
+    assert_eq!(office.access_token(app).await, "access 2");
+    assert_eq!(office.told(app).await, ["connection.connected"]);
+}
+
+async fn an_app_that_was_connected_anew_meanwhile_keeps_its_new_tokens(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    let intent = office.intent(pair).await;
+    office.store.disconnect(app).await.expect("disconnected");
+    let next = office.connect(app, &office.tokens("new")).await;
+    assert!(next.generation > pair.generation, "no generation ever comes back");
+    assert!(matches!(office.finish(pair, "late").await, Finished::Superseded));
+    assert!(office.fail(&intent, 5).await.is_empty());
+    assert!(office.store.expire(pair, "refused").await.expect("written").is_none());
+    assert_eq!(office.access_token(app).await, "access new");
+}
+
+async fn an_app_that_was_disconnected_meanwhile_stays_so(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    office.intent(pair).await;
+    assert!(office.store.disconnect(app).await.expect("disconnected").is_some());
+    assert!(matches!(office.finish(pair, "late").await, Finished::Unwanted));
+    assert_eq!(word(&office.begin(pair).await), "superseded");
+    assert!(office.store.connection(app).await.expect("read").is_none());
+    assert!(office.store.disconnect(app).await.expect("asked").is_none());
+    assert_eq!(office.told(app).await, ["connection.connected", "connection.disconnected"]);
+}
+
+async fn trouble_is_told_once_and_so_is_its_end(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    for failures in 0..3 {
+        let intent = office.intent(pair).await;
+        assert_eq!(intent.failures, failures);
+        office.fail(&intent, 5).await;
+        let Begun::TooSoon { until, reason } = office.begin(pair).await else { panic!("it is paused") };
+        assert_eq!((until, &*reason), (office.clock.now() + TimeDelta::seconds(5), "trouble"));
+        assert!(office.due().await.is_empty());
+        office.after(5);
+        assert_eq!(office.due().await, [pair]);
+    }
+    let standing = office.store.standing(app).await.expect("read").expect("connected");
+    assert_eq!((&*standing.status, standing.refresh_problem.as_deref()), ("connected", Some("trouble")));
+    assert!(standing.degraded_since.is_some());
+    office.intent(pair).await;
+    office.finish(pair, "2").await;
+    let standing = office.store.standing(app).await.expect("read").expect("connected");
+    assert_eq!((standing.degraded_since, standing.refresh_problem), (None, None));
+    let told = office.told(app).await;
+    assert_eq!(told, ["connection.connected", "connection.degraded", "connection.recovered"]);
+}
+
+async fn a_dead_pair_is_told_once(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    office.intent(pair).await;
+    let told = office.store.expire(pair, "refused").await.expect("written").expect("it is news");
+    for part in ["\"code\":\"TOKENS_EXPIRED\"", "\"environment\":\"sandbox\"", "\"dialpad_org_id\":7"] {
+        assert!(told.text.contains(part), "{part} in {}", told.text);
+    }
+    assert!(office.store.expire(pair, "refused").await.expect("asked").is_none());
+    assert_eq!(word(&office.begin(pair).await), "expired");
+    office.after(86_400);
+    assert!(office.due().await.is_empty());
+    assert_eq!(office.told(app).await, ["connection.connected", "connection.expired"]);
+    office.connect(app, &office.tokens("new")).await;
+    assert!(!office.store.connection(app).await.expect("read").expect("connected").is_expired);
+}
+
+async fn a_reply_without_a_refresh_token_leaves_the_old_one(world: World) {
+    let office = Office::open(&world).await;
+    let (app, pair) = office.connected_app().await;
+    office.intent(pair).await;
+    let tokens = Tokens { refresh: None, ..office.tokens("2") };
+    office.store.finish_renewal(pair, &tokens).await.expect("written");
+    office.after(60);
+    let next = office.pair(app).await;
+    assert_eq!(office.intent(next).await.refresh_token.expect("it opens").expose_secret(), "refresh 1");
+}
+
+async fn what_was_begun_and_never_ended_is_due_first(world: World) {
+    let office = Office::open(&world).await;
+    let mut pairs = Vec::new();
+    for _ in 0..3 {
+        pairs.push(office.connected_app().await.1);
+    }
+    assert!(office.due().await.is_empty());
+    office.intent(pairs[2]).await;
+    assert!(office.due().await.is_empty(), "somebody is at it");
+    office.clock.advance(LEASE);
+    assert_eq!(office.due().await, [pairs[2]]);
+    office.after(3600);
+    let due = office.due().await;
+    assert_eq!((due.len(), due[0]), (3, pairs[2]));
+}
+
+async fn a_static_token_is_never_due(world: World) {
+    let office = Office::open(&world).await;
+    let app = office.app().await;
+    let tokens = Tokens { refresh: None, expires_at: None, ..office.tokens("static") };
+    let pair = office.connect(app, &tokens).await;
+    office.after(86_400 * 365);
+    assert!(office.due().await.is_empty());
+    assert!(
+        matches!(office.begin(pair).await, Begun::Static(token) if token.expose_secret() == "access static")
+    );
+}
+
+async fn connections_of_the_other_environment_are_left_alone(world: World) {
+    let office = Office::open(&world).await;
+    let (app, _) = office.connected_app().await;
+    office.store.connect(app, "production", Some(7), &office.tokens("2"), "").await.expect("connected");
+    let pair = office.pair(app).await;
+    office.after(3600);
+    assert!(office.due().await.is_empty());
+    assert_eq!(word(&office.begin(pair).await), "superseded");
+}
+
+async fn the_feed_of_a_connection_has_no_hole(world: World) {
+    let office = Office::open(&world).await;
+    let app = office.app().await;
+    let connecting = (0..8).map(|_| async { office.connect(app, &office.tokens("n")).await });
+    futures_util::future::join_all(connecting).await;
+    let page = office.store.page(app, Seq::START, 100).await.expect("read");
+    let seqs: Vec<i64> = page.iter().map(|frame| frame.seq.0).collect();
+    assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
+}
