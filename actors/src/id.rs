@@ -52,6 +52,10 @@ uuid_id!(
     CallId
 );
 uuid_id!(
+    /// One human call with all its legs. It is the id of the leg that was heard of first.
+    InteractionId
+);
+uuid_id!(
     /// Our name of a voicemail.
     VoicemailId
 );
@@ -75,6 +79,13 @@ uuid_id!(
     /// One open WebSocket.
     SessionId
 );
+
+impl From<CallId> for InteractionId {
+    /// The interaction that begins with this leg.
+    fn from(call: CallId) -> Self {
+        Self(call.0)
+    }
+}
 
 /// Dialpad's name of a call leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

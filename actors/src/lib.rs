@@ -9,6 +9,7 @@
 //! ```
 //!
 //! * [`call`] is the pure model of a call and the actor that holds one;
+//! * `interaction` is what makes legs one human call, and what they prove of each other;
 //! * `app` is one tenant: its supervisor, its batches, its call actors;
 //! * [`feed`] is what was told, read by cursors;
 //! * [`session`] is one WebSocket;
@@ -16,7 +17,7 @@
 //! * [`ports`] is everything the engine needs from outside, [`Engine`] everything the outside needs from it.
 //!
 //! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
-//! knows no SQL, no HTTP client and no clock of its own. `call`, `message`, `app::roster`, `app::inbox`,
+//! knows no SQL, no HTTP client and no clock of its own. `call`, `interaction`, `message`, `app::roster`, `app::inbox`,
 //! `feed::ring`, `session::protocol` and `token::schedule` are pure: no actor, no runtime, no present moment.
 
 mod app;
@@ -27,6 +28,7 @@ mod engine;
 pub mod error;
 pub mod feed;
 pub mod id;
+mod interaction;
 mod latest;
 pub mod message;
 pub mod ports;

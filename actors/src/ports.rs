@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     call::{CallEvent, StoredCall},
     feed::Frame,
-    id::{AppId, DialpadCallId, JournalId, KeyId, Seq},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::{MessageEvent, StoredMessage},
     token::{Renewal, TokenPair},
     unit::{Receipt, Unit},
@@ -55,8 +55,19 @@ pub enum Inbound {
 /// The engine's own books: calls, messages, and the unit of work that changes them.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// The named calls, those that exist.
-    async fn calls(&self, app: AppId, ids: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError>;
+    /// The calls that are, or that name, any of these legs.
+    async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// All legs of these interactions.
+    async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// The calls of these users and groups that changed since then.
+    async fn recent_calls_of(
+        &self,
+        app: AppId,
+        targets: &[i64],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError>;
 
     /// The named messages (by Dialpad's ids), those that exist.
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError>;

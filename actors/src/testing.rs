@@ -18,7 +18,7 @@ use crate::{
     engine::Ports,
     error::{Denial, StoreError},
     feed::Frame,
-    id::{AppId, DialpadCallId, JournalId, Seq},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, Seq},
     message::StoredMessage,
     ports::{Admission, Bounds, EventLog, Gate, Inbound, Journal, Ledger, PendingEvent},
     unit::{Receipt, Unit},
@@ -159,6 +159,12 @@ impl MemoryStore {
 }
 
 impl State {
+    fn calls_where(&self, app: AppId, wanted: impl Fn(&StoredCall) -> bool) -> Vec<StoredCall> {
+        let of_app =
+            self.calls.iter().filter(|((owner, _), _)| *owner == app).map(|(_, record)| &record.call);
+        of_app.filter(|call| wanted(call)).cloned().collect()
+    }
+
     fn head(&self, app: AppId) -> Seq {
         let last = self.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next_back();
         last.map_or(Seq::START, |((_, seq), _)| *seq)
@@ -202,13 +208,26 @@ impl Journal for MemoryStore {
 
 #[async_trait]
 impl Ledger for MemoryStore {
-    async fn calls(&self, app: AppId, ids: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
+    async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| {
+            let names = call.facts.leg_ids().into_iter().flatten().map(DialpadCallId);
+            names.chain([call.dialpad_call_id]).any(|name| legs.contains(&name))
+        }))
+    }
+
+    async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| interactions.contains(&call.interaction_id)))
+    }
+
+    async fn recent_calls_of(
+        &self,
+        app: AppId,
+        targets: &[i64],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError> {
         let state = self.state();
-        Ok(ids
-            .iter()
-            .filter_map(|id| state.calls.get(&(app, *id)))
-            .map(|record| record.call.clone())
-            .collect())
+        let is_one = |call: &StoredCall| call.facts.target_id().is_some_and(|id| targets.contains(&id));
+        Ok(state.calls_where(app, |call| is_one(call) && call.updated_at >= since))
     }
 
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {

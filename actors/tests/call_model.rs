@@ -295,16 +295,6 @@ fn what_was_missed_is_told_at_once_with_its_voicemail() {
 }
 
 #[test]
-fn a_recap_is_passed_on_and_what_it_knows_counts() {
-    let mut recap = event(90, Signal::Noted { state: "recap_summary".into(), payload: Box::default() });
-    recap.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
-    let (facts, told) = tell(&[event(0, Signal::Connected), recap]);
-    assert!(matches!(&told[1], News::Updated(changed) if *changed == ["recording_url"]), "{told:?}");
-    assert!(matches!(&told[2], News::Raw { state, .. } if state == "recap_summary"));
-    assert_eq!(facts.snapshot().status, Status::Active);
-}
-
-#[test]
 fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
     let raw = event(5, Signal::Raw { state: "barge".into(), payload: Box::default() });
     let (facts, told) = tell(&[event(0, Signal::Ringing), raw]);

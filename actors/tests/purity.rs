@@ -6,6 +6,8 @@ const PURE: &[(&str, &str)] = &[
     ("call/snapshot.rs", include_str!("../src/call/snapshot.rs")),
     ("call/machine.rs", include_str!("../src/call/machine.rs")),
     ("latest.rs", include_str!("../src/latest.rs")),
+    ("interaction/join.rs", include_str!("../src/interaction/join.rs")),
+    ("interaction/proof.rs", include_str!("../src/interaction/proof.rs")),
     ("message.rs", include_str!("../src/message.rs")),
     ("app/inbox.rs", include_str!("../src/app/inbox.rs")),
     ("app/roster.rs", include_str!("../src/app/roster.rs")),

@@ -84,11 +84,16 @@ pub(super) async fn timeline(
 
 /// A call by our id or by Dialpad's. Another app's call is not there.
 async fn find(shared: &Shared, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
-    let name = match (name.parse(), name.parse()) {
+    let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
+    let name = name_of(name).ok_or_else(not_found)?;
+    shared.store.call(crm.app_id, name).await?.ok_or_else(not_found)
+}
+
+/// Whichever id a call was named by.
+pub(super) fn name_of(name: &str) -> Option<CallName> {
+    match (name.parse(), name.parse()) {
         (Ok(id), _) => Some(CallName::Ours(id)),
         (_, Ok(id)) => Some(CallName::Dialpads(DialpadCallId(id))),
         _ => None,
-    };
-    let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
-    shared.store.call(crm.app_id, name.ok_or_else(not_found)?).await?.ok_or_else(not_found)
+    }
 }

@@ -6,6 +6,7 @@ mod calls;
 mod events;
 mod health;
 mod idempotency;
+mod interactions;
 mod lists;
 mod messages;
 mod middleware;
@@ -85,6 +86,7 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/api/voicemails/{id}").route(get().to(voicemails::one)))
         .service(web::resource("/api/messages").route(get().to(messages::list)))
         .service(web::resource("/api/messages/{id}").route(get().to(messages::one)))
+        .service(web::resource("/api/interactions/{id}").route(get().to(interactions::one)))
         .service(web::resource("/api/events").route(get().to(events::list)))
         .service(web::resource("/ws").route(get().to(ws::connect)))
         // For administrators.

@@ -20,7 +20,8 @@ use super::{
 const SELECT: &str =
     "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
     c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
-    c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.created_at, c.updated_at,
+    c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
+    COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
     v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
     v.duration_seconds AS voicemail_seconds, v.received_at
     FROM calls c
@@ -48,6 +49,10 @@ pub struct CallView {
     pub dialpad_call_id: i64,
     /// The same, as the events call it.
     pub call_id: i64,
+    /// The human call that it is a leg of.
+    pub interaction_id: Uuid,
+    /// `user`, `group` or `direct`, where Dialpad said so.
+    pub leg: Option<String>,
     /// `inbound` or `outbound`.
     pub direction: Option<String>,
     /// The calling number.
@@ -78,6 +83,8 @@ pub struct CallView {
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
+    /// Whether it ended unanswered because somebody else took the call.
+    pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
     pub is_voicemail: bool,
     /// The message that the caller left.
@@ -127,6 +134,9 @@ struct CallRow {
     hold_seconds: Option<i64>,
     recording_url: Option<String>,
     is_voicemail: bool,
+    leg: Option<String>,
+    interaction_id: Id,
+    answered_elsewhere: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     voicemail_id: Option<Id>,
@@ -153,6 +163,8 @@ impl From<CallRow> for CallView {
             app_id: row.app_id.0,
             dialpad_call_id: row.dialpad_call_id,
             call_id: row.dialpad_call_id,
+            interaction_id: row.interaction_id.0,
+            leg: row.leg,
             direction: row.direction,
             from_number: row.from_number,
             to_number: row.to_number,
@@ -168,6 +180,7 @@ impl From<CallRow> for CallView {
             talk_seconds: row.talk_seconds,
             hold_seconds: row.hold_seconds,
             recording_url: row.recording_url,
+            answered_elsewhere: row.answered_elsewhere,
             is_voicemail: row.is_voicemail,
             voicemail,
             created_at: row.created_at,
@@ -247,5 +260,24 @@ impl Store {
             query.build_query_as().fetch_optional(db).await
         })?;
         Ok(row.map(Into::into))
+    }
+
+    /// All legs of an interaction, in the order in which they were heard of.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn calls_of_interaction(
+        &self,
+        app: AppId,
+        interaction: Uuid,
+    ) -> Result<Vec<CallView>, StoreError> {
+        let rows: Vec<CallRow> = on_db!(self, read db => {
+            let mut query = QueryBuilder::new(SELECT);
+            query.push_bind(Id::from(app)).push(" AND ((c.interaction_id IS NULL AND c.id = ");
+            query.push_bind(Id(interaction)).push(") OR (c.interaction_id IS NOT NULL AND c.interaction_id = ");
+            query.push_bind(Id(interaction)).push(")) ORDER BY c.id");
+            query.build_query_as().fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(Into::into).collect())
     }
 }

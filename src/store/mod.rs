@@ -15,6 +15,7 @@ pub mod events;
 pub mod findings;
 mod group_commit;
 pub mod idempotency;
+pub mod interactions;
 pub mod journal;
 pub mod keys;
 mod ledger;

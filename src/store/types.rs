@@ -77,4 +77,4 @@ macro_rules! id_conversions {
     )*};
 }
 
-id_conversions!(AppId, CallId, EventId, JournalId, KeyId, MessageId, VoicemailId);
+id_conversions!(AppId, CallId, EventId, InteractionId, JournalId, KeyId, MessageId, VoicemailId);

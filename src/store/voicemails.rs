@@ -193,7 +193,9 @@ impl Store {
     async fn forget_voicemail(&self, app: AppId, call: DialpadCallId) -> Result<(), StoreError> {
         let mut tries = 0;
         loop {
-            let Some(mut call) = self.calls(app, &[call]).await?.pop() else { return Ok(()) };
+            let relatives = self.relatives(app, &[call]).await?;
+            let own = relatives.into_iter().find(|relative| relative.dialpad_call_id == call);
+            let Some(mut call) = own else { return Ok(()) };
             if !call.facts.forget_voicemail() {
                 return Ok(());
             }

@@ -19,6 +19,7 @@ mod events;
 mod health;
 mod hostile;
 mod ids;
+mod interactions;
 mod legs;
 mod messages;
 mod metrics;

@@ -10,7 +10,7 @@ use cti_actors::{
     },
     error::StoreError,
     feed::OutEvent,
-    id::{AppId, CallId, DialpadCallId, EventId, JournalId, Seq},
+    id::{AppId, DialpadCallId, EventId, JournalId, Seq},
     message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     ports::{Bounds, EventLog, Inbound, Journal, Ledger},
     testing::MemoryStore,
@@ -107,14 +107,7 @@ fn finished_call(id: i64) -> CallRecord {
         )
         .facts
     });
-    let call = StoredCall {
-        id: CallId::generate(),
-        dialpad_call_id: DialpadCallId(id),
-        voicemail_id: None,
-        version: 1,
-        updated_at: now(),
-        facts,
-    };
+    let call = StoredCall { version: 1, facts, ..StoredCall::unseen(DialpadCallId(id), now()) };
     CallRecord { snapshot: call.facts.snapshot(), call }
 }
 
@@ -145,10 +138,58 @@ pub(crate) async fn a_unit_is_written_as_a_whole(store: &impl Subject) {
     };
     let receipt = store.commit(Arc::new(unit)).await.expect("committed");
     assert_eq!(receipt.told_before, Seq::START);
-    let calls = store.calls(app, &[DialpadCallId(7), DialpadCallId(8)]).await.expect("read");
+    let calls = store.relatives(app, &[DialpadCallId(7), DialpadCallId(8)]).await.expect("read");
     assert_eq!(calls, [record.call], "what was written comes back to the letter");
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 2);
     assert!(store.pending(app, 10).await.expect("read").is_empty());
+}
+
+/// A leg at this target that names others: master, entry point, operator.
+fn leg(id: i64, target: i64, names: [Option<i64>; 3]) -> StoredCall {
+    let [master_call_id, entry_point_call_id, operator_call_id] = names;
+    let target_id = Some(target);
+    let known = Knowledge {
+        master_call_id,
+        entry_point_call_id,
+        operator_call_id,
+        target_id,
+        ..Knowledge::default()
+    };
+    let mut call = StoredCall { version: 1, ..StoredCall::unseen(DialpadCallId(id), now()) };
+    call.facts.absorb(&CallEvent { knowledge: known, ..ring(id, now()) });
+    call
+}
+
+pub(crate) async fn legs_are_found_by_whoever_names_them_and_by_their_interaction(store: &impl Subject) {
+    let app = store.new_app().await;
+    let main_line = leg(1, 50, [None; 3]);
+    let mut queue = leg(2, 60, [Some(1), None, Some(4)]);
+    let mut agent = leg(3, 70, [None, Some(2), None]);
+    let stranger = leg(9, 70, [None; 3]);
+    queue.interaction_id = main_line.interaction_id;
+    agent.interaction_id = main_line.interaction_id;
+    let records = [&main_line, &queue, &agent, &stranger]
+        .map(|call| CallRecord { snapshot: call.facts.snapshot(), call: call.clone() });
+    let unit = Unit { calls: records.to_vec(), ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+
+    let ids = |calls: Vec<StoredCall>| {
+        let mut ids: Vec<i64> = calls.iter().map(|call| call.dialpad_call_id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    for (named, expected) in [(1, vec![1, 2]), (2, vec![2, 3]), (4, vec![2]), (9, vec![9]), (77, vec![])] {
+        let found = store.relatives(app, &[DialpadCallId(named)]).await.expect("read");
+        assert_eq!(ids(found), expected, "relatives of {named}");
+    }
+    let found = store.legs(app, &[main_line.interaction_id]).await.expect("read");
+    assert!(found.iter().all(|call| call.interaction_id == main_line.interaction_id));
+    assert_eq!(ids(found), [1, 2, 3]);
+    assert_eq!(ids(store.legs(app, &[stranger.interaction_id]).await.expect("read")), [9]);
+    let recent = store.recent_calls_of(app, &[70, 60], now()).await.expect("read");
+    assert_eq!(ids(recent), [2, 3, 9]);
+    let later = store.recent_calls_of(app, &[70], now() + TimeDelta::seconds(1)).await.expect("read");
+    assert!(later.is_empty());
 }
 
 pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
@@ -181,7 +222,7 @@ pub(crate) async fn a_lost_race_changes_nothing(store: &impl Subject) {
         let refused = store.commit(Arc::new(unit)).await;
         assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     }
-    let calls = store.calls(app, &[DialpadCallId(7), DialpadCallId(9)]).await.expect("read");
+    let calls = store.relatives(app, &[DialpadCallId(7), DialpadCallId(9)]).await.expect("read");
     assert_eq!(calls, [first.call]);
     assert_eq!(store.bounds(app).await.expect("read").head, Seq::START);
     assert_eq!(store.pending(app, 10).await.expect("read").len(), 1);
@@ -251,7 +292,7 @@ pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
     store.receive(ours, 1, now()).await;
     assert_eq!(store.bounds(theirs).await.expect("read").head, Seq::START);
     assert!(store.page(theirs, Seq::START, 10).await.expect("read").is_empty());
-    assert!(store.calls(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
+    assert!(store.relatives(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
     assert!(store.pending(theirs, 10).await.expect("read").is_empty());
     assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").told_before, Seq::START);
 }

@@ -58,6 +58,7 @@ macro_rules! on_every_store {
 
 on_every_store! {
     a_unit_is_written_as_a_whole,
+    legs_are_found_by_whoever_names_them_and_by_their_interaction,
     seq_goes_on_without_holes,
     a_lost_race_changes_nothing,
     the_journal_gives_what_is_pending_in_its_order,

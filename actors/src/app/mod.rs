@@ -1,9 +1,12 @@
 //! One tenant: its supervisor actor, the webhooks that wait for it, and the call actors it keeps.
 
+mod batch;
 mod inbox;
+mod legs;
 mod pipeline;
 mod roster;
 mod supervisor;
+mod texts;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;

@@ -1,10 +1,10 @@
 //! The call actors that an app has awake, and how many crashes it is allowed. Pure; generic over the address.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::id::DialpadCallId;
+use crate::id::{DialpadCallId, InteractionId};
 
 /// How long an actor is kept after the last webhook of its call. It costs a read of the store to bring it back.
 const IDLE: TimeDelta = TimeDelta::minutes(10);
@@ -25,8 +25,19 @@ pub(crate) struct Roster<A> {
 #[derive(Debug)]
 struct Entry<A> {
     address: A,
+    bonds: Bonds,
     used_at: DateTime<Utc>,
     ended: bool,
+}
+
+/// Where a call belongs, as far as is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bonds {
+    pub(crate) interaction: InteractionId,
+    /// The legs that it has named so far.
+    pub(crate) names: BTreeSet<i64>,
+    /// Whether no other leg belongs to its interaction.
+    pub(crate) alone: bool,
 }
 
 /// Whether a crashed actor may be rebuilt.
@@ -49,8 +60,30 @@ impl<A> Roster<A> {
         self.calls.get(&call).map(|entry| &entry.address)
     }
 
-    pub(crate) fn insert(&mut self, call: DialpadCallId, address: A, now: DateTime<Utc>) {
-        self.calls.insert(call, Entry { address, used_at: now, ended: false });
+    pub(crate) fn insert(&mut self, call: DialpadCallId, address: A, bonds: Bonds, now: DateTime<Utc>) {
+        self.calls.insert(call, Entry { address, bonds, used_at: now, ended: false });
+    }
+
+    /// Where an awake call belongs.
+    pub(crate) fn bonds(&self, call: DialpadCallId) -> Option<&Bonds> {
+        self.calls.get(&call).map(|entry| &entry.bonds)
+    }
+
+    /// Notes what was found out about where an awake call belongs. What it was known to name is not forgotten.
+    pub(crate) fn bind(&mut self, call: DialpadCallId, mut bonds: Bonds) {
+        if let Some(entry) = self.calls.get_mut(&call) {
+            bonds.names.append(&mut entry.bonds.names);
+            bonds.alone &= entry.bonds.alone;
+            entry.bonds = bonds;
+        }
+    }
+
+    /// Notes that a call belongs to this interaction, together with others.
+    pub(crate) fn move_to(&mut self, call: DialpadCallId, interaction: InteractionId) {
+        if let Some(entry) = self.calls.get_mut(&call) {
+            entry.bonds.interaction = interaction;
+            entry.bonds.alone = false;
+        }
     }
 
     pub(crate) fn remove(&mut self, call: DialpadCallId) {
@@ -93,12 +126,16 @@ mod tests {
         DateTime::from_timestamp(second, 0).expect("a valid instant")
     }
 
+    fn bonds() -> Bonds {
+        Bonds { interaction: InteractionId::generate(), names: BTreeSet::new(), alone: true }
+    }
+
     #[test]
     fn keeps_a_live_call_longer_than_an_ended_one() {
         let mut roster = Roster::default();
         let (live, ended) = (DialpadCallId(1), DialpadCallId(2));
-        roster.insert(live, "a", at(0));
-        roster.insert(ended, "b", at(0));
+        roster.insert(live, "a", bonds(), at(0));
+        roster.insert(ended, "b", bonds(), at(0));
         roster.touch(ended, at(1), true);
         roster.evict_idle(at(100));
         assert_eq!((roster.get(live), roster.get(ended)), (Some(&"a"), None));

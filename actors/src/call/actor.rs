@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use metrics::gauge;
 
 use super::{
-    event::CallEvent,
-    facts::CallFacts,
+    event::{CallEvent, Origin},
     machine::{self, News},
     news,
     record::{CallRecord, StoredCall, VoicemailRecord},
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     feed::OutEvent,
-    id::{AppId, CallId, DialpadCallId, VoicemailId},
+    id::{AppId, InteractionId, VoicemailId},
 };
 
 /// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
@@ -38,11 +37,17 @@ pub struct Apply {
     pub events: Vec<CallEvent>,
     /// When this is decided.
     pub now: DateTime<Utc>,
+    /// The interaction that the call belongs to from now on.
+    pub interaction_id: InteractionId,
+    /// Whether this goes on from what was staged before in the same batch.
+    pub goes_on: bool,
 }
 
 /// What a batch comes to.
 #[derive(Debug)]
 pub struct ApplyOutcome {
+    /// Told before everything else: the call belongs to another interaction than was told.
+    pub joined: Option<OutEvent>,
     /// For each webhook, in order, what must be told.
     pub told: Vec<Vec<OutEvent>>,
     /// The call from now on; `None` when nothing about it changed.
@@ -68,32 +73,20 @@ pub enum Settle {
 pub struct Crash;
 
 impl CallActor {
-    /// The actor of a call that the store knows.
+    /// The actor of a call as the store knows it, or of one never seen.
     #[must_use]
-    pub fn restored(app_id: AppId, call: StoredCall) -> Self {
+    pub fn new(app_id: AppId, call: StoredCall) -> Self {
         Self { app_id, settled: call, staged: None }
     }
 
-    /// The actor of a call never seen.
-    #[must_use]
-    pub fn unseen(app_id: AppId, dialpad_call_id: DialpadCallId, now: DateTime<Utc>) -> Self {
-        let call = StoredCall {
-            id: CallId::generate(),
-            dialpad_call_id,
-            voicemail_id: None,
-            version: 0,
-            updated_at: now,
-            facts: CallFacts::default(),
-        };
-        Self { app_id, settled: call, staged: None }
-    }
-
-    fn apply(&mut self, events: &[CallEvent], now: DateTime<Utc>) -> ApplyOutcome {
-        // Left by a batch that ended before it could be settled: a later one must not adopt it.
-        self.staged = None;
-        let mut call = self.settled.clone();
-        let mut told = Vec::with_capacity(events.len());
-        for event in events {
+    fn apply(&mut self, batch: &Apply) -> ApplyOutcome {
+        let now = batch.now;
+        // What a batch left that ended before it could be settled is forgotten: a later one must not adopt it.
+        let staged = self.staged.take().filter(|_| batch.goes_on);
+        let mut call = staged.unwrap_or_else(|| self.settled.clone());
+        let mut told = Vec::with_capacity(batch.events.len());
+        let joined = self.join(&mut call, batch);
+        for event in &batch.events {
             let transition = machine::apply(&call.facts, event);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
@@ -107,23 +100,36 @@ impl CallActor {
                     News::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                words.push(news::tell(self.app_id, &call, &snapshot, piece, event));
+                words.push(news::tell(self.app_id, &call, &snapshot, piece, event.at, event.origin));
             }
             told.push(words);
         }
         if call == self.settled {
-            return ApplyOutcome { told, record: None, voicemail: None };
+            return ApplyOutcome { joined, told, record: None, voicemail: None };
         }
 
-        call.version += 1;
+        call.version = self.settled.version + 1;
         let snapshot = call.facts.snapshot();
         let voicemail = self.changed_voicemail(&call, &snapshot, now);
         self.staged = Some(call.clone());
-        ApplyOutcome { told, record: Some(CallRecord { call, snapshot }), voicemail }
+        ApplyOutcome { joined, told, record: Some(CallRecord { call, snapshot }), voicemail }
     }
-}
 
-impl CallActor {
+    /// Moves the call to the interaction that it turned out to belong to. Told of a call that was told of before.
+    fn join(&self, call: &mut StoredCall, batch: &Apply) -> Option<OutEvent> {
+        if call.interaction_id == batch.interaction_id {
+            return None;
+        }
+        call.interaction_id = batch.interaction_id;
+        if !call.facts.was_witnessed() {
+            return None;
+        }
+        call.updated_at = batch.now;
+        let news = News::Updated(vec!["interaction_id"]);
+        let snapshot = call.facts.snapshot();
+        Some(news::tell(self.app_id, call, &snapshot, &news, batch.now, Origin::Webhook))
+    }
+
     /// The voicemail of the call from now on, if anything that is kept with it changed.
     fn changed_voicemail(
         &self,
@@ -164,7 +170,7 @@ impl Handler<Apply> for CallActor {
     type Result = MessageResult<Apply>;
 
     fn handle(&mut self, batch: Apply, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.apply(&batch.events, batch.now))
+        MessageResult(self.apply(&batch))
     }
 }
 
@@ -190,7 +196,10 @@ impl Handler<Crash> for CallActor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{Knowledge, Origin, Signal};
+    use crate::{
+        call::{Knowledge, Signal},
+        id::DialpadCallId,
+    };
 
     #[test]
     fn what_a_batch_left_unsettled_is_forgotten_by_the_next() {
@@ -203,9 +212,13 @@ mod tests {
             knowledge: Knowledge::default(),
             origin: Origin::Webhook,
         };
-        let mut actor = CallActor::unseen(AppId::generate(), id, now);
-        assert!(actor.apply(&[ring], now).record.is_some());
-        assert!(actor.apply(&[], now).record.is_none());
+        let call = StoredCall::unseen(id, now);
+        let interaction_id = call.interaction_id;
+        let mut actor = CallActor::new(AppId::generate(), call);
+        let apply = |events, goes_on| Apply { events, now, interaction_id, goes_on };
+        assert!(actor.apply(&apply(vec![ring], false)).record.is_some());
+        assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
+        assert!(actor.apply(&apply(vec![], false)).record.is_none());
         assert_eq!(actor.staged, None, "nothing is left that could be adopted");
     }
 }

@@ -100,21 +100,27 @@ pub enum Signal {
     VoicemailLeft,
     /// Something became known about the call: a recording, for instance.
     Learned,
-    /// A state that is known and has no name here (a recap, a survey, a supervisor who listens). It is passed on as it
-    /// came; what the payload knows of the call counts.
-    Noted {
-        /// The state in the sender's words.
-        state: String,
-        /// The payload, as JSON.
-        payload: Box<serde_json::Value>,
-    },
-    /// A state that is not known. It is passed on as it came and changes nothing.
+    /// What the other legs of its interaction prove now, in place of what they did before. No webhook says this; it
+    /// follows from those of the others.
+    Proven(Proof),
+    /// A state for which there is no name here. It is passed on as it came and changes nothing; only the legs that it
+    /// names count.
     Raw {
         /// The state or event type in the sender's words.
         state: String,
         /// The payload, as JSON.
         payload: Box<serde_json::Value>,
     },
+}
+
+/// What the other legs of an interaction prove of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    /// Of a group's leg: when a person took the call whom the group had rung.
+    pub taken_at: Option<DateTime<Utc>>,
+    /// Of a person's leg that ended unanswered: whether somebody else answered while it rang, or after.
+    pub answered_elsewhere: bool,
 }
 
 /// How a leg ended, by the signal that said so. The order is that of trust in its instant.
@@ -152,6 +158,10 @@ pub struct Knowledge {
     pub entry_point_call_id: Option<i64>,
     /// On a group leg: the person's leg that took it.
     pub operator_call_id: Option<i64>,
+    /// The user or group whose leg this is.
+    pub target_id: Option<i64>,
+    /// The user or group who sent the call on to this leg.
+    pub transferred_from: Option<i64>,
     /// When the call entered Dialpad.
     pub started_at: Option<DateTime<Utc>>,
     /// When it rang a person. Only what the server asked for says so; a webhook rings at its own instant.

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal};
+use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal};
 use crate::latest::{Latest, earliest, latest, value};
 
 /// All that is known of one call leg.
@@ -43,6 +43,10 @@ pub struct CallFacts {
     pub(super) master_call_id: Option<Latest<i64>>,
     pub(super) entry_point_call_id: Option<Latest<i64>>,
     pub(super) operator_call_id: Option<Latest<i64>>,
+    pub(super) target_id: Option<Latest<i64>>,
+    pub(super) transferred_from: Option<Latest<i64>>,
+    /// Always what the other legs prove now: not merged, but replaced.
+    pub(super) proof: Option<Proof>,
     pub(super) duration_ms: Option<Latest<i64>>,
     pub(super) talk_ms: Option<Latest<i64>>,
     pub(super) hold_ms: Option<Latest<i64>>,
@@ -78,9 +82,13 @@ impl CallFacts {
                 earliest(&mut self.voicemail_left, Some(at));
                 self.absorb_end(EndKind::Voicemail, event);
             }
-            Signal::Learned | Signal::Noted { .. } => {}
+            Signal::Proven(proof) => {
+                self.proof = Some(*proof).filter(|proof| *proof != Proof::default());
+                return;
+            }
+            Signal::Learned => {}
         }
-        if !matches!(event.signal, Signal::Learned | Signal::Noted { .. }) {
+        if event.signal != Signal::Learned {
             earliest(&mut self.first_seen, Some(at));
         }
         earliest(&mut self.first_seen, event.knowledge.started_at);
@@ -112,6 +120,8 @@ impl CallFacts {
         latest(&mut self.master_call_id, at, &knowledge.master_call_id);
         latest(&mut self.entry_point_call_id, at, &knowledge.entry_point_call_id);
         latest(&mut self.operator_call_id, at, &knowledge.operator_call_id);
+        latest(&mut self.target_id, at, &knowledge.target_id);
+        latest(&mut self.transferred_from, at, &knowledge.transferred_from);
         latest(&mut self.duration_ms, at, &knowledge.duration_ms);
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
@@ -144,6 +154,24 @@ impl CallFacts {
     #[must_use]
     pub fn leg_ids(&self) -> [Option<i64>; 3] {
         [value(&self.master_call_id), value(&self.entry_point_call_id), value(&self.operator_call_id)]
+    }
+
+    /// The user or group whose leg this is.
+    #[must_use]
+    pub fn target_id(&self) -> Option<i64> {
+        value(&self.target_id)
+    }
+
+    /// The user or group who sent the call on to this leg.
+    #[must_use]
+    pub fn transferred_from(&self) -> Option<i64> {
+        value(&self.transferred_from)
+    }
+
+    /// What the other legs of its interaction prove.
+    #[must_use]
+    pub fn proof(&self) -> Proof {
+        self.proof.unwrap_or_default()
     }
 
     /// What sort of leg this is, where a payload said so.

@@ -51,7 +51,7 @@ pub fn apply(known: &CallFacts, event: &CallEvent) -> Transition {
     let mut facts = known.clone();
     facts.absorb(event);
     let mut news = if facts == *known { Vec::new() } else { differences(known, &facts, event) };
-    if let Signal::Noted { state, payload } | Signal::Raw { state, payload } = &event.signal {
+    if let Signal::Raw { state, payload } = &event.signal {
         news.push(News::Raw { state: state.clone(), payload: payload.clone() });
     }
     Transition { facts, news }
@@ -110,6 +110,8 @@ fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
         talk_seconds,
         hold_seconds,
         recording_url,
+        leg,
+        answered_elsewhere,
         is_voicemail,
         voicemail: _,
     } = before;
@@ -127,6 +129,8 @@ fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
         ("talk_seconds", *talk_seconds != after.talk_seconds),
         ("hold_seconds", *hold_seconds != after.hold_seconds),
         ("recording_url", *recording_url != after.recording_url),
+        ("leg", *leg != after.leg),
+        ("answered_elsewhere", *answered_elsewhere != after.answered_elsewhere),
         ("is_voicemail", *is_voicemail != after.is_voicemail),
     ]
     .into_iter()

@@ -15,7 +15,7 @@ mod snapshot;
 pub(crate) use self::actor::Crash;
 pub use self::{
     actor::{Apply, ApplyOutcome, CallActor, Settle},
-    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal},
     facts::CallFacts,
     machine::{News, Transition, apply},
     record::{CallRecord, StoredCall, VoicemailRecord},

@@ -5,16 +5,10 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{
-    event::{CallEvent, Origin},
-    facts::CallFacts,
-    machine::News,
-    record::StoredCall,
-    snapshot::Snapshot,
-};
+use super::{event::Origin, facts::CallFacts, machine::News, record::StoredCall, snapshot::Snapshot};
 use crate::{
     feed::{OutEvent, number_or_text},
-    id::{AppId, EventId},
+    id::{AppId, EventId, InteractionId},
 };
 
 /// The fields that every event of a call carries, and the ones of its type.
@@ -24,6 +18,8 @@ struct Body<'a> {
     app_id: AppId,
     call_id: i64,
     dialpad_call_id: i64,
+    interaction_id: InteractionId,
+    leg: Option<&'static str>,
     direction: Option<&'static str>,
     from_number: Option<&'a str>,
     to_number: Option<&'a str>,
@@ -87,17 +83,19 @@ struct Ending<'a> {
     hold_seconds: Option<i64>,
     recording_url: Option<&'a str>,
     outcome: Option<&'static str>,
+    answered_elsewhere: bool,
 }
 
-/// Puts one piece of news into words. `event` is what brought it.
+/// Puts one piece of news into words. `occurred_at` is the instant of what brought
+/// it.
 pub(super) fn tell(
     app_id: AppId,
     call: &StoredCall,
     snapshot: &Snapshot,
     news: &News,
-    event: &CallEvent,
+    occurred_at: DateTime<Utc>,
+    origin: Origin,
 ) -> OutEvent {
-    let occurred_at = event.at;
     let event_id = EventId::generate();
     let ending = Ending {
         ended_at: snapshot.ended_at,
@@ -106,6 +104,7 @@ pub(super) fn tell(
         hold_seconds: snapshot.hold_seconds,
         recording_url: snapshot.recording_url.as_deref(),
         outcome: snapshot.outcome.map(super::Outcome::as_str),
+        answered_elsewhere: snapshot.answered_elsewhere,
     };
     let (kind, extra) = match news {
         News::Ring => ("call.ring", Extra::Ring { ringing_at: snapshot.ringing_at }),
@@ -137,6 +136,8 @@ pub(super) fn tell(
         app_id,
         call_id: call.dialpad_call_id.0,
         dialpad_call_id: call.dialpad_call_id.0,
+        interaction_id: call.interaction_id,
+        leg: snapshot.leg.map(super::Leg::as_str),
         direction: snapshot.direction.map(super::Direction::as_str),
         from_number: snapshot.from_number.as_deref(),
         to_number: snapshot.to_number.as_deref(),
@@ -144,8 +145,8 @@ pub(super) fn tell(
         crm_user_id: None,
         status: (call.facts != CallFacts::default()).then(|| snapshot.status.as_str()),
         extra,
-        source: (event.origin == Origin::Repair).then_some("repaired"),
-        inferred: (event.origin == Origin::Presumption).then_some(true),
+        source: (origin == Origin::Repair).then_some("repaired"),
+        inferred: (origin == Origin::Presumption).then_some(true),
         timestamp: occurred_at.timestamp(),
     };
     OutEvent {

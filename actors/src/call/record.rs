@@ -7,7 +7,7 @@ use super::{
     facts::CallFacts,
     snapshot::{Snapshot, Voicemail},
 };
-use crate::id::{CallId, DialpadCallId, VoicemailId};
+use crate::id::{CallId, DialpadCallId, InteractionId, VoicemailId};
 
 /// A call as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct StoredCall {
     pub id: CallId,
     /// Dialpad's name of it.
     pub dialpad_call_id: DialpadCallId,
+    /// The human call that it is a leg of.
+    pub interaction_id: InteractionId,
     /// Our name of its voicemail, where it has one.
     pub voicemail_id: Option<VoicemailId>,
     /// Guards against a second writer: every write replaces exactly the version before.
@@ -24,6 +26,16 @@ pub struct StoredCall {
     pub updated_at: DateTime<Utc>,
     /// What is known.
     pub facts: CallFacts,
+}
+
+impl StoredCall {
+    /// A call that the store does not know yet.
+    #[must_use]
+    pub fn unseen(dialpad_call_id: DialpadCallId, now: DateTime<Utc>) -> Self {
+        let (id, facts) = (CallId::generate(), CallFacts::default());
+        let interaction_id = id.into();
+        Self { id, dialpad_call_id, interaction_id, voicemail_id: None, version: 0, updated_at: now, facts }
+    }
 }
 
 /// A call as it is from now on.

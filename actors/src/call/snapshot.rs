@@ -92,6 +92,10 @@ pub struct Snapshot {
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
+    /// What sort of leg it is.
+    pub leg: Option<Leg>,
+    /// Whether it ended unanswered because somebody else took the call.
+    pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
     pub is_voicemail: bool,
     /// The voicemail, once a message exists.
@@ -129,7 +133,7 @@ impl CallFacts {
             || self.reported_connect.is_some()
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         !self.ends.is_empty()
     }
 
@@ -152,6 +156,8 @@ impl CallFacts {
             talk_seconds: over.then(|| seconds(self.talk_ms())),
             hold_seconds: over.then(|| seconds(self.hold_ms())),
             recording_url: value(&self.recording_url),
+            leg: value(&self.leg),
+            answered_elsewhere: self.proof().answered_elsewhere && self.answered_at().is_none(),
             is_voicemail: self.voicemail_started || self.voicemail_left.is_some(),
             voicemail: self.voicemail(),
         }
@@ -176,14 +182,27 @@ impl CallFacts {
         !(resumed || reconnected)
     }
 
+    /// The number on the other side.
+    pub(crate) fn external_number(&self) -> Option<String> {
+        match value(&self.direction) {
+            Some(Direction::Outbound) => value(&self.to_number),
+            Some(Direction::Inbound) | None => value(&self.from_number),
+        }
+    }
+
     /// A caller who hears a group's menu is on the way to a person, just as when it rings.
-    fn ringing_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn ringing_at(&self) -> Option<DateTime<Utc>> {
         let in_menu = self.connects.first().filter(|_| value(&self.leg) == Some(Leg::Group));
         self.rang_at.or(in_menu.copied())
     }
 
-    /// On a group leg `connected` may be a menu: a person answered only where an operator's leg is named.
     fn answered_at(&self) -> Option<DateTime<Utc>> {
+        self.proof().taken_at.or_else(|| self.own_answer())
+    }
+
+    /// When a person answered, as far as the leg's own webhooks tell. On a group leg `connected` may be a menu: a
+    /// person answered only where an operator's leg is named.
+    pub(crate) fn own_answer(&self) -> Option<DateTime<Utc>> {
         if value(&self.leg) == Some(Leg::Group) && self.operator_call_id.is_none() {
             return None;
         }

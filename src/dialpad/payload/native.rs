@@ -32,7 +32,6 @@ pub(super) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
 
 /// What a state means.
 pub(super) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
-    let as_it_came = || (state.to_owned(), Box::new(Value::Object(object.clone())));
     match state {
         "calling" | "ringing" | "preanswer" | "queued" => Signal::Ringing,
         "connected" => Signal::Connected,
@@ -44,16 +43,8 @@ pub(super) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
         // The transcript of a voicemail may overtake its audio; either proves that there is a message.
         "voicemail_uploaded" | "transcription" => Signal::VoicemailLeft,
         "recording" | "admin_recording" => Signal::Learned,
-        "admin" | "ai_playbook" | "barge" | "call_moments" | "call_transcription" | "csat"
-        | "dispositions" | "eavesdrop" | "merged" | "monitor" | "pcsat" | "postcall"
-        | "recap_action_items" | "recap_outcome" | "recap_purposes" | "recap_summary" | "takeover" => {
-            let (state, payload) = as_it_came();
-            Signal::Noted { state, payload }
-        }
-        _ => {
-            let (state, payload) = as_it_came();
-            Signal::Raw { state, payload }
-        }
+        // Recaps, surveys, supervisors who listen, a merge: known, and without a name here, as is what is not known.
+        _ => Signal::Raw { state: state.to_owned(), payload: Box::new(Value::Object(object.clone())) },
     }
 }
 
@@ -85,6 +76,8 @@ pub(super) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         master_call_id: fields.integer(&["master_call_id"]),
         entry_point_call_id,
         operator_call_id: fields.integer(&["operator_call_id"]),
+        target_id: target.and_then(|target| integer(target.get("id")?)),
+        transferred_from: fields.value("transferred_from").and_then(|from| integer(from.get("id")?)),
         started_at: fields.instant(&["date_started"]),
         rang_at: None,
         connected_at: fields.instant(&["date_connected"]),

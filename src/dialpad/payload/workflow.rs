@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallEvent, Direction, EndKind, Knowledge, Origin, Signal},
+    call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
     id::DialpadCallId,
     message::{MessageEvent, MessageKnowledge},
     ports::Inbound,
@@ -40,8 +40,12 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
         from_number: fields.text(&["from_number", "from"]),
         to_number: fields.text(&["to_number", "to"]),
         dialpad_user_id: fields.integer(&["dialpad_user_id", "user_id"]),
+        master_call_id: fields.integer(&["master_call_id"]),
+        entry_point_call_id: fields.integer(&["entry_point_call_id"]),
+        operator_call_id: fields.integer(&["operator_call_id"]),
         ..Knowledge::default()
     };
+    knowledge.leg = leg(&fields, &knowledge);
     let signal = match event_type {
         "call.ring" => Signal::Ringing,
         "call.started" => {
@@ -85,6 +89,18 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             .filter(|_| in_recording.is_some())
     });
     Ok(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
+}
+
+/// What sort of leg it is, where the payload says so in any way: most of this family do not.
+fn leg(fields: &Fields<'_>, known: &Knowledge) -> Option<Leg> {
+    let target_type = fields.value("target").and_then(|target| target.get("type")?.as_str());
+    match target_type {
+        Some("user") if known.entry_point_call_id.is_some() => Some(Leg::User),
+        Some("user") => Some(Leg::Direct),
+        Some(_) => Some(Leg::Group),
+        None if known.operator_call_id.is_some() => Some(Leg::Group),
+        None => known.entry_point_call_id.map(|_| Leg::User),
+    }
 }
 
 fn read_message(

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     call::{CallFacts, StoredCall},
     error::StoreError,
-    id::{AppId, DialpadCallId, Seq},
+    id::{AppId, DialpadCallId, InteractionId, Seq},
     message::{MessageFacts, StoredMessage},
     ports::Ledger,
     unit::{Receipt, Unit},
@@ -25,6 +25,7 @@ use super::{
     Store,
     bulk::{Column, Lead, Rows},
     database::{Pools, store_error},
+    on_db,
     types::Id,
 };
 
@@ -33,7 +34,8 @@ const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + $2 WHERE ap
 const CALLS_HEAD: &str = "INSERT INTO calls
     (id, app_id, dialpad_call_id, direction, from_number, to_number, status, outcome, dialpad_user_id, ringing_at,
      answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
-     leg, master_call_id, entry_point_call_id, operator_call_id, facts, version, created_at, updated_at)";
+     leg, master_call_id, entry_point_call_id, operator_call_id, target_id, interaction_id, answered_elsewhere,
+     facts, version, created_at, updated_at)";
 /// The version guards: where somebody else wrote in between, it becomes null, which the column refuses, and with it
 /// the whole statement.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
@@ -44,7 +46,9 @@ const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     hold_seconds = EXCLUDED.hold_seconds, recording_url = EXCLUDED.recording_url,
     is_voicemail = EXCLUDED.is_voicemail, voicemail_id = EXCLUDED.voicemail_id, leg = EXCLUDED.leg,
     master_call_id = EXCLUDED.master_call_id, entry_point_call_id = EXCLUDED.entry_point_call_id,
-    operator_call_id = EXCLUDED.operator_call_id, facts = EXCLUDED.facts, updated_at = EXCLUDED.updated_at,
+    operator_call_id = EXCLUDED.operator_call_id, target_id = EXCLUDED.target_id,
+    interaction_id = EXCLUDED.interaction_id, answered_elsewhere = EXCLUDED.answered_elsewhere,
+    facts = EXCLUDED.facts, updated_at = EXCLUDED.updated_at,
     version = CASE WHEN calls.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const VOICEMAILS_HEAD: &str = "INSERT INTO voicemails
@@ -77,9 +81,28 @@ const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WH
 const LIST_TAIL: &str = ")";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 
-const CALLS: &str =
-    "SELECT id, dialpad_call_id, voicemail_id, version, updated_at, CAST(facts AS TEXT) AS facts
-    FROM calls WHERE app_id = $1 AND dialpad_call_id IN (";
+/// `$1` is the app, the rows are ids of legs: the calls that are, or that name, any of them. One index for each way.
+const RELATIVES_HEAD: &str = "WITH app (id) AS (SELECT $1), named (leg) AS (";
+const RELATIVES_TAIL: &str = ")
+    SELECT calls.id, dialpad_call_id, COALESCE(interaction_id, calls.id) AS interaction_id, voicemail_id, version,
+    updated_at, CAST(facts AS TEXT) AS facts FROM calls JOIN app ON calls.app_id = app.id
+    WHERE calls.id IN (
+        SELECT calls.id FROM calls JOIN app ON app_id = app.id WHERE dialpad_call_id IN (SELECT leg FROM named)
+        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
+            WHERE master_call_id IS NOT NULL AND master_call_id IN (SELECT leg FROM named)
+        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
+            WHERE entry_point_call_id IS NOT NULL AND entry_point_call_id IN (SELECT leg FROM named)
+        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
+            WHERE operator_call_id IS NOT NULL AND operator_call_id IN (SELECT leg FROM named))";
+const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
+const LEGS_TAIL: &str = ")
+    SELECT calls.id, dialpad_call_id, COALESCE(interaction_id, calls.id) AS interaction_id, voicemail_id, version,
+    updated_at, CAST(facts AS TEXT) AS facts FROM calls JOIN app ON calls.app_id = app.id
+    WHERE (interaction_id IS NULL AND calls.id IN (SELECT interaction FROM named))
+    OR (interaction_id IS NOT NULL AND interaction_id IN (SELECT interaction FROM named))";
+const RECENT_OF: &str =
+    "SELECT id, dialpad_call_id, COALESCE(interaction_id, id) AS interaction_id, voicemail_id, version, updated_at,
+    CAST(facts AS TEXT) AS facts FROM calls WHERE app_id = $1 AND updated_at >= $2 AND target_id = $3";
 const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM messages WHERE app_id = $1 AND dialpad_message_id IN (";
 
@@ -228,6 +251,7 @@ fn app_is_gone(app: AppId) -> UnitFailure {
 struct CallRow {
     id: Id,
     dialpad_call_id: i64,
+    interaction_id: Id,
     voicemail_id: Option<Id>,
     version: i64,
     updated_at: DateTime<Utc>,
@@ -249,6 +273,7 @@ impl CallRow {
         Ok(StoredCall {
             id: self.id.into(),
             dialpad_call_id: DialpadCallId(self.dialpad_call_id),
+            interaction_id: self.interaction_id.into(),
             voicemail_id: self.voicemail_id.map(Into::into),
             version: self.version,
             updated_at: self.updated_at,
@@ -271,10 +296,11 @@ fn corrupt(table: &'static str, id: Id) -> StoreError {
 }
 
 impl Store {
-    /// Rows of an app whose column is one of these values: an array on PostgreSQL, a list on SQLite.
+    /// What a statement finds for an app and these values: an array on PostgreSQL, a list on SQLite.
     async fn fetch_named<T>(
         &self,
         head: &'static str,
+        tail: &'static str,
         app: AppId,
         names: Column,
     ) -> Result<Vec<T>, StoreError>
@@ -289,10 +315,10 @@ impl Store {
         let work = async {
             match database.pools() {
                 Pools::Postgres(pools) => {
-                    names.fetch_postgres(&mut *pools.read.acquire().await?, head, LIST_TAIL).await
+                    names.fetch_postgres(&mut *pools.read.acquire().await?, head, tail).await
                 }
                 Pools::Sqlite(pools) => {
-                    names.fetch_sqlite(&mut *pools.read.acquire().await?, head, LIST_TAIL).await
+                    names.fetch_sqlite(&mut *pools.read.acquire().await?, head, tail).await
                 }
             }
         };
@@ -302,15 +328,39 @@ impl Store {
 
 #[async_trait]
 impl Ledger for Store {
-    async fn calls(&self, app: AppId, ids: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
-        let names = Column::Int(ids.iter().map(|id| id.0).collect());
-        let rows: Vec<CallRow> = self.fetch_named(CALLS, app, names).await?;
+    async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
+        let names = Column::Int(legs.iter().map(|id| id.0).collect());
+        let rows: Vec<CallRow> = self.fetch_named(RELATIVES_HEAD, RELATIVES_TAIL, app, names).await?;
         rows.into_iter().map(CallRow::into_call).collect()
+    }
+
+    async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError> {
+        let names = Column::Id(interactions.iter().map(|id| Id::from(*id)).collect());
+        let rows: Vec<CallRow> = self.fetch_named(LEGS_HEAD, LEGS_TAIL, app, names).await?;
+        rows.into_iter().map(CallRow::into_call).collect()
+    }
+
+    async fn recent_calls_of(
+        &self,
+        app: AppId,
+        targets: &[i64],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let mut calls = Vec::new();
+        for target in targets {
+            let rows: Vec<CallRow> = on_db!(self, read db => {
+                sqlx::query_as(RECENT_OF).bind(Id::from(app)).bind(since).bind(target).fetch_all(db).await
+            })?;
+            for row in rows {
+                calls.push(row.into_call()?);
+            }
+        }
+        Ok(calls)
     }
 
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {
         let names = Column::Text(ids.to_vec());
-        let rows: Vec<MessageRow> = self.fetch_named(MESSAGES, app, names).await?;
+        let rows: Vec<MessageRow> = self.fetch_named(MESSAGES, LIST_TAIL, app, names).await?;
         rows.into_iter().map(MessageRow::into_message).collect()
     }
 

@@ -88,6 +88,12 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[0]),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[1]),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[2]),
+        column!(OptInt, |_u, call, _s| call.facts.target_id()),
+        // A leg that stands alone is its own interaction: null, and in no index.
+        column!(OptId, |_u, call, _s| Some(call.interaction_id)
+            .filter(|it| *it != call.id.into())
+            .map(Id::from)),
+        column!(Bool, |_u, _c, snapshot| snapshot.answered_elsewhere),
         column!(Json, |_u, call, _s| json(&call.facts)),
         column!(Int, |_u, call, _s| call.version),
         column!(Time, |unit, _c, _s| unit.decided_at),

@@ -1,0 +1,151 @@
+//! The promise of interactions: whatever the order in which the webhooks of all legs arrive, and wherever a batch ends,
+//! the same legs belong together and each is shown the same.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{
+    Engine, Tuning,
+    call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal, Snapshot},
+    clock::Clock,
+    id::{AppId, DialpadCallId},
+    ports::Inbound,
+    testing::MemoryStore,
+};
+use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+const MAIN_LINE: i64 = 1;
+const QUEUE: i64 = 2;
+const LOSER: i64 = 3;
+const WINNER: i64 = 4;
+const COLLEAGUE: i64 = 5;
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_704_067_200 + second)
+}
+
+fn leg(call: i64) -> Knowledge {
+    let (leg, master_call_id, entry_point_call_id, transferred_from) = match call {
+        MAIN_LINE => (Leg::Group, None, None, None),
+        QUEUE => (Leg::Group, Some(MAIN_LINE), None, None),
+        // Sent on by the winner: nothing but the queue's leg ties it to the others.
+        COLLEAGUE => (Leg::User, None, Some(QUEUE), Some(100 + WINNER)),
+        _ => (Leg::User, None, Some(QUEUE), None),
+    };
+    Knowledge {
+        direction: Some(Direction::Inbound),
+        from_number: Some("+14155551234".into()),
+        leg: Some(leg),
+        target_id: Some(100 + call),
+        dialpad_user_id: Some(100 + call).filter(|_| leg == Leg::User),
+        master_call_id,
+        entry_point_call_id,
+        transferred_from,
+        ..Knowledge::default()
+    }
+}
+
+fn webhook(call: i64, second: i64, signal: Signal) -> CallEvent {
+    let (knowledge, origin) = (leg(call), Origin::Webhook);
+    CallEvent { dialpad_call_id: DialpadCallId(call), at: at(second), signal, knowledge, origin }
+}
+
+/// A caller reaches a queue through the main line; two agents ring, one answers and sends the caller on to a colleague,
+/// who does not answer.
+fn story() -> Vec<CallEvent> {
+    let hangup = || Signal::Ended(EndKind::Hangup);
+    vec![
+        webhook(MAIN_LINE, 0, Signal::Connected),
+        webhook(QUEUE, 5, Signal::Ringing),
+        webhook(LOSER, 10, Signal::Ringing),
+        webhook(WINNER, 10, Signal::Ringing),
+        webhook(WINNER, 20, Signal::Connected),
+        webhook(LOSER, 21, Signal::Ended(EndKind::Missed)),
+        webhook(COLLEAGUE, 60, Signal::Ringing),
+        webhook(WINNER, 61, hangup()),
+        webhook(COLLEAGUE, 80, Signal::Ended(EndKind::Missed)),
+        webhook(QUEUE, 90, hangup()),
+        webhook(MAIN_LINE, 91, hangup()),
+    ]
+}
+
+/// Plays webhooks in this order, handed over in batches of these sizes, and gives what is shown of each leg in the end.
+async fn play(order: &[CallEvent], sizes: &[usize]) -> BTreeMap<i64, Snapshot> {
+    let (store, clock, ports) = MemoryStore::ports();
+    let tuning = Tuning { sweep_every: Duration::from_secs(3600), ..Tuning::default() };
+    let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
+    let mut sizes = sizes.iter().copied().cycle();
+    let mut rest = order;
+    while !rest.is_empty() {
+        let (batch, others) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
+        let batch =
+            batch.iter().map(|event| store.append(app, clock.now(), Ok(Inbound::Call(event.clone()))));
+        engine.offer(app, batch.collect());
+        rest = others;
+        settled(&store).await;
+    }
+    let legs = [MAIN_LINE, QUEUE, LOSER, WINNER, COLLEAGUE]
+        .map(|id| store.call(app, DialpadCallId(id)).expect("every leg is stored"));
+    let interaction = legs[0].call.interaction_id;
+    assert!(legs.iter().all(|leg| leg.call.interaction_id == interaction), "the legs are apart: {legs:#?}");
+    engine.stop();
+    legs.into_iter().map(|leg| (leg.call.dialpad_call_id.0, leg.snapshot)).collect()
+}
+
+async fn settled(store: &Arc<MemoryStore>) {
+    let waiting = async {
+        while store.pending_count() > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("everything is processed");
+}
+
+#[actix::test]
+async fn in_the_order_of_the_story_each_leg_is_shown_for_what_it_was() {
+    let legs = play(&story(), &[1]).await;
+    let answers: Vec<_> = legs.values().map(|leg| leg.outcome.map(|it| it.as_str())).collect();
+    assert_eq!(
+        answers,
+        [Some("answered"), Some("answered"), Some("missed"), Some("answered"), Some("missed")]
+    );
+    assert_eq!((legs[&QUEUE].answered_at, legs[&MAIN_LINE].answered_at), (Some(at(20)), Some(at(20))));
+    assert!(legs[&LOSER].answered_elsewhere && !legs[&COLLEAGUE].answered_elsewhere);
+}
+
+#[actix::test]
+async fn whatever_the_order_of_arrival_the_legs_belong_together_and_are_shown_the_same() {
+    let expected = play(&story(), &[1]).await;
+    let mut runner = TestRunner::deterministic();
+    let orders = (Just(story()).prop_shuffle(), prop::collection::vec(1..12_usize, 1..4));
+    for _ in 0..150 {
+        let (order, sizes) = orders.new_tree(&mut runner).expect("an order").current();
+        assert_eq!(play(&order, &sizes).await, expected, "{order:#?} in batches of {sizes:?}");
+    }
+}
+
+#[actix::test]
+async fn what_is_told_does_not_depend_on_where_a_batch_ends() {
+    async fn told(size: usize) -> Vec<(String, Option<i64>)> {
+        let (store, clock, ports) = MemoryStore::ports();
+        let tuning = Tuning { sweep_every: Duration::from_secs(3600), ..Tuning::default() };
+        let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
+        for batch in story().chunks(size) {
+            let batch = batch.iter().map(|it| store.append(app, clock.now(), Ok(Inbound::Call(it.clone()))));
+            engine.offer(app, batch.collect());
+            settled(&store).await;
+        }
+        engine.stop();
+        let call = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok()?["call_id"].as_i64();
+        store.told(app).iter().map(|frame| (frame.kind.to_string(), call(&frame.text))).collect()
+    }
+    let one_by_one = told(1).await;
+    assert_eq!(told(100).await, one_by_one);
+    let of = |call| {
+        let mine = one_by_one.iter().filter(move |(_, it)| *it == Some(call));
+        mine.map(|(kind, _)| kind.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(QUEUE), ["call.ring", "call.started", "call.ended"]);
+    assert_eq!(of(MAIN_LINE), ["call.ring", "call.started", "call.ended"]);
+    assert_eq!(of(LOSER), ["call.ring", "call.ended", "call.updated"]);
+}
