@@ -26,7 +26,11 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SECRET", default_value = "demo-secret")]
     client_secret: String,
 
-    /// The company that every connection belongs to
+    /// A static API key that is as good as a token
+    #[arg(long, value_name = "KEY")]
+    api_key: Option<String>,
+
+    /// The company that connections belong to
     #[arg(long, value_name = "ID", default_value_t = DEMO_COMPANY_ID)]
     company_id: i64,
 
@@ -98,6 +102,7 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
         listen: args.listen,
         client_id: args.client_id.clone(),
         client_secret: args.client_secret.clone(),
+        api_key: args.api_key.clone(),
         company_id: args.company_id,
         approval: match args.approve {
             Approve::Auto => Approval::Automatic,

@@ -95,7 +95,8 @@ fn decide(world: &World, request: &AuthorizeRequest, decision: Option<Decision>)
         (Some(Decision::Approve), _) | (None, Approval::Automatic) => {
             let consent = Consent {
                 redirect_uri: request.redirect_uri.clone(),
-                scope: request.scope.clone(),
+                scope: granted(&request.scope, &world.switches().withheld_scopes),
+                company_id: world.company_id(),
                 challenge,
             };
             let code = lock(&world.grants).issue_code(consent, Instant::now());
@@ -106,6 +107,12 @@ fn decide(world: &World, request: &AuthorizeRequest, decision: Option<Decision>)
             .insert_header((CACHE_CONTROL, "no-store"))
             .body(consent::page(world, request)),
     }
+}
+
+/// What is asked for, without what is withheld.
+fn granted(asked: &str, withheld: &[String]) -> String {
+    let granted = asked.split_whitespace().filter(|scope| !withheld.iter().any(|name| name == scope));
+    granted.collect::<Vec<_>>().join(" ")
 }
 
 fn redirect_target(uri: &str) -> Option<Url> {

@@ -63,6 +63,7 @@ pub(super) struct Calls {
 /// One leg.
 pub(super) struct Call {
     pub(super) id: i64,
+    pub(super) company_id: i64,
     /// When it entered Dialpad, in milliseconds since 1970.
     pub(super) started: i64,
     /// What is set of [`KNOWN_TO_REST`], with numbers as numbers.
@@ -99,7 +100,7 @@ impl Call {
 
 impl Calls {
     /// Writes down what is known of a leg from now on.
-    pub(super) fn record(&mut self, snapshot: &Value, line: &Arc<Notify>) {
+    pub(super) fn record(&mut self, company_id: i64, snapshot: &Value, line: &Arc<Notify>) {
         let (Some(id), Some(started)) = (snapshot["call_id"].as_i64(), snapshot["date_started"].as_i64())
         else {
             return;
@@ -124,7 +125,7 @@ impl Calls {
             self.links.extend([(recording.id, id), (recording.renewed, id)]);
         }
         self.history.insert((started, id), id);
-        self.entries.insert(id, Call { id, started, facts, recording, line: line.clone() });
+        self.entries.insert(id, Call { id, company_id, started, facts, recording, line: line.clone() });
         if self.arrivals.len() > KEPT {
             self.forget_first();
         }
@@ -141,9 +142,9 @@ impl Calls {
         ids.filter_map(|id| self.entries.get(id)).filter(|call| call.is_concluded())
     }
 
-    /// What a link leads to.
-    pub(super) fn recording(&self, link: i64) -> Option<&Recording> {
-        self.entries.get(self.links.get(&link)?)?.recording.as_ref()
+    /// The call whose recording a link leads to.
+    pub(super) fn behind_link(&self, link: i64) -> Option<&Call> {
+        self.entries.get(self.links.get(&link)?)
     }
 
     fn forget_first(&mut self) {
@@ -196,8 +197,8 @@ mod tests {
     #[test]
     fn only_what_is_set_and_known_to_rest_is_kept_and_the_newest_wins() {
         let (mut calls, line) = (Calls::default(), Arc::default());
-        calls.record(&snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &line);
-        calls.record(&snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &line);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &line);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &line);
         let facts = Value::from(calls.get(1).expect("written down").facts.clone());
         assert_eq!(facts, json!({"call_id": 1, "date_started": 10, "state": "connected"}));
         assert_eq!(calls.concluded(None).count(), 0);
@@ -207,7 +208,7 @@ mod tests {
     fn the_history_is_newest_first_and_goes_on_behind_a_page() {
         let (mut calls, line) = (Calls::default(), Arc::default());
         for (id, started) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
-            calls.record(&snapshot(id, started, &json!({"date_ended": 40})), &line);
+            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &line);
         }
         let ids = |behind| calls.concluded(behind).map(|call| call.id).collect::<Vec<_>>();
         assert_eq!(ids(None), [2, 4, 3, 1]);
@@ -219,15 +220,16 @@ mod tests {
         let (mut calls, line) = (Calls::default(), Arc::default());
         let details = json!([{"id": "77", "recording_type": "voicemail", "duration": 2_500.5}]);
         for _ in 0..2 {
-            calls.record(&snapshot(1, 10, &json!({"recording_details": details})), &line);
+            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &line);
         }
-        let recording = calls.recording(77).expect("a recording").clone();
+        let behind = |calls: &Calls, link| calls.behind_link(link).and_then(|call| call.recording.clone());
+        let recording = behind(&calls, 77).expect("a recording");
         assert_eq!((recording.kind.as_str(), recording.millis), ("voicemail", 2_500));
-        assert_eq!(calls.recording(recording.renewed), Some(&recording));
+        assert_eq!(behind(&calls, recording.renewed), Some(recording));
         for id in 2..=i64::try_from(KEPT).expect("small") + 1 {
-            calls.record(&snapshot(id, 10, &json!({})), &line);
+            calls.record(9, &snapshot(id, 10, &json!({})), &line);
         }
-        assert!(calls.get(1).is_none() && calls.recording(77).is_none());
+        assert!(calls.get(1).is_none() && calls.behind_link(77).is_none());
         assert_eq!((calls.entries.len(), calls.history.len(), calls.links.len()), (KEPT, KEPT, 0));
     }
 }

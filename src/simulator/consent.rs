@@ -20,7 +20,7 @@ pub(super) fn page(world: &World, request: &AuthorizeRequest) -> String {
         .map(|(name, value)| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escape(value)))
         .collect();
     let parts = [
-        ("{{company_id}}", world.options.company_id.to_string()),
+        ("{{company_id}}", world.company_id().to_string()),
         ("{{user}}", escape(flows::first_user().name)),
         ("{{scopes}}", scopes),
         ("{{client_id}}", escape(&request.client_id)),

@@ -1,4 +1,5 @@
-//! `/simulator/…`: what a real platform does not have: flows on demand, the book of what was delivered, the switches.
+//! `/simulator/…`: what a real platform does not have: flows on demand, the books, the switches, and the REST API once
+//! more without a token, a fault or an entry in a book, to break things from outside.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -6,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::request::FlowRequest;
 use super::switches::Switches;
-use super::{World, lock};
+use super::{World, lock, requests, rest};
 
 /// The routes of the control API. It asks for no token: the simulator is nobody's secret.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -20,7 +21,10 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             .route("/flows", web::post().to(start))
             .route("/flows/{run_id}", web::get().to(progress))
             .route("/deliveries", web::get().to(deliveries))
-            .service(web::resource("/switches").get(switches).put(set_all).patch(set_some)),
+            .route("/requests", web::get().to(requests))
+            .route("/tokens/revoke", web::post().to(revoke))
+            .service(web::resource("/switches").get(switches).put(set_all).patch(set_some))
+            .configure(rest::api),
     );
 }
 
@@ -50,8 +54,45 @@ async fn deliveries(world: web::Data<World>, query: web::Query<DeliveriesQuery>)
     HttpResponse::Ok().json(found)
 }
 
+#[derive(Deserialize)]
+struct RequestsQuery {
+    #[serde(default)]
+    after: u64,
+    /// The pattern of the path.
+    route: Option<String>,
+}
+
+async fn requests(world: web::Data<World>, query: web::Query<RequestsQuery>) -> HttpResponse {
+    let found = lock(&world.requests).after(query.after, query.route.as_deref());
+    HttpResponse::Ok().json(json!({"totals": requests::totals(&found), "requests": found}))
+}
+
+#[derive(Deserialize)]
+struct RevokeQuery {
+    only: Option<TokenKind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TokenKind {
+    Access,
+    Refresh,
+}
+
+/// Nobody's tokens are good any more.
+async fn revoke(world: web::Data<World>, query: web::Query<RevokeQuery>) -> HttpResponse {
+    let mut grants = lock(&world.grants);
+    if query.only != Some(TokenKind::Refresh) {
+        grants.revoke_access_tokens();
+    }
+    if query.only != Some(TokenKind::Access) {
+        grants.revoke_refresh_tokens();
+    }
+    HttpResponse::NoContent().finish()
+}
+
 async fn switches(world: web::Data<World>) -> HttpResponse {
-    HttpResponse::Ok().json(&*lock(&world.switches))
+    HttpResponse::Ok().json(world.switches())
 }
 
 /// What is not named is set back.

@@ -1,5 +1,5 @@
-//! Which codes and tokens are good: a code works once, a refresh token works once, an access token works until it
-//! expires or its connection is revoked.
+//! Which codes and tokens are good: a code works once, a refresh token works once (or as long as the terms allow), an
+//! access token works until it expires or its connection is revoked.
 //!
 //! Time comes in as an argument; only the tokens themselves are left to chance, because nobody may guess them.
 
@@ -17,6 +17,7 @@ const CODE_LIFETIME: Duration = Duration::from_secs(600);
 pub(super) struct Consent {
     pub(super) redirect_uri: String,
     pub(super) scope: String,
+    pub(super) company_id: i64,
     pub(super) challenge: Option<Challenge>,
 }
 
@@ -42,6 +43,26 @@ pub(super) struct Pair {
     pub(super) refresh_token: Option<String>,
 }
 
+/// On which terms tokens are issued and taken.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    /// How long a new access token is good.
+    pub(super) lifetime: Duration,
+    /// Whether a refresh gives a new refresh token, and spends the old one.
+    pub(super) rotate: bool,
+    /// For how long a spent refresh token is taken once more.
+    pub(super) grace: Duration,
+    /// Whether a spent refresh token that is used again brings down its connection.
+    pub(super) reuse_revokes: bool,
+}
+
+/// What a good access token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Admission {
+    pub(super) company_id: i64,
+    pub(super) scope: String,
+}
+
 /// Why a code or refresh token was not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refused {
@@ -53,6 +74,8 @@ pub(super) enum Refused {
     Verifier,
     #[error("the refresh token is unknown, used or revoked")]
     RefreshToken,
+    #[error("the refresh token was used before: all tokens of its connection are revoked")]
+    Reused,
 }
 
 /// Everything that was granted and not revoked.
@@ -62,6 +85,8 @@ pub(super) struct Grants {
     access: HashMap<String, Access>,
     /// Refresh token → the connection it renews.
     refresh: HashMap<String, Connection>,
+    /// The same for those that were used, and when.
+    spent: HashMap<String, (Connection, Instant)>,
     connections: u64,
 }
 
@@ -69,12 +94,12 @@ pub(super) struct Grants {
 #[derive(Clone)]
 struct Connection {
     number: u64,
-    scope: String,
+    admission: Admission,
 }
 
 struct Access {
     connection: u64,
-    scope: String,
+    admission: Admission,
     expires: Instant,
 }
 
@@ -93,7 +118,7 @@ impl Grants {
         code: &str,
         verifier: Option<&str>,
         redirect_uri: Option<&str>,
-        lifetime: Duration,
+        terms: Terms,
         now: Instant,
     ) -> Result<Pair, Refused> {
         let (consent, expires) = self.codes.remove(code).ok_or(Refused::Code)?;
@@ -109,44 +134,84 @@ impl Grants {
             return Err(Refused::Verifier);
         }
         self.connections += 1;
-        Ok(self.issue_pair(Connection { number: self.connections, scope: consent.scope }, lifetime, now))
+        let admission = Admission { company_id: consent.company_id, scope: consent.scope };
+        let connection = Connection { number: self.connections, admission };
+        let lasting = connection.admission.scope.split_whitespace().any(|scope| scope == "offline_access");
+        Ok(self.issue_pair(connection, lasting, terms, now))
     }
 
     /// Trades a refresh token for a new pair. The old refresh token is spent; the old access token lives out its time.
     pub(super) fn trade_refresh_token(
         &mut self,
         token: &str,
-        lifetime: Duration,
+        terms: Terms,
         now: Instant,
     ) -> Result<Pair, Refused> {
-        let connection = self.refresh.remove(token).ok_or(Refused::RefreshToken)?;
-        Ok(self.issue_pair(connection, lifetime, now))
+        if !terms.rotate {
+            let connection = self.refresh.get(token).cloned().ok_or(Refused::RefreshToken)?;
+            return Ok(self.issue_pair(connection, false, terms, now));
+        }
+        let connection = match self.refresh.remove(token) {
+            Some(connection) => {
+                self.spent.insert(token.to_owned(), (connection.clone(), now));
+                connection
+            }
+            None => self.reuse(token, terms, now)?,
+        };
+        Ok(self.issue_pair(connection, true, terms, now))
     }
 
-    /// The scopes of an access token that is good.
-    pub(super) fn scope_of(&self, token: &str, now: Instant) -> Option<String> {
-        self.access.get(token).filter(|access| access.expires > now).map(|access| access.scope.clone())
+    /// A refresh token that is not good: perhaps it was.
+    fn reuse(&mut self, token: &str, terms: Terms, now: Instant) -> Result<Connection, Refused> {
+        let (connection, at) = self.spent.get(token).cloned().ok_or(Refused::RefreshToken)?;
+        if now.duration_since(at) < terms.grace {
+            return Ok(connection);
+        }
+        if !terms.reuse_revokes {
+            return Err(Refused::RefreshToken);
+        }
+        self.revoke_connection(connection.number);
+        Err(Refused::Reused)
+    }
+
+    /// What an access token stands for, if it is good.
+    pub(super) fn admit(&self, token: &str, now: Instant) -> Option<Admission> {
+        self.access.get(token).filter(|access| access.expires > now).map(|access| access.admission.clone())
     }
 
     /// Revokes every token of the connection that this access token belongs to.
     pub(super) fn revoke(&mut self, token: &str) {
-        let Some(connection) = self.access.get(token).map(|access| access.connection) else {
-            return;
-        };
-        self.access.retain(|_, access| access.connection != connection);
-        self.refresh.retain(|_, kept| kept.number != connection);
+        if let Some(connection) = self.access.get(token).map(|access| access.connection) {
+            self.revoke_connection(connection);
+        }
     }
 
-    fn issue_pair(&mut self, connection: Connection, lifetime: Duration, now: Instant) -> Pair {
+    /// Revokes every access token.
+    pub(super) fn revoke_access_tokens(&mut self) {
+        self.access.clear();
+    }
+
+    /// Revokes every refresh token.
+    pub(super) fn revoke_refresh_tokens(&mut self) {
+        self.refresh.clear();
+        self.spent.clear();
+    }
+
+    fn revoke_connection(&mut self, number: u64) {
+        self.access.retain(|_, access| access.connection != number);
+        self.refresh.retain(|_, kept| kept.number != number);
+        self.spent.retain(|_, (kept, _)| kept.number != number);
+    }
+
+    fn issue_pair(&mut self, connection: Connection, lasting: bool, terms: Terms, now: Instant) -> Pair {
         self.access.retain(|_, access| access.expires > now);
         let access_token = opaque("access");
         let access = Access {
             connection: connection.number,
-            scope: connection.scope.clone(),
-            expires: now + lifetime,
+            admission: connection.admission.clone(),
+            expires: now + terms.lifetime,
         };
         self.access.insert(access_token.clone(), access);
-        let lasting = connection.scope.split_whitespace().any(|scope| scope == "offline_access");
         let refresh_token = lasting.then(|| opaque("refresh"));
         if let Some(token) = &refresh_token {
             self.refresh.insert(token.clone(), connection);
@@ -160,62 +225,4 @@ fn opaque(kind: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: Duration = Duration::from_secs(3_600);
-
-    fn consent(scope: &str, challenge: Option<Challenge>) -> Consent {
-        Consent { redirect_uri: "http://here/callback".to_owned(), scope: scope.to_owned(), challenge }
-    }
-
-    #[test]
-    fn a_code_works_once_and_not_after_ten_minutes() {
-        let (mut grants, now) = (Grants::default(), Instant::now());
-        let code = grants.issue_code(consent("", None), now);
-        assert!(grants.trade_code(&code, None, None, HOUR, now).is_ok());
-        assert_eq!(grants.trade_code(&code, None, None, HOUR, now).err(), Some(Refused::Code));
-        let late = grants.issue_code(consent("", None), now);
-        assert_eq!(
-            grants.trade_code(&late, None, None, HOUR, now + CODE_LIFETIME).err(),
-            Some(Refused::Code)
-        );
-    }
-
-    #[test]
-    fn the_challenge_of_rfc_7636_is_met_by_its_verifier_only() {
-        let challenge = Challenge::S256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned());
-        assert!(challenge.met_by("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"));
-        assert!(!challenge.met_by("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXK"));
-        assert!(Challenge::Plain("same".to_owned()).met_by("same"));
-    }
-
-    #[test]
-    fn a_refresh_token_works_once_and_only_exists_with_offline_access() {
-        let (mut grants, now) = (Grants::default(), Instant::now());
-        let code = grants.issue_code(consent("calls:list", None), now);
-        assert!(grants.trade_code(&code, None, None, HOUR, now).expect("tokens").refresh_token.is_none());
-
-        let code = grants.issue_code(consent("calls:list offline_access", None), now);
-        let first = grants.trade_code(&code, None, None, HOUR, now).expect("tokens");
-        let token = first.refresh_token.expect("a refresh token");
-        let second = grants.trade_refresh_token(&token, HOUR, now).expect("a new pair");
-        assert_ne!(first.access_token, second.access_token);
-        assert_eq!(grants.trade_refresh_token(&token, HOUR, now).err(), Some(Refused::RefreshToken));
-    }
-
-    #[test]
-    fn revoking_takes_the_whole_connection_and_no_other() {
-        let (mut grants, now) = (Grants::default(), Instant::now());
-        let mut connect = || {
-            let code = grants.issue_code(consent("offline_access", None), now);
-            grants.trade_code(&code, None, None, HOUR, now).expect("tokens")
-        };
-        let (gone, kept) = (connect(), connect());
-        grants.revoke(&gone.access_token);
-        assert_eq!(grants.scope_of(&gone.access_token, now), None);
-        assert!(grants.trade_refresh_token(&gone.refresh_token.expect("one"), HOUR, now).is_err());
-        assert_eq!(grants.scope_of(&kept.access_token, now).as_deref(), Some("offline_access"));
-        assert_eq!(grants.scope_of(&kept.access_token, now + HOUR), None);
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@
 //! | `GET /r/{id}` | recordings and voicemails |
 //! | `POST /simulator/flows`, `GET /simulator/flows/{run_id}`, `GET /simulator/deliveries` | flows on demand, and what was delivered |
 //! | `GET`, `PUT`, `PATCH /simulator/switches` | what goes otherwise than usual |
+//! | `GET /simulator/requests`, `POST /simulator/tokens/revoke`, `/simulator/api/v2/…` | what was asked, and how to break things from outside |
 //!
 //! # Life
 //!
@@ -21,6 +22,7 @@
 //! 3. [`Simulator::stop`] cuts connections, drops what is playing and joins the thread; dropping it does the same
 //!    without waiting.
 
+mod attend;
 mod authorize;
 mod calls;
 pub(crate) mod clock;
@@ -28,11 +30,15 @@ mod consent;
 mod control;
 mod deliver;
 mod deliveries;
+mod dispatch;
+mod faults;
 pub mod flows;
 mod grants;
+mod limits;
 pub(crate) mod parcel;
 mod registry;
 mod request;
+mod requests;
 mod rest;
 mod runs;
 mod switches;
@@ -44,14 +50,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 pub use deliveries::Delivery;
+pub use faults::{Answer, Group, NextAnswer};
 pub use request::{BadRequest, FlowRequest, Program, Target, UnknownProgram};
 pub use runs::Progress;
-pub use switches::{BadSwitch, Switches, Turn};
+pub use switches::{BadSwitch, Order, Switches, Turn};
 use world::{World, lock};
 
 /// The company that simulator, demo and `trigger` share unless told otherwise.
@@ -68,14 +76,12 @@ pub struct SimulatorOptions {
     pub client_secret: String,
     /// A static API key that is as good as a token; `None` admits tokens only.
     pub api_key: Option<String>,
-    /// The company every token belongs to.
+    /// The company that tokens belong to, unless a switch names another one.
     pub company_id: i64,
     /// Who approves connections.
     pub approval: Approval,
     /// What the chance of runs without a seed of their own comes from.
     pub seed: u64,
-    /// How long an access token is good.
-    pub token_lifetime: Duration,
     /// The waits before each new try of a webhook that was answered with 5xx.
     pub backoff: Vec<Duration>,
     /// What goes otherwise than usual, from the start.
@@ -102,7 +108,6 @@ impl Default for SimulatorOptions {
             company_id: DEMO_COMPANY_ID,
             approval: Approval::Automatic,
             seed: 1,
-            token_lifetime: Duration::from_secs(3_600),
             backoff: [2, 4, 8].map(Duration::from_secs).to_vec(),
             switches: Switches::default(),
         }
@@ -178,10 +183,13 @@ async fn serve(
 ) {
     let world = web::Data::new(World::new(options, base_url, Handle::current()));
     let served = world.clone();
-    let server = HttpServer::new(move || App::new().app_data(served.clone()).configure(routes))
-        .workers(1)
-        .disable_signals()
-        .listen(listener);
+    let server = HttpServer::new(move || {
+        App::new().app_data(served.clone()).configure(routes).wrap(from_fn(attend::attend))
+    })
+    .on_connect(attend::keep_wire)
+    .workers(1)
+    .disable_signals()
+    .listen(listener);
     let server = match server {
         Ok(server) => server.run(),
         Err(error) => {

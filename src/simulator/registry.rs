@@ -1,4 +1,4 @@
-//! The webhooks and subscriptions of the simulated company, and who of them hears a given event.
+//! The webhooks and subscriptions of the simulated companies, and who of them hears a given event.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use serde_json::Value;
 #[derive(Clone)]
 pub(super) struct Webhook {
     pub(super) id: i64,
+    pub(super) company_id: i64,
     pub(super) hook_url: String,
     pub(super) secret: Option<String>,
 }
@@ -16,6 +17,7 @@ pub(super) struct Webhook {
 #[derive(Clone)]
 pub(super) struct Subscription {
     pub(super) id: i64,
+    pub(super) company_id: i64,
     pub(super) endpoint_id: i64,
     pub(super) enabled: bool,
     /// `None` is the whole company.
@@ -82,9 +84,11 @@ impl Registry {
         self.subscriptions.values().filter(|subscription| subscription.enabled).count()
     }
 
-    /// The webhooks that hear this payload: once for each subscription that wants it.
-    pub(super) fn audience(&self, payload: &Value) -> Vec<Webhook> {
-        let wants = |subscription: &&Subscription| subscription.enabled && subscription.wants(payload);
+    /// The webhooks of a company that hear this payload: once for each subscription that wants it.
+    pub(super) fn audience(&self, company_id: i64, payload: &Value) -> Vec<Webhook> {
+        let wants = |subscription: &&Subscription| {
+            subscription.company_id == company_id && subscription.enabled && subscription.wants(payload)
+        };
         let endpoint = |subscription: &Subscription| self.webhooks.get(&subscription.endpoint_id).cloned();
         self.subscriptions.values().filter(wants).filter_map(endpoint).collect()
     }
@@ -135,7 +139,7 @@ impl Topic {
 
 /// The state of a call event. The workflow family's types count as the states in which they happen, so that one
 /// subscription filters both families.
-fn call_state(payload: &Value) -> Option<&str> {
+pub(super) fn call_state(payload: &Value) -> Option<&str> {
     if let Some(state) = payload["state"].as_str() {
         return Some(state);
     }

@@ -26,6 +26,9 @@ pub struct FlowRequest {
     /// The shape of the payloads.
     #[serde(default)]
     pub family: Family,
+    /// The company that it happens at; without one, that of new authorisations.
+    #[serde(default)]
+    pub company_id: Option<i64>,
     /// Scales every wait within a call: 0.5 is twice as fast, 0 does not wait at all.
     #[serde(default = "one")]
     pub pace: f64,
@@ -53,7 +56,7 @@ pub struct Target {
     pub url: String,
     /// The key of the HMAC.
     pub secret: String,
-    /// What the workflow family names as the organisation; without it, the simulated company.
+    /// What the workflow family names as the organisation; without it, the company that the flow happens at.
     #[serde(default)]
     pub organization_id: Option<i64>,
 }
@@ -67,6 +70,7 @@ impl FlowRequest {
             rate: one(),
             seed: None,
             family: Family::default(),
+            company_id: None,
             pace: one(),
             target: None,
             wait_for_subscriber: false,

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::web;
-use futures_util::future::join_all;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
@@ -14,10 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock;
-use super::deliver::{About, Outcome};
-use super::flows::{self, Family, Flow, Overrides, Performance, Setting, Webhook};
-use super::parcel::{Parcel, Seal};
-use super::request::{FlowRequest, Program, Target};
+use super::dispatch::{Audience, Dispatch};
+use super::flows::{self, Family, Flow, Overrides, Performance, Setting};
+use super::request::{FlowRequest, Program};
 use super::{World, lock};
 
 /// How far a run has come.
@@ -61,6 +59,21 @@ impl Run {
         }
     }
 
+    /// A webhook was sent to a receiver.
+    pub(super) fn sent(&self) {
+        self.sent.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It was answered with a 2xx.
+    pub(super) fn acknowledged(&self) {
+        self.acknowledged.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// It was given up.
+    pub(super) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::AcqRel);
+    }
+
     pub(super) fn progress(&self) -> Progress {
         // `done` is read first and set last: whoever sees it also sees the final counts.
         let done = self.done.load(Ordering::Acquire);
@@ -97,17 +110,28 @@ pub(super) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc
     run.done.store(true, Ordering::Release);
 }
 
-/// Plays a call that was placed over the API: its life has its own pace already.
+/// A call that was placed over the API.
+pub(super) struct Placed {
+    pub(super) company_id: i64,
+    pub(super) seed: u64,
+    /// Its life has its pace already.
+    pub(super) performance: Performance,
+    /// How long it waits before it begins.
+    pub(super) after: Duration,
+}
+
+/// Plays a call that was placed over the API. `begun` hears when its first webhook was delivered.
 pub(super) async fn perform_placed(
     world: web::Data<World>,
     run: Arc<Run>,
-    performance: Performance,
-    after: Duration,
+    placed: Placed,
     begun: Option<oneshot::Sender<()>>,
 ) {
-    sleep(after).await;
+    sleep(placed.after).await;
     run.calls_started.fetch_add(1, Ordering::AcqRel);
-    Stage { world: &world, run: &run, target: None }.act(performance, 1.0, begun).await;
+    let audience = Audience::Subscribers(placed.company_id);
+    let dispatch = Dispatch::new(&world, &run, audience, placed.seed);
+    act(&world, placed.company_id, placed.performance, 1.0, dispatch, begun).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
     run.done.store(true, Ordering::Release);
 }
@@ -117,91 +141,73 @@ async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequ
         Program::Only(flow) => flow,
         Program::Mixed => drawn(seed),
     };
+    let company_id = request.company_id.unwrap_or_else(|| world.company_id());
     let natural = flows::length(flow, request.family, seed);
     let setting = Setting {
         start: flows::start_for(clock::now(), natural, request.pace),
-        organization_id: organization(&world, &request),
+        organization_id: organization(company_id, &request),
         media_base: world.base_url.clone(),
         tempo: 1.0,
         overrides: Overrides::default(),
     };
     let performance = Performance::new(flow, request.family, seed, setting);
-    let stage = Stage { world: &world, run: &run, target: request.target.as_ref() };
-    stage.act(performance, request.pace, None).await;
+    let audience = match &request.target {
+        Some(target) => Audience::Only(target),
+        None => Audience::Subscribers(company_id),
+    };
+    let dispatch = Dispatch::new(&world, &run, audience, seed);
+    act(&world, company_id, performance, request.pace, dispatch, None).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Where a flow is played: who writes it down, and who hears of it.
-struct Stage<'a> {
-    world: &'a World,
-    run: &'a Run,
-    /// The only receiver; otherwise whoever subscribed.
-    target: Option<&'a Target>,
-}
-
-impl Stage<'_> {
-    /// Plays one call to its end, or until somebody hangs up. `begun` hears when the first webhook was delivered.
-    async fn act(&self, mut performance: Performance, pace: f64, mut begun: Option<oneshot::Sender<()>>) {
-        let line = Arc::new(Notify::new());
-        let mut began = Instant::now();
-        let mut elapsed = Duration::ZERO;
-        while let Some(after) = performance.wait() {
-            // Counted from the beginning of the call: a slow receiver does not make the call longer.
-            let due = began + (elapsed + after).mul_f64(pace);
-            tokio::select! {
-                biased;
-                () = line.notified() => if performance.hang_up(clock::now()) {
-                    // What follows is counted from here.
-                    (began, elapsed) = (Instant::now(), Duration::ZERO);
-                } else {
-                    continue;
-                },
-                () = sleep_until(due) => elapsed += after,
-            }
-            let Some(moment) = performance.next() else { break };
-            if let Some(call) = &moment.call {
-                lock(&self.world.calls).record(call, &line);
-            }
-            if let Some(webhook) = &moment.webhook {
-                self.send(webhook).await;
-            }
+/// Plays one call to its end, or until somebody hangs up. `begun` hears when the first webhook was delivered.
+async fn act(
+    world: &World,
+    company_id: i64,
+    mut performance: Performance,
+    pace: f64,
+    mut dispatch: Dispatch<'_>,
+    mut begun: Option<oneshot::Sender<()>>,
+) {
+    let line = Arc::new(Notify::new());
+    let mut began = Instant::now();
+    let mut elapsed = Duration::ZERO;
+    while let Some(after) = performance.wait() {
+        // Counted from the beginning of the call: a slow receiver does not make the call longer.
+        let due = began + (elapsed + after).mul_f64(pace);
+        tokio::select! {
+            biased;
+            () = line.notified() => if performance.hang_up(clock::now()) {
+                // What follows is counted from here.
+                (began, elapsed) = (Instant::now(), Duration::ZERO);
+            } else {
+                continue;
+            },
+            () = sleep_until(due) => elapsed += after,
+        }
+        let Some(moment) = performance.next() else { break };
+        // The platform knows it before it tells it.
+        if let Some(call) = &moment.call {
+            lock(&world.calls).record(company_id, call, &line);
+        }
+        if let Some(webhook) = moment.webhook {
+            dispatch.tell(webhook).await;
+        }
+        if let Some(begun) = begun.take() {
             // Nobody listens any more where the caller has gone away.
-            let _ = begun.take().map(|begun| begun.send(()));
+            let _ = begun.send(());
         }
     }
-
-    /// Sends a webhook to everyone who wants it, and returns when each of them took it or was given up.
-    async fn send(&self, webhook: &Webhook) {
-        let payload = &webhook.payload;
-        let parcels: Vec<Parcel> = match self.target {
-            Some(target) => vec![Parcel::seal(target.url.clone(), payload, Seal::Hmac(&target.secret))],
-            None => lock(&self.world.registry)
-                .audience(payload)
-                .into_iter()
-                .map(|receiver| {
-                    let seal = receiver.secret.as_deref().map_or(Seal::None, Seal::Jws);
-                    Parcel::seal(receiver.hook_url, payload, seal)
-                })
-                .collect(),
-        };
-        join_all(parcels.iter().map(|parcel| async move {
-            self.run.sent.fetch_add(1, Ordering::AcqRel);
-            match self.world.courier.deliver(&self.run.id, parcel, About::of(payload, webhook.tells)).await {
-                Outcome::Acknowledged => self.run.acknowledged.fetch_add(1, Ordering::AcqRel),
-                Outcome::GivenUp => self.run.failed.fetch_add(1, Ordering::AcqRel),
-            };
-        }))
-        .await;
-    }
+    dispatch.close().await;
 }
 
 /// Dialpad's own events never name the company.
-fn organization(world: &World, request: &FlowRequest) -> Option<i64> {
+fn organization(company_id: i64, request: &FlowRequest) -> Option<i64> {
     match request.family {
         Family::Dialpad => None,
         Family::Workflow => {
             let named = request.target.as_ref().and_then(|target| target.organization_id);
-            Some(named.unwrap_or(world.options.company_id))
+            Some(named.unwrap_or(company_id))
         }
     }
 }

@@ -9,11 +9,13 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::grants::Pair;
+use super::requests::Note;
 use super::rest::Caller;
+use super::switches::Switches;
 use super::{World, lock};
 
 #[derive(Deserialize)]
@@ -27,29 +29,45 @@ struct TokenRequest {
     client_secret: Option<String>,
 }
 
-#[derive(Serialize)]
-struct TokenAnswer {
-    access_token: String,
-    token_type: &'static str,
-    expires_in: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<String>,
+impl TokenRequest {
+    /// The `grant_type`, if it is one: whatever else stands there is not written down.
+    fn note(&self) -> Note {
+        Note(match self.grant_type.as_deref() {
+            Some("authorization_code") => "authorization_code".into(),
+            Some("refresh_token") => "refresh_token".into(),
+            _ => "unknown".into(),
+        })
+    }
 }
 
 /// `POST /oauth2/token`.
 pub(super) async fn token(world: web::Data<World>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
-    match trade(&world, &http, &body) {
+    let request = match parse(&http, &body) {
+        Ok(request) => request,
+        Err(error) => return error.render(),
+    };
+    let mut reply = match trade(&world, &http, &request) {
         Ok(pair) => {
-            let answer = TokenAnswer {
-                access_token: pair.access_token,
-                token_type: "bearer",
-                expires_in: world.options.token_lifetime.as_secs(),
-                refresh_token: pair.refresh_token,
-            };
+            let answer = answer(pair, &world.switches());
             HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer)
         }
         Err(error) => error.render(),
+    };
+    reply.extensions_mut().insert(request.note());
+    reply
+}
+
+fn answer(pair: Pair, switches: &Switches) -> Value {
+    let lifetime = switches.token_lifetime_seconds;
+    let mut answer = json!({"access_token": pair.access_token, "token_type": "bearer"});
+    let expires_in = switches.expires_in.clone().unwrap_or(lifetime.into());
+    if expires_in != "absent" {
+        answer["expires_in"] = expires_in;
     }
+    if let Some(token) = pair.refresh_token {
+        answer["refresh_token"] = token.into();
+    }
+    answer
 }
 
 /// `POST /oauth2/deauthorize`: revokes the tokens of the connection that asks.
@@ -58,20 +76,19 @@ pub(super) async fn deauthorize(world: web::Data<World>, caller: Caller) -> Http
     HttpResponse::NoContent().finish()
 }
 
-fn trade(world: &World, http: &HttpRequest, body: &[u8]) -> Result<Pair, OAuthError> {
-    let request = parse(http, body)?;
-    identify(world, http, &request)?;
-    let (lifetime, now) = (world.options.token_lifetime, Instant::now());
+fn trade(world: &World, http: &HttpRequest, request: &TokenRequest) -> Result<Pair, OAuthError> {
+    identify(world, http, request)?;
+    let (terms, now) = (world.switches().terms(), Instant::now());
     let traded = match request.grant_type.as_deref() {
         Some("authorization_code") => {
             let code = request.code.as_deref().ok_or(OAuthError::missing("code"))?;
             let (verifier, redirect_uri) =
                 (request.code_verifier.as_deref(), request.redirect_uri.as_deref());
-            lock(&world.grants).trade_code(code, verifier, redirect_uri, lifetime, now)
+            lock(&world.grants).trade_code(code, verifier, redirect_uri, terms, now)
         }
         Some("refresh_token") => {
             let token = request.refresh_token.as_deref().ok_or(OAuthError::missing("refresh_token"))?;
-            lock(&world.grants).trade_refresh_token(token, lifetime, now)
+            lock(&world.grants).trade_refresh_token(token, terms, now)
         }
         Some(other) => {
             return Err(OAuthError::new(

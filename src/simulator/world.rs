@@ -1,7 +1,6 @@
 //! What the simulated Dialpad knows: its HTTP workers and the flows that are playing all see the same.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use actix_web::web;
 use tokio::runtime::Handle;
@@ -10,11 +9,12 @@ use tokio::sync::{oneshot, watch};
 use super::SimulatorOptions;
 use super::calls::Calls;
 use super::deliver::Courier;
-use super::flows::Performance;
 use super::grants::Grants;
+use super::limits::Limits;
 use super::registry::Registry;
 use super::request::{BadRequest, FlowRequest};
-use super::runs::{self, Progress, Run};
+use super::requests::Requests;
+use super::runs::{self, Placed, Progress, Run};
 use super::switches::Switches;
 
 pub(super) struct World {
@@ -24,7 +24,10 @@ pub(super) struct World {
     pub(super) grants: Mutex<Grants>,
     pub(super) registry: Mutex<Registry>,
     pub(super) calls: Mutex<Calls>,
+    /// To be turned; whoever only reads them asks [`World::switches`].
     pub(super) switches: Mutex<Switches>,
+    pub(super) requests: Mutex<Requests>,
+    pub(super) limits: Mutex<Limits>,
     /// What signs the last link to a recording.
     pub(super) blob_key: [u8; 32],
     pub(super) courier: Courier,
@@ -47,11 +50,23 @@ impl World {
             grants: Mutex::default(),
             registry: Mutex::default(),
             calls: Mutex::default(),
+            requests: Mutex::default(),
+            limits: Mutex::default(),
             blob_key: rand::random(),
             listeners: watch::Sender::new(0),
             runs: Mutex::default(),
             runtime,
         }
+    }
+
+    /// How the switches stand now. A copy: nobody must hold their lock while the world does anything else.
+    pub(super) fn switches(&self) -> Switches {
+        lock(&self.switches).clone()
+    }
+
+    /// The company that new authorisations and flows belong to.
+    pub(super) fn company_id(&self) -> i64 {
+        self.switches().company_id.unwrap_or(self.options.company_id)
     }
 
     /// Tells waiting runs how many subscriptions are enabled now.
@@ -70,15 +85,10 @@ impl World {
         Ok(id)
     }
 
-    /// Begins, after a while, a call that was placed over the API. `begun` hears when its first webhook was delivered.
-    pub(super) fn place(
-        world: &web::Data<Self>,
-        performance: Performance,
-        after: Duration,
-        begun: Option<oneshot::Sender<()>>,
-    ) {
+    /// Begins a call that was placed over the API. `begun` hears when its first webhook was delivered.
+    pub(super) fn place(world: &web::Data<Self>, placed: Placed, begun: Option<oneshot::Sender<()>>) {
         let (run, _) = world.new_run();
-        world.runtime.spawn(runs::perform_placed(world.clone(), run, performance, after, begun));
+        world.runtime.spawn(runs::perform_placed(world.clone(), run, placed, begun));
     }
 
     /// The seed of the next run, without beginning one.

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use reqwest::{Client, header};
+use reqwest::{Client, Method, RequestBuilder, header};
 use serde_json::Value;
 
 use super::{
@@ -51,6 +51,24 @@ impl Dialpad {
     /// Turns switches of the simulator (docs/operations.md lists them); the others stay as they are.
     pub(crate) async fn switch(&self, change: &Value) {
         self.http.patch(format!("{}/simulator/switches", self.base_url)).json(change).answer().await.ok();
+    }
+
+    /// What was asked of an endpoint (by the pattern of its path), in the order of arrival.
+    pub(crate) async fn requests(&self, route: &str) -> Vec<Value> {
+        let book = self.http.get(format!("{}/simulator/requests?route={route}", self.base_url));
+        book.answer().await.ok()["requests"].as_array().expect("a list of requests").clone()
+    }
+
+    /// Makes everybody's tokens worthless: `access`, `refresh` or both.
+    pub(crate) async fn revoke_tokens(&self, only: Option<&str>) {
+        let query: Vec<_> = only.iter().map(|kind| ("only", kind)).collect();
+        let revoked = self.http.post(format!("{}/simulator/tokens/revoke", self.base_url)).query(&query);
+        assert_eq!(revoked.answer().await.status, 204);
+    }
+
+    /// The REST API from outside, without a token: `path` is what follows `/api/v2`.
+    pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}/simulator/api/v2{path}", self.base_url))
     }
 
     /// Plays flows until they are over and gives the book of what was delivered.

@@ -12,12 +12,13 @@ use crate::simulator::{World, lock};
 /// `GET /api/v2/call/{id}`, while the call lives and afterwards.
 pub(super) async fn show(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let renewed = lock(&world.switches).expired_recording_links;
+    let renewed = world.switches().expired_recording_links;
     let calls = lock(&world.calls);
-    let call = calls.get(*id).ok_or_else(|| Problem::not_found("call"))?;
+    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
     Ok(HttpResponse::Ok().json(rendered(call, &world.base_url, renewed)))
 }
 
@@ -66,15 +67,18 @@ impl HistoryQuery {
 /// `GET /api/v2/call`: concluded calls, the newest first.
 pub(super) async fn list(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     query: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     if query.target_type.is_some() != query.target_id.is_some() {
         return Err(Problem::bad("target_type and target_id belong together"));
     }
-    let renewed = lock(&world.switches).expired_recording_links;
+    let renewed = world.switches().expired_recording_links;
     let calls = lock(&world.calls);
-    let mut found = calls.concluded(query.behind()?).filter(|call| query.wants(call)).peekable();
+    let mut found = calls
+        .concluded(query.behind()?)
+        .filter(|call| caller.sees(call.company_id) && query.wants(call))
+        .peekable();
     let mut reply = Map::new();
     let mut items = Vec::new();
     while items.len() < PAGE
@@ -94,11 +98,12 @@ pub(super) async fn list(
 /// `GET /api/v2/transcripts/{call_id}`: there are lines once a recorded call is over and its recording is ready.
 pub(super) async fn transcript(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let calls = lock(&world.calls);
-    let call = calls.get(*id).ok_or_else(|| Problem::not_found("call"))?;
+    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
     let mut reply = json!({"call_id": Int64(call.id)});
     if call.was_answered() && call.recording.is_some() {
         reply["lines"] = lines(call);

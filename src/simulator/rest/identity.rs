@@ -8,12 +8,12 @@ use crate::simulator::World;
 use crate::simulator::flows::{OFFICE_ID, first_user};
 
 /// `GET /api/v2/users/me`.
-pub(super) async fn me(world: web::Data<World>, _caller: Caller) -> HttpResponse {
+pub(super) async fn me(world: web::Data<World>, caller: Caller) -> HttpResponse {
     let user = first_user();
     let (first_name, last_name) = user.name.split_once(' ').unwrap_or((user.name, ""));
     HttpResponse::Ok().json(json!({
         "id": Int64(user.id),
-        "company_id": Int64(world.options.company_id),
+        "company_id": Int64(caller.company(&world)),
         "office_id": Int64(OFFICE_ID),
         "display_name": user.name,
         "first_name": first_name,
@@ -30,9 +30,9 @@ pub(super) async fn me(world: web::Data<World>, _caller: Caller) -> HttpResponse
 }
 
 /// `GET /api/v2/company`.
-pub(super) async fn company(world: web::Data<World>, _caller: Caller) -> HttpResponse {
+pub(super) async fn company(world: web::Data<World>, caller: Caller) -> HttpResponse {
     HttpResponse::Ok().json(json!({
-        "id": Int64(world.options.company_id),
+        "id": Int64(caller.company(&world)),
         "name": "Acme Corp.",
         "domain": "acme.example",
         "country": "us",

@@ -28,11 +28,12 @@ async fn link(
     caller: Result<Caller, Problem>,
     number: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(elsewhere) = turned_away(caller)? {
-        return Ok(elsewhere);
-    }
-    let recording = find(&world, *number)?;
-    if lock(&world.switches).expired_recording_links && *number != recording.renewed {
+    let caller = match turned_away(caller)? {
+        Ok(caller) => caller,
+        Err(elsewhere) => return Ok(elsewhere),
+    };
+    let recording = find(&world, *number, &caller)?;
+    if world.switches().expired_recording_links && *number != recording.renewed {
         return Err(Problem::expired_link());
     }
     Ok(redirect(format!("/secureblob/{}/{}", recording.kind, recording.id)))
@@ -43,11 +44,12 @@ async fn blob(
     caller: Result<Caller, Problem>,
     path: web::Path<(String, i64)>,
 ) -> Result<HttpResponse, Problem> {
-    if let Some(elsewhere) = turned_away(caller)? {
-        return Ok(elsewhere);
-    }
-    let recording = find(&world, path.1)?;
-    let host = lock(&world.switches).recordings_elsewhere.clone().unwrap_or_default();
+    let caller = match turned_away(caller)? {
+        Ok(caller) => caller,
+        Err(elsewhere) => return Ok(elsewhere),
+    };
+    let recording = find(&world, path.1, &caller)?;
+    let host = world.switches().recordings_elsewhere.unwrap_or_default();
     let signature = signature(&world, &recording);
     let Recording { kind, id, .. } = recording;
     Ok(redirect(format!("{host}/blob-server/{kind}/{id}.wav?signature={signature}")))
@@ -65,7 +67,8 @@ async fn audio(
     query: web::Query<Signed>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let recording = find(&world, path.1)?;
+    let recording = lock(&world.calls).behind_link(path.1).and_then(|call| call.recording.clone());
+    let recording = recording.ok_or_else(|| Problem::not_found("recording"))?;
     if query.signature != signature(&world, &recording) {
         return Err(Problem::expired_link());
     }
@@ -94,11 +97,11 @@ async fn login() -> HttpResponse {
         .body("<!doctype html><title>Log in</title><h1>Log in to Dialpad</h1>")
 }
 
-/// Where a request without a good token goes. A good token without the scope is refused.
-fn turned_away(caller: Result<Caller, Problem>) -> Result<Option<HttpResponse>, Problem> {
+/// The caller, or where a request without a good token goes. A good token without the scope is refused.
+fn turned_away(caller: Result<Caller, Problem>) -> Result<Result<Caller, HttpResponse>, Problem> {
     match caller {
-        Ok(_) => Ok(None),
-        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Ok(Some(redirect("/login".to_owned()))),
+        Ok(caller) => Ok(Ok(caller)),
+        Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Ok(Err(redirect("/login".to_owned()))),
         Err(problem) => Err(problem),
     }
 }
@@ -107,8 +110,10 @@ fn redirect(target: String) -> HttpResponse {
     HttpResponse::Found().insert_header((LOCATION, target)).finish()
 }
 
-fn find(world: &World, link: i64) -> Result<Recording, Problem> {
-    lock(&world.calls).recording(link).cloned().ok_or_else(|| Problem::not_found("recording"))
+fn find(world: &World, link: i64, caller: &Caller) -> Result<Recording, Problem> {
+    let calls = lock(&world.calls);
+    let call = calls.behind_link(link).filter(|call| caller.sees(call.company_id));
+    call.and_then(|call| call.recording.clone()).ok_or_else(|| Problem::not_found("recording"))
 }
 
 fn signature(world: &World, recording: &Recording) -> String {

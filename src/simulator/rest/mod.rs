@@ -14,11 +14,11 @@ mod subscriptions;
 mod webhooks;
 
 use std::future::{Ready, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
@@ -28,42 +28,59 @@ use super::{World, lock};
 
 /// The routes below `/api/v2`, and the recordings.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    config
-        .service(
-            web::scope("/api/v2")
-                .app_data(
-                    web::JsonConfig::default()
-                        .error_handler(|error, _| Problem::bad(error.to_string()).into()),
-                )
-                .route("/users/me", web::get().to(identity::me))
-                .route("/company", web::get().to(identity::company))
-                .service(web::resource("/call").get(calls::list).post(outbound::place))
-                .route("/call/{id}", web::get().to(calls::show))
-                .route("/call/{id}/actions/hangup", web::put().to(outbound::hang_up))
-                .route("/users/{id}/initiate_call", web::post().to(outbound::initiate))
-                .route("/transcripts/{id}", web::get().to(calls::transcript))
-                .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
-                .service(
-                    web::resource("/webhooks/{id}")
-                        .get(webhooks::show)
-                        .patch(webhooks::update)
-                        .delete(webhooks::delete),
-                )
-                .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
-                .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
-                .default_service(web::to(nothing_here)),
-        )
-        .configure(media::routes);
+    config.configure(api).configure(media::routes);
+}
+
+/// `/api/v2` alone, which can be mounted at any place.
+pub(super) fn api(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/api/v2")
+            .app_data(
+                web::JsonConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()),
+            )
+            .route("/users/me", web::get().to(identity::me))
+            .route("/company", web::get().to(identity::company))
+            .service(web::resource("/call").get(calls::list).post(outbound::place))
+            .route("/call/{id}", web::get().to(calls::show))
+            .route("/call/{id}/actions/hangup", web::put().to(outbound::hang_up))
+            .route("/users/{id}/initiate_call", web::post().to(outbound::initiate))
+            .route("/transcripts/{id}", web::get().to(calls::transcript))
+            .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
+            .service(
+                web::resource("/webhooks/{id}")
+                    .get(webhooks::show)
+                    .patch(webhooks::update)
+                    .delete(webhooks::delete),
+            )
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
+            .default_service(web::to(nothing_here)),
+    );
 }
 
 async fn nothing_here() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("endpoint"))
 }
 
-/// Proof that a request carried a good access token (or the static API key) with the scopes for what it asks.
+/// Proof that a request carried a good access token (or the static API key) with the scopes for what it asks, or came
+/// over the simulator's own controls.
 pub(super) struct Caller {
     /// The token as it was sent.
     pub(super) token: String,
+    /// The company whose things it may see; none sees all.
+    company_id: Option<i64>,
+}
+
+impl Caller {
+    /// Whether something of this company exists for the caller.
+    fn sees(&self, company_id: i64) -> bool {
+        self.company_id.is_none_or(|own| own == company_id)
+    }
+
+    /// The company that what the caller makes belongs to.
+    fn company(&self, world: &World) -> i64 {
+        self.company_id.unwrap_or_else(|| world.company_id())
+    }
 }
 
 impl FromRequest for Caller {
@@ -77,18 +94,31 @@ impl FromRequest for Caller {
 
 fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
     let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
-    let token = bearer(http).ok_or_else(Problem::unauthorized)?;
-    if world.options.api_key.as_ref() == Some(&token) {
-        return Ok(Caller { token });
+    if http.path().starts_with("/simulator/") {
+        return Ok(Caller { token: String::new(), company_id: None });
     }
-    let granted = lock(&world.grants).scope_of(&token, Instant::now()).ok_or_else(Problem::unauthorized)?;
-    if lock(&world.switches).enforce_scopes
-        && let Some(route) = http.match_pattern()
-        && let Some(scope) = scopes::lacking(&granted, http.method(), &route)
+    let now = Instant::now();
+    let token = bearer(http).ok_or_else(Problem::unauthorized)?;
+    let is_key = world.options.api_key.as_ref() == Some(&token);
+    let (company_id, scopes) = if is_key {
+        (world.options.company_id, None)
+    } else {
+        let admission = lock(&world.grants).admit(&token, now).ok_or_else(Problem::unauthorized)?;
+        (admission.company_id, Some(admission.scope))
+    };
+    let route = http.match_pattern().unwrap_or_default();
+    let switches = world.switches();
+    if switches.enforce_scopes
+        && let Some(scopes) = scopes
+        && let Some(scope) = scopes::lacking(&scopes, http.method(), &route)
     {
         return Err(Problem::lacks(scope));
     }
-    Ok(Caller { token })
+    if switches.enforce_rate_limits {
+        let endpoint = format!("{} {route}", http.method());
+        lock(&world.limits).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
+    }
+    Ok(Caller { token, company_id: Some(company_id) })
 }
 
 /// The token of a request: a bearer, or `?apikey=` as the real platform also allows.
@@ -114,30 +144,40 @@ pub(super) struct Problem {
     status: StatusCode,
     reason: &'static str,
     message: String,
+    /// When to try again.
+    retry_after: Option<Duration>,
 }
 
 impl Problem {
+    fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), retry_after: None }
+    }
+
     fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, reason: "badRequest", message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, "badRequest", message)
     }
 
     fn not_found(what: &str) -> Self {
-        Self { status: StatusCode::NOT_FOUND, reason: "notFound", message: format!("no such {what}") }
+        Self::new(StatusCode::NOT_FOUND, "notFound", format!("no such {what}"))
     }
 
     fn lacks(scope: &str) -> Self {
         let message = format!("the token lacks the scope {scope}");
-        Self { status: StatusCode::FORBIDDEN, reason: "insufficientPermissions", message }
+        Self::new(StatusCode::FORBIDDEN, "insufficientPermissions", message)
     }
 
     fn expired_link() -> Self {
-        let message = "the link has expired".to_owned();
-        Self { status: StatusCode::FORBIDDEN, reason: "forbidden", message }
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the link has expired")
     }
 
     fn unauthorized() -> Self {
-        let message = "a valid access token is required".to_owned();
-        Self { status: StatusCode::UNAUTHORIZED, reason: "authError", message }
+        Self::new(StatusCode::UNAUTHORIZED, "authError", "a valid access token is required")
+    }
+
+    fn too_often(wait: Duration) -> Self {
+        let message = "too many requests of this company";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded", message);
+        Self { retry_after: Some(wait), ..problem }
     }
 }
 
@@ -149,7 +189,12 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let errors = json!([{"domain": "global", "reason": self.reason, "message": self.message}]);
         let error = json!({"code": self.status.as_u16(), "message": self.message, "errors": errors});
-        HttpResponse::build(self.status).json(json!({"error": error}))
+        let mut reply = HttpResponse::build(self.status);
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and never too early.
+            reply.insert_header((RETRY_AFTER, wait.as_secs() + 1));
+        }
+        reply.json(json!({"error": error}))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::{Caller, Int64, Problem};
 use crate::simulator::flows::{self, Family, Flow, Overrides, Performance, Person, Setting};
+use crate::simulator::runs::Placed;
 use crate::simulator::{World, clock, lock};
 
 /// From the reply to the first webhook: long enough for the reply to arrive first.
@@ -30,20 +31,20 @@ pub(super) struct Order {
 /// `POST /api/v2/call`: all devices of the user ring, and the reply names the call.
 pub(super) async fn place(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     order: web::Json<Order>,
 ) -> Result<HttpResponse, Problem> {
     let Some(Int64(user_id)) = order.user_id else {
         return Err(Problem::bad("user_id is required"));
     };
-    let call_id = dial(&world, user_id, order.into_inner()).await?;
+    let call_id = dial(&world, caller.company(&world), user_id, order.into_inner()).await?;
     Ok(HttpResponse::Ok().json(json!({"call_id": Int64(call_id)})))
 }
 
 /// `POST /api/v2/users/{id}/initiate_call`: an app of the user dials, and the reply does not name the call.
 pub(super) async fn initiate(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     user: web::Path<String>,
     order: web::Json<Order>,
 ) -> Result<HttpResponse, Problem> {
@@ -51,7 +52,7 @@ pub(super) async fn initiate(
         "me" => flows::first_user().id,
         id => id.parse().map_err(|_| Problem::not_found("user"))?,
     };
-    dial(&world, user_id, order.into_inner()).await?;
+    dial(&world, caller.company(&world), user_id, order.into_inner()).await?;
     let device = format!("{user_id}-web");
     Ok(HttpResponse::Ok()
         .json(json!({"device": {"id": device, "type": "native", "user_id": Int64(user_id)}})))
@@ -60,11 +61,12 @@ pub(super) async fn initiate(
 /// `PUT /api/v2/call/{id}/actions/hangup`: an empty reply; the webhook follows.
 pub(super) async fn hang_up(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let calls = lock(&world.calls);
-    let call = calls.get(*id).ok_or_else(|| Problem::not_found("call"))?;
+    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
     if call.is_concluded() {
         return Err(Problem::bad("the call is over"));
     }
@@ -72,14 +74,14 @@ pub(super) async fn hang_up(
     Ok(HttpResponse::Ok().finish())
 }
 
-async fn dial(world: &web::Data<World>, user_id: i64, order: Order) -> Result<i64, Problem> {
+async fn dial(world: &web::Data<World>, company_id: i64, user_id: i64, order: Order) -> Result<i64, Problem> {
     let Person { id, phone, .. } = flows::user_by_id(user_id).ok_or_else(|| Problem::not_found("user"))?;
     let number = order.phone_number.filter(|number| is_dialable(number));
     let number = number.ok_or_else(|| Problem::bad("phone_number must be an E.164 number"))?;
     if order.custom_data.as_ref().is_some_and(|data| data.len() > CUSTOM_DATA_LIMIT) {
         return Err(Problem::bad(format!("custom_data is longer than {CUSTOM_DATA_LIMIT}")));
     }
-    let switches = lock(&world.switches).clone();
+    let switches = world.switches();
     let setting = Setting {
         start: clock::now(),
         organization_id: None,
@@ -93,15 +95,16 @@ async fn dial(world: &web::Data<World>, user_id: i64, order: Order) -> Result<i6
             custom_data: order.custom_data,
         },
     };
-    let performance = Performance::new(Flow::Outbound, Family::Dialpad, world.chance(), setting);
+    let seed = world.chance();
+    let performance = Performance::new(Flow::Outbound, Family::Dialpad, seed, setting);
     let call_id = performance.call_id();
     if switches.webhook_before_reply {
         let (begun, first) = oneshot::channel();
-        World::place(world, performance, Duration::ZERO, Some(begun));
+        World::place(world, Placed { company_id, seed, performance, after: Duration::ZERO }, Some(begun));
         // A receiver that never answers must not hold up the caller for longer than the real one would.
         let _ = timeout(PATIENCE, first).await;
     } else {
-        World::place(world, performance, DIALLING, None);
+        World::place(world, Placed { company_id, seed, performance, after: DIALLING }, None);
     }
     Ok(call_id)
 }

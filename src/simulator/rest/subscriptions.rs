@@ -70,12 +70,16 @@ pub(super) struct Change {
 }
 
 impl Change {
-    fn apply(self, subscription: &mut Subscription, registry: &Registry) -> Result<(), Problem> {
+    fn apply(
+        self,
+        subscription: &mut Subscription,
+        registry: &Registry,
+        caller: &Caller,
+    ) -> Result<(), Problem> {
         if let Some(Int64(endpoint)) = self.endpoint_id {
-            if !registry.webhooks.contains_key(&endpoint) {
-                return Err(Problem::bad("endpoint_id names no webhook"));
-            }
-            subscription.endpoint_id = endpoint;
+            let webhook = registry.webhooks.get(&endpoint).filter(|webhook| caller.sees(webhook.company_id));
+            let webhook = webhook.ok_or_else(|| Problem::bad("endpoint_id names no webhook"))?;
+            (subscription.endpoint_id, subscription.company_id) = (endpoint, webhook.company_id);
         }
         subscription.enabled = self.enabled.unwrap_or(subscription.enabled);
         match (self.target_type, self.target_id) {
@@ -112,7 +116,7 @@ impl Change {
 pub(super) async fn create(
     world: web::Data<World>,
     kind: web::Data<Kind>,
-    _caller: Caller,
+    caller: Caller,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.into_inner();
@@ -130,12 +134,13 @@ pub(super) async fn create(
         let mut registry = lock(&world.registry);
         let mut subscription = Subscription {
             id: registry.next_id(),
+            company_id: caller.company(&world),
             endpoint_id: endpoint_id.0,
             enabled: true,
             target: None,
             topic,
         };
-        change.apply(&mut subscription, &registry)?;
+        change.apply(&mut subscription, &registry, &caller)?;
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply
@@ -156,13 +161,14 @@ pub(super) struct ListQuery {
 pub(super) async fn list(
     world: web::Data<World>,
     kind: web::Data<Kind>,
-    _caller: Caller,
+    caller: Caller,
     query: web::Query<ListQuery>,
 ) -> HttpResponse {
     let registry = lock(&world.registry);
     let wanted = |subscription: &&Subscription| {
         let (target_type, target_id) = subscription.target.as_ref().map(|(kind, id)| (kind, id)).unzip();
         subscription.topic.kind() == **kind
+            && caller.sees(subscription.company_id)
             && (query.target_type.is_none() || query.target_type.as_ref() == target_type)
             && (query.target_id.is_none() || query.target_id.as_ref().map(|id| &id.0) == target_id)
     };
@@ -173,25 +179,25 @@ pub(super) async fn list(
 pub(super) async fn show(
     world: web::Data<World>,
     kind: web::Data<Kind>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let registry = lock(&world.registry);
-    let subscription = find(&registry, **kind, *id)?;
+    let subscription = find(&registry, **kind, *id, &caller)?;
     Ok(HttpResponse::Ok().json(rendered(&subscription, &registry)))
 }
 
 pub(super) async fn update(
     world: web::Data<World>,
     kind: web::Data<Kind>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let reply = {
         let mut registry = lock(&world.registry);
-        let mut subscription = find(&registry, **kind, *id)?;
-        body.into_inner().apply(&mut subscription, &registry)?;
+        let mut subscription = find(&registry, **kind, *id, &caller)?;
+        body.into_inner().apply(&mut subscription, &registry, &caller)?;
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply
@@ -203,12 +209,12 @@ pub(super) async fn update(
 pub(super) async fn delete(
     world: web::Data<World>,
     kind: web::Data<Kind>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let reply = {
         let mut registry = lock(&world.registry);
-        let subscription = find(&registry, **kind, *id)?;
+        let subscription = find(&registry, **kind, *id, &caller)?;
         registry.subscriptions.remove(&subscription.id);
         rendered(&subscription, &registry)
     };
@@ -216,8 +222,11 @@ pub(super) async fn delete(
     Ok(HttpResponse::Ok().json(reply))
 }
 
-fn find(registry: &Registry, kind: Kind, id: i64) -> Result<Subscription, Problem> {
-    let found = registry.subscriptions.get(&id).filter(|subscription| subscription.topic.kind() == kind);
+fn find(registry: &Registry, kind: Kind, id: i64, caller: &Caller) -> Result<Subscription, Problem> {
+    let found = registry
+        .subscriptions
+        .get(&id)
+        .filter(|subscription| subscription.topic.kind() == kind && caller.sees(subscription.company_id));
     found.cloned().ok_or_else(|| Problem::not_found("subscription"))
 }
 

@@ -34,13 +34,14 @@ impl Change {
 
 pub(super) async fn create(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.into_inner();
+    let company_id = caller.company(&world);
     let hook_url = change.checked_url()?.ok_or_else(|| Problem::bad("hook_url is required"))?;
     let mut registry = lock(&world.registry);
-    let webhook = Webhook { id: registry.next_id(), hook_url, secret: change.secret() };
+    let webhook = Webhook { id: registry.next_id(), company_id, hook_url, secret: change.secret() };
     let reply = rendered(&webhook);
     registry.webhooks.insert(webhook.id, webhook);
     Ok(HttpResponse::Ok().json(reply))
@@ -48,33 +49,36 @@ pub(super) async fn create(
 
 pub(super) async fn list(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     query: web::Query<PageQuery>,
 ) -> HttpResponse {
     let registry = lock(&world.registry);
-    page(registry.webhooks.iter().map(|(id, webhook)| (*id, rendered(webhook))), &query)
+    let theirs = registry.webhooks.values().filter(|webhook| caller.sees(webhook.company_id));
+    page(theirs.map(|webhook| (webhook.id, rendered(webhook))), &query)
 }
 
 pub(super) async fn show(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let registry = lock(&world.registry);
-    let webhook = registry.webhooks.get(&id).ok_or_else(|| Problem::not_found("webhook"))?;
+    let webhook = registry.webhooks.get(&id).filter(|webhook| caller.sees(webhook.company_id));
+    let webhook = webhook.ok_or_else(|| Problem::not_found("webhook"))?;
     Ok(HttpResponse::Ok().json(rendered(webhook)))
 }
 
 pub(super) async fn update(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.into_inner();
     let hook_url = change.checked_url()?;
     let mut registry = lock(&world.registry);
-    let webhook = registry.webhooks.get_mut(&id).ok_or_else(|| Problem::not_found("webhook"))?;
+    let webhook = registry.webhooks.get_mut(&id).filter(|webhook| caller.sees(webhook.company_id));
+    let webhook = webhook.ok_or_else(|| Problem::not_found("webhook"))?;
     if let Some(url) = hook_url {
         webhook.hook_url = url;
     }
@@ -87,10 +91,15 @@ pub(super) async fn update(
 /// Replies with what was deleted, as the real one does.
 pub(super) async fn delete(
     world: web::Data<World>,
-    _caller: Caller,
+    caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let deleted = lock(&world.registry).delete_webhook(*id).ok_or_else(|| Problem::not_found("webhook"))?;
+    let deleted = {
+        let mut registry = lock(&world.registry);
+        let theirs = registry.webhooks.get(&id).is_some_and(|webhook| caller.sees(webhook.company_id));
+        if theirs { registry.delete_webhook(*id) } else { None }
+    };
+    let deleted = deleted.ok_or_else(|| Problem::not_found("webhook"))?;
     world.count_listeners();
     Ok(HttpResponse::Ok().json(rendered(&deleted)))
 }

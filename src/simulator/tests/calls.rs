@@ -138,17 +138,3 @@ async fn scopes_count_once_they_are_enforced() {
     assert_eq!(replied(trial.get("/api/v2/users/me").bearer_auth(&poor)).await.0, 200);
     trial.simulator.stop().await;
 }
-
-#[tokio::test]
-async fn switches_are_read_set_back_and_refused_by_name() {
-    let trial = Trial::start().await;
-    let first = answered(trial.get("/simulator/switches")).await;
-    trial.switch(json!({"enforce_scopes": true, "placed_call_pace": 0.5})).await;
-    let put = trial.client.put(trial.url("/simulator/switches"));
-    let (status, body) = replied(put.json(&json!({"enforced_scopes": true}))).await;
-    assert!(status == 400 && body["error"].as_str().is_some_and(|error| error.contains("enforced_scopes")));
-    assert_eq!(answered(trial.get("/simulator/switches")).await["placed_call_pace"], 0.5);
-    answered(trial.client.put(trial.url("/simulator/switches")).json(&json!({}))).await;
-    assert_eq!(answered(trial.get("/simulator/switches")).await, first);
-    trial.simulator.stop().await;
-}

@@ -236,3 +236,33 @@ async fn the_first_webhook_of_a_placed_call_can_beat_the_reply() {
     receiver.handle.stop(false).await;
     trial.simulator.stop().await;
 }
+
+#[actix_web::test]
+async fn webhooks_can_come_twice_backwards_or_not_at_all() {
+    let (trial, mut receiver) = (quick().await, Receiver::start(&[]));
+    subscribe(&trial, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
+    let heard = async |receiver: &mut Receiver, count: usize| {
+        let mut states = Vec::new();
+        for _ in 0..count {
+            states.push(receiver.next().await.opened("s3cret")["state"].clone());
+        }
+        json!(states)
+    };
+    trial.switch(json!({"webhook_copies": 2, "dropped_webhooks": ["missed"]})).await;
+    assert_eq!(trial.play(json!({"flow": "missed"})).await["acknowledged"], 4);
+    assert_eq!(heard(&mut receiver, 4).await, json!(["ringing", "ringing", "hangup", "hangup"]));
+    let book = deliveries(&trial, 0).await;
+    let told: Vec<&Value> = book.iter().map(|delivery| &delivery["tells"]).collect();
+    assert_eq!(json!(told), json!(["call.ring", null, null, null]));
+
+    trial.switch(json!({"webhook_copies": 1, "dropped_webhooks": [], "webhook_order": "reversed"})).await;
+    trial.play(json!({"flow": "missed"})).await;
+    assert_eq!(heard(&mut receiver, 3).await, json!(["hangup", "missed", "ringing"]));
+
+    trial.switch(json!({"webhook_loss": 1})).await;
+    assert_eq!(trial.play(json!({"flow": "missed"})).await["sent"], 0);
+    let history = trial.read("/api/v2/call").await;
+    assert_eq!(history["items"].as_array().map(Vec::len), Some(3), "the platform knows it all the same");
+    receiver.handle.stop(false).await;
+    trial.simulator.stop().await;
+}

@@ -5,6 +5,7 @@ mod delivery;
 mod oauth;
 mod recordings;
 mod rest;
+mod switches;
 
 use std::time::Duration;
 
@@ -69,6 +70,18 @@ impl Trial {
 
     /// An access token with these scopes.
     async fn token(&self, scope: &str) -> String {
+        self.connect(scope).await["access_token"].as_str().expect("a token").to_owned()
+    }
+
+    /// The answer to a refresh.
+    async fn refresh(&self, refresh_token: &Value) -> (u16, Value) {
+        let trade = json!({"grant_type": "refresh_token", "refresh_token": refresh_token,
+            "client_id": "demo-client", "client_secret": "demo-secret"});
+        replied(self.post("/oauth2/token").json(&trade)).await
+    }
+
+    /// The token answer to a new connection with these scopes.
+    async fn connect(&self, scope: &str) -> Value {
         let query = [
             ("client_id", "demo-client"),
             ("redirect_uri", "http://crm.example/callback"),
@@ -80,8 +93,7 @@ impl Trial {
         let code = back.split("code=").nth(1).expect("a code").to_owned();
         let trade = json!({"grant_type": "authorization_code", "code": code,
             "client_id": "demo-client", "client_secret": "demo-secret"});
-        let tokens = answered(self.post("/oauth2/token").json(&trade)).await;
-        tokens["access_token"].as_str().expect("a token").to_owned()
+        answered(self.post("/oauth2/token").json(&trade)).await
     }
 
     /// Posts with the static key and returns the reply to a request that must succeed.
