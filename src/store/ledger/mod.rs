@@ -29,6 +29,14 @@ use super::{
     types::Id,
 };
 
+macro_rules! stored_calls {
+    () => {
+        "SELECT calls.id, calls.dialpad_call_id, COALESCE(calls.interaction_id, calls.id) AS interaction_id,
+        calls.voicemail_id, calls.version, calls.updated_at, CAST(calls.facts AS TEXT) AS facts
+        FROM app CROSS JOIN named CROSS JOIN calls WHERE calls.app_id = app.id"
+    };
+}
+
 const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + $2 WHERE app_id = $1 RETURNING last_seq";
 
 const CALLS_HEAD: &str = "INSERT INTO calls
@@ -81,25 +89,30 @@ const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WH
 const LIST_TAIL: &str = ")";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 
-/// `$1` is the app, the rows are ids of legs: the calls that are, or that name, any of them. One index for each way.
+/// `$1` is the app, the rows are ids of legs: the calls that are, or that name, any of them. One index for each way,
+/// which either database uses only in a join that is written so: from the few to the many, and saying that the column
+/// of a partial index is not null.
 const RELATIVES_HEAD: &str = "WITH app (id) AS (SELECT $1), named (leg) AS (";
-const RELATIVES_TAIL: &str = ")
-    SELECT calls.id, dialpad_call_id, COALESCE(interaction_id, calls.id) AS interaction_id, voicemail_id, version,
-    updated_at, CAST(facts AS TEXT) AS facts FROM calls JOIN app ON calls.app_id = app.id
-    WHERE calls.id IN (
-        SELECT calls.id FROM calls JOIN app ON app_id = app.id WHERE dialpad_call_id IN (SELECT leg FROM named)
-        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
-            WHERE master_call_id IS NOT NULL AND master_call_id IN (SELECT leg FROM named)
-        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
-            WHERE entry_point_call_id IS NOT NULL AND entry_point_call_id IN (SELECT leg FROM named)
-        UNION SELECT calls.id FROM calls JOIN app ON app_id = app.id
-            WHERE operator_call_id IS NOT NULL AND operator_call_id IN (SELECT leg FROM named))";
+const RELATIVES_TAIL: &str = concat!(
+    ") ",
+    stored_calls!(),
+    " AND calls.dialpad_call_id = named.leg UNION ALL ",
+    stored_calls!(),
+    " AND calls.master_call_id IS NOT NULL AND calls.master_call_id = named.leg UNION ALL ",
+    stored_calls!(),
+    " AND calls.entry_point_call_id IS NOT NULL AND calls.entry_point_call_id = named.leg UNION ALL ",
+    stored_calls!(),
+    " AND calls.operator_call_id IS NOT NULL AND calls.operator_call_id = named.leg"
+);
+/// The same for ids of interactions: all their legs.
 const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
-const LEGS_TAIL: &str = ")
-    SELECT calls.id, dialpad_call_id, COALESCE(interaction_id, calls.id) AS interaction_id, voicemail_id, version,
-    updated_at, CAST(facts AS TEXT) AS facts FROM calls JOIN app ON calls.app_id = app.id
-    WHERE (interaction_id IS NULL AND calls.id IN (SELECT interaction FROM named))
-    OR (interaction_id IS NOT NULL AND interaction_id IN (SELECT interaction FROM named))";
+const LEGS_TAIL: &str = concat!(
+    ") ",
+    stored_calls!(),
+    " AND calls.interaction_id IS NULL AND calls.id = named.interaction UNION ALL ",
+    stored_calls!(),
+    " AND calls.interaction_id IS NOT NULL AND calls.interaction_id = named.interaction"
+);
 const RECENT_OF: &str =
     "SELECT id, dialpad_call_id, COALESCE(interaction_id, id) AS interaction_id, voicemail_id, version, updated_at,
     CAST(facts AS TEXT) AS facts FROM calls WHERE app_id = $1 AND updated_at >= $2 AND target_id = $3";
@@ -330,7 +343,10 @@ impl Store {
 impl Ledger for Store {
     async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
         let names = Column::Int(legs.iter().map(|id| id.0).collect());
-        let rows: Vec<CallRow> = self.fetch_named(RELATIVES_HEAD, RELATIVES_TAIL, app, names).await?;
+        let mut rows: Vec<CallRow> = self.fetch_named(RELATIVES_HEAD, RELATIVES_TAIL, app, names).await?;
+        // A call may be found in more than one way.
+        rows.sort_by_key(|row| row.dialpad_call_id);
+        rows.dedup_by_key(|row| row.dialpad_call_id);
         rows.into_iter().map(CallRow::into_call).collect()
     }
 
