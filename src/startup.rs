@@ -23,7 +23,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     config::{Config, Retention},
-    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, renewal::Renewals},
+    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, operators, renewal::Renewals},
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
     store::{
@@ -126,7 +126,7 @@ impl Application {
         store.hand_over_to(&engine);
 
         // 5. What runs beside: the removal of what is old, and the question whose key the static one is.
-        let upkeep = vec![
+        let mut upkeep = vec![
             tokio::spawn(remove_old(store.clone(), Arc::clone(&clock), config.retention)),
             tokio::spawn(find_static_organization(
                 store.clone(),
@@ -140,6 +140,9 @@ impl Application {
         let api_key = config.dialpad.api_key.clone();
         let access = AccessBook::new(store.clone(), Arc::clone(&engine), config.environment, api_key);
         let dialpad = Dialpad { client, access };
+        if let Some(unheard) = engine.unheard() {
+            upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
+        }
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),

@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use dashmap::DashMap;
 use futures_util::future::{join, join_all};
 use metrics::counter;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     arbiters::Arbiters,
     error::StoreError,
     feed::{Feed, Frame},
-    id::AppId,
+    id::{AppId, DialpadCallId},
     ports::{Bounds, Clock, Connections, EventLog, Gate, Journal, Ledger, PendingEvent},
     session::Sessions,
     token::{Outcome, Renew, Settle, Tend, TokenPair, TokenRefresher},
@@ -67,6 +68,18 @@ impl Default for Tuning {
     }
 }
 
+/// An operator's leg that a group's leg names and that was never heard from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Unheard {
+    /// Whose call it is.
+    pub app_id: AppId,
+    /// The operator's leg.
+    pub call: DialpadCallId,
+}
+
+/// How many unheard legs wait to be asked for.
+const MOST_UNHEARD: usize = 1024;
+
 /// How old a pending webhook must be for the sweep to care: younger ones are on their way.
 const SWEEP_AGE: TimeDelta = TimeDelta::seconds(1);
 
@@ -79,6 +92,10 @@ pub struct Engine {
     /// Replaced when it has died.
     refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
+    /// Legs that the supervisors miss.
+    unheard: mpsc::Sender<Unheard>,
+    /// Where they come out, until somebody listens.
+    unheard_by_nobody: Mutex<Option<mpsc::Receiver<Unheard>>>,
 }
 
 /// What the engine keeps of one app.
@@ -100,6 +117,7 @@ impl Engine {
     #[must_use]
     pub fn start(ports: Ports, tuning: Tuning) -> Arc<Self> {
         let arbiters = Arbiters::start(tuning.threads);
+        let (unheard, listener) = mpsc::channel(MOST_UNHEARD);
         let engine = Arc::new_cyclic(|engine| Self {
             refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
             ports,
@@ -107,6 +125,8 @@ impl Engine {
             apps: DashMap::new(),
             arbiters,
             draining: AtomicBool::new(false),
+            unheard,
+            unheard_by_nobody: Mutex::new(Some(listener)),
         });
         let sweeping = Arc::downgrade(&engine);
         actix_rt::spawn(async move {
@@ -147,6 +167,12 @@ impl Engine {
         let bounds = self.ports.log.bounds(app).await?;
         feed.advance(bounds.head);
         Ok((feed, bounds))
+    }
+
+    /// The legs that are named and were never heard from, as they come up. Only the first caller gets them.
+    #[must_use]
+    pub fn unheard(&self) -> Option<mpsc::Receiver<Unheard>> {
+        self.unheard_by_nobody.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The open sessions of an app.
@@ -271,14 +297,15 @@ impl Engine {
         feed: &Arc<Feed>,
         awake: &Arc<AtomicBool>,
     ) -> Addr<AppSupervisor> {
-        let pipeline = Pipeline::new(app, self.ports.clone(), Arc::clone(inbox), Arc::clone(feed));
+        let pipeline =
+            Pipeline::new(app, self.ports.clone(), Arc::clone(inbox), Arc::clone(feed), self.unheard.clone());
         let awake = Arc::clone(awake);
         AppSupervisor::start_in_arbiter(&self.arbiters.of(app), |_| AppSupervisor::new(pipeline, awake))
     }
 
     /// Makes the actor of a call panic, as a bug in it would; `false` when no such actor is awake.
     #[cfg(feature = "testing")]
-    pub async fn crash_call(&self, app: AppId, call: crate::id::DialpadCallId) -> bool {
+    pub async fn crash_call(&self, app: AppId, call: DialpadCallId) -> bool {
         let supervisor = self.tenant(app).supervisor();
         supervisor.send(crate::app::CrashCall(call)).await.unwrap_or(false)
     }

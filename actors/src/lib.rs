@@ -38,4 +38,4 @@ pub mod testing;
 pub mod token;
 pub mod unit;
 
-pub use self::engine::{Engine, Ports, Tuning};
+pub use self::engine::{Engine, Ports, Tuning, Unheard};

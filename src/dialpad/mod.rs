@@ -14,6 +14,7 @@ pub mod client;
 mod limits;
 mod lines;
 pub mod oauth;
+pub mod operators;
 pub mod payload;
 pub mod question;
 pub mod renewal;

@@ -122,7 +122,7 @@ impl Store {
         self.shared.database.close().await;
     }
 
-    fn now(&self) -> chrono::DateTime<chrono::Utc> {
+    pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.shared.clock.now()
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{App, Ask, Call, NOON, Shows, TestServer, With, World, kinds, of_call};
+use crate::support::{App, Ask, Call, Dialpad, NOON, Shows, TestServer, With, World, kinds, of_call};
 
 on_both_databases![
     a_call_through_a_queue_is_one_interaction,
@@ -10,6 +10,7 @@ on_both_databases![
     a_blind_transfer_continues_the_interaction,
     a_call_by_itself_is_an_interaction_too,
     an_interaction_of_another_app_is_not_there,
+    an_operator_whose_leg_was_never_told_is_asked_for,
 ];
 
 const MAIN_LINE: i64 = 6_000_000_000_000_001;
@@ -170,4 +171,28 @@ async fn an_interaction_of_another_app_is_not_there(world: World) {
         let answer = server.get(&format!("/api/interactions/{id}")).by(&theirs).answer().await;
         answer.refuses(404, "INTERACTION_NOT_FOUND");
     }
+}
+
+async fn an_operator_whose_leg_was_never_told_is_asked_for(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    // A leg that Dialpad knows of and the server does not: its webhooks are signed by a stranger.
+    let elsewhere = json!({"url": format!("{}/webhooks", server.base_url), "secret": "a stranger's"});
+    let played = dialpad.play(&json!({"flow": "answered", "pace": 0, "target": elsewhere})).await;
+    let operator = played[0]["call_id"].as_i64().expect("a call has an id");
+    let taken =
+        connected(group(QUEUE, "call_center", "connected", 20), 20).with("operator_call_id", operator);
+    server.webhook(&app, &taken).await;
+    server
+        .feed_when(&app, "the operator's leg is told", |feed| {
+            kinds(&of_call(feed, operator)).contains(&"call.ended")
+        })
+        .await;
+    let whole = interaction(&server, &app, QUEUE).await;
+    let leg = server.call(&app, operator).await;
+    assert_eq!(leg["interaction_id"], whole["interaction_id"]);
+    assert!(leg["dialpad_user_id"].is_number(), "{leg:#}");
+    assert_eq!(whole["answered_by"], leg["dialpad_user_id"], "{whole:#}");
 }

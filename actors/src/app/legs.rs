@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     call::{Apply, CallActor, CallEvent, Knowledge, Settle, Signal, Status, StoredCall},
+    engine::Unheard,
     error::StoreError,
     id::{DialpadCallId, InteractionId},
     interaction::{Kin, join, proofs, sent_on_from},
@@ -280,7 +281,18 @@ impl Pipeline {
                 self.decide(call, Some(proven), place, interaction, family, batch).await?;
             }
         }
+        self.miss_operators(family);
         Ok(())
+    }
+
+    /// Says which operators' legs are named and were never heard from: Dialpad does not always tell of them, and only
+    /// they know who answered.
+    fn miss_operators(&self, family: &Family) {
+        let operators = family.values().filter_map(|leg| leg.facts.leg_ids()[2]).map(DialpadCallId);
+        for call in operators.filter(|operator| !family.contains_key(operator)) {
+            // Nobody has to listen, and whoever does not keep up hears of it with the next webhook.
+            let _ = self.unheard.try_send(Unheard { app_id: self.app_id, call });
+        }
     }
 
     /// Lets one leg decide on one webhook (or on nothing but where it belongs), on top of what it decided before.

@@ -19,6 +19,7 @@ use std::{
 
 use actix::Addr;
 use metrics::counter;
+use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::{
     call::{CallActor, Settle},
-    engine::Ports,
+    engine::{Ports, Unheard},
     error::StoreError,
     feed::{Feed, Frame},
     id::{AppId, DialpadCallId},
@@ -50,6 +51,8 @@ pub(crate) struct Pipeline {
     inbox: Arc<Mutex<Inbox>>,
     feed: Arc<Feed>,
     pub(super) roster: Roster<Addr<CallActor>>,
+    /// Where to say that a leg is named and was never heard from.
+    pub(super) unheard: mpsc::Sender<Unheard>,
     /// Calls whose actor crashed on a batch: their webhooks go one at a time, to find the one that does it.
     pub(super) cautious: BTreeSet<DialpadCallId>,
     /// So many webhooks go one at a time, because the store refused a batch that they were part of.
@@ -68,9 +71,15 @@ pub(crate) enum Pace {
 }
 
 impl Pipeline {
-    pub(crate) fn new(app_id: AppId, ports: Ports, inbox: Arc<Mutex<Inbox>>, feed: Arc<Feed>) -> Self {
+    pub(crate) fn new(
+        app_id: AppId,
+        ports: Ports,
+        inbox: Arc<Mutex<Inbox>>,
+        feed: Arc<Feed>,
+        unheard: mpsc::Sender<Unheard>,
+    ) -> Self {
         let (roster, cautious) = (Roster::default(), BTreeSet::new());
-        Self { app_id, ports, inbox, feed, roster, cautious, one_by_one: 0 }
+        Self { app_id, ports, inbox, feed, roster, unheard, cautious, one_by_one: 0 }
     }
 
     pub(crate) fn evict_idle(&mut self) {

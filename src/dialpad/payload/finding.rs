@@ -86,10 +86,17 @@ pub(super) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
             )
         }
         "observed" => {
-            let state = fields.text(&["state"]).unwrap_or_default();
-            let signal = native::signal(&state, shown.unwrap_or(object));
-            let knowledge = native::knowledge(&fields, &signal);
-            (None, event(None, signal, knowledge, Origin::Inquiry))
+            // The state of a leg that is over may be that of its recording.
+            let (ended_at, stands) = match fields.instant(&["date_ended"]) {
+                Some(ended_at) => (Some(ended_at), conclusion(&fields)),
+                None => {
+                    let state = fields.text(&["state"]).unwrap_or_default();
+                    let signal = native::signal(&state, shown.unwrap_or(object));
+                    let knowledge = native::knowledge(&fields, &signal);
+                    (None, Ok((signal, knowledge)))
+                }
+            };
+            (ended_at, stands.and_then(|(signal, known)| event(ended_at, signal, known, Origin::Inquiry)))
         }
         "details" => {
             let knowledge = native::knowledge(&fields, &Signal::Learned);
@@ -172,6 +179,10 @@ mod tests {
         let leg = json!({"call_id": "2", "state": "connected", "entry_point_call_id": "1", "target": {"id": "7", "type": "user"}});
         let event = read_back(&Finding::Observed(shown(leg)));
         assert_eq!((event.signal, event.knowledge.leg), (Signal::Connected, Some(Leg::User)));
+
+        let over = json!({"call_id": "2", "state": "recording", "date_ended": "1704110465000"});
+        let event = read_back(&Finding::Observed(shown(over)));
+        assert_eq!((event.signal, event.origin), (Signal::Ended(EndKind::Hangup), Origin::Inquiry));
     }
 
     #[test]
