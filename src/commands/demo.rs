@@ -56,7 +56,8 @@ pub struct DemoArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// What happens: answered, missed, voicemail, hold, outbound, message or mixed
+    /// What happens: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park, merge, message
+    /// or mixed
     #[arg(long, value_name = "NAME", default_value = "mixed")]
     flow: Program,
 

@@ -42,7 +42,8 @@ pub struct SimulateArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Keeps calling whoever subscribed: answered, missed, voicemail, hold, outbound, message or mixed
+    /// Keeps calling whoever subscribed: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer,
+    /// park, merge, message or mixed
     #[arg(long, value_name = "NAME")]
     flow: Option<Program>,
 

@@ -19,8 +19,10 @@ pub use event::{Event, UnknownEvent};
 /// Signs a webhook as Dialpad would and posts it to a running server
 #[derive(clap::Args)]
 pub struct TriggerArgs {
-    /// What to trigger: call.ring, call.started, call.held, call.resumed, call.ended, voicemail.received,
-    /// message.received or message.sent; or a whole flow: answered, missed, voicemail, hold, outbound or message
+    /// What to trigger: call.ring, call.started, call.held, call.resumed, call.ended, call.raw,
+    /// call.recording.completed, voicemail.received, voicemail.updated (only in Dialpad's family), message.received,
+    /// message.sent or message.updated; or a whole flow: answered, missed, voicemail, hold, outbound, queue, transfer,
+    /// warm-transfer, park, merge or message
     #[arg(value_name = "EVENT")]
     event: Event,
 
@@ -88,6 +90,9 @@ pub enum TriggerError {
     /// The waits cannot be scaled by that.
     #[error("--pace must be between 0 and 1000")]
     Pace,
+    /// The family has no webhook for the event.
+    #[error("the {0:?} family has no webhook for {1}; try the other --family")]
+    NoWord(Family, &'static str),
     /// The server's address cannot be extended by a path.
     #[error("--url {0} is not an http(s) address")]
     Url(Url),
@@ -115,7 +120,7 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     }
     let secret = first_secret(&args.secret)?;
     let url = webhook_url(&args.url, args.app_id.as_deref())?;
-    let steps = steps(&args, clock::now());
+    let steps = steps(&args, clock::now())?;
     let client = Client::builder()
         .timeout(Duration::from_secs(10))
         .redirect(redirect::Policy::none())
@@ -171,8 +176,8 @@ async fn post(client: &Client, parcel: &Parcel, step: &Step) -> io::Result<Answe
     Ok(if taken { Answer::Taken } else { Answer::Refused })
 }
 
-/// The steps to send: the whole flow, or the one step of it that tells the event.
-fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Vec<Step> {
+/// The steps to send: the whole flow, or the one step of it that is the event.
+fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<Step>, TriggerError> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let (external, internal) =
         if args.event.is_outgoing() { (&args.to, &args.from) } else { (&args.from, &args.to) };
@@ -192,16 +197,16 @@ fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Vec<Step> {
     match args.event {
         Event::Flow(flow) => {
             setting.start = flows::start_for(now, flows::length(flow, args.family, seed), args.pace);
-            flows::script(flow, args.family, seed, &setting)
+            Ok(flows::script(flow, args.family, seed, &setting))
         }
         Event::Told(told) => {
             let story = flows::script(told.flow, args.family, seed, &setting);
-            let tells = |step: &Step| step.tells == Some(told.name);
-            let index = story.iter().position(tells).expect("both families tell every event of the list");
+            let found = story.iter().position(|step| told.is(step));
+            let index = found.ok_or(TriggerError::NoWord(args.family, told.name))?;
             // The event happens now; what led to it lies in the past.
             setting.start = now - story[..=index].iter().map(|step| step.after).sum::<Duration>();
             let step = flows::script(told.flow, args.family, seed, &setting).swap_remove(index);
-            vec![Step { after: Duration::ZERO, ..step }]
+            Ok(vec![Step { after: Duration::ZERO, ..step }])
         }
     }
 }

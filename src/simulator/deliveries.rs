@@ -21,7 +21,7 @@ pub struct Delivery {
     pub message_id: Option<i64>,
     /// Dialpad's `state`, the workflow family's `event_type`, or the `message_status` of a text.
     pub state_or_type: String,
-    /// The CRM event that it must have caused; none when it only added knowledge.
+    /// The CRM event about its call or text that must have been told by now; none when it only added knowledge.
     pub tells: Option<Cow<'static, str>>,
     /// Where it went.
     pub url: String,

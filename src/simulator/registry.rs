@@ -103,13 +103,17 @@ impl Subscription {
         let Some((kind, id)) = &self.target else {
             return true;
         };
-        let user = payload["target"]["id"].as_i64().or_else(|| payload["dialpad_user_id"].as_i64());
+        let target = &payload["target"];
+        let whose = target["id"].as_i64().or_else(|| payload["dialpad_user_id"].as_i64());
         match kind.as_str() {
-            "user" => user == Some(*id),
-            "office" => payload["target"]["office_id"].as_i64() == Some(*id),
             "company" => true,
-            // No flow rings a group.
-            _ => false,
+            "office" if target["office_id"] == *id => true,
+            // Targets are named otherwise in events than in subscriptions.
+            kind => {
+                let of_kind =
+                    target["type"].as_str().map_or_else(|| "user".to_owned(), |kind| kind.replace('_', ""));
+                whose == Some(*id) && of_kind == kind
+            }
         }
     }
 }
@@ -123,7 +127,7 @@ impl Topic {
                 };
                 let wanted =
                     |states: &Vec<String>| states.iter().any(|wanted| wanted == state || wanted == "all");
-                !group_calls_only && states.as_ref().is_none_or(wanted)
+                (!group_calls_only || is_group_call(payload)) && states.as_ref().is_none_or(wanted)
             }
             Self::Texts { direction, include_internal, status } => {
                 let Some(text) = Text::of(payload) else {
@@ -150,9 +154,16 @@ pub(super) fn call_state(payload: &Value) -> Option<&str> {
         "call.held" => Some("hold"),
         "call.ended" => Some("hangup"),
         "call.recording.completed" => Some("recording"),
+        "call.merged" => Some("merged"),
         "voicemail.received" => Some("voicemail_uploaded"),
         _ => None,
     }
+}
+
+/// A leg of a group, or one that was rung for a group.
+fn is_group_call(payload: &Value) -> bool {
+    let of_group = payload["target"]["type"].as_str().is_some_and(|kind| kind != "user");
+    of_group || payload["entry_point_call_id"].is_i64()
 }
 
 struct Text<'a> {

@@ -213,13 +213,18 @@ fn organization(company_id: i64, request: &FlowRequest) -> Option<i64> {
 }
 
 /// What a day at the company is made of, in percent.
-const MIX: [(Flow, u32); 6] = [
-    (Flow::Answered, 40),
+const MIX: [(Flow, u32); 11] = [
+    (Flow::Answered, 36),
     (Flow::Outbound, 20),
-    (Flow::Missed, 15),
-    (Flow::Hold, 10),
-    (Flow::Voicemail, 10),
-    (Flow::Message, 5),
+    (Flow::Missed, 12),
+    (Flow::Hold, 8),
+    (Flow::Voicemail, 8),
+    (Flow::Queue, 5),
+    (Flow::Message, 4),
+    (Flow::Transfer, 3),
+    (Flow::Park, 2),
+    (Flow::WarmTransfer, 1),
+    (Flow::Merge, 1),
 ];
 
 fn drawn(seed: u64) -> Flow {
@@ -247,7 +252,7 @@ mod tests {
     #[test]
     fn the_mix_adds_up_and_every_flow_comes_up() {
         assert_eq!(MIX.iter().map(|(_, share)| share).sum::<u32>(), 100);
-        let seen: HashSet<Flow> = (0..200).map(|index| drawn(call_seed(1, index))).collect();
+        let seen: HashSet<Flow> = (0..2_000).map(|index| drawn(call_seed(1, index))).collect();
         assert_eq!(seen.len(), Flow::ALL.len());
     }
 }

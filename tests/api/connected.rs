@@ -110,19 +110,33 @@ async fn calls_at_dialpad_arrive_by_themselves(world: World) {
     let server = world.with_dialpad(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    for flow in ["answered", "hold", "missed", "voicemail", "outbound"] {
-        let order = json!({"flow": flow, "calls": 3, "rate": 50, "pace": 0, "wait_for_subscriber": true});
+    // Each with the number of its legs.
+    let flows = [
+        ("answered", 1),
+        ("hold", 1),
+        ("missed", 1),
+        ("voicemail", 1),
+        ("outbound", 1),
+        ("queue", 4),
+        ("transfer", 2),
+        ("warm-transfer", 3),
+        ("park", 1),
+        ("merge", 2),
+    ];
+    for ((flow, legs), family) in flows.iter().flat_map(|flow| [(flow, "dialpad"), (flow, "workflow")]) {
+        let order = json!({"flow": flow, "family": family, "calls": 3, "rate": 50, "pace": 0,
+            "wait_for_subscriber": true});
         let deliveries = dialpad.play(&order).await;
         assert!(
             deliveries.iter().all(|it| it["status"] == 200 && it["attempts"] == 1),
-            "{flow}: {deliveries:#?}"
+            "{family} {flow}: {deliveries:#?}"
         );
         let mut expected: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for delivery in &deliveries {
             let call = delivery["call_id"].as_i64().expect("a call has an id");
             expected.entry(call).or_default().extend(delivery["tells"].as_str().map(str::to_owned));
         }
-        assert_eq!(expected.len(), 3, "{deliveries:#?}");
+        assert_eq!(expected.len(), 3 * legs, "{deliveries:#?}");
         let as_expected = |feed: &[Value]| {
             expected.iter().all(|(call, tells)| {
                 let mut told = of_call(feed, *call);
@@ -130,7 +144,8 @@ async fn calls_at_dialpad_arrive_by_themselves(world: World) {
                 kinds(&told) == *tells
             })
         };
-        let feed = server.feed_when(&app, &format!("{flow} is told as {expected:?}"), as_expected).await;
+        let feed =
+            server.feed_when(&app, &format!("{family} {flow} is told as {expected:?}"), as_expected).await;
         assert_contiguous(&feed, 0);
     }
 }

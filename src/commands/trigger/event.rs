@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::simulator::flows::Flow;
+use crate::simulator::flows::{Flow, Step};
 
 /// Something to trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,30 +14,50 @@ pub enum Event {
     Flow(Flow),
 }
 
-/// A CRM event that a single webhook tells, and the flow that this webhook is taken from.
+/// An event that a single webhook causes or is, and the flow that this webhook is taken from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Told {
     pub(super) name: &'static str,
     pub(super) flow: Flow,
+    /// The `state` of Dialpad's webhook, where none of our events is told at once.
+    pub(super) state: Option<&'static str>,
 }
 
-/// To add one more: a line here, as long as both payload families tell it in that flow.
-pub(super) const TOLD: [Told; 8] = [
-    Told { name: "call.ring", flow: Flow::Answered },
-    Told { name: "call.started", flow: Flow::Answered },
-    Told { name: "call.held", flow: Flow::Hold },
-    Told { name: "call.resumed", flow: Flow::Hold },
-    Told { name: "call.ended", flow: Flow::Answered },
-    Told { name: "voicemail.received", flow: Flow::Voicemail },
-    Told { name: "message.received", flow: Flow::Message },
-    Told { name: "message.sent", flow: Flow::Message },
+/// To add one more: a line here, as long as a payload family tells it in that flow.
+pub(super) const TOLD: [Told; 12] = [
+    told("call.ring", Flow::Answered),
+    told("call.started", Flow::Answered),
+    told("call.held", Flow::Hold),
+    told("call.resumed", Flow::Hold),
+    told("call.ended", Flow::Answered),
+    told("call.raw", Flow::Merge),
+    Told { name: "call.recording.completed", flow: Flow::Answered, state: Some("recording") },
+    told("voicemail.received", Flow::Voicemail),
+    told("voicemail.updated", Flow::Voicemail),
+    told("message.received", Flow::Message),
+    told("message.sent", Flow::Message),
+    told("message.updated", Flow::Message),
 ];
+
+const fn told(name: &'static str, flow: Flow) -> Told {
+    Told { name, flow, state: None }
+}
+
+impl Told {
+    /// Whether this is the webhook.
+    pub(super) fn is(self, step: &Step) -> bool {
+        match self.state {
+            Some(state) => step.payload["state"] == state || step.payload["event_type"] == self.name,
+            None => step.tells == Some(self.name),
+        }
+    }
+}
 
 impl Event {
     /// Whether it goes from the company to the outside.
     pub(super) fn is_outgoing(self) -> bool {
         match self {
-            Self::Told(told) => told.name == "message.sent",
+            Self::Told(told) => matches!(told.name, "message.sent" | "message.updated"),
             Self::Flow(flow) => flow == Flow::Outbound,
         }
     }

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::simulator::flows::Flow;
 
 #[derive(Parser)]
 struct Line {
@@ -17,17 +18,34 @@ fn now() -> DateTime<Utc> {
     "2024-01-01T12:00:00Z".parse().expect("a time")
 }
 
+fn sent(line: &[&str]) -> Vec<Step> {
+    steps(&parsed(line).expect("valid"), now()).expect("a webhook")
+}
+
 #[test]
 fn every_event_is_one_webhook_of_either_family_that_happens_now() {
     for told in event::TOLD {
         for family in ["workflow", "dialpad"] {
             let args = parsed(&[told.name, "--family", family]).expect("valid");
-            let steps = steps(&args, now());
+            let steps = match steps(&args, now()) {
+                Ok(steps) => steps,
+                Err(TriggerError::NoWord(Family::Workflow, "voicemail.updated")) => continue,
+                Err(error) => panic!("{error}"),
+            };
             assert_eq!(steps.len(), 1);
-            assert_eq!(steps[0].tells, Some(told.name));
+            assert!(told.is(&steps[0]), "{steps:?}");
             let millis = steps[0].payload["event_timestamp"].as_i64();
             let seconds = steps[0].payload["timestamp"].as_i64();
             assert_eq!(millis.or(seconds.map(|seconds| seconds * 1_000)), Some(now().timestamp_millis()));
+        }
+    }
+}
+
+#[test]
+fn every_flow_can_be_triggered_in_either_family() {
+    for flow in Flow::ALL {
+        for family in ["workflow", "dialpad"] {
+            assert!(sent(&[flow.name(), "--family", family]).len() > 1, "{flow}");
         }
     }
 }
@@ -43,11 +61,10 @@ fn an_unknown_event_is_answered_with_all_that_there_are() {
 #[test]
 fn numbers_are_those_of_the_direction() {
     let numbers = |event: &str| {
-        let args = parsed(&[event, "--from", "+1", "--to", "+2"]).expect("valid");
-        let payload = &steps(&args, now())[0].payload;
+        let payload = &sent(&[event, "--from", "+1", "--to", "+2"])[0].payload;
         (payload["from_number"].clone(), payload["to_number"].clone())
     };
-    for event in ["call.ring", "outbound", "message.received", "message.sent"] {
+    for event in ["call.ring", "outbound", "queue", "message.received", "message.sent", "message.updated"] {
         assert_eq!(numbers(event), ("+1".into(), "+2".into()), "{event}");
     }
 }
@@ -55,7 +72,7 @@ fn numbers_are_those_of_the_direction() {
 #[test]
 fn the_organization_is_named_only_where_nothing_else_routes() {
     let named = |line: &[&str]| {
-        let payload = steps(&parsed(line).expect("valid"), now()).swap_remove(0).payload;
+        let payload = sent(line).swap_remove(0).payload;
         payload["organization_id"].as_i64().or(payload["company_id"].as_i64())
     };
     assert_eq!(named(&["call.ring"]), Some(DEMO_COMPANY_ID));

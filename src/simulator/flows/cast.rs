@@ -3,6 +3,7 @@
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
+use super::plot::{self, Role};
 use super::{Flow, Setting};
 
 /// Which way the call or text goes, from the company's viewpoint.
@@ -21,26 +22,34 @@ impl Direction {
     }
 }
 
-/// A person on either side.
-#[derive(Clone, Debug)]
-pub(in crate::simulator) struct Person {
-    /// Dialpad's id of the user or contact.
+/// A person on either side, or a group that is called like one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::simulator) struct Party {
+    /// Dialpad's id of the user, contact or group.
     pub(in crate::simulator) id: i64,
+    /// Dialpad's `type`.
+    pub(super) kind: &'static str,
     pub(in crate::simulator) name: &'static str,
-    /// In a domain that is reserved for examples.
-    pub(in crate::simulator) email: String,
+    /// In a domain that is reserved for examples; groups have none.
+    pub(in crate::simulator) email: Option<String>,
     /// E.164, from the range that is reserved for fiction.
     pub(in crate::simulator) phone: String,
 }
 
-/// The user of the company with this id.
-pub(in crate::simulator) fn user_by_id(id: i64) -> Option<Person> {
-    (0..USERS.len()).map(user).find(|user| user.id == id)
+impl Party {
+    pub(super) fn is_group(&self) -> bool {
+        !matches!(self.kind, "user" | "local")
+    }
 }
 
 /// The user whom a new access token belongs to: the company's administrator.
-pub(in crate::simulator) fn first_user() -> Person {
+pub(in crate::simulator) fn first_user() -> Party {
     user(0)
+}
+
+/// The user of the company with this id.
+pub(in crate::simulator) fn user_by_id(id: i64) -> Option<Party> {
+    (0..USERS.len()).map(user).find(|user| user.id == id)
 }
 
 /// The office all users sit in.
@@ -48,52 +57,39 @@ pub(in crate::simulator) const OFFICE_ID: i64 = 5_527_348_325_810_176;
 
 /// Everyone and everything that a flow names.
 pub(super) struct Cast {
-    pub(super) call_id: i64,
-    pub(super) direction: Direction,
-    pub(super) user: Person,
-    pub(super) contact: Person,
-    /// The voicemail or recording, whichever the flow comes to.
-    pub(super) media_id: i64,
+    /// The legs, in the order of the flow's roles.
+    pub(super) parts: Vec<Part>,
     /// What the customer says on the voicemail.
     pub(super) transcript: String,
-    /// Whether calls of this flow are recorded.
+}
+
+/// One leg, as far as it does not change while it is played.
+pub(super) struct Part {
+    pub(super) call_id: i64,
+    pub(super) direction: Direction,
+    /// Whose leg it is.
+    pub(super) target: Party,
+    /// Who is at the other end.
+    pub(super) contact: Party,
+    /// The voicemail or recording, whichever the leg comes to.
+    pub(super) media_id: i64,
+    /// Whether it is recorded.
     pub(super) recorded: bool,
+    /// The leg at the root, of a leg that a group's leg led to.
+    pub(super) master_call_id: Option<i64>,
+    /// The group's leg that it was rung for.
+    pub(super) entry_point_call_id: Option<i64>,
+    /// The leg of the agent who answers for the group.
+    pub(super) operator_call_id: Option<i64>,
+    /// What the customer called first, where that was somebody else.
+    pub(super) entry_point: Option<Party>,
+    /// Who sent the customer here.
+    pub(super) transferred_from: Option<Party>,
     /// What whoever placed the call attached to it.
     pub(super) custom_data: Option<String>,
 }
 
-impl Cast {
-    pub(super) fn pick(flow: Flow, seed: u64, setting: &Setting) -> Self {
-        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let mut user = user(rng.random_range(0..USERS.len()));
-        let mut contact = contact(rng.random_range(0..CONTACTS.len()));
-        let topic = TOPICS[rng.random_range(0..TOPICS.len())];
-        let fixed = &setting.overrides;
-        if let Some(id) = fixed.user_id {
-            user = user_by_id(id).unwrap_or(Person { id, ..user });
-        }
-        if let Some(number) = &fixed.internal_number {
-            user.phone.clone_from(number);
-        }
-        if let Some(number) = &fixed.external_number {
-            contact.phone.clone_from(number);
-        }
-        let mut ids = ids(seed, setting);
-        Self {
-            call_id: fixed.call_id.unwrap_or_else(|| next_id(&mut ids)),
-            media_id: next_id(&mut ids),
-            direction: if flow == Flow::Outbound { Direction::Outbound } else { Direction::Inbound },
-            transcript: format!(
-                "Hi, this is {}. I am calling about {topic}. Please call me back. Thanks!",
-                contact.name
-            ),
-            recorded: matches!(flow, Flow::Answered | Flow::Hold),
-            custom_data: fixed.custom_data.clone(),
-            user,
-            contact,
-        }
-    }
-
+impl Part {
     /// The link to the voicemail or recording.
     pub(super) fn media_url(&self, base: &str) -> String {
         format!("{base}/r/{}", self.media_id)
@@ -102,8 +98,144 @@ impl Cast {
     /// From whom to whom, as E.164 numbers.
     pub(super) fn numbers(&self) -> (&str, &str) {
         match self.direction {
-            Direction::Inbound => (&self.contact.phone, &self.user.phone),
-            Direction::Outbound => (&self.user.phone, &self.contact.phone),
+            Direction::Inbound => (&self.contact.phone, &self.target.phone),
+            Direction::Outbound => (&self.target.phone, &self.contact.phone),
+        }
+    }
+}
+
+impl Cast {
+    pub(super) fn pick(flow: Flow, seed: u64, setting: &Setting) -> Self {
+        let people = People::pick(seed, setting);
+        let mut ids = ids(seed, setting);
+        let roles = plot::roles(flow);
+        let mut parts: Vec<Part> = roles
+            .iter()
+            .map(|role| {
+                let (call_id, media_id) = (next_id(&mut ids), next_id(&mut ids));
+                let (direction, target, contact) = people.ends(*role);
+                Part {
+                    call_id,
+                    media_id,
+                    direction,
+                    target: target.clone(),
+                    contact: contact.clone(),
+                    recorded: is_recorded(flow, *role),
+                    master_call_id: None,
+                    entry_point_call_id: None,
+                    operator_call_id: None,
+                    entry_point: None,
+                    transferred_from: None,
+                    custom_data: setting.overrides.custom_data.clone(),
+                }
+            })
+            .collect();
+        if let (Some(first), Some(call_id)) = (parts.first_mut(), setting.overrides.call_id) {
+            first.call_id = call_id;
+        }
+        link(&roles, &mut parts, &people);
+        let transcript = format!(
+            "Hi, this is {}. I am calling about {}. Please call me back. Thanks!",
+            people.customer.name, people.topic
+        );
+        Self { parts, transcript }
+    }
+}
+
+/// Lets the legs name each other, as far as the real ones do.
+fn link(roles: &[Role], parts: &mut [Part], people: &People) {
+    let call_of = |wanted: Role| roles.iter().position(|role| *role == wanted);
+    let id_of = |parts: &[Part], wanted: Role| call_of(wanted).map(|index| parts[index].call_id);
+    for (index, role) in roles.iter().enumerate() {
+        match role {
+            Role::Centre => {
+                parts[index].master_call_id = id_of(parts, Role::MainLine);
+                parts[index].operator_call_id = id_of(parts, Role::Operator);
+                parts[index].entry_point = Some(people.main_line.clone());
+            }
+            Role::Agent | Role::Operator => {
+                parts[index].entry_point_call_id = id_of(parts, Role::Centre);
+                parts[index].entry_point = Some(people.main_line.clone());
+            }
+            Role::Successor => parts[index].transferred_from = Some(people.lead.clone()),
+            Role::Called | Role::Calling | Role::MainLine | Role::Consultation | Role::Conference => {}
+        }
+    }
+}
+
+/// Recordings exist of what the two sides say to each other, once they are done with each other.
+fn is_recorded(flow: Flow, role: Role) -> bool {
+    match role {
+        Role::Called => matches!(flow, Flow::Answered | Flow::Hold),
+        Role::Operator => true,
+        Role::Successor => flow == Flow::Transfer,
+        Role::Calling
+        | Role::MainLine
+        | Role::Centre
+        | Role::Agent
+        | Role::Consultation
+        | Role::Conference => false,
+    }
+}
+
+/// Those whom chance, or the caller, picked.
+struct People {
+    /// The user whom the flow is about.
+    lead: Party,
+    /// Another one.
+    colleague: Party,
+    customer: Party,
+    other_customer: Party,
+    main_line: Party,
+    centre: Party,
+    topic: &'static str,
+}
+
+impl People {
+    fn pick(seed: u64, setting: &Setting) -> Self {
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let lead = rng.random_range(0..USERS.len());
+        let customer = rng.random_range(0..CONTACTS.len());
+        let topic = TOPICS[rng.random_range(0..TOPICS.len())];
+        let colleague = user((lead + rng.random_range(1..USERS.len())) % USERS.len());
+        let other_customer = contact((customer + rng.random_range(1..CONTACTS.len())) % CONTACTS.len());
+        let fixed = &setting.overrides;
+        let mut people = Self {
+            lead: match fixed.user_id {
+                Some(id) => user_by_id(id).unwrap_or(Party { id, ..user(lead) }),
+                None => user(lead),
+            },
+            colleague,
+            customer: contact(customer),
+            other_customer,
+            main_line: main_line(),
+            centre: centre(),
+            topic,
+        };
+        if people.colleague.id == people.lead.id {
+            people.colleague = user((lead + 1) % USERS.len());
+        }
+        if let Some(number) = &fixed.internal_number {
+            people.lead.phone.clone_from(number);
+            people.main_line.phone.clone_from(number);
+        }
+        if let Some(number) = &fixed.external_number {
+            people.customer.phone.clone_from(number);
+        }
+        people
+    }
+
+    /// Which way a leg goes, whose it is, and who is at the other end.
+    fn ends(&self, role: Role) -> (Direction, &Party, &Party) {
+        use Direction::{Inbound, Outbound};
+        match role {
+            Role::Called | Role::Operator => (Inbound, &self.lead, &self.customer),
+            Role::Calling => (Outbound, &self.lead, &self.customer),
+            Role::MainLine => (Inbound, &self.main_line, &self.customer),
+            Role::Centre => (Inbound, &self.centre, &self.customer),
+            Role::Agent | Role::Successor => (Inbound, &self.colleague, &self.customer),
+            Role::Consultation => (Outbound, &self.lead, &self.colleague),
+            Role::Conference => (Outbound, &self.lead, &self.other_customer),
         }
     }
 }
@@ -119,24 +251,36 @@ pub(super) fn next_id(ids: &mut Xoshiro256PlusPlus) -> i64 {
     ids.random_range(4_503_599_627_370_496..6_755_399_441_055_744)
 }
 
-fn user(index: usize) -> Person {
+fn user(index: usize) -> Party {
     let (name, mailbox) = USERS[index];
-    Person {
+    Party {
         id: 5_100_000_000_000_000 + i64::try_from(index).expect("the roster is short"),
+        kind: "user",
         name,
-        email: format!("{mailbox}@acme.example"),
+        email: Some(format!("{mailbox}@acme.example")),
         phone: format!("+141555501{:02}", index),
     }
 }
 
-fn contact(index: usize) -> Person {
+fn contact(index: usize) -> Party {
     let (name, mailbox) = CONTACTS[index];
-    Person {
+    Party {
         id: 6_200_000_000_000_000 + i64::try_from(index).expect("the roster is short"),
+        kind: "local",
         name,
-        email: format!("{mailbox}@customer.example"),
+        email: Some(format!("{mailbox}@customer.example")),
         phone: format!("+1{}55501{:02}", AREAS[index % AREAS.len()], 20 + index),
     }
+}
+
+fn main_line() -> Party {
+    Party { id: OFFICE_ID, kind: "office", name: "Acme Corp.", email: None, phone: "+14155550190".to_owned() }
+}
+
+/// Events spell the type of a call centre otherwise than queries do.
+fn centre() -> Party {
+    let phone = "+14155550191".to_owned();
+    Party { id: 5_300_000_000_000_000, kind: "call_center", name: "Support", email: None, phone }
 }
 
 const USERS: [(&str, &str); 6] = [

@@ -1,58 +1,62 @@
-//! What is known of a call leg at one moment: each beat of the plot adds to it, and the payloads are views of it.
+//! What is known of a call leg at one moment: each beat of the score adds to it, and the payloads are views of it.
 
 use chrono::{DateTime, Utc};
 
 use super::plot::Beat;
 
-/// A leg between one user and one outside party.
+/// One leg while it is played.
+#[derive(Default)]
 pub(super) struct Leg {
     /// The newest beat that is a state of the leg itself, and not of something that it left behind.
-    pub(super) standing: Beat,
-    pub(super) rang: DateTime<Utc>,
+    pub(super) standing: Option<Beat>,
+    /// When it entered Dialpad.
+    pub(super) began: Option<DateTime<Utc>>,
+    /// When it rang a person.
+    pub(super) rang: Option<DateTime<Utc>>,
+    pub(super) queued: Option<DateTime<Utc>>,
     pub(super) connected: Option<DateTime<Utc>>,
+    /// Whether a person answered; a menu is connected, too.
+    pub(super) answered: bool,
     pub(super) ended: Option<DateTime<Utc>>,
     /// Whether nobody answered in time.
     pub(super) missed: bool,
+    /// Whether it ended because the customer was sent on to somebody else.
+    pub(super) sent_on: bool,
     pub(super) voicemail_began: Option<DateTime<Utc>>,
     pub(super) voicemail_ready: bool,
     pub(super) transcribed: bool,
     pub(super) recording_ready: bool,
+    /// How many beats it has had.
+    beats: u32,
     held_since: Option<DateTime<Utc>>,
     held_ms: i64,
 }
 
 impl Leg {
-    pub(super) fn new(start: DateTime<Utc>) -> Self {
-        Self {
-            standing: Beat::Ring,
-            rang: start,
-            connected: None,
-            ended: None,
-            missed: false,
-            voicemail_began: None,
-            voicemail_ready: false,
-            transcribed: false,
-            recording_ready: false,
-            held_since: None,
-            held_ms: 0,
-        }
-    }
-
     pub(super) fn apply(&mut self, beat: Beat, at: DateTime<Utc>) {
+        self.beats += 1;
+        self.began.get_or_insert(at);
         if !beat.is_afterwards() {
-            self.standing = beat;
+            self.standing = Some(beat);
         }
         match beat {
-            Beat::Ring => self.rang = at,
-            Beat::Answer => self.connected = Some(at),
-            Beat::Hold => self.held_since = Some(at),
-            Beat::Resume => self.stop_holding(at),
+            Beat::Ring => self.rang = Some(at),
+            Beat::PickUp => {}
+            Beat::Queue => self.queued = Some(at),
+            Beat::Menu => self.connected = Some(at),
+            Beat::Answer => {
+                self.connected.get_or_insert(at);
+                self.answered = true;
+            }
+            Beat::Hold | Beat::Park => self.held_since = Some(at),
+            Beat::Resume | Beat::Merge => self.stop_holding(at),
             // The leg lives on until it is hung up: the caller may still be talking to the voicemail.
             Beat::Miss => self.missed = true,
             Beat::LeaveVoicemail => self.voicemail_began = Some(at),
-            Beat::HangUp => {
+            Beat::HangUp | Beat::HandOver => {
                 self.stop_holding(at);
                 self.ended = Some(at);
+                self.sent_on = beat == Beat::HandOver;
             }
             Beat::VoicemailReady => self.voicemail_ready = true,
             Beat::Transcribed => self.transcribed = true,
@@ -60,13 +64,23 @@ impl Leg {
         }
     }
 
+    /// Whether the newest beat is its first.
+    pub(super) fn is_new(&self) -> bool {
+        self.beats == 1
+    }
+
+    /// Whether it has begun and is not over.
+    pub(super) fn is_live(&self) -> bool {
+        self.began.is_some() && self.ended.is_none()
+    }
+
     /// Milliseconds on hold, as of `now`.
     pub(super) fn held_ms(&self, now: DateTime<Utc>) -> i64 {
         self.held_ms + self.held_since.map_or(0, |since| (now - since).num_milliseconds())
     }
 
-    /// Milliseconds from the answer to the end (or `now`), holds included.
-    pub(super) fn answered_ms(&self, now: DateTime<Utc>) -> i64 {
+    /// Milliseconds from when it was connected to the end (or `now`), holds included.
+    pub(super) fn connected_ms(&self, now: DateTime<Utc>) -> i64 {
         self.connected.map_or(0, |connected| (self.ended.unwrap_or(now) - connected).num_milliseconds())
     }
 

@@ -1,4 +1,4 @@
-//! A short exchange of texts: the customer writes, the user replies, and (in Dialpad's family) the reply is delivered.
+//! A short exchange of texts: the customer writes, the user replies, and the reply is delivered.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::cast::{self, Cast, Direction, Person};
+use super::cast::{self, Cast, Direction, Part, Party};
 use super::workflow::of_organization;
 use super::{Family, Setting, Step};
 
@@ -19,23 +19,25 @@ pub(super) fn script(cast: &Cast, family: Family, seed: u64, setting: &Setting) 
 
     let received = setting.start;
     let sent = received + after_reply;
+    let part = &cast.parts[0];
     let question =
-        Text { id: cast.call_id, direction: Direction::Inbound, written: received, text: QUESTION };
+        Text { id: part.call_id, direction: Direction::Inbound, written: received, text: QUESTION };
     let reply = Text { id: reply_id, direction: Direction::Outbound, written: sent, text: REPLY };
     let step = |after, payload, tells| Step { after, payload, tells: Some(tells) };
     match family {
         Family::Dialpad => vec![
-            step(Duration::ZERO, dialpad(cast, &question, "pending", received, setting), "message.received"),
-            step(after_reply, dialpad(cast, &reply, "pending", sent, setting), "message.sent"),
+            step(Duration::ZERO, dialpad(part, &question, "pending", received, setting), "message.received"),
+            step(after_reply, dialpad(part, &reply, "pending", sent, setting), "message.sent"),
             step(
                 after_delivery,
-                dialpad(cast, &reply, "delivered", sent + after_delivery, setting),
+                dialpad(part, &reply, "delivered", sent + after_delivery, setting),
                 "message.updated",
             ),
         ],
         Family::Workflow => vec![
-            step(Duration::ZERO, workflow(cast, &question, "message.received", setting), "message.received"),
-            step(after_reply, workflow(cast, &reply, "message.sent", setting), "message.sent"),
+            step(Duration::ZERO, workflow(part, &question, "message.received", setting), "message.received"),
+            step(after_reply, workflow(part, &reply, "message.sent", setting), "message.sent"),
+            step(after_delivery, delivered(part, &reply, sent + after_delivery, setting), "message.updated"),
         ],
     }
 }
@@ -60,8 +62,8 @@ fn waits(seed: u64) -> (Duration, Duration) {
 /// Keeps the chance of the waits apart from the cast's.
 const MESSAGE: u64 = 0x7465_7874;
 
-fn dialpad(cast: &Cast, text: &Text, status: &str, at: DateTime<Utc>, setting: &Setting) -> Value {
-    let (from, to) = numbers(cast, text.direction);
+fn dialpad(part: &Part, text: &Text, status: &str, at: DateTime<Utc>, setting: &Setting) -> Value {
+    let (from, to) = numbers(part, text.direction);
     let mut payload = json!({
         "id": text.id,
         "created_date": text.written.timestamp_millis(),
@@ -70,9 +72,9 @@ fn dialpad(cast: &Cast, text: &Text, status: &str, at: DateTime<Utc>, setting: &
         "is_internal": false,
         "from_number": from,
         "to_number": [to],
-        "contact": party(&cast.contact, cast.contact.phone.clone(), None),
+        "contact": party(&part.contact, part.contact.phone.clone(), None),
         // Dialpad formats the numbers inside parties for display.
-        "target": party(&cast.user, displayed(&cast.user.phone), Some("user")),
+        "target": party(&part.target, displayed(&part.target.phone), Some("user")),
         "sender_id": null,
         "admins": [],
         "mms": false,
@@ -88,29 +90,37 @@ fn dialpad(cast: &Cast, text: &Text, status: &str, at: DateTime<Utc>, setting: &
     payload
 }
 
-fn workflow(cast: &Cast, text: &Text, event_type: &str, setting: &Setting) -> Value {
-    let (from, to) = numbers(cast, text.direction);
+fn workflow(part: &Part, text: &Text, event_type: &str, setting: &Setting) -> Value {
+    let (from, to) = numbers(part, text.direction);
     let payload = json!({
         "event_type": event_type,
         "message_id": text.id,
         "direction": text.direction.name(),
         "from_number": from,
         "to_number": to,
-        "dialpad_user_id": cast.user.id,
+        "dialpad_user_id": part.target.id,
         "text": text.text,
         "timestamp": text.written.timestamp(),
     });
     of_organization(payload, setting)
 }
 
-fn numbers(cast: &Cast, direction: Direction) -> (&str, &str) {
+/// What became of a text that was sent.
+fn delivered(part: &Part, text: &Text, at: DateTime<Utc>, setting: &Setting) -> Value {
+    let mut payload = workflow(part, text, "message.updated", setting);
+    payload["message_status"] = "delivered".into();
+    payload["timestamp"] = at.timestamp().into();
+    payload
+}
+
+fn numbers(part: &Part, direction: Direction) -> (&str, &str) {
     match direction {
-        Direction::Inbound => (&cast.contact.phone, &cast.user.phone),
-        Direction::Outbound => (&cast.user.phone, &cast.contact.phone),
+        Direction::Inbound => (&part.contact.phone, &part.target.phone),
+        Direction::Outbound => (&part.target.phone, &part.contact.phone),
     }
 }
 
-fn party(person: &Person, phone: String, kind: Option<&str>) -> Value {
+fn party(person: &Party, phone: String, kind: Option<&str>) -> Value {
     let mut party = json!({"id": person.id, "name": person.name, "phone_number": phone});
     if let Some(kind) = kind {
         party["type"] = kind.into();

@@ -10,10 +10,16 @@
 //! | `voicemail` | ringing, missed, voicemail, hangup, voicemail_uploaded, transcription | `call.ring`, `call.ended`, `voicemail.received`, `voicemail.updated` |
 //! | `hold` | ringing, connected, hold, connected, hangup, recording | `call.ring`, `call.started`, `call.held`, `call.resumed`, `call.ended` |
 //! | `outbound` | calling, connected, hangup | `call.ring`, `call.started`, `call.ended` |
+//! | `queue` | main line: preanswer, connected (a menu), connected, hangup; call centre: preanswer, queued, connected, hangup; first agent: ringing, missed, hangup; second agent: ringing, connected, hangup, recording | `call.ring`, `call.started` and `call.ended` of each leg, but the first agent's never starts |
+//! | `transfer` | ringing, connected, hangup; the colleague's leg: ringing, connected, hangup, recording | `call.ring`, `call.started`, `call.ended` of both |
+//! | `warm-transfer` | ringing, connected, hold, hangup; the consultation: calling, connected, hangup; the colleague's leg: connected, hangup | the first leg's with `call.held`; the consultation's; `call.started`, `call.ended` |
+//! | `park` | ringing, connected, parked, connected, hangup | like `hold` |
+//! | `merge` | ringing, connected, hold, connected, hangup; the other call: calling, connected, merged, hangup | like `hold`; `call.ring`, `call.started`, `call.raw`, `call.ended` |
 //! | `message` | a text comes in, the reply goes out, the reply is delivered | `message.received`, `message.sent`, `message.updated` |
 //!
-//! To add one more: a variant of [`Flow`], its beats in `plot.rs`, a line in the table above; a beat that is new as well
-//! needs its effect in `leg.rs` and its name in `dialpad.rs` and `workflow.rs`.
+//! To add one more: a variant of [`Flow`], its roles and its score in `plot.rs`, a line in the table above; a role that
+//! is new as well needs its two ends in `cast.rs`, a beat its effect in `leg.rs` and its name in `dialpad.rs` and
+//! `workflow.rs`.
 
 mod cast;
 mod dialpad;
@@ -31,7 +37,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(super) use cast::{OFFICE_ID, Person, first_user, user_by_id};
+pub(super) use cast::{OFFICE_ID, Party, first_user, user_by_id};
 pub(super) use performance::{Performance, Webhook};
 
 /// One story that the simulator can tell.
@@ -47,14 +53,35 @@ pub enum Flow {
     Hold,
     /// A user calls a customer, who answers.
     Outbound,
+    /// A customer reaches a call centre over the main line; two agents are rung, and one takes the call.
+    Queue,
+    /// A user answers and sends the customer on to a colleague.
+    Transfer,
+    /// The same, after a word with the colleague.
+    WarmTransfer,
+    /// A user parks a customer and takes the call up again.
+    Park,
+    /// A user calls another customer and brings both together.
+    Merge,
     /// A customer sends a text and a user replies.
     Message,
 }
 
 impl Flow {
     /// Every flow, in the order in which help texts list them.
-    pub const ALL: [Self; 6] =
-        [Self::Answered, Self::Missed, Self::Voicemail, Self::Hold, Self::Outbound, Self::Message];
+    pub const ALL: [Self; 11] = [
+        Self::Answered,
+        Self::Missed,
+        Self::Voicemail,
+        Self::Hold,
+        Self::Outbound,
+        Self::Queue,
+        Self::Transfer,
+        Self::WarmTransfer,
+        Self::Park,
+        Self::Merge,
+        Self::Message,
+    ];
 
     /// The name on the command line and in the control API.
     pub fn name(self) -> &'static str {
@@ -64,6 +91,11 @@ impl Flow {
             Self::Voicemail => "voicemail",
             Self::Hold => "hold",
             Self::Outbound => "outbound",
+            Self::Queue => "queue",
+            Self::Transfer => "transfer",
+            Self::WarmTransfer => "warm-transfer",
+            Self::Park => "park",
+            Self::Merge => "merge",
             Self::Message => "message",
         }
     }
@@ -77,7 +109,7 @@ impl fmt::Display for Flow {
 
 /// A name that belongs to no flow.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown flow \"{0}\"; there are answered, missed, voicemail, hold, outbound and message")]
+#[error("unknown flow \"{0}\"; there are {list}", list = Flow::ALL.map(Flow::name).join(", "))]
 pub struct UnknownFlow(pub String);
 
 impl FromStr for Flow {
@@ -106,7 +138,8 @@ pub struct Step {
     pub after: Duration,
     /// The body, before it is signed.
     pub payload: Value,
-    /// The CRM event that this webhook must cause; `None` when it only adds knowledge to what was told before.
+    /// The CRM event about its call or text that must have been told once it was dealt with; `None` when it only adds
+    /// knowledge to what was told before.
     pub tells: Option<&'static str>,
 }
 
@@ -128,7 +161,7 @@ pub struct Setting {
 /// Facts of a flow fixed by hand.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The id of the call (of the first message, in a message flow).
+    /// The id of the call (of the first leg or text, where there are several).
     pub call_id: Option<i64>,
     /// The number of the outside party.
     pub external_number: Option<String>,

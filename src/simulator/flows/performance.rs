@@ -6,9 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::cast::Cast;
+use super::cast::{Cast, Part};
 use super::leg::Leg;
-use super::plot::{self, Beat};
+use super::plot::{self, Beat, Note};
 use super::{Family, Flow, Setting, Step, dialpad, message, workflow};
 
 /// One moment of a flow: the platform knows it first, and then perhaps tells it.
@@ -31,6 +31,7 @@ pub(in crate::simulator) struct Webhook {
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
     pub(super) cast: &'a Cast,
+    pub(super) part: &'a Part,
     pub(super) leg: &'a Leg,
     pub(super) beat: Beat,
     pub(super) at: DateTime<Utc>,
@@ -42,9 +43,10 @@ pub(in crate::simulator) struct Performance {
     family: Family,
     setting: Setting,
     cast: Cast,
-    leg: Leg,
-    /// The beats ahead, each with its distance from the one before.
-    score: VecDeque<(Duration, Beat)>,
+    /// One for each part.
+    legs: Vec<Leg>,
+    /// The notes ahead.
+    score: VecDeque<Note>,
     /// The texts ahead, in a flow of texts.
     texts: VecDeque<Step>,
     /// When the newest beat happened.
@@ -58,11 +60,11 @@ impl Performance {
             Flow::Message => message::script(&cast, family, seed, &setting).into(),
             _ => VecDeque::new(),
         };
-        let score = plot::beats(flow, seed).into_iter();
+        let score = plot::score(flow, seed).into_iter();
         Self {
             family,
-            leg: Leg::new(setting.start),
-            score: score.map(|(after, beat)| (scaled(after, setting.tempo), beat)).collect(),
+            legs: cast.parts.iter().map(|_| Leg::default()).collect(),
+            score: score.map(|note| Note { after: scaled(note.after, setting.tempo), ..note }).collect(),
             texts,
             at: setting.start,
             cast,
@@ -70,33 +72,35 @@ impl Performance {
         }
     }
 
-    /// The call that it is about (in a flow of texts: the first one).
+    /// The call that it is about: its first leg, or its first text.
     pub(in crate::simulator) fn call_id(&self) -> i64 {
-        self.cast.call_id
+        self.cast.parts[0].call_id
     }
 
     /// How long after the last moment the next one happens; none when it is over.
     pub(in crate::simulator) fn wait(&self) -> Option<Duration> {
-        let beat = self.score.front().map(|(after, _)| *after);
-        beat.or_else(|| self.texts.front().map(|text| text.after))
+        let note = self.score.front().map(|note| note.after);
+        note.or_else(|| self.texts.front().map(|text| text.after))
     }
 
-    /// Somebody hangs up now: the leg ends with the next moment, and only what it has left behind follows. Says whether
-    /// there was anything to end.
+    /// Somebody hangs up now: every leg that lives ends with the next moments, those that have not begun never will, and
+    /// only what was left behind follows. Says whether there was anything to end.
     pub(in crate::simulator) fn hang_up(&mut self, now: DateTime<Utc>) -> bool {
-        if self.leg.ended.is_some() || self.score.is_empty() {
+        let live: Vec<usize> = (0..self.legs.len()).filter(|leg| self.legs[*leg].is_live()).collect();
+        let Some(next) = self.score.front().filter(|_| !live.is_empty()) else {
             return false;
-        }
+        };
         // A flow that is hurried or slow has a time of its own, which must not jump.
-        let latest = self.score.front().map_or(Duration::ZERO, |(after, _)| *after);
-        let waited = (now - self.at).to_std().unwrap_or_default().min(latest);
-        let leg = &self.leg;
-        self.score.retain(|(_, beat)| match beat {
-            Beat::RecordingReady => leg.connected.is_some(),
-            Beat::VoicemailReady | Beat::Transcribed => leg.voicemail_began.is_some(),
+        let mut waited = (now - self.at).to_std().unwrap_or_default().min(next.after);
+        let legs = &self.legs;
+        self.score.retain(|note| match note.beat {
+            Beat::RecordingReady => legs[note.leg].answered,
+            Beat::VoicemailReady | Beat::Transcribed => legs[note.leg].voicemail_began.is_some(),
             _ => false,
         });
-        self.score.push_front((waited, Beat::HangUp));
+        let ends =
+            live.into_iter().map(|leg| Note { after: std::mem::take(&mut waited), leg, beat: Beat::HangUp });
+        self.score = ends.chain(std::mem::take(&mut self.score)).collect();
         true
     }
 }
@@ -105,7 +109,7 @@ impl Iterator for Performance {
     type Item = Moment;
 
     fn next(&mut self) -> Option<Moment> {
-        let Some((after, beat)) = self.score.pop_front() else {
+        let Some(Note { after, leg, beat }) = self.score.pop_front() else {
             return self.texts.pop_front().map(|Step { after, payload, tells }| Moment {
                 after,
                 call: None,
@@ -113,8 +117,15 @@ impl Iterator for Performance {
             });
         };
         self.at += after;
-        self.leg.apply(beat, self.at);
-        let scene = Scene { cast: &self.cast, leg: &self.leg, beat, at: self.at, setting: &self.setting };
+        self.legs[leg].apply(beat, self.at);
+        let scene = Scene {
+            cast: &self.cast,
+            part: &self.cast.parts[leg],
+            leg: &self.legs[leg],
+            beat,
+            at: self.at,
+            setting: &self.setting,
+        };
         let told = match self.family {
             Family::Dialpad => Some(dialpad::tell(&scene)),
             Family::Workflow => workflow::tell(&scene),

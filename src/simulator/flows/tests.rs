@@ -1,3 +1,4 @@
+use super::performance::Moment;
 use super::*;
 
 fn setting() -> Setting {
@@ -16,11 +17,6 @@ fn play(flow: Flow, family: Family) -> Vec<Step> {
 
 fn told(flow: Flow, family: Family) -> Vec<&'static str> {
     play(flow, family).iter().filter_map(|step| step.tells).collect()
-}
-
-fn words(flow: Flow, field: &str, family: Family) -> Vec<String> {
-    let word = |step: &Step| step.payload[field].as_str().expect("a word").to_owned();
-    play(flow, family).iter().map(word).collect()
 }
 
 #[test]
@@ -42,39 +38,132 @@ fn another_start_is_another_call_of_the_same_length() {
     assert!(first.iter().map(|step| step.after).eq(second.iter().map(|step| step.after)));
 }
 
+/// What is told of each leg, in the order in which the legs begin.
+fn told_by_leg(flow: Flow, family: Family) -> Vec<Vec<&'static str>> {
+    let mut legs: Vec<(Value, Vec<&'static str>)> = Vec::new();
+    for step in play(flow, family) {
+        let id = step.payload["call_id"].clone();
+        let index = legs.iter().position(|(leg, _)| *leg == id).unwrap_or_else(|| {
+            legs.push((id, Vec::new()));
+            legs.len() - 1
+        });
+        legs[index].1.extend(step.tells);
+    }
+    legs.into_iter().map(|(_, told)| told).collect()
+}
+
+/// Dialpad's states of each leg, likewise.
+fn states_by_leg(flow: Flow) -> Vec<String> {
+    let mut legs: Vec<(Value, String)> = Vec::new();
+    for step in play(flow, Family::Dialpad) {
+        let state = step.payload["state"].as_str().expect("a state");
+        match legs.iter_mut().find(|(leg, _)| *leg == step.payload["call_id"]) {
+            Some((_, states)) => *states += &format!(" {state}"),
+            None => legs.push((step.payload["call_id"].clone(), state.to_owned())),
+        }
+    }
+    legs.into_iter().map(|(_, states)| states).collect()
+}
+
 #[test]
 fn every_flow_tells_what_the_table_says() {
     use Family::{Dialpad, Workflow};
-    assert_eq!(told(Flow::Answered, Dialpad), ["call.ring", "call.started", "call.ended"]);
-    assert_eq!(told(Flow::Missed, Dialpad), ["call.ring", "call.ended"]);
-    assert_eq!(
-        told(Flow::Voicemail, Dialpad),
-        ["call.ring", "call.ended", "voicemail.received", "voicemail.updated"]
-    );
-    assert_eq!(
-        told(Flow::Hold, Dialpad),
-        ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]
-    );
-    assert_eq!(told(Flow::Outbound, Dialpad), ["call.ring", "call.started", "call.ended"]);
-    assert_eq!(told(Flow::Message, Dialpad), ["message.received", "message.sent", "message.updated"]);
-    for flow in [Flow::Answered, Flow::Missed, Flow::Hold, Flow::Outbound] {
-        assert_eq!(told(flow, Workflow), told(flow, Dialpad), "{flow}");
+    const PLAIN: [&str; 3] = ["call.ring", "call.started", "call.ended"];
+    const HELD: [&str; 5] = ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"];
+    let both = |flow: Flow, expected: &[&[&str]]| {
+        for family in [Dialpad, Workflow] {
+            assert_eq!(told_by_leg(flow, family), expected, "{flow} {family:?}");
+        }
+    };
+    both(Flow::Answered, &[&PLAIN]);
+    both(Flow::Missed, &[&["call.ring", "call.ended"]]);
+    both(Flow::Hold, &[&HELD]);
+    both(Flow::Park, &[&HELD]);
+    both(Flow::Outbound, &[&PLAIN]);
+    both(Flow::Queue, &[&PLAIN, &PLAIN, &["call.ring", "call.ended"], &PLAIN]);
+    both(Flow::Transfer, &[&PLAIN, &PLAIN]);
+    let put_on_hold = ["call.ring", "call.started", "call.held", "call.ended"];
+    both(Flow::WarmTransfer, &[&put_on_hold, &PLAIN, &["call.started", "call.ended"]]);
+    both(Flow::Merge, &[&HELD, &["call.ring", "call.started", "call.raw", "call.ended"]]);
+    for family in [Dialpad, Workflow] {
+        assert_eq!(told(Flow::Message, family), ["message.received", "message.sent", "message.updated"]);
     }
-    assert_eq!(told(Flow::Voicemail, Workflow), ["call.ring", "call.ended", "voicemail.received"]);
-    assert_eq!(told(Flow::Message, Workflow), ["message.received", "message.sent"]);
+    let voicemail = ["call.ring", "call.ended", "voicemail.received", "voicemail.updated"];
+    assert_eq!(told(Flow::Voicemail, Dialpad), voicemail);
+    assert_eq!(told(Flow::Voicemail, Workflow), voicemail[..3]);
 }
 
 #[test]
 fn dialpads_states_come_in_the_order_of_the_table() {
-    let states = |flow| words(flow, "state", Family::Dialpad);
-    assert_eq!(states(Flow::Answered), ["ringing", "connected", "hangup", "recording"]);
-    assert_eq!(states(Flow::Missed), ["ringing", "missed", "hangup"]);
-    assert_eq!(
-        states(Flow::Voicemail),
-        ["ringing", "missed", "voicemail", "hangup", "voicemail_uploaded", "transcription"]
-    );
-    assert_eq!(states(Flow::Hold), ["ringing", "connected", "hold", "connected", "hangup", "recording"]);
-    assert_eq!(states(Flow::Outbound), ["calling", "connected", "hangup"]);
+    for (flow, expected) in [
+        (Flow::Answered, &["ringing connected hangup recording"][..]),
+        (Flow::Missed, &["ringing missed hangup"]),
+        (Flow::Voicemail, &["ringing missed voicemail hangup voicemail_uploaded transcription"]),
+        (Flow::Hold, &["ringing connected hold connected hangup recording"]),
+        (Flow::Park, &["ringing connected parked connected hangup"]),
+        (Flow::Outbound, &["calling connected hangup"]),
+        (
+            Flow::Queue,
+            &[
+                "preanswer connected connected hangup",
+                "preanswer queued connected hangup",
+                "ringing missed hangup",
+                "ringing connected hangup recording",
+            ],
+        ),
+        (Flow::Transfer, &["ringing connected hangup", "ringing connected hangup recording"]),
+        (
+            Flow::WarmTransfer,
+            &["ringing connected hold hangup", "calling connected hangup", "connected hangup"],
+        ),
+        (Flow::Merge, &["ringing connected hold connected hangup", "calling connected merged hangup"]),
+    ] {
+        assert_eq!(states_by_leg(flow), expected, "{flow}");
+    }
+}
+
+#[test]
+fn the_legs_of_a_queue_name_each_other_as_far_as_the_real_ones_do() {
+    let steps = play(Flow::Queue, Family::Dialpad);
+    let last = |target: &str| {
+        let of_target = |step: &&Step| step.payload["target"]["type"] == target;
+        steps.iter().rev().find(of_target).expect("a leg").payload.clone()
+    };
+    let (main_line, centre, operator) = (last("office"), last("call_center"), last("user"));
+    assert_eq!((&main_line["master_call_id"], &main_line["operator_call_id"]), (&Value::Null, &Value::Null));
+    assert_eq!(centre["master_call_id"], main_line["call_id"]);
+    assert_eq!(centre["operator_call_id"], operator["call_id"]);
+    assert_eq!(operator["entry_point_call_id"], centre["call_id"]);
+    assert!(main_line["is_transferred"] == true && centre["date_queued"].is_i64());
+    let menu = &steps[1].payload;
+    assert_eq!((&menu["state"], &menu["target"]["type"]), (&"connected".into(), &"office".into()));
+    let waiting = steps.iter().find(|step| step.payload["state"] == "queued").expect("a queue");
+    assert_eq!(waiting.payload["operator_call_id"], Value::Null, "nobody knows yet who will answer");
+}
+
+#[test]
+fn a_transfer_says_who_sent_the_customer_on() {
+    for flow in [Flow::Transfer, Flow::WarmTransfer] {
+        let steps = play(flow, Family::Dialpad);
+        let (first, last) = (&steps[0].payload, &steps.last().expect("steps").payload);
+        assert_eq!(last["transferred_from"]["id"], first["target"]["id"], "{flow}");
+        assert_eq!(last["external_number"], first["external_number"]);
+        assert!(last["call_id"] != first["call_id"] && last["target"]["id"] != first["target"]["id"]);
+        let of_first = |step: &&Step| step.payload["call_id"] == first["call_id"];
+        let end = steps.iter().rev().find(of_first).expect("an end");
+        assert_eq!(end.payload["is_transferred"], true);
+    }
+}
+
+#[test]
+fn hanging_up_ends_every_leg_that_lives_and_lets_none_begin() {
+    let mut queue = Performance::new(Flow::Queue, Family::Dialpad, 7, setting());
+    let state = |moment: &Moment| moment.webhook.as_ref().expect("told").payload["state"].clone();
+    while queue.next().is_some_and(|moment| state(&moment) != "queued") {}
+    assert!(queue.hang_up(setting().start));
+    let rest: Vec<Value> = queue.by_ref().map(|moment| state(&moment)).collect();
+    assert_eq!(rest, ["hangup", "hangup"]);
+    assert!(!queue.hang_up(setting().start), "nothing is left to end");
 }
 
 #[test]

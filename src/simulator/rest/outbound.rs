@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{Caller, Int64, Problem};
-use crate::simulator::flows::{self, Family, Flow, Overrides, Performance, Person, Setting};
+use crate::simulator::flows::{self, Family, Flow, Overrides, Party, Performance, Setting};
 use crate::simulator::runs::Placed;
 use crate::simulator::{World, clock, lock};
 
@@ -75,7 +75,7 @@ pub(super) async fn hang_up(
 }
 
 async fn dial(world: &web::Data<World>, company_id: i64, user_id: i64, order: Order) -> Result<i64, Problem> {
-    let Person { id, phone, .. } = flows::user_by_id(user_id).ok_or_else(|| Problem::not_found("user"))?;
+    let Party { id, phone, .. } = flows::user_by_id(user_id).ok_or_else(|| Problem::not_found("user"))?;
     let number = order.phone_number.filter(|number| is_dialable(number));
     let number = number.ok_or_else(|| Problem::bad("phone_number must be an E.164 number"))?;
     if order.custom_data.as_ref().is_some_and(|data| data.len() > CUSTOM_DATA_LIMIT) {
