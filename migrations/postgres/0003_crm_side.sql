@@ -16,3 +16,20 @@ CREATE INDEX dialpad_user_mappings_crm ON dialpad_user_mappings (app_id, crm_use
 
 CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE status = 'failed';
 CREATE INDEX webhook_events_waiting ON webhook_events (id) WHERE status = 'unrouted';
+
+-- Named consumers: readers of an app's feed whose cursor is kept here.
+
+CREATE TABLE consumers (
+    app_id     UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    -- Compared byte by byte, as SQLite does: lists go on behind a name.
+    name       TEXT COLLATE "C" NOT NULL,
+    -- How its connections stand to each other: 'exclusive' or 'share'.
+    mode       TEXT NOT NULL,
+    -- Everything up to here is dealt with.
+    acked_seq  BIGINT NOT NULL,
+    -- Grows whenever it is taken up: what an earlier owner still writes is refused.
+    epoch      BIGINT NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (app_id, name)
+);

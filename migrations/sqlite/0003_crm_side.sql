@@ -16,3 +16,19 @@ CREATE INDEX dialpad_user_mappings_crm ON dialpad_user_mappings (app_id, crm_use
 
 CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE status = 'failed';
 CREATE INDEX webhook_events_waiting ON webhook_events (id) WHERE status = 'unrouted';
+
+-- Named consumers: readers of an app's feed whose cursor is kept here.
+
+CREATE TABLE consumers (
+    app_id     TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
+    name       TEXT NOT NULL,
+    -- How its connections stand to each other: 'exclusive' or 'share'.
+    mode       TEXT NOT NULL,
+    -- Everything up to here is dealt with.
+    acked_seq  INTEGER NOT NULL,
+    -- Grows whenever it is taken up: what an earlier owner still writes is refused.
+    epoch      INTEGER NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
+    PRIMARY KEY (app_id, name)
+) STRICT;
