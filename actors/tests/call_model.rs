@@ -317,3 +317,91 @@ fn a_voicemail_that_was_deleted_does_not_come_back() {
     let call = transition.facts.snapshot();
     assert_eq!((call.voicemail, call.outcome), (None, Some(Outcome::Voicemail)));
 }
+
+fn permutations(items: &[CallEvent]) -> Vec<Vec<CallEvent>> {
+    let Some((last, rest)) = items.split_last() else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for shorter in permutations(rest) {
+        for place in 0..=shorter.len() {
+            let mut longer = shorter.clone();
+            longer.insert(place, last.clone());
+            all.push(longer);
+        }
+    }
+    all
+}
+
+/// A voicemail's life: rung, missed, talked to the machine, hung up, audio (sent twice), words.
+fn voicemail_life() -> [CallEvent; 7] {
+    let mut uploaded = event(65, Signal::VoicemailLeft);
+    uploaded.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    uploaded.knowledge.voicemail_id = Some("77".into());
+    let mut uploaded_again = uploaded.clone();
+    uploaded_again.at = at(66);
+    let mut transcribed = event(90, Signal::VoicemailLeft);
+    transcribed.knowledge.voicemail_transcript = Some("Hi".into());
+    [
+        event(0, Signal::Ringing),
+        event(20, Signal::Ended(EndKind::Missed)),
+        event(21, Signal::VoicemailStarted),
+        event(60, Signal::Ended(EndKind::Hangup)),
+        uploaded,
+        uploaded_again,
+        transcribed,
+    ]
+}
+
+#[test]
+fn all_5040_orders_of_a_voicemails_life_give_one_voicemail() {
+    let life = voicemail_life();
+    let expected = tell(&life).0.snapshot();
+    let voicemail = expected.voicemail.clone().expect("a message was left");
+    assert_eq!(voicemail.recording_url.as_deref(), Some("https://dialpad.com/r/1"));
+    assert_eq!((voicemail.transcript.as_deref(), voicemail.received_at), (Some("Hi"), at(65)));
+    assert_eq!((expected.outcome, expected.ended_at), (Some(Outcome::Voicemail), Some(at(60))));
+    for order in permutations(&life) {
+        let (facts, told) = tell(&order);
+        assert_eq!(facts.snapshot(), expected);
+        let count = |news: &News| told.iter().filter(|told| *told == news).count();
+        assert_eq!(count(&News::VoicemailReceived), 1, "{told:?}");
+        assert!(count(&News::Ended) <= 1, "{told:?}");
+        // The audio or the words, whichever comes second; and once more where the first of the two uploads is the later.
+        assert!((1..=2).contains(&count(&News::VoicemailUpdated)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_message_that_a_hangup_knows_of_was_left() {
+    let mut hangup = event(60, Signal::Ended(EndKind::Hangup));
+    hangup.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(&[event(0, Signal::Ringing), hangup]);
+    assert_eq!(told, [News::Ring, News::Ended, News::VoicemailReceived]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
+}
+
+#[test]
+fn a_message_that_was_asked_for_is_as_old_as_its_call() {
+    let mut asked = event(9_000, Signal::Learned);
+    asked.origin = Origin::Inquiry;
+    asked.knowledge.ended_at = Some(at(60));
+    asked.knowledge.voicemail_transcript = Some("Hi".into());
+    let (facts, told) = tell(&[
+        event(0, Signal::Ringing),
+        event(20, Signal::VoicemailStarted),
+        event(60, Signal::Ended(EndKind::Hangup)),
+        asked,
+    ]);
+    assert_eq!(told.last(), Some(&News::VoicemailReceived));
+    assert_eq!(facts.snapshot().voicemail.map(|voicemail| voicemail.received_at), Some(at(60)));
+}
+
+#[test]
+fn what_may_only_be_looked_at_is_shown_until_there_is_something_to_hear() {
+    let mut admin = event(9, Signal::Learned);
+    admin.knowledge.recording_spare_url = Some("https://dialpad.com/blob/adminrecording/1.mp3".into());
+    let mut recording = event(5, Signal::Learned);
+    recording.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
+    for order in permutations(&[event(0, Signal::Connected), recording, admin]) {
+        assert_eq!(tell(&order).0.snapshot().recording_url.as_deref(), Some("https://dialpad.com/r/1"));
+    }
+}

@@ -178,12 +178,36 @@ pub struct Knowledge {
     pub hold_ms: Option<i64>,
     /// Where the call's recording is.
     pub recording_url: Option<String>,
+    /// Where else it may be had: the administrators' copy, or a page for people. Shown while nothing better is known.
+    pub recording_spare_url: Option<String>,
     /// Dialpad's name of the voicemail.
     pub voicemail_id: Option<String>,
     /// Where the voicemail's audio is.
     pub voicemail_url: Option<String>,
+    /// Where else it may be had. Shown while nothing better is known.
+    pub voicemail_spare_url: Option<String>,
     /// What was said on the voicemail.
     pub voicemail_transcript: Option<String>,
     /// The length of the voicemail in milliseconds.
     pub voicemail_duration_ms: Option<i64>,
+}
+
+impl Knowledge {
+    /// Where the call's recording is, or may be had.
+    #[must_use]
+    pub fn recording(&self) -> Option<&String> {
+        self.recording_url.as_ref().or(self.recording_spare_url.as_ref())
+    }
+
+    /// Where the voicemail's audio is, or may be had.
+    #[must_use]
+    pub fn voicemail(&self) -> Option<&String> {
+        self.voicemail_url.as_ref().or(self.voicemail_spare_url.as_ref())
+    }
+
+    /// Whether a message must have been left for somebody to know this.
+    #[must_use]
+    pub fn is_of_a_voicemail(&self) -> bool {
+        self.voicemail().is_some() || self.voicemail_id.is_some() || self.voicemail_transcript.is_some()
+    }
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal};
+use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Proof, Signal};
 use crate::latest::{Latest, earliest, latest, value};
 
 /// All that is known of one call leg.
@@ -51,8 +51,10 @@ pub struct CallFacts {
     pub(super) talk_ms: Option<Latest<i64>>,
     pub(super) hold_ms: Option<Latest<i64>>,
     pub(super) recording_url: Option<Latest<String>>,
+    pub(super) recording_spare_url: Option<Latest<String>>,
     pub(super) voicemail_id: Option<Latest<String>>,
     pub(super) voicemail_url: Option<Latest<String>>,
+    pub(super) voicemail_spare_url: Option<Latest<String>>,
     pub(super) voicemail_transcript: Option<Latest<String>>,
     pub(super) voicemail_duration_ms: Option<Latest<i64>>,
 }
@@ -93,6 +95,11 @@ impl CallFacts {
         }
         earliest(&mut self.first_seen, event.knowledge.started_at);
         earliest(&mut self.rang_at, event.knowledge.rang_at);
+        if event.knowledge.is_of_a_voicemail() {
+            // The webhook that says so in so many words may be late or lost. The message was there when the call ended.
+            let left_at = event.knowledge.ended_at.map_or(at, |ended_at| ended_at.min(at));
+            earliest(&mut self.voicemail_left, Some(left_at));
+        }
         self.absorb_knowledge(at, &event.knowledge);
     }
 
@@ -103,12 +110,6 @@ impl CallFacts {
         *end = event.at.min(*end);
         earliest(&mut self.reported_end, event.knowledge.ended_at);
         earliest(&mut self.reported_connect, event.knowledge.connected_at);
-        // A webhook of its own tells of a voicemail; what was missed and asked for afterwards tells all at once.
-        let left_a_message =
-            event.knowledge.voicemail_url.is_some() || event.knowledge.voicemail_id.is_some();
-        if event.origin == Origin::Repair && left_a_message {
-            earliest(&mut self.voicemail_left, Some(event.at));
-        }
     }
 
     fn absorb_knowledge(&mut self, at: DateTime<Utc>, knowledge: &Knowledge) {
@@ -126,9 +127,11 @@ impl CallFacts {
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
         latest(&mut self.recording_url, at, &knowledge.recording_url);
+        latest(&mut self.recording_spare_url, at, &knowledge.recording_spare_url);
         if !self.voicemail_deleted {
             latest(&mut self.voicemail_id, at, &knowledge.voicemail_id);
             latest(&mut self.voicemail_url, at, &knowledge.voicemail_url);
+            latest(&mut self.voicemail_spare_url, at, &knowledge.voicemail_spare_url);
             latest(&mut self.voicemail_transcript, at, &knowledge.voicemail_transcript);
             latest(&mut self.voicemail_duration_ms, at, &knowledge.voicemail_duration_ms);
         }
@@ -141,6 +144,7 @@ impl CallFacts {
             voicemail_deleted: true,
             voicemail_id: None,
             voicemail_url: None,
+            voicemail_spare_url: None,
             voicemail_transcript: None,
             voicemail_duration_ms: None,
             ..self.clone()

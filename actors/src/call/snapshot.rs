@@ -276,7 +276,7 @@ impl CallFacts {
         let left = self.voicemail_left.filter(|_| !self.voicemail_deleted);
         left.map(|received_at| Voicemail {
             dialpad_voicemail_id: value(&self.voicemail_id),
-            recording_url: value(&self.voicemail_url),
+            recording_url: value(&self.voicemail_url).or_else(|| value(&self.voicemail_spare_url)),
             transcript: value(&self.voicemail_transcript),
             duration_seconds: value(&self.voicemail_duration_ms).map(seconds),
             received_at,

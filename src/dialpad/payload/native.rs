@@ -86,28 +86,35 @@ pub(super) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| over),
         hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| over),
         recording_url: call_recording(fields, signal),
-        voicemail_id: fields.text(&["voicemail_recording_id"]),
-        voicemail_url: fields
-            .text(&["voicemail_link", "voicemail_share_link"])
-            .or_else(|| recording(fields, "voicemail")),
+        recording_spare_url: fields.text(&[
+            "admin_recording_urls",
+            "call_recording_share_links",
+            "admin_call_recording_share_links",
+        ]),
+        voicemail_id: fields
+            .text(&["voicemail_recording_id"])
+            .or_else(|| of_detail(fields, "voicemail", "id")),
+        voicemail_url: fields.text(&["voicemail_link"]).or_else(|| of_detail(fields, "voicemail", "url")),
+        voicemail_spare_url: fields.text(&["voicemail_share_link"]),
         voicemail_transcript: fields.text(&["transcription_text"]),
         voicemail_duration_ms: detail(fields, "voicemail")
             .and_then(|it| Fields::of(it).milliseconds(&["duration"])),
     }
 }
 
-/// The lists without a type hold the voicemail's audio too, once there is a voicemail.
+/// The list without types holds the voicemail's audio too, once there is a voicemail.
 fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
     let untyped = || match signal {
         Signal::VoicemailStarted | Signal::VoicemailLeft => None,
+        _ if detail(fields, "voicemail").is_some() => None,
         _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
-        _ => fields.text(&["recording_url", "admin_recording_urls"]),
+        _ => fields.text(&["recording_url"]),
     };
-    recording(fields, "callrecording").or_else(untyped)
+    of_detail(fields, "callrecording", "url").or_else(untyped)
 }
 
-fn recording(fields: &Fields<'_>, kind: &str) -> Option<String> {
-    Fields::of(detail(fields, kind)?).text(&["url"])
+fn of_detail(fields: &Fields<'_>, kind: &str, name: &str) -> Option<String> {
+    Fields::of(detail(fields, kind)?).text(&[name])
 }
 
 /// The entry of `recording_details` of this kind.
@@ -207,5 +214,27 @@ mod tests {
             }
             other => panic!("expected a message, got {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_audio_itself_goes_before_a_page_that_shows_it() {
+        let known = |json: Value| call(json).knowledge;
+        let webhook = known(json!({
+            "state": "voicemail_uploaded", "call_id": 5, "voicemail_link": "https://dialpad.com/r/1",
+            "voicemail_share_link": "https://dialpad.com/shared/1", "recording_url": ["https://dialpad.com/r/1"],
+            "recording_details": [{"id": "77", "recording_type": "voicemail", "url": "https://dialpad.com/r/2"}],
+        }));
+        assert_eq!(webhook.voicemail().map(String::as_str), Some("https://dialpad.com/r/1"));
+        assert_eq!((webhook.voicemail_id.as_deref(), webhook.recording()), (Some("77"), None));
+        let asked = known(
+            json!({"state": "hangup", "call_id": 5, "voicemail_share_link": "https://dialpad.com/shared/1",
+            "admin_recording_urls": ["https://dialpad.com/blob/adminrecording/1.mp3"], "recording_url": []}),
+        );
+        assert_eq!(asked.voicemail().map(String::as_str), Some("https://dialpad.com/shared/1"));
+        assert_eq!(
+            asked.recording().map(String::as_str),
+            Some("https://dialpad.com/blob/adminrecording/1.mp3")
+        );
+        assert!(asked.is_of_a_voicemail() && asked.recording_url.is_none());
     }
 }
