@@ -12,6 +12,7 @@
 //! [`startup`] puts the parts together, [`shutdown`] takes them apart. This crate is the edge; it imports the engine,
 //! and the engine knows nothing of it.
 
+pub mod artefacts;
 pub mod bench;
 pub mod cli;
 pub mod commands;

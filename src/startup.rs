@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
+    artefacts::Artefacts,
     config::{Config, Retention},
     dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, operators, renewal::Renewals},
     http::{self, RequestSpan, Shared},
@@ -146,6 +147,7 @@ impl Application {
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
+            artefacts: Artefacts::new(store.clone(), dialpad.clone(), Arc::clone(&clock)),
             dialpad,
             metrics,
             public_url,

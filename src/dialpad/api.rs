@@ -76,6 +76,25 @@ impl Dialpad {
         }
     }
 
+    /// What was said on a call, line by line; `None` where nothing was written down.
+    ///
+    /// # Errors
+    /// See [`DialpadError`].
+    pub async fn transcript(
+        &self,
+        app: AppId,
+        call: DialpadCallId,
+        urgency: Urgency,
+    ) -> Result<Option<String>, DialpadError> {
+        let question =
+            Question { urgency, ..Question::get(Endpoint::Transcript, format!("transcripts/{call}")) };
+        match self.ask(app, &question).await {
+            Ok(transcript) => Ok(spoken(&transcript)),
+            Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A page of the calls that began in this time and are over.
     ///
     /// # Errors
@@ -123,6 +142,14 @@ impl Dialpad {
     }
 }
 
+/// The words of a transcript. Among its lines are others than those, which only name what somebody may look for.
+fn spoken(transcript: &Value) -> Option<String> {
+    let lines = transcript.get("lines")?.as_array()?.iter();
+    let said = lines.filter(|line| line.get("type").and_then(Value::as_str) == Some("transcript"));
+    let words: Vec<&str> = said.filter_map(|line| line.get("content")?.as_str()).map(str::trim).collect();
+    Some(words.join("\n")).filter(|words| !words.trim().is_empty())
+}
+
 /// Whether Dialpad may have done what it was asked, although this is what came of it.
 #[must_use]
 pub fn may_have_been_done(error: &DialpadError) -> bool {
@@ -132,6 +159,30 @@ pub fn may_have_been_done(error: &DialpadError) -> bool {
         DialpadError::Nonsense => true,
         DialpadError::RateLimited { .. } | DialpadError::LeftAlone { .. } | DialpadError::NoAccess(_) => {
             false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lines_that_were_spoken_are_words() {
+        let transcript = json!({"call_id": "1", "lines": [
+            {"type": "transcript", "content": "Hi, this is John.", "name": "John", "time": "2024-01-01T12:00:31"},
+            {"type": "moment", "content": "price_inquiry"},
+            {"type": "transcript", "content": " Please call me back. "},
+            {"type": "ai_question", "content": "What about it?"},
+        ]});
+        assert_eq!(spoken(&transcript).as_deref(), Some("Hi, this is John.\nPlease call me back."));
+        for nothing in [
+            json!({"call_id": "1"}),
+            json!({"lines": []}),
+            json!({"lines": [{"type": "moment"}]}),
+            json!(null),
+        ] {
+            assert_eq!(spoken(&nothing), None, "{nothing}");
         }
     }
 }

@@ -32,7 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LARGEST_ANSWER: usize = 8 << 20;
 
 /// Why Dialpad did not do what it was asked.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, Error)]
 pub enum DialpadError {
     /// It could not be reached, or took too long.
     #[error("Dialpad can't be reached: {0}")]

@@ -1,8 +1,8 @@
 //! Dialpad: what it sends us, and what we ask of it.
 //!
 //! [`signature`] and [`payload`] read what comes in. [`api`] is what we ask for an app: [`access`] finds whose token
-//! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens, [`renewal`] the next ones, and
-//! [`subscriptions`] sees to it that Dialpad sends us anything.
+//! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens, [`renewal`] the next ones,
+//! [`subscriptions`] sees to it that Dialpad sends us anything, and [`media`] fetches audio.
 //!
 //! The client's rules are pure and have a file each: [`limits`] (how often), [`retry`] (what again), [`breaker`] (when
 //! not at all). [`lines`] holds their state for each company, [`tally`] counts.
@@ -13,6 +13,7 @@ mod breaker;
 pub mod client;
 mod limits;
 mod lines;
+pub mod media;
 pub mod oauth;
 pub mod operators;
 pub mod payload;

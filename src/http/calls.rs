@@ -55,6 +55,7 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let call = find(&shared, &crm, &name).await?;
+    let call = shared.artefacts.complete(crm.app_id, call).await;
     lists::item(&query, &call)
 }
 
@@ -83,7 +84,7 @@ pub(super) async fn timeline(
 }
 
 /// A call by our id or by Dialpad's. Another app's call is not there.
-async fn find(shared: &Shared, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
+pub(super) async fn find(shared: &Shared, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
     let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
     let name = name_of(name).ok_or_else(not_found)?;
     shared.store.call(crm.app_id, name).await?.ok_or_else(not_found)

@@ -13,6 +13,7 @@ mod middleware;
 mod oauth;
 mod place_call;
 mod query;
+mod recordings;
 mod voicemails;
 mod webhooks;
 mod ws;
@@ -25,7 +26,8 @@ use reqwest::Url;
 
 pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
-    config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode, metrics::Metrics, store::Store,
+    artefacts::Artefacts, config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode,
+    metrics::Metrics, store::Store,
 };
 
 /// The largest body that is read.
@@ -41,6 +43,8 @@ pub struct Shared {
     pub engine: Arc<Engine>,
     /// The way to Dialpad.
     pub dialpad: Dialpad,
+    /// What belongs to calls.
+    pub artefacts: Artefacts,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.
@@ -82,8 +86,18 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/api/calls/active").route(get().to(calls::active)))
         .service(web::resource("/api/calls/{id}").route(get().to(calls::one)))
         .service(web::resource("/api/calls/{id}/events").route(get().to(calls::timeline)))
+        .service(
+            web::resource("/api/calls/{id}/recording")
+                .route(get().to(recordings::of_call))
+                .route(head().to(recordings::of_call)),
+        )
         .service(web::resource("/api/voicemails").route(get().to(voicemails::list)))
         .service(web::resource("/api/voicemails/{id}").route(get().to(voicemails::one)))
+        .service(
+            web::resource("/api/voicemails/{id}/recording")
+                .route(get().to(recordings::of_voicemail))
+                .route(head().to(recordings::of_voicemail)),
+        )
         .service(web::resource("/api/messages").route(get().to(messages::list)))
         .service(web::resource("/api/messages/{id}").route(get().to(messages::one)))
         .service(web::resource("/api/interactions/{id}").route(get().to(interactions::one)))

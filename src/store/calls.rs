@@ -23,9 +23,9 @@ const SELECT: &str =
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
     COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
     v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
-    v.duration_seconds AS voicemail_seconds, v.received_at
+    v.duration_seconds AS voicemail_seconds, v.received_at, v.deleted_at
     FROM calls c
-    LEFT JOIN voicemails v ON v.id = c.voicemail_id AND v.deleted_at IS NULL
+    LEFT JOIN voicemails v ON v.id = c.voicemail_id
     LEFT JOIN dialpad_user_mappings m ON m.app_id = c.app_id AND m.dialpad_user_id = c.dialpad_user_id
     WHERE c.app_id = ";
 
@@ -89,6 +89,9 @@ pub struct CallView {
     pub is_voicemail: bool,
     /// The message that the caller left.
     pub voicemail: Option<VoicemailOfCall>,
+    /// Whether there was one, and somebody deleted it.
+    #[serde(skip)]
+    pub voicemail_was_deleted: bool,
     /// When it was first seen.
     pub created_at: DateTime<Utc>,
     /// When anything here last changed.
@@ -145,11 +148,13 @@ struct CallRow {
     transcript: Option<String>,
     voicemail_seconds: Option<i64>,
     received_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
 }
 
 impl From<CallRow> for CallView {
     fn from(row: CallRow) -> Self {
-        let voicemail = row.voicemail_id.map(|id| VoicemailOfCall {
+        let voicemail_id = row.voicemail_id.filter(|_| row.deleted_at.is_none());
+        let voicemail = voicemail_id.map(|id| VoicemailOfCall {
             id: id.0,
             voicemail_id: id.0,
             dialpad_voicemail_id: row.dialpad_voicemail_id.as_deref().map(number_or_text),
@@ -183,6 +188,7 @@ impl From<CallRow> for CallView {
             answered_elsewhere: row.answered_elsewhere,
             is_voicemail: row.is_voicemail,
             voicemail,
+            voicemail_was_deleted: row.deleted_at.is_some(),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

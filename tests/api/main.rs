@@ -6,6 +6,7 @@ mod support;
 
 mod active_calls;
 mod apps;
+mod artefacts;
 mod auth;
 mod call_life;
 mod calls;
@@ -26,6 +27,8 @@ mod metrics;
 mod oauth;
 mod outbound;
 mod production;
+mod recordings;
+mod recordings_refused;
 mod signatures;
 mod stopping;
 mod voicemail;

@@ -14,6 +14,7 @@ mod call;
 mod dialpad;
 mod events;
 mod feed;
+mod jukebox;
 mod metrics;
 mod postgres;
 mod process;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     call::{Call, NOON, With, lengthened},
     dialpad::Dialpad,
     events::{assert_contiguous, kinds, of_call, seqs},
+    jukebox::{Heard, Jukebox, Track},
     metrics::Metrics,
     process::{Process, run_to_end},
     proxy::Proxy,

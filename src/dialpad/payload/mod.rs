@@ -9,7 +9,10 @@ mod native;
 mod workflow;
 
 use chrono::{DateTime, Utc};
-use cti_actors::ports::Inbound;
+use cti_actors::{
+    call::{Knowledge, Signal},
+    ports::Inbound,
+};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -109,6 +112,12 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     };
     let dedup_key = dedup_key(&object, organization_id, at);
     Reading { family, event_type, organization_id, dedup_key, at, content }
+}
+
+/// What Dialpad's REST API shows of a call that is over, in the engine's words.
+#[must_use]
+pub fn details(call: &Map<String, Value>) -> Knowledge {
+    native::knowledge(&Fields::of(call), &Signal::Learned)
 }
 
 /// What makes two webhooks the same one: an instant (or zeros) and a digest.
