@@ -57,6 +57,11 @@ impl Topic {
     }
 }
 
+/// How many subscriptions of a kind a company may have.
+const SUBSCRIPTIONS: usize = 100;
+/// How many of them may have the whole company as their target.
+const COMPANY_SUBSCRIPTIONS: usize = 10;
+
 /// Everything that was registered and not deleted.
 #[derive(Default)]
 pub(super) struct Registry {
@@ -77,6 +82,17 @@ impl Registry {
         let webhook = self.webhooks.remove(&id)?;
         self.subscriptions.retain(|_, subscription| subscription.endpoint_id != id);
         Some(webhook)
+    }
+
+    /// Whether a company may have one more subscription of a kind: so many in all, and fewer for the whole company.
+    pub(super) fn has_room(&self, company_id: i64, kind: Kind, target: Option<&(String, i64)>) -> bool {
+        let whole = |target: Option<&(String, i64)>| target.is_none_or(|(kind, _)| kind == "company");
+        let of_kind = || {
+            let all = self.subscriptions.values();
+            all.filter(|one| one.company_id == company_id && one.topic.kind() == kind)
+        };
+        let of_company = of_kind().filter(|one| whole(one.target.as_ref())).count();
+        of_kind().count() < SUBSCRIPTIONS && (!whole(target) || of_company < COMPANY_SUBSCRIPTIONS)
     }
 
     /// How many enabled subscriptions there are.

@@ -141,6 +141,9 @@ pub(super) async fn create(
             topic,
         };
         change.apply(&mut subscription, &registry, &caller)?;
+        if !registry.has_room(subscription.company_id, **kind, subscription.target.as_ref()) {
+            return Err(Problem::bad("the company has too many subscriptions of this kind"));
+        }
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply

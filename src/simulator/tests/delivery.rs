@@ -266,3 +266,27 @@ async fn webhooks_can_come_twice_backwards_or_not_at_all() {
     receiver.handle.stop(false).await;
     trial.simulator.stop().await;
 }
+
+#[actix_web::test]
+async fn a_company_hears_of_its_own_calls_only() {
+    let (trial, receiver) = (quick().await, Receiver::start(&[]));
+    subscribe(&trial, json!({"hook_url": receiver.url}), "call", json!({})).await;
+    assert_eq!(trial.play(json!({"flow": "missed", "company_id": 99})).await["sent"], 0);
+    assert_eq!(trial.play(json!({"flow": "missed"})).await["sent"], 3);
+    receiver.handle.stop(false).await;
+    trial.simulator.stop().await;
+}
+
+#[actix_web::test]
+async fn targets_and_groups_filter_the_legs_of_a_queue() {
+    let (trial, receiver) = (quick().await, Receiver::start(&[]));
+    let group = json!({"target_type": "callcenter", "target_id": "5300000000000000"});
+    subscribe(&trial, json!({"hook_url": receiver.url}), "call", group).await;
+    assert_eq!(trial.play(json!({"flow": "queue"})).await["sent"], 4, "the call centre's own leg");
+    let grouped = json!({"group_calls_only": true});
+    subscribe(&trial, json!({"hook_url": receiver.url}), "call", grouped).await;
+    assert_eq!(trial.play(json!({"flow": "queue"})).await["sent"], 4 + 15, "every leg of the queue");
+    assert_eq!(trial.play(json!({"flow": "missed"})).await["sent"], 0, "a direct call");
+    receiver.handle.stop(false).await;
+    trial.simulator.stop().await;
+}

@@ -82,3 +82,18 @@ async fn lists_come_in_pages() {
     assert_eq!(second.get("cursor"), None);
     trial.simulator.stop().await;
 }
+
+#[tokio::test]
+async fn a_company_may_have_ten_subscriptions_to_everything() {
+    let trial = Trial::start().await;
+    let hook = trial.create("/api/v2/webhooks", json!({"hook_url": "http://crm.example"})).await;
+    for _ in 0..10 {
+        trial.create("/api/v2/subscriptions/call", json!({"endpoint_id": hook["id"]})).await;
+    }
+    let more =
+        |body: Value| replied(trial.post("/api/v2/subscriptions/call").bearer_auth("static-key").json(&body));
+    assert_eq!(more(json!({"endpoint_id": hook["id"]})).await.0, 400);
+    let of_user = json!({"endpoint_id": hook["id"], "target_type": "user", "target_id": 5});
+    assert_eq!(more(of_user).await.0, 200);
+    trial.simulator.stop().await;
+}
