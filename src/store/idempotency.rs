@@ -109,7 +109,8 @@ enum Found {
     Gone,
 }
 
-fn place(scope: &str, key: &str) -> String {
+/// Where an answer is kept, for the vault.
+pub(super) fn place(scope: &str, key: &str) -> String {
     format!("idempotency_keys.answer:{scope}:{key}")
 }
 

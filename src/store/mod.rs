@@ -23,6 +23,7 @@ pub mod listing;
 pub mod messages;
 pub mod oauth_sessions;
 pub mod placed;
+pub mod rekeying;
 pub mod renewals;
 pub mod repairs;
 pub mod retention;

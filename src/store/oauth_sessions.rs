@@ -13,7 +13,7 @@ const INSERT: &str = "INSERT INTO oauth_sessions
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
 /// Deleting is taking: of two callbacks with one state, one gets the row.
 const TAKE: &str = "DELETE FROM oauth_sessions WHERE state_hash = $1 RETURNING app_id, environment, verifier, browser_hash, expires_at";
-const CLEAN: &str = "DELETE FROM oauth_sessions WHERE expires_at < $1";
+const REMOVE_OLD: &str = "DELETE FROM oauth_sessions WHERE expires_at < $1";
 
 /// How long a person may take to approve.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
@@ -52,7 +52,6 @@ impl Store {
         let (state_hash, browser_hash, now) = (hash(state), hash(browser), self.now());
         let verifier = self.shared.vault.seal(&session.verifier, &place(&state_hash));
         on_db!(self, write db => {
-            sqlx::query(CLEAN).bind(now).execute(db).await?;
             sqlx::query(INSERT).bind(&state_hash).bind(Id::from(session.app_id)).bind(&session.environment)
                 .bind(&verifier).bind(&browser_hash).bind(now).bind(now + LIFETIME).execute(db).await.map(|_| ())
         })
@@ -78,6 +77,17 @@ impl Store {
         }
         let verifier = self.shared.vault.open(&verifier, &place(&state_hash)).ok();
         Ok(verifier.map(|verifier| OauthSession { app_id: app_id.into(), environment, verifier }))
+    }
+
+    /// Removes the authorisations that were begun and not finished in time.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn remove_old_oauth(&self) -> Result<u64, StoreError> {
+        let now = self.now();
+        on_db!(self, write db => {
+            sqlx::query(REMOVE_OLD).bind(now).execute(db).await.map(|done| done.rows_affected())
+        })
     }
 }
 

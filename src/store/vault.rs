@@ -82,21 +82,42 @@ impl Vault {
         [&[FORMAT][..], &nonce, &sealed].concat()
     }
 
+    /// Whether there are keys that only open.
+    #[must_use]
+    pub fn has_old_keys(&self) -> bool {
+        self.keys.len() > 1
+    }
+
+    /// Seals with the first key what another one had sealed; `None` when the first one had.
+    ///
+    /// # Errors
+    /// No key opens it.
+    pub fn seal_anew(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, VaultError> {
+        if open_with(&self.keys[..1], sealed, place).is_ok() {
+            return Ok(None);
+        }
+        self.open(sealed, place).map(|secret| Some(self.seal(&secret, place)))
+    }
+
     /// Opens what was sealed for `place`.
     ///
     /// # Errors
     /// No key opens it.
     pub fn open(&self, sealed: &[u8], place: &str) -> Result<SecretString, VaultError> {
-        let body = sealed.strip_prefix(&[FORMAT]).ok_or(VaultError::Sealed)?;
-        let (nonce, body) = body.split_at_checked(NONCE).ok_or(VaultError::Sealed)?;
-        let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Sealed)?;
-        let open = |key: &XChaCha20Poly1305| {
-            let payload = Payload { msg: body, aad: place.as_bytes() };
-            key.decrypt(&XNonce::from(nonce), payload).ok()
-        };
-        let plain = self.keys.iter().find_map(open).ok_or(VaultError::Sealed)?;
-        String::from_utf8(plain).map(SecretString::from).map_err(|_| VaultError::Sealed)
+        open_with(&self.keys, sealed, place)
     }
+}
+
+fn open_with(keys: &[XChaCha20Poly1305], sealed: &[u8], place: &str) -> Result<SecretString, VaultError> {
+    let body = sealed.strip_prefix(&[FORMAT]).ok_or(VaultError::Sealed)?;
+    let (nonce, body) = body.split_at_checked(NONCE).ok_or(VaultError::Sealed)?;
+    let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Sealed)?;
+    let open = |key: &XChaCha20Poly1305| {
+        let payload = Payload { msg: body, aad: place.as_bytes() };
+        key.decrypt(&XNonce::from(nonce), payload).ok()
+    };
+    let plain = keys.iter().find_map(open).ok_or(VaultError::Sealed)?;
+    String::from_utf8(plain).map(SecretString::from).map_err(|_| VaultError::Sealed)
 }
 
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
@@ -134,6 +155,17 @@ mod tests {
         let sealed = vault(&[1]).seal(&"a token".into(), "row");
         assert!(vault(&[2, 1]).open(&sealed, "row").is_ok());
         assert!(vault(&[2]).open(&sealed, "row").is_err());
+    }
+
+    #[test]
+    fn what_an_old_key_sealed_is_sealed_anew_and_then_left_alone() {
+        let (old, both, new) = (vault(&[1]), vault(&[2, 1]), vault(&[2]));
+        let sealed = old.seal(&"a token".into(), "row");
+        let anew = both.seal_anew(&sealed, "row").expect("it opens").expect("an old key had sealed it");
+        assert_eq!(new.open(&anew, "row").expect("opens").expose_secret(), "a token");
+        assert!(both.seal_anew(&anew, "row").expect("it opens").is_none());
+        assert!(both.seal_anew(&sealed, "another row").is_err());
+        assert!(both.has_old_keys() && !new.has_old_keys());
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod support;
 
 mod contract;
 mod idempotency;
+mod rekeying;
 mod renewals;
 mod repairs;
 mod schema;

@@ -1,0 +1,116 @@
+//! A new key in place of an old one, while tokens come and go.
+
+use std::sync::Arc;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use chrono::TimeDelta;
+use cti_actors::{clock::Clock, clock::SystemClock, id::AppId};
+use cti_server::store::{
+    Store,
+    connections::{Connection, Tokens},
+    idempotency::{KeptAnswer, KeyedRequest, Taken},
+    keys::NewKey,
+    rekeying::Resealed,
+    renewals::Begun,
+    vault::Vault,
+};
+use futures_util::{StreamExt, stream};
+use secrecy::ExposeSecret;
+
+use crate::support::World;
+
+on_both_databases![
+    the_new_key_alone_opens_everything_after_a_while,
+    what_no_key_opens_is_counted_and_left_alone
+];
+
+async fn open(world: &World, keys: &[u8]) -> Store {
+    let keys: Vec<String> = keys.iter().map(|seed| BASE64_STANDARD.encode([*seed; 32])).collect();
+    let vault = Vault::from_keys(&keys.join(",").into()).expect("keys");
+    let url = world.setting("DATABASE_URL").parse().expect("a database URL");
+    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    store.migrate().await.expect("the migrations apply");
+    store
+}
+
+fn tokens(name: &str) -> Tokens {
+    let issued_at = SystemClock.now() - TimeDelta::minutes(1);
+    let expires_at = Some(issued_at + TimeDelta::hours(1));
+    Tokens {
+        access: format!("access {name}").into(),
+        refresh: Some(format!("refresh {name}").into()),
+        issued_at,
+        expires_at,
+    }
+}
+
+async fn connected_app(store: &Store) -> AppId {
+    let app = store.create_app("an app", &NewKey::generate()).await.expect("an app").id();
+    store.connect(app, "sandbox", Some(7), &tokens("0"), "").await.expect("connected");
+    app
+}
+
+async fn connection(store: &Store, app: AppId) -> Connection {
+    store.connection(app).await.expect("it opens").expect("connected")
+}
+
+async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
+    const APPS: usize = 230;
+    let old = open(&world, &[1]).await;
+    assert!(!old.has_old_keys());
+    let mut apps = Vec::new();
+    for _ in 0..APPS {
+        apps.push(connected_app(&old).await);
+    }
+    let hook = old.prepare_webhook(apps[0], "https://cti.example/webhooks/1").await.expect("prepared").secret;
+    let request = KeyedRequest { scope: "an app", key: "a key", hash: b"a request" };
+    let Ok(Taken::Fresh(held)) = old.take_key(request).await else { panic!("the key is fresh") };
+    let answer = KeptAnswer { status: 201, body: "an answer".into() };
+    old.keep_answer(&held, &answer).await.expect("kept");
+    old.close().await;
+
+    let both = open(&world, &[2, 1]).await;
+    assert!(both.has_old_keys());
+    // Each pair is renewed once, at some moment of the change: whatever would go back to an old one stays.
+    let renewing = stream::iter(&apps).for_each_concurrent(8, async |app| {
+        let pair = connection(&both, *app).await.pair;
+        both.finish_renewal(pair, &tokens("1")).await.expect("stored");
+    });
+    let rekeying = async {
+        let mut changed = 0;
+        loop {
+            let Resealed { changed: now, lost } = both.reseal().await.expect("the database answers");
+            assert_eq!(lost, 0);
+            changed += now;
+            if now == 0 {
+                return changed;
+            }
+        }
+    };
+    let ((), changed) = tokio::join!(renewing, rekeying);
+    assert!(changed > 2, "nothing was left to do");
+    assert_eq!(both.reseal().await.expect("the database answers"), Resealed::default());
+    both.close().await;
+
+    let new = open(&world, &[2]).await;
+    for app in &apps {
+        let connection = connection(&new, *app).await;
+        assert_eq!(connection.access_token.expose_secret(), "access 1");
+        let begun = new.begin_renewal(connection.pair, "sandbox").await.expect("the database answers");
+        let Begun::Intent(intent) = begun else { panic!("nobody is at it") };
+        assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
+    }
+    let again =
+        new.prepare_webhook(apps[0], "https://cti.example/webhooks/1").await.expect("it opens").secret;
+    assert_eq!(again.expose_secret(), hook.expose_secret());
+    let Ok(Taken::Answered(kept)) = new.take_key(request).await else { panic!("the answer opens") };
+    assert_eq!(kept.body, answer.body);
+}
+
+async fn what_no_key_opens_is_counted_and_left_alone(world: World) {
+    let first = open(&world, &[1]).await;
+    let app = connected_app(&first).await;
+    let others = open(&world, &[3, 2]).await;
+    assert_eq!(others.reseal().await.expect("asked"), Resealed { changed: 0, lost: 2 });
+    assert_eq!(connection(&first, app).await.access_token.expose_secret(), "access 0");
+}
