@@ -97,11 +97,19 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Resu
             .with_details(error.chars().take(100).collect::<String>()));
     }
     let code = given.get("code").ok_or_else(|| ApiError::invalid("code: is required"))?;
-    connect(&shared, &session, code.to_string()).await?;
+    // On its own: the code is spent by the first try, and a browser that hangs up would drop this request with it.
+    let connecting = actix_web::rt::spawn(connect(shared, session, code.to_string()));
+    let session = connecting
+        .await
+        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))??;
     Ok(connected(&request, &session))
 }
 
-async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) -> Result<(), ApiError> {
+async fn connect(
+    shared: Data<Shared>,
+    session: OauthSession,
+    code: String,
+) -> Result<OauthSession, ApiError> {
     let not_configured = || ApiError::new(ErrorCode::OauthNotConfigured, "No OAuth client is configured");
     let client = shared.config.dialpad.client.as_ref().ok_or_else(not_configured)?;
     let now = shared.clock.now();
@@ -129,13 +137,16 @@ async fn connect(shared: &Data<Shared>, session: &OauthSession, code: String) ->
     let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
     shared.engine.show(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
-    if let Some(organization) = organization {
-        shared.store.take_up_what_waited(organization, &shared.engine).await?;
+    if let Some(organization) = organization
+        && let Err(failure) = shared.store.take_up_what_waited(organization, &shared.engine).await
+    {
+        // The app is connected all the same.
+        warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
     }
     if shared.config.auto_subscribe {
         actix_web::rt::spawn(subscribe(shared.clone(), session.app_id));
     }
-    Ok(())
+    Ok(session)
 }
 
 /// Registers the app's webhook and subscriptions, in the background: the person need not wait for it.
@@ -159,6 +170,8 @@ fn connected(request: &HttpRequest, session: &OauthSession) -> HttpResponse {
         return HttpResponse::Ok()
             .content_type("text/html; charset=utf-8")
             .insert_header((header::CACHE_CONTROL, "no-store"))
+            // The address holds the code.
+            .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .body(include_str!("connected.html"));
     }
     HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({

@@ -31,6 +31,7 @@ mod recordings;
 mod recordings_refused;
 mod signatures;
 mod stopping;
+mod tokens;
 mod voicemail;
 mod voicemails;
 mod webhooks;

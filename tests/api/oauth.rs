@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::support::{App, Ask, Dialpad, Shows, TestServer, World, assert_contiguous, kinds};
+use crate::support::{
+    App, Ask, Call, Dialpad, Shows, TestServer, World, assert_contiguous, eventually, kinds,
+};
 
 on_both_databases![
     an_app_is_connected_and_says_so,
@@ -21,6 +23,13 @@ on_both_databases![
     a_code_that_dialpad_refuses_is_said_so,
     a_browser_gets_a_page,
     connecting_and_disconnecting_is_told,
+    dialpad_that_takes_too_long_is_said_so,
+    a_bad_answer_of_dialpad_is_said_so,
+    a_browser_that_hangs_up_connects_the_app_all_the_same,
+    any_process_may_take_the_callback,
+    an_app_that_moves_to_another_organisation_keeps_its_data,
+    several_apps_share_an_organisation_and_part_one_by_one,
+    an_authorisation_that_is_too_old_is_refused_and_forgotten,
 ];
 
 async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
@@ -211,4 +220,121 @@ async fn connecting_and_disconnecting_is_told(world: World) {
     let metrics = server.metrics().await;
     assert_eq!(metrics.sum("cti_events_told_total", &["type=\"connection.connected\""]), 2.0);
     assert_eq!(metrics.kind("cti_token_refreshes_total"), Some("counter"), "{}", metrics.text());
+}
+
+async fn dialpad_that_takes_too_long_is_said_so(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    dialpad.switch(&json!({"token_delay_ms": 15_000})).await;
+    let began = std::time::Instant::now();
+    let error = server.come_back(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
+    let (waited, limit) = (began.elapsed().as_secs_f64(), 9.5..12.0);
+    assert!(limit.contains(&waited), "waited for {waited} s");
+    error.shows(json!({"error": "Failed to exchange code for tokens", "details": "Connection timeout"}));
+    assert!(!is_connected(&server, &app).await);
+}
+
+async fn a_bad_answer_of_dialpad_is_said_so(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    for (answer, status, code, details) in [
+        ("server_error", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad answered 500")),
+        ("html", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be understood")),
+        ("empty", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be understood")),
+        ("reset", 503, "TOKEN_EXCHANGE_FAILED", json!("The connection broke")),
+        ("invalid_grant", 502, "TOKEN_EXCHANGE_REJECTED", json!(null)),
+        ("forbidden", 502, "TOKEN_EXCHANGE_REJECTED", json!(null)),
+    ] {
+        let sent = server.authorize(&app).await;
+        let callback = server.approve(&sent).await;
+        dialpad.switch(&json!({"next_answers": [{"to": "token", "answer": answer}]})).await;
+        let error = server.come_back(&callback, sent.cookie()).await.refuses(status, code);
+        assert_eq!(error["details"], details, "{answer}");
+        server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    }
+    assert!(!is_connected(&server, &app).await);
+    assert!(server.feed(&app).await.is_empty());
+}
+
+async fn a_browser_that_hangs_up_connects_the_app_all_the_same(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    dialpad.switch(&json!({"token_answer_delay_ms": 500})).await;
+    let request = server.browser().get(&callback).header("cookie", sent.cookie());
+    let impatient = request.timeout(std::time::Duration::from_millis(200)).send().await;
+    assert!(impatient.is_err(), "it hung up");
+    eventually("the app is connected", async || is_connected(&server, &app).await.then_some(())).await;
+}
+
+async fn any_process_may_take_the_callback(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world =
+        world.with_dialpad(&dialpad).with("DIALPAD_SANDBOX_REDIRECT_URI", "https://cti.example/callback");
+    let (first, second) = (world.start().await, world.start().await);
+    let app = first.create_app("CRM").await;
+    let sent = first.authorize(&app).await;
+    let callback = first.approve(&sent).await;
+    let path = callback.strip_prefix("https://cti.example").expect("the address that was agreed on");
+    let elsewhere = format!("{}{path}", second.base_url);
+    second.come_back(&elsewhere, sent.cookie()).await.ok();
+    let again = format!("{}{path}", first.base_url);
+    first.come_back(&again, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    assert!(is_connected(&first, &app).await && is_connected(&second, &app).await);
+}
+
+async fn an_app_that_moves_to_another_organisation_keeps_its_data(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world.with("AUTO_SUBSCRIBE", "false"), &dialpad).await;
+    server.connect(&app).await;
+    server.webhook_for_all(&Call::new(1).of_organization(Dialpad::COMPANY).ring(0)).await;
+    server.feed_until(&app, "call.ring").await;
+    let call = server.call(&app, 1).await;
+
+    dialpad.switch(&json!({"company_id": 99})).await;
+    server.connect(&app).await;
+    let status = server.get("/status").by(&app).answer().await.ok();
+    status.shows(json!({"app_id": app.id, "connected": true, "dialpad_org_id": 99}));
+    assert_eq!(server.call(&app, 1).await, call);
+    let old = server.webhook_for_all(&Call::new(2).of_organization(Dialpad::COMPANY).ring(0)).await;
+    assert_eq!(old.status.as_deref(), Some("unrouted"));
+    let new = server.webhook_for_all(&Call::new(3).of_organization(99).ring(0)).await;
+    assert_eq!(new.status, None);
+    let feed = server.feed_when_dealt_with(&app, 4).await;
+    assert_eq!(kinds(&feed), ["connection.connected", "call.ring", "connection.connected", "call.ring"]);
+    assert_eq!(feed[2]["dialpad_org_id"], 99);
+}
+
+async fn several_apps_share_an_organisation_and_part_one_by_one(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, first) = office(world.with("AUTO_SUBSCRIBE", "false"), &dialpad).await;
+    let second = server.create_app("another CRM").await;
+    server.connect(&first).await;
+    server.connect(&second).await;
+    let path = format!("/auth/dialpad/disconnect/{}", first.id);
+    server.post(&path).by_admin().answer().await.ok();
+    assert!(!is_connected(&server, &first).await && is_connected(&server, &second).await);
+    let ring = server.webhook_for_all(&Call::new(1).of_organization(Dialpad::COMPANY).ring(0)).await;
+    assert_eq!(ring.status, None);
+    server.feed_until(&second, "call.ring").await;
+    assert_eq!(kinds(&server.feed(&first).await), ["connection.connected", "connection.disconnected"]);
+}
+
+async fn an_authorisation_that_is_too_old_is_refused_and_forgotten(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (world, server, app) = office(world.with("RETENTION_INTERVAL", "1s"), &dialpad).await;
+    let (late, never) = (server.authorize(&app).await, server.authorize(&app).await);
+    let callback = server.approve(&late).await;
+    let far_past = "2000-01-01T00:00:00+00:00";
+    world.execute(&format!("UPDATE oauth_sessions SET expires_at = '{far_past}'")).await;
+    server.come_back(&callback, late.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    drop(never);
+    eventually("what nobody finished is forgotten", async || {
+        (world.count("SELECT COUNT(*) FROM oauth_sessions").await == 0).then_some(())
+    })
+    .await;
+    assert!(!is_connected(&server, &app).await);
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, env, path::Path, process::Command, sync::Arc, time::Duration};
 
+use sqlx::Connection;
 use tempfile::TempDir;
 
 use super::{postgres, process::Process, run_to_end, server::TestServer};
@@ -71,6 +72,31 @@ impl World {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Changes the database behind the servers' backs.
+    pub(crate) async fn execute(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        let url = self.setting("DATABASE_URL");
+        if self.is_on_postgres() {
+            let mut db = sqlx::PgConnection::connect(url).await.expect("the database can be reached");
+            sqlx::raw_sql(statement).execute(&mut db).await.expect("a good statement");
+        } else {
+            let mut db = sqlx::SqliteConnection::connect(url).await.expect("the database can be opened");
+            sqlx::raw_sql(statement).execute(&mut db).await.expect("a good statement");
+        }
+    }
+
+    /// Counts in the database.
+    pub(crate) async fn count(&self, statement: &'static str) -> i64 {
+        let url = self.setting("DATABASE_URL");
+        if self.is_on_postgres() {
+            let mut db = sqlx::PgConnection::connect(url).await.expect("the database can be reached");
+            sqlx::query_scalar(statement).fetch_one(&mut db).await.expect("a good statement")
+        } else {
+            let mut db = sqlx::SqliteConnection::connect(url).await.expect("the database can be opened");
+            sqlx::query_scalar(statement).fetch_one(&mut db).await.expect("a good statement")
+        }
     }
 
     /// Starts a server and waits until it listens.
