@@ -109,7 +109,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
 }
 
 /// A world whose PostgreSQL can be taken away.
-async fn behind_a_proxy(test: &str) -> Option<(World, Proxy)> {
+pub(crate) async fn behind_a_proxy(test: &str) -> Option<(World, Proxy)> {
     let world = World::on_postgres(test).await?;
     let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");
     let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;

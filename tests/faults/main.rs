@@ -9,3 +9,4 @@ mod database_away;
 mod frozen_client;
 mod kill;
 mod stop;
+mod tokens;

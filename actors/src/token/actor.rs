@@ -134,7 +134,11 @@ impl TokenRefresher {
             }
             Outcome::TooSoon { .. } | Outcome::UnderWay | Outcome::Superseded | Outcome::StillGood => {}
         }
-        if let Some(engine) = self.engine.upgrade() {
+        let Some(engine) = self.engine.upgrade() else { return };
+        if renewal.outcome == Outcome::Superseded {
+            // Somebody else may have told something, or we have and did not hear that it was durable.
+            actix_rt::spawn(async move { drop(engine.feed(app_id).await) });
+        } else {
             engine.show(app_id, renewal.told);
         }
     }
