@@ -21,7 +21,7 @@ use futures_util::{
     future::{BoxFuture, Shared},
 };
 use tokio::{
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
 use tracing::{Instrument, warn};
@@ -46,7 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 /// How soon Dialpad is asked for the same call again.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many calls of an app are asked for at once because somebody reads them: the others answer without waiting.
+/// How many calls of an app are asked for at once because somebody reads them. Where Dialpad's limit is used up, they
+/// wait for it, and all others answer without waiting.
 const MOST_AT_ONCE: usize = 5;
 /// How many calls are remembered for their pauses.
 const REMEMBERED: usize = 10_000;
@@ -114,14 +115,12 @@ impl Artefacts {
         let place = places.try_acquire_owned().ok()?;
         let ended_at = call.ended_at.unwrap_or(call.created_at);
         let pause = pause_after(self.clock.now(), ended_at);
-        let (is_first, look) = self.look(app, call, Urgency::Background, pause);
+        let (is_first, look) = self.look(app, call, Urgency::Background, pause, Some(place));
         if !is_first && look.answer.peek().is_some() {
             // It was asked a while ago; what it said then is known.
             return None;
         }
-        let answer = look.answer.await;
-        drop(place);
-        let known = answer.ok()??;
+        let known = look.answer.await.ok()??;
         if !fills_a_gap(call, &known) {
             return None;
         }
@@ -155,7 +154,7 @@ impl Artefacts {
             None if lacks_something(call) => Unheard::Gone,
             None => return Err(Unheard::Gone),
         };
-        let (_, look) = self.look(app, call, Urgency::Foreground, SHORTEST_PAUSE);
+        let (_, look) = self.look(app, call, Urgency::Foreground, SHORTEST_PAUSE, None);
         let known = match look.answer.await {
             Ok(known) => known,
             // Nothing is known of a recording, and nobody can be asked.
@@ -169,11 +168,25 @@ impl Artefacts {
     }
 
     /// Asks Dialpad for a call, unless that is being done or was done less than `pause` ago. Says whether it was not.
-    fn look(&self, app: AppId, call: &CallView, urgency: Urgency, pause: Duration) -> (bool, Look) {
+    /// `place` is kept until Dialpad has answered, whoever waits for it.
+    fn look(
+        &self,
+        app: AppId,
+        call: &CallView,
+        urgency: Urgency,
+        pause: Duration,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> (bool, Look) {
         self.forget_the_oldest();
         let begin = || {
+            let (artefacts, call) = (self.clone(), call.clone());
+            let work = async move {
+                let answer = ask(artefacts, app, call, urgency).await;
+                drop(place);
+                answer
+            };
             // A task of its own: it goes on when nobody waits for it any more.
-            let work = tokio::spawn(ask(self.clone(), app, call.clone(), urgency).in_current_span());
+            let work = tokio::spawn(work.in_current_span());
             let lost = |_| Err(DialpadError::Unreachable("The server is stopping".into()));
             let answer = async move { work.await.unwrap_or_else(lost) }.boxed().shared();
             Look { began: Instant::now(), answer }

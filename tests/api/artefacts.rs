@@ -13,6 +13,7 @@ on_both_databases![
     a_missing_recording_is_there_when_somebody_reads_the_call,
     many_readers_ask_once_and_not_again_for_a_while,
     nobody_waits_for_a_slow_dialpad,
+    a_few_wait_and_the_others_do_not,
     a_voicemail_of_which_nobody_spoke_is_found,
     words_that_the_call_lacks_are_those_of_its_transcript,
     what_can_not_be_asked_is_answered_as_it_is_known,
@@ -115,6 +116,26 @@ async fn nobody_waits_for_a_slow_dialpad(world: World) {
     gate.open();
     let told = server.feed_until(&app, "call.updated").await;
     told.last().expect("found").shows(json!({"recording_url": LINK}));
+}
+
+/// Dialpad answers nothing, and many calls are read.
+async fn a_few_wait_and_the_others_do_not(world: World) {
+    let gate = Gate::default();
+    let held = gate.clone();
+    let (dialpad, server, app) = office(world, move |_| Reply::json(200, shown(CALL)).behind(&held)).await;
+    for call in 1..=40 {
+        server.webhooks(&app, [&Call::new(call).started(3), &Call::new(call).ended(60)]).await;
+    }
+    server.told(&app, 80).await;
+    let asked = || (1..=40).filter(|call| !dialpad.asked(&format!("GET call/{call}")).is_empty()).count();
+    let first = (1..=5).map(|call| read(&server, &app, call));
+    futures_util::future::join_all(first).await;
+    let began = Instant::now();
+    for call in 6..=40 {
+        read(&server, &app, call).await.ok().shows(json!({"recording_url": null}));
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "35 calls took {:?}", began.elapsed());
+    assert!(asked() <= 5, "{} calls were asked for", asked());
 }
 
 async fn a_voicemail_of_which_nobody_spoke_is_found(world: World) {

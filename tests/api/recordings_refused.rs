@@ -18,6 +18,8 @@ on_both_databases![
     only_the_named_headers_go_either_way,
     a_call_without_a_recording_has_none,
     a_recording_flows_while_dialpad_sends_it,
+    a_recording_that_breaks_off_does_not_look_whole,
+    what_is_larger_than_any_recording_is_not_begun,
     an_app_has_so_many_recordings_under_way_at_once,
 ];
 
@@ -312,6 +314,24 @@ async fn a_recording_flows_while_dialpad_sends_it(world: World) {
     assert_eq!(jukebox.left(), 0);
     drop(heard);
     eventually("Dialpad is not kept sending", async || (jukebox.left() == 1).then_some(())).await;
+}
+
+async fn a_recording_that_breaks_off_does_not_look_whole(world: World) {
+    let mut half = WAV.to_vec();
+    half.resize(4 << 20, 128);
+    let jukebox = Jukebox::playing(Track::sound("audio/wav", half).promising(8 << 20)).await;
+    let (server, app) = office(world, &jukebox).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let heard = listen(&server, &app, CALL).await;
+    assert_eq!(heard.headers()["content-length"], (8 << 20).to_string());
+    assert!(heard.bytes().await.is_err(), "whoever listens must learn that there was more");
+}
+
+async fn what_is_larger_than_any_recording_is_not_begun(world: World) {
+    let jukebox = Jukebox::playing(Track::sound("audio/wav", WAV).promising((1 << 30) + 1)).await;
+    let (server, app) = office(world, &jukebox).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    refused(&server, &app, CALL, 502, "RECORDING_UNAVAILABLE").await;
 }
 
 async fn an_app_has_so_many_recordings_under_way_at_once(world: World) {

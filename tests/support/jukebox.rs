@@ -50,11 +50,13 @@ pub(crate) struct Track {
     headers: String,
     bytes: Vec<u8>,
     goes_on: bool,
+    /// How much it says that there is.
+    length: Option<usize>,
 }
 
 impl Track {
     pub(crate) fn new(status: u16) -> Self {
-        Self { status, headers: String::new(), bytes: Vec::new(), goes_on: false }
+        Self { status, headers: String::new(), bytes: Vec::new(), goes_on: false, length: None }
     }
 
     /// The bytes of a sound, or of what calls itself one.
@@ -78,6 +80,12 @@ impl Track {
 
     pub(crate) fn bytes(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.bytes = bytes.into();
+        self
+    }
+
+    /// It breaks off in the middle: so much was promised.
+    pub(crate) fn promising(mut self, length: usize) -> Self {
+        self.length = Some(length);
         self
     }
 
@@ -156,8 +164,8 @@ async fn serve(
         } else {
             (programme.lock().expect("no programme panics"))(&request)
         };
-        let length =
-            if track.goes_on { String::new() } else { format!("content-length: {}\r\n", track.bytes.len()) };
+        let length = track.length.unwrap_or(track.bytes.len());
+        let length = if track.goes_on { String::new() } else { format!("content-length: {length}\r\n") };
         let head = format!("HTTP/1.1 {} Playing\r\n{length}{}\r\n", track.status, track.headers);
         if stream.write_all(head.as_bytes()).await.is_err() {
             return;
@@ -165,6 +173,9 @@ async fn serve(
         loop {
             if stream.write_all(&track.bytes).await.is_err() {
                 left.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
+            if track.length.is_some() {
                 return;
             }
             if !track.goes_on {
