@@ -29,10 +29,10 @@ use crate::{
     metrics::Metrics,
     store::{
         DatabaseUrl, Store,
-        rekeying::Resealed,
         retention::Removed,
         vault::{Vault, VaultError},
     },
+    upkeep,
 };
 
 /// After how long the kernel gives up a connection whose peer takes nothing any more. It is the only way to end a
@@ -130,7 +130,7 @@ impl Application {
         // 5. What runs beside: the removal of what is old, and the question whose key the static one is.
         let mut upkeep = vec![
             tokio::spawn(remove_old(store.clone(), Arc::clone(&clock), config.retention)),
-            tokio::spawn(reseal(store.clone(), config.retention.interval)),
+            tokio::spawn(upkeep::reseal(store.clone(), config.retention.interval)),
             tokio::spawn(find_static_organization(
                 store.clone(),
                 Arc::clone(&engine),
@@ -146,6 +146,13 @@ impl Application {
         if let Some(unheard) = engine.unheard() {
             upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
         }
+        upkeep.push(tokio::spawn(upkeep::find_organizations(
+            store.clone(),
+            Arc::clone(&engine),
+            dialpad.clone(),
+            config.environment,
+            config.retention.interval,
+        )));
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
@@ -189,40 +196,6 @@ async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
         }
         if let Err(failure) = store.remove_old_oauth().await {
             warn!(error = %failure, "authorizations that were not finished could not be removed");
-        }
-    }
-}
-
-/// As long as there are old keys, because another process may still seal with one.
-async fn reseal(store: Store, every: Duration) {
-    if !store.has_old_keys() {
-        return;
-    }
-    let mut ticks = tokio::time::interval(every);
-    // What was said last: it is not said again every time.
-    let mut said = None;
-    loop {
-        ticks.tick().await;
-        let resealed = match store.reseal().await {
-            Ok(resealed) => resealed,
-            Err(failure) => {
-                warn!(error = %failure, "secrets could not be sealed anew");
-                continue;
-            }
-        };
-        if said.replace(resealed) == Some(resealed) {
-            continue;
-        }
-        match resealed {
-            Resealed { changed: 0, lost: 0 } => {
-                info!("everything is sealed with the first TOKEN_ENCRYPTION_KEY; the others can go");
-            }
-            Resealed { changed, lost: 0 } => {
-                info!(changed, "secrets were sealed anew with the first TOKEN_ENCRYPTION_KEY");
-            }
-            Resealed { changed, lost } => {
-                warn!(changed, lost, "no TOKEN_ENCRYPTION_KEY opens some of the secrets");
-            }
         }
     }
 }

@@ -36,6 +36,11 @@ const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, gen
 const STANDING: &str =
     "SELECT environment, dialpad_org_id, status, expires_at, connected_at, degraded_since, refresh_problem
     FROM dialpad_connections WHERE app_id = $1";
+const WITHOUT_ORGANIZATION: &str = "SELECT app_id FROM dialpad_connections
+    WHERE environment = $1 AND status = 'connected' AND dialpad_org_id IS NULL ORDER BY app_id LIMIT 100";
+/// Whose the pair is does not change; it may have been replaced by one of another organisation.
+const SET_ORGANIZATION: &str = "UPDATE dialpad_connections SET dialpad_org_id = $3
+    WHERE app_id = $1 AND generation = $2 AND dialpad_org_id IS NULL";
 const DELETE: &str =
     "DELETE FROM dialpad_connections WHERE app_id = $1 RETURNING environment, dialpad_org_id";
 /// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
@@ -256,6 +261,35 @@ impl Store {
             column: "access_token",
             id: app.to_string(),
         })
+    }
+
+    /// Apps that are connected, nobody knows to which organisation.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn apps_without_organization(&self, environment: &str) -> Result<Vec<AppId>, StoreError> {
+        let rows: Vec<(Id,)> = on_db!(self, read db => {
+            sqlx::query_as(WITHOUT_ORGANIZATION).bind(environment).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(|(app,)| app.into()).collect())
+    }
+
+    /// Notes which organisation a pair of tokens belongs to; says whether that is news.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn set_organization(
+        &self,
+        app: AppId,
+        generation: i64,
+        organization: i64,
+    ) -> Result<bool, StoreError> {
+        let set = on_db!(self, write db => {
+            sqlx::query(SET_ORGANIZATION).bind(Id::from(app)).bind(generation).bind(organization)
+                .execute(db).await.map(|done| done.rows_affected() > 0)
+        });
+        self.shared.routes.forget_all();
+        set
     }
 
     /// The organisation of the static key, once it is known.

@@ -19,6 +19,14 @@ async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
     let order = json!({"flow": "answered", "pace": 0, "wait_for_subscriber": true});
     assert!(!dialpad.play(&order).await.is_empty());
 
+    // Tokens are renewed, in vain and with success.
+    let failing = json!({"next_answers": [{"to": "token", "answer": "html"}]});
+    dialpad.switch(&failing).await;
+    dialpad.revoke_tokens(Some("access")).await;
+    let order = json!({"dialpad_user_id": Dialpad::USER, "phone_number": "+14155551234"});
+    server.post("/api/calls").by(&app).json(&order).answer().await.fails_with(503);
+    server.feed_until(&app, "connection.recovered").await;
+
     let mut by_query = server.open_socket(&format!("/ws?api_key={}", app.key), &[]).await;
     by_query.expect("connected").await;
     let mut by_message = server.open_socket("/ws", &[]).await;

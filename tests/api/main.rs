@@ -29,6 +29,7 @@ mod outbound;
 mod production;
 mod recordings;
 mod recordings_refused;
+mod rekeying;
 mod signatures;
 mod stopping;
 mod tokens;

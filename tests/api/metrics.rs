@@ -9,11 +9,12 @@ on_both_databases![
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 4] = [
+const COUNTERS: [&str; 5] = [
     "cti_webhooks_total",
     "cti_events_told_total",
     "cti_ws_sessions_closed_total",
     "cti_dialpad_requests_total",
+    "cti_token_refreshes_total",
 ];
 const GAUGES: [&str; 5] = [
     "cti_journal_pending",

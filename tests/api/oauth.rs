@@ -30,6 +30,7 @@ on_both_databases![
     an_app_that_moves_to_another_organisation_keeps_its_data,
     several_apps_share_an_organisation_and_part_one_by_one,
     an_authorisation_that_is_too_old_is_refused_and_forgotten,
+    an_organisation_that_dialpad_could_not_name_is_found_later,
 ];
 
 async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
@@ -337,4 +338,20 @@ async fn an_authorisation_that_is_too_old_is_refused_and_forgotten(world: World)
     })
     .await;
     assert!(!is_connected(&server, &app).await);
+}
+
+async fn an_organisation_that_dialpad_could_not_name_is_found_later(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with("AUTO_SUBSCRIBE", "false").with("RETENTION_INTERVAL", "1s");
+    let (_world, server, app) = office(world, &dialpad).await;
+    dialpad.switch(&json!({"next_answers": [{"to": "api", "answer": "forbidden", "times": null}]})).await;
+    server.connect(&app).await;
+    let ring = server.webhook_for_all(&Call::new(1).of_organization(Dialpad::COMPANY).ring(0)).await;
+    assert_eq!(ring.status.as_deref(), Some("unrouted"));
+    let status = server.get("/status").by(&app).answer().await.ok();
+    status.shows(json!({"connected": true, "dialpad_org_id": null}));
+    dialpad.switch(&json!({"next_answers": []})).await;
+    server.feed_until(&app, "call.ring").await;
+    let status = server.get("/status").by(&app).answer().await.ok();
+    status.shows(json!({"connected": true, "dialpad_org_id": Dialpad::COMPANY}));
 }

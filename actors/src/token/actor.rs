@@ -13,7 +13,7 @@ use futures_util::{
     future::{BoxFuture, Shared, join_all},
 };
 use metrics::counter;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use super::{Outcome, Renewal, TokenPair, schedule::APART};
 use crate::{Engine, engine::Ports, error::StoreError};
@@ -116,7 +116,7 @@ impl TokenRefresher {
         let renewal = match renewal {
             Ok(renewal) => renewal,
             Err(failure) => {
-                return error!(app.id = %app_id, generation, error = %failure, "tokens could not be renewed");
+                return warn!(app.id = %app_id, generation, error = %failure, "the database was in the way of new tokens");
             }
         };
         match &renewal.outcome {
