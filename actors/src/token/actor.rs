@@ -63,6 +63,7 @@ impl TokenRefresher {
 
     /// Begins what is due; gives the flights.
     fn look(&mut self) -> ResponseActFuture<Self, Vec<Flight>> {
+        self.forget_landed();
         let room = MOST_AT_ONCE.saturating_sub(self.flights.len());
         if self.looking || self.settling || room == 0 {
             return Box::pin(actix::fut::ready(Vec::new()));
@@ -96,16 +97,22 @@ impl TokenRefresher {
 
     /// The renewal of a pair: the one that is under way, or a new one. It goes on when all who wait have gone.
     fn flight(&mut self, pair: TokenPair, ctx: &mut Context<Self>) -> Flight {
+        self.forget_landed();
         if let Some(flight) = self.flights.get(&pair) {
             return flight.clone();
         }
         let flight = renew(self.ports.clone(), pair).boxed().shared();
         self.flights.insert(pair, flight.clone());
         ctx.spawn(flight.clone().into_actor(self).map(move |renewal, refresher, _| {
-            refresher.flights.remove(&pair);
+            refresher.forget_landed();
             refresher.landed(pair, renewal);
         }));
         flight
+    }
+
+    /// A flight has landed for those who wait for it a moment before this actor hears of that.
+    fn forget_landed(&mut self) {
+        self.flights.retain(|_, flight| flight.peek().is_none());
     }
 
     fn landed(&self, pair: TokenPair, renewal: Result<Renewal, StoreError>) {
