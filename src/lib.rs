@@ -21,6 +21,7 @@ pub mod dialpad;
 pub mod error;
 pub mod http;
 pub mod metrics;
+pub mod repair;
 pub mod shutdown;
 pub mod simulator;
 pub mod startup;

@@ -62,6 +62,9 @@ impl Metrics {
         if let Ok(pending) = store.pending_count().await {
             gauge!("cti_journal_pending").set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
         }
+        if let Ok(pending) = store.pending_repairs().await {
+            gauge!("cti_gaps_pending").set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
+        }
         self.handle.run_upkeep();
         self.handle.render()
     }
@@ -82,6 +85,16 @@ fn describe() {
         "Acknowledged webhooks that could not be applied in several tries"
     );
     describe_counter!("cti_token_refreshes_total", "Requests for new tokens, by what came of them");
+    describe_counter!(
+        "cti_calls_repaired_total",
+        "Calls whose end had been missed and was found by asking Dialpad"
+    );
+    describe_counter!(
+        "cti_calls_inferred_total",
+        "Calls that were taken for over, because nothing was heard of them"
+    );
+    describe_gauge!("cti_gaps_pending", "Times of missed webhooks that wait to be looked into");
+    describe_counter!("cti_gaps_given_up_total", "Times of missed webhooks that could not be repaired");
     describe_gauge!("cti_call_actors", "Calls that are awake in memory");
     describe_counter!("cti_call_actor_crashes_total", "Call actors that died and were rebuilt");
     describe_gauge!("cti_ws_sessions", "Open WebSockets");
@@ -107,6 +120,9 @@ fn describe() {
         counter!("cti_token_refreshes_total", "outcome" => outcome).absolute(0);
     }
     counter!("cti_webhooks_given_up_total").absolute(0);
+    counter!("cti_calls_repaired_total").absolute(0);
+    counter!("cti_calls_inferred_total").absolute(0);
+    counter!("cti_gaps_given_up_total").absolute(0);
     counter!("cti_call_actor_crashes_total").absolute(0);
     gauge!("cti_call_actors").set(0.0);
     gauge!("cti_ws_sessions").set(0.0);

@@ -27,6 +27,7 @@ use crate::{
     dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, operators, renewal::Renewals},
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
+    repair::Repairs,
     store::{
         DatabaseUrl, Store,
         retention::Removed,
@@ -153,11 +154,20 @@ impl Application {
             config.environment,
             config.retention.interval,
         )));
+        let repairs = Repairs {
+            store: store.clone(),
+            dialpad: dialpad.clone(),
+            clock: Arc::clone(&clock),
+            hearing: Arc::default(),
+            settings: config.repair,
+            by_static_key: config.dialpad.api_key.is_some(),
+        };
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
             artefacts: Artefacts::new(store.clone(), dialpad.clone(), Arc::clone(&clock)),
             dialpad,
+            hearing: Arc::clone(&repairs.hearing),
             metrics,
             public_url,
             redirect_uri,
@@ -168,6 +178,9 @@ impl Application {
         let server = serve(&shared, listener).map_err(|error| listen_error(&shared.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
+
+        // 7. From now on webhooks are taken; what was missed until now is looked for.
+        upkeep.extend(repairs.start());
         info!(public_url = %shared.public_url, "listening on http://{address}");
         Ok(Self { address, server: handle, running, upkeep, engine, store })
     }

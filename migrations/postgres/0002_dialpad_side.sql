@@ -95,8 +95,9 @@ CREATE TABLE repairs (
     since      TIMESTAMPTZ NOT NULL,
     until      TIMESTAMPTZ NOT NULL,
     reason     TEXT NOT NULL,
-    -- Where the list at Dialpad goes on.
+    -- Where the list at Dialpad goes on, and since when its calls began.
     cursor     TEXT,
+    list_from  TIMESTAMPTZ,
     -- Grows whenever somebody takes it up: of two who do, one gets it.
     turn       BIGINT NOT NULL DEFAULT 0,
     not_before TIMESTAMPTZ NOT NULL,

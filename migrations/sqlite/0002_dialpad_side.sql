@@ -90,8 +90,9 @@ CREATE TABLE repairs (
     since      TEXT NOT NULL,
     until      TEXT NOT NULL,
     reason     TEXT NOT NULL,
-    -- Where the list at Dialpad goes on.
+    -- Where the list at Dialpad goes on, and since when its calls began.
     cursor     TEXT,
+    list_from  TEXT,
     -- Grows whenever somebody takes it up: of two who do, one gets it.
     turn       INTEGER NOT NULL DEFAULT 0,
     not_before TEXT NOT NULL,

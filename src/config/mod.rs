@@ -4,6 +4,7 @@
 //! write it there with a comment, and read it in [`Config::read`].
 
 mod dialpad;
+mod repair;
 mod settings;
 
 use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
@@ -12,8 +13,11 @@ use reqwest::Url;
 use secrecy::SecretString;
 use thiserror::Error;
 
-pub use self::dialpad::{DialpadConfig, OauthClient};
 use self::settings::Settings;
+pub use self::{
+    dialpad::{DialpadConfig, OauthClient},
+    repair::RepairConfig,
+};
 use crate::store::DatabaseUrl;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -80,6 +84,8 @@ pub struct Config {
     pub auto_subscribe: bool,
     /// How long things are kept.
     pub retention: Retention,
+    /// When to look for what did not come by itself.
+    pub repair: RepairConfig,
     /// How many sessions an app may have.
     pub sessions_per_app: usize,
     /// What to log.
@@ -194,6 +200,7 @@ impl Config {
         let (events, journal) =
             (settings.duration("retention_events"), settings.duration("retention_journal"));
         let interval = settings.duration("retention_interval");
+        let repair = RepairConfig::read(settings);
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.switch("auto_migrate");
@@ -245,6 +252,7 @@ impl Config {
             signature_header: signature_header?,
             auto_subscribe: auto_subscribe?,
             retention: Retention { events: events?, journal: journal?, interval: interval? },
+            repair: repair?,
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
             log_filter: log_filter?,
             log_format: log_format?,

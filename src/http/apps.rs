@@ -118,6 +118,11 @@ pub(super) async fn status(
         "degraded_since": standing.as_ref().and_then(|standing| standing.degraded_since),
         "problem": standing.and_then(|standing| standing.refresh_problem),
     });
+    let lost = shared.store.given_up_repairs(crm.app_id).await?;
+    status["unrepaired"] = lost
+        .iter()
+        .map(|gap| json!({"since": gap.since, "until": gap.until, "reason": gap.given_up}))
+        .collect();
     if state == "expired" {
         status["code"] = ErrorCode::TokensExpired.as_str().into();
     }

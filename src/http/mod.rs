@@ -27,7 +27,7 @@ use reqwest::Url;
 pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
     artefacts::Artefacts, config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode,
-    metrics::Metrics, store::Store,
+    metrics::Metrics, repair::Hearing, store::Store,
 };
 
 /// The largest body that is read.
@@ -45,6 +45,8 @@ pub struct Shared {
     pub dialpad: Dialpad,
     /// What belongs to calls.
     pub artefacts: Artefacts,
+    /// Which apps webhooks come for.
+    pub hearing: Arc<Hearing>,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.

@@ -107,6 +107,9 @@ async fn take_in(
     let webhooks = address(state, &reading, payload.into(), own_route, received_at).await?;
     let told = Told::of(&webhooks);
     let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
+    for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
+        state.hearing.note(app, received_at);
+    }
     let appended = state.store.append(webhooks).await?;
     let duplicate = appended.iter().all(|it| *it == Appended::Duplicate);
     let event_id = first_id(state, first, &appended).await?;

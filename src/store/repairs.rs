@@ -1,6 +1,6 @@
 //! Gaps: times for which webhooks of an app may be missing. Each is a row until it has been looked into.
 //!
-//! [`Store::note_gap`] writes one down; gaps that touch become one. Whoever works them off takes a turn at one
+//! [`Store::note_gap`] writes one down; gaps that touch become one, until they are begun. Whoever works them off takes a turn at one
 //! ([`Store::take_repair`]) and says how it goes on. A turn that was overtaken, by another process or because the gap
 //! has grown meanwhile, changes nothing any more.
 
@@ -12,28 +12,33 @@ use super::{Store, on_db, types::Id};
 
 const NOTE: &str = "INSERT INTO repairs (id, app_id, since, until, reason, not_before)
     VALUES ($1, $2, $3, $4, $5, $4)";
+/// A gap that is being worked off stays as it is: it goes on where it was.
 const WIDEN: &str = "UPDATE repairs SET
     since = (SELECT MIN(since) FROM repairs
-        WHERE app_id = $2 AND given_up IS NULL AND since <= $4 AND until >= $3),
+        WHERE app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3),
     until = (SELECT MAX(until) FROM repairs
-        WHERE app_id = $2 AND given_up IS NULL AND since <= $4 AND until >= $3)
+        WHERE app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3)
     WHERE id = $1";
-const ABSORB: &str = "DELETE FROM repairs
-    WHERE id <> $1 AND app_id = $2 AND given_up IS NULL AND since <= $4 AND until >= $3";
+const ABSORB: &str = "DELETE FROM repairs WHERE id <> $1
+    AND app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3";
 /// `$1`: whether apps without a connection belong to the static key.
 const CONNECTED: &str = "SELECT apps.id FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE dialpad_connections.app_id IS NOT NULL OR $1 ORDER BY apps.id";
 /// The clock has two hands: the gap must have ended before `$1`, and its turn come by `$2`.
-const DUE: &str = "SELECT repairs.id, app_id, since, until, reason, cursor, turn, failures
+const DUE: &str =
+    "SELECT repairs.id, repairs.app_id, since, until, reason, cursor, list_from, turn, failures,
+    COALESCE(dialpad_connections.connected_at, apps.created_at) AS connected_at
     FROM repairs JOIN apps ON apps.id = repairs.app_id
+    LEFT JOIN dialpad_connections ON dialpad_connections.app_id = repairs.app_id
     WHERE given_up IS NULL AND apps.is_active AND until <= $1 AND not_before <= $2
     ORDER BY not_before, repairs.id LIMIT 1";
 const TAKE: &str = "UPDATE repairs SET turn = turn + 1, not_before = $3 WHERE id = $1 AND turn = $2";
-const GO_ON: &str =
-    "UPDATE repairs SET cursor = $3, failures = 0, not_before = $4 WHERE id = $1 AND turn = $2";
-const PUT_OFF: &str = "UPDATE repairs SET cursor = $3, failures = failures + $5, not_before = $4
+const GO_ON: &str = "UPDATE repairs SET cursor = $3, list_from = $4, failures = 0, not_before = $5
     WHERE id = $1 AND turn = $2";
+const PUT_OFF: &str =
+    "UPDATE repairs SET failures = failures + $4, not_before = $3 WHERE id = $1 AND turn = $2";
+const BEGIN_ANEW: &str = "UPDATE repairs SET cursor = NULL, list_from = NULL WHERE id = $1 AND turn = $2";
 const FINISH: &str = "DELETE FROM repairs WHERE id = $1 AND turn = $2";
 /// What heals one gap of an app would have healed the others, too.
 const FORGIVE: &str = "DELETE FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL";
@@ -43,6 +48,7 @@ const GIVE_UP: &str = "UPDATE repairs SET given_up = $3, since = (SELECT MIN(sin
 const SAID_BEFORE: &str = "DELETE FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL AND id <> $2
     AND EXISTS (SELECT 1 FROM repairs AS newer WHERE newer.id = $2 AND newer.given_up IS NOT NULL)";
 const DROP_OLD: &str = "DELETE FROM repairs WHERE until < $1 RETURNING app_id, since, until, given_up";
+const PENDING_COUNT: &str = "SELECT COUNT(*) FROM repairs WHERE given_up IS NULL";
 const GIVEN_UP: &str =
     "SELECT since, until, given_up FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL ORDER BY since";
 
@@ -67,6 +73,12 @@ impl GapReason {
             Self::SubscriptionMissing => "subscription_missing",
         }
     }
+
+    /// Reads the word back; another program's one is the most general reason.
+    fn of(word: &str) -> Self {
+        let known = [Self::Away, Self::Silence, Self::SubscriptionMissing];
+        known.into_iter().find(|reason| reason.as_str() == word).unwrap_or(Self::Away)
+    }
 }
 
 /// A turn at a gap.
@@ -80,10 +92,14 @@ pub struct Repair {
     pub since: DateTime<Utc>,
     /// Until when.
     pub until: DateTime<Utc>,
-    /// [`GapReason`] in its own word.
-    pub reason: String,
+    /// Why.
+    pub reason: GapReason,
+    /// Since when the app has been connected; an app with the static key, since it was made.
+    pub connected_at: DateTime<Utc>,
     /// Where the list at Dialpad goes on.
     pub cursor: Option<String>,
+    /// Since when its calls began; none at the beginning.
+    pub list_from: Option<DateTime<Utc>>,
     /// Turns that failed since the last one that did not.
     pub failures: u32,
 }
@@ -109,8 +125,10 @@ struct RepairRow {
     until: DateTime<Utc>,
     reason: String,
     cursor: Option<String>,
+    list_from: Option<DateTime<Utc>>,
     turn: i64,
     failures: i64,
+    connected_at: DateTime<Utc>,
 }
 
 type LostRow = (Id, DateTime<Utc>, DateTime<Utc>, Option<String>);
@@ -173,24 +191,32 @@ impl Store {
             app: row.app_id.into(),
             since: row.since,
             until: row.until,
-            reason: row.reason,
+            reason: GapReason::of(&row.reason),
+            connected_at: row.connected_at,
             cursor: row.cursor,
+            list_from: row.list_from,
             failures: u32::try_from(row.failures).unwrap_or(u32::MAX),
         }))
     }
 
-    /// The next turn goes on behind this cursor.
+    /// The next turn goes on behind this cursor, in the list of calls that began since `list_from`.
     ///
     /// # Errors
     /// The database could not be asked; the turn is repeated then.
-    pub async fn go_on_with_repair(&self, repair: &Repair, cursor: &str) -> Result<(), StoreError> {
+    pub async fn go_on_with_repair(
+        &self,
+        repair: &Repair,
+        cursor: &str,
+        list_from: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         let now = self.now();
         on_db!(self, write db => {
-            sqlx::query(GO_ON).bind(repair.id).bind(repair.turn).bind(cursor).bind(now).execute(db).await.map(|_| ())
+            sqlx::query(GO_ON).bind(repair.id).bind(repair.turn).bind(cursor).bind(list_from).bind(now).execute(db)
+                .await.map(|_| ())
         })
     }
 
-    /// The turn is repeated, not before this instant. Where the cursor may be to blame, from the beginning.
+    /// The turn is repeated, not before this instant.
     ///
     /// # Errors
     /// The database could not be asked; the turn is repeated a little later then.
@@ -199,12 +225,20 @@ impl Store {
         repair: &Repair,
         until: DateTime<Utc>,
         is_failure: bool,
-        from_the_beginning: bool,
     ) -> Result<(), StoreError> {
-        let cursor = repair.cursor.as_deref().filter(|_| !from_the_beginning);
         on_db!(self, write db => {
-            sqlx::query(PUT_OFF).bind(repair.id).bind(repair.turn).bind(cursor).bind(until)
-                .bind(i64::from(is_failure)).execute(db).await.map(|_| ())
+            sqlx::query(PUT_OFF).bind(repair.id).bind(repair.turn).bind(until).bind(i64::from(is_failure)).execute(db)
+                .await.map(|_| ())
+        })
+    }
+
+    /// The list begins anew with the next turn: its cursor may be what Dialpad does not take.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn begin_repair_anew(&self, repair: &Repair) -> Result<(), StoreError> {
+        on_db!(self, write db => {
+            sqlx::query(BEGIN_ANEW).bind(repair.id).bind(repair.turn).execute(db).await.map(|_| ())
         })
     }
 
@@ -253,6 +287,15 @@ impl Store {
             given_up,
         });
         Ok(lost.collect())
+    }
+
+    /// How many gaps wait to be looked into.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn pending_repairs(&self) -> Result<i64, StoreError> {
+        let (count,): (i64,) = on_db!(self, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
+        Ok(count)
     }
 
     /// What an app has given up.

@@ -30,6 +30,7 @@ mod production;
 mod recordings;
 mod recordings_refused;
 mod rekeying;
+mod repair;
 mod signatures;
 mod stopping;
 mod tokens;

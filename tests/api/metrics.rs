@@ -10,14 +10,19 @@ on_both_databases![
 ];
 
 const COUNTERS: [&str; 5] = [
+const COUNTERS: [&str; 7] = [
     "cti_webhooks_total",
     "cti_events_told_total",
     "cti_ws_sessions_closed_total",
     "cti_dialpad_requests_total",
     "cti_token_refreshes_total",
+    "cti_calls_repaired_total",
+    "cti_calls_inferred_total",
+    "cti_gaps_given_up_total",
 ];
-const GAUGES: [&str; 5] = [
+const GAUGES: [&str; 6] = [
     "cti_journal_pending",
+    "cti_gaps_pending",
     "cti_call_actors",
     "cti_ws_sessions",
     "cti_db_pool_connections",

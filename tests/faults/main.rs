@@ -8,5 +8,6 @@ mod burst;
 mod database_away;
 mod frozen_client;
 mod kill;
+mod missed;
 mod stop;
 mod tokens;

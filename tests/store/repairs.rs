@@ -50,29 +50,37 @@ pub(crate) async fn a_turn_goes_to_one_and_goes_on_where_it_was(store: &Store, c
     assert!(take(store, clock).await.is_none(), "it has not ended yet");
     clock.advance(TimeDelta::minutes(10));
     let first = take(store, clock).await.expect("a turn");
-    assert_eq!((first.app, first.reason.as_str(), first.cursor.as_deref()), (app, "away", None));
+    assert_eq!((first.app, first.reason, first.cursor.as_deref()), (app, GapReason::Away, None));
     assert!(take(store, clock).await.is_none(), "somebody is at it");
 
-    store.go_on_with_repair(&first, "page 2").await.expect("written");
+    store.go_on_with_repair(&first, "page 2", at(-60)).await.expect("written");
     let second = take(store, clock).await.expect("the next turn");
-    assert_eq!(second.cursor.as_deref(), Some("page 2"));
+    assert_eq!((second.cursor.as_deref(), second.list_from), (Some("page 2"), Some(at(-60))));
     store.finish_repair(&first).await.expect("too late");
-    store.put_off_repair(&second, clock.now() + TimeDelta::minutes(5), true, false).await.expect("written");
+    store.put_off_repair(&second, clock.now() + TimeDelta::minutes(5), true).await.expect("written");
     assert!(take(store, clock).await.is_none(), "it was put off");
     clock.advance(TimeDelta::minutes(5));
     let third = take(store, clock).await.expect("the next turn");
     assert_eq!((third.cursor.as_deref(), third.failures), (Some("page 2"), 1));
 
-    // It grows while somebody is at it: that one's turn counts no more, and it is begun anew.
+    // It was begun, so another one that touches it stands beside it. Whoever took it has died.
     note(store, app, 5, 15).await;
-    store.go_on_with_repair(&third, "page 3").await.expect("too late");
-    let fourth = take(store, clock).await.expect("the next turn");
-    assert_eq!((fourth.since, fourth.until, fourth.cursor), (at(0), at(15), None));
-    // Whoever took it has died.
     clock.advance(TimeDelta::minutes(2));
+    let beside = take(store, clock).await.expect("a turn");
+    assert_eq!((beside.until, &beside.cursor, beside.list_from), (at(15), &None, None));
+    let fourth = take(store, clock).await.expect("the next turn");
+    assert_eq!((fourth.until, fourth.cursor.as_deref()), (at(10), Some("page 2")));
+    store.go_on_with_repair(&third, "page 3", at(0)).await.expect("too late");
+    store.begin_repair_anew(&fourth).await.expect("written");
+    store.put_off_repair(&fourth, clock.now(), false).await.expect("written");
     let fifth = take(store, clock).await.expect("the next turn");
-    store.put_off_repair(&fifth, clock.now(), false, true).await.expect("written");
-    assert_eq!(worked_off(store, clock).await, [(0, 15)]);
+    assert_eq!((fifth.until, &fifth.cursor, fifth.list_from, fifth.failures), (at(10), &None, None, 1));
+
+    // It grows while somebody is at its first page: that one's turn counts no more.
+    note(store, app, 9, 16).await;
+    store.go_on_with_repair(&fifth, "page 2", at(0)).await.expect("too late");
+    clock.advance(TimeDelta::minutes(1));
+    assert_eq!(worked_off(store, clock).await, [(0, 16)]);
 }
 
 pub(crate) async fn what_is_given_up_is_said_once_until_it_heals(store: &Store, clock: &ManualClock) {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::Notify,
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -41,13 +41,18 @@ pub(crate) struct Reply {
     gate: Option<Gate>,
 }
 
-/// Holds a reply back until the test opens it.
+/// Holds replies back until the test opens it, for good.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(Arc<Notify>);
+pub(crate) struct Gate(watch::Sender<bool>);
 
 impl Gate {
     pub(crate) fn open(&self) {
-        self.0.notify_one();
+        self.0.send_replace(true);
+    }
+
+    async fn is_open(&self) {
+        // It is held by whoever waits, so it can't be gone.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
 
@@ -134,7 +139,7 @@ async fn serve(mut stream: TcpStream, asked: Arc<Mutex<Vec<Asked>>>, script: Scr
             (script.lock().expect("no script panics"))(&question)
         };
         if let Some(gate) = &reply.gate {
-            gate.0.notified().await;
+            gate.is_open().await;
         }
         let Some(body) = reply.body else { return };
         let head = format!(

@@ -70,6 +70,12 @@ impl TestServer {
         self.request(Method::POST, path)
     }
 
+    /// Waits until the server has said for the first time that it is alive: from then on, what it misses is a gap.
+    pub(crate) async fn is_known_to_live(&mut self) {
+        let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
+        self.process.says("that it is alive", said).await;
+    }
+
     /// A client that knows nothing of this server, for addresses that it gave.
     pub(crate) fn browser(&self) -> &Client {
         &self.http

@@ -65,6 +65,32 @@ impl Finding {
     }
 }
 
+/// That a call is over, as Dialpad's REST API shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The call.
+    pub call: DialpadCallId,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// Whether it has a voicemail.
+    pub left_a_message: bool,
+}
+
+impl Conclusion {
+    /// Reads a call; none where it is not shown as over, or can't be understood. Where it does not say when it ended,
+    /// that was at the latest now.
+    #[must_use]
+    pub fn of(call: &Map<String, Value>, now: DateTime<Utc>) -> Option<Self> {
+        let fields = Fields::of(call);
+        let (_, known) = conclusion(&fields).ok()?;
+        Some(Self {
+            call: fields.integer(&["call_id", "id"]).map(DialpadCallId)?,
+            at: known.ended_at.unwrap_or(now),
+            left_a_message: known.voicemail_url.is_some() || known.voicemail_id.is_some(),
+        })
+    }
+}
+
 /// Reads a finding back from the journal.
 pub(super) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
     let (outer, shown) = (Fields::of(object), object.get("call").and_then(Value::as_object));

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use self::fields::Fields;
-pub use self::finding::Finding;
+pub use self::finding::{Conclusion, Finding};
 
 /// Claims that say when a token was made, not what happened: two webhooks that differ only here are the same one.
 const TOKEN_CLAIMS: [&str; 3] = ["iat", "exp", "jti"];
