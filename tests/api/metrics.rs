@@ -9,8 +9,7 @@ on_both_databases![
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 5] = [
-const COUNTERS: [&str; 7] = [
+const COUNTERS: [&str; 8] = [
     "cti_webhooks_total",
     "cti_events_told_total",
     "cti_ws_sessions_closed_total",
