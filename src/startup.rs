@@ -27,13 +27,14 @@ use crate::{
     dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, operators, renewal::Renewals},
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
+    removal::Removals,
     repair::Repairs,
     store::{
         DatabaseUrl, Store,
         retention::Removed,
         vault::{Vault, VaultError},
     },
-    upkeep,
+    upkeep, waiting,
 };
 
 /// After how long the kernel gives up a connection whose peer takes nothing any more. It is the only way to end a
@@ -162,12 +163,21 @@ impl Application {
             settings: config.repair,
             by_static_key: config.dialpad.api_key.is_some(),
         };
+        let removals =
+            Removals { store: store.clone(), engine: Arc::clone(&engine), dialpad: dialpad.clone() };
+        upkeep.push(tokio::spawn(removals.clone().run()));
+        upkeep.push(tokio::spawn(waiting::run(
+            store.clone(),
+            Arc::clone(&engine),
+            config.retention.interval,
+        )));
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
             artefacts: Artefacts::new(store.clone(), dialpad.clone(), Arc::clone(&clock)),
             dialpad,
             hearing: Arc::clone(&repairs.hearing),
+            removals,
             metrics,
             public_url,
             redirect_uri,

@@ -241,6 +241,28 @@ impl Engine {
         }
     }
 
+    /// Closes every session of one app with this close code.
+    pub fn close_sessions_of(&self, app: AppId, code: u16, reason: &str) {
+        if let Some(tenant) = self.apps.get(&app) {
+            tenant.sessions.close_all(code, reason);
+        }
+    }
+
+    /// How many sessions one app has open.
+    #[must_use]
+    pub fn session_count_of(&self, app: AppId) -> usize {
+        self.apps.get(&app).map_or(0, |tenant| tenant.sessions.len())
+    }
+
+    /// Lets go of an app that is removed: its sessions are closed with this code, the batch that it is at is finished,
+    /// and what it had awake is gone when this returns.
+    pub async fn forget(&self, app: AppId, code: u16, reason: &str) {
+        let Some((_, tenant)) = self.apps.remove(&app) else { return };
+        tenant.sessions.close_all(code, reason);
+        // An error means that the supervisor has died, and what it was at with it.
+        let _ = tenant.supervisor().send(Drain).await;
+    }
+
     /// How many sessions are open.
     #[must_use]
     pub fn session_count(&self) -> usize {

@@ -16,6 +16,7 @@ CREATE INDEX dialpad_user_mappings_crm ON dialpad_user_mappings (app_id, crm_use
 
 CREATE INDEX webhook_events_failed ON webhook_events (id) WHERE status = 'failed';
 CREATE INDEX webhook_events_waiting ON webhook_events (id) WHERE status = 'unrouted';
+CREATE INDEX webhook_events_waiting_of_app ON webhook_events (app_id, id) WHERE status = 'unrouted';
 
 -- Named consumers: readers of an app's feed whose cursor is kept here.
 

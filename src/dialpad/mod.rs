@@ -1,8 +1,8 @@
 //! Dialpad: what it sends us, and what we ask of it.
 //!
 //! [`signature`] and [`payload`] read what comes in. [`api`] is what we ask for an app: [`access`] finds whose token
-//! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens, [`renewal`] the next ones,
-//! [`subscriptions`] sees to it that Dialpad sends us anything, and [`media`] fetches audio.
+//! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens, [`renewal`] the next ones, [`parting`]
+//! gives them back, [`subscriptions`] sees to it that Dialpad sends us anything, and [`media`] fetches audio.
 //!
 //! The client's rules are pure and have a file each: [`limits`] (how often), [`retry`] (what again), [`breaker`] (when
 //! not at all). [`lines`] holds their state for each company, [`tally`] counts.
@@ -16,6 +16,7 @@ mod lines;
 pub mod media;
 pub mod oauth;
 pub mod operators;
+pub mod parting;
 pub mod payload;
 pub mod question;
 pub mod renewal;

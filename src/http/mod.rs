@@ -1,12 +1,15 @@
 //! Everything that is reached over HTTP: one table of routes, a file for each part of it.
 
+mod api_keys;
 mod apps;
 mod auth;
+mod body;
 mod calls;
 mod events;
 mod health;
 mod idempotency;
 mod interactions;
+mod internal_apps;
 mod lists;
 mod messages;
 mod middleware;
@@ -20,14 +23,14 @@ mod ws;
 
 use std::{sync::Arc, time::Instant};
 
-use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, post};
+use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
 pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
     artefacts::Artefacts, config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode,
-    metrics::Metrics, repair::Hearing, store::Store,
+    metrics::Metrics, removal::Removals, repair::Hearing, store::Store,
 };
 
 /// The largest body that is read.
@@ -47,6 +50,8 @@ pub struct Shared {
     pub artefacts: Artefacts,
     /// Which apps webhooks come for.
     pub hearing: Arc<Hearing>,
+    /// Where apps go that are removed.
+    pub removals: Removals,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.
@@ -106,8 +111,21 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/api/events").route(get().to(events::list)))
         .service(web::resource("/ws").route(get().to(ws::connect)))
         // For administrators.
-        .service(web::resource("/internal/apps").route(post().to(apps::create)))
-        .service(web::resource("/internal/apps/{app_id}/api-key").route(post().to(apps::rotate_key)))
+        .service(
+            web::resource("/internal/apps")
+                .route(get().to(internal_apps::list))
+                .route(post().to(internal_apps::create)),
+        )
+        .service(
+            web::resource("/internal/apps/{app_id}")
+                .route(get().to(internal_apps::one))
+                .route(patch().to(internal_apps::change))
+                .route(delete().to(internal_apps::remove)),
+        )
+        .service(web::resource("/internal/apps/{app_id}/api-key").route(post().to(api_keys::rotate)))
+        .service(web::resource("/internal/apps/{app_id}/api-key/revoke").route(post().to(api_keys::revoke)))
+        .service(web::resource("/internal/apps/{app_id}/api-key/status").route(get().to(api_keys::status)))
+        .service(web::resource("/internal/apps/{app_id}/api-key/audit").route(get().to(api_keys::audit)))
         .service(
             web::resource("/internal/apps/{app_id}/voicemails")
                 .route(get().to(voicemails::list_for_administrators)),

@@ -1,25 +1,19 @@
 //! Connecting an app: to Dialpad with a state and a PKCE challenge, and back with a code.
 
-use std::time::Duration;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     cookie::{Cookie, SameSite, time::Duration as CookieAge},
     http::header,
     web::{Data, Path},
 };
-use cti_actors::{error::StoreError, id::AppId};
+use cti_actors::id::AppId;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
-use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::{Shared, apps::existing, auth::Administrator, query::Query};
 use crate::{
-    dialpad::{
-        access::{Access, NoAccess},
-        subscriptions,
-    },
+    dialpad::{parting::part, subscriptions},
     error::{ApiError, ErrorCode},
     store::oauth_sessions::{OauthSession, random_token},
 };
@@ -28,8 +22,6 @@ use crate::{
 const COOKIE: &str = "cti_oauth";
 /// How often subscribing is tried after an app was connected.
 const SUBSCRIBE_ATTEMPTS: u32 = 6;
-/// How long a disconnection waits for a token that can revoke the others.
-const LIVING_TOKEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -188,31 +180,7 @@ pub(super) async fn disconnect(
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let app_id = existing(&shared, &app_id).await?;
-    // Only a token that lives can revoke the others; this may get one.
-    let access = match timeout(LIVING_TOKEN_WITHIN, shared.dialpad.access.of(app_id)).await {
-        Ok(Err(NoAccess::Store(failure @ StoreError::Unavailable(_)))) => return Err(failure.into()),
-        Ok(Ok(access)) if access.generation != 0 => Some(access),
-        // Not connected, dead, or sealed with a key that is gone: it can still be forgotten.
-        Ok(Ok(_) | Err(_)) | Err(_) => None,
-    };
-    let told = shared.store.disconnect(app_id).await?;
-    let disconnected = told.is_some();
-    shared.engine.show(app_id, told.into_iter().collect());
-    if disconnected {
-        revoke(&shared, app_id, access).await;
-    }
+    let disconnected = part(&shared.dialpad, &shared.store, &shared.engine, app_id).await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(json!({"message": message, "app_id": app_id})))
-}
-
-async fn revoke(shared: &Shared, app: AppId, access: Option<Access>) {
-    let Some(access) = access else {
-        return warn!(app.id = %app, "there is no living token to revoke the others with at Dialpad; all are forgotten");
-    };
-    match shared.dialpad.client.deauthorize(&access.token).await {
-        Ok(()) => info!(app.id = %app, "an app was disconnected"),
-        Err(error) => {
-            warn!(app.id = %app, %error, "the tokens could not be revoked at Dialpad; they are forgotten")
-        }
-    }
 }

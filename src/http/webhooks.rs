@@ -31,6 +31,7 @@ use crate::{
         connections::OwnRoute,
         journal::{Appended, Disposition, NewWebhook},
     },
+    waiting,
 };
 
 /// Dialpad waits 5 s and then repeats; a clear "not now" well before that keeps its retries for when we are back.
@@ -110,7 +111,11 @@ async fn take_in(
     for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
         state.hearing.note(app, received_at);
     }
+    let sleeping = sleeping_apps(&webhooks);
     let appended = state.store.append(webhooks).await?;
+    for app in sleeping {
+        look_again(state, app).await;
+    }
     let duplicate = appended.iter().all(|it| *it == Appended::Duplicate);
     let event_id = first_id(state, first, &appended).await?;
     record(&reading, &told, duplicate, received_at);
@@ -180,6 +185,21 @@ async fn address(
         row(Some(route.app_id), (!route.is_active).then_some(waiting_for::ACTIVATION))
     };
     Ok(routes.iter().map(to_app).collect())
+}
+
+/// The apps that these webhooks wait for to be switched on.
+fn sleeping_apps(webhooks: &[NewWebhook]) -> Vec<AppId> {
+    let sleeps = |webhook: &&NewWebhook| matches!(webhook.disposition, Disposition::Unrouted(reason) if reason == waiting_for::ACTIVATION);
+    webhooks.iter().filter(sleeps).filter_map(|webhook| webhook.app_id).collect()
+}
+
+/// The app may have been switched on while its webhook was written: then nobody else comes for it soon.
+async fn look_again(state: &Shared, app: AppId) {
+    if let Ok(Some(route)) = state.store.own_route(app).await
+        && route.is_active
+    {
+        waiting::release(&state.store, &state.engine, app).await;
+    }
 }
 
 /// The id of the first app's row: the new one, or the one that was there before.

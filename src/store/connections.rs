@@ -46,12 +46,14 @@ const DELETE: &str =
 /// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
 const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    WHERE dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL) ORDER BY apps.id";
+    WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
+    AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
 const ROUTE_OF_APP: &str =
     "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret,
     dialpad_webhooks.dialpad_webhook_id IS NOT NULL
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1";
+    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
+    AND apps.id NOT IN (SELECT app_id FROM removed_apps)";
 
 /// How long a route is known without asking: how long another process's change may go unnoticed.
 const CACHE_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(1);

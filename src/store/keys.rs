@@ -19,17 +19,24 @@ use super::{Store, on_db, types::Id};
 pub(super) const INSERT: &str = "INSERT INTO api_keys (id, app_id, key_hash, hint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, NULL)";
 const LOOK_UP: &str = "SELECT api_keys.id, api_keys.app_id, api_keys.expires_at, apps.is_active
     FROM api_keys JOIN apps ON apps.id = api_keys.app_id WHERE key_hash = $1";
-const VALID: &str = "SELECT id, hint, created_at FROM api_keys
+const VALID: &str = "SELECT id, hint, created_at, expires_at FROM api_keys
     WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY id";
+/// Whoever changes an app's keys holds its row: of two at a time, the second one sees what the first has made.
+const HOLD: &str = "UPDATE apps SET is_active = is_active WHERE id = $1";
 /// Only ever sooner: a rotation must not lengthen the life of a key that an earlier one has limited.
 const EXPIRE: &str =
-    "UPDATE api_keys SET expires_at = $2 WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2)";
+    "UPDATE api_keys SET expires_at = $2 WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+    RETURNING id, hint, created_at, expires_at";
+const LAST_ROTATED: &str =
+    "SELECT MAX(created_at) FROM api_key_audit_log WHERE app_id = $1 AND action = 'rotated'";
+const AUDIT_PAGE: &str = "SELECT id, action, old_key_hint, new_key_hint, created_at FROM api_key_audit_log
+    WHERE app_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
 pub(super) const AUDIT: &str =
     "INSERT INTO api_key_audit_log (id, app_id, action, old_key_hint, new_key_hint, created_at)
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// How long a key is known without asking the database: how long a revocation by another process may go unnoticed.
-const CACHE_FOR: TimeDelta = TimeDelta::seconds(2);
+const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
 /// When the cache is emptied: it only ever holds valid keys, so this is a matter of memory alone.
 const CACHE_SIZE: usize = 50_000;
 
@@ -50,7 +57,7 @@ struct Known {
 }
 
 impl KeyCache {
-    fn forget_all(&self) {
+    pub(super) fn forget_all(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
         self.known.clear();
     }
@@ -101,6 +108,8 @@ pub struct KeyInfo {
     pub hint: String,
     /// When it was made.
     pub created_at: DateTime<Utc>,
+    /// When it ends, if that is known already.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl KeyInfo {
@@ -108,6 +117,29 @@ impl KeyInfo {
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.key_id.into()
+    }
+}
+
+/// Something that was done to an app's keys.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct AuditEntry {
+    #[sqlx(rename = "id")]
+    entry_id: Id,
+    /// `created`, `rotated` or `revoked`.
+    pub action: String,
+    /// How the key that ended begins and ends.
+    pub old_key_hint: Option<String>,
+    /// How the new key does.
+    pub new_key_hint: Option<String>,
+    /// When it was done.
+    pub created_at: DateTime<Utc>,
+}
+
+impl AuditEntry {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.entry_id.0
     }
 }
 
@@ -121,10 +153,10 @@ impl Store {
         on_db!(self, read db => sqlx::query_as(VALID).bind(Id::from(app)).bind(now).fetch_all(db).await)
     }
 
-    /// Gives an app a new key. The old ones stay valid for `grace`, and are returned.
+    /// Gives an app a new key. The old ones stay valid for `grace`; those whose end is another one now are returned.
     ///
     /// # Errors
-    /// The database could not be asked; no key was changed then.
+    /// The database could not be asked.
     pub async fn rotate_key(
         &self,
         app: AppId,
@@ -132,20 +164,74 @@ impl Store {
         grace: TimeDelta,
     ) -> Result<Vec<KeyInfo>, StoreError> {
         let now = self.now();
-        let old = self.valid_keys(app).await?;
-        let (old_hint, new_hint) = (old.last().map(|key| key.hint.clone()), key.hint());
         let (app_id, key_id, audit_id) = (Id::from(app), Id::from(key.id), Id(Uuid::now_v7()));
         let rotated = on_db!(self, write db => {
             let mut transaction = db.begin().await?;
-                sqlx::query(EXPIRE).bind(app_id).bind(now + grace).execute(&mut *transaction).await?;
-                sqlx::query(INSERT).bind(key_id).bind(app_id).bind(key.hash()).bind(&new_hint).bind(now)
-                    .execute(&mut *transaction).await?;
-                sqlx::query(AUDIT).bind(audit_id).bind(app_id).bind("rotated").bind(&old_hint).bind(&new_hint).bind(now)
-                    .execute(&mut *transaction).await?;
-            transaction.commit().await
+            let db = &mut *transaction;
+            sqlx::query(HOLD).bind(app_id).execute(&mut *db).await?;
+            let valid: Vec<KeyInfo> = sqlx::query_as(VALID).bind(app_id).bind(now).fetch_all(&mut *db).await?;
+            let old_hint = valid.last().map(|key| &key.hint);
+            let old: Vec<KeyInfo> =
+                sqlx::query_as(EXPIRE).bind(app_id).bind(now + grace).fetch_all(&mut *db).await?;
+            sqlx::query(INSERT).bind(key_id).bind(app_id).bind(key.hash()).bind(key.hint()).bind(now)
+                .execute(&mut *db).await?;
+            sqlx::query(AUDIT).bind(audit_id).bind(app_id).bind("rotated").bind(old_hint).bind(key.hint()).bind(now)
+                .execute(&mut *db).await?;
+            transaction.commit().await?;
+            Ok(old)
         });
         self.shared.keys.forget_all();
-        rotated.map(|()| old)
+        rotated
+    }
+
+    /// Ends all keys of an app at once, and returns them.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn revoke_keys(&self, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
+        let (now, app_id) = (self.now(), Id::from(app));
+        let revoked = on_db!(self, write db => {
+            let mut transaction = db.begin().await?;
+            let db = &mut *transaction;
+            sqlx::query(HOLD).bind(app_id).execute(&mut *db).await?;
+            let mut ended: Vec<KeyInfo> = sqlx::query_as(EXPIRE).bind(app_id).bind(now).fetch_all(&mut *db).await?;
+            ended.sort_by_key(KeyInfo::id);
+            for key in &ended {
+                sqlx::query(AUDIT).bind(Id(Uuid::now_v7())).bind(app_id).bind("revoked").bind(&key.hint)
+                    .bind(None::<String>).bind(now).execute(&mut *db).await?;
+            }
+            transaction.commit().await?;
+            Ok(ended)
+        });
+        self.shared.keys.forget_all();
+        revoked
+    }
+
+    /// When an app last got another key; `None` while it has the one that it was made with.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn last_rotated(&self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (at,): (Option<DateTime<Utc>>,) = on_db!(self, read db => {
+            sqlx::query_as(LAST_ROTATED).bind(Id::from(app)).fetch_one(db).await
+        })?;
+        Ok(at)
+    }
+
+    /// What was done to an app's keys, the newest first, at most `limit` behind the first `offset`.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn key_audit(
+        &self,
+        app: AppId,
+        limit: usize,
+        offset: i64,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        on_db!(self, read db => {
+            sqlx::query_as(AUDIT_PAGE).bind(Id::from(app)).bind(limit).bind(offset).fetch_all(db).await
+        })
     }
 }
 

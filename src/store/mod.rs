@@ -25,6 +25,7 @@ pub mod oauth_sessions;
 pub mod overdue;
 pub mod placed;
 pub mod rekeying;
+pub mod removals;
 pub mod renewals;
 pub mod repairs;
 pub mod retention;

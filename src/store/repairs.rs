@@ -24,7 +24,8 @@ const ABSORB: &str = "DELETE FROM repairs WHERE id <> $1
 /// `$1`: whether apps without a connection belong to the static key.
 const CONNECTED: &str = "SELECT apps.id FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    WHERE dialpad_connections.app_id IS NOT NULL OR $1 ORDER BY apps.id";
+    WHERE (dialpad_connections.app_id IS NOT NULL OR $1)
+    AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
 /// The clock has two hands: the gap must have ended before `$1`, and its turn come by `$2`.
 const DUE: &str =
     "SELECT repairs.id, repairs.app_id, since, until, reason, cursor, list_from, turn, failures,

@@ -5,6 +5,7 @@
 mod support;
 
 mod active_calls;
+mod api_keys;
 mod apps;
 mod artefacts;
 mod auth;
@@ -21,6 +22,7 @@ mod health;
 mod hostile;
 mod ids;
 mod interactions;
+mod internal_apps;
 mod legs;
 mod messages;
 mod metrics;

@@ -82,7 +82,7 @@ pub(crate) fn now() -> DateTime<Utc> {
 }
 
 /// A call that was seen from ring to end, with everything that can be known of it.
-fn finished_call(id: i64) -> CallRecord {
+pub(crate) fn finished_call(id: i64) -> CallRecord {
     let known = Knowledge {
         direction: Some(Direction::Outbound),
         from_number: Some("+1".into()),

@@ -7,6 +7,7 @@ mod support;
 mod contract;
 mod idempotency;
 mod rekeying;
+mod removals;
 mod renewals;
 mod repairs;
 mod schema;
@@ -159,4 +160,16 @@ mod gaps {
         a_turn_goes_to_one_and_goes_on_where_it_was,
         what_is_given_up_is_said_once_until_it_heals,
     }
+}
+
+mod gone {
+    use super::*;
+
+    async fn nothing_of_a_removed_app_is_left(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        removals::nothing_of_a_removed_app_is_left(&world, &store, &clock).await;
+    }
+
+    on_both_databases! { nothing_of_a_removed_app_is_left }
 }

@@ -107,6 +107,12 @@ pub(crate) async fn both_databases_have_the_same_tables(world: &World) {
     assert_eq!(tables, expected);
 }
 
+/// The tables that have this column.
+pub(crate) fn tables_with(column: &str) -> Vec<String> {
+    let tables = written_tables().into_iter();
+    tables.filter(|(_, columns)| columns.iter().any(|it| it == column)).map(|(table, _)| table).collect()
+}
+
 /// The tables as the migrations for SQLite write them.
 fn written_tables() -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -1,0 +1,181 @@
+//! Apps, for administrators.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Bytes, Data, Path},
+};
+use cti_actors::{error::StoreError, id::AppId, session::close};
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::{
+    Shared,
+    apps::{existing, state_of},
+    auth::Administrator,
+    body::Fields,
+    idempotency::{Attempt, Outcome, once},
+    lists,
+    query::{Query, write_ids_as_text},
+};
+use crate::{
+    error::{ApiError, ErrorCode},
+    store::{apps::App, keys::NewKey, listing::Page, removals::RemovalBegun},
+    waiting,
+};
+
+/// Whose idempotency keys those of administrators are.
+pub(super) const SCOPE: &str = "internal";
+/// The longest name of an app, in characters.
+const LONGEST_NAME: usize = 255;
+
+pub(super) async fn create(
+    _: Administrator,
+    request: HttpRequest,
+    shared: Data<Shared>,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    Query::of(&request, &[])?;
+    let body = Fields::of(&body, &["name"])?;
+    let name = body.required_text("name", LONGEST_NAME)?.to_owned();
+    let (asked, worker) = (json!([name]), shared.clone());
+    once(&request, &shared, SCOPE.to_owned(), &asked, move |attempt| async move {
+        made(make(&worker, &name, attempt).await)
+    })
+    .await
+}
+
+async fn make(shared: &Shared, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
+    // The id is the same in every attempt: an app that an earlier one has made is found by it.
+    let (id, key) = (AppId(attempt.correlation), NewKey::generate());
+    let before = if attempt.is_in_doubt { shared.store.app(id).await? } else { None };
+    let app = match before {
+        // Nobody has ever seen its key.
+        Some(app) => {
+            shared.store.rotate_key(id, &key, chrono::TimeDelta::zero()).await?;
+            app
+        }
+        None => shared.store.create_app_as(id, name, &key).await?,
+    };
+    info!(app.id = %id, "an app was created");
+    Ok(json!({
+        "app_id": id,
+        "api_key": key.key.expose_secret(),
+        "message": "App created successfully. SAVE THE API KEY - it will not be shown again.",
+        "name": app.name,
+        "created_at": app.created_at,
+    }))
+}
+
+/// What came of a request that creates something and may safely be done once more.
+pub(super) fn made(outcome: Result<Value, StoreError>) -> Outcome {
+    match outcome {
+        Ok(body) => Outcome::Done(StatusCode::OK, body),
+        Err(failure @ StoreError::Unavailable(_)) => Outcome::InDoubt(failure.into()),
+        Err(failure) => Outcome::NothingDone(failure.into()),
+    }
+}
+
+pub(super) async fn list(
+    _: Administrator,
+    request: HttpRequest,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["limit", "cursor"])?;
+    let page = shared.store.list_apps(query.cursor()?, lists::limit(&query)?).await?;
+    let page = Page { items: page.items.iter().map(shape).collect::<Vec<_>>(), next: page.next };
+    lists::page(&request, &query, &page)
+}
+
+pub(super) async fn one(
+    _: Administrator,
+    request: HttpRequest,
+    shared: Data<Shared>,
+    app_id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["ids"])?;
+    let ids_as_text = query.ids_as_text()?;
+    let app = existing(&shared, &app_id).await?;
+    show(&shared, app, ids_as_text).await
+}
+
+/// Renames an app, and switches it on or off.
+pub(super) async fn change(
+    _: Administrator,
+    request: HttpRequest,
+    shared: Data<Shared>,
+    app_id: Path<String>,
+    body: Bytes,
+) -> Result<HttpResponse, ApiError> {
+    let ids_as_text = Query::of(&request, &["ids"])?.ids_as_text()?;
+    let body = Fields::of(&body, &["name", "is_active"])?;
+    let (name, is_active) = (body.text("name", LONGEST_NAME)?, body.switch("is_active")?);
+    let app = existing(&shared, &app_id).await?;
+    if let Some(name) = name {
+        shared.store.rename_app(app, name).await?;
+    }
+    match is_active {
+        Some(true) => waiting::switch_on(&shared.store, &shared.engine, app).await?,
+        Some(false) => {
+            shared.store.switch_off(app).await?;
+            shared.engine.close_sessions_of(app, close::FORBIDDEN, "the app was switched off");
+            info!(app.id = %app, "an app was switched off");
+        }
+        None => {}
+    }
+    show(&shared, app, ids_as_text).await
+}
+
+/// Removes an app with all its data. Asking again is answered alike.
+pub(super) async fn remove(
+    _: Administrator,
+    request: HttpRequest,
+    shared: Data<Shared>,
+    app_id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    Query::of(&request, &[])?;
+    let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
+    let app = app_id.parse().map_err(|_| not_found())?;
+    match shared.removals.remove(app).await? {
+        RemovalBegun::Now | RemovalBegun::Before => Ok(HttpResponse::NoContent().finish()),
+        RemovalBegun::NoSuchApp => Err(not_found()),
+    }
+}
+
+async fn show(shared: &Shared, id: AppId, ids_as_text: bool) -> Result<HttpResponse, ApiError> {
+    let app = shared.store.app(id).await?;
+    let app = app.ok_or_else(|| ApiError::new(ErrorCode::AppNotFound, "There is no such app"))?;
+    let (standing, counts) = (shared.store.standing(id).await?, shared.store.counts_of(id).await?);
+    let connection = standing.map(|standing| {
+        let (status, _) = state_of(&standing, shared.config.environment.as_str());
+        json!({
+            "status": status,
+            "environment": standing.environment,
+            "dialpad_org_id": standing.dialpad_org_id,
+            "connected_at": standing.connected_at,
+            "token_expires_at": standing.expires_at,
+            "degraded_since": standing.degraded_since,
+            "problem": standing.refresh_problem,
+        })
+    });
+    let mut body = shape(&app);
+    body["connection"] = connection.into();
+    body["counts"] = serde_json::to_value(&counts).unwrap_or_default();
+    body["counts"]["sessions"] = shared.engine.session_count_of(id).into();
+    if ids_as_text {
+        write_ids_as_text(&mut body);
+    }
+    Ok(HttpResponse::Ok().json(body))
+}
+
+/// An app as lists show it.
+fn shape(app: &App) -> Value {
+    json!({
+        "app_id": app.id(),
+        "name": app.name,
+        "is_active": app.is_active,
+        "created_at": app.created_at,
+        "updated_at": app.updated_at,
+    })
+}

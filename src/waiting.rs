@@ -1,0 +1,60 @@
+//! Webhooks that wait for their app to be switched on: released in their order when it is.
+//!
+//! What waits becomes pending before the app is on, so that nothing newer comes before it. Whoever looked the app up
+//! just before may still leave a webhook that waits for what has happened already; such ones are looked for a moment
+//! later, and then every now and then.
+
+use std::{sync::Arc, time::Duration};
+
+use cti_actors::{Engine, error::StoreError, id::AppId};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tracing::{info, warn};
+
+use crate::store::Store;
+
+/// What was known of an app before it was switched on is not believed for so long, by any process.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+
+/// Switches an app on, and lets what waited for that go.
+///
+/// # Errors
+/// The database could not be asked; asking again goes on.
+pub async fn switch_on(store: &Store, engine: &Arc<Engine>, app: AppId) -> Result<(), StoreError> {
+    store.switch_on(app).await?;
+    info!(app.id = %app, "an app was switched on");
+    engine.wake(app);
+    let (store, engine) = (store.clone(), Arc::clone(engine));
+    tokio::spawn(async move {
+        sleep(STRAGGLERS).await;
+        release(&store, &engine, app).await;
+    });
+    Ok(())
+}
+
+/// Looks every now and then for what waits in vain, as long as the server runs.
+pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.apps_with_forgotten_webhooks().await {
+            Ok(apps) => {
+                for app in apps {
+                    release(&store, &engine, app).await;
+                }
+            }
+            Err(failure) => warn!(error = %failure, "webhooks that wait in vain can't be looked for"),
+        }
+    }
+}
+
+/// Lets go what waits for an app that is switched on.
+pub async fn release(store: &Store, engine: &Engine, app: AppId) {
+    match store.release_what_waits(app).await {
+        Ok(true) => engine.wake(app),
+        Ok(false) => {}
+        Err(failure) => {
+            warn!(app.id = %app, error = %failure, "webhooks that waited for their app wait a little longer")
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The end of an app: nothing of it is left in any table, and nothing of another one is missing.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use cti_actors::{
+    id::AppId,
+    message::{MessageEvent, MessageKnowledge, StoredMessage, apply},
+    ports::Ledger,
+    testing::ManualClock,
+    unit::Unit,
+};
+use cti_server::store::{Store, idempotency::KeyedRequest, removals::RemovalBegun, repairs::GapReason};
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::{
+    contract::{Subject, event, now},
+    schema::tables_with,
+    support::World,
+};
+
+/// An app with something in each of the busy tables.
+async fn busy_app(store: &Store) -> AppId {
+    let app = store.new_app().await;
+    let mut processed = Vec::new();
+    for call in 0..1_200 {
+        processed.push(store.receive(app, call, now()).await);
+    }
+    let said =
+        MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: MessageKnowledge::default() };
+    let (facts, _) = apply(None, &said);
+    let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts, now()) };
+    let calls = vec![crate::contract::finished_call(7), crate::contract::finished_call(8)];
+    let events = (0..600).map(event).collect();
+    let unit = Unit { calls, messages: vec![message], events, processed, ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    store.note_gap(app, now(), now(), GapReason::Away).await.expect("noted");
+    let request = KeyedRequest { scope: &app.to_string(), key: "click", hash: b"" };
+    store.take_key(request).await.expect("taken");
+    app
+}
+
+async fn rows_of(world: &World, app: AppId) -> Vec<(String, i64)> {
+    let url = world.setting("DATABASE_URL");
+    let mut found = Vec::new();
+    for table in tables_with("app_id") {
+        let count = format!("SELECT COUNT(*) FROM {table} WHERE CAST(app_id AS TEXT) = '{app}'");
+        let count = sqlx::AssertSqlSafe(count);
+        let (rows,): (i64,) = if url.starts_with("sqlite") {
+            let mut db = SqliteConnection::connect(url).await.expect("connected");
+            sqlx::query_as(count).fetch_one(&mut db).await.expect("counted")
+        } else {
+            let mut db = PgConnection::connect(url).await.expect("connected");
+            sqlx::query_as(count).fetch_one(&mut db).await.expect("counted")
+        };
+        if rows > 0 && table != "removed_apps" {
+            found.push((table, rows));
+        }
+    }
+    found
+}
+
+pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Store, clock: &ManualClock) {
+    let (app, other) = (busy_app(store).await, busy_app(store).await);
+    let before = rows_of(world, other).await;
+    assert!(before.iter().any(|(table, rows)| table == "webhook_events" && *rows == 1_200), "{before:?}");
+    assert_eq!(rows_of(world, app).await, before);
+
+    assert_eq!(store.begin_removal(app).await.expect("begun"), RemovalBegun::Now);
+    assert!(store.app(app).await.expect("asked").is_none());
+    assert!(store.own_route(app).await.expect("asked").is_none());
+    assert_eq!(store.connected_apps(true).await.expect("asked"), [other]);
+    assert_eq!(store.begin_removal(app).await.expect("begun"), RemovalBegun::Before);
+    let nobody = store.begin_removal(AppId::generate()).await;
+    assert_eq!(nobody.expect("asked"), RemovalBegun::NoSuchApp);
+
+    store.remove_rows(app).await.expect("removed");
+    assert_eq!(rows_of(world, app).await, []);
+    assert_eq!(rows_of(world, other).await, before);
+
+    // Whoever had looked the app up before may write for it once more.
+    store.receive(app, 5_000, now()).await;
+    assert_eq!(store.unfinished_removals().await.expect("asked"), [app]);
+    clock.advance(TimeDelta::seconds(61));
+    store.remove_rows(app).await.expect("removed");
+    assert_eq!(rows_of(world, app).await, []);
+    assert_eq!(store.unfinished_removals().await.expect("asked"), []);
+    assert_eq!(store.begin_removal(app).await.expect("asked"), RemovalBegun::Before);
+}
