@@ -13,7 +13,7 @@ use crate::{
     feed::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::{MessageEvent, StoredMessage},
-    token::{Renewal, TokenPair},
+    token::{DuePair, Renewal, TokenPair},
     unit::{Receipt, Unit},
 };
 pub use crate::{
@@ -124,9 +124,9 @@ pub struct Admission {
 /// The apps' connections to Dialpad, and the way to new tokens for them.
 #[async_trait]
 pub trait Connections: Send + Sync + 'static {
-    /// The pairs that are to be replaced by now, at most `limit`, the most pressing first: those whose replacement was
-    /// begun by somebody who has not ended it and must be dead. Those that somebody is at are not among them.
-    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<TokenPair>, StoreError>;
+    /// The pairs that are to be replaced until then, at most `limit`, the most pressing first: those whose replacement
+    /// was begun by somebody who has not ended it and must be dead. Those that somebody is at are not among them.
+    async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DuePair>, StoreError>;
 
     /// Tries once to replace a pair, unless another process is at it, and tells what came of it. Where there is
     /// nothing to replace it with, makes sure whether Dialpad still takes it. When this returns, the outcome is

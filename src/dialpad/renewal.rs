@@ -12,7 +12,7 @@ use cti_actors::{
     feed::Frame,
     ports::Connections,
     token::{
-        Outcome, Renewal, TokenPair,
+        DuePair, Outcome, Renewal, TokenPair,
         schedule::{Chance, Verdict, pause},
     },
 };
@@ -54,8 +54,8 @@ pub struct Renewals {
 
 #[async_trait]
 impl Connections for Renewals {
-    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<TokenPair>, StoreError> {
-        self.store.due_renewals(self.environment.as_str(), now, limit).await
+    async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DuePair>, StoreError> {
+        self.store.due_renewals(self.environment.as_str(), until, limit).await
     }
 
     async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError> {

@@ -6,7 +6,7 @@ use cti_actors::{
     error::StoreError,
     feed::Frame,
     id::AppId,
-    token::{ConnectionNews, TokenPair, schedule::APART, tell},
+    token::{ConnectionNews, DuePair, TokenPair, schedule::APART, tell},
 };
 use secrecy::SecretString;
 
@@ -23,7 +23,8 @@ use super::{
 pub const LEASE: TimeDelta = TimeDelta::seconds(15);
 
 /// What was begun and never ended comes first.
-const DUE: &str = "SELECT app_id, generation FROM dialpad_connections
+const DUE: &str =
+    "SELECT app_id, generation, COALESCE(refresh_begun_at, refresh_due_at) FROM dialpad_connections
     WHERE environment = $1 AND status = 'connected' AND refresh_token IS NOT NULL
     AND (refresh_begun_at <= $3 OR (refresh_begun_at IS NULL AND refresh_due_at <= $2))
     ORDER BY refresh_begun_at IS NULL, refresh_due_at LIMIT $4";
@@ -116,22 +117,26 @@ struct Obstacle {
 type Whose = (String, Option<i64>);
 
 impl Store {
-    /// The pairs of an environment that are to be replaced by now and that nobody is at.
+    /// The pairs of an environment that are to be replaced until then and that nobody is at.
     ///
     /// # Errors
     /// The database could not be asked.
     pub async fn due_renewals(
         &self,
         environment: &str,
-        now: DateTime<Utc>,
+        until: DateTime<Utc>,
         limit: usize,
-    ) -> Result<Vec<TokenPair>, StoreError> {
+    ) -> Result<Vec<DuePair>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<(Id, i64)> = on_db!(self, read db => {
-            sqlx::query_as(DUE).bind(environment).bind(now).bind(now - LEASE).bind(limit).fetch_all(db).await
+        let dead = self.now() - LEASE;
+        let rows: Vec<(Id, i64, DateTime<Utc>)> = on_db!(self, read db => {
+            sqlx::query_as(DUE).bind(environment).bind(until).bind(dead).bind(limit).fetch_all(db).await
         })?;
-        let pair = |(app, generation): (Id, i64)| TokenPair { app_id: app.into(), generation };
-        Ok(rows.into_iter().map(pair).collect())
+        let due = |(app, generation, at): (Id, i64, _)| DuePair {
+            pair: TokenPair { app_id: app.into(), generation },
+            at,
+        };
+        Ok(rows.into_iter().map(due).collect())
     }
 
     /// Writes down that a pair is going to be replaced, unless somebody else has.

@@ -116,7 +116,7 @@ impl Office {
 
     async fn due(&self) -> Vec<TokenPair> {
         let due = self.store.due_renewals(ENVIRONMENT, self.clock.now(), 100).await;
-        due.expect("the database answers")
+        due.expect("the database answers").into_iter().map(|due| due.pair).collect()
     }
 
     async fn told(&self, app: AppId) -> Vec<String> {

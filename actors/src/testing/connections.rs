@@ -17,7 +17,7 @@ use crate::{
     id::AppId,
     ports::{Connections, Ledger},
     token::{
-        ConnectionNews, Outcome, Renewal, TokenPair,
+        ConnectionNews, DuePair, Outcome, Renewal, TokenPair,
         schedule::{self, Chance},
         tell,
     },
@@ -124,10 +124,13 @@ fn middle() -> Chance {
 
 #[async_trait]
 impl Connections for MemoryConnections {
-    async fn due(&self, now: DateTime<Utc>, limit: usize) -> Result<Vec<TokenPair>, StoreError> {
+    async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DuePair>, StoreError> {
         let state = self.state();
-        let due = state.connections.iter().filter(|(_, it)| it.due_at.is_some_and(|at| at <= now));
-        Ok(due.take(limit).map(|(app, it)| TokenPair { app_id: *app, generation: it.generation }).collect())
+        let due = state.connections.iter().filter_map(|(app, it)| {
+            let pair = TokenPair { app_id: *app, generation: it.generation };
+            Some(DuePair { pair, at: it.due_at.filter(|at| *at <= until)? })
+        });
+        Ok(due.take(limit).collect())
     }
 
     async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError> {

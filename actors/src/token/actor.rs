@@ -15,7 +15,7 @@ use futures_util::{
 use metrics::counter;
 use tracing::{info, warn};
 
-use super::{Outcome, Renewal, TokenPair, schedule::APART};
+use super::{DuePair, Outcome, Renewal, TokenPair, schedule::APART};
 use crate::{Engine, engine::Ports, error::StoreError};
 
 /// How many renewals that nobody waits for may be under way: after a long stop, all of them are due.
@@ -33,7 +33,7 @@ pub(crate) struct TokenRefresher {
     engine: Weak<Engine>,
     tend_every: Duration,
     flights: HashMap<TokenPair, Flight>,
-    /// Whether the connections are being looked through.
+    /// Whether the regular look is under way.
     looking: bool,
     /// Whether the last look failed: an outage is one line in the log.
     blind: bool,
@@ -61,26 +61,35 @@ impl TokenRefresher {
         Self { ports, engine, tend_every, flights, looking: false, blind: false, settling: false }
     }
 
-    /// Begins what is due; gives the flights.
-    fn look(&mut self) -> ResponseActFuture<Self, Vec<Flight>> {
+    /// Begins what is due now and gives the flights. What becomes due within `ahead` begins in its time.
+    fn look(&mut self, ahead: Duration) -> ResponseActFuture<Self, Vec<Flight>> {
         self.forget_landed();
         let room = MOST_AT_ONCE.saturating_sub(self.flights.len());
-        if self.looking || self.settling || room == 0 {
+        if self.settling || room == 0 {
             return Box::pin(actix::fut::ready(Vec::new()));
         }
-        self.looking = true;
         let (connections, now) = (self.ports.connections.clone(), self.ports.clock.now());
-        let due = async move { connections.due(now, MOST_AT_ONCE).await };
+        let due = async move { connections.due(now + ahead, MOST_AT_ONCE).await };
         Box::pin(due.into_actor(self).map(move |due, refresher, ctx| {
-            refresher.looking = false;
-            let due = refresher.seen(due);
-            let fresh: Vec<_> =
-                due.into_iter().filter(|pair| !refresher.flights.contains_key(pair)).collect();
-            fresh.into_iter().take(room).map(|pair| refresher.flight(pair, ctx)).collect()
+            let mut due = refresher.seen(due);
+            due.retain(|due| !refresher.flights.contains_key(&due.pair));
+            let (now_due, later): (Vec<_>, Vec<_>) =
+                due.into_iter().take(room).partition(|due| due.at <= now);
+            for due in later {
+                ctx.run_later(time_until(due.at, now), move |refresher, ctx| refresher.begin(due.pair, ctx));
+            }
+            now_due.into_iter().map(|due| refresher.flight(due.pair, ctx)).collect()
         }))
     }
 
-    fn seen(&mut self, due: Result<Vec<TokenPair>, StoreError>) -> Vec<TokenPair> {
+    fn begin(&mut self, pair: TokenPair, ctx: &mut Context<Self>) {
+        if !self.settling {
+            // It flies by itself; nobody waits here.
+            drop(self.flight(pair, ctx));
+        }
+    }
+
+    fn seen(&mut self, due: Result<Vec<DuePair>, StoreError>) -> Vec<DuePair> {
         match due {
             Ok(due) => {
                 self.blind = false;
@@ -189,8 +198,13 @@ impl Handler<Look> for TokenRefresher {
     type Result = ();
 
     fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        let look = self.look();
-        ctx.spawn(look.map(|_, _, _| ()));
+        // One after the other, however long the store takes.
+        if std::mem::replace(&mut self.looking, true) {
+            return;
+        }
+        // As far as the next look does not reach.
+        let look = self.look(self.tend_every);
+        ctx.spawn(look.map(|_, refresher, _| refresher.looking = false));
     }
 }
 
@@ -198,7 +212,7 @@ impl Handler<Tend> for TokenRefresher {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Tend, _: &mut Self::Context) -> Self::Result {
-        let look = self.look();
+        let look = self.look(Duration::ZERO);
         Box::pin(look.then(|flights, refresher, _| join_all(flights).into_actor(refresher)).map(|_, _, _| ()))
     }
 }

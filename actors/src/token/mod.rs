@@ -8,6 +8,8 @@ mod actor;
 mod news;
 pub mod schedule;
 
+use chrono::{DateTime, Utc};
+
 pub(crate) use self::actor::{Renew, Settle, Tend, TokenRefresher};
 pub use self::news::{ConnectionNews, tell};
 use crate::{feed::Frame, id::AppId};
@@ -19,6 +21,15 @@ pub struct TokenPair {
     pub app_id: AppId,
     /// Which.
     pub generation: i64,
+}
+
+/// A pair that is to be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DuePair {
+    /// Which one.
+    pub pair: TokenPair,
+    /// When; the past for what was begun and never ended.
+    pub at: DateTime<Utc>,
 }
 
 /// What came of the wish to replace a pair, and what was told of it.
@@ -49,7 +60,7 @@ pub enum Outcome {
     /// It was not tried: it is too soon after the last try.
     TooSoon {
         /// When it may be tried.
-        until: chrono::DateTime<chrono::Utc>,
+        until: DateTime<Utc>,
         /// What the last try failed with; empty where it did not.
         reason: String,
     },
