@@ -104,6 +104,10 @@ fn describe() {
     describe_histogram!("http_request_duration_seconds", Unit::Seconds, "HTTP requests by route and status");
     describe_gauge!("cti_build_info", "The version that runs");
     crate::dialpad::tally::describe();
+    describe_counter!("cti_webhook_checks_total", "Looks at an app's webhook at Dialpad, by what was found");
+    for outcome in crate::dialpad::keeper::OUTCOMES {
+        counter!("cti_webhook_checks_total", "outcome" => outcome).absolute(0);
+    }
 
     for family in ["workflow", "dialpad", "unknown"] {
         for outcome in ["accepted", "duplicate", "unrouted", "failed", "unauthentic", "unavailable"] {

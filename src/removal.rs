@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
 use crate::{
-    dialpad::{api::Dialpad, parting::part},
+    dialpad::{api::Dialpad, keeper::Keeper, parting::part},
     store::{Store, removals::RemovalBegun},
 };
 
@@ -30,6 +30,8 @@ pub struct Removals {
     pub engine: Arc<Engine>,
     /// The way to Dialpad.
     pub dialpad: Dialpad,
+    /// The keeper of webhooks there.
+    pub keeper: Keeper,
 }
 
 impl Removals {
@@ -70,7 +72,9 @@ impl Removals {
     }
 
     async fn finish(&self, app: AppId) {
-        if let Err(failure) = part(&self.dialpad, &self.store, &self.engine, app).await {
+        // Also if it has its webhook by the static key, and so no connection to part with.
+        self.keeper.farewell(app).await;
+        if let Err(failure) = part(&self.keeper, &self.dialpad, &self.store, &self.engine, app).await {
             return warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
         self.engine.forget(app, close::FORBIDDEN, REASON).await;

@@ -24,7 +24,9 @@ use tracing_actix_web::TracingLogger;
 use crate::{
     artefacts::Artefacts,
     config::{Config, Retention},
-    dialpad::{access::AccessBook, api::Dialpad, client::DialpadClient, operators, renewal::Renewals},
+    dialpad::{
+        access::AccessBook, api::Dialpad, client::DialpadClient, keeper::Keeper, operators, renewal::Renewals,
+    },
     http::{self, RequestSpan, Shared},
     metrics::Metrics,
     removal::Removals,
@@ -148,6 +150,15 @@ impl Application {
         if let Some(unheard) = engine.unheard() {
             upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
         }
+        let keeper = Keeper::new(
+            dialpad.clone(),
+            store.clone(),
+            Arc::clone(&clock),
+            &public_url,
+            config.auto_subscribe,
+            config.subscription_check_interval,
+        );
+        upkeep.push(tokio::spawn(keeper.clone().run()));
         upkeep.push(tokio::spawn(upkeep::find_organizations(
             store.clone(),
             Arc::clone(&engine),
@@ -163,8 +174,12 @@ impl Application {
             settings: config.repair,
             by_static_key: config.dialpad.api_key.is_some(),
         };
-        let removals =
-            Removals { store: store.clone(), engine: Arc::clone(&engine), dialpad: dialpad.clone() };
+        let removals = Removals {
+            store: store.clone(),
+            engine: Arc::clone(&engine),
+            dialpad: dialpad.clone(),
+            keeper: keeper.clone(),
+        };
         upkeep.push(tokio::spawn(removals.clone().run()));
         upkeep.push(tokio::spawn(waiting::run(
             store.clone(),
@@ -178,6 +193,7 @@ impl Application {
             dialpad,
             hearing: Arc::clone(&repairs.hearing),
             removals,
+            keeper,
             metrics,
             public_url,
             redirect_uri,

@@ -20,6 +20,9 @@ UPDATE dialpad_connections SET refresh_due_at = updated_at WHERE refresh_token I
 ALTER TABLE dialpad_webhooks
     -- Sealed together, each with the end of its validity.
     ADD COLUMN retired_secrets BYTEA,
+    -- Whether the subscription to messages was made with the right to their texts: whoever makes it decides that for
+    -- good.
+    ADD COLUMN sms_with_texts BOOLEAN NOT NULL DEFAULT FALSE,
     -- The organization where it was made.
     ADD COLUMN dialpad_org_id BIGINT,
     -- When calls were last found (or made) to come as they should.

@@ -18,6 +18,8 @@ UPDATE dialpad_connections SET refresh_due_at = updated_at WHERE refresh_token I
 
 -- Sealed together, each with the end of its validity.
 ALTER TABLE dialpad_webhooks ADD COLUMN retired_secrets BLOB;
+-- Whether the subscription to messages was made with the right to their texts: whoever makes it decides that for good.
+ALTER TABLE dialpad_webhooks ADD COLUMN sms_with_texts INTEGER NOT NULL DEFAULT 0;
 -- The organization where it was made.
 ALTER TABLE dialpad_webhooks ADD COLUMN dialpad_org_id INTEGER;
 -- When calls were last found (or made) to come as they should.

@@ -82,6 +82,8 @@ pub struct Config {
     pub signature_header: String,
     /// Whether the server subscribes by itself.
     pub auto_subscribe: bool,
+    /// How often it is seen whether what was subscribed to still stands.
+    pub subscription_check_interval: Duration,
     /// How long things are kept.
     pub retention: Retention,
     /// When to look for what did not come by itself.
@@ -205,6 +207,7 @@ impl Config {
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.switch("auto_migrate");
         let auto_subscribe = settings.switch("auto_subscribe");
+        let subscription_check_interval = settings.duration("subscription_check_interval");
         let token_encryption_key = settings.secret("token_encryption_key");
         if let Some(key) = &token_encryption_key
             && let Err(error) = crate::store::vault::Vault::from_keys(key)
@@ -251,6 +254,7 @@ impl Config {
             dialpad: dialpad?,
             signature_header: signature_header?,
             auto_subscribe: auto_subscribe?,
+            subscription_check_interval: subscription_check_interval?,
             retention: Retention { events: events?, journal: journal?, interval: interval? },
             repair: repair?,
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,

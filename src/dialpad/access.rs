@@ -76,6 +76,18 @@ impl AccessBook {
         Self { store, engine, environment, static_key }
     }
 
+    /// Whether apps without a connection may be spoken for.
+    #[must_use]
+    pub fn has_static_key(&self) -> bool {
+        self.static_key.is_some()
+    }
+
+    /// Of which environment a connection must be.
+    #[must_use]
+    pub fn environment(&self) -> Environment {
+        self.environment
+    }
+
     /// The right to speak for an app.
     ///
     /// # Errors

@@ -9,24 +9,38 @@ use tracing::{info, warn};
 use super::{
     access::{Access, NoAccess},
     api::Dialpad,
+    keeper::Keeper,
 };
 use crate::store::Store;
 
 /// How long to wait for a token that can revoke the others.
 const LIVING_TOKEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Forgets an app's tokens, here and at Dialpad, and tells so. Says whether there were any.
+/// Forgets an app's tokens, here and at Dialpad, and tells so; before that, its webhook there goes. Says whether there
+/// were any tokens.
 ///
 /// # Errors
 /// The database could not be asked; the tokens are still there then.
-pub async fn part(dialpad: &Dialpad, store: &Store, engine: &Engine, app: AppId) -> Result<bool, StoreError> {
+pub async fn part(
+    keeper: &Keeper,
+    dialpad: &Dialpad,
+    store: &Store,
+    engine: &Engine,
+    app: AppId,
+) -> Result<bool, StoreError> {
     // Only a token that lives can revoke the others; this may get one.
-    let access = match timeout(LIVING_TOKEN_WITHIN, dialpad.access.of(app)).await {
+    let access = timeout(LIVING_TOKEN_WITHIN, dialpad.access.of(app)).await;
+    let has_connection =
+        !matches!(&access, Ok(Err(NoAccess::NotConnected) | Ok(Access { generation: 0, .. })));
+    let access = match access {
         Ok(Err(NoAccess::Store(failure @ StoreError::Unavailable(_)))) => return Err(failure),
         Ok(Ok(access)) if access.generation != 0 => Some(access),
         // Not connected, dead, or sealed with a key that is gone: it can still be forgotten.
         Ok(Ok(_) | Err(_)) | Err(_) => None,
     };
+    if has_connection {
+        keeper.farewell(app).await;
+    }
     let Some(told) = store.disconnect(app).await? else { return Ok(false) };
     engine.show(app, vec![told]);
     revoke(dialpad, app, access).await;

@@ -7,9 +7,11 @@ use serde_json::json;
 use super::{
     Shared,
     auth::Crm,
+    internal_webhooks,
     query::{Query, write_ids_as_text},
 };
 use crate::{
+    dialpad::scopes,
     error::{ApiError, ErrorCode},
     store::connections::Standing,
 };
@@ -50,6 +52,9 @@ pub(super) async fn status(
     if state == "expired" {
         status["code"] = ErrorCode::TokensExpired.as_str().into();
     }
+    let granted = shared.store.granted_scopes(crm.app_id).await?;
+    status["missing_scopes"] = granted.map_or_else(Vec::new, |granted| scopes::missing(&granted)).into();
+    status["webhook"] = internal_webhooks::in_short(&shared, crm.app_id).await?;
     if query.ids_as_text()? {
         write_ids_as_text(&mut status);
     }

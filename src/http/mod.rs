@@ -10,6 +10,7 @@ mod health;
 mod idempotency;
 mod interactions;
 mod internal_apps;
+mod internal_webhooks;
 mod lists;
 mod messages;
 mod middleware;
@@ -29,8 +30,15 @@ use reqwest::Url;
 
 pub use self::middleware::{RequestSpan, insist_on_https, observe};
 use crate::{
-    artefacts::Artefacts, config::Config, dialpad::api::Dialpad, error::ApiError, error::ErrorCode,
-    metrics::Metrics, removal::Removals, repair::Hearing, store::Store,
+    artefacts::Artefacts,
+    config::Config,
+    dialpad::{api::Dialpad, keeper::Keeper},
+    error::ApiError,
+    error::ErrorCode,
+    metrics::Metrics,
+    removal::Removals,
+    repair::Hearing,
+    store::Store,
 };
 
 /// The largest body that is read.
@@ -52,6 +60,8 @@ pub struct Shared {
     pub hearing: Arc<Hearing>,
     /// Where apps go that are removed.
     pub removals: Removals,
+    /// The keeper of webhooks there.
+    pub keeper: Keeper,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.
@@ -134,6 +144,17 @@ pub fn routes(app: &mut ServiceConfig) {
             web::resource("/internal/apps/{app_id}/voicemails/{id}")
                 .route(get().to(voicemails::one_for_administrators))
                 .route(delete().to(voicemails::delete)),
+        )
+        .service(web::resource("/internal/webhooks").route(get().to(internal_webhooks::list)))
+        .service(web::resource("/internal/webhooks/create").route(post().to(internal_webhooks::create)))
+        .service(
+            web::resource("/internal/webhooks/{webhook_id}")
+                .route(get().to(internal_webhooks::one))
+                .route(delete().to(internal_webhooks::delete)),
+        )
+        .service(
+            web::resource("/internal/webhooks/{webhook_id}/rotate-secret")
+                .route(post().to(internal_webhooks::rotate_secret)),
         )
         .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
 }

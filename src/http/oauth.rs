@@ -13,15 +13,13 @@ use tracing::{info, warn};
 
 use super::{Shared, apps::existing, auth::Administrator, query::Query};
 use crate::{
-    dialpad::{parting::part, subscriptions},
+    dialpad::parting::part,
     error::{ApiError, ErrorCode},
     store::oauth_sessions::{OauthSession, random_token},
 };
 
 /// Binds an authorisation to the browser that began it.
 const COOKIE: &str = "cti_oauth";
-/// How often subscribing is tried after an app was connected.
-const SUBSCRIBE_ATTEMPTS: u32 = 6;
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -124,6 +122,7 @@ async fn connect(
             said
         }
     };
+    shared.keeper.before_welcome(session.app_id, organization).await;
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
     let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
@@ -135,21 +134,11 @@ async fn connect(
         // The app is connected all the same.
         warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
     }
-    if shared.config.auto_subscribe {
-        actix_web::rt::spawn(subscribe(shared.clone(), session.app_id));
+    // The person need not wait for it, nor for a database that went away just now: the keeper finds the app.
+    if let Err(failure) = shared.keeper.welcome(session.app_id, organization).await {
+        warn!(app.id = %session.app_id, error = %failure, "the app's webhook has to wait");
     }
     Ok(session)
-}
-
-/// Registers the app's webhook and subscriptions, in the background: the person need not wait for it.
-async fn subscribe(shared: Data<Shared>, app: AppId) {
-    for attempt in 0..SUBSCRIBE_ATTEMPTS {
-        match subscriptions::ensure(&shared.dialpad, &shared.store, app, &shared.public_url).await {
-            Ok(()) => return info!(app.id = %app, "the app's webhook and subscriptions stand"),
-            Err(error) => warn!(app.id = %app, %error, attempt, "subscribing failed"),
-        }
-        tokio::time::sleep(std::time::Duration::from_secs(1 << attempt)).await;
-    }
 }
 
 fn connected(request: &HttpRequest, session: &OauthSession) -> HttpResponse {
@@ -180,7 +169,7 @@ pub(super) async fn disconnect(
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let app_id = existing(&shared, &app_id).await?;
-    let disconnected = part(&shared.dialpad, &shared.store, &shared.engine, app_id).await?;
+    let disconnected = part(&shared.keeper, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(json!({"message": message, "app_id": app_id})))
 }

@@ -95,13 +95,7 @@ async fn take_in(
     body: &[u8],
     addressed_to: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
-    let own_route = match addressed_to {
-        Some(app) => Some((app, state.store.own_route(app).await?.ok_or_else(not_authentic)?)),
-        None => None,
-    };
-    let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
-    let payload =
-        signature::verify(body, header, &secrets(state, own_route.as_ref())).map_err(|_| not_authentic())?;
+    let (own_route, payload) = verified(request, state, body, addressed_to).await?;
 
     let received_at = state.clock.now();
     let reading = payload::read_webhook(&payload, received_at);
@@ -128,16 +122,36 @@ async fn take_in(
     Ok(HttpResponse::Ok().json(answer))
 }
 
+/// The payload of an authentic webhook, and where its address leads.
+async fn verified(
+    request: &HttpRequest,
+    state: &Shared,
+    body: &[u8],
+    addressed_to: Option<AppId>,
+) -> Result<(Option<(AppId, OwnRoute)>, Vec<u8>), ApiError> {
+    let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
+    let Some(app) = addressed_to else {
+        let payload = signature::verify(body, header, &state.config.webhook_secrets);
+        return Ok((None, payload.map_err(|_| not_authentic())?));
+    };
+    let mut route = state.store.own_route(app).await?.ok_or_else(not_authentic)?;
+    let mut payload = signature::verify(body, header, &secrets(state, &route));
+    if payload.is_err() {
+        // Another process may have made a new secret since this one looked.
+        route = state.store.own_route_now(app).await?.ok_or_else(not_authentic)?;
+        payload = signature::verify(body, header, &secrets(state, &route));
+    }
+    Ok((Some((app, route)), payload.map_err(|_| not_authentic())?))
+}
+
 fn not_authentic() -> ApiError {
     ApiError::new(ErrorCode::InvalidSignature, "The signature is missing or wrong")
 }
 
-/// An app's own secret, once Dialpad signs with it, is the only one that opens its own address.
-fn secrets(state: &Shared, own_route: Option<&(AppId, OwnRoute)>) -> Vec<SecretString> {
-    let (own, is_confirmed) =
-        own_route.map_or((None, false), |(_, route)| (route.secret.clone(), route.is_confirmed));
-    let global = state.config.webhook_secrets.iter().filter(|_| !is_confirmed).cloned();
-    own.into_iter().chain(global).collect()
+/// An app's own secrets, once Dialpad signs with them, are the only ones that open its own address.
+fn secrets(state: &Shared, route: &OwnRoute) -> Vec<SecretString> {
+    let global = state.config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
+    route.secrets.iter().chain(global).cloned().collect()
 }
 
 /// Addresses a webhook: a row for each app that it goes to, or one that waits.

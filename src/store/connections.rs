@@ -48,9 +48,9 @@ const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
     AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
-const ROUTE_OF_APP: &str =
-    "SELECT apps.is_active, dialpad_connections.dialpad_org_id, dialpad_webhooks.secret,
-    dialpad_webhooks.dialpad_webhook_id IS NOT NULL
+const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_org_id,
+    CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END,
+    dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
     AND apps.id NOT IN (SELECT app_id FROM removed_apps)";
@@ -131,8 +131,9 @@ pub struct OwnRoute {
     pub is_active: bool,
     /// The organisation it is connected to.
     pub dialpad_org_id: Option<i64>,
-    /// The secret of its own webhook, once it has one.
-    pub secret: Option<SecretString>,
+    /// The secrets of its own webhook: the present one, once it has one, and those that were rotated out a short
+    /// while ago.
+    pub secrets: Vec<SecretString>,
     /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too: there may never be
     /// one.
     pub is_confirmed: bool,
@@ -152,10 +153,15 @@ impl RouteCache {
         self.by_organization.clear();
         self.by_app.clear();
     }
+
+    /// Only what is known of an app's own address.
+    pub(super) fn forget_app(&self, app: AppId) {
+        self.by_app.remove(&app);
+    }
 }
 
-/// Switched on, organisation, sealed secret, confirmed.
-type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, bool);
+/// Switched on, organisation, sealed secret, sealed old secrets, confirmed.
+type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, bool);
 
 /// Where a token is kept, for the vault.
 pub(super) fn token_place(app: AppId, which: &str) -> String {
@@ -328,28 +334,38 @@ impl Store {
         Ok(routes)
     }
 
-    /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app.
+    /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app. It may be
+    /// a moment old: [`Self::own_route_now`] is not.
     ///
     /// # Errors
     /// The database could not be asked.
     pub async fn own_route(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let (now, cache) = (self.now(), &self.shared.routes.by_app);
-        if let Some(known) = cache.get(&app)
+        let now = self.now();
+        if let Some(known) = self.shared.routes.by_app.get(&app)
             && known.0 > now
         {
             return Ok(known.1.clone());
         }
+        self.own_route_now(app).await
+    }
+
+    /// The same as the database knows it now.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn own_route_now(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
+        let now = self.now();
         let row: Option<OwnRouteRow> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
         let route = match row {
             None => None,
-            Some((is_active, dialpad_org_id, sealed, is_confirmed)) => {
-                let secret = sealed.map(|sealed| self.open_webhook_secret(app, &sealed)).transpose()?;
-                Some(OwnRoute { is_active, dialpad_org_id, secret, is_confirmed })
+            Some((is_active, dialpad_org_id, present, retired, is_confirmed)) => {
+                let secrets = self.taken_secrets(app, present.as_deref(), retired.as_deref())?;
+                Some(OwnRoute { is_active, dialpad_org_id, secrets, is_confirmed })
             }
         };
         if route.is_some() {
             // Only what exists is kept: a guesser must not fill the memory.
-            cache.insert(app, (now + CACHE_FOR, route.clone()));
+            self.shared.routes.by_app.insert(app, (now + CACHE_FOR, route.clone()));
         }
         Ok(route)
     }

@@ -23,6 +23,7 @@ pub mod listing;
 pub mod messages;
 pub mod oauth_sessions;
 pub mod overdue;
+pub mod own_webhooks;
 pub mod placed;
 pub mod rekeying;
 pub mod removals;
@@ -30,11 +31,12 @@ pub mod renewals;
 pub mod repairs;
 pub mod retention;
 mod server_state;
-pub mod subscriptions;
 mod telling;
 mod types;
 pub mod vault;
 pub mod voicemails;
+pub mod webhook_secrets;
+pub mod webhook_views;
 
 use std::sync::Arc;
 

@@ -23,6 +23,8 @@ mod hostile;
 mod ids;
 mod interactions;
 mod internal_apps;
+mod internal_webhooks;
+mod keeper;
 mod legs;
 mod messages;
 mod metrics;

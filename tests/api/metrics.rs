@@ -9,7 +9,7 @@ on_both_databases![
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 8] = [
+const COUNTERS: [&str; 9] = [
     "cti_webhooks_total",
     "cti_events_told_total",
     "cti_ws_sessions_closed_total",
@@ -18,6 +18,7 @@ const COUNTERS: [&str; 8] = [
     "cti_calls_repaired_total",
     "cti_calls_inferred_total",
     "cti_gaps_given_up_total",
+    "cti_webhook_checks_total",
 ];
 const GAUGES: [&str; 6] = [
     "cti_journal_pending",

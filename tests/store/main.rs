@@ -6,6 +6,7 @@ mod support;
 
 mod contract;
 mod idempotency;
+mod own_webhooks;
 mod rekeying;
 mod removals;
 mod renewals;

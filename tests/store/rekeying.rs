@@ -10,6 +10,7 @@ use cti_server::store::{
     connections::{Connection, Tokens},
     idempotency::{KeptAnswer, KeyedRequest, Taken},
     keys::NewKey,
+    own_webhooks::Claimed,
     rekeying::Resealed,
     renewals::Begun,
     vault::Vault,
@@ -54,6 +55,22 @@ async fn connection(store: &Store, app: AppId) -> Connection {
     store.connection(app).await.expect("it opens").expect("connected")
 }
 
+/// The app's webhook in the middle of a rotation: it has two secrets.
+async fn rotated_webhook(store: &Store, app: AppId) -> Vec<String> {
+    store.want_webhook(app, "https://cti.example/webhooks/1", None, true).await.expect("prepared");
+    let mut claimed = store.claim_webhook(app, TimeDelta::minutes(1)).await.expect("asked").expect("free");
+    store.begin_rotation(&mut claimed).await.expect("rotated");
+    let secrets = secrets(&claimed);
+    store.release_webhook(claimed).await.expect("released");
+    secrets
+}
+
+fn secrets(claimed: &Claimed) -> Vec<String> {
+    let retired = claimed.webhook.retired.iter().map(|retired| &retired.secret);
+    let all = [&claimed.webhook.secret].into_iter().chain(retired);
+    all.map(|secret| secret.expose_secret().to_owned()).collect()
+}
+
 async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     const APPS: usize = 230;
     let old = open(&world, &[1]).await;
@@ -62,7 +79,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     for _ in 0..APPS {
         apps.push(connected_app(&old).await);
     }
-    let hook = old.prepare_webhook(apps[0], "https://cti.example/webhooks/1").await.expect("prepared").secret;
+    let hook = rotated_webhook(&old, apps[0]).await;
     let request = KeyedRequest { scope: "an app", key: "a key", hash: b"a request" };
     let Ok(Taken::Fresh(held)) = old.take_key(request).await else { panic!("the key is fresh") };
     let answer = KeptAnswer { status: 201, body: "an answer".into() };
@@ -100,9 +117,8 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
         let Begun::Intent(intent) = begun else { panic!("nobody is at it") };
         assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
     }
-    let again =
-        new.prepare_webhook(apps[0], "https://cti.example/webhooks/1").await.expect("it opens").secret;
-    assert_eq!(again.expose_secret(), hook.expose_secret());
+    let claimed = new.claim_webhook(apps[0], TimeDelta::minutes(1)).await.expect("it opens").expect("free");
+    assert_eq!(secrets(&claimed), hook);
     let Ok(Taken::Answered(kept)) = new.take_key(request).await else { panic!("the answer opens") };
     assert_eq!(kept.body, answer.body);
 }

@@ -15,7 +15,7 @@ use super::{
 
 /// The simulator's only OAuth client.
 pub(crate) const CLIENT_ID: &str = "client-of-the-tests";
-const CLIENT_SECRET: &str = "client-secret-of-the-tests";
+pub(crate) const CLIENT_SECRET: &str = "client-secret-of-the-tests";
 
 /// A running simulator. Dropping it kills it.
 pub(crate) struct Dialpad {

@@ -19,6 +19,7 @@ mod metrics;
 mod postgres;
 mod process;
 mod proxy;
+mod registry;
 mod scripted;
 mod server;
 mod signing;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     metrics::Metrics,
     process::{Process, run_to_end},
     proxy::Proxy,
+    registry::Standing,
     scripted::{Asked, Gate, Reply, ScriptedDialpad},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},

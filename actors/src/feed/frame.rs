@@ -48,14 +48,16 @@ impl Frame {
     }
 }
 
-/// The fields of an event or a call that hold an id of Dialpad's.
-pub const ID_FIELDS: [&str; 7] = [
+/// The fields of an event, a call or a webhook that hold an id of Dialpad's.
+pub const ID_FIELDS: [&str; 9] = [
     "call_id",
     "dialpad_call_id",
     "dialpad_user_id",
     "dialpad_voicemail_id",
     "dialpad_message_id",
     "dialpad_org_id",
+    "dialpad_webhook_id",
+    "dialpad_subscription_id",
     "interaction_id",
 ];
 
