@@ -81,14 +81,16 @@ pub(super) fn news<'a>(
     known: &HashMap<DialpadCallId, KnownCall>,
 ) -> News<'a> {
     let mut news = News { missed: Vec::new(), more_to_come: false };
-    for (end, call) in page.iter().rev().filter(|(end, _)| end.at >= window.since) {
+    // One that does not say when it ended began within the list's time, and counts.
+    let in_gap = |end: &Conclusion| end.at.is_none_or(|at| at >= window.since);
+    for (end, call) in page.iter().rev().filter(|(end, _)| in_gap(end)) {
         let known = known.get(&end.call);
         let end_was_missed = !known.is_some_and(|known| known.is_over);
         let voicemail_was_missed = end.left_a_message && !known.is_some_and(|known| known.has_voicemail);
         if !end_was_missed && !voicemail_was_missed {
             continue;
         }
-        if end.at <= window.until {
+        if end.at.is_none_or(|at| at <= window.until) {
             news.missed.push(Missed { call, end_was_missed });
         } else {
             news.more_to_come = true;
@@ -155,7 +157,7 @@ mod tests {
     fn ended(call: i64, minute: i64) -> (Conclusion, Map<String, Value>) {
         let mut shown = Map::new();
         shown.insert("call_id".to_owned(), call.into());
-        (Conclusion { call: DialpadCallId(call), at: at(minute), left_a_message: call > 100 }, shown)
+        (Conclusion { call: DialpadCallId(call), at: Some(at(minute)), left_a_message: call > 100 }, shown)
     }
 
     #[test]
@@ -195,11 +197,16 @@ mod tests {
     #[test]
     fn what_ended_a_moment_ago_is_looked_for_again() {
         let window = Window::new(at(10), at(0), at(60), TimeDelta::minutes(1));
-        let page = [ended(2, 60), ended(1, 59)];
+        let mut page = [ended(2, 60), ended(1, 59)];
         let found = news(&page, window, &HashMap::new());
         assert_eq!((found.missed.len(), found.more_to_come), (1, true));
         let known = [(DialpadCallId(2), KnownCall { is_over: true, has_voicemail: false })].into();
         assert!(!news(&page, window, &known).more_to_come);
+
+        // Nor is one looked for again and again that never says when it ended.
+        page[0].0.at = None;
+        let found = news(&page, window, &HashMap::new());
+        assert_eq!((found.missed.len(), found.more_to_come), (2, false));
     }
 
     #[test]

@@ -92,7 +92,7 @@ async fn ask(repairs: &Repairs, app: AppId, calls: Vec<OverdueCall>) -> Vec<(Ove
         if let Err(error) = &answer {
             debug!(app.id = %app, call.id = %call.call, %error, "Dialpad did not say whether a call is over");
         }
-        match Verdict::of(answer, repairs.clock.now()) {
+        match Verdict::of(answer) {
             Verdict::NotNow => break,
             verdict => verdicts.push((call, verdict)),
         }

@@ -102,7 +102,7 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
     let page = repairs.dialpad.concluded_calls(app, list_from, until, repair.cursor.as_deref()).await?;
     let now = repairs.clock.now();
     let calls: Vec<(Conclusion, Map<String, Value>)> =
-        page.calls.into_iter().filter_map(|call| Some((Conclusion::of(&call, now)?, call))).collect();
+        page.calls.into_iter().filter_map(|call| Some((Conclusion::of(&call)?, call))).collect();
     let ids: Vec<DialpadCallId> = calls.iter().map(|(end, _)| end.call).collect();
     let known = store.known_calls(app, &ids).await?;
     let mut repaired = 0;

@@ -34,9 +34,9 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    pub(super) fn of(answer: Result<Option<Map<String, Value>>, DialpadError>, now: DateTime<Utc>) -> Self {
+    pub(super) fn of(answer: Result<Option<Map<String, Value>>, DialpadError>) -> Self {
         match answer {
-            Ok(Some(call)) if Conclusion::of(&call, now).is_some() => Self::Over(call),
+            Ok(Some(call)) if Conclusion::of(&call).is_some() => Self::Over(call),
             Ok(Some(_)) => Self::Live,
             Ok(None) => Self::Gone,
             Err(DialpadError::NoAccess(NoAccess::NotConnected | NoAccess::Expired)) => Self::Gone,
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn verdict(call: Value) -> Verdict {
-        Verdict::of(Ok(call.as_object().cloned()), at(0))
+        Verdict::of(Ok(call.as_object().cloned()))
     }
 
     #[test]
@@ -139,12 +139,12 @@ mod tests {
         }
         assert_eq!(verdict(json!({"call_id": "1", "state": "connected"})), Verdict::Live);
         assert_eq!(verdict(json!({"call_id": "1", "state": "queued", "date_ended": null})), Verdict::Live);
-        assert_eq!(Verdict::of(Ok(None), at(0)), Verdict::Gone);
+        assert_eq!(Verdict::of(Ok(None)), Verdict::Gone);
     }
 
     #[test]
     fn whom_nobody_can_ask_about_is_gone_and_who_is_not_answered_for_is_not() {
-        let failed = |error: DialpadError| Verdict::of(Err(error), at(0));
+        let failed = |error: DialpadError| Verdict::of(Err(error));
         assert_eq!(failed(NoAccess::NotConnected.into()), Verdict::Gone);
         assert_eq!(failed(NoAccess::Expired.into()), Verdict::Gone);
         assert_eq!(failed(DialpadError::Refused(StatusCode::FORBIDDEN)), Verdict::Unanswered);

@@ -70,22 +70,21 @@ impl Finding {
 pub struct Conclusion {
     /// The call.
     pub call: DialpadCallId,
-    /// When it ended.
-    pub at: DateTime<Utc>,
+    /// When it ended, where it is said.
+    pub at: Option<DateTime<Utc>>,
     /// Whether it has a voicemail.
     pub left_a_message: bool,
 }
 
 impl Conclusion {
-    /// Reads a call; none where it is not shown as over, or can't be understood. Where it does not say when it ended,
-    /// that was at the latest now.
+    /// Reads a call; none where it is not shown as over, or can't be understood.
     #[must_use]
-    pub fn of(call: &Map<String, Value>, now: DateTime<Utc>) -> Option<Self> {
+    pub fn of(call: &Map<String, Value>) -> Option<Self> {
         let fields = Fields::of(call);
         let (_, known) = conclusion(&fields).ok()?;
         Some(Self {
             call: fields.integer(&["call_id", "id"]).map(DialpadCallId)?,
-            at: known.ended_at.unwrap_or(now),
+            at: known.ended_at,
             left_a_message: known.voicemail_url.is_some() || known.voicemail_id.is_some(),
         })
     }
