@@ -98,6 +98,8 @@ codes! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY;
     /// Dialpad takes no more requests for now.
     DialpadRateLimited = "DIALPAD_RATE_LIMITED", TOO_MANY_REQUESTS;
+    /// The app has too many listeners.
+    TooManyConnections = "TOO_MANY_CONNECTIONS", TOO_MANY_REQUESTS;
     /// Something broke on our side.
     Internal = "INTERNAL_ERROR", INTERNAL_SERVER_ERROR;
     /// Dialpad refused what it was asked.

@@ -1,12 +1,13 @@
 //! What is measured: every metric with its help, from the start.
 
+use cti_actors::session::Transport;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::store::Store;
 
 /// Why a session can end.
-const CLOSE_REASONS: [&str; 9] = [
+const CLOSE_REASONS: [&str; 10] = [
     "client",
     "lost",
     "silent",
@@ -15,6 +16,7 @@ const CLOSE_REASONS: [&str; 9] = [
     "bad_message",
     "not_authenticated",
     "forbidden",
+    "too_slow",
     "too_many",
 ];
 /// Seconds, from a tenth of a millisecond to ten seconds.
@@ -98,6 +100,7 @@ fn describe() {
     describe_gauge!("cti_call_actors", "Calls that are awake in memory");
     describe_counter!("cti_call_actor_crashes_total", "Call actors that died and were rebuilt");
     describe_gauge!("cti_ws_sessions", "Open WebSockets");
+    describe_gauge!("cti_feed_listeners", "Who listens to a feed, by how it is told");
     describe_counter!("cti_ws_sessions_closed_total", "WebSockets that ended, by reason");
     describe_gauge!("cti_db_pool_connections", "Connections to the database, by state");
     describe_histogram!("cti_group_commit_batch_size", "Webhooks that shared a transaction");
@@ -130,6 +133,9 @@ fn describe() {
     counter!("cti_call_actor_crashes_total").absolute(0);
     gauge!("cti_call_actors").set(0.0);
     gauge!("cti_ws_sessions").set(0.0);
+    for transport in Transport::ALL {
+        gauge!("cti_feed_listeners", "transport" => transport.as_str()).set(0.0);
+    }
     gauge!("cti_journal_pending").set(0.0);
     let revision = option_env!("CTI_REVISION").unwrap_or("unknown");
     gauge!("cti_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);

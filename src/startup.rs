@@ -39,9 +39,6 @@ use crate::{
     upkeep, waiting,
 };
 
-/// After how long the kernel gives up a connection whose peer takes nothing any more. It is the only way to end a
-/// WebSocket whose client has stopped reading: its actor is frozen with it.
-const PEER_TAKES_NOTHING: Duration = Duration::from_secs(25);
 /// How long an idle HTTP connection is kept: longer than the load balancers in front, which must close first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many seconds a stop waits for requests under way. A client that reads nothing uses up all of them.
@@ -127,7 +124,11 @@ impl Application {
             }),
             clock: Arc::clone(&clock),
         };
-        let tuning = Tuning { sessions_per_app: config.sessions_per_app, ..Tuning::default() };
+        let tuning = Tuning {
+            sessions_per_app: config.sessions_per_app,
+            stuck_after: config.stuck_after,
+            ..Tuning::default()
+        };
         let engine = Engine::start(ports, tuning);
         store.hand_over_to(&engine);
 
@@ -268,7 +269,7 @@ async fn find_static_organization(
 }
 
 fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::dev::Server> {
-    let workers = shared.config.http_workers;
+    let (workers, stuck_after) = (shared.config.http_workers, shared.config.stuck_after);
     let shared = shared.clone();
     let mut server = HttpServer::new(move || {
         App::new()
@@ -278,11 +279,13 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
-    .on_connect(|connection, _| {
+    .on_connect(move |connection, _| {
         if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            watch_over(stream);
+            watch_over(stream, stuck_after);
         }
     })
+    // Who hangs up is gone: a stream without an end would otherwise go on for nobody.
+    .h1_allow_half_closed(false)
     .keep_alive(KEEP_ALIVE)
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_TIMEOUT);
@@ -292,15 +295,16 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
     Ok(server.listen(listener)?.run())
 }
 
-/// Lets the kernel find out what an actor can't: a peer that takes nothing, or is no longer there.
-fn watch_over(stream: &actix_web::rt::net::TcpStream) {
+/// Lets the kernel find out what an actor can't: a peer that takes nothing, or is no longer there. It is the only way to
+/// end a session whose client has stopped reading, for that is frozen with its socket.
+fn watch_over(stream: &actix_web::rt::net::TcpStream, stuck_after: Duration) {
     let socket = socket2::SockRef::from(stream);
     let probes =
         socket2::TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
     // A connection without these still works; it is only found dead later.
     let _ = socket.set_tcp_keepalive(&probes);
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(PEER_TAKES_NOTHING));
+    let _ = socket.set_tcp_user_timeout(Some(stuck_after));
     let _ = socket.set_tcp_nodelay(true);
 }
 

@@ -13,6 +13,7 @@ use chrono::TimeDelta;
 use dashmap::DashMap;
 use futures_util::future::{join, join_all};
 use metrics::counter;
+use tokio::sync::Semaphore;
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -23,7 +24,7 @@ use crate::{
     feed::{Feed, Frame},
     id::{AppId, DialpadCallId},
     ports::{Bounds, Clock, Connections, EventLog, Gate, Journal, Ledger, PendingEvent},
-    session::Sessions,
+    session::{Listened, Sessions, watch},
     token::{Outcome, Renew, Settle, Tend, TokenPair, TokenRefresher},
 };
 
@@ -53,8 +54,14 @@ pub struct Tuning {
     pub sweep_every: Duration,
     /// How often tokens are looked for that are due.
     pub tend_every: Duration,
+    /// How often open sessions are looked after.
+    pub watch_every: Duration,
     /// How many sessions an app may have.
     pub sessions_per_app: usize,
+    /// How long a session may take nothing of what it is given.
+    pub stuck_after: Duration,
+    /// How many readers may read the past from the store at a time, so that everybody else still gets to it.
+    pub readers_of_the_past: usize,
 }
 
 impl Default for Tuning {
@@ -63,7 +70,10 @@ impl Default for Tuning {
             threads: 1,
             sweep_every: Duration::from_secs(5),
             tend_every: Duration::from_secs(1),
+            watch_every: Duration::from_secs(1),
             sessions_per_app: 10_000,
+            stuck_after: Duration::from_secs(60),
+            readers_of_the_past: 2,
         }
     }
 }
@@ -89,6 +99,8 @@ pub struct Engine {
     tuning: Tuning,
     apps: DashMap<AppId, Arc<Tenant>>,
     arbiters: Arbiters,
+    /// The places of those who read the past.
+    past: Arc<Semaphore>,
     /// Replaced when it has died.
     refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
@@ -124,10 +136,12 @@ impl Engine {
             tuning,
             apps: DashMap::new(),
             arbiters,
+            past: Arc::new(Semaphore::new(tuning.readers_of_the_past.max(1))),
             draining: AtomicBool::new(false),
             unheard,
             unheard_by_nobody: Mutex::new(Some(listener)),
         });
+        actix_rt::spawn(watch(Arc::downgrade(&engine), tuning.watch_every, tuning.stuck_after));
         let sweeping = Arc::downgrade(&engine);
         actix_rt::spawn(async move {
             let mut ticks = tokio::time::interval(tuning.sweep_every);
@@ -263,6 +277,14 @@ impl Engine {
         let _ = tenant.supervisor().send(Drain).await;
     }
 
+    /// The apps that somebody listens to.
+    pub(crate) fn listened(&self) -> Listened {
+        let listened = self.apps.iter().filter(|tenant| !tenant.sessions.is_empty());
+        listened
+            .map(|tenant| (*tenant.key(), (Arc::clone(&tenant.sessions), Arc::clone(&tenant.feed))))
+            .collect()
+    }
+
     /// How many sessions are open.
     #[must_use]
     pub fn session_count(&self) -> usize {
@@ -304,7 +326,7 @@ impl Engine {
             return Arc::clone(&tenant);
         }
         let tenant = self.apps.entry(app).or_insert_with(|| {
-            let (inbox, feed, awake) = (Arc::default(), Feed::new(app), Arc::default());
+            let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &self.past), Arc::default());
             let supervisor = Mutex::new(self.supervisor(app, &inbox, &feed, &awake));
             let sessions = Sessions::new(self.tuning.sessions_per_app);
             Arc::new(Tenant { inbox, feed, sessions, awake, supervisor })

@@ -82,8 +82,22 @@ pub trait EventLog: Send + Sync + 'static {
     /// What is kept.
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError>;
 
+    /// How far these apps' feeds reach.
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError>;
+
+    /// The events behind a cursor, in order: at most `limit`, and none after those that have `most_bytes` together.
+    async fn page_within(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Frame>, StoreError>;
+
     /// The events behind a cursor, in order, at most `limit`.
-    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError>;
+    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
+        self.page_within(app, after, limit, usize::MAX).await
+    }
 }
 
 /// The ends of a feed.
@@ -108,6 +122,9 @@ impl Bounds {
 pub trait Gate: Send + Sync + 'static {
     /// The app to which an API key belongs.
     async fn admit(&self, api_key: &str) -> Result<Admission, Denial>;
+
+    /// Those of these keys that still open something, whoever may have ended the others.
+    async fn still_valid(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
 }
 
 /// What a valid key opens.

@@ -18,7 +18,7 @@ use crate::{
     engine::Ports,
     error::{Denial, StoreError},
     feed::Frame,
-    id::{AppId, DialpadCallId, InteractionId, JournalId, Seq},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::StoredMessage,
     ports::{Admission, Bounds, EventLog, Gate, Inbound, Journal, Ledger, PendingEvent},
     unit::{Receipt, Unit},
@@ -279,10 +279,27 @@ impl EventLog for MemoryStore {
         Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
     }
 
-    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
         let state = self.state();
+        Ok(apps.iter().map(|app| (*app, state.head(*app))).collect())
+    }
+
+    async fn page_within(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let state = self.state();
+        let mut bytes = 0;
         let behind = state.events.range((app, after.next())..=(app, Seq(i64::MAX)));
-        Ok(behind.take(limit).map(|(_, frame)| frame.clone()).collect())
+        let page = behind.take(limit).map(|(_, frame)| frame.clone()).take_while(|frame| {
+            let fits = bytes < most_bytes;
+            bytes += frame.text.len();
+            fits
+        });
+        Ok(page.collect())
     }
 }
 
@@ -290,5 +307,11 @@ impl EventLog for MemoryStore {
 impl Gate for MemoryStore {
     async fn admit(&self, api_key: &str) -> Result<Admission, Denial> {
         self.state().keys.get(api_key).copied().ok_or(Denial::UnknownKey)
+    }
+
+    async fn still_valid(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        let state = self.state();
+        let valid = state.keys.values().map(|admission| admission.key_id);
+        Ok(valid.filter(|key| keys.contains(key)).collect())
     }
 }

@@ -13,6 +13,7 @@ const PURE: &[(&str, &str)] = &[
     ("app/roster.rs", include_str!("../src/app/roster.rs")),
     ("feed/ring.rs", include_str!("../src/feed/ring.rs")),
     ("session/protocol.rs", include_str!("../src/session/protocol.rs")),
+    ("session/subscription.rs", include_str!("../src/session/subscription.rs")),
     ("token/news.rs", include_str!("../src/token/news.rs")),
     ("token/schedule.rs", include_str!("../src/token/schedule.rs")),
 ];

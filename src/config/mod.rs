@@ -90,6 +90,8 @@ pub struct Config {
     pub repair: RepairConfig,
     /// How many sessions an app may have.
     pub sessions_per_app: usize,
+    /// How long a session may take nothing of what it is given.
+    pub stuck_after: Duration,
     /// What to log.
     pub log_filter: String,
     /// How the log looks.
@@ -191,6 +193,7 @@ impl Config {
         let port = settings.number("port", 0, u16::MAX.into());
         let http_workers = settings.number("http_workers", 0, 1024);
         let sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
+        let stuck_after = settings.duration("ws_stuck_after");
         let public_url = settings.url("public_url", production);
         if needs == Needs::Serving
             && production
@@ -258,6 +261,7 @@ impl Config {
             retention: Retention { events: events?, journal: journal?, interval: interval? },
             repair: repair?,
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
+            stuck_after: stuck_after?,
             log_filter: log_filter?,
             log_format: log_format?,
         })

@@ -2,11 +2,17 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
     web::{Data, Path},
 };
 use cti_actors::id::{DialpadCallId, Seq};
 
-use super::{Shared, auth::Crm, events, lists, query::Query};
+use super::{
+    Shared,
+    auth::Crm,
+    events, feed, lists,
+    query::{Query, next_link},
+};
 use crate::{
     error::{ApiError, ErrorCode},
     store::calls::{CallFilter, CallName, CallView},
@@ -68,19 +74,18 @@ pub(super) async fn timeline(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["after", "limit", "ids"])?;
     let limit = query.limit(events::DEFAULT_LIMIT, events::LARGEST_LIMIT)?;
-    let after = events::cursor(&query)?.unwrap_or(Seq::START);
+    let after = feed::cursor(&query)?.unwrap_or(Seq::START);
     let call = find(&shared, &crm, &name).await?;
     let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let id = DialpadCallId(call.dialpad_call_id);
     let mut frames = shared.store.events_of_call(crm.app_id, id, after, one_more).await?;
     let more = frames.len() > limit;
     frames.truncate(limit);
-    events::render(
-        &request,
-        &frames,
-        frames.last().filter(|_| more).map(|last| last.seq),
-        query.ids_as_text()?,
-    )
+    let mut answer = HttpResponse::Ok();
+    if let Some(last) = frames.last().filter(|_| more) {
+        answer.insert_header((header::LINK, next_link(&request, &[("after", &last.seq.to_string())])));
+    }
+    Ok(answer.content_type(ContentType::json()).body(feed::array(&frames, query.ids_as_text()?)))
 }
 
 /// A call by our id or by Dialpad's. Another app's call is not there.

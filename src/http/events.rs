@@ -1,93 +1,136 @@
-//! The feed, for CRMs that ask: the same objects as on the WebSocket, behind a cursor.
+//! The feed, for CRMs that ask: the same objects as on the WebSocket, behind a cursor. With `wait`, an answer that would
+//! be empty waits for the first event.
+
+use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, ContentType},
     web::Data,
 };
-use cti_actors::{feed::Frame, id::Seq, ports::EventLog, session::Subscription};
-use serde_json::json;
+use cti_actors::{
+    feed::Frame,
+    id::Seq,
+    ports::EventLog,
+    session::{BadCursor, Listener, Sort, Subscription, Transport, Turn, Word, close},
+};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Shared,
-    auth::Crm,
+    auth::{Crm, admit, api_key, missing_key},
+    feed::{self, CURSOR_HEADER, PARAMETERS},
     query::{Query, next_link},
 };
 use crate::error::{ApiError, ErrorCode};
 
 pub(super) const DEFAULT_LIMIT: usize = 100;
 pub(super) const LARGEST_LIMIT: usize = 1000;
+/// A page that has so many bytes has no more events, whatever its limit.
+const LARGEST_PAGE: usize = 4 << 20;
+/// How long a client may want to wait, in seconds: no longer than what stands in front will keep a request.
+const LONGEST_WAIT: i64 = 60;
 
 pub(super) async fn list(
     request: HttpRequest,
     crm: Crm,
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["after", "limit", "types", "dialpad_user_id", "ids"])?;
+    let query = Query::of(&request, &[&PARAMETERS[..], &["limit", "wait"]].concat())?;
     let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
-    let wanted = Subscription::parse(
-        query.text("after"),
-        query.text("types"),
-        query.text("dialpad_user_id"),
-        query.text("ids"),
-    )
-    .map_err(|problem| ApiError::invalid(problem.to_string()))?;
+    let wait = wait(&query)?;
+    let wanted = feed::subscription(&query)?;
+    let until = Instant::now() + wait;
 
-    let bounds = shared.store.bounds(crm.app_id).await?;
-    let after = wanted.after.unwrap_or(Seq(bounds.oldest.0 - 1));
-    if after > bounds.head {
-        let details = json!({"seq": bounds.head});
-        return Err(ApiError::new(ErrorCode::CursorAhead, "The cursor lies beyond the newest event")
-            .with_details(details));
+    let page = page(&shared, &crm, &wanted, limit).await?;
+    if page.told.is_empty() && !wait.is_zero() {
+        return wait_for_more(&request, &shared, &wanted, page.cursor, limit, until).await;
     }
-    // The beginning is always a place to begin at; any other cursor promises that nothing behind it is missing.
-    if after > Seq::START && !bounds.reach_back_to(after) {
-        let details = json!({"oldest_seq": bounds.oldest, "seq": bounds.head});
-        return Err(ApiError::new(
-            ErrorCode::CursorExpired,
-            "The events behind this cursor are no longer kept",
-        )
-        .with_details(details));
+    let mut answer = answer(page.cursor);
+    if page.more {
+        answer.insert_header((header::LINK, next_link(&request, &[("after", &page.cursor.to_string())])));
     }
-    let page = shared.store.page(crm.app_id, after, limit + 1).await?;
-    let more = page.len() > limit;
-    let page = &page[..page.len().min(limit)];
-    let next = page.last().filter(|_| more).map(|last| last.seq);
-    let frames: Vec<Frame> = page.iter().filter(|frame| wanted.filter.admits(frame)).cloned().collect();
-    render(&request, &frames, next, wanted.ids_as_text)
+    Ok(answer.body(feed::array(&page.told, wanted.ids_as_text)))
 }
 
-/// A cursor in the query.
-pub(super) fn cursor(query: &Query) -> Result<Option<Seq>, ApiError> {
-    match query.integer("after")? {
-        Some(after) if after < 0 => Err(ApiError::invalid("after: must not be negative")),
-        after => Ok(after.map(Seq)),
+fn wait(query: &Query) -> Result<Duration, ApiError> {
+    match query.integer("wait")? {
+        None => Ok(Duration::ZERO),
+        Some(seconds) if (0..=LONGEST_WAIT).contains(&seconds) => {
+            Ok(Duration::from_secs(seconds.unsigned_abs()))
+        }
+        Some(_) => Err(ApiError::invalid(format!(
+            "wait: must be a whole number of seconds from 0 to {LONGEST_WAIT}"
+        ))),
     }
 }
 
-/// Events as an array; the text of each is as it is on the WebSocket.
-pub(super) fn render(
-    request: &HttpRequest,
-    frames: &[Frame],
-    next: Option<Seq>,
-    ids_as_text: bool,
-) -> Result<HttpResponse, ApiError> {
+fn answer(cursor: Seq) -> actix_web::HttpResponseBuilder {
     let mut answer = HttpResponse::Ok();
-    if let Some(next) = next {
-        answer.insert_header((header::LINK, next_link(request, &[("after", &next.to_string())])));
+    answer.content_type(ContentType::json()).insert_header((CURSOR_HEADER, cursor.to_string()));
+    answer
+}
+
+/// A page of the feed as it is now.
+struct Page {
+    told: Vec<Frame>,
+    /// Behind it goes the next one.
+    cursor: Seq,
+    /// Whether there is a next one already.
+    more: bool,
+}
+
+async fn page(shared: &Shared, crm: &Crm, wanted: &Subscription, limit: usize) -> Result<Page, ApiError> {
+    let bounds = shared.store.bounds(crm.app_id).await?;
+    let oldest = Seq(bounds.oldest.0 - 1);
+    // The beginning is always a place to begin at; any other cursor promises that nothing behind it is missing.
+    let after = wanted.after.filter(|after| *after > Seq::START).unwrap_or(oldest);
+    if after > bounds.head {
+        return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
-    let mut body = String::with_capacity(2 + frames.iter().map(|frame| frame.text.len() + 1).sum::<usize>());
-    body.push('[');
-    for (place, frame) in frames.iter().enumerate() {
-        if place > 0 {
-            body.push(',');
+    if !bounds.reach_back_to(after) {
+        return Err(feed::bad_cursor(BadCursor::Expired, bounds));
+    }
+    let mut told = Vec::new();
+    if after < bounds.head {
+        told = shared.store.page_within(crm.app_id, after, limit, LARGEST_PAGE).await?;
+    }
+    let cursor = told.last().map_or(after, |last| last.seq);
+    told.retain(|frame| wanted.filter.admits(frame));
+    Ok(Page { told, cursor, more: cursor < bounds.head })
+}
+
+/// Answers as soon as something is told that is wanted, or with nothing when the time is over.
+async fn wait_for_more(
+    request: &HttpRequest,
+    shared: &Shared,
+    wanted: &Subscription,
+    after: Seq,
+    limit: usize,
+    until: Instant,
+) -> Result<HttpResponse, ApiError> {
+    let key = api_key(request).ok_or_else(missing_key)?;
+    let admission = admit(request, &key).await?;
+    let wanted = Subscription { after: Some(after), ..wanted.clone() };
+    let mut listener = Listener::open(&shared.engine, admission, wanted, Transport::Poll).await?;
+    while let Ok(Some(Turn { words, end })) = timeout_at(until, listener.next()).await {
+        let mut events: Vec<Word> = words.into_iter().filter(|word| word.sort == Sort::Event).collect();
+        events.truncate(limit);
+        if let Some(last) = events.last() {
+            let cursor = last.cursor.unwrap_or(listener.cursor());
+            let texts: Vec<&str> = events.iter().map(|word| &*word.text).collect();
+            return Ok(answer(cursor).body(format!("[{}]", texts.join(","))));
         }
-        if ids_as_text {
-            body.push_str(&frame.text_with_text_ids());
-        } else {
-            body.push_str(&frame.text);
+        match end {
+            Some(ending) if ending.code == close::FORBIDDEN => {
+                // Says which of both it was, now that it is neither.
+                admit(request, &key).await?;
+                return Err(ApiError::new(ErrorCode::InvalidApiKey, "Invalid API key"));
+            }
+            // A planned stop: the answer is early, and the next question goes to whoever comes after.
+            Some(_) => break,
+            None => {}
         }
     }
-    body.push(']');
-    Ok(answer.content_type(ContentType::json()).body(body))
+    Ok(answer(listener.cursor()).body("[]"))
 }

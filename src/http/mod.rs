@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod calls;
 mod events;
+mod feed;
 mod health;
 mod idempotency;
 mod interactions;
@@ -18,6 +19,7 @@ mod oauth;
 mod place_call;
 mod query;
 mod recordings;
+mod stream;
 mod voicemails;
 mod webhooks;
 mod ws;
@@ -119,6 +121,7 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/api/messages/{id}").route(get().to(messages::one)))
         .service(web::resource("/api/interactions/{id}").route(get().to(interactions::one)))
         .service(web::resource("/api/events").route(get().to(events::list)))
+        .service(web::resource("/api/events/stream").route(get().to(stream::follow)))
         .service(web::resource("/ws").route(get().to(ws::connect)))
         // For administrators.
         .service(

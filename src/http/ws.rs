@@ -6,12 +6,13 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
 };
-use cti_actors::session::{SessionOptions, Subscription, serve};
+use cti_actors::session::{SessionOptions, serve};
 use secrecy::SecretString;
 
 use super::{
     Shared,
     auth::{admit, api_key},
+    feed::{self, PARAMETERS},
     query::Query,
 };
 use crate::error::ApiError;
@@ -26,18 +27,12 @@ pub(super) async fn connect(
 }
 
 async fn options(request: &HttpRequest, shared: &Shared) -> Result<SessionOptions, ApiError> {
-    let query = Query::of(request, &["api_key", "after", "types", "dialpad_user_id", "ids"])?;
+    let query = Query::of(request, &[&PARAMETERS[..], &["api_key"]].concat())?;
     let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
     let admission = match key {
         Some(key) => Some(admit(request, &key).await?),
         None => None,
     };
-    let subscription = Subscription::parse(
-        query.text("after"),
-        query.text("types"),
-        query.text("dialpad_user_id"),
-        query.text("ids"),
-    )
-    .map_err(|problem| ApiError::invalid(problem.to_string()))?;
+    let subscription = feed::subscription(&query)?;
     Ok(SessionOptions { engine: Arc::clone(&shared.engine), admission, subscription })
 }

@@ -8,11 +8,23 @@ use cti_actors::{
     ports::{Bounds, EventLog},
 };
 
-use super::{Store, on_db, types::Id};
+use super::{
+    Store,
+    bulk::{Column, Rows},
+    on_db,
+    types::Id,
+};
 
 const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
-const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM events
-    WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+/// A row is in it as long as those before it have fewer than so many bytes together. The innermost limit comes first,
+/// so that nobody adds up the whole feed.
+const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
+    SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
+        SELECT seq, type, dialpad_user_id, body FROM events
+        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
+    WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq";
+const HEADS: &str = "SELECT app_id, last_seq FROM event_feeds WHERE app_id IN (";
+const LIST_TAIL: &str = ")";
 const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events
     WHERE app_id = $1 AND dialpad_call_id = $2 AND seq > $3 ORDER BY seq LIMIT $4";
 
@@ -58,10 +70,23 @@ impl EventLog for Store {
         Ok(Bounds { oldest: Seq(oldest), head: Seq(head) })
     }
 
-    async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+        let apps = Column::Id(apps.iter().map(|app| Id::from(*app)).collect());
+        let rows: Vec<(Id, i64)> = self.fetch_listed(HEADS, LIST_TAIL, Rows::of(vec![apps])).await?;
+        Ok(rows.into_iter().map(|(app, head)| (app.into(), Seq(head))).collect())
+    }
+
+    async fn page_within(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let most = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let (limit, most_bytes) = (most(limit), most(most_bytes));
         let rows: Vec<EventRow> = on_db!(self, read db => {
-            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).fetch_all(db).await
+            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(most_bytes).fetch_all(db).await
         })?;
         Ok(rows.into_iter().map(Into::into).collect())
     }

@@ -14,11 +14,21 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::{Store, on_db, types::Id};
+use super::{
+    Store,
+    bulk::{Column, Lead, Rows},
+    on_db,
+    types::Id,
+};
 
 pub(super) const INSERT: &str = "INSERT INTO api_keys (id, app_id, key_hash, hint, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, NULL)";
 const LOOK_UP: &str = "SELECT api_keys.id, api_keys.app_id, api_keys.expires_at, apps.is_active
     FROM api_keys JOIN apps ON apps.id = api_keys.app_id WHERE key_hash = $1";
+/// `$1` is the present, the rows are ids of keys.
+const STILL_VALID_HEAD: &str = "WITH present (at) AS (SELECT $1), asked (id) AS (";
+const STILL_VALID_TAIL: &str = ")
+    SELECT api_keys.id FROM asked JOIN api_keys ON api_keys.id = asked.id JOIN apps ON apps.id = api_keys.app_id
+    JOIN present ON api_keys.expires_at IS NULL OR api_keys.expires_at > present.at WHERE apps.is_active";
 const VALID: &str = "SELECT id, hint, created_at, expires_at FROM api_keys
     WHERE app_id = $1 AND (expires_at IS NULL OR expires_at > $2) ORDER BY id";
 /// Whoever changes an app's keys holds its row: of two at a time, the second one sees what the first has made.
@@ -271,5 +281,16 @@ impl Gate for Store {
             cache.known.remove(&hash);
         }
         Ok(admission)
+    }
+
+    async fn still_valid(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {
+        let ids = Column::Id(keys.iter().map(|key| Id::from(*key)).collect());
+        let asked = Rows::of(vec![ids]).behind(Lead::Time(self.now()));
+        let rows: Vec<(Id,)> = self.fetch_listed(STILL_VALID_HEAD, STILL_VALID_TAIL, asked).await?;
+        if rows.len() < keys.len() {
+            // Another process has ended one: what is remembered of it here is wrong from now on.
+            self.shared.keys.forget_all();
+        }
+        Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 }

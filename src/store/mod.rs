@@ -44,7 +44,12 @@ use cti_actors::{clock::Clock, error::StoreError};
 
 pub use self::database::{DatabaseUrl, DatabaseUrlError};
 use self::{
-    connections::RouteCache, database::Database, group_commit::Lanes, journal::Handover, keys::KeyCache,
+    bulk::Rows,
+    connections::RouteCache,
+    database::{Database, Pools},
+    group_commit::Lanes,
+    journal::Handover,
+    keys::KeyCache,
     vault::Vault,
 };
 
@@ -99,6 +104,33 @@ impl Store {
         let lanes = Lanes::start(&database, &handover);
         let (keys, routes) = (KeyCache::default(), RouteCache::default());
         Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, vault, clock, handover }) })
+    }
+
+    /// What a statement finds for these values: an array on PostgreSQL, a list on SQLite.
+    async fn fetch_listed<T>(
+        &self,
+        head: &'static str,
+        tail: &'static str,
+        listed: Rows,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+            + for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+            + Send
+            + Unpin,
+    {
+        let database = &self.shared.database;
+        let work = async {
+            match database.pools() {
+                Pools::Postgres(pools) => {
+                    listed.fetch_postgres(&mut *pools.read.acquire().await?, head, tail).await
+                }
+                Pools::Sqlite(pools) => {
+                    listed.fetch_sqlite(&mut *pools.read.acquire().await?, head, tail).await
+                }
+            }
+        };
+        database.in_time(Box::pin(work)).await
     }
 
     /// Applies the pending migrations and names them, oldest first.

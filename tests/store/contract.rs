@@ -269,6 +269,27 @@ pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Sub
     assert!(store.page(app, Seq(9), 3).await.expect("read").is_empty());
 }
 
+pub(crate) async fn a_page_ends_when_it_has_enough_bytes(store: &impl Subject) {
+    let app = store.new_app().await;
+    store.commit(telling(app, 1..=9)).await.expect("committed");
+    let page = store.page_within(app, Seq(4), 3, 1).await.expect("read");
+    assert_eq!(page.iter().map(|frame| frame.seq.0).collect::<Vec<_>>(), [5], "one, whatever its size");
+    let page = store.page_within(app, Seq(4), 3, 1 << 20).await.expect("read");
+    assert_eq!(page.len(), 3);
+}
+
+pub(crate) async fn the_heads_of_several_feeds_are_read_at_once(store: &impl Subject) {
+    let (one, other, quiet) = (store.new_app().await, store.new_app().await, store.new_app().await);
+    store.commit(telling(one, 1..=9)).await.expect("committed");
+    store.commit(telling(other, 1..=2)).await.expect("committed");
+    let mut heads = store.heads(&[one, other, quiet]).await.expect("read");
+    heads.sort_unstable();
+    let mut expected = [(one, Seq(9)), (other, Seq(2)), (quiet, Seq::START)];
+    expected.sort_unstable();
+    assert_eq!(heads, expected);
+    assert!(store.heads(&[]).await.expect("read").is_empty());
+}
+
 pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
     let app = store.new_app().await;
     let said = MessageKnowledge {

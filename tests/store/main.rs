@@ -67,6 +67,8 @@ on_every_store! {
     the_journal_gives_what_is_pending_in_its_order,
     a_webhook_is_marked_as_the_unit_says,
     a_page_of_the_feed_begins_behind_its_cursor,
+    a_page_ends_when_it_has_enough_bytes,
+    the_heads_of_several_feeds_are_read_at_once,
     messages_keep_their_facts,
     apps_do_not_see_each_other,
 }
@@ -86,6 +88,12 @@ mod sql {
         schema::a_deleted_voicemail_is_not_written_anew(&open(&world).await).await;
     }
 
+    async fn a_key_is_valid_until_it_ends(world: World) {
+        let clock: Arc<ManualClock> = Arc::default();
+        let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
+        schema::a_key_is_valid_until_it_ends(&store, &clock).await;
+    }
+
     async fn both_databases_have_the_same_tables(world: World) {
         open(&world).await.close().await;
         schema::both_databases_have_the_same_tables(&world).await;
@@ -99,6 +107,7 @@ mod sql {
         the_same_webhook_is_written_once,
         what_is_old_is_removed_and_the_bound_says_so,
         a_deleted_voicemail_is_not_written_anew,
+        a_key_is_valid_until_it_ends,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }

@@ -5,11 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::TimeDelta;
 use cti_actors::{
     call::{Direction, Voicemail, VoicemailRecord},
-    id::{DialpadCallId, Seq, VoicemailId},
-    ports::{Bounds, EventLog, Journal, Ledger},
+    id::{DialpadCallId, KeyId, Seq, VoicemailId},
+    ports::{Bounds, EventLog, Gate, Journal, Ledger},
+    testing::ManualClock,
     unit::Unit,
 };
-use cti_server::store::{Store, journal::Appended, listing::ItemName, retention::Removed};
+use cti_server::store::{Store, journal::Appended, keys::NewKey, listing::ItemName, retention::Removed};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{
@@ -83,6 +84,25 @@ pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
     store.commit(unit()).await.expect("committed");
     assert!(store.voicemail(app, &name).await.expect("read").is_none());
     assert!(!store.delete_voicemail(app, &name).await.expect("there is nothing to delete"));
+}
+
+/// Whoever ends it, in whatever process.
+pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualClock) {
+    let (first, second) = (NewKey::generate(), NewKey::generate());
+    let app = store.create_app("an app", &first).await.expect("an app").id();
+    let other = NewKey::generate();
+    store.create_app("another app", &other).await.expect("an app");
+    let keys = [first.id, second.id, other.id, KeyId::generate()];
+    let valid = async || {
+        let mut valid = store.still_valid(&keys).await.expect("read");
+        valid.sort_unstable();
+        valid
+    };
+    assert_eq!(valid().await, [first.id, other.id]);
+    store.rotate_key(app, &second, TimeDelta::seconds(60)).await.expect("rotated");
+    assert_eq!(valid().await, [first.id, second.id, other.id], "the old one is in its grace");
+    clock.advance(TimeDelta::seconds(61));
+    assert_eq!(valid().await, [second.id, other.id]);
 }
 
 /// The names of all columns, table by table, are alike on both; each is compared with what is written here.

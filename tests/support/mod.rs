@@ -2,7 +2,7 @@
 //!
 //! * [`World`] is one database and one configuration; [`World::start`] runs a server in it, as often as a test likes;
 //! * [`TestServer`] is that process, with a method per thing that operators, Dialpad and CRMs do;
-//! * [`Socket`] is a CRM on the WebSocket; [`Dialpad`] the built-in simulator, a process of its own too;
+//! * [`Socket`] is a CRM on the WebSocket, [`EventStream`] one on server-sent events; [`Dialpad`] the built-in simulator, a process of its own too;
 //! * [`Call`] makes the webhooks of a call, [`Shows`] and the functions of [`feed`] say what was told.
 //!
 //! Nothing here waits by the clock: every wait is for a condition, under a limit.
@@ -24,6 +24,7 @@ mod scripted;
 mod server;
 mod signing;
 mod socket;
+mod stream;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -42,6 +43,7 @@ pub(crate) use self::{
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
     socket::{Said, Socket},
+    stream::{EventStream, Sent},
     world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
 };
 

@@ -84,11 +84,15 @@ impl Socket {
         }
     }
 
-    /// The next message, which must not be the end.
+    /// The next message, which must not be the end. What only says where the session stands is passed over: when it is
+    /// said depends on the time.
     pub(crate) async fn next_event(&mut self) -> Value {
-        match self.said().await {
-            Said::Message(message) => message,
-            Said::Closed(code) => panic!("the socket was closed with {code:?}"),
+        loop {
+            match self.said().await {
+                Said::Message(message) if message["type"] == "cursor" => {}
+                Said::Message(message) => return message,
+                Said::Closed(code) => panic!("the socket was closed with {code:?}"),
+            }
         }
     }
 
@@ -121,6 +125,14 @@ impl Socket {
         tokio::select! {
             happened = something => happened,
             next = self.more() => panic!("an idle socket heard {next:?}"),
+        }
+    }
+
+    /// The close code, unless something else is said first.
+    pub(crate) async fn close_code_or_message(&mut self) -> Option<u16> {
+        match self.said().await {
+            Said::Message(_) => None,
+            Said::Closed(code) => code,
         }
     }
 

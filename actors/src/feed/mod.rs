@@ -11,7 +11,7 @@ mod ring;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::ring::Ring;
 pub(crate) use self::ring::Slice;
@@ -28,14 +28,21 @@ pub struct Feed {
     ring: RwLock<Ring>,
     /// Wakes the readers. Its value is the newest place that is known to be durable.
     head: watch::Sender<Seq>,
+    /// The places of those who read the past from the store, shared by all feeds.
+    past: Arc<Semaphore>,
 }
 
 impl Feed {
     /// A feed of which nothing is known yet.
     #[must_use]
     pub fn new(app_id: AppId) -> Arc<Self> {
+        Self::beside(app_id, &Arc::new(Semaphore::new(1)))
+    }
+
+    /// A feed that shares these places for readers of the past with others.
+    pub(crate) fn beside(app_id: AppId, past: &Arc<Semaphore>) -> Arc<Self> {
         let (head, _) = watch::channel(Seq::START);
-        Arc::new(Self { app_id, ring: RwLock::default(), head })
+        Arc::new(Self { app_id, ring: RwLock::default(), head, past: Arc::clone(past) })
     }
 
     /// Whose feed it is.
@@ -66,6 +73,20 @@ impl Feed {
             }
             further
         });
+    }
+
+    /// Keeps what was read from the store for others who come from there, where it is the newest there is: after a
+    /// restart, or where another process tells, all readers would otherwise read the same from the store.
+    fn recall(&self, page: &[Frame]) {
+        if page.last().is_some_and(|newest| newest.seq == self.head()) {
+            self.ring.write().unwrap_or_else(PoisonError::into_inner).extend(page.to_vec());
+        }
+    }
+
+    /// A place to read the past from the store; waits for it, first come, first served.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        // Nobody closes the semaphore.
+        Arc::clone(&self.past).acquire_owned().await.ok()
     }
 
     fn after(&self, cursor: Seq, most: usize, most_bytes: usize) -> Slice {

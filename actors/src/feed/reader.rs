@@ -12,7 +12,9 @@ const BATCH_FRAMES: usize = 64;
 /// After how many bytes a batch is complete.
 const BATCH_BYTES: usize = 16 << 10;
 /// How many frames are read from the store at a time.
-const PAGE: usize = 128;
+const PAGE: usize = 256;
+/// After how many bytes a page is complete.
+const PAGE_BYTES: usize = 128 << 10;
 
 /// Which events a reader wants. The default wants all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,25 +77,29 @@ impl FeedReader {
             self.wake.borrow_and_update();
             match self.feed.after(self.cursor, BATCH_FRAMES, BATCH_BYTES) {
                 Slice::Frames(frames) => return Ok(Some(self.advance(frames))),
-                Slice::Behind => {
-                    let page = self.log.page(self.feed.app_id(), self.cursor, PAGE).await?;
-                    if !page.is_empty() {
-                        return Ok(Some(self.advance(page)));
+                Slice::Behind => match self.look_back().await? {
+                    Past::Frames(frames) => return Ok(Some(self.advance(frames))),
+                    Past::Gone(last) => {
+                        let gap = Some((self.cursor.next(), last));
+                        self.cursor = last;
+                        return Ok(Some(Batch { frames: Vec::new(), cursor: last, gap }));
                     }
-                    // Everything between the cursor and the head has outlived its retention.
-                    let bounds = self.log.bounds(self.feed.app_id()).await?;
-                    if bounds.head > self.cursor {
-                        let gap = Some((self.cursor.next(), bounds.head));
-                        self.cursor = bounds.head;
-                        return Ok(Some(Batch { frames: Vec::new(), cursor: self.cursor, gap }));
-                    }
-                }
+                    Past::Nothing => {}
+                },
                 Slice::UpToDate => {}
             }
             if self.wake.changed().await.is_err() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Reads what lies behind the cursor from the store. A task of its own does it: it holds one of few places, and a
+    /// reader whose client takes nothing is not run.
+    async fn look_back(&self) -> Result<Past, StoreError> {
+        let looking = look_back(Arc::clone(&self.feed), Arc::clone(&self.log), self.cursor);
+        let interrupted = |_| StoreError::Unavailable("the feed could not be read".into());
+        tokio::spawn(looking).await.map_err(interrupted)?
     }
 
     fn advance(&mut self, frames: Vec<Frame>) -> Batch {
@@ -107,4 +113,28 @@ impl FeedReader {
         frames.retain(|frame| self.filter.admits(frame));
         Batch { frames, cursor: self.cursor, gap }
     }
+}
+
+/// What lies behind a cursor.
+enum Past {
+    Frames(Vec<Frame>),
+    /// Everything up to here has outlived its retention.
+    Gone(Seq),
+    Nothing,
+}
+
+async fn look_back(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Result<Past, StoreError> {
+    let _place = feed.place().await;
+    // Whoever had the place before may have read the same.
+    if let Slice::Frames(frames) = feed.after(cursor, BATCH_FRAMES, BATCH_BYTES) {
+        return Ok(Past::Frames(frames));
+    }
+    let page = log.page_within(feed.app_id(), cursor, PAGE, PAGE_BYTES).await?;
+    if !page.is_empty() {
+        feed.recall(&page);
+        return Ok(Past::Frames(page));
+    }
+    // Not up to the head: something may have been told since the page was read.
+    let last_gone = Seq(log.bounds(feed.app_id()).await?.oldest.0 - 1);
+    Ok(if last_gone > cursor { Past::Gone(last_gone) } else { Past::Nothing })
 }

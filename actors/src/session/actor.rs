@@ -1,50 +1,40 @@
 //! One WebSocket as an actor. The only file that knows `actix_web_actors`.
 //!
 //! The actor runs as the body of the HTTP response: it is polled only while its socket takes data. That is the
-//! back-pressure: a client that stops reading stops its own [`FeedReader`], and costs one batch. It also means
-//! that a frozen socket freezes this actor's timers; the kernel ends such a connection (`TCP_USER_TIMEOUT`, set
-//! where the server accepts it).
+//! back-pressure: a client that stops reading stops its own [`Listener`], and costs one batch. It also means
+//! that a frozen socket freezes this actor's timers. So it is watched from outside (`watch`), and where even a close
+//! code can't be written, the kernel ends the connection (`TCP_USER_TIMEOUT`, set where the server accepts it).
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, AsyncContext, Handler, Message, StreamHandler, WrapFuture,
-    fut::ready,
-};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture, fut::ready};
 use actix_http::ws::Item;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use futures_util::stream;
 use metrics::{counter, gauge};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
-    Sessions, close,
-    protocol::{ClientMessage, ControlMessage, Subscription, starting_point},
+    Listener, Refusal, Transport, Turn, close, protocol::ClientMessage, pulse::Pulse,
+    subscription::Subscription,
 };
-use crate::{
-    engine::Engine,
-    error::{Denial, StoreError},
-    feed::{Batch, Feed, FeedReader},
-    id::SessionId,
-    ports::{Admission, Bounds},
-};
+use crate::{engine::Engine, error::Denial, id::SessionId, ports::Admission};
 
-/// How often a session looks after itself.
-const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long after the last sign of life the client is pinged.
-const PING_AFTER: Duration = Duration::from_secs(15);
+/// How long after the last sign of life the client is pinged: each session has its own time between these two, so that
+/// those that came at once are not pinged at once for ever.
+const PING_AFTER: (Duration, Duration) = (Duration::from_secs(16), Duration::from_secs(20));
 /// How long a client may show no sign of life.
 const SILENCE: Duration = Duration::from_secs(25);
+/// A timer that is so late was frozen with its socket: it took nothing until just now.
+const FROZEN: Duration = Duration::from_secs(2);
 /// How long a client without a key may take to send one.
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
 /// The largest message a client may send.
 const LARGEST_MESSAGE: usize = 64 << 10;
-/// How long a reader rests when the store could not be read.
-const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// How a session begins.
 pub struct SessionOptions {
@@ -68,8 +58,7 @@ pub fn serve(
     let session = SessionActor {
         id: SessionId::generate(),
         options,
-        entered: None,
-        ids_as_text: false,
+        pulse: None,
         heard_at: Instant::now(),
         fragments: Vec::new(),
         closed_for: "lost",
@@ -80,24 +69,14 @@ pub fn serve(
 struct SessionActor {
     id: SessionId,
     options: SessionOptions,
-    /// The register that the session is in, once it is authenticated.
-    entered: Option<Arc<Sessions>>,
-    /// Whether Dialpad's ids are written as strings.
-    ids_as_text: bool,
+    /// What is seen of it from outside, once it is authenticated.
+    pulse: Option<Arc<Pulse>>,
     /// The last sign of life.
     heard_at: Instant,
     /// The parts of a fragmented message.
     fragments: Vec<u8>,
     /// Why the session ended, for the metrics; `lost` until somebody closes it in so many words.
     closed_for: &'static str,
-}
-
-/// Ends a session from outside.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(super) struct HangUp {
-    pub(super) code: u16,
-    pub(super) reason: String,
 }
 
 type Context = ws::WebsocketContext<SessionActor>;
@@ -118,62 +97,62 @@ impl SessionActor {
         ctx.stop();
     }
 
-    fn look_after(&mut self, ctx: &mut Context) {
-        let silence = self.heard_at.elapsed();
+    /// When it is pinged after the last sign of life.
+    fn ping_after(&self) -> Duration {
+        let (soonest, latest) = PING_AFTER;
+        soonest + (latest - soonest) * u32::from(self.id.0.as_bytes()[15]) / 256
+    }
+
+    /// Looks whether the client is still there, when the time has come.
+    fn look_after(&mut self, due: Instant, ctx: &mut Context) {
+        if due.elapsed() > FROZEN {
+            self.heard_at = Instant::now();
+        }
+        let (silence, ping_after) = (self.heard_at.elapsed(), self.ping_after());
         if silence >= SILENCE {
             self.closed_for = "silent";
             ctx.stop();
-        } else if silence >= PING_AFTER {
+        } else if silence >= ping_after {
             ctx.ping(b"");
+            self.look_again(SILENCE, ctx);
+        } else {
+            self.look_again(ping_after, ctx);
         }
     }
 
-    /// Enters the app's register and begins to listen.
+    fn look_again(&self, after: Duration, ctx: &mut Context) {
+        let due = self.heard_at + after;
+        let left = due.saturating_duration_since(Instant::now());
+        ctx.run_later(left, move |session, ctx| session.look_after(due, ctx));
+    }
+
+    /// Begins to listen.
     fn listen(&mut self, admission: Admission, subscription: Subscription, ctx: &mut Context) {
         let engine = Arc::clone(&self.options.engine);
-        let sessions = engine.sessions(admission.app_id);
-        if !sessions.enter(self.id, admission.key_id, ctx.address().recipient()) {
-            self.close(close::TOO_MANY, "too many connections", ctx);
-            return;
-        }
-        self.entered = Some(sessions);
-        if let Some(at) = admission.expires_at {
-            let left = (at - engine.ports().clock.now()).to_std().unwrap_or_default();
-            ctx.run_later(left, |session, ctx| session.close(close::FORBIDDEN, "the API key has ended", ctx));
-        }
-        let opened = async move { engine.feed(admission.app_id).await };
+        let opened =
+            async move { Listener::open(&engine, admission, subscription, Transport::WebSocket).await };
         // Waited for: until the session is connected it takes nothing else.
         ctx.wait(opened.into_actor(self).map(move |opened, session, ctx| match opened {
-            Ok((feed, bounds)) => session.connected(feed, bounds, subscription, ctx),
-            Err(failure) => session.turn_away(&Denial::Store(failure), ctx),
+            Ok(listener) => session.connected(listener, ctx),
+            Err(refusal) => session.refuse(&refusal, ctx),
         }));
     }
 
-    fn connected(&mut self, feed: Arc<Feed>, bounds: Bounds, wanted: Subscription, ctx: &mut Context) {
-        let connected = ControlMessage::Connected {
-            app_id: feed.app_id(),
-            session_id: self.id,
-            seq: bounds.head,
-            oldest_seq: bounds.oldest,
-        };
-        ctx.text(connected.text());
-        let (start, gap) = starting_point(wanted.after, bounds);
-        if let Some(gap) = gap {
-            ctx.text(gap.text());
-        }
-        self.ids_as_text = wanted.ids_as_text;
-        let log = Arc::clone(&self.options.engine.ports().log);
-        let reader = FeedReader::new(feed, log, start, wanted.filter);
-        ctx.add_stream(stream::unfold(reader, |mut reader| async move {
-            match reader.next().await {
-                Ok(Some(batch)) => Some((Ok(batch), reader)),
-                Ok(None) => None,
-                Err(failure) => {
-                    tokio::time::sleep(READ_RETRY).await;
-                    Some((Err(failure), reader))
-                }
-            }
+    fn connected(&mut self, listener: Listener, ctx: &mut Context) {
+        self.id = listener.id();
+        self.pulse = Some(listener.watched());
+        ctx.add_stream(stream::unfold(listener, |mut listener| async move {
+            listener.next().await.map(|turn| (turn, listener))
         }));
+    }
+
+    fn refuse(&mut self, refusal: &Refusal, ctx: &mut Context) {
+        match refusal {
+            Refusal::TooMany => self.close(close::TOO_MANY, "too many connections", ctx),
+            Refusal::Store(failure) => self.close(close::GOING_AWAY, &failure.to_string(), ctx),
+            // Announced as a gap instead.
+            Refusal::Cursor(..) => self.close(close::BAD_MESSAGE, "after: can't be served", ctx),
+        }
     }
 
     fn turn_away(&mut self, denial: &Denial, ctx: &mut Context) {
@@ -187,7 +166,7 @@ impl SessionActor {
 
     fn hear(&mut self, text: &[u8], ctx: &mut Context) {
         match serde_json::from_slice(text) {
-            Ok(ClientMessage::Subscribe(subscribe)) if self.entered.is_none() => {
+            Ok(ClientMessage::Subscribe(subscribe)) if self.pulse.is_none() => {
                 let subscription = match subscribe.subscription() {
                     Ok(said) => said.unwrap_or_else(|| self.options.subscription.clone()),
                     Err(problem) => return self.close(close::BAD_MESSAGE, &problem.to_string(), ctx),
@@ -205,7 +184,7 @@ impl SessionActor {
             Ok(ClientMessage::Subscribe(_)) => {
                 self.close(close::BAD_MESSAGE, "this session is subscribed already", ctx);
             }
-            Ok(ClientMessage::Ack { .. }) if self.entered.is_some() => {}
+            Ok(ClientMessage::Ack { .. }) if self.pulse.is_some() => {}
             Ok(ClientMessage::Ack { .. }) => {
                 self.close(close::NOT_AUTHENTICATED, "the first message must subscribe", ctx);
             }
@@ -238,12 +217,12 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         gauge!("cti_ws_sessions").increment(1);
-        ctx.run_interval(HEARTBEAT, Self::look_after);
+        self.look_again(self.ping_after(), ctx);
         match self.options.admission {
             Some(admission) => self.listen(admission, self.options.subscription.clone(), ctx),
             None => {
                 ctx.run_later(SUBSCRIBE_WITHIN, |session, ctx| {
-                    if session.entered.is_none() {
+                    if session.pulse.is_none() {
                         session.close(close::NOT_AUTHENTICATED, "no key came in time", ctx);
                     }
                 });
@@ -252,8 +231,8 @@ impl Actor for SessionActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if let Some(sessions) = self.entered.take() {
-            sessions.leave(self.id);
+        if self.closed_for == "lost" && self.pulse.as_ref().is_some_and(|pulse| pulse.is_given_up()) {
+            self.closed_for = "too_slow";
         }
         gauge!("cti_ws_sessions").decrement(1);
         counter!("cti_ws_sessions_closed_total", "reason" => self.closed_for).increment(1);
@@ -261,29 +240,18 @@ impl Actor for SessionActor {
     }
 }
 
-/// What comes from the feed.
-impl StreamHandler<Result<Batch, StoreError>> for SessionActor {
-    fn handle(&mut self, batch: Result<Batch, StoreError>, ctx: &mut Self::Context) {
-        match batch {
-            Ok(batch) => {
-                if let Some((from_seq, to_seq)) = batch.gap {
-                    let (oldest_seq, seq) = (to_seq.next(), batch.cursor);
-                    let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
-                    ctx.text(gap.text());
-                }
-                for frame in batch.frames {
-                    ctx.text(if self.ids_as_text { frame.text_with_text_ids() } else { frame.text });
-                }
-            }
-            Err(failure) => {
-                warn!(session.id = %self.id, error = %failure, "a session could not read its feed")
-            }
+/// What is to be said.
+impl StreamHandler<Turn> for SessionActor {
+    fn handle(&mut self, turn: Turn, ctx: &mut Self::Context) {
+        for word in turn.words {
+            ctx.text(word.text);
+        }
+        if let Some(ending) = turn.end {
+            self.close(ending.code, &ending.reason, ctx);
         }
     }
 
-    fn finished(&mut self, ctx: &mut Self::Context) {
-        self.close(close::GOING_AWAY, "the feed ended", ctx);
-    }
+    fn finished(&mut self, _: &mut Self::Context) {}
 }
 
 /// What comes from the client.
@@ -308,18 +276,5 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for SessionActor {
 
     fn finished(&mut self, ctx: &mut Self::Context) {
         ctx.stop();
-    }
-}
-
-impl Handler<HangUp> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, order: HangUp, ctx: &mut Self::Context) {
-        if order.code == close::GOING_AWAY {
-            // Spread over a few seconds, so that they do not all come back in the same moment.
-            let after_ms = 500 + u64::from(self.id.0.as_bytes()[15]) * 10;
-            ctx.text(ControlMessage::Reconnect { after_ms }.text());
-        }
-        self.close(order.code, &order.reason, ctx);
     }
 }

@@ -1,24 +1,34 @@
-//! Sessions: the open WebSockets of an app. [`actor`](self) holds one; this register finds them again, to close
-//! those of a revoked key or all of them before a stop.
+//! Sessions: whoever listens to an app at this moment. [`Listener`] is one of them, whatever it is told over;
+//! [`serve`] makes one of a WebSocket. This register finds them again, to end those of a revoked key, those that are
+//! stuck, or all of them before a stop.
 
 mod actor;
+mod listener;
 mod protocol;
+mod pulse;
+mod subscription;
+mod watch;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use actix::Recipient;
+use metrics::gauge;
+use tokio::sync::oneshot;
 
-use self::actor::HangUp;
+use self::pulse::Pulse;
+pub(crate) use self::watch::{Listened, watch};
 pub use self::{
     actor::{SessionOptions, serve},
-    protocol::{EVENT_TYPES, Subscription, SubscriptionError},
+    listener::{Ending, Listener, Refusal, Transport, Turn},
+    protocol::{BadCursor, Sort, Word},
+    subscription::{EVENT_TYPES, Subscription, SubscriptionError},
 };
 use crate::id::{KeyId, SessionId};
 
-/// The close codes of `/ws`, beyond those of RFC 6455.
+/// The close codes of `/ws`, beyond those of RFC 6455. Over other ways, `closed` says them.
 pub mod close {
     /// The server goes away; come back with your cursor.
     pub const GOING_AWAY: u16 = 1001;
@@ -44,7 +54,33 @@ pub struct Sessions {
 
 struct Entry {
     key_id: KeyId,
-    session: Recipient<HangUp>,
+    pulse: Arc<Pulse>,
+    /// Used by whoever is the first to end it.
+    hang_up: Option<oneshot::Sender<Ending>>,
+}
+
+impl Entry {
+    fn end(&mut self, code: u16, reason: &str) {
+        if let Some(hang_up) = self.hang_up.take() {
+            // Nobody listens where the session has ended by itself.
+            let _ = hang_up.send(Ending { code, reason: reason.to_owned() });
+        }
+    }
+}
+
+/// A place in the register. Dropping it gives it up.
+struct Seat {
+    sessions: Arc<Sessions>,
+    id: SessionId,
+    transport: Transport,
+    pulse: Arc<Pulse>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.sessions.lock().remove(&self.id);
+        gauge!("cti_feed_listeners", "transport" => self.transport.as_str()).decrement(1);
+    }
 }
 
 impl Sessions {
@@ -64,35 +100,55 @@ impl Sessions {
         self.len() == 0
     }
 
-    /// Closes the sessions that a key opened.
+    /// Ends the sessions that a key opened.
     pub fn close_of_key(&self, key_id: KeyId, code: u16, reason: &str) {
-        for entry in self.lock().values().filter(|entry| entry.key_id == key_id) {
-            entry.session.do_send(HangUp { code, reason: reason.to_owned() });
+        for entry in self.lock().values_mut().filter(|entry| entry.key_id == key_id) {
+            entry.end(code, reason);
         }
     }
 
-    /// Closes them all.
+    /// Ends them all.
     pub fn close_all(&self, code: u16, reason: &str) {
-        for entry in self.lock().values() {
-            entry.session.do_send(HangUp { code, reason: reason.to_owned() });
+        for entry in self.lock().values_mut() {
+            entry.end(code, reason);
         }
+    }
+
+    /// Ends those that have taken nothing for so long.
+    fn close_stuck(&self, after: Duration) {
+        for entry in self.lock().values_mut().filter(|entry| entry.pulse.owed_for() >= after) {
+            entry.pulse.give_up();
+            entry.end(close::TOO_SLOW, "nothing was taken for too long");
+        }
+    }
+
+    /// The keys that opened them.
+    fn keys(&self) -> Vec<KeyId> {
+        let mut keys: Vec<KeyId> = self.lock().values().map(|entry| entry.key_id).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
     }
 
     /// Enters a session, unless there are too many.
-    fn enter(&self, id: SessionId, key_id: KeyId, session: Recipient<HangUp>) -> bool {
+    fn enter(
+        self: &Arc<Self>,
+        id: SessionId,
+        key_id: KeyId,
+        transport: Transport,
+    ) -> Option<(Seat, oneshot::Receiver<Ending>)> {
         let mut open = self.lock();
-        let room = open.len() < self.most;
-        if room {
-            open.insert(id, Entry { key_id, session });
+        if open.len() >= self.most {
+            return None;
         }
-        room
+        let (hang_up, hung_up) = oneshot::channel();
+        let pulse = Arc::<Pulse>::default();
+        open.insert(id, Entry { key_id, pulse: Arc::clone(&pulse), hang_up: Some(hang_up) });
+        gauge!("cti_feed_listeners", "transport" => transport.as_str()).increment(1);
+        Some((Seat { sessions: Arc::clone(self), id, transport, pulse }, hung_up))
     }
 
-    fn leave(&self, id: SessionId) {
-        self.lock().remove(&id);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -24,7 +24,7 @@ use self::rows::UnitRows;
 use super::{
     Store,
     bulk::{Column, Lead, Rows},
-    database::{Pools, store_error},
+    database::store_error,
     on_db,
     types::Id,
 };
@@ -323,19 +323,7 @@ impl Store {
             + Send
             + Unpin,
     {
-        let names = Rows::of(vec![names]).behind(Lead::Id(app.into()));
-        let database = &self.shared.database;
-        let work = async {
-            match database.pools() {
-                Pools::Postgres(pools) => {
-                    names.fetch_postgres(&mut *pools.read.acquire().await?, head, tail).await
-                }
-                Pools::Sqlite(pools) => {
-                    names.fetch_sqlite(&mut *pools.read.acquire().await?, head, tail).await
-                }
-            }
-        };
-        database.in_time(Box::pin(work)).await
+        self.fetch_listed(head, tail, Rows::of(vec![names]).behind(Lead::Id(app.into()))).await
     }
 }
 

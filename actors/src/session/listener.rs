@@ -1,0 +1,256 @@
+//! One who listens to an app's feed: what to say to it, one turn after the other. A WebSocket, a stream of server-sent
+//! events and a long poll are thin clothes around it, so that all of them tell the same under the same `seq`.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::{debug, warn};
+
+use super::{
+    Seat, close,
+    protocol::{BadCursor, ControlMessage, Word, gap, starting_point},
+    pulse::Pulse,
+    subscription::Subscription,
+};
+use crate::{
+    engine::Engine,
+    error::StoreError,
+    feed::{Batch, FeedReader},
+    id::{Seq, SessionId},
+    ports::{Admission, Bounds},
+};
+
+/// How long a reader rests when the store could not be read.
+const READ_RETRY: Duration = Duration::from_secs(1);
+/// How long what was skipped may go unannounced.
+const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
+
+/// How a listener is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// Over a WebSocket: a cursor that can't be served is announced as a gap.
+    WebSocket,
+    /// As server-sent events: such a cursor is refused.
+    Stream,
+    /// In the answer to a request that waits: likewise.
+    Poll,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Stream, Self::Poll];
+
+    /// Its name in the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+            Self::Stream => "stream",
+            Self::Poll => "poll",
+        }
+    }
+}
+
+/// Why somebody can't listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The app has too many listeners.
+    TooMany,
+    /// The cursor can't be served.
+    Cursor(BadCursor, Bounds),
+    /// The store could not be asked.
+    Store(StoreError),
+}
+
+/// How a session ends: a code of [`close`] and a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The close code.
+    pub code: u16,
+    /// For people.
+    pub reason: String,
+}
+
+/// What is said at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// One after the other.
+    pub words: Vec<Word>,
+    /// After these words, it is over.
+    pub end: Option<Ending>,
+}
+
+/// One who listens. Dropping it is leaving.
+pub struct Listener {
+    seat: Seat,
+    hung_up: oneshot::Receiver<Ending>,
+    reader: FeedReader,
+    ids_as_text: bool,
+    /// What is said before anything else.
+    first: Vec<Word>,
+    /// Where the reader stands.
+    cursor: Seq,
+    /// When it is to be told where it stands, because events were skipped since the last one.
+    announce_at: Option<Instant>,
+    over: bool,
+}
+
+impl Listener {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub async fn open(
+        engine: &Engine,
+        admission: Admission,
+        wanted: Subscription,
+        transport: Transport,
+    ) -> Result<Self, Refusal> {
+        let id = SessionId::generate();
+        let sessions = engine.sessions(admission.app_id);
+        let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
+        let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
+        let (start, problem) = starting_point(wanted.after, bounds);
+        let connected = ControlMessage::Connected {
+            app_id: admission.app_id,
+            session_id: id,
+            seq: bounds.head,
+            oldest_seq: bounds.oldest,
+        };
+        let mut first = vec![connected.word(Some(start))];
+        if let (Some(problem), Some(after)) = (problem, wanted.after) {
+            // The beginning is always a place to begin at where a gap can't be told.
+            let lenient = after == Seq::START && problem == BadCursor::Expired;
+            match transport {
+                Transport::WebSocket => first.push(gap(after, problem, bounds).word(Some(start))),
+                Transport::Stream | Transport::Poll if lenient => {}
+                Transport::Stream | Transport::Poll => return Err(Refusal::Cursor(problem, bounds)),
+            }
+        }
+        let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
+        let ids_as_text = wanted.ids_as_text;
+        Ok(Self { seat, hung_up, reader, ids_as_text, first, cursor: start, announce_at: None, over: false })
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.seat.id
+    }
+
+    /// Everything up to here was said to it, or is not for it.
+    #[must_use]
+    pub fn cursor(&self) -> Seq {
+        self.cursor
+    }
+
+    /// What to say next; waits while there is nothing. `None` when it is over. Asking says that the turn before was
+    /// taken.
+    pub async fn next(&mut self) -> Option<Turn> {
+        if self.over {
+            return None;
+        }
+        // Always pending once: whoever polls this for a socket writes out the turn before, and comes back only when
+        // there is room for another one. Nothing is prepared for a client that does not read.
+        tokio::task::yield_now().await;
+        self.seat.pulse.took();
+        let turn = if self.first.is_empty() { self.listen().await } else { self.begin() };
+        self.over = turn.end.is_some();
+        self.seat.pulse.gave();
+        Some(turn)
+    }
+
+    fn begin(&mut self) -> Turn {
+        Turn { words: std::mem::take(&mut self.first), end: None }
+    }
+
+    async fn listen(&mut self) -> Turn {
+        loop {
+            let announce_at = self.announce_at;
+            let announce = async {
+                match announce_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                // The register is kept for as long as the seat is, so somebody has hung up.
+                ending = &mut self.hung_up => return self.take_leave(ending.unwrap_or_else(|_| gone())),
+                batch = read(&mut self.reader, self.seat.id) => match batch {
+                    Some(batch) => {
+                        if let Some(turn) = self.take(batch) {
+                            return turn;
+                        }
+                    }
+                    None => return Turn { words: Vec::new(), end: Some(gone()) },
+                },
+                () = announce => {
+                    self.announce_at = None;
+                    let word = ControlMessage::Cursor { seq: self.cursor }.word(Some(self.cursor));
+                    return Turn { words: vec![word], end: None };
+                }
+            }
+        }
+    }
+
+    /// Makes a turn of a batch, unless there is nothing in it for this listener.
+    fn take(&mut self, batch: Batch) -> Option<Turn> {
+        let mut words = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
+        self.cursor = batch.cursor;
+        if let Some((from_seq, to_seq)) = batch.gap {
+            let (oldest_seq, seq) = (to_seq.next(), batch.cursor);
+            let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
+            words.push(gap.word(Some(to_seq)));
+        }
+        words.extend(batch.frames.into_iter().map(|frame| Word::of(frame, self.ids_as_text)));
+        let told = words.last().and_then(|word| word.cursor);
+        if told == Some(batch.cursor) {
+            self.announce_at = None;
+        } else {
+            self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
+        }
+        (!words.is_empty()).then_some(Turn { words, end: None })
+    }
+
+    fn take_leave(&self, ending: Ending) -> Turn {
+        let mut words = Vec::new();
+        if ending.code == close::GOING_AWAY {
+            // Spread over a few seconds, so that they do not all come back in the same moment.
+            let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
+            words.push(ControlMessage::Reconnect { after_ms }.word(None));
+        }
+        Turn { words, end: Some(ending) }
+    }
+
+    /// What is seen of it from outside.
+    pub(super) fn watched(&self) -> Arc<Pulse> {
+        Arc::clone(&self.seat.pulse)
+    }
+}
+
+fn gone() -> Ending {
+    Ending { code: close::GOING_AWAY, reason: "the feed ended".to_owned() }
+}
+
+/// The next batch, however often the store has to be asked.
+async fn read(reader: &mut FeedReader, id: SessionId) -> Option<Batch> {
+    loop {
+        match reader.next().await {
+            Ok(batch) => return batch,
+            Err(failure) => {
+                warn!(session.id = %id, error = %failure, "a session could not read its feed");
+                sleep(READ_RETRY).await;
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        debug!(session.id = %self.seat.id, cursor = %self.cursor, "a listener left");
+    }
+}

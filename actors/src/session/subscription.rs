@@ -1,0 +1,170 @@
+//! What a reader of the feed asks for, however it reads: in a query, or in the first message of a WebSocket. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::{feed::Filter, id::Seq};
+
+/// What a reader asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// Resume behind this event; `None`: only what comes from now on.
+    pub after: Option<Seq>,
+    /// Which events.
+    pub filter: Filter,
+    /// Whether Dialpad's ids are written as strings.
+    pub ids_as_text: bool,
+}
+
+/// Why a subscription can't be granted as asked.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{field}: {problem}")]
+pub struct SubscriptionError {
+    /// The parameter.
+    pub field: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl Subscription {
+    /// The parameters that are understood.
+    pub const PARAMETERS: [&'static str; 4] = ["after", "types", "dialpad_user_id", "ids"];
+
+    /// Reads the parameters; `said` gives the text of one.
+    ///
+    /// # Errors
+    /// Names the first parameter that can't be understood.
+    pub fn read<'a>(said: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SubscriptionError> {
+        let after = said("after").map(|text| whole("after", text)).transpose()?;
+        if after.is_some_and(|after| after < 0) {
+            return Err(wrong("after", "must not be negative"));
+        }
+        let types = said("types").map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
+        let types: BTreeSet<String> = types.unwrap_or_default();
+        if !types.iter().all(|wanted| is_type_pattern(wanted)) {
+            return Err(wrong("types", "names no event type"));
+        }
+        let dialpad_user_id =
+            said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
+        let ids_as_text = match said("ids") {
+            None | Some("number") => false,
+            Some("string") => true,
+            Some(_) => return Err(wrong("ids", "must be number or string")),
+        };
+        Ok(Self { after: after.map(Seq), filter: Filter { types, dialpad_user_id }, ids_as_text })
+    }
+}
+
+fn wrong(field: &str, problem: &'static str) -> SubscriptionError {
+    SubscriptionError { field: field.to_owned(), problem }
+}
+
+fn whole(field: &str, text: &str) -> Result<i64, SubscriptionError> {
+    text.parse().map_err(|_| wrong(field, "must be a whole number"))
+}
+
+/// Every type of event that is told.
+pub const EVENT_TYPES: [&str; 17] = [
+    "call.ring",
+    "call.started",
+    "call.held",
+    "call.resumed",
+    "call.ended",
+    "call.updated",
+    "call.raw",
+    "voicemail.received",
+    "voicemail.updated",
+    "message.received",
+    "message.sent",
+    "message.updated",
+    "connection.connected",
+    "connection.degraded",
+    "connection.recovered",
+    "connection.expired",
+    "connection.disconnected",
+];
+
+fn is_type_pattern(wanted: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(prefix) => EVENT_TYPES.iter().any(|kind| kind.starts_with(prefix)),
+        None => EVENT_TYPES.contains(&wanted),
+    }
+}
+
+/// The first message of a WebSocket that brought no key with its request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Subscribe {
+    pub(super) api_key: String,
+    /// What the query could say as well.
+    #[serde(flatten)]
+    wishes: Map<String, Value>,
+}
+
+impl Subscribe {
+    /// What is asked for, or `None` where the message leaves that to the query.
+    pub(super) fn subscription(&self) -> Result<Option<Subscription>, SubscriptionError> {
+        let mut texts = BTreeMap::new();
+        for (name, value) in &self.wishes {
+            if !Subscription::PARAMETERS.contains(&name.as_str()) {
+                return Err(wrong(name, "is not known here"));
+            }
+            if let Some(text) = text_of(name, value)? {
+                texts.insert(name.as_str(), text);
+            }
+        }
+        if texts.is_empty() {
+            return Ok(None);
+        }
+        Subscription::read(|name| texts.get(name).map(String::as_str)).map(Some)
+    }
+}
+
+/// A wish as it would stand in a query.
+fn text_of(name: &str, value: &Value) -> Result<Option<String>, SubscriptionError> {
+    match value {
+        Value::Null => Ok(None),
+        Value::String(text) => Ok(Some(text.clone())),
+        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::Bool(switch) => Ok(Some(switch.to_string())),
+        Value::Array(items) if name == "types" => {
+            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            texts.map(|texts| Some(texts.join(","))).ok_or_else(|| wrong(name, "must be a list of texts"))
+        }
+        Value::Array(_) | Value::Object(_) => Err(wrong(name, "must be a single value")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(said: &[(&'static str, &'static str)]) -> Result<Subscription, String> {
+        let text = |name| said.iter().find(|(said, _)| *said == name).map(|(_, text)| *text);
+        Subscription::read(text).map_err(|problem| problem.field)
+    }
+
+    #[test]
+    fn a_type_that_does_not_exist_is_refused() {
+        assert!(read(&[("types", "call.*,voicemail.received")]).is_ok());
+        assert_eq!(read(&[("types", "call.rings")]), Err("types".to_owned()));
+    }
+
+    #[test]
+    fn a_message_may_say_what_a_query_may() {
+        let subscribe = |message| serde_json::from_value::<Subscribe>(message).expect("a subscribe");
+        let said = subscribe(json!({"api_key": "raw_1", "after": 3, "types": ["call.*", "message.sent"]}));
+        let wanted = said.subscription().expect("understood").expect("something");
+        assert_eq!(Ok(wanted), read(&[("after", "3"), ("types", "call.*,message.sent")]));
+        assert_eq!(subscribe(json!({"api_key": "raw_1", "after": null})).subscription(), Ok(None));
+        for (name, value) in [("colour", json!("red")), ("after", json!([1])), ("types", json!([1]))] {
+            let refused = subscribe(json!({"api_key": "raw_1", name: value})).subscription();
+            assert_eq!(refused.map_err(|problem| problem.field), Err(name.to_owned()));
+        }
+    }
+}

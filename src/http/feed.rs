@@ -1,0 +1,74 @@
+//! What all ways to the feed over HTTP have in common: what a request may ask for, and what it can't have.
+
+use cti_actors::{
+    feed::Frame,
+    id::Seq,
+    ports::Bounds,
+    session::{BadCursor, Refusal, Subscription},
+};
+use serde_json::json;
+
+use super::query::Query;
+use crate::error::{ApiError, ErrorCode};
+
+/// The parameters of a reader.
+pub(super) const PARAMETERS: [&str; 4] = Subscription::PARAMETERS;
+
+/// Where a reader is to go on, beyond what it was given: what was filtered out lies before it as well.
+pub(super) const CURSOR_HEADER: &str = "x-cursor";
+
+/// What a request asks for.
+pub(super) fn subscription(query: &Query) -> Result<Subscription, ApiError> {
+    Subscription::read(|name| query.text(name)).map_err(|problem| ApiError::invalid(problem.to_string()))
+}
+
+/// A cursor in the query.
+pub(super) fn cursor(query: &Query) -> Result<Option<Seq>, ApiError> {
+    match query.integer("after")? {
+        Some(after) if after < 0 => Err(ApiError::invalid("after: must not be negative")),
+        after => Ok(after.map(Seq)),
+    }
+}
+
+/// Events as a JSON array; the text of each is as it is on the WebSocket.
+pub(super) fn array(frames: &[Frame], ids_as_text: bool) -> String {
+    let mut body = String::with_capacity(2 + frames.iter().map(|frame| frame.text.len() + 1).sum::<usize>());
+    body.push('[');
+    for (place, frame) in frames.iter().enumerate() {
+        if place > 0 {
+            body.push(',');
+        }
+        if ids_as_text {
+            body.push_str(&frame.text_with_text_ids());
+        } else {
+            body.push_str(&frame.text);
+        }
+    }
+    body.push(']');
+    body
+}
+
+/// A cursor that can't be served.
+pub(super) fn bad_cursor(problem: BadCursor, bounds: Bounds) -> ApiError {
+    match problem {
+        BadCursor::Ahead => ApiError::new(ErrorCode::CursorAhead, "The cursor lies beyond the newest event")
+            .with_details(json!({"seq": bounds.head})),
+        BadCursor::Expired => {
+            ApiError::new(ErrorCode::CursorExpired, "The events behind this cursor are no longer kept")
+                .with_details(json!({"oldest_seq": bounds.oldest, "seq": bounds.head}))
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TooMany => Self {
+                retry_after: Some(5),
+                ..Self::new(ErrorCode::TooManyConnections, "The app has too many connections")
+            },
+            Refusal::Cursor(problem, bounds) => bad_cursor(problem, bounds),
+            Refusal::Store(failure) => failure.into(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! A CRM on server-sent events.
+
+use std::{collections::VecDeque, time::Duration};
+
+use reqwest::RequestBuilder;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{
+    PATIENCE,
+    server::{App, Ask, TestServer},
+};
+
+/// An open stream.
+pub(crate) struct EventStream {
+    response: reqwest::Response,
+    /// What came and is not yet a whole part.
+    rest: String,
+    parts: VecDeque<Sent>,
+    /// What a browser would send when it comes back.
+    pub(crate) last_id: Option<i64>,
+}
+
+/// One part of a stream, as an `EventSource` understands it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Sent {
+    pub(crate) id: Option<i64>,
+    pub(crate) kind: Option<String>,
+    pub(crate) data: Option<Value>,
+    pub(crate) retry: Option<u64>,
+}
+
+impl TestServer {
+    /// Opens a stream with the app's key, without reading anything from it.
+    pub(crate) async fn open_stream(&self, app: &App, query: &str) -> EventStream {
+        EventStream::open(self.get(&format!("/api/events/stream{query}")).by(app)).await
+    }
+
+    /// A stream with the app's key and a query; the first event is read.
+    pub(crate) async fn stream(&self, app: &App, query: &str) -> EventStream {
+        let mut stream = self.open_stream(app, query).await;
+        stream.expect("connected").await;
+        stream
+    }
+}
+
+impl EventStream {
+    pub(crate) async fn open(request: RequestBuilder) -> Self {
+        let response = request.timeout(Duration::from_secs(120)).send().await.expect("an answer");
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+        let media_type = response.headers()["content-type"].to_str().expect("text");
+        assert!(media_type.starts_with("text/event-stream"), "{media_type}");
+        Self { response, rest: String::new(), parts: VecDeque::new(), last_id: None }
+    }
+
+    /// The next part; `None` at the end.
+    pub(crate) async fn part(&mut self) -> Option<Sent> {
+        timeout(PATIENCE, self.more()).await.expect("the stream says something in time")
+    }
+
+    async fn more(&mut self) -> Option<Sent> {
+        loop {
+            if let Some(part) = self.parts.pop_front() {
+                self.last_id = part.id.or(self.last_id);
+                return Some(part);
+            }
+            let chunk = self.response.chunk().await.ok()??;
+            self.rest.push_str(std::str::from_utf8(&chunk).expect("pieces end between characters"));
+            while let Some((part, rest)) = self.rest.split_once("\n\n") {
+                let part = Sent::read(part);
+                self.rest = rest.to_owned();
+                // A comment, or what the browser is to do when the stream breaks.
+                if part != Sent::default() {
+                    self.parts.push_back(part);
+                }
+            }
+        }
+    }
+
+    /// The next event. What only moves the cursor is noted.
+    pub(crate) async fn next_event(&mut self) -> Value {
+        loop {
+            let part = self.part().await.expect("the stream goes on");
+            if let Some(data) = part.data {
+                assert_eq!(part.kind.as_deref(), data["type"].as_str(), "{data:#}");
+                return data;
+            }
+        }
+    }
+
+    /// The next event, which must be of this type.
+    pub(crate) async fn expect(&mut self, kind: &str) -> Value {
+        let event = self.next_event().await;
+        assert_eq!(event["type"], kind, "{event:#}");
+        event
+    }
+
+    /// So many events.
+    pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
+        let mut events = Vec::with_capacity(count);
+        while events.len() < count {
+            let event = self.next_event().await;
+            assert_eq!(self.last_id, event["seq"].as_i64(), "{event:#}");
+            events.push(event);
+        }
+        events
+    }
+
+    /// Reads to the end and gives what was said last.
+    pub(crate) async fn last_words(&mut self) -> Vec<Value> {
+        let mut words = Vec::new();
+        while let Some(part) = self.part().await {
+            words.extend(part.data);
+        }
+        words
+    }
+}
+
+impl Sent {
+    fn read(part: &str) -> Self {
+        let mut sent = Self::default();
+        for line in part.lines() {
+            match line.split_once(": ").unwrap_or((line, "")) {
+                ("id", id) => sent.id = Some(id.parse().expect("an id is a seq")),
+                ("event", kind) => sent.kind = Some(kind.to_owned()),
+                ("data", data) => sent.data = Some(serde_json::from_str(data).expect("data is JSON")),
+                ("retry", after) => sent.retry = Some(after.parse().expect("a number of milliseconds")),
+                (comment, _) => assert!(comment.starts_with(':'), "{part}"),
+            }
+        }
+        sent
+    }
+}
