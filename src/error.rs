@@ -76,6 +76,8 @@ codes! {
     MessageNotFound = "MESSAGE_NOT_FOUND", NOT_FOUND;
     /// There is no recording, or it can't be had any more.
     RecordingNotFound = "RECORDING_NOT_FOUND", NOT_FOUND;
+    /// There is no such user mapping.
+    UserMappingNotFound = "USER_MAPPING_NOT_FOUND", NOT_FOUND;
     /// There is no such webhook.
     WebhookNotFound = "WEBHOOK_NOT_FOUND", NOT_FOUND;
     /// The address exists, but not for this method.

@@ -3,7 +3,7 @@
 //! The server implements them over SQL; [`crate::testing`] implements them in memory. Each may be called from
 //! any thread.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -68,6 +68,10 @@ pub trait Ledger: Send + Sync + 'static {
         targets: &[i64],
         since: DateTime<Utc>,
     ) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// What the CRM calls these Dialpad users, those of whom that is known. Asked for every batch: it is expected to
+    /// take no time as long as nobody new is named.
+    async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError>;
 
     /// The named messages (by Dialpad's ids), those that exist.
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError>;

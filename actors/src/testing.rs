@@ -60,6 +60,7 @@ struct State {
     messages: BTreeMap<(AppId, String), StoredMessage>,
     events: BTreeMap<(AppId, Seq), Frame>,
     keys: BTreeMap<String, Admission>,
+    crm_users: BTreeMap<(AppId, i64), String>,
     /// Errors that the next commits answer, newest first.
     failures: Vec<StoreError>,
     /// A text that the store refuses to write, as a database refuses bytes that it can't represent.
@@ -122,6 +123,11 @@ impl MemoryStore {
     /// Lets every commit fail that would write an event with this text.
     pub fn refuse(&self, text: &str) {
         self.state().refused = Some(text.to_owned());
+    }
+
+    /// From now on, the CRM calls this Dialpad user so.
+    pub fn map_user(&self, app: AppId, dialpad_user_id: i64, crm_user_id: &str) {
+        self.state().crm_users.insert((app, dialpad_user_id), crm_user_id.to_owned());
     }
 
     /// Where a webhook stands.
@@ -228,6 +234,12 @@ impl Ledger for MemoryStore {
         let state = self.state();
         let is_one = |call: &StoredCall| call.facts.target_id().is_some_and(|id| targets.contains(&id));
         Ok(state.calls_where(app, |call| is_one(call) && call.updated_at >= since))
+    }
+
+    async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+        let state = self.state();
+        let name = |user: &i64| state.crm_users.get(&(app, *user)).map(|name| (*user, name.clone()));
+        Ok(users.iter().filter_map(name).collect())
     }
 
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {

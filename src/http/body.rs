@@ -49,6 +49,26 @@ impl Fields {
             .ok_or_else(|| ApiError::invalid(format!("{name}: is required and must be a text")))
     }
 
+    /// A text of 1 to `most` characters, as it is.
+    pub(super) fn verbatim(&self, name: &str, most: usize) -> Result<&str, ApiError> {
+        let wrong =
+            || ApiError::invalid(format!("{name}: is required and must be a text of 1 to {most} characters"));
+        let text = self.get(name).and_then(Value::as_str).ok_or_else(wrong)?;
+        let is_good = !text.trim().is_empty() && text.chars().count() <= most && !text.contains('\0');
+        if is_good { Ok(text) } else { Err(wrong()) }
+    }
+
+    /// Dialpad's id of something: a number, or its digits as a text.
+    pub(super) fn dialpad_id(&self, name: &str) -> Result<i64, ApiError> {
+        let id = match self.get(name) {
+            Some(Value::Number(number)) => number.as_i64(),
+            Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        };
+        let wrong = || ApiError::invalid(format!("{name}: is required and must be an id of Dialpad's"));
+        id.filter(|id| *id > 0).ok_or_else(wrong)
+    }
+
     /// A whole number within these bounds.
     pub(super) fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };

@@ -20,6 +20,7 @@ mod place_call;
 mod query;
 mod recordings;
 mod stream;
+mod user_mappings;
 mod voicemails;
 mod webhooks;
 mod ws;
@@ -139,6 +140,25 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(web::resource("/internal/apps/{app_id}/api-key/revoke").route(post().to(api_keys::revoke)))
         .service(web::resource("/internal/apps/{app_id}/api-key/status").route(get().to(api_keys::status)))
         .service(web::resource("/internal/apps/{app_id}/api-key/audit").route(get().to(api_keys::audit)))
+        .service(web::resource("/internal/apps/{app_id}/users/map").route(post().to(user_mappings::map)))
+        .service(
+            web::resource("/internal/apps/{app_id}/users/batch-map")
+                .route(post().to(user_mappings::map_batch)),
+        )
+        .service(web::resource("/internal/apps/{app_id}/users/mappings").route(get().to(user_mappings::list)))
+        .service(
+            web::resource("/internal/apps/{app_id}/users/mappings/dialpad/{dialpad_user_id}")
+                .route(get().to(user_mappings::of_dialpad_user))
+                .route(delete().to(user_mappings::delete_of_dialpad_user)),
+        )
+        .service(
+            web::resource("/internal/apps/{app_id}/users/mappings/crm/{crm_user_id}")
+                .route(get().to(user_mappings::of_crm_user)),
+        )
+        .service(
+            web::resource("/internal/apps/{app_id}/users/mappings/{mapping_id}")
+                .route(delete().to(user_mappings::delete_one)),
+        )
         .service(
             web::resource("/internal/apps/{app_id}/voicemails")
                 .route(get().to(voicemails::list_for_administrators)),

@@ -25,6 +25,8 @@ pub struct InteractionView {
     pub external_number: Option<String>,
     /// The Dialpad user who answered first.
     pub answered_by: Option<i64>,
+    /// The same person in the CRM.
+    pub answered_by_crm_user_id: Option<String>,
     /// When a person answered.
     pub started_at: Option<DateTime<Utc>>,
     /// When the last leg ended, once every leg is over.
@@ -51,6 +53,7 @@ impl InteractionView {
         let answer = answered.min_by_key(|leg| (leg.leg.as_deref() == Some("group"), leg.answered_at));
         let (answered_by, started_at) =
             answer.map_or((None, None), |leg| (leg.dialpad_user_id, leg.answered_at));
+        let answered_by_crm_user_id = answer.and_then(|leg| leg.crm_user_id.clone());
         let ended_at = calls.iter().filter_map(|leg| leg.ended_at).max().filter(|_| over);
         let began_at = calls.iter().filter_map(began).min();
         let duration = ended_at.zip(began_at).map(|(end, begin)| (end - begin).num_milliseconds());
@@ -61,6 +64,7 @@ impl InteractionView {
             direction,
             external_number,
             answered_by,
+            answered_by_crm_user_id,
             started_at,
             ended_at,
             duration_seconds: duration.map(|ms| ms.saturating_add(500).div_euclid(1000).max(0)),

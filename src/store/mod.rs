@@ -33,6 +33,7 @@ pub mod retention;
 mod server_state;
 mod telling;
 mod types;
+pub mod user_mappings;
 pub mod vault;
 pub mod voicemails;
 pub mod webhook_secrets;
@@ -50,6 +51,7 @@ use self::{
     group_commit::Lanes,
     journal::Handover,
     keys::KeyCache,
+    user_mappings::NameCache,
     vault::Vault,
 };
 
@@ -64,6 +66,7 @@ struct Shared {
     lanes: Lanes,
     keys: KeyCache,
     routes: RouteCache,
+    names: NameCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
     /// Where webhooks go once they are durable.
@@ -102,8 +105,8 @@ impl Store {
         let database = Database::open(url).await.map_err(database::store_error)?;
         let handover = Arc::new(Handover::default());
         let lanes = Lanes::start(&database, &handover);
-        let (keys, routes) = (KeyCache::default(), RouteCache::default());
-        Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, vault, clock, handover }) })
+        let (keys, routes, names) = (KeyCache::default(), RouteCache::default(), NameCache::default());
+        Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, names, vault, clock, handover }) })
     }
 
     /// What a statement finds for these values: an array on PostgreSQL, a list on SQLite.

@@ -9,7 +9,8 @@ use sqlx::{
 use uuid::Uuid;
 
 /// A UUID at the border to a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(transparent)]
 pub(crate) struct Id(pub(crate) Uuid);
 
 impl Type<Postgres> for Id {

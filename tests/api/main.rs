@@ -41,6 +41,7 @@ mod repair;
 mod signatures;
 mod stopping;
 mod tokens;
+mod user_mappings;
 mod voicemail;
 mod voicemails;
 mod webhooks;

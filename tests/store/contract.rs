@@ -29,6 +29,8 @@ pub(crate) trait Subject: Journal + Ledger + EventLog {
     async fn new_app(&self) -> AppId;
     /// Writes a ring of this call into the journal.
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId;
+    /// From now on, the CRM calls this user so.
+    async fn name_user(&self, app: AppId, user: i64, name: &str);
 }
 
 #[async_trait]
@@ -39,6 +41,10 @@ impl Subject for MemoryStore {
 
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {
         self.append(app, at, Ok(Inbound::Call(ring(call, at)))).id
+    }
+
+    async fn name_user(&self, app: AppId, user: i64, name: &str) {
+        self.map_user(app, user, name);
     }
 }
 
@@ -54,6 +60,10 @@ impl Subject for Store {
             [Appended::New(id)] => id,
             _ => panic!("expected one new row, got {appended:?}"),
         }
+    }
+
+    async fn name_user(&self, app: AppId, user: i64, name: &str) {
+        self.map_users(app, &[(user, name.to_owned())]).await.expect("mapped");
     }
 }
 
@@ -316,4 +326,19 @@ pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
     assert!(store.relatives(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
     assert!(store.pending(theirs, 10).await.expect("read").is_empty());
     assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").told_before, Seq::START);
+}
+
+pub(crate) async fn users_are_called_as_was_said_last(store: &impl Subject) {
+    let (app, other) = (store.new_app().await, store.new_app().await);
+    let names = async || {
+        let names = store.crm_users(app, &[1, 2, 3, i64::MAX]).await.expect("read");
+        names.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, []);
+    store.name_user(app, 1, "ada").await;
+    store.name_user(app, i64::MAX, "grace").await;
+    store.name_user(other, 2, "foreign").await;
+    assert_eq!(names().await, [(1, "ada".to_owned()), (i64::MAX, "grace".to_owned())]);
+    store.name_user(app, 1, "ünïcode").await;
+    assert_eq!(names().await, [(1, "ünïcode".to_owned()), (i64::MAX, "grace".to_owned())]);
 }

@@ -70,6 +70,7 @@ on_every_store! {
     a_page_ends_when_it_has_enough_bytes,
     the_heads_of_several_feeds_are_read_at_once,
     messages_keep_their_facts,
+    users_are_called_as_was_said_last,
     apps_do_not_see_each_other,
 }
 

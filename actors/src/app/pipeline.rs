@@ -130,8 +130,26 @@ impl Pipeline {
         let pace = self.apply_calls(groups, &mut batch).await?;
         self.apply_messages(&messages, &mut batch).await?;
         let drafted = batch.drafted();
-        self.commit(batch.into_unit(), &drafted).await?;
+        let mut unit = batch.into_unit();
+        self.name_crm_users(&mut unit).await?;
+        self.commit(unit, &drafted).await?;
         Ok(pace)
+    }
+
+    /// Says in each event what the CRM calls its user, as that is known now. What was told before stays as it was told.
+    async fn name_crm_users(&self, unit: &mut Unit) -> Result<(), StoreError> {
+        let users: BTreeSet<i64> = unit.events.iter().filter_map(|event| event.dialpad_user_id).collect();
+        if users.is_empty() {
+            return Ok(());
+        }
+        let users: Vec<i64> = users.into_iter().collect();
+        let names = self.ports.ledger.crm_users(self.app_id, &users).await?;
+        for event in &mut unit.events {
+            if let Some(name) = event.dialpad_user_id.and_then(|user| names.get(&user)) {
+                event.name_crm_user(name);
+            }
+        }
+        Ok(())
     }
 
     /// Sorts a batch by call, in order of first appearance, and by message. What can't be read fails here.

@@ -86,7 +86,7 @@ const EVENTS_HEAD: &str = "INSERT INTO events
 const PROCESSED_HEAD: &str =
     "UPDATE webhook_events SET status = 'processed', processed_at = $1, reason = NULL WHERE id IN (";
 const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WHERE id IN (";
-const LIST_TAIL: &str = ")";
+pub(super) const LIST_TAIL: &str = ")";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 
 /// `$1` is the app, the rows are ids of legs: the calls that are, or that name, any of them. One index for each way,
@@ -310,7 +310,7 @@ fn corrupt(table: &'static str, id: Id) -> StoreError {
 
 impl Store {
     /// What a statement finds for an app and these values: an array on PostgreSQL, a list on SQLite.
-    async fn fetch_named<T>(
+    pub(super) async fn fetch_named<T>(
         &self,
         head: &'static str,
         tail: &'static str,
@@ -360,6 +360,10 @@ impl Ledger for Store {
             }
         }
         Ok(calls)
+    }
+
+    async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+        self.names_in_crm(app, users).await
     }
 
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {
