@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::{
     answer::{Answer, Shows, object_keys},
     call::{Call, NOON, With, lengthened},
-    dialpad::Dialpad,
+    dialpad::{CLIENT_SECRET, Dialpad},
     events::{assert_contiguous, kinds, of_call, seqs},
     jukebox::{Heard, Jukebox, Track},
     metrics::Metrics,
