@@ -81,6 +81,10 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Resu
     let browser = request.cookie(COOKIE);
     let session =
         shared.store.take_oauth(state, browser.as_ref().map(Cookie::value)).await?.ok_or_else(invalid)?;
+    if shared.store.app(session.app_id).await?.is_none() {
+        // It is being removed, and its authorizations with it.
+        return Err(invalid());
+    }
     if let Some(error) = given.get("error") {
         info!(app.id = %session.app_id, "an authorization was refused");
         return Err(ApiError::new(ErrorCode::OauthDenied, "The authorization was refused at Dialpad")

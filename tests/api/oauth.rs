@@ -31,6 +31,7 @@ on_both_databases![
     several_apps_share_an_organisation_and_part_one_by_one,
     an_authorisation_that_is_too_old_is_refused_and_forgotten,
     an_organisation_that_dialpad_could_not_name_is_found_later,
+    an_app_that_was_removed_meanwhile_is_not_connected,
 ];
 
 async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
@@ -354,4 +355,16 @@ async fn an_organisation_that_dialpad_could_not_name_is_found_later(world: World
     server.feed_until(&app, "call.ring").await;
     let status = server.get("/status").by(&app).answer().await.ok();
     status.shows(json!({"connected": true, "dialpad_org_id": Dialpad::COMPANY}));
+}
+
+async fn an_app_that_was_removed_meanwhile_is_not_connected(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    let sent = server.authorize(&app).await;
+    let callback = server.approve(&sent).await;
+    let path = format!("/internal/apps/{}", app.id);
+    let removed = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
+    assert_eq!(removed.status, 204, "{removed}");
+    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    assert!(dialpad.requests("/oauth2/token").await.is_empty(), "nobody is asked for tokens");
 }
