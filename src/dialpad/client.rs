@@ -123,7 +123,7 @@ impl DialpadClient {
         loop {
             if let Err(held) = place(&line, question, began).await {
                 // What Dialpad said itself says more than that it is not asked again.
-                return Err(last.map_or(held, |failure| failure.error));
+                return Err(last.map_or_else(|| not_sent(question.endpoint, held), |failure| failure.error));
             }
             tries += 1;
             let failure = match self.try_once(&line, access, question).await {
@@ -152,7 +152,7 @@ impl DialpadClient {
     ) -> Result<Response, DialpadError> {
         let (question, began) = (Question::get(endpoint, ""), Instant::now());
         let line = self.lines.of(access, began);
-        place(&line, &question, began).await?;
+        place(&line, &question, began).await.map_err(|held| not_sent(endpoint, held))?;
         let sent = Instant::now();
         let answer = request.send().await;
         let outcome = answer.as_ref().map_or(Outcome::Unreachable, |answer| Outcome::of(answer.status()));
@@ -240,25 +240,27 @@ impl DialpadClient {
 }
 
 /// Waits for a place within the limits, as long as whoever asks will wait.
-async fn place(line: &Line, question: &Question, began: Instant) -> Result<(), DialpadError> {
+async fn place(line: &Line, question: &Question, began: Instant) -> Result<(), Held> {
     let patience = match question.urgency {
         Urgency::Foreground => Duration::from_secs(2),
         Urgency::Background => Duration::from_secs(60),
     };
     loop {
         match line.take(question, Instant::now()) {
-            Ok(()) => return Ok(()),
             Err(Held::NoPlace(wait)) if began.elapsed() + wait <= patience => tokio::time::sleep(wait).await,
-            Err(Held::NoPlace(retry_after)) => {
-                tally::count(question.endpoint, Outcome::HeldBack);
-                return Err(DialpadError::RateLimited { retry_after });
-            }
-            Err(Held::LeftAlone(retry_after)) => {
-                tally::count(question.endpoint, Outcome::LeftAlone);
-                return Err(DialpadError::LeftAlone { retry_after });
-            }
+            taken => return taken,
         }
     }
+}
+
+/// Counts a question that was never asked, and says why it was not.
+fn not_sent(endpoint: Endpoint, held: Held) -> DialpadError {
+    let (outcome, error) = match held {
+        Held::NoPlace(retry_after) => (Outcome::HeldBack, DialpadError::RateLimited { retry_after }),
+        Held::LeftAlone(retry_after) => (Outcome::LeftAlone, DialpadError::LeftAlone { retry_after }),
+    };
+    tally::count(endpoint, outcome);
+    error
 }
 
 fn finish(line: &Line, question: &Question, outcome: Outcome, sent: Instant) {

@@ -53,7 +53,8 @@ pub(super) async fn status(
         status["code"] = ErrorCode::TokensExpired.as_str().into();
     }
     let granted = shared.store.granted_scopes(crm.app_id).await?;
-    status["missing_scopes"] = granted.map_or_else(Vec::new, |granted| scopes::missing(&granted)).into();
+    status["missing_scopes"] =
+        granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope).collect();
     status["webhook"] = internal_webhooks::in_short(&shared, crm.app_id).await?;
     if query.ids_as_text()? {
         write_ids_as_text(&mut status);

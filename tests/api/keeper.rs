@@ -16,6 +16,7 @@ on_both_databases![
     messages_are_subscribed_to_anew_when_their_texts_may_be_read,
     without_auto_subscribe_nothing_is_registered,
     a_disconnected_app_has_nothing_left_at_dialpad,
+    a_removed_app_has_nothing_left_at_dialpad,
     another_public_url_is_told_to_dialpad,
     two_servers_leave_one_webhook,
     an_app_that_moves_to_another_company_leaves_nothing_behind,
@@ -250,6 +251,18 @@ async fn a_disconnected_app_has_nothing_left_at_dialpad(world: World) {
     server.connect(&app).await;
     let after = dialpad.stands(&app).await;
     assert_ne!(after.secret(), before.secret());
+}
+
+async fn a_removed_app_has_nothing_left_at_dialpad(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = watchful(world, &dialpad).await;
+    let app = connected(&server, &dialpad).await;
+    let path = format!("/internal/apps/{}", app.id);
+    let removed = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
+    assert_eq!(removed.status, 204, "{removed}");
+    eventually("nothing is left", async || dialpad.registry("/webhooks").await.is_empty().then_some(()))
+        .await;
+    assert_eq!(dialpad.registry("/subscriptions/call").await, Vec::<Value>::new());
 }
 
 async fn another_public_url_is_told_to_dialpad(world: World) {

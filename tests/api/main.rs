@@ -14,6 +14,7 @@ mod calls;
 mod calls_paging;
 mod cli;
 mod connected;
+mod dialpad_client;
 mod dialpad_family;
 mod discretion;
 mod duplicates;

@@ -275,8 +275,7 @@ impl Keeper {
         let hook_url = self.hook_url(app);
         let mut report = Report::default();
         let granted = self.inner.store.granted_scopes(app).await?;
-        let may_read =
-            granted.as_ref().is_some_and(|granted| !scopes::missing(granted).contains(&scopes::TEXTS));
+        let may_read = granted.as_deref().is_some_and(scopes::may_read);
         let work = Work { may_read, ..self.work(app, &hook_url, urgency) };
         let looked = timeout(LOOK_WITHIN, work.do_all(&mut claimed.webhook, &mut report)).await;
         let looked = looked.unwrap_or_else(|_| Err(DialpadError::Unreachable("it takes too long".into())));

@@ -29,10 +29,10 @@ fn is_within(url: &Url) -> bool {
     }
 }
 
-/// What a connection with these scopes will not hear. Of the static key they are not known.
-pub(super) fn of_scopes(granted: Option<&str>) -> Option<String> {
-    let texts_missing = scopes::missing(granted?).contains(&scopes::TEXTS);
-    texts_missing.then(|| format!("the scope {} is missing: messages come without their text", scopes::TEXTS))
+/// What a connection with these scopes can't do. Of the static key they are not known.
+pub(super) fn of_scopes(granted: Option<&str>) -> impl Iterator<Item = String> {
+    let missing = granted.into_iter().flat_map(scopes::missing);
+    missing.map(|(scope, without)| format!("the scope {scope} is missing: {without}"))
 }
 
 #[cfg(test)]
@@ -59,9 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn messages_without_text_are_said_so() {
-        assert!(of_scopes(Some("calls:list")).is_some());
-        assert_eq!(of_scopes(Some(scopes::TEXTS)), None);
-        assert_eq!(of_scopes(None), None);
+    fn each_missing_scope_is_a_problem() {
+        let problems: Vec<_> = of_scopes(Some("calls:list offline_access")).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("recordings_export") && problems[1].contains(scopes::TEXTS));
+        assert_eq!(of_scopes(None).count(), 0);
     }
 }
