@@ -78,12 +78,16 @@ codes! {
     RecordingNotFound = "RECORDING_NOT_FOUND", NOT_FOUND;
     /// There is no such user mapping.
     UserMappingNotFound = "USER_MAPPING_NOT_FOUND", NOT_FOUND;
+    /// There is no such webhook in the journal.
+    WebhookEventNotFound = "WEBHOOK_EVENT_NOT_FOUND", NOT_FOUND;
     /// There is no such webhook.
     WebhookNotFound = "WEBHOOK_NOT_FOUND", NOT_FOUND;
     /// The address exists, but not for this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED;
     /// The app is not connected to Dialpad.
     NotConnected = "NOT_CONNECTED", CONFLICT;
+    /// The webhook was processed, and is not processed twice.
+    AlreadyProcessed = "ALREADY_PROCESSED", CONFLICT;
     /// A request with this idempotency key is under way.
     IdempotencyKeyInUse = "IDEMPOTENCY_KEY_IN_USE", CONFLICT;
     /// The cursor lies beyond the newest event.

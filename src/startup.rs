@@ -231,6 +231,13 @@ async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
             }
             Err(failure) => warn!(error = %failure, "what is old could not be removed"),
         }
+        match store.remove_unclaimed(now - retention.unrouted).await {
+            Ok(0) => {}
+            Ok(webhooks) => {
+                warn!(webhooks, "webhooks were removed that had waited for somebody to the end of their time")
+            }
+            Err(failure) => warn!(error = %failure, "webhooks that nobody claimed could not be removed"),
+        }
         if let Err(failure) = store.remove_old_keys().await {
             warn!(error = %failure, "old idempotency keys could not be removed");
         }

@@ -1,4 +1,5 @@
-//! Webhooks that wait for their app to be switched on: released in their order when it is.
+//! Webhooks that wait for their app to be switched on: released in their order when it is. And those that wait in vain,
+//! for their app or for one of their organisation.
 //!
 //! What waits becomes pending before the app is on, so that nothing newer comes before it. Whoever looked the app up
 //! just before may still leave a webhook that waits for what has happened already; such ones are looked for a moment
@@ -45,7 +46,17 @@ pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
             }
             Err(failure) => warn!(error = %failure, "webhooks that wait in vain can't be looked for"),
         }
+        if let Err(failure) = take_up_forgotten(&store, &engine).await {
+            warn!(error = %failure, "webhooks that wait in vain for an organization wait a little longer");
+        }
     }
+}
+
+async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreError> {
+    for organization in store.organizations_with_forgotten_webhooks().await? {
+        store.take_up_what_waited(organization, engine).await?;
+    }
+    Ok(())
 }
 
 /// Lets go what waits for an app that is switched on.

@@ -105,6 +105,8 @@ pub struct Retention {
     pub events: Duration,
     /// Webhooks that are dealt with.
     pub journal: Duration,
+    /// Webhooks that wait for somebody.
+    pub unrouted: Duration,
     /// How often what is older is removed.
     pub interval: Duration,
 }
@@ -204,6 +206,7 @@ impl Config {
         }
         let (events, journal) =
             (settings.duration("retention_events"), settings.duration("retention_journal"));
+        let unrouted = settings.duration("retention_unrouted");
         let interval = settings.duration("retention_interval");
         let repair = RepairConfig::read(settings);
         let database_url = settings
@@ -258,7 +261,12 @@ impl Config {
             signature_header: signature_header?,
             auto_subscribe: auto_subscribe?,
             subscription_check_interval: subscription_check_interval?,
-            retention: Retention { events: events?, journal: journal?, interval: interval? },
+            retention: Retention {
+                events: events?,
+                journal: journal?,
+                unrouted: unrouted?,
+                interval: interval?,
+            },
             repair: repair?,
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
             stuck_after: stuck_after?,

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{StatusCode, header},
     web::{Data, Path},
 };
 use cti_actors::{feed::number_or_text, id::AppId};
@@ -14,6 +14,8 @@ use super::{
     Shared,
     apps::existing,
     auth::Administrator,
+    idempotency::{Outcome, once},
+    internal_apps::SCOPE,
     query::{Query, next_link, write_ids_as_text},
 };
 use crate::{
@@ -33,10 +35,22 @@ pub(super) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "ids"])?;
     let app = app_id(&shared, &query).await?.ok_or_else(|| ApiError::invalid("app_id: is required"))?;
-    let keeper = shared.keeper.clone();
-    let (webhook, made) = to_its_end(async move { keeper.ensure(app).await }).await?;
-    let mut answer = if made { HttpResponse::Created() } else { HttpResponse::Ok() };
-    Ok(answer.json(shown(shape(&webhook), &query)?))
+    let (ids_as_text, keeper) = (query.ids_as_text()?, shared.keeper.clone());
+    // What stands already is not made twice, so an attempt that nobody heard the end of is simply repeated.
+    once(&request, &shared, SCOPE.to_owned(), &json!([app, ids_as_text]), move |_| async move {
+        match to_its_end(async move { keeper.ensure(app).await }).await {
+            Ok((webhook, made)) => {
+                let status = if made { StatusCode::CREATED } else { StatusCode::OK };
+                let mut body = shape(&webhook);
+                if ids_as_text {
+                    write_ids_as_text(&mut body);
+                }
+                Outcome::Done(status, body)
+            }
+            Err(error) => Outcome::NothingDone(error),
+        }
+    })
+    .await
 }
 
 pub(super) async fn list(

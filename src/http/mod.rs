@@ -22,6 +22,7 @@ mod recordings;
 mod stream;
 mod user_mappings;
 mod voicemails;
+mod webhook_events;
 mod webhooks;
 mod ws;
 
@@ -167,6 +168,11 @@ pub fn routes(app: &mut ServiceConfig) {
             web::resource("/internal/apps/{app_id}/voicemails/{id}")
                 .route(get().to(voicemails::one_for_administrators))
                 .route(delete().to(voicemails::delete)),
+        )
+        .service(web::resource("/internal/webhook-events").route(get().to(webhook_events::list)))
+        .service(web::resource("/internal/webhook-events/{id}").route(get().to(webhook_events::one)))
+        .service(
+            web::resource("/internal/webhook-events/{id}/replay").route(post().to(webhook_events::replay)),
         )
         .service(web::resource("/internal/webhooks").route(get().to(internal_webhooks::list)))
         .service(web::resource("/internal/webhooks/create").route(post().to(internal_webhooks::create)))

@@ -29,21 +29,13 @@ use crate::{
     error::{ApiError, ErrorCode},
     store::{
         connections::OwnRoute,
-        journal::{Appended, Disposition, NewWebhook},
+        journal::{Appended, Disposition, NewWebhook, waiting_for},
     },
     waiting,
 };
 
 /// Dialpad waits 5 s and then repeats; a clear "not now" well before that keeps its retries for when we are back.
 const PATIENCE: Duration = Duration::from_millis(800);
-
-/// Why a webhook waits, in the journal's words.
-mod waiting_for {
-    pub(super) const AN_APP: &str = "no_app_for_organization";
-    pub(super) const AN_ORGANIZATION: &str = "organization_missing";
-    pub(super) const ACTIVATION: &str = "app_inactive";
-    pub(super) const ANOTHER_ORGANIZATION: &str = "organization_mismatch";
-}
 
 /// `POST /webhooks`: the payload's organisation decides whose it is.
 pub(super) async fn shared(
@@ -179,9 +171,7 @@ async fn address(
         )
     };
     if let Some((app, route)) = own_route {
-        let foreign =
-            matches!((reading.organization_id, route.dialpad_org_id), (Some(said), Some(own)) if said != own);
-        let waits = if foreign {
+        let waits = if route.is_foreign(reading.organization_id) {
             Some(waiting_for::ANOTHER_ORGANIZATION)
         } else {
             (!route.is_active).then_some(waiting_for::ACTIVATION)

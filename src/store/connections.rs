@@ -139,6 +139,14 @@ pub struct OwnRoute {
     pub is_confirmed: bool,
 }
 
+impl OwnRoute {
+    /// Whether a webhook that names this organisation is not meant for the app, whatever its address.
+    #[must_use]
+    pub fn is_foreign(&self, named: Option<i64>) -> bool {
+        matches!((named, self.dialpad_org_id), (Some(named), Some(own)) if named != own)
+    }
+}
+
 /// Routes that were looked up a moment ago.
 #[derive(Default)]
 pub(super) struct RouteCache {

@@ -14,7 +14,6 @@ use cti_actors::{
     ports::{Inbound, Journal, PendingEvent},
 };
 use sqlx::{PgConnection, SqliteConnection};
-use tracing::info;
 
 use super::{
     Store,
@@ -33,10 +32,6 @@ const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_ev
     WHERE app_id = $1 AND status = 'pending' ORDER BY id LIMIT $2";
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events WHERE status = 'pending' AND received_at < $1 AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
-const UNROUTED: &str = "SELECT id, dedup_key, payload, received_at FROM webhook_events
-    WHERE status = 'unrouted' AND app_id IS NULL AND organization_id = $1 ORDER BY id LIMIT $2";
-const ADOPT: &str = "UPDATE webhook_events SET app_id = $2, status = 'pending', reason = NULL WHERE id = $1 AND app_id IS NULL";
-const DROP: &str = "DELETE FROM webhook_events WHERE id = $1 AND app_id IS NULL";
 
 /// A webhook on its way into the journal, for one app.
 #[derive(Clone, Debug)]
@@ -57,6 +52,18 @@ pub struct NewWebhook {
     pub disposition: Disposition,
     /// When it came.
     pub received_at: DateTime<Utc>,
+}
+
+/// Why a webhook waits, in the journal's words.
+pub mod waiting_for {
+    /// An app that is connected to its organisation.
+    pub const AN_APP: &str = "no_app_for_organization";
+    /// Somebody who says whose it is.
+    pub const AN_ORGANIZATION: &str = "organization_missing";
+    /// Its app, to be switched on.
+    pub const ACTIVATION: &str = "app_inactive";
+    /// Somebody who looks into it: it names another organisation than that of the app to which it was sent.
+    pub const ANOTHER_ORGANIZATION: &str = "organization_mismatch";
 }
 
 /// What is to become of a webhook.
@@ -81,7 +88,7 @@ impl Disposition {
         }
     }
 
-    fn reason(&self) -> Option<String> {
+    pub(super) fn reason(&self) -> Option<String> {
         match self {
             Self::Pending(_) => None,
             Self::Unrouted(reason) => Some((*reason).to_owned()),
@@ -89,9 +96,6 @@ impl Disposition {
         }
     }
 }
-
-/// Id, dedup key, payload, time of arrival.
-type UnroutedRow = (Id, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
 /// What became of a webhook that was to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,93 +233,6 @@ impl Store {
     pub async fn pending_count(&self) -> Result<i64, StoreError> {
         let (count,): (i64,) = on_db!(self, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
         Ok(count)
-    }
-
-    /// Processes the webhooks that came before anybody was connected to their organisation.
-    ///
-    /// # Errors
-    /// The database could not be asked; nothing is lost, calling again goes on.
-    pub async fn take_up_what_waited(&self, organization_id: i64, engine: &Engine) -> Result<(), StoreError> {
-        let apps: Vec<AppId> =
-            self.routes_of(organization_id).await?.iter().map(|route| route.app_id).collect();
-        let adopted = self.adopt_unrouted(organization_id, &apps).await?;
-        if adopted > 0 {
-            info!(
-                organization_id,
-                webhooks = adopted,
-                "webhooks that had waited for their organization are processed"
-            );
-            apps.iter().for_each(|app| engine.wake(*app));
-        }
-        Ok(())
-    }
-
-    /// Gives the webhooks that came before anybody was connected to their organisation to the apps that are now.
-    /// They become pending in the order in which they came. Says how many there were.
-    ///
-    /// # Errors
-    /// The database could not be asked; nothing is lost, calling again goes on.
-    async fn adopt_unrouted(&self, organization_id: i64, apps: &[AppId]) -> Result<usize, StoreError> {
-        const PAGE: i64 = 256;
-        let Some((first, others)) = apps.split_first() else { return Ok(0) };
-        let mut adopted = 0;
-        loop {
-            let rows: Vec<UnroutedRow> = on_db!(self, read db => {
-                sqlx::query_as(UNROUTED).bind(organization_id).bind(PAGE).fetch_all(db).await
-            })?;
-            for (id, key, bytes, received_at) in &rows {
-                self.copy_to(others, organization_id, key, bytes, *received_at).await?;
-                let adopted = on_db!(self, write db => {
-                    sqlx::query(ADOPT).bind(*id).bind(Id::from(*first)).execute(db).await.map(|_| ())
-                });
-                match adopted {
-                    // The app has had this event at its own address.
-                    Err(StoreError::Conflict(_)) => {
-                        on_db!(self, write db => sqlx::query(DROP).bind(*id).execute(db).await.map(|_| ()))?;
-                    }
-                    adopted => adopted?,
-                }
-            }
-            adopted += rows.len();
-            if rows.is_empty() {
-                return Ok(adopted);
-            }
-        }
-    }
-
-    async fn copy_to(
-        &self,
-        apps: &[AppId],
-        organization_id: i64,
-        key: &[u8],
-        bytes: &[u8],
-        received_at: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let Ok(dedup_key) = key.try_into() else { return Ok(()) };
-        let reading = payload::read(bytes, received_at);
-        let copies: Vec<NewWebhook> = apps
-            .iter()
-            .map(|app| {
-                let disposition = match reading.content.clone() {
-                    Ok(inbound) => Disposition::Pending(Box::new(inbound)),
-                    Err(reason) => Disposition::Failed(reason),
-                };
-                let kind = reading.event_type.clone();
-                NewWebhook::new(
-                    Some(*app),
-                    Some(organization_id),
-                    dedup_key,
-                    kind,
-                    bytes.into(),
-                    disposition,
-                    received_at,
-                )
-            })
-            .collect();
-        if copies.is_empty() {
-            return Ok(());
-        }
-        self.append(copies).await.map(|_| ())
     }
 }
 

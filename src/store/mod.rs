@@ -6,6 +6,7 @@
 //! the rows, then the questions. To add one: write the SQL once for both databases, run it through `on_db!`, and
 //! add a sentence to the contract test in `tests/store`.
 
+mod adoption;
 pub mod apps;
 mod bulk;
 pub mod calls;
@@ -17,6 +18,7 @@ mod group_commit;
 pub mod idempotency;
 pub mod interactions;
 pub mod journal;
+pub mod journal_views;
 pub mod keys;
 mod ledger;
 pub mod listing;
@@ -29,6 +31,7 @@ pub mod rekeying;
 pub mod removals;
 pub mod renewals;
 pub mod repairs;
+pub mod replays;
 pub mod retention;
 mod server_state;
 mod telling;

@@ -23,6 +23,9 @@ const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
 const DELETE_WEBHOOKS: &str = "DELETE FROM webhook_events WHERE id IN (
     SELECT id FROM webhook_events WHERE id < $1 AND status IN ('processed', 'failed') ORDER BY id LIMIT $2)";
 
+const DELETE_UNCLAIMED: &str = "DELETE FROM webhook_events WHERE id IN (
+    SELECT id FROM webhook_events WHERE id < $1 AND status = 'unrouted' ORDER BY id LIMIT $2)";
+
 /// How much was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Removed {
@@ -60,13 +63,30 @@ impl Store {
                 })?;
             }
         }
-        let first_kept = first_id_at(webhooks_before);
+        removed.webhooks = self.delete_webhooks(DELETE_WEBHOOKS, webhooks_before).await?;
+        Ok(removed)
+    }
+
+    /// Removes the webhooks that came before this instant and that nobody turned up for. Says how many there were.
+    ///
+    /// # Errors
+    /// The database could not be asked; what is left goes the next time.
+    pub async fn remove_unclaimed(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+        self.delete_webhooks(DELETE_UNCLAIMED, before).await
+    }
+
+    async fn delete_webhooks(
+        &self,
+        statement: &'static str,
+        before: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let (first_kept, mut removed) = (first_id_at(before), 0);
         loop {
             let deleted = on_db!(self, write db => {
-                let deleted = sqlx::query(DELETE_WEBHOOKS).bind(first_kept).bind(PAGE).execute(db).await;
+                let deleted = sqlx::query(statement).bind(first_kept).bind(PAGE).execute(db).await;
                 deleted.map(|done| done.rows_affected())
             })?;
-            removed.webhooks += deleted;
+            removed += deleted;
             if deleted == 0 {
                 return Ok(removed);
             }

@@ -45,6 +45,7 @@ mod tokens;
 mod user_mappings;
 mod voicemail;
 mod voicemails;
+mod webhook_events;
 mod webhooks;
 mod websocket;
 mod websocket_resume;
