@@ -18,7 +18,7 @@
 //!
 //! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
 //! knows no SQL, no HTTP client and no clock of its own. `call`, `interaction`, `message`, `app::roster`, `app::inbox`,
-//! `feed::ring`, `session::protocol`, `session::subscription` and `token::schedule` are pure: no actor, no runtime, no present moment.
+//! `feed::filter`, `feed::ring`, `session::protocol`, `session::subscription` and `token::schedule` are pure: no actor, no runtime, no present moment.
 
 mod app;
 mod arbiters;

@@ -11,6 +11,7 @@ const PURE: &[(&str, &str)] = &[
     ("message.rs", include_str!("../src/message.rs")),
     ("app/inbox.rs", include_str!("../src/app/inbox.rs")),
     ("app/roster.rs", include_str!("../src/app/roster.rs")),
+    ("feed/filter.rs", include_str!("../src/feed/filter.rs")),
     ("feed/ring.rs", include_str!("../src/feed/ring.rs")),
     ("session/protocol.rs", include_str!("../src/session/protocol.rs")),
     ("session/subscription.rs", include_str!("../src/session/subscription.rs")),

@@ -12,7 +12,7 @@ use super::query::Query;
 use crate::error::{ApiError, ErrorCode};
 
 /// The parameters of a reader.
-pub(super) const PARAMETERS: [&str; 4] = Subscription::PARAMETERS;
+pub(super) const PARAMETERS: [&str; 9] = Subscription::PARAMETERS;
 
 /// Where a reader is to go on, beyond what it was given: what was filtered out lies before it as well.
 pub(super) const CURSOR_HEADER: &str = "x-cursor";

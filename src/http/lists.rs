@@ -1,6 +1,7 @@
 //! What lists and items have in common over HTTP: their parameters, their pages, and how ids are written.
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
+use cti_actors::session::phone_number;
 use serde::Serialize;
 
 use super::query::{Query, next_link, write_ids_as_text};
@@ -21,8 +22,8 @@ pub(super) const PARAMETERS: [&str; 9] =
 pub(super) fn filter(query: &Query) -> Result<Filter, ApiError> {
     Ok(Filter {
         direction: query.word("direction", &DIRECTIONS)?.map(str::to_owned),
-        from: query.text("from").map(number),
-        to: query.text("to").map(number),
+        from: query.text("from").map(phone_number),
+        to: query.text("to").map(phone_number),
         dialpad_user_id: query.integer("dialpad_user_id")?,
         since: query.instant("since")?,
         until: query.instant("until")?,
@@ -63,12 +64,4 @@ fn render<T: Serialize>(
     let mut body = serde_json::to_value(body).unwrap_or_default();
     write_ids_as_text(&mut body);
     Ok(answer.json(body))
-}
-
-/// A phone number as it was meant: a plus sign that was not escaped arrives as a space.
-fn number(text: &str) -> String {
-    match text.strip_prefix(' ') {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("+{digits}"),
-        _ => text.to_owned(),
-    }
 }

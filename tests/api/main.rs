@@ -21,6 +21,7 @@ mod duplicates;
 mod ended_keys;
 mod event_stream;
 mod events;
+mod feed_filters;
 mod health;
 mod hostile;
 mod ids;

@@ -96,6 +96,17 @@ impl Socket {
         }
     }
 
+    /// Waits until it says that everything up to here is dealt with, and hears nothing else meanwhile.
+    pub(crate) async fn said_cursor(&mut self, seq: i64) {
+        loop {
+            match self.said().await {
+                Said::Message(message) if message == json!({"type": "cursor", "seq": seq}) => return,
+                Said::Message(message) if message["type"] == "cursor" => {}
+                other => panic!("expected a cursor at {seq}, heard {other:?}"),
+            }
+        }
+    }
+
     /// The next message, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let event = self.next_event().await;

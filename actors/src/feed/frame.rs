@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 
+use super::about::{About, ReadOnce};
 use crate::id::{DialpadCallId, EventId, Seq};
 
 /// An event that was decided and has no place in the feed yet.
@@ -48,6 +49,7 @@ pub struct Frame {
     pub dialpad_user_id: Option<i64>,
     /// The whole event as JSON.
     pub text: ByteString,
+    about: ReadOnce,
 }
 
 impl Frame {
@@ -56,7 +58,12 @@ impl Frame {
     pub fn new(seq: Seq, kind: Cow<'static, str>, dialpad_user_id: Option<i64>, body: &str) -> Self {
         let rest = body.strip_prefix('{').unwrap_or(body);
         let text = format!("{{\"type\":\"{kind}\",\"seq\":{seq},{rest}");
-        Self { seq, kind, dialpad_user_id, text: text.into() }
+        Self { seq, kind, dialpad_user_id, text: text.into(), about: ReadOnce::default() }
+    }
+
+    /// Whom and what it is about.
+    pub(crate) fn about(&self) -> &About {
+        self.about.of(&self.text)
     }
 }
 

@@ -5,6 +5,8 @@
 //! everything. So a reader that stops costs its cursor and nothing else, it can fall behind and catch up any
 //! number of times without a hole, and there is no queue that could overflow.
 
+mod about;
+mod filter;
 mod frame;
 mod reader;
 mod ring;
@@ -16,8 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use self::ring::Ring;
 pub(crate) use self::ring::Slice;
 pub use self::{
+    filter::Filter,
     frame::{Frame, ID_FIELDS, OutEvent, number_or_text},
-    reader::{Batch, FeedReader, Filter},
+    reader::{Batch, FeedReader},
 };
 use crate::id::{AppId, Seq};
 

@@ -1,10 +1,10 @@
 //! A reader of a feed: a cursor, a filter, and where to get the next frames from.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{Feed, Frame, Slice};
+use super::{Feed, Filter, Frame, Slice};
 use crate::{error::StoreError, id::Seq, ports::EventLog};
 
 /// How many frames a reader takes at a time. One batch is what a socket that has stopped draining holds on to.
@@ -15,28 +15,6 @@ const BATCH_BYTES: usize = 16 << 10;
 const PAGE: usize = 256;
 /// After how many bytes a page is complete.
 const PAGE_BYTES: usize = 128 << 10;
-
-/// Which events a reader wants. The default wants all.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// The types, where `call.*` means all that begin with `call.`; empty: all.
-    pub types: BTreeSet<String>,
-    /// Only events that concern this Dialpad user.
-    pub dialpad_user_id: Option<i64>,
-}
-
-impl Filter {
-    /// Whether the reader wants this event.
-    #[must_use]
-    pub fn admits(&self, frame: &Frame) -> bool {
-        let user = self.dialpad_user_id.is_none_or(|wanted| frame.dialpad_user_id == Some(wanted));
-        user && (self.types.is_empty() || self.types.iter().any(|wanted| matches(wanted, &frame.kind)))
-    }
-}
-
-fn matches(wanted: &str, kind: &str) -> bool {
-    wanted.strip_suffix('*').map_or(wanted == kind, |prefix| kind.starts_with(prefix))
-}
 
 /// Follows a feed from a cursor, through the past and into the present, without holes and without repeats.
 pub struct FeedReader {

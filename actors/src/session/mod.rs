@@ -24,7 +24,7 @@ pub use self::{
     actor::{SessionOptions, serve},
     listener::{Ending, Listener, Refusal, Transport, Turn},
     protocol::{BadCursor, Sort, Word},
-    subscription::{EVENT_TYPES, Subscription, SubscriptionError},
+    subscription::{EVENT_TYPES, Subscription, SubscriptionError, phone_number},
 };
 use crate::id::{KeyId, SessionId};
 

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::{feed::Filter, id::Seq};
+use crate::{call::Direction, feed::Filter, id::Seq};
+
+/// The longest name of a user or a number, in characters.
+const LONGEST_NAME: usize = 255;
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +34,8 @@ pub struct SubscriptionError {
 
 impl Subscription {
     /// The parameters that are understood.
-    pub const PARAMETERS: [&'static str; 4] = ["after", "types", "dialpad_user_id", "ids"];
+    pub const PARAMETERS: [&'static str; 9] =
+        ["after", "types", "dialpad_user_id", "crm_user_id", "direction", "number", "from", "to", "ids"];
 
     /// Reads the parameters; `said` gives the text of one.
     ///
@@ -49,12 +53,28 @@ impl Subscription {
         }
         let dialpad_user_id =
             said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
+        let direction = match said("direction") {
+            None => None,
+            Some("inbound") => Some(Direction::Inbound),
+            Some("outbound") => Some(Direction::Outbound),
+            Some(_) => return Err(wrong("direction", "must be inbound or outbound")),
+        };
+        let number = |name| said(name).map(|text| name_of_somebody(name, &phone_number(text))).transpose();
+        let filter = Filter {
+            types,
+            dialpad_user_id,
+            crm_user_id: said("crm_user_id").map(|text| name_of_somebody("crm_user_id", text)).transpose()?,
+            direction,
+            number: number("number")?,
+            from: number("from")?,
+            to: number("to")?,
+        };
         let ids_as_text = match said("ids") {
             None | Some("number") => false,
             Some("string") => true,
             Some(_) => return Err(wrong("ids", "must be number or string")),
         };
-        Ok(Self { after: after.map(Seq), filter: Filter { types, dialpad_user_id }, ids_as_text })
+        Ok(Self { after: after.map(Seq), filter, ids_as_text })
     }
 }
 
@@ -64,6 +84,22 @@ fn wrong(field: &str, problem: &'static str) -> SubscriptionError {
 
 fn whole(field: &str, text: &str) -> Result<i64, SubscriptionError> {
     text.parse().map_err(|_| wrong(field, "must be a whole number"))
+}
+
+fn name_of_somebody(field: &str, text: &str) -> Result<String, SubscriptionError> {
+    if text.is_empty() || text.chars().count() > LONGEST_NAME {
+        return Err(wrong(field, "must have 1 to 255 characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A phone number as it was meant: in a query, a plus sign that was not escaped arrives as a space.
+#[must_use]
+pub fn phone_number(text: &str) -> String {
+    match text.strip_prefix(' ') {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("+{digits}"),
+        _ => text.to_owned(),
+    }
 }
 
 /// Every type of event that is told.
@@ -153,6 +189,25 @@ mod tests {
     fn a_type_that_does_not_exist_is_refused() {
         assert!(read(&[("types", "call.*,voicemail.received")]).is_ok());
         assert_eq!(read(&[("types", "call.rings")]), Err("types".to_owned()));
+    }
+
+    #[test]
+    fn a_filter_names_what_is_wrong_with_it() {
+        let long = "x".repeat(256).leak();
+        let wrong = [
+            ("dialpad_user_id", "Ada"),
+            ("direction", "both"),
+            ("crm_user_id", ""),
+            ("number", ""),
+            ("from", &*long),
+            ("ids", "text"),
+            ("after", "-1"),
+        ];
+        for (name, value) in wrong {
+            assert_eq!(read(&[(name, value)]), Err(name.to_owned()), "{value}");
+        }
+        let wanted = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("a filter");
+        assert_eq!(wanted.filter.number.as_deref(), Some("+14155551234"));
     }
 
     #[test]
