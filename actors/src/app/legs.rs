@@ -1,5 +1,4 @@
-//! The calls of a batch: their actors are started, the legs of one human call are found, and each decides on its
-//! webhooks.
+//! The calls of a batch: each decides on its webhooks, once `kinship` has found out which of them belong together.
 //!
 //! A call that stands alone takes all its webhooks at once, side by side with the others. Legs that belong together
 //! take theirs one by one in the order of the journal, and after each of them hear what it proves of the others: so
@@ -8,13 +7,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use actix::{Actor, Addr};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use metrics::counter;
 use tracing::{error, warn};
 
 use super::{
     batch::Batch,
+    kinship::Gathered,
     pipeline::{Pace, Pipeline, STORE_RETRY},
     roster::{Bonds, Restart},
 };
@@ -23,11 +23,8 @@ use crate::{
     engine::Unheard,
     error::StoreError,
     id::{DialpadCallId, InteractionId},
-    interaction::{Kin, join, proofs, sent_on_from},
+    interaction::proofs,
 };
-
-/// A call that is sent on begins to ring within this time of the last word about the leg that it came from.
-const SENT_ON_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
 /// The webhooks of one call within a batch.
 pub(super) struct Group {
@@ -41,7 +38,7 @@ pub(super) struct Group {
 
 impl Group {
     /// The legs that its webhooks name.
-    fn names(&self) -> impl Iterator<Item = i64> {
+    pub(super) fn names(&self) -> impl Iterator<Item = i64> {
         self.events.iter().flat_map(|event| {
             let known = &event.knowledge;
             [known.master_call_id, known.entry_point_call_id, known.operator_call_id].into_iter().flatten()
@@ -50,16 +47,7 @@ impl Group {
 }
 
 /// The legs of one interaction as the batch has left them so far.
-type Family = BTreeMap<DialpadCallId, StoredCall>;
-
-/// What was found out about the calls of a batch before they decide.
-#[derive(Default)]
-struct Gathered {
-    /// Calls that nobody has seen before.
-    newcomers: Family,
-    /// Interactions that turned out to be part of an older one.
-    merged: HashMap<InteractionId, InteractionId>,
-}
+pub(super) type Family = BTreeMap<DialpadCallId, StoredCall>;
 
 /// A call actor died over the webhook at this place.
 struct Died {
@@ -95,92 +83,7 @@ impl Pipeline {
         Ok(pace)
     }
 
-    /// Finds out to which interactions the calls belong, and starts the actors that are not awake.
-    async fn gather(&mut self, groups: &[Group], now: DateTime<Utc>) -> Result<Gathered, StoreError> {
-        let is_news = |group: &&Group| match self.roster.bonds(group.call) {
-            Some(bonds) => !group.names().all(|name| bonds.names.contains(&name)),
-            None => true,
-        };
-        let news: Vec<&Group> = groups.iter().filter(is_news).collect();
-        if news.is_empty() {
-            return Ok(Gathered::default());
-        }
-        let named = news.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call]));
-        let named: Vec<DialpadCallId> = named.collect::<BTreeSet<_>>().into_iter().collect();
-        let relatives = self.ports.ledger.relatives(self.app_id, &named).await?;
-        let mut known: Family = relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
-
-        let mut gathered = Gathered::default();
-        // As they will be after the batch: only what they name of each other is taken from here.
-        let mut foreseen = Vec::with_capacity(news.len());
-        for group in &news {
-            let mut call = known.get(&group.call).cloned().unwrap_or_else(|| {
-                let mut unseen = StoredCall::unseen(group.call, now);
-                if let Some(bonds) = self.roster.bonds(group.call) {
-                    unseen.interaction_id = bonds.interaction;
-                }
-                gathered.newcomers.insert(group.call, unseen.clone());
-                unseen
-            });
-            group.events.iter().for_each(|event| call.facts.absorb(event));
-            foreseen.push(call);
-        }
-        let mut kin: Vec<Kin> = foreseen.iter().map(Kin::of).collect();
-        for (kin, group) in kin.iter_mut().zip(&news) {
-            kin.names.extend(group.names());
-        }
-        self.follow_transfers(&foreseen, &mut kin, &mut known, now).await?;
-        kin.extend(
-            known.values().filter(|call| news.iter().all(|it| it.call != call.dialpad_call_id)).map(Kin::of),
-        );
-
-        let bonds = bonds_of(&kin, &mut gathered.merged);
-        for (call, bonds) in bonds {
-            if self.roster.get(call).is_some() {
-                self.roster.bind(call, bonds);
-            } else if news.iter().any(|group| group.call == call)
-                && let Some(stored) = known.remove(&call).or_else(|| gathered.newcomers.get(&call).cloned())
-            {
-                self.start(stored, bonds, now);
-            }
-        }
-        Ok(gathered)
-    }
-
-    /// A leg to which a call was sent on does not name the leg that it came from: that one is looked for.
-    async fn follow_transfers(
-        &self,
-        foreseen: &[StoredCall],
-        kin: &mut [Kin],
-        known: &mut Family,
-        now: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
-        let is_looked_for = |call: &&StoredCall| {
-            call.interaction_id == call.id.into() && call.facts.transferred_from().is_some()
-        };
-        let senders: BTreeSet<i64> =
-            foreseen.iter().filter(is_looked_for).filter_map(|call| call.facts.transferred_from()).collect();
-        if senders.is_empty() {
-            return Ok(());
-        }
-        let senders: Vec<i64> = senders.into_iter().collect();
-        let since = now - SENT_ON_WITHIN;
-        let stored = self.ports.ledger.recent_calls_of(self.app_id, &senders, since).await?;
-        // A leg of this very batch is known as it will be after it.
-        let is_foreseen =
-            |call: &StoredCall| foreseen.iter().any(|it| it.dialpad_call_id == call.dialpad_call_id);
-        let stored: Vec<&StoredCall> = stored.iter().filter(|call| !is_foreseen(call)).collect();
-        for (leg, kin) in foreseen.iter().zip(kin).filter(|(leg, _)| is_looked_for(leg)) {
-            let Some(origin) = sent_on_from(leg, stored.iter().copied().chain(foreseen)) else { continue };
-            kin.names.push(origin.dialpad_call_id.0);
-            if !is_foreseen(origin) {
-                known.entry(origin.dialpad_call_id).or_insert_with(|| origin.clone());
-            }
-        }
-        Ok(())
-    }
-
-    fn start(&mut self, call: StoredCall, bonds: Bonds, now: DateTime<Utc>) -> Addr<CallActor> {
+    pub(super) fn start(&mut self, call: StoredCall, bonds: Bonds, now: DateTime<Utc>) -> Addr<CallActor> {
         let id = call.dialpad_call_id;
         let actor = CallActor::new(self.app_id, call).start();
         self.roster.insert(id, actor.clone(), bonds, now);
@@ -373,24 +276,4 @@ impl Pipeline {
             }
         }
     }
-}
-
-/// Which interaction each leg belongs to, and which interactions that makes part of an older one.
-fn bonds_of(
-    kin: &[Kin],
-    merged: &mut HashMap<InteractionId, InteractionId>,
-) -> HashMap<DialpadCallId, Bonds> {
-    let joined = join(kin);
-    let mut sizes: HashMap<InteractionId, usize> = HashMap::new();
-    joined.values().for_each(|interaction| *sizes.entry(*interaction).or_default() += 1);
-    kin.iter()
-        .map(|leg| {
-            let interaction = joined[&leg.call];
-            if interaction != leg.interaction {
-                merged.insert(leg.interaction, interaction);
-            }
-            let alone = leg.names.is_empty() && interaction == leg.interaction && sizes[&interaction] == 1;
-            (leg.call, Bonds { interaction, names: leg.names.iter().copied().collect(), alone })
-        })
-        .collect()
 }

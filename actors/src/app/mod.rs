@@ -2,6 +2,7 @@
 
 mod batch;
 mod inbox;
+mod kinship;
 mod legs;
 mod pipeline;
 mod roster;

@@ -182,6 +182,10 @@ impl CallFacts {
         !(resumed || reconnected)
     }
 
+    pub(crate) fn direction(&self) -> Option<Direction> {
+        value(&self.direction)
+    }
+
     /// The number on the other side.
     pub(crate) fn external_number(&self) -> Option<String> {
         match value(&self.direction) {

@@ -74,8 +74,9 @@ impl Families {
     }
 }
 
-/// The leg that was sent on to `leg`: that of the user or group who did it, with the same outside number, the newest of
-/// them. A transfer is told without naming the leg that it came from.
+/// The leg that was sent on to `leg`: that of the user or group who did it, with the same outside number. A transfer is
+/// told without naming the leg that it came from. Where there are several, it is one of the same direction, one that is
+/// not over yet, the newest.
 pub(crate) fn sent_on_from<'c>(
     leg: &StoredCall,
     candidates: impl IntoIterator<Item = &'c StoredCall>,
@@ -88,14 +89,19 @@ pub(crate) fn sent_on_from<'c>(
                 && other.facts.target_id() == Some(sender)
                 && other.facts.external_number().as_ref() == Some(&outside)
         })
-        .max_by_key(|other| other.id.0)
+        .max_by_key(|other| {
+            let same_way = other.facts.direction() == leg.facts.direction();
+            (same_way, !other.facts.is_over(), other.id.0)
+        })
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
     use uuid::Uuid;
 
     use super::*;
+    use crate::call::{CallEvent, Direction, EndKind, Knowledge, Origin, Signal};
 
     fn leg(call: i64, interaction: u128, names: &[i64]) -> Kin {
         let interaction = InteractionId(Uuid::from_u128(interaction));
@@ -121,6 +127,38 @@ mod tests {
     #[test]
     fn strangers_stay_strangers() {
         assert_eq!(partition(&[leg(1, 5, &[]), leg(2, 6, &[])]), [5, 6]);
+    }
+
+    #[test]
+    fn a_leg_was_sent_on_from_the_sender_who_talked_to_the_same_number_the_same_way() {
+        let at = DateTime::UNIX_EPOCH;
+        let leg_of = |call, direction, target, sender, ends: bool| {
+            let known = Knowledge {
+                direction: Some(direction),
+                from_number: Some("+1".into()),
+                to_number: Some("+1".into()),
+                target_id: Some(target),
+                transferred_from: sender,
+                ..Knowledge::default()
+            };
+            let mut stored = StoredCall::unseen(DialpadCallId(call), at);
+            let signals = [Signal::Ringing, Signal::Ended(EndKind::Hangup)];
+            for signal in signals.into_iter().take(if ends { 2 } else { 1 }) {
+                let (dialpad_call_id, knowledge) = (DialpadCallId(call), known.clone());
+                let origin = Origin::Webhook;
+                stored.facts.absorb(&CallEvent { dialpad_call_id, at, signal, knowledge, origin });
+            }
+            stored
+        };
+        let (inbound, outbound) = (Direction::Inbound, Direction::Outbound);
+        let colleague = leg_of(9, inbound, 71, Some(70), false);
+        let held = leg_of(1, inbound, 70, None, false);
+        let earlier = leg_of(2, inbound, 70, None, true);
+        let other_call = leg_of(3, outbound, 70, None, false);
+        let stranger = leg_of(4, inbound, 72, None, false);
+        let found = sent_on_from(&colleague, [&stranger, &held, &earlier, &other_call, &colleague]);
+        assert_eq!(found.map(|leg| leg.dialpad_call_id), Some(DialpadCallId(1)));
+        assert!(sent_on_from(&held, [&colleague]).is_none(), "nobody sent it on");
     }
 
     #[test]
