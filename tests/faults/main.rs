@@ -9,5 +9,6 @@ mod database_away;
 mod frozen_client;
 mod kill;
 mod missed;
+mod rust_client;
 mod stop;
 mod tokens;

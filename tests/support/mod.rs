@@ -50,6 +50,12 @@ pub(crate) use self::{
 /// How long anything that should happen may take before a test calls it missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
+/// A port for a server that must come back where it was.
+pub(crate) fn free_port() -> String {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    listener.local_addr().expect("it is bound").port().to_string()
+}
+
 const TICK: Duration = Duration::from_millis(15);
 
 /// Waits until the probe finds something.

@@ -96,6 +96,11 @@ impl ScriptedDialpad {
         Self { base_url, asked, door }
     }
 
+    /// Where it is.
+    pub(crate) fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
     /// Everything that it was asked under this name, in order.
     pub(crate) fn asked(&self, what: &str) -> Vec<Asked> {
         let asked = self.asked.lock().expect("no script panics");

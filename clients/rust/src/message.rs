@@ -1,0 +1,165 @@
+//! What comes over the wire: an event, or a word of the server about the connection itself. Pure.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::event::{Body, Event};
+
+/// One message of the server.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Message {
+    /// The first one: where the feed stands.
+    Connected { seq: u64 },
+    /// Something happened.
+    Event(Box<Event>),
+    /// Events are missing.
+    Gap(Gap),
+    /// Everything up to here is not for this subscription.
+    Cursor { seq: u64 },
+    /// The server is about to stop: come back after this time.
+    Reconnect { after: Duration },
+    /// What a newer server may say.
+    Unknown,
+}
+
+/// Events that are not to be had: set yourself right from `GET /api/calls?since=…`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[non_exhaustive]
+pub struct Gap {
+    /// `expired`: they are no longer kept. `cursor_ahead`: the feed ends before your cursor, as after a restored backup.
+    pub reason: String,
+    /// The first one that is missing.
+    pub from_seq: u64,
+    /// The last one.
+    pub to_seq: u64,
+    /// The oldest event that is kept.
+    pub oldest_seq: u64,
+    /// The newest event.
+    pub seq: u64,
+}
+
+impl Gap {
+    /// The cursor behind it.
+    #[must_use]
+    pub fn go_on_from(&self) -> u64 {
+        if self.reason == "cursor_ahead" { self.seq } else { self.to_seq }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    #[serde(rename = "type")]
+    kind: String,
+    seq: Option<u64>,
+    event_id: Option<String>,
+    #[serde(default)]
+    app_id: String,
+    timestamp: Option<i64>,
+    after_ms: Option<u64>,
+}
+
+impl Message {
+    pub(crate) fn read(json: String) -> Result<Self, serde_json::Error> {
+        let Envelope { kind, seq, event_id, app_id, timestamp, after_ms } = serde_json::from_str(&json)?;
+        // Only events have an id of their own: words about the connection can't be told again.
+        if let (Some(event_id), Some(seq)) = (event_id, seq) {
+            let body = Body::read(&kind, &json);
+            let event = Event { seq, event_id, app_id, kind, timestamp, body, json };
+            return Ok(Self::Event(Box::new(event)));
+        }
+        Ok(match (kind.as_str(), seq) {
+            ("connected", Some(seq)) => Self::Connected { seq },
+            ("cursor", Some(seq)) => Self::Cursor { seq },
+            ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
+            ("reconnect", _) => {
+                Self::Reconnect { after: Duration::from_millis(after_ms.unwrap_or_default()) }
+            }
+            _ => Self::Unknown,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::word::{Outcome, Status};
+
+    fn read(json: &str) -> Message {
+        Message::read(json.to_owned()).expect("a message")
+    }
+
+    fn event(json: &str) -> Event {
+        match read(json) {
+            Message::Event(event) => *event,
+            other => panic!("no event: {other:?}"),
+        }
+    }
+
+    const ENDED: &str = r#"{"type":"call.ended","seq":42,"event_id":"018cc4e5","app_id":"018cc4db",
+        "call_id":9007199254740993,"dialpad_call_id":9007199254740993,"interaction_id":"i","leg":"direct",
+        "direction":"inbound","from_number":"+14155551234","to_number":null,"dialpad_user_id":555,"crm_user_id":null,
+        "status":"ended","ended_at":"2024-01-01T12:03:00Z","duration_seconds":180,"talk_seconds":172,"hold_seconds":5,
+        "recording_url":null,"outcome":"answered","answered_elsewhere":false,"timestamp":1704110580}"#;
+
+    #[test]
+    fn an_event_is_typed_and_its_ids_are_exact() {
+        let event = event(ENDED);
+        assert_eq!(
+            (event.seq, event.kind.as_str(), event.timestamp),
+            (42, "call.ended", Some(1_704_110_580))
+        );
+        let Body::CallEnded(ended) = &event.body else { panic!("{event:?}") };
+        assert_eq!(ended.call.dialpad_call_id, 9_007_199_254_740_993);
+        assert_eq!((ended.duration_seconds, &ended.outcome), (Some(180), &Some(Outcome::Answered)));
+        assert_eq!(event.call().and_then(|call| call.status.clone()), Some(Status::Ended));
+        assert_eq!(event.json, ENDED);
+    }
+
+    #[test]
+    fn an_unknown_type_is_kept_as_it_came() {
+        let event = event(r#"{"type":"fax.received","seq":7,"event_id":"e","app_id":"a","pages":3}"#);
+        let Body::Other(raw) = &event.body else { panic!("{event:?}") };
+        assert_eq!(raw["pages"], 3);
+    }
+
+    #[test]
+    fn a_known_type_in_another_shape_stops_nobody() {
+        let event =
+            event(r#"{"type":"call.ring","seq":7,"event_id":"e","app_id":"a","dialpad_call_id":"x"}"#);
+        assert!(matches!(event.body, Body::Other(_)), "{event:?}");
+    }
+
+    #[test]
+    fn a_word_that_is_new_is_kept() {
+        let event = event(&ENDED.replace("answered\"", "answered_by_a_robot\""));
+        let Body::CallEnded(ended) = event.body else { panic!("no end") };
+        assert_eq!(ended.outcome, Some(Outcome::Other("answered_by_a_robot".to_owned())));
+    }
+
+    #[test]
+    fn what_the_server_says_of_the_connection_is_no_event() {
+        assert_eq!(
+            read(r#"{"type":"connected","app_id":"a","session_id":"s","seq":4,"oldest_seq":1}"#),
+            Message::Connected { seq: 4 }
+        );
+        assert_eq!(read(r#"{"type":"cursor","seq":9}"#), Message::Cursor { seq: 9 });
+        assert_eq!(
+            read(r#"{"type":"reconnect","after_ms":70}"#),
+            Message::Reconnect { after: Duration::from_millis(70) }
+        );
+        assert_eq!(read(r#"{"type":"snapshot","calls":[]}"#), Message::Unknown);
+        assert!(Message::read("<html>".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_gap_says_where_to_go_on() {
+        let gap = |reason: &str| match read(&format!(
+            r#"{{"type":"gap","reason":"{reason}","from_seq":3,"to_seq":8,"oldest_seq":9,"seq":5}}"#
+        )) {
+            Message::Gap(gap) => gap.go_on_from(),
+            other => panic!("no gap: {other:?}"),
+        };
+        assert_eq!((gap("expired"), gap("cursor_ahead")), (8, 5));
+    }
+}
