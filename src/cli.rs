@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, demo, migrate, serve, simulate, trigger};
+use crate::commands::{bench, demo, listen, migrate, serve, simulate, trigger};
 
 /// An event engine between Dialpad's cloud telephony and the CRMs that live on its calls.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     /// Sign a webhook, or a whole call, and post it to a running server.
     Trigger(trigger::TriggerArgs),
+    /// Follow the events of an app on the terminal, and go on where it was.
+    Listen(listen::ListenArgs),
     /// Measure the server against its database alone, in one run.
     Bench(bench::BenchArgs),
 }
@@ -61,6 +63,10 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Trigger(args) => trigger::run(args).await.map_err(|error| Failed::because(&error)),
+        Command::Listen(args) => {
+            let ended = listen::run(args).await;
+            ended.map_err(|error| Failed { message: error.to_string(), code: error.exit_code() })
+        }
         Command::Bench(args) => bench::run(args).await.map_err(|error| Failed::because(&error)),
     }
 }

@@ -7,13 +7,12 @@
 //! | `listener.rs` | the CRM: follows the app's events on a WebSocket |
 //! | `show.rs` | puts what arrives and what was sent together, and prints it |
 //! | `tally.rs` | the account: what was sent, received, lost, told twice, and how fast |
-//! | `opening.rs`, `picture.rs` | how it looks to a person |
+//! | `opening.rs`, `closing.rs` | what is said before and after the events |
 
-mod event;
+mod closing;
 mod folder;
 mod listener;
 mod opening;
-mod picture;
 mod server;
 mod show;
 mod stage;
@@ -23,12 +22,12 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::interruption::Interruption;
+use super::picture::Look;
 use crate::simulator::{BadRequest, FlowRequest, Program, clock};
 use listener::{Heard, ListenError, Listener};
-use picture::Look;
 use show::Show;
 use stage::{Stage, StageError};
 use tally::Summary;
@@ -221,23 +220,4 @@ fn rate(text: &str) -> Result<f64, BadRequest> {
 
 fn pace(text: &str) -> Result<f64, BadRequest> {
     text.parse().ok().filter(|pace| (0.0..=1_000.0).contains(pace)).ok_or(BadRequest::Pace)
-}
-
-/// Ctrl-C, or the SIGTERM of whoever started us: both leave no temporary folder behind.
-struct Interruption {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Interruption {
-    fn new() -> io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn comes(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
 }

@@ -1,22 +1,27 @@
 //! `cti-server trigger EVENT`: signs one webhook, or those of a whole flow, and posts them to a running server.
 
+mod answer;
 mod event;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use reqwest::{Client, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::picture::Look;
 use crate::simulator::flows::{self, Family, Overrides, Setting, Step};
 use crate::simulator::parcel::{Parcel, Seal};
 use crate::simulator::{DEMO_COMPANY_ID, clock};
 
+use answer::Answer;
 pub use event::{Event, UnknownEvent};
 
 /// Signs a webhook as Dialpad would and posts it to a running server
+///
+/// Exit codes: 0 every webhook was acknowledged; 1 one was not; 2 the command line is wrong.
 #[derive(clap::Args)]
 pub struct TriggerArgs {
     /// What to trigger: call.ring, call.started, call.held, call.resumed, call.ended, call.raw,
@@ -73,6 +78,14 @@ pub struct TriggerArgs {
     /// Where all chance comes from; another one each time if left out
     #[arg(long)]
     seed: Option<u64>,
+
+    /// Prints a JSON object per webhook: when it was answered, what it was, and the answer
+    #[arg(long)]
+    json: bool,
+
+    /// Prints without colours, as the environment's NO_COLOR does
+    #[arg(long)]
+    no_color: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -135,45 +148,24 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
         Form::Jws => Seal::Jws(secret),
     };
 
+    let look = Look::choose(args.json, args.no_color);
     let sent = steps.len();
     let mut refused = 0;
     for step in steps {
         tokio::time::sleep(step.after.mul_f64(args.pace)).await;
         let parcel = Parcel::seal(url.clone(), &step.payload, seal);
-        if post(&client, &parcel, &step).await? == Answer::Refused {
+        let answer = Answer::to(&client, &parcel, &step).await;
+        if !answer.is_taken() {
             refused += 1;
         }
+        let mut out = io::stdout().lock();
+        out.write_all(format!("{}\n", answer.shown(look)).as_bytes())?;
+        out.flush()?;
     }
     if refused > 0 {
         return Err(TriggerError::Refused { refused, sent });
     }
     Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Taken,
-    Refused,
-}
-
-async fn post(client: &Client, parcel: &Parcel, step: &Step) -> io::Result<Answer> {
-    let word = step.payload["event_type"].as_str().or(step.payload["state"].as_str()).or(step.tells);
-    let id =
-        ["call_id", "message_id", "id"].iter().find_map(|key| step.payload[key].as_i64()).unwrap_or_default();
-    let now = clock::now().to_rfc3339_opts(SecondsFormat::Millis, true);
-    let (status, answer, taken) = match parcel.post(client).await {
-        Ok(response) => {
-            let status = response.status();
-            let body = response.text().await.unwrap_or_else(|error| format!("unreadable answer: {error}"));
-            (status.as_u16().to_string(), body, status.is_success())
-        }
-        Err(error) => ("---".to_owned(), causes(&error), false),
-    };
-    let answer = answer.split_whitespace().collect::<Vec<_>>().join(" ");
-    let mut out = io::stdout().lock();
-    writeln!(out, "{now}  {:<24}  {id}  {status}  {answer}", word.unwrap_or_default())?;
-    out.flush()?;
-    Ok(if taken { Answer::Taken } else { Answer::Refused })
 }
 
 /// The steps to send: the whole flow, or the one step of it that is the event.
@@ -236,16 +228,6 @@ fn webhook_url(server: &Url, app_id: Option<&str>) -> Result<String, TriggerErro
         .push("webhooks")
         .extend(app_id);
     Ok(url.into())
-}
-
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        text = format!("{text}: {deeper}");
-        cause = deeper.source();
-    }
-    text
 }
 
 #[cfg(test)]

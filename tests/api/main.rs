@@ -30,6 +30,7 @@ mod internal_apps;
 mod internal_webhooks;
 mod keeper;
 mod legs;
+mod listen;
 mod long_poll;
 mod messages;
 mod metrics;

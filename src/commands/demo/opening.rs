@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::DemoArgs;
-use super::picture::Paint;
 use super::stage::Stage;
+use crate::commands::picture::Paint;
 use crate::simulator::DEMO_COMPANY_ID;
 
 /// For programs.

@@ -6,12 +6,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde_json::json;
 
-use super::DemoArgs;
-use super::event::Arrival;
-use super::opening;
-use super::picture::{self, Look};
 use super::stage::Stage;
 use super::tally::{Standing, Summary, Tally};
+use super::{DemoArgs, closing, opening};
+use crate::commands::event::Arrival;
+use crate::commands::picture::{self, Look};
 use crate::simulator::{Progress, Simulator, clock};
 
 /// How long a line waits for its latency, in microseconds. The book has it a moment after the event, or never.
@@ -64,7 +63,7 @@ impl Show {
             Look::Json => print(&json!({"demo": opening::facts(stage)}).to_string()),
             Look::Text(paint) => {
                 print(&opening::text(paint, stage, args))?;
-                print(&picture::heading(paint))
+                print(&picture::heading(paint, "latency"))
             }
         }
     }
@@ -105,7 +104,7 @@ impl Show {
     pub(super) fn interrupted(&self, reason: &str) -> io::Result<()> {
         match self.look {
             Look::Json => print(&json!({"interrupted": reason}).to_string()),
-            Look::Text(paint) => print(&picture::interruption(paint, reason)),
+            Look::Text(paint) => print(&closing::interruption(paint, reason)),
         }
     }
 
@@ -125,7 +124,7 @@ impl Show {
                 let account = Account { calls: progress.calls_finished, summary: &summary };
                 print(&json!({"summary": account}).to_string())?;
             }
-            Look::Text(paint) => print(&picture::closing(paint, &summary, progress))?,
+            Look::Text(paint) => print(&closing::account(paint, &summary, progress))?,
         }
         Ok(summary)
     }
@@ -136,8 +135,11 @@ impl Show {
             Latency::Awaited | Latency::Unmeasured => None,
         };
         print(&match self.look {
-            Look::Json => picture::json(arrival, latency),
-            Look::Text(paint) => picture::line(paint, arrival, latency),
+            Look::Json => closing::json(arrival, latency),
+            Look::Text(paint) => {
+                let latency = latency.map(closing::milliseconds).unwrap_or_default();
+                picture::line(paint, arrival.at, &arrival.event, &latency)
+            }
         })
     }
 }

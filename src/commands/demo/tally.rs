@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::Serialize;
 
-use super::event::Event;
+use crate::commands::event::Event;
 use crate::simulator::Delivery;
 
 /// Told whenever something became known late. Nobody has to cause it for it to be right.

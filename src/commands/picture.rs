@@ -1,15 +1,12 @@
-//! How an event looks: one line in columns, the type in a colour of its own; or one JSON object around the event as it
-//! came.
+//! How an event looks to a person: one line in columns, the type in a colour of its own.
 
 use std::io::IsTerminal;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
-use chrono::{DateTime, Local, SecondsFormat};
+use chrono::{DateTime, Local};
 
-use super::event::{Arrival, Event};
-use super::tally::Summary;
-use crate::simulator::Progress;
+use super::event::Event;
 
 /// For whom to print.
 #[derive(Clone, Copy)]
@@ -33,12 +30,17 @@ impl Look {
         if json {
             return Self::Json;
         }
-        let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self::Text(if std::io::stdout().is_terminal() && !refused { Paint::Coloured } else { Paint::Plain })
+        Self::Text(Paint::on(&std::io::stdout(), no_color))
     }
 }
 
 impl Paint {
+    /// What suits this output.
+    pub(super) fn on(output: &impl IsTerminal, no_color: bool) -> Self {
+        let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if output.is_terminal() && !refused { Self::Coloured } else { Self::Plain }
+    }
+
     pub(super) fn dim(self, text: &str) -> String {
         self.apply(Style::new().dimmed(), text)
     }
@@ -47,7 +49,7 @@ impl Paint {
         self.apply(Style::new().bold(), text)
     }
 
-    fn apply(self, style: Style, text: &str) -> String {
+    pub(super) fn apply(self, style: Style, text: &str) -> String {
         match self {
             Self::Coloured => format!("{style}{text}{style:#}"),
             Self::Plain => text.to_owned(),
@@ -55,64 +57,34 @@ impl Paint {
     }
 }
 
-/// The names of the columns.
-pub(super) fn heading(paint: Paint) -> String {
-    let columns = ["time", "event", "from → to", "status", "outcome, duration", "latency"];
+/// The names of the columns; the last one is the caller's.
+pub(super) fn heading(paint: Paint, last: &str) -> String {
+    let columns = ["time", "event", "from → to", "status", "outcome, duration", last];
     paint.dim(&row(Paint::Plain, Style::new(), columns))
 }
 
-/// One event for people.
-pub(super) fn line(paint: Paint, arrival: &Arrival, latency: Option<i64>) -> String {
-    let event = &arrival.event;
-    let time = local(arrival.at).format("%H:%M:%S%.3f").to_string();
+/// One event, at an instant in microseconds since 1970, with what the caller has to say in the last column.
+pub(super) fn line(paint: Paint, at: i64, event: &Event, last: &str) -> String {
+    let time = local(at).format("%H:%M:%S%.3f").to_string();
     let number = |number: &Option<String>| number.clone().unwrap_or_else(|| "unknown".to_owned());
     let parties = match event.subject() {
         Some(_) => format!("{:<12} → {}", number(&event.from_number), number(&event.to_number)),
         None => String::new(),
     };
     let status = event.status.as_deref().or(event.message_status.as_deref()).unwrap_or_default();
-    let latency = latency.map(milliseconds).unwrap_or_default();
-    row(paint, style(event), [&time, &event.kind, &parties, status, &detail(event), &latency])
+    row(paint, style(event), [&time, &event.kind, &parties, status, &detail(event), last])
 }
 
-/// One event for programs: what we know of it around the message as it came.
-pub(super) fn json(arrival: &Arrival, latency: Option<i64>) -> String {
-    let at = local(arrival.at).to_utc().to_rfc3339_opts(SecondsFormat::Micros, true);
-    let latency = match latency {
-        #[expect(clippy::cast_precision_loss, reason = "a latency is far shorter than 2^53 µs")]
-        Some(micros) => (micros as f64 / 1_000.0).to_string(),
-        None => "null".to_owned(),
-    };
-    format!(r#"{{"received_at":"{at}","latency_ms":{latency},"event":{}}}"#, arrival.text)
-}
-
-/// The connection broke.
-pub(super) fn interruption(paint: Paint, reason: &str) -> String {
-    paint.dim(&format!("the WebSocket broke ({reason}); coming back behind the last event"))
-}
-
-/// The account.
-pub(super) fn closing(paint: Paint, summary: &Summary, progress: &Progress) -> String {
-    let Summary { webhooks, events_sent, received, lost, duplicated, updates, .. } = summary;
-    let calls = progress.calls_finished;
-    let verdict = format!("{lost} lost, {duplicated} duplicated");
-    let colour = if lost + duplicated == 0 { AnsiColor::Green } else { AnsiColor::Red };
-    let verdict = paint.apply(colour.on_default().bold(), &verdict);
-    let mut text = format!("\ncalls complete: {calls}, webhooks: {webhooks}, updates besides: {updates}\n");
-    text += &format!("{events_sent} events sent, {received} received, {verdict}");
-    if let (Some(median), Some(worst)) = (summary.median_latency_ms, summary.worst_latency_ms) {
-        text += &format!("; webhook → socket: median {median:.1} ms, worst {worst:.1} ms");
-    }
-    for missing in &summary.missing {
-        text += &format!("\n  lost: {missing}");
-    }
-    text
-}
-
-fn row(paint: Paint, style: Style, [time, kind, parties, status, detail, latency]: [&str; 6]) -> String {
+fn row(paint: Paint, style: Style, columns: [&str; 6]) -> String {
+    let [time, kind, parties, status, detail, last] = columns.map(harmless);
     let kind = paint.apply(style, &format!("{kind:<18}"));
-    let row = format!("{time:<12}  {kind}  {parties:<27}  {status:<9}  {detail:<22}  {latency:>9}");
+    let row = format!("{time:<12}  {kind}  {parties:<27}  {status:<9}  {detail:<22}  {last:>9}");
     row.trim_end().to_owned()
+}
+
+/// What other people wrote must not move the cursor.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// What is worth knowing beyond the status.
@@ -138,8 +110,6 @@ fn detail(event: &Event) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    // What other people wrote must not move the cursor.
-    let text: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     format!("“{text}”")
 }
 
@@ -166,12 +136,6 @@ fn style(event: &Event) -> Style {
     colour.on_default().bold()
 }
 
-fn milliseconds(micros: i64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "a latency is far shorter than 2^53 µs")]
-    let millis = micros as f64 / 1_000.0;
-    format!("{millis:.1} ms")
-}
-
 fn local(micros: i64) -> DateTime<Local> {
     DateTime::from_timestamp_micros(micros)
         .expect("a reading of the clock is an instant")
@@ -182,11 +146,10 @@ fn local(micros: i64) -> DateTime<Local> {
 mod tests {
     use super::*;
 
-    fn shown(json: &str, latency: Option<i64>) -> String {
+    fn shown(json: &str, last: &str) -> String {
         let event = serde_json::from_str(json).expect("an event");
-        let arrival = Arrival { at: 1_704_110_403_512_000, text: json.to_owned(), event };
         // The time is that of whoever runs the test.
-        line(Paint::Plain, &arrival, latency).split_off("00:00:00.000  ".len())
+        line(Paint::Plain, 1_704_110_403_512_000, &event, last).split_off("00:00:00.000  ".len())
     }
 
     #[test]
@@ -196,11 +159,11 @@ mod tests {
         let ended = r#"{"type":"call.ended","seq":2,"dialpad_call_id":7,"from_number":"+14155550123",
             "to_number":null,"status":"ended","outcome":"answered","duration_seconds":151}"#;
         assert_eq!(
-            shown(ring, Some(1_840)),
+            shown(ring, "1.8 ms"),
             "call.ring           +14155550123 → +14155550177  ringing    inbound                    1.8 ms"
         );
         assert_eq!(
-            shown(ended, Some(12_000)),
+            shown(ended, "12.0 ms"),
             "call.ended          +14155550123 → unknown       ended      answered, 2m 31s          12.0 ms"
         );
     }
@@ -209,18 +172,7 @@ mod tests {
     fn what_people_say_is_shortened_and_cannot_play_tricks() {
         let text = r#"{"type":"message.received","seq":3,"dialpad_message_id":8,"from_number":"+1","to_number":"+2",
             "message_status":"pending","text":"Hello,\u001b[2Jis my order on its way?"}"#;
-        assert!(shown(text, None).ends_with("pending    “Hello, [2Jis my orde…"));
-    }
-
-    #[test]
-    fn for_programs_the_event_stays_as_it_came() {
-        let json_text = r#"{"type":"call.ring","seq":1,"unheard_of":[1]}"#;
-        let event = serde_json::from_str(json_text).expect("an event");
-        let arrival = Arrival { at: 1_704_110_403_512_000, text: json_text.to_owned(), event };
-        assert_eq!(
-            json(&arrival, Some(1_840)),
-            r#"{"received_at":"2024-01-01T12:00:03.512000Z","latency_ms":1.84,"event":{"type":"call.ring","seq":1,"unheard_of":[1]}}"#
-        );
+        assert!(shown(text, "").ends_with("pending    “Hello, [2Jis my orde…"));
     }
 
     #[test]

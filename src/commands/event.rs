@@ -1,4 +1,4 @@
-//! An event as a CRM reads it from the socket: the fields that the demo shows or counts.
+//! An event as a CRM reads it from the socket: the fields that are shown or counted.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ pub(super) struct Arrival {
     pub(super) event: Event,
 }
 
-/// What an event, or a control message, says.
+/// What an event says.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Event {
     #[serde(rename = "type")]
@@ -39,9 +39,9 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// Whether the server talks about the connection itself: such messages have no place in the feed.
-    pub(super) fn is_control(&self) -> bool {
-        matches!(self.kind.as_str(), "connected" | "gap" | "reconnect")
+    /// One of which nothing but the type is known.
+    pub(super) fn named(kind: &str) -> Self {
+        Self { kind: kind.to_owned(), ..Self::default() }
     }
 
     /// Dialpad's id of what it is about; none for an event about the app.
