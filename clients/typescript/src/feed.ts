@@ -1,0 +1,290 @@
+import { Backoff, DEFAULT_PACE, type Pace } from './backoff.js';
+import { MemoryCursor, type CursorStore } from './cursor.js';
+import type { CtiEvent, EventType, Gap } from './events.js';
+import { Ledger } from './ledger.js';
+import { placeOf, read, type Message } from './message.js';
+import { Queue } from './queue.js';
+import { Stopped, stops } from './stopped.js';
+import type { Connection, End, Transport } from './transport.js';
+
+/** How many events may wait to be taken. When so many do, the connection is not read either. */
+const ROOM = 256;
+/** A server gives a sign of life at least every 20 seconds. */
+const SILENCE_MS = 45_000;
+/** How long a server may take to say goodbye. */
+const GOODBYE_WITHIN_MS = 1_000;
+
+/** What comes out of a feed. */
+export type Item = CtiEvent | Gap;
+
+/** What becomes of the connection. */
+export type Notice =
+  /** It stands, and resumes behind `after`; null: with what comes from now on. `seq` is the newest event. */
+  | { type: 'connected'; after: number | null; seq: number }
+  /** It broke, or could not be opened, and is tried again. */
+  | { type: 'interrupted'; reason: string; backInMs: number }
+  /** The cursor behind events that are not for us could not be kept; it is tried again with the next one. */
+  | { type: 'not_kept'; error: unknown };
+
+export interface FeedOptions {
+  /** The server, such as `https://cti.example.com`. */
+  url: string;
+  apiKey: string;
+  /** Only events of these types; `call.*` is all that begin so. */
+  types?: (EventType | `${string}*`)[];
+  /** Only events that concern this Dialpad user. */
+  dialpadUserId?: string | number;
+  /** Any other parameter of `/ws`. */
+  parameters?: Record<string, string>;
+  /** Where the cursor is kept; in memory if left out. */
+  cursor?: CursorStore;
+  /** Begins behind this event, whatever cursor is kept; 0: with the oldest there is; `now`: with what comes. */
+  after?: number | 'now';
+  pace?: Partial<Pace>;
+  /** Is told what becomes of the connection. */
+  onNotice?: (notice: Notice) => void;
+}
+
+/**
+ * The events of an app, in the order of their `seq`, each once, through broken connections.
+ *
+ * Iterate over it, or give `each` a callback. It begins when it is made, ends with `close`, and throws `Stopped` where
+ * coming back would change nothing.
+ */
+export class Feed implements AsyncIterable<Item> {
+  readonly #options: FeedOptions;
+  readonly #transport: Transport;
+  readonly #cursor: CursorStore;
+  readonly #queue = new Queue<Item>();
+  readonly #ledger = new Ledger();
+  readonly #working: Promise<void>;
+  /** Cursors are kept one after the other: an older one must not overtake. */
+  #keeping: Promise<void> = Promise.resolve();
+  #stored: number | null = null;
+  #stopped: Stopped | null = null;
+  #closed = false;
+  #connection: Connection | null = null;
+  #paused = false;
+  /** Wakes whoever waits for room, or for the time to come back. */
+  #wake: (() => void) | null = null;
+  #waitsForRoom = false;
+
+  constructor(options: FeedOptions, transport: Transport) {
+    this.#options = options;
+    this.#transport = transport;
+    this.#cursor = options.cursor ?? new MemoryCursor();
+    addressOf(options, null);
+    this.#working = this.#work();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
+    try {
+      for (;;) {
+        const item = await this.#queue.take();
+        if (item === undefined) break;
+        this.#makeRoom();
+        yield item;
+      }
+      if (this.#stopped) throw this.#stopped;
+    } finally {
+      await this.close();
+    }
+  }
+
+  /** Gives each item to the callback, and takes it for done when that has ended. Ends with the feed. */
+  async each(callback: (item: Item) => void | Promise<void>): Promise<void> {
+    for await (const item of this) {
+      await callback(item);
+      await this.done(item);
+    }
+  }
+
+  /**
+   * Says that everything up to this item is dealt with, and resolves when that is kept. It need not be said of every
+   * event: the last one of a batch is enough.
+   */
+  async done(item: Item): Promise<void> {
+    this.#ledger.done(placeOf(item));
+    await this.#keep();
+  }
+
+  /** Says goodbye to the server. What was not said to be done comes again with the next feed. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#queue.clear();
+    this.#queue.end();
+    this.#wake?.();
+    const connection = this.#connection;
+    // A server that does not answer the goodbye is none of our business any more.
+    const patience = setTimeout(() => connection?.terminate(), GOODBYE_WITHIN_MS);
+    connection?.resume();
+    connection?.close();
+    await this.#working;
+    clearTimeout(patience);
+    await this.#keeping;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      await this.#recall();
+      await this.#follow();
+    } catch (error) {
+      this.#stopped = error instanceof Stopped ? error : new Stopped(null, `the cursor can't be used: ${error}`, { cause: error });
+    }
+    this.#queue.end();
+  }
+
+  async #recall(): Promise<void> {
+    const { after } = this.#options;
+    if (after === 'now') return;
+    if (after !== undefined) return this.#ledger.begin(after);
+    this.#stored = await this.#cursor.load();
+    if (this.#stored !== null) this.#ledger.begin(this.#stored);
+  }
+
+  async #follow(): Promise<void> {
+    const backoff = new Backoff({ ...DEFAULT_PACE, ...this.#options.pace });
+    for (;;) {
+      // A reader who takes nothing needs no connection: it would be closed for being slow.
+      this.#waitsForRoom = true;
+      while (this.#queue.length >= ROOM && !this.#closed) await this.#woken();
+      this.#waitsForRoom = false;
+      if (this.#closed) return;
+      const began = Date.now();
+      const { code, reason, retryAfterMs } = await this.#connect();
+      if (this.#closed) return;
+      if (code !== null && stops(code)) throw new Stopped(code, reason);
+      const backInMs = Math.max(backoff.wait(Date.now() - began, Math.random()), retryAfterMs ?? 0);
+      this.#options.onNotice?.({ type: 'interrupted', reason, backInMs });
+      await this.#woken(backInMs);
+    }
+  }
+
+  /** One connection, to its end. */
+  async #connect(): Promise<End> {
+    const after = this.#ledger.resumeAt;
+    const door = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
+    let retryAfterMs: number | undefined;
+    let failure: unknown = null;
+    let watch: ReturnType<typeof setTimeout> | undefined;
+    const end = await new Promise<End>((resolve) => {
+      const alive = () => {
+        clearTimeout(watch);
+        if (this.#transport.hearsPings && !this.#paused) watch = setTimeout(() => connection.terminate(), SILENCE_MS);
+      };
+      const said = (text: string) => {
+        alive();
+        if (failure !== null || this.#closed) return;
+        try {
+          const message = read(text);
+          if (message.kind === 'reconnect') retryAfterMs = message.afterMs;
+          this.#take(message, after).catch(fail);
+        } catch (error) {
+          // A proxy, perhaps. Nothing behind it is taken; it comes again with the next connection.
+          fail(new Error(`what came is no message: ${(error as Error).message}`));
+        }
+      };
+      const fail = (error: unknown) => {
+        failure ??= error;
+        connection.terminate();
+      };
+      const connection = this.#transport.open(door, { said, alive, ended: resolve });
+      this.#connection = connection;
+      this.#paused = false;
+      alive();
+    });
+    clearTimeout(watch);
+    this.#connection = null;
+    if (failure instanceof Stopped) throw failure;
+    const reason = failure instanceof Error ? failure.message : end.reason;
+    const asked = end.retryAfterMs ?? retryAfterMs;
+    return { ...end, reason, ...(asked === undefined ? {} : { retryAfterMs: asked }) };
+  }
+
+  /** What it changes is changed before the next message comes: only keeping the cursor takes its time. */
+  async #take(message: Message, after: number | null): Promise<void> {
+    switch (message.kind) {
+      case 'connected':
+        this.#options.onNotice?.({ type: 'connected', after, seq: message.seq });
+        // From here on nothing may be missed, whatever breaks before the first event comes.
+        if (after === null) this.#ledger.begin(message.seq);
+        await this.#keep().catch((error: unknown) => {
+          throw new Stopped(null, `the cursor can't be kept: ${error}`, { cause: error });
+        });
+        break;
+      case 'event':
+        if (this.#ledger.give(message.event.seq)) this.#push(message.event);
+        break;
+      case 'gap':
+        this.#ledger.giveGap(placeOf(message.gap));
+        this.#push(message.gap);
+        break;
+      case 'cursor':
+        this.#ledger.pass(message.seq);
+        await this.#keep().catch((error: unknown) => this.#options.onNotice?.({ type: 'not_kept', error }));
+        break;
+      case 'reconnect':
+      case 'unknown':
+        break;
+    }
+  }
+
+  #push(item: Item): void {
+    this.#queue.push(item);
+    if (this.#queue.length >= ROOM && !this.#paused) {
+      this.#paused = true;
+      this.#connection?.pause();
+    }
+  }
+
+  #makeRoom(): void {
+    if (this.#queue.length >= ROOM / 2) return;
+    if (this.#paused) {
+      this.#paused = false;
+      this.#connection?.resume();
+    }
+    if (this.#waitsForRoom) this.#wake?.();
+  }
+
+  async #keep(): Promise<void> {
+    const kept = this.#keeping.then(async () => {
+      const seq = this.#ledger.kept;
+      if (seq === null || seq === this.#stored) return;
+      await this.#cursor.save(seq);
+      this.#stored = seq;
+    });
+    this.#keeping = kept.catch(() => {});
+    return kept;
+  }
+
+  /** Waits until it is woken, or for so long. */
+  async #woken(ms?: number): Promise<void> {
+    if (this.#closed) return;
+    await new Promise<void>((resolve) => {
+      const timer = ms === undefined ? undefined : setTimeout(resolve, ms);
+      this.#wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    this.#wake = null;
+  }
+}
+
+/** The address of `/ws` with what is asked for. Throws a TypeError where the server has no such address. */
+export function addressOf(options: FeedOptions, after: number | null): string {
+  const address = new URL(options.url);
+  const { protocol, username, password, search, hash } = address;
+  if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError('url must begin with http, https, ws or wss');
+  if (username || password || search || hash) throw new TypeError('url must name no user and have no query');
+  address.protocol = protocol.replace('http', 'ws');
+  address.pathname = `${address.pathname.replace(/\/$/, '')}/ws`;
+  const asked = address.searchParams;
+  // Ids of Dialpad have up to 64 bits, and numbers here end at 2^53.
+  asked.set('ids', 'string');
+  if (options.types?.length) asked.set('types', options.types.join(','));
+  if (options.dialpadUserId !== undefined) asked.set('dialpad_user_id', String(options.dialpadUserId));
+  for (const [name, value] of Object.entries(options.parameters ?? {})) asked.set(name, value);
+  if (after !== null) asked.set('after', String(after));
+  return address.href;
+}

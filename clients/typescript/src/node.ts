@@ -1,0 +1,14 @@
+/** The client on Node. */
+
+import { Feed as AnyFeed, type FeedOptions } from './feed.js';
+import { nodeTransport } from './transport-node.js';
+
+export * from './index.js';
+export { FileCursor } from './cursor-file.js';
+
+/** The events of an app, each once, through broken connections. */
+export class Feed extends AnyFeed {
+  constructor(options: FeedOptions) {
+    super(options, nodeTransport);
+  }
+}

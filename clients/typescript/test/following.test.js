@@ -1,0 +1,198 @@
+// A feed against a server that says exactly what the test wants, connection after connection.
+
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { test } from 'node:test';
+
+import WebSocket, { WebSocketServer } from 'ws';
+
+import { Feed as AnyFeed } from '../dist/feed.js';
+import { Feed, MemoryCursor, Stopped } from '../dist/node.js';
+import { browserTransport } from '../dist/transport-browser.js';
+
+const connected = (seq) => ({ type: 'connected', app_id: 'a', session_id: 's', seq, oldest_seq: 1 });
+const ring = (seq) => ({ type: 'call.ring', seq, event_id: `e${seq}`, app_id: 'a', call_id: String(seq) });
+
+/** Plays one connection after the other; `asked` has what was asked for by each, `keys` with which key. */
+async function play(t, connections) {
+  const [asked, keys, left] = [[], [], [...connections]];
+  const http = createServer();
+  const sockets = new WebSocketServer({ noServer: true });
+  http.on('upgrade', (request, socket, head) => {
+    const { refuse, say = [], close, stay, keyComes } = left.shift() ?? { stay: true };
+    asked.push(request.url.replace('ids=string', '').replace('?&', '?').replace(/\?$/, ''));
+    if (refuse) {
+      const [status, body, headers = ''] = refuse;
+      socket.end(`HTTP/1.1 ${status} No\r\ncontent-length: ${body.length}\r\n${headers}\r\n${body}`);
+      return;
+    }
+    sockets.handleUpgrade(request, socket, head, async (ws) => {
+      if (keyComes) {
+        const first = await new Promise((resolve) => ws.once('message', (data) => resolve(JSON.parse(data))));
+        assert.equal(first.type, 'subscribe');
+        keys.push(first.api_key);
+      } else {
+        keys.push(request.headers['x-api-key']);
+      }
+      for (const message of say) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
+      if (close) ws.close(close, 'because');
+      // Cut, once all is on its way.
+      else if (!stay) ws._socket.end();
+    });
+  });
+  await new Promise((resolve) => http.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    for (const ws of sockets.clients) ws.terminate();
+    http.close();
+  });
+  return { url: `http://127.0.0.1:${http.address().port}`, asked, keys };
+}
+
+const options = (url, more = {}) => ({ url, apiKey: 'raw_key', pace: { baseMs: 5 }, ...more });
+
+/** Takes so many items and leaves. */
+async function take(feed, count) {
+  const items = [];
+  for await (const item of feed) {
+    items.push(item);
+    if (items.length === count) break;
+  }
+  return items;
+}
+
+const seqs = (items) => items.map(({ seq }) => seq);
+
+test('a broken connection is resumed behind the last event', async (t) => {
+  const { url, asked, keys } = await play(t, [
+    { say: [connected(4), ring(5)] },
+    { say: [connected(6), ring(6)], close: 1001 },
+    { say: [connected(6), { type: 'reconnect', after_ms: 1 }] },
+    { say: [connected(7), ring(7)], stay: true },
+  ]);
+  assert.deepEqual(seqs(await take(new Feed(options(url)), 3)), [5, 6, 7]);
+  assert.deepEqual(asked, ['/ws', '/ws?after=5', '/ws?after=6', '/ws?after=6']);
+  assert.deepEqual([...new Set(keys)], ['raw_key']);
+});
+
+test('a connection that breaks before the first event is resumed where it began', async (t) => {
+  const { url, asked } = await play(t, [{ say: [connected(4)] }, { say: [connected(5), ring(5)], stay: true }]);
+  await take(new Feed(options(url)), 1);
+  assert.deepEqual(asked, ['/ws', '/ws?after=4']);
+});
+
+test('what is told again is heard once', async (t) => {
+  const { url } = await play(t, [
+    { say: [connected(4), ring(5), ring(6)] },
+    { say: [connected(7), ring(5), ring(6), ring(7)], stay: true },
+  ]);
+  assert.deepEqual(seqs(await take(new Feed(options(url)), 3)), [5, 6, 7]);
+});
+
+test('the cursor is what was done and not what was heard', async (t) => {
+  const cursor = new MemoryCursor();
+  const first = await play(t, [{ say: [connected(4), ring(5), ring(6)], stay: true }]);
+  const feed = new Feed(options(first.url, { cursor }));
+  for await (const item of feed) {
+    if (item.seq === 6) break;
+    await feed.done(item);
+  }
+  assert.equal(await cursor.load(), 5);
+  const second = await play(t, [{ say: [connected(6), ring(6)], stay: true }]);
+  assert.deepEqual(seqs(await take(new Feed(options(second.url, { cursor })), 1)), [6]);
+  assert.deepEqual(second.asked, ['/ws?after=5']);
+});
+
+test('a callback is asked for one event after the other, and what it has ended is done', async (t) => {
+  const cursor = new MemoryCursor();
+  const say = [connected(0), ring(1), ring(2), { type: 'cursor', seq: 9 }, ring(10)];
+  const { url } = await play(t, [{ say, stay: true }]);
+  const feed = new Feed(options(url, { cursor }));
+  const heard = [];
+  let busy = false;
+  await feed.each(async (item) => {
+    assert.ok(!busy, 'two at once');
+    busy = true;
+    await new Promise((resolve) => setImmediate(resolve));
+    busy = false;
+    heard.push(item.seq);
+    if (item.seq === 10) void feed.close();
+  });
+  assert.deepEqual(heard, [1, 2, 10]);
+  assert.equal(await cursor.load(), 10);
+});
+
+test('a gap is reported and the feed goes on behind it', async (t) => {
+  const gap = { type: 'gap', reason: 'expired', from_seq: 3, to_seq: 8, oldest_seq: 9, seq: 20 };
+  const { url, asked } = await play(t, [{ say: [connected(20), gap] }, { say: [connected(20), ring(9)], stay: true }]);
+  const items = await take(new Feed(options(url, { after: 2 })), 2);
+  assert.deepEqual([items[0], items[1].seq], [gap, 9]);
+  assert.deepEqual(asked, ['/ws?after=2', '/ws?after=8']);
+});
+
+test('a replaced key ends the feed', async (t) => {
+  const { url } = await play(t, [{ say: [connected(0), ring(1)], close: 4403 }]);
+  const heard = [];
+  const ended = new Feed(options(url)).each((item) => void heard.push(item.seq));
+  await assert.rejects(ended, (error) => error instanceof Stopped && error.code === 4403 && error.isForbidden);
+  assert.deepEqual(heard, [1]);
+});
+
+test('a wrong key ends the feed, and a busy server does not', async (t) => {
+  const wrong = '{"error":"Invalid API key","code":"INVALID_API_KEY"}';
+  const { url, asked } = await play(t, [{ refuse: [503, '{}'] }, { refuse: [401, wrong] }]);
+  const notices = [];
+  const feed = new Feed(options(url, { onNotice: (notice) => notices.push(notice) }));
+  await assert.rejects(take(feed, 1), /the server answers 401: Invalid API key/);
+  assert.equal(asked.length, 2);
+  assert.match(notices[0].reason, /503/);
+  assert.ok(!JSON.stringify(notices).includes('raw_key'));
+});
+
+test('a server that says how long to wait is waited for', async (t) => {
+  const { url } = await play(t, [{ refuse: [429, '{}', 'retry-after: 7\r\n'] }]);
+  let feed;
+  const notice = await new Promise((resolve) => (feed = new Feed(options(url, { onNotice: resolve }))));
+  assert.equal(notice.backInMs, 7000);
+  await feed.close();
+});
+
+test('what is no message breaks the connection and not the feed', async (t) => {
+  const { url, asked } = await play(t, [
+    { say: [connected(0), ring(1), '<html>', ring(2)], stay: true },
+    { say: [connected(2), ring(2)], stay: true },
+  ]);
+  assert.deepEqual(seqs(await take(new Feed(options(url)), 2)), [1, 2]);
+  assert.deepEqual(asked, ['/ws', '/ws?after=1']);
+});
+
+test('many events wait for a slow reader, and none is lost', async (t) => {
+  const say = [connected(0), ...Array.from({ length: 2_000 }, (_, index) => ring(index + 1))];
+  const { url } = await play(t, [{ say, stay: true }]);
+  const heard = [];
+  const feed = new Feed(options(url));
+  for await (const item of feed) {
+    // Slower than the server for as long as there is more than can wait.
+    if (heard.length < 600) await new Promise((resolve) => setImmediate(resolve));
+    heard.push(item.seq);
+    if (item.seq === 2_000) break;
+  }
+  assert.deepEqual(
+    heard,
+    say.slice(1).map(({ seq }) => seq),
+  );
+});
+
+test('a cursor that can not be read ends the feed', async (t) => {
+  const { url, asked } = await play(t, []);
+  const cursor = { load: () => Promise.reject(new Error('the disk is gone')), save: async () => {} };
+  await assert.rejects(take(new Feed(options(url, { cursor })), 1), /the disk is gone/);
+  assert.deepEqual(asked, []);
+});
+
+test('in a browser the key goes in the first message', async (t) => {
+  // What browsers have, on a Node that may not have it.
+  globalThis.WebSocket = WebSocket;
+  const { url, asked, keys } = await play(t, [{ keyComes: true, say: [connected(0), ring(1)], stay: true }]);
+  assert.deepEqual(seqs(await take(new AnyFeed(options(url), browserTransport), 1)), [1]);
+  assert.deepEqual([asked, keys], [['/ws'], ['raw_key']]);
+});

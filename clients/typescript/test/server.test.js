@@ -1,0 +1,124 @@
+// The real server, killed under load and started again: nothing is lost, and nothing comes twice.
+
+import assert from 'node:assert/strict';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+
+import { Call } from '../../../tests/clients/node/support/call.js';
+import { eventually } from '../../../tests/clients/node/support/eventually.js';
+import { Server, given } from '../../../tests/clients/node/support/server.js';
+import { Feed, FileCursor, Stopped } from '../dist/node.js';
+
+const SENDERS = 12;
+const KILL_AFTER = [80, 200, 50];
+const LIFE = ['call.ring', 'call.started', 'call.held', 'call.resumed', 'call.ended'];
+
+/** Sends call after call, each webhook until it is acknowledged, until it is told that it is enough. */
+class Load {
+  acknowledged = 0;
+  calls = 0;
+  #enough = false;
+
+  constructor(server, app) {
+    this.server = server;
+    this.app = app;
+    this.senders = Promise.all(Array.from({ length: SENDERS }, () => this.#send()));
+  }
+
+  async #send() {
+    while (!this.#enough) {
+      this.calls += 1;
+      for (const webhook of new Call(this.calls).life()) {
+        // As patient as Dialpad: a server that is gone comes back.
+        while (!(await this.#isTaken(webhook))) await new Promise((resolve) => setTimeout(resolve, 20));
+        this.acknowledged += 1;
+      }
+    }
+  }
+
+  #isTaken(webhook) {
+    return this.server.webhook(this.app, webhook).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async stop() {
+    this.#enough = true;
+    await this.senders;
+  }
+}
+
+test('a client misses nothing and hears nothing twice', { skip: given, timeout: 120_000 }, async (t) => {
+  const server = await Server.start();
+  const folder = await mkdtemp(join(tmpdir(), 'cti-ts-'));
+  t.after(async () => {
+    await server.stop();
+    await rm(folder, { recursive: true, force: true });
+  });
+  const app = await server.createApp();
+  const heard = [];
+  const interruptions = [];
+  const cursor = new FileCursor(join(folder, 'crm.cursor'));
+  const follow = (beginning) => {
+    const feed = new Feed({
+      url: server.url,
+      apiKey: app.api_key,
+      cursor,
+      pace: { baseMs: 50, capMs: 500 },
+      onNotice: (notice) => notice.type === 'interrupted' && interruptions.push(notice.reason),
+      ...beginning,
+    });
+    return { feed, ended: feed.each((item) => void heard.push(item)) };
+  };
+
+  let following = follow({ after: 0 });
+  const load = new Load(server, app);
+  for (const [round, killAfter] of KILL_AFTER.entries()) {
+    const until = load.acknowledged + killAfter;
+    await eventually(`${killAfter} webhooks are acknowledged`, () => load.acknowledged >= until);
+    await server.kill();
+    if (round === 1) {
+      // The CRM itself ends and begins anew, too.
+      await following.feed.close();
+      await following.ended;
+      following = follow({});
+    }
+    await server.restart();
+  }
+  await load.stop();
+  const told = load.calls * LIFE.length;
+  await eventually(`all ${told} events are heard`, () => heard.length >= told);
+  await following.feed.close();
+  await following.ended;
+
+  assert.deepEqual(
+    heard.map(({ seq }) => seq),
+    Array.from({ length: told }, (_, index) => index + 1),
+  );
+  assert.equal(new Set(heard.map(({ event_id }) => event_id)).size, told);
+  assert.ok(interruptions.length >= 2, `${interruptions}`);
+  assert.equal(await cursor.load(), told);
+  for (let call = 1; call <= load.calls; call += 1) {
+    const types = heard.filter(({ call_id }) => call_id === String(call)).map(({ type }) => type);
+    assert.deepEqual(types, LIFE, `call ${call}`);
+  }
+});
+
+test('types are asked of the server, and a replaced key ends the feed', async (t) => {
+  const server = await Server.start();
+  t.after(() => server.stop());
+  const app = await server.createApp();
+  const feed = new Feed({ url: server.url, apiKey: app.api_key, after: 0, types: ['call.ended'] });
+  await server.webhooks(app, new Call(7).life());
+  const heard = [];
+  const ended = feed.each(async (item) => {
+    heard.push(item);
+    await server.internal('POST', `/internal/apps/${app.app_id}/api-key`);
+  });
+  await assert.rejects(ended, (error) => error instanceof Stopped && error.isForbidden);
+  const [end] = heard;
+  assert.deepEqual([heard.length, end.type, end.call_id, end.talk_seconds], [1, 'call.ended', '7', 172]);
+});

@@ -1,0 +1,40 @@
+// What the compiler must accept, and what it must not: looked at by `tsc`, never run.
+
+import { Feed, type CtiEvent, type Item } from '../dist/node.js';
+
+export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
+  switch (event.type) {
+    case 'call.ring':
+      return event.ringing_at ?? event.from_number;
+    case 'call.ended':
+      return `${event.outcome} after ${event.duration_seconds} s`;
+    case 'call.updated':
+      return event.changed.join(', ');
+    case 'voicemail.received':
+      return event.transcript;
+    case 'message.received':
+      return event.to_numbers[0] ?? event.text;
+    case 'connection.expired':
+      return event.code;
+    case 'unknown':
+      return `${event.unknown_type}: ${String(event.raw['pages'])}`;
+    default:
+      // @ts-expect-error Not every event has words.
+      return event.transcript;
+  }
+}
+
+export function aGapIsNoEvent(item: Item): number {
+  return item.type === 'gap' ? item.to_seq : item.seq;
+}
+
+export function wishesAreChecked(): Feed[] {
+  const server = { url: 'https://cti.example.com', apiKey: 'raw_' };
+  return [
+    new Feed({ ...server, types: ['call.*', 'voicemail.received'], after: 'now' }),
+    // @ts-expect-error There is no such type.
+    new Feed({ ...server, types: ['call.rang'] }),
+    // @ts-expect-error Somewhere it has to begin.
+    new Feed({ ...server, after: 'yesterday' }),
+  ];
+}
