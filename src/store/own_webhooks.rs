@@ -41,6 +41,8 @@ const NOTE: &str = "UPDATE dialpad_webhooks SET hook_url = $3, sms_with_texts = 
 const REMOVE: &str = "UPDATE dialpad_webhooks SET retired_secrets = $3, dialpad_webhook_id = NULL,
     call_subscription = NULL, sms_subscription = NULL, stood_at = NULL, problems = NULL, removed_at = $4,
     checking_until = NULL, updated_at = $4 WHERE app_id = $1 AND checking_until = $2";
+const FORGET_SECRETS: &str = "UPDATE dialpad_webhooks SET retired_secrets = NULL
+    WHERE app_id = $1 AND removed_at IS NOT NULL AND dialpad_org_id <> $2";
 const RELEASE: &str =
     "UPDATE dialpad_webhooks SET checking_until = NULL WHERE app_id = $1 AND checking_until = $2";
 /// Apps that can speak to Dialpad, by a connection of this environment or (`$2`) the static key; with the latter, only
@@ -174,6 +176,18 @@ impl Store {
                     .bind(&retired).bind(organization).bind(now).bind(false).execute(db).await.map(|_| ())
             })?;
         }
+        self.shared.routes.forget_app(app);
+        Ok(())
+    }
+
+    /// Takes nothing more of a webhook that was taken away, if it was made for another organisation than this one.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn forget_secrets_of_others(&self, app: AppId, organization: i64) -> Result<(), StoreError> {
+        on_db!(self, write db => {
+            sqlx::query(FORGET_SECRETS).bind(Id::from(app)).bind(organization).execute(db).await.map(|_| ())
+        })?;
         self.shared.routes.forget_app(app);
         Ok(())
     }

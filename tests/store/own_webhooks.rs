@@ -119,6 +119,13 @@ async fn an_organisation_that_was_left_knows_no_secret(world: World) {
     let after = taken(&store, app).await;
     assert_eq!(after.len(), 1);
     assert_ne!(after, before);
+    store.remove_webhook(claimed(&store, app).await, true).await.expect("removed");
+    store.forget_secrets_of_others(app, 2).await.expect("asked");
+    assert_eq!(taken(&store, app).await, after, "what is under way from this one is taken");
+    store.forget_secrets_of_others(app, 3).await.expect("asked");
+    assert_eq!(taken(&store, app).await, Vec::<String>::new());
+    store.want_webhook(app, HOOK, Some(2), true).await.expect("asked");
+    let after = taken(&store, app).await;
     store.want_webhook(app, HOOK, None, true).await.expect("asked");
     store.want_webhook(app, HOOK, Some(2), true).await.expect("asked");
     assert_eq!(taken(&store, app).await, after);

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use self::work::{Report, Work};
-use super::{api::Dialpad, client::DialpadError, question::Urgency, scopes};
+use super::{access::NoAccess, api::Dialpad, client::DialpadError, question::Urgency, scopes};
 use crate::store::{
     Store,
     own_webhooks::{CheckNote, Claimed},
@@ -149,8 +149,13 @@ impl Keeper {
                 return warn!(app.id = %app, error = %failure, "it can't be seen where the app's webhook is");
             }
         };
-        if before.is_some() && organization.is_some() && before != organization {
+        let Some(organization) = organization else { return };
+        if before.is_some_and(|before| before != organization) {
             self.say_farewell(app, false).await;
+        }
+        // What was under way when it left may come no more, either: it would be taken for the new one's.
+        if let Err(failure) = self.inner.store.forget_secrets_of_others(app, organization).await {
+            warn!(app.id = %app, error = %failure, "secrets of the organization before could not be forgotten");
         }
     }
 
@@ -216,10 +221,11 @@ impl Keeper {
     pub async fn remove(&self, app: AppId) -> Result<(), KeepError> {
         let claimed = self.claim(app).await?;
         let hook_url = self.hook_url(app);
-        let undone = self.work(app, &hook_url, Urgency::Foreground).undo_all(&claimed.webhook).await;
-        match undone {
+        let work = self.work(app, &hook_url, Urgency::Foreground);
+        let undone = timeout(LOOK_WITHIN, work.undo_all(&claimed.webhook)).await;
+        match undone.unwrap_or_else(|_| Err(too_long())) {
             Ok(()) => info!(app.id = %app, "the app's webhook was removed"),
-            Err(DialpadError::NoAccess(reason)) => {
+            Err(DialpadError::NoAccess(reason @ (NoAccess::NotConnected | NoAccess::Expired))) => {
                 warn!(app.id = %app, %reason, "the app's webhook is forgotten here, and may still be at Dialpad");
             }
             Err(error) => {
@@ -278,7 +284,7 @@ impl Keeper {
         let may_read = granted.as_deref().is_some_and(scopes::may_read);
         let work = Work { may_read, ..self.work(app, &hook_url, urgency) };
         let looked = timeout(LOOK_WITHIN, work.do_all(&mut claimed.webhook, &mut report)).await;
-        let looked = looked.unwrap_or_else(|_| Err(DialpadError::Unreachable("it takes too long".into())));
+        let looked = looked.unwrap_or_else(|_| Err(too_long()));
 
         let now = self.inner.clock.now();
         if report.webhook_stands {
@@ -331,6 +337,10 @@ impl Keeper {
     async fn view(&self, app: AppId) -> Result<WebhookView, KeepError> {
         self.inner.store.webhook_of(app).await?.ok_or(KeepError::NotThere)
     }
+}
+
+fn too_long() -> DialpadError {
+    DialpadError::Unreachable("it takes too long".into())
 }
 
 /// What the log and the metrics hear of a look.
