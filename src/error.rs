@@ -102,6 +102,8 @@ codes! {
     RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", RANGE_NOT_SATISFIABLE;
     /// This idempotency key was used for another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY;
+    /// Too many wrong keys or bearers came from this address, or too many authorizations were begun there.
+    RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS;
     /// Dialpad takes no more requests for now.
     DialpadRateLimited = "DIALPAD_RATE_LIMITED", TOO_MANY_REQUESTS;
     /// The app has too many listeners.

@@ -105,6 +105,10 @@ fn describe() {
     describe_gauge!("cti_db_pool_connections", "Connections to the database, by state");
     describe_histogram!("cti_group_commit_batch_size", "Webhooks that shared a transaction");
     describe_histogram!("http_request_duration_seconds", Unit::Seconds, "HTTP requests by route and status");
+    describe_counter!(
+        "cti_rate_limited_total",
+        "Refusals of addresses that guessed too often, by what they guessed"
+    );
     describe_gauge!("cti_build_info", "The version that runs");
     crate::dialpad::tally::describe();
     describe_counter!("cti_webhook_checks_total", "Looks at an app's webhook at Dialpad, by what was found");
@@ -125,6 +129,9 @@ fn describe() {
     }
     for outcome in ["renewed", "failed", "expired"] {
         counter!("cti_token_refreshes_total", "outcome" => outcome).absolute(0);
+    }
+    for guess in ["credentials", "authorization"] {
+        counter!("cti_rate_limited_total", "guess" => guess).absolute(0);
     }
     counter!("cti_webhooks_given_up_total").absolute(0);
     counter!("cti_calls_repaired_total").absolute(0);

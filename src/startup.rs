@@ -195,6 +195,7 @@ impl Application {
             hearing: Arc::clone(&repairs.hearing),
             removals,
             keeper,
+            guesses: http::Guesses::new(&config.rate_limits),
             metrics,
             public_url,
             redirect_uri,
@@ -282,6 +283,7 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
         App::new()
             .app_data(shared.clone())
             .configure(http::routes)
+            .wrap(from_fn(http::catch_panics))
             .wrap(from_fn(http::insist_on_https))
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())

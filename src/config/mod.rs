@@ -4,6 +4,7 @@
 //! write it there with a comment, and read it in [`Config::read`].
 
 mod dialpad;
+mod limits;
 mod repair;
 mod settings;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 use self::settings::Settings;
 pub use self::{
     dialpad::{DialpadConfig, OauthClient},
+    limits::RateLimits,
     repair::RepairConfig,
 };
 use crate::store::DatabaseUrl;
@@ -86,6 +88,8 @@ pub struct Config {
     pub subscription_check_interval: Duration,
     /// How long things are kept.
     pub retention: Retention,
+    /// How often strangers may guess.
+    pub rate_limits: RateLimits,
     /// When to look for what did not come by itself.
     pub repair: RepairConfig,
     /// How many sessions an app may have.
@@ -234,6 +238,7 @@ impl Config {
             }
         }
         let dialpad = DialpadConfig::read(settings, production);
+        let rate_limits = RateLimits::read(settings);
         let signature_header = settings.parse("dialpad_webhook_signature_header", |text| {
             let name = text.to_ascii_lowercase();
             match actix_web::http::header::HeaderName::from_bytes(name.as_bytes()) {
@@ -267,6 +272,7 @@ impl Config {
                 unrouted: unrouted?,
                 interval: interval?,
             },
+            rate_limits: rate_limits?,
             repair: repair?,
             sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
             stuck_after: stuck_after?,

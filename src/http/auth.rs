@@ -5,13 +5,17 @@ use std::pin::Pin;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use cti_actors::{
+    error::Denial,
     id::AppId,
     ports::{Admission, Gate},
 };
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::Shared;
+use super::{
+    Shared,
+    guesses::{self, Guess},
+};
 use crate::error::{ApiError, ErrorCode};
 
 /// A request with a valid API key.
@@ -50,7 +54,11 @@ pub(super) fn api_key(request: &HttpRequest) -> Option<SecretString> {
 
 pub(super) async fn admit(request: &HttpRequest, key: &SecretString) -> Result<Admission, ApiError> {
     let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
-    Ok(shared.store.admit(key.expose_secret()).await?)
+    let admitted = shared.store.admit(key.expose_secret()).await;
+    if admitted == Err(Denial::UnknownKey) {
+        guesses::count(request, shared, Guess::Credentials)?;
+    }
+    Ok(admitted?)
 }
 
 impl FromRequest for Administrator {
@@ -59,26 +67,36 @@ impl FromRequest for Administrator {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
-        std::future::ready(match bearer(request) {
-            None => Err(ApiError::new(
-                ErrorCode::MissingBearer,
-                "The bearer is missing: send Authorization: Bearer …",
-            )),
-            Some(given) if is_one_of(&given, &shared.config.internal_secrets) => Ok(Self),
-            Some(_) => Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong")),
-        })
+        std::future::ready(bears_one_of(request, shared, &shared.config.internal_secrets).map(|()| Self))
     }
 }
 
+/// Whether the request has one of these secrets as its bearer.
+pub(super) fn bears_one_of(
+    request: &HttpRequest,
+    shared: &Shared,
+    secrets: &[SecretString],
+) -> Result<(), ApiError> {
+    let Some(given) = bearer(request) else {
+        let sentence = "The bearer is missing: send Authorization: Bearer …";
+        return Err(ApiError::new(ErrorCode::MissingBearer, sentence));
+    };
+    if is_one_of(&given, secrets) {
+        return Ok(());
+    }
+    guesses::count(request, shared, Guess::Credentials)?;
+    Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"))
+}
+
 /// Compares with each of them, in a time that tells nothing about how much of it was right.
-pub(super) fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
+fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
     let given = given.expose_secret().as_bytes();
     secrets
         .iter()
         .fold(false, |found, secret| found | bool::from(secret.expose_secret().as_bytes().ct_eq(given)))
 }
 
-pub(super) fn bearer(request: &HttpRequest) -> Option<SecretString> {
+fn bearer(request: &HttpRequest) -> Option<SecretString> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim();

@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::{Shared, auth};
-use crate::error::{ApiError, ErrorCode};
+use crate::error::ApiError;
 
 pub(super) async fn home() -> impl Responder {
     HttpResponse::Ok().json(json!({"message": "CTI Server is running", "version": env!("CARGO_PKG_VERSION")}))
@@ -44,12 +44,7 @@ pub(super) async fn ready(shared: Data<Shared>) -> Result<HttpResponse, ApiError
 
 pub(super) async fn metrics(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     if let Some(token) = &shared.config.metrics_token {
-        let given = auth::bearer(&request).ok_or_else(|| {
-            ApiError::new(ErrorCode::MissingBearer, "The bearer is missing: send Authorization: Bearer …")
-        })?;
-        if !auth::is_one_of(&given, std::slice::from_ref(token)) {
-            return Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"));
-        }
+        auth::bears_one_of(&request, &shared, std::slice::from_ref(token))?;
     }
     let text = shared.metrics.render(&shared.store).await;
     Ok(HttpResponse::Ok()

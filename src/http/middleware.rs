@@ -1,16 +1,18 @@
 //! Around every request: its id and its span in the log, its duration in the metrics, and one shape for errors.
 
-use std::time::Instant;
+use std::{panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{
-    Error, HttpMessage, HttpResponse,
+    Error, HttpMessage, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header},
     middleware::Next,
     web::Data,
 };
+use futures_util::FutureExt;
 use metrics::histogram;
+use thiserror::Error;
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
@@ -42,16 +44,59 @@ pub async fn observe<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let began = Instant::now();
     let method = known_method(request.method());
-    let answer = next.call(request).await?.map_into_boxed_body();
-    let route = answer.request().match_pattern().unwrap_or_else(|| "unknown".to_owned());
-    let status = answer.status();
+    let route = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
+    let answer = next.call(request).await;
+    let status = match &answer {
+        Ok(answer) => answer.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
     histogram!("http_request_duration_seconds", &labels).record(began.elapsed());
 
+    let answer = answer?.map_into_boxed_body();
     if status.is_client_error() || status.is_server_error() {
         return Ok(in_shape(answer));
     }
     Ok(answer)
+}
+
+/// A request on which a handler panicked. Its client is told nothing but how to ask for it.
+#[derive(Debug, Error)]
+#[error("a handler panicked")]
+struct Panicked {
+    request_id: Option<String>,
+}
+
+impl ResponseError for Panicked {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::INTERNAL_SERVER_ERROR
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        ApiError::new(ErrorCode::Internal, "Something went wrong on our side")
+            .answer(self.request_id.as_deref())
+    }
+}
+
+/// Answers for a handler that panics. That is a bug, and it must cost nobody else anything.
+///
+/// # Errors
+/// Those of the services behind it, and the panic of one.
+pub async fn catch_panics<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    // What the handler was at is dropped; whatever it shares with others must stand a handler that stops anywhere.
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(panic) => {
+            let words = panic.downcast_ref::<&str>().copied();
+            let words = words.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+            tracing::error!(panic = words.unwrap_or("without words"), "a handler panicked");
+            Err(Panicked { request_id }.into())
+        }
+    }
 }
 
 /// In production, sends those who came over plain http to https, and tells browsers to come that way from now on.
@@ -144,5 +189,51 @@ fn by_status(status: StatusCode, said: Option<String>) -> ApiError {
             ApiError::invalid(said.unwrap_or_else(|| "The request can't be understood".to_owned()))
         }
         _ => ApiError::new(ErrorCode::Internal, "Something went wrong on our side"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{App, HttpServer, middleware::from_fn, rt, web};
+    use serde_json::Value;
+    use tracing_actix_web::TracingLogger;
+
+    use super::*;
+
+    async fn breaks() -> HttpResponse {
+        panic!("a secret that nobody must see")
+    }
+
+    #[actix_web::test]
+    async fn a_panic_is_answered_with_its_request_id_and_hurts_nobody_else() {
+        let app = || {
+            App::new()
+                .route("/breaks", web::get().to(breaks))
+                .route("/works", web::get().to(|| async { "yes" }))
+                .wrap(from_fn(catch_panics))
+                .wrap(from_fn(observe))
+                .wrap(TracingLogger::<RequestSpan>::new())
+        };
+        let server = HttpServer::new(app).workers(1).disable_signals().bind("127.0.0.1:0").expect("a port");
+        let address = server.addrs()[0];
+        let server = server.run();
+        let handle = server.handle();
+        rt::spawn(server);
+        // One connection, one worker: if the panic had cost either, the next answers would not come.
+        let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).build().expect("a client");
+        let mut ids = std::collections::BTreeSet::new();
+        for _ in 0..3 {
+            let broken = http.get(format!("http://{address}/breaks")).send().await.expect("an answer");
+            assert_eq!(broken.status(), 500);
+            let body: Value = serde_json::from_str(&broken.text().await.expect("a body")).expect("JSON");
+            assert_eq!(body["code"], "INTERNAL_ERROR");
+            assert!(!body.to_string().contains("secret"), "{body}");
+            ids.insert(body["request_id"].as_str().expect("a request id").to_owned());
+            assert_eq!(body.as_object().expect("an object").len(), 3, "{body}");
+            let works = http.get(format!("http://{address}/works")).send().await.expect("an answer");
+            assert_eq!(works.text().await.expect("a body"), "yes");
+        }
+        assert_eq!(ids.len(), 3);
+        handle.stop(true).await;
     }
 }

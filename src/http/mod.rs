@@ -7,6 +7,7 @@ mod body;
 mod calls;
 mod events;
 mod feed;
+mod guesses;
 mod health;
 mod idempotency;
 mod interactions;
@@ -32,7 +33,10 @@ use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patc
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
-pub use self::middleware::{RequestSpan, insist_on_https, observe};
+pub use self::{
+    guesses::Guesses,
+    middleware::{RequestSpan, catch_panics, insist_on_https, observe},
+};
 use crate::{
     artefacts::Artefacts,
     config::Config,
@@ -66,6 +70,8 @@ pub struct Shared {
     pub removals: Removals,
     /// The keeper of webhooks there.
     pub keeper: Keeper,
+    /// What addresses have guessed.
+    pub guesses: Guesses,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.

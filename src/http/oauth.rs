@@ -11,7 +11,13 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use tracing::{info, warn};
 
-use super::{Shared, apps::existing, auth::Administrator, query::Query};
+use super::{
+    Shared,
+    apps::existing,
+    auth::Administrator,
+    guesses::{self, Guess},
+    query::Query,
+};
 use crate::{
     dialpad::parting::part,
     error::{ApiError, ErrorCode},
@@ -23,6 +29,7 @@ const COOKIE: &str = "cti_oauth";
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+    guesses::count(&request, &shared, Guess::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;

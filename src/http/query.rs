@@ -20,6 +20,9 @@ impl Query {
     pub(super) fn of(request: &HttpRequest, allowed: &[&str]) -> Result<Self, ApiError> {
         let mut values = HashMap::new();
         for (name, value) in parse(request.query_string()) {
+            if is_mended(&value, request.query_string()) {
+                return Err(ApiError::invalid(format!("{name}: must be UTF-8")));
+            }
             if !allowed.contains(&&*name) {
                 return Err(ApiError::invalid(format!("{name}: there is no such parameter here")));
             }
@@ -85,6 +88,13 @@ impl Query {
     pub(super) fn ids_as_text(&self) -> Result<bool, ApiError> {
         Ok(self.word("ids", &["number", "string"])? == Some("string"))
     }
+}
+
+/// Whether bytes that are no text were replaced in a value, and nobody wrote the replacement.
+fn is_mended(value: &str, query: &str) -> bool {
+    value.contains('\u{fffd}')
+        && !query.to_ascii_lowercase().contains("%ef%bf%bd")
+        && !query.contains('\u{fffd}')
 }
 
 /// The parameters of a query string, decoded, in order.

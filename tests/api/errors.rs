@@ -1,0 +1,169 @@
+//! Errors: one shape on every way to one, one table of codes, and a document that has all of them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use cti_server::error::ErrorCode;
+use reqwest::Method;
+use serde_json::json;
+use sqlx::{Connection, PgConnection, SqliteConnection};
+
+use crate::support::{Ask, Dialpad, TestServer, World};
+
+on_both_databases![
+    whatever_is_refused_is_refused_in_one_shape,
+    an_address_says_which_methods_it_takes,
+    what_is_no_text_is_refused_and_named,
+    what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it,
+];
+
+const DOCUMENT: &str = include_str!("../../docs/api.md");
+
+/// The codes in the table of the document, with their status.
+fn documented() -> BTreeMap<&'static str, u16> {
+    let mut codes = BTreeMap::new();
+    let table = DOCUMENT.lines().skip_while(|line| !line.starts_with("| status | code |")).skip(2);
+    for line in table.take_while(|line| line.starts_with('|')) {
+        let mut cells = line.trim_matches('|').split(" | ");
+        let status = cells.next().and_then(|it| it.trim().parse().ok()).expect("a status");
+        let names =
+            cells.next().expect("codes").split('`').filter(|it| it.bytes().any(|b| b.is_ascii_uppercase()));
+        codes.extend(names.map(|code| (code, status)));
+    }
+    codes
+}
+
+#[test]
+fn every_code_is_in_the_document_with_its_status() {
+    let ours: BTreeMap<&str, u16> =
+        ErrorCode::ALL.iter().map(|code| (code.as_str(), code.status().as_u16())).collect();
+    assert_eq!(documented(), ours);
+}
+
+/// All that the tests which ask a real server say.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).expect("a folder of tests") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            sources(&path, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(&path).expect("a source"));
+        }
+    }
+}
+
+#[test]
+fn every_code_is_produced_by_a_test() {
+    let mut said = String::new();
+    for folder in ["tests/api", "tests/faults"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut said);
+    }
+    let never: Vec<&str> = ErrorCode::ALL
+        .iter()
+        .map(|code| code.as_str())
+        .filter(|code| !said.contains(&format!("\"{code}\"")))
+        .collect();
+    assert!(never.is_empty(), "no test has a server answer with {never:?}");
+}
+
+async fn whatever_is_refused_is_refused_in_one_shape(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let large = || "x".repeat((256 << 10) + 1);
+    let odd = |method: &str, path: &str| {
+        server.request(Method::from_bytes(method.as_bytes()).expect("a method"), path)
+    };
+    for (request, status, code) in [
+        (server.get("/nowhere"), 404, "NOT_FOUND"),
+        (server.get("/internal"), 404, "NOT_FOUND"),
+        (server.get("/internal/apps/").by_admin(), 404, "NOT_FOUND"),
+        (server.get(&format!("/{}", "a".repeat(8_000))), 404, "NOT_FOUND"),
+        (odd("OPTIONS", "/nowhere"), 404, "NOT_FOUND"),
+        (odd("BREW", "/"), 405, "METHOD_NOT_ALLOWED"),
+        (odd("OPTIONS", "/api/calls"), 405, "METHOD_NOT_ALLOWED"),
+        (odd("TRACE", "/webhooks"), 405, "METHOD_NOT_ALLOWED"),
+        (server.get("/api/calls/%ff%fe").by(&app), 404, "CALL_NOT_FOUND"),
+        (server.get("/internal/apps/%ff").by_admin(), 404, "APP_NOT_FOUND"),
+        (server.get("/internal/apps/..%2f..%2fetc").by_admin(), 404, "APP_NOT_FOUND"),
+        (server.post("/internal/apps").by_admin().body(large()), 413, "PAYLOAD_TOO_LARGE"),
+        (server.post("/api/calls").by(&app).body(large()), 413, "PAYLOAD_TOO_LARGE"),
+        (server.post("/webhooks").body(large()), 413, "PAYLOAD_TOO_LARGE"),
+        (
+            server.post("/webhooks").header("content-encoding", "gzip").body("x"),
+            415,
+            "UNSUPPORTED_MEDIA_TYPE",
+        ),
+        (server.post("/internal/apps").by_admin().body(&b"\xff\xfe"[..]), 400, "INVALID_REQUEST"),
+        (server.post("/internal/apps").by_admin().body("["), 400, "INVALID_REQUEST"),
+        (server.get("/ws").by(&app), 400, "INVALID_REQUEST"),
+        (server.get("/api/calls").header("x-api-key", &b"\xff"[..]), 401, "MISSING_API_KEY"),
+        (server.get("/internal/apps").header("authorization", "Basic eA=="), 401, "MISSING_BEARER"),
+    ] {
+        request.answer().await.refuses(status, code);
+    }
+    let silent = server.request(Method::HEAD, "/api/calls").by(&app).answer().await;
+    assert_eq!((silent.status, silent.body.as_str()), (405, ""), "{silent}");
+    server.get("/").answer().await.ok();
+}
+
+async fn an_address_says_which_methods_it_takes(world: World) {
+    let server = world.start().await;
+    for (method, path, expected) in [
+        (Method::PUT, "/api/calls", &["GET", "POST"][..]),
+        (Method::GET, "/webhooks", &["POST"]),
+        (Method::POST, "/health", &["GET", "HEAD"]),
+        (Method::PUT, "/internal/apps/x", &["DELETE", "GET", "PATCH"]),
+    ] {
+        let answer = server.request(method, path).answer().await;
+        answer.refuses(405, "METHOD_NOT_ALLOWED");
+        let allowed = answer.header("allow").unwrap_or_else(|| panic!("no Allow: {answer}"));
+        let allowed: BTreeSet<&str> = allowed.split(',').map(str::trim).collect();
+        assert_eq!(allowed, expected.iter().copied().collect(), "{path}");
+    }
+}
+
+async fn what_is_no_text_is_refused_and_named(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for path in ["/api/calls?from=%ff", "/api/messages?to=%c3%28", "/api/voicemails?from=%ed%a0%80"] {
+        let name = path.split(['?', '=']).nth(1).expect("a parameter");
+        server.get(path).by(&app).answer().await.refuses_naming(name);
+    }
+    server.get("/api/calls?from=%00").by(&app).answer().await.refuses_naming("from");
+    assert!(server.get("/api/calls?from=%ef%bf%bd").by(&app).answer().await.list().is_empty());
+}
+
+/// Makes what the server keeps sealed unreadable.
+async fn break_the_seals(world: &World) {
+    let url = world.setting("DATABASE_URL");
+    if world.is_on_postgres() {
+        let mut db = PgConnection::connect(url).await.expect("connected");
+        let update = "UPDATE dialpad_connections SET access_token = '\\x00'";
+        sqlx::query(update).execute(&mut db).await.expect("updated");
+    } else {
+        let mut db = SqliteConnection::connect(url).await.expect("connected");
+        sqlx::query("UPDATE dialpad_connections SET access_token = x'00'")
+            .execute(&mut db)
+            .await
+            .expect("updated");
+    }
+}
+
+async fn what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false");
+    let server: TestServer = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    break_the_seals(&world).await;
+    let order = json!({"dialpad_user_id": Dialpad::USER, "phone_number": "+14155551234"});
+    let answer = server.post("/api/calls").by(&app).json(&order).answer().await;
+    let error = answer.refuses(500, "INTERNAL_ERROR");
+    assert_eq!(error["error"], "Something went wrong on our side");
+    assert_eq!(error.as_object().expect("an object").len(), 3, "{error:#}");
+    let id = error["request_id"].as_str().expect("checked above");
+    assert!(server.process.log().contains(id), "the log does not know {id}");
+    server.get("/api/calls").by(&app).answer().await.ok();
+}
