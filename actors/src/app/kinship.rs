@@ -2,7 +2,7 @@
 //! A call that was never seen, or that names a leg for the first time, costs one question to the store, which brings the
 //! calls themselves along.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -51,34 +51,32 @@ impl Pipeline {
         let mut known: Family = relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
 
         let mut gathered = Gathered::default();
-        // As they will be after the batch: only what they name of each other is taken from here.
-        let mut foreseen = Vec::with_capacity(news.len());
+        let mut kin = Vec::with_capacity(news.len());
         for group in &news {
-            let mut call = known.get(&group.call).cloned().unwrap_or_else(|| {
-                let mut unseen = StoredCall::unseen(group.call, now);
-                if let Some(bonds) = self.roster.bonds(group.call) {
-                    unseen.interaction_id = bonds.interaction;
+            let call = match known.get(&group.call) {
+                Some(call) => call,
+                None => {
+                    let mut unseen = StoredCall::unseen(group.call, now);
+                    if let Some(bonds) = self.roster.bonds(group.call) {
+                        unseen.interaction_id = bonds.interaction;
+                    }
+                    gathered.newcomers.entry(group.call).or_insert(unseen)
                 }
-                gathered.newcomers.insert(group.call, unseen.clone());
-                unseen
-            });
-            group.events.iter().for_each(|event| call.facts.absorb(event));
-            foreseen.push(call);
+            };
+            let mut leg = Kin::of(call);
+            leg.names.extend(group.names());
+            kin.push(leg);
         }
-        let mut kin: Vec<Kin> = foreseen.iter().map(Kin::of).collect();
-        for (kin, group) in kin.iter_mut().zip(&news) {
-            kin.names.extend(group.names());
-        }
+        let foreseen = foresee_transfers(&news, &known, &gathered.newcomers);
         self.follow_transfers(&foreseen, &mut kin, &mut known, now).await?;
-        kin.extend(
-            known.values().filter(|call| news.iter().all(|it| it.call != call.dialpad_call_id)).map(Kin::of),
-        );
+        let in_batch: HashSet<DialpadCallId> = news.iter().map(|group| group.call).collect();
+        kin.extend(known.values().filter(|call| !in_batch.contains(&call.dialpad_call_id)).map(Kin::of));
 
         let bonds = bonds_of(&kin, &mut gathered.merged);
         for (call, bonds) in bonds {
             if self.roster.get(call).is_some() {
                 self.roster.bind(call, bonds);
-            } else if news.iter().any(|group| group.call == call)
+            } else if in_batch.contains(&call)
                 && let Some(stored) = known.remove(&call).or_else(|| gathered.newcomers.get(&call).cloned())
             {
                 self.start(stored, bonds, now);
@@ -87,7 +85,8 @@ impl Pipeline {
         Ok(gathered)
     }
 
-    /// A leg to which a call was sent on does not name the leg that it came from: that one is looked for.
+    /// A leg to which a call was sent on does not name the leg that it came from: that one is looked for. `foreseen` are
+    /// the legs of `kin`, or none where nothing was sent on.
     async fn follow_transfers(
         &self,
         foreseen: &[StoredCall],
@@ -119,6 +118,25 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+/// The calls as they will be after the batch, if any of them was sent on to where it is; none otherwise, which is nearly
+/// always so.
+fn foresee_transfers(news: &[&Group], known: &Family, newcomers: &Family) -> Vec<StoredCall> {
+    let stored = |group: &Group| known.get(&group.call).or_else(|| newcomers.get(&group.call));
+    let was_sent_on = |group: &&Group| {
+        let said = group.events.iter().any(|event| event.knowledge.transferred_from.is_some());
+        said || stored(group).is_some_and(|call| call.facts.transferred_from().is_some())
+    };
+    if !news.iter().any(was_sent_on) {
+        return Vec::new();
+    }
+    let after = |group: &&Group| {
+        let mut call = stored(group)?.clone();
+        group.events.iter().for_each(|event| call.facts.absorb(event));
+        Some(call)
+    };
+    news.iter().filter_map(after).collect()
 }
 
 /// Which interaction each leg belongs to, and which interactions that makes part of an older one.

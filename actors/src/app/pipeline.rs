@@ -5,7 +5,8 @@
 //! ```
 //!
 //! This file is the frame: which batch is next, and what becomes of it when it can be written and when it can't.
-//! `kinship` finds out which calls belong together, `legs` lets them decide, `texts` the messages, and `batch` holds what they decided.
+//! `kinship` finds out which calls belong together, `legs` lets them decide, `texts` the messages, and `batch` holds what
+//! they decided.
 //!
 //! Nothing is told before it is durable. Whatever goes wrong on the way, the webhooks are still pending in the
 //! journal and come again; one that can't be applied is given up after [`super::batch::MOST_ATTEMPTS`] and never holds up the
