@@ -15,7 +15,6 @@ use cti_actors::{
     error::StoreError,
 };
 use reqwest::Url;
-use secrecy::SecretString;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -23,7 +22,7 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     artefacts::Artefacts,
-    config::{Config, Retention},
+    config::Config,
     dialpad::{
         access::AccessBook, api::Dialpad, client::DialpadClient, keeper::Keeper, operators, renewal::Renewals,
     },
@@ -33,7 +32,6 @@ use crate::{
     repair::Repairs,
     store::{
         DatabaseUrl, Store,
-        retention::Removed,
         vault::{Vault, VaultError},
     },
     upkeep, waiting,
@@ -132,25 +130,10 @@ impl Application {
         let engine = Engine::start(ports, tuning);
         store.hand_over_to(&engine);
 
-        // 5. What runs beside: the removal of what is old, and the question whose key the static one is.
-        let mut upkeep = vec![
-            tokio::spawn(remove_old(store.clone(), Arc::clone(&clock), config.retention)),
-            tokio::spawn(upkeep::reseal(store.clone(), config.retention.interval)),
-            tokio::spawn(find_static_organization(
-                store.clone(),
-                Arc::clone(&engine),
-                client.clone(),
-                config.dialpad.api_key.clone(),
-            )),
-        ];
-
-        // 6. The doors.
+        // 5. The way to Dialpad for apps, and those who look after what is there.
         let api_key = config.dialpad.api_key.clone();
-        let access = AccessBook::new(store.clone(), Arc::clone(&engine), config.environment, api_key);
-        let dialpad = Dialpad { client, access };
-        if let Some(unheard) = engine.unheard() {
-            upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
-        }
+        let access = AccessBook::new(store.clone(), Arc::clone(&engine), config.environment, api_key.clone());
+        let dialpad = Dialpad { client: client.clone(), access };
         let keeper = Keeper::new(
             dialpad.clone(),
             store.clone(),
@@ -159,34 +142,48 @@ impl Application {
             config.auto_subscribe,
             config.subscription_check_interval,
         );
-        upkeep.push(tokio::spawn(keeper.clone().run()));
-        upkeep.push(tokio::spawn(upkeep::find_organizations(
-            store.clone(),
-            Arc::clone(&engine),
-            dialpad.clone(),
-            config.environment,
-            config.retention.interval,
-        )));
-        let repairs = Repairs {
-            store: store.clone(),
-            dialpad: dialpad.clone(),
-            clock: Arc::clone(&clock),
-            hearing: Arc::default(),
-            settings: config.repair,
-            by_static_key: config.dialpad.api_key.is_some(),
-        };
         let removals = Removals {
             store: store.clone(),
             engine: Arc::clone(&engine),
             dialpad: dialpad.clone(),
             keeper: keeper.clone(),
         };
-        upkeep.push(tokio::spawn(removals.clone().run()));
-        upkeep.push(tokio::spawn(waiting::run(
-            store.clone(),
-            Arc::clone(&engine),
-            config.retention.interval,
-        )));
+        let repairs = Repairs {
+            store: store.clone(),
+            dialpad: dialpad.clone(),
+            clock: Arc::clone(&clock),
+            hearing: Arc::default(),
+            settings: config.repair,
+            by_static_key: api_key.is_some(),
+        };
+
+        // 6. What runs beside, until it is aborted.
+        let every = config.retention.interval;
+        let mut upkeep = vec![
+            tokio::spawn(upkeep::remove_old(store.clone(), Arc::clone(&clock), config.retention)),
+            tokio::spawn(upkeep::reseal(store.clone(), every)),
+            tokio::spawn(upkeep::find_static_organization(
+                store.clone(),
+                Arc::clone(&engine),
+                client,
+                api_key,
+            )),
+            tokio::spawn(upkeep::find_organizations(
+                store.clone(),
+                Arc::clone(&engine),
+                dialpad.clone(),
+                config.environment,
+                every,
+            )),
+            tokio::spawn(waiting::run(store.clone(), Arc::clone(&engine), every)),
+            tokio::spawn(keeper.clone().run()),
+            tokio::spawn(removals.clone().run()),
+        ];
+        if let Some(unheard) = engine.unheard() {
+            upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
+        }
+
+        // 7. The doors.
         let shared = Data::new(Shared {
             store: store.clone(),
             engine: Arc::clone(&engine),
@@ -207,7 +204,7 @@ impl Application {
         let handle = server.handle();
         let running = tokio::spawn(server);
 
-        // 7. From now on webhooks are taken; what was missed until now is looked for.
+        // 8. From now on webhooks are taken; what was missed until now is looked for.
         upkeep.extend(repairs.start());
         info!(public_url = %shared.public_url, "listening on http://{address}");
         Ok(Self { address, server: handle, running, upkeep, engine, store })
@@ -217,62 +214,6 @@ impl Application {
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
-    }
-}
-
-async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
-    let mut ticks = tokio::time::interval(retention.interval);
-    loop {
-        ticks.tick().await;
-        let now = clock.now();
-        match store.remove_old(now - retention.events, now - retention.journal).await {
-            Ok(removed) if removed == Removed::default() => {}
-            Ok(removed) => {
-                info!(events = removed.events, webhooks = removed.webhooks, "what was old was removed")
-            }
-            Err(failure) => warn!(error = %failure, "what is old could not be removed"),
-        }
-        match store.remove_unclaimed(now - retention.unrouted).await {
-            Ok(0) => {}
-            Ok(webhooks) => {
-                warn!(webhooks, "webhooks were removed that had waited for somebody to the end of their time")
-            }
-            Err(failure) => warn!(error = %failure, "webhooks that nobody claimed could not be removed"),
-        }
-        if let Err(failure) = store.remove_old_keys().await {
-            warn!(error = %failure, "old idempotency keys could not be removed");
-        }
-        if let Err(failure) = store.remove_old_oauth().await {
-            warn!(error = %failure, "authorizations that were not finished could not be removed");
-        }
-    }
-}
-
-async fn find_static_organization(
-    store: Store,
-    engine: Arc<Engine>,
-    dialpad: DialpadClient,
-    key: Option<SecretString>,
-) {
-    let Some(key) = key else { return };
-    let mut pause = Duration::from_secs(1);
-    loop {
-        match dialpad.organization_of(&key).await {
-            Ok(Some(organization)) => {
-                store.set_static_organization(organization);
-                if let Err(failure) = store.take_up_what_waited(organization, &engine).await {
-                    warn!(error = %failure, "webhooks that waited for their organization still wait");
-                }
-                return info!(
-                    organization,
-                    "apps without a connection belong to the organization of DIALPAD_API_KEY"
-                );
-            }
-            Ok(None) => return warn!("Dialpad names no organization for DIALPAD_API_KEY"),
-            Err(error) => warn!(%error, "Dialpad did not say whose key DIALPAD_API_KEY is"),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(60));
     }
 }
 

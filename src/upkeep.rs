@@ -1,17 +1,79 @@
-//! What the server does for its connections when nobody asks for anything: each task runs until it is aborted, and goes
-//! on after a failure.
+//! What the server does when nobody asks for anything: each task runs until it is aborted, and goes on after a failure.
 
 use std::{sync::Arc, time::Duration};
 
-use cti_actors::{Engine, error::StoreError, id::AppId};
+use cti_actors::{Engine, clock::Clock, error::StoreError, id::AppId};
+use secrecy::SecretString;
 use thiserror::Error;
 use tracing::{debug, info, warn};
 
 use crate::{
-    config::Environment,
-    dialpad::{access::NoAccess, api::Dialpad, client::DialpadError},
-    store::{Store, rekeying::Resealed},
+    config::{Environment, Retention},
+    dialpad::{
+        access::NoAccess,
+        api::Dialpad,
+        client::{DialpadClient, DialpadError},
+    },
+    store::{Store, rekeying::Resealed, retention::Removed},
 };
+
+/// Removes what is older than it is kept.
+pub async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
+    let mut ticks = tokio::time::interval(retention.interval);
+    loop {
+        ticks.tick().await;
+        let now = clock.now();
+        match store.remove_old(now - retention.events, now - retention.journal).await {
+            Ok(removed) if removed == Removed::default() => {}
+            Ok(removed) => {
+                info!(events = removed.events, webhooks = removed.webhooks, "what was old was removed")
+            }
+            Err(failure) => warn!(error = %failure, "what is old could not be removed"),
+        }
+        match store.remove_unclaimed(now - retention.unrouted).await {
+            Ok(0) => {}
+            Ok(webhooks) => {
+                warn!(webhooks, "webhooks were removed that had waited for somebody to the end of their time")
+            }
+            Err(failure) => warn!(error = %failure, "webhooks that nobody claimed could not be removed"),
+        }
+        if let Err(failure) = store.remove_old_keys().await {
+            warn!(error = %failure, "old idempotency keys could not be removed");
+        }
+        if let Err(failure) = store.remove_old_oauth().await {
+            warn!(error = %failure, "authorizations that were not finished could not be removed");
+        }
+    }
+}
+
+/// Asks whose the static key is, until Dialpad has said so: what waited for that organization is processed then.
+pub async fn find_static_organization(
+    store: Store,
+    engine: Arc<Engine>,
+    dialpad: DialpadClient,
+    key: Option<SecretString>,
+) {
+    let Some(key) = key else { return };
+    let mut pause = Duration::from_secs(1);
+    loop {
+        match dialpad.organization_of(&key).await {
+            Ok(Some(organization)) => {
+                store.set_static_organization(organization);
+                if let Err(failure) = store.take_up_what_waited(organization, &engine).await {
+                    warn!(error = %failure, "webhooks that waited for their organization still wait");
+                }
+                return info!(
+                    organization,
+                    "apps without a connection belong to the organization of DIALPAD_API_KEY"
+                );
+            }
+            Ok(None) => return warn!("Dialpad names no organization for DIALPAD_API_KEY"),
+            Err(error) => warn!(%error, "Dialpad did not say whose key DIALPAD_API_KEY is"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(60));
+    }
+}
 
 /// Seals with the first key what others had sealed. As long as there are others, because another process may still seal
 /// with one.
