@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     call::{CallEvent, StoredCall},
-    feed::Frame,
+    feed::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::{MessageEvent, StoredMessage},
     token::{DuePair, Renewal, TokenPair},
@@ -97,6 +97,9 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
         most_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError>;
+
+    /// The calls of an app that are not over, and how far its feed reaches: both as they are at one moment.
+    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError>;
 
     /// The events behind a cursor, in order, at most `limit`.
     async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {

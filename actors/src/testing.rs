@@ -13,11 +13,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub use self::connections::{Answer, MemoryConnections};
 use crate::{
-    call::{CallRecord, StoredCall},
+    call::{CallRecord, Direction, Status, StoredCall},
     clock::Clock,
     engine::Ports,
     error::{Denial, StoreError},
-    feed::Frame,
+    feed::{ActiveCall, ActiveCalls, Frame},
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::StoredMessage,
     ports::{Admission, Bounds, EventLog, Gate, Inbound, Journal, Ledger, PendingEvent},
@@ -296,6 +296,16 @@ impl EventLog for MemoryStore {
         Ok(apps.iter().map(|app| (*app, state.head(*app))).collect())
     }
 
+    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
+        let state = self.state();
+        let of_app = state.calls.iter().filter(|((owner, _), _)| *owner == app).map(|(_, record)| record);
+        let mut active: Vec<&CallRecord> =
+            of_app.filter(|record| record.snapshot.status != Status::Ended).collect();
+        active.sort_by_key(|record| record.call.id);
+        let calls = active.into_iter().map(|record| state.shown(app, record)).collect();
+        Ok(ActiveCalls { as_of: state.head(app), calls })
+    }
+
     async fn page_within(
         &self,
         app: AppId,
@@ -312,6 +322,21 @@ impl EventLog for MemoryStore {
             fits
         });
         Ok(page.collect())
+    }
+}
+
+impl State {
+    /// A call as a reader of the active calls is shown it, as far as tests look.
+    fn shown(&self, app: AppId, record: &CallRecord) -> ActiveCall {
+        let (id, seen) = (record.call.dialpad_call_id.0, &record.snapshot);
+        let user = seen.dialpad_user_id;
+        let crm_user = user.and_then(|user| self.crm_users.get(&(app, user)));
+        let text = serde_json::json!({
+            "call_id": id, "dialpad_call_id": id, "status": seen.status.as_str(),
+            "direction": seen.direction.map(Direction::as_str), "from_number": seen.from_number,
+            "to_number": seen.to_number, "dialpad_user_id": user, "crm_user_id": crm_user,
+        });
+        ActiveCall::new(user, text.to_string())
     }
 }
 

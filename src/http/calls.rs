@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, ContentType},
+    http::header::{self, ContentType, HeaderName, HeaderValue},
     web::{Data, Path},
 };
 use cti_actors::id::{DialpadCallId, Seq};
@@ -28,7 +28,8 @@ pub(super) async fn list(
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
     let statuses = query.word("status", &STATUSES)?.map(str::to_owned).into_iter().collect();
     let filter = CallFilter { statuses, common: lists::filter(&query)? };
-    page(&request, &crm, &shared, &query, &filter).await
+    let page = shared.store.list_calls(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
+    lists::page(&request, &query, &page)
 }
 
 pub(super) async fn active(
@@ -37,20 +38,12 @@ pub(super) async fn active(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor", "ids"])?;
-    let live = ["ringing", "active", "held"].map(str::to_owned).to_vec();
-    let filter = CallFilter { statuses: live, ..CallFilter::default() };
-    page(&request, &crm, &shared, &query, &filter).await
-}
-
-async fn page(
-    request: &HttpRequest,
-    crm: &Crm,
-    shared: &Shared,
-    query: &Query,
-    filter: &CallFilter,
-) -> Result<HttpResponse, ApiError> {
-    let page = shared.store.list_calls(crm.app_id, filter, query.cursor()?, lists::limit(query)?).await?;
-    lists::page(request, query, &page)
+    let (cursor, limit) = (query.cursor()?, lists::limit(&query)?);
+    let (page, as_of) = shared.store.list_active_calls(crm.app_id, cursor, limit).await?;
+    let mut answer = lists::page(&request, &query, &page)?;
+    // Behind it, the feed tells what becomes of these calls.
+    answer.headers_mut().insert(HeaderName::from_static(feed::CURSOR_HEADER), HeaderValue::from(as_of.0));
+    Ok(answer)
 }
 
 pub(super) async fn one(

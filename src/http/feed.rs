@@ -13,6 +13,8 @@ use crate::error::{ApiError, ErrorCode};
 
 /// The parameters of a reader.
 pub(super) const PARAMETERS: [&str; 9] = Subscription::PARAMETERS;
+/// The parameters of one who stays, beyond those.
+pub(super) const OF_SESSIONS: [&str; 1] = Subscription::OF_SESSIONS;
 
 /// Where a reader is to go on, beyond what it was given: what was filtered out lies before it as well.
 pub(super) const CURSOR_HEADER: &str = "x-cursor";

@@ -5,8 +5,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use actix_web::HttpRequest;
 use chrono::{DateTime, Datelike, Utc};
-use cti_actors::feed::ID_FIELDS;
-use serde_json::Value;
+pub(super) use cti_actors::feed::write_ids_as_text;
 
 use crate::{error::ApiError, store::listing::Cursor, unix};
 
@@ -112,23 +111,4 @@ pub(super) fn next_link(request: &HttpRequest, replaced: &[(&str, &str)]) -> Str
     }
     query.extend_pairs(replaced);
     format!("<{}?{}>; rel=\"next\"", request.path(), query.finish())
-}
-
-/// Writes Dialpad's ids as strings, where a client asked for that.
-pub(super) fn write_ids_as_text(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
-        Value::Object(object) => {
-            for (name, value) in object.iter_mut() {
-                match value {
-                    Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
-                        *value = number.to_string().into()
-                    }
-                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
-                    _ => {}
-                }
-            }
-        }
-        _ => {}
-    }
 }

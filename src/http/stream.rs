@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use super::{
     Shared,
     auth::{admit, api_key, missing_key},
-    feed::{self, PARAMETERS},
+    feed::{self, OF_SESSIONS, PARAMETERS},
     query::Query,
 };
 use crate::error::ApiError;
@@ -31,13 +31,13 @@ const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(15), Duration::from
 const RETRY_MS: (u64, u64) = (1000, 3000);
 
 pub(super) async fn follow(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &[&PARAMETERS[..], &["api_key"]].concat())?;
+    let query = Query::of(&request, &[&PARAMETERS[..], &OF_SESSIONS, &["api_key"]].concat())?;
     let key = api_key(&request).or_else(|| query.text("api_key").map(SecretString::from));
     let admission = admit(&request, &key.ok_or_else(missing_key)?).await?;
     let mut wanted = feed::subscription(&query)?;
     if let Some(last) = last_event_id(&request)? {
         // A browser that comes back asks for the same address, and says here how far it got.
-        wanted.after = Some(last);
+        (wanted.after, wanted.snapshot) = (Some(last), false);
     }
     let listener = Listener::open(&shared.engine, admission, wanted, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();

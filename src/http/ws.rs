@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use super::{
     Shared,
     auth::{admit, api_key},
-    feed::{self, PARAMETERS},
+    feed::{self, OF_SESSIONS, PARAMETERS},
     query::Query,
 };
 use crate::error::ApiError;
@@ -27,7 +27,7 @@ pub(super) async fn connect(
 }
 
 async fn options(request: &HttpRequest, shared: &Shared) -> Result<SessionOptions, ApiError> {
-    let query = Query::of(request, &[&PARAMETERS[..], &["api_key"]].concat())?;
+    let query = Query::of(request, &[&PARAMETERS[..], &OF_SESSIONS, &["api_key"]].concat())?;
     let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
     let admission = match key {
         Some(key) => Some(admit(request, &key).await?),

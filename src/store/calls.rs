@@ -17,7 +17,7 @@ use super::{
     types::Id,
 };
 
-const SELECT: &str =
+pub(super) const SELECT: &str =
     "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
     c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
@@ -118,7 +118,7 @@ pub struct VoicemailOfCall {
 }
 
 #[derive(sqlx::FromRow)]
-struct CallRow {
+pub(super) struct CallRow {
     id: Id,
     app_id: Id,
     dialpad_call_id: i64,

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    io,
     path::PathBuf,
     pin::pin,
     str::FromStr,
@@ -11,7 +12,7 @@ use std::{
 
 use cti_actors::error::StoreError;
 use sqlx::{
-    Pool, Postgres, Sqlite,
+    Pool, Postgres, Sqlite, Transaction,
     migrate::{Migrate, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -134,11 +135,15 @@ impl Database {
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
     ) -> Result<T, StoreError> {
-        let in_time = async { tokio::time::timeout(ANSWER_TIMEOUT, work).await };
-        match self.within(in_time).await {
-            Ok(answer) => answer.map_err(store_error),
-            Err(_) => Err(StoreError::Unavailable("the database took too long".into())),
-        }
+        self.within(in_time(work)).await.map_err(store_error)
+    }
+
+    /// Polls work of many questions, each of which is asked [`in_time`].
+    pub(crate) async fn in_steps<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        self.within(work).await.map_err(store_error)
     }
 
     pub(crate) fn runtime(&self) -> &Handle {
@@ -183,6 +188,35 @@ impl Database {
             }
         }
     }
+}
+
+/// One question, for as long as whoever asked will wait.
+pub(crate) async fn in_time<T>(
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the database took too long");
+    tokio::time::timeout(ANSWER_TIMEOUT, question).await.map_err(too_long)?
+}
+
+/// How a transaction begins in which every question is answered as of the same moment.
+pub(crate) trait OneMoment: sqlx::Database {
+    const BEGIN: &'static str;
+}
+
+impl OneMoment for Postgres {
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+}
+
+/// What is read in a transaction is always of one moment here.
+impl OneMoment for Sqlite {
+    const BEGIN: &'static str = "BEGIN";
+}
+
+/// Begins one.
+pub(crate) async fn at_one_moment<DB: OneMoment>(
+    pool: &Pool<DB>,
+) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    pool.begin_with(DB::BEGIN).await
 }
 
 async fn apply<C: Migrate>(

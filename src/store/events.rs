@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use cti_actors::{
     error::StoreError,
-    feed::Frame,
+    feed::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, Seq},
     ports::{Bounds, EventLog},
 };
@@ -74,6 +74,10 @@ impl EventLog for Store {
         let apps = Column::Id(apps.iter().map(|app| Id::from(*app)).collect());
         let rows: Vec<(Id, i64)> = self.fetch_listed(HEADS, LIST_TAIL, Rows::of(vec![apps])).await?;
         Ok(rows.into_iter().map(|(app, head)| (app.into(), Seq(head))).collect())
+    }
+
+    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
+        self.all_active_calls(app).await
     }
 
     async fn page_within(

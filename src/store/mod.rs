@@ -6,6 +6,7 @@
 //! the rows, then the questions. To add one: write the SQL once for both databases, run it through `on_db!`, and
 //! add a sentence to the contract test in `tests/store`.
 
+mod active;
 mod adoption;
 pub mod apps;
 mod bulk;
@@ -77,9 +78,15 @@ struct Shared {
 }
 
 /// Runs one body against whichever database is open; the compiler checks it once per database.
-/// `read` takes a pool for questions, `write` one for changes.
+/// `read` takes a pool for questions, `write` one for changes. A body `in steps` limits the time of each by itself.
 macro_rules! on_db {
-    ($store:expr, $pool:ident $db:ident => $body:expr) => {{
+    ($store:expr, $pool:ident $db:ident => $body:expr) => {
+        $crate::store::on_db!(@ in_time, $store, $pool $db => $body)
+    };
+    ($store:expr, $pool:ident $db:ident in steps => $body:expr) => {
+        $crate::store::on_db!(@ in_steps, $store, $pool $db => $body)
+    };
+    (@ $limited:ident, $store:expr, $pool:ident $db:ident => $body:expr) => {{
         let database = &$store.shared.database;
         let work = async {
             match database.pools() {
@@ -94,7 +101,7 @@ macro_rules! on_db {
             }
         };
         // Boxed: what sqlx keeps of a query is large, and callers' futures are moved about.
-        database.in_time(Box::pin(work)).await
+        database.$limited(Box::pin(work)).await
     }};
 }
 pub(crate) use on_db;

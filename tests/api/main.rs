@@ -44,6 +44,7 @@ mod recordings_refused;
 mod rekeying;
 mod repair;
 mod signatures;
+mod snapshot;
 mod stopping;
 mod tokens;
 mod user_mappings;

@@ -69,6 +69,8 @@ on_every_store! {
     a_page_of_the_feed_begins_behind_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
     the_heads_of_several_feeds_are_read_at_once,
+    the_active_calls_are_shown_with_the_place_of_the_feed,
+    the_active_calls_are_those_of_one_moment,
     messages_keep_their_facts,
     users_are_called_as_was_said_last,
     apps_do_not_see_each_other,

@@ -34,7 +34,7 @@ struct Text<'a> {
 }
 
 impl About {
-    fn read(text: &str) -> Self {
+    pub(super) fn read(text: &str) -> Self {
         let Ok(text) = serde_json::from_str::<Text<'_>>(text) else { return Self::default() };
         let boxed = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
         Self {

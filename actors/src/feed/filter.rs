@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Frame;
+use super::{ActiveCall, Frame, about::About};
 use crate::{call::Direction, message::to_numbers};
 
 /// Which events a reader wants: those that fit everything it names. The default wants all.
@@ -29,18 +29,28 @@ impl Filter {
     /// matters.
     #[must_use]
     pub fn admits(&self, frame: &Frame) -> bool {
-        let Self { types, dialpad_user_id, crm_user_id, direction, number, from, to } = self;
-        if !types.is_empty() && !types.iter().any(|wanted| matches(wanted, &frame.kind)) {
-            return false;
-        }
-        if dialpad_user_id.is_some_and(|wanted| frame.dialpad_user_id != Some(wanted)) {
+        (self.types.is_empty() || self.types.iter().any(|wanted| matches(wanted, &frame.kind)))
+            && self.concerns(frame.dialpad_user_id, || frame.about())
+    }
+
+    /// Whether the reader wants to hear of this call.
+    #[must_use]
+    pub fn admits_call(&self, call: &ActiveCall) -> bool {
+        (self.types.is_empty() || self.types.iter().any(|wanted| is_of_calls(wanted)))
+            && self.concerns(call.dialpad_user_id, || &call.about)
+    }
+
+    /// Whether it is about whom and what the reader asked for.
+    fn concerns<'a>(&self, user: Option<i64>, about: impl FnOnce() -> &'a About) -> bool {
+        let Self { types: _, dialpad_user_id, crm_user_id, direction, number, from, to } = self;
+        if dialpad_user_id.is_some_and(|wanted| user != Some(wanted)) {
             return false;
         }
         if crm_user_id.is_none() && direction.is_none() && number.is_none() && from.is_none() && to.is_none()
         {
             return true;
         }
-        let about = frame.about();
+        let about = about();
         let is_from = |wanted: &str| about.from_number.as_deref() == Some(wanted);
         let is_to = |wanted: &str| to_numbers(about.to_number.as_deref()).contains(&wanted);
         crm_user_id.as_deref().is_none_or(|wanted| about.crm_user_id.as_deref() == Some(wanted))
@@ -53,6 +63,13 @@ impl Filter {
 
 fn matches(wanted: &str, kind: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == kind, |prefix| kind.starts_with(prefix))
+}
+
+/// Whether a pattern admits any event of calls.
+fn is_of_calls(wanted: &str) -> bool {
+    const OF_CALLS: &str = "call.";
+    wanted.starts_with(OF_CALLS)
+        || wanted.strip_suffix('*').is_some_and(|prefix| OF_CALLS.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -91,6 +108,38 @@ mod tests {
         ] {
             assert!(!other.admits(&ring), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_call_is_wanted_like_its_events() {
+        let call = ActiveCall::new(
+            Some(555),
+            r#"{"direction":"inbound","from_number":"+1","to_number":"+2","crm_user_id":"u-7"}"#.to_owned(),
+        );
+        let of = |types: &[&str]| Filter {
+            types: types.iter().map(|&it| it.to_owned()).collect(),
+            ..Filter::default()
+        };
+        for wanted in [
+            &[][..],
+            &["*"],
+            &["c*"],
+            &["call.*"],
+            &["call.st*"],
+            &["call.ended"],
+            &["message.*", "call.ring"],
+        ] {
+            assert!(of(wanted).admits_call(&call), "{wanted:?}");
+        }
+        for unwanted in [&["message.*"][..], &["connection.*", "voicemail.received"]] {
+            assert!(!of(unwanted).admits_call(&call), "{unwanted:?}");
+        }
+        assert!(
+            Filter { crm_user_id: Some("u-7".into()), to: Some("+2".into()), ..Filter::default() }
+                .admits_call(&call)
+        );
+        assert!(!Filter { dialpad_user_id: Some(1), ..Filter::default() }.admits_call(&call));
+        assert!(!Filter { from: Some("+2".into()), ..Filter::default() }.admits_call(&call));
     }
 
     #[test]

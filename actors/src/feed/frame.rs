@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytestring::ByteString;
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::about::{About, ReadOnce};
 use crate::id::{DialpadCallId, EventId, Seq};
@@ -33,7 +34,7 @@ const NOBODY: &str = "\"crm_user_id\":null";
 impl OutEvent {
     /// Says what the CRM calls the event's user, if the event has left that open.
     pub fn name_crm_user(&mut self, crm_user_id: &str) {
-        let named = format!("\"crm_user_id\":{}", serde_json::Value::from(crm_user_id));
+        let named = format!("\"crm_user_id\":{}", Value::from(crm_user_id));
         self.body = self.body.replacen(NOBODY, &named, 1);
     }
 }
@@ -68,7 +69,7 @@ impl Frame {
 }
 
 /// The fields of an event, a call or a webhook that hold an id of Dialpad's.
-pub const ID_FIELDS: [&str; 9] = [
+const ID_FIELDS: [&str; 9] = [
     "call_id",
     "dialpad_call_id",
     "dialpad_user_id",
@@ -88,7 +89,7 @@ impl Frame {
             return self.text.clone();
         };
         for name in ID_FIELDS {
-            if let Some(serde_json::Value::Number(id)) = event.get(name) {
+            if let Some(Value::Number(id)) = event.get(name) {
                 let text = id.to_string().into();
                 event.insert(name.to_owned(), text);
             }
@@ -97,9 +98,28 @@ impl Frame {
     }
 }
 
+/// Writes Dialpad's ids as strings, where a client asked for that.
+pub fn write_ids_as_text(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
+        Value::Object(object) => {
+            for (name, value) in object.iter_mut() {
+                match value {
+                    Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
+                        *value = number.to_string().into()
+                    }
+                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 /// An id of theirs as it looked in JSON: a number if it is one, else a string.
 #[must_use]
-pub fn number_or_text(id: &str) -> serde_json::Value {
+pub fn number_or_text(id: &str) -> Value {
     id.parse::<i64>().map_or_else(|_| id.into(), Into::into)
 }
 

@@ -6,22 +6,25 @@
 //! number of times without a hole, and there is no queue that could overflow.
 
 mod about;
+mod active;
 mod filter;
 mod frame;
 mod reader;
 mod ring;
+mod sharing;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use self::ring::Ring;
 pub(crate) use self::ring::Slice;
 pub use self::{
+    active::{ActiveCall, ActiveCalls},
     filter::Filter,
-    frame::{Frame, ID_FIELDS, OutEvent, number_or_text},
+    frame::{Frame, OutEvent, number_or_text, write_ids_as_text},
     reader::{Batch, FeedReader},
 };
+use self::{ring::Ring, sharing::Snapshots};
 use crate::id::{AppId, Seq};
 
 /// The live end of one app's feed.
@@ -33,6 +36,8 @@ pub struct Feed {
     head: watch::Sender<Seq>,
     /// The places of those who read the past from the store, shared by all feeds.
     past: Arc<Semaphore>,
+    /// What is told to those who begin with the calls that are not over.
+    snapshots: Snapshots,
 }
 
 impl Feed {
@@ -45,7 +50,8 @@ impl Feed {
     /// A feed that shares these places for readers of the past with others.
     pub(crate) fn beside(app_id: AppId, past: &Arc<Semaphore>) -> Arc<Self> {
         let (head, _) = watch::channel(Seq::START);
-        Arc::new(Self { app_id, ring: RwLock::default(), head, past: Arc::clone(past) })
+        let (ring, snapshots) = (RwLock::default(), Snapshots::default());
+        Arc::new(Self { app_id, ring, head, past: Arc::clone(past), snapshots })
     }
 
     /// Whose feed it is.

@@ -13,6 +13,7 @@ use super::{
     Seat, close,
     protocol::{BadCursor, ControlMessage, Word, gap, starting_point},
     pulse::Pulse,
+    snapshot::Telling,
     subscription::Subscription,
 };
 use crate::{
@@ -91,6 +92,8 @@ pub struct Listener {
     ids_as_text: bool,
     /// What is said before anything else.
     first: Vec<Word>,
+    /// What is said then, if it was asked for: the calls that are not over.
+    snapshot: Option<Box<Telling>>,
     /// Where the reader stands.
     cursor: Seq,
     /// When it is to be told where it stands, because events were skipped since the last one.
@@ -113,14 +116,21 @@ impl Listener {
         let sessions = engine.sessions(admission.app_id);
         let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
         let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
-        let (start, problem) = starting_point(wanted.after, bounds);
+        let (mut start, problem) = starting_point(wanted.after, bounds);
+        let (mut seq, mut snapshot) = (bounds.head, None);
+        if wanted.snapshot {
+            let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
+            (start, seq) = (calls.as_of, calls.as_of);
+            snapshot = Some(Box::new(Telling::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
+        }
         let connected = ControlMessage::Connected {
             app_id: admission.app_id,
             session_id: id,
-            seq: bounds.head,
+            seq,
             oldest_seq: bounds.oldest,
         };
-        let mut first = vec![connected.word(Some(start))];
+        // Whoever breaks off before it has heard the active calls is to begin with them again.
+        let mut first = vec![connected.word(snapshot.is_none().then_some(start))];
         if let (Some(problem), Some(after)) = (problem, wanted.after) {
             // The beginning is always a place to begin at where a gap can't be told.
             let lenient = after == Seq::START && problem == BadCursor::Expired;
@@ -132,7 +142,8 @@ impl Listener {
         }
         let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
-        Ok(Self { seat, hung_up, reader, ids_as_text, first, cursor: start, announce_at: None, over: false })
+        let (cursor, announce_at, over) = (start, None, false);
+        Ok(Self { seat, hung_up, reader, ids_as_text, first, snapshot, cursor, announce_at, over })
     }
 
     /// Its id.
@@ -157,14 +168,29 @@ impl Listener {
         // there is room for another one. Nothing is prepared for a client that does not read.
         tokio::task::yield_now().await;
         self.seat.pulse.took();
-        let turn = if self.first.is_empty() { self.listen().await } else { self.begin() };
+        let turn = match self.begin() {
+            Some(turn) => turn,
+            None => self.listen().await,
+        };
         self.over = turn.end.is_some();
         self.seat.pulse.gave();
         Some(turn)
     }
 
-    fn begin(&mut self) -> Turn {
-        Turn { words: std::mem::take(&mut self.first), end: None }
+    /// What is said before any event, as long as there is more of it.
+    fn begin(&mut self) -> Option<Turn> {
+        if !self.first.is_empty() {
+            return Some(Turn { words: std::mem::take(&mut self.first), end: None });
+        }
+        let telling = self.snapshot.as_mut()?;
+        let piece = telling.next_piece();
+        if let Ok(ending) = self.hung_up.try_recv() {
+            return Some(self.take_leave(ending));
+        }
+        if piece.cursor.is_some() {
+            self.snapshot = None;
+        }
+        Some(Turn { words: vec![piece], end: None })
     }
 
     async fn listen(&mut self) -> Turn {

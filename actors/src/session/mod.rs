@@ -6,6 +6,7 @@ mod actor;
 mod listener;
 mod protocol;
 mod pulse;
+mod snapshot;
 mod subscription;
 mod watch;
 

@@ -20,6 +20,8 @@ pub struct Subscription {
     pub filter: Filter,
     /// Whether Dialpad's ids are written as strings.
     pub ids_as_text: bool,
+    /// Whether it begins with the calls that are not over.
+    pub snapshot: bool,
 }
 
 /// Why a subscription can't be granted as asked.
@@ -33,6 +35,8 @@ pub struct SubscriptionError {
 }
 
 impl Subscription {
+    /// Those that only make sense for whoever stays: over a WebSocket, or a stream of server-sent events.
+    pub const OF_SESSIONS: [&'static str; 1] = ["snapshot"];
     /// The parameters that are understood.
     pub const PARAMETERS: [&'static str; 9] =
         ["after", "types", "dialpad_user_id", "crm_user_id", "direction", "number", "from", "to", "ids"];
@@ -74,7 +78,11 @@ impl Subscription {
             Some("string") => true,
             Some(_) => return Err(wrong("ids", "must be number or string")),
         };
-        Ok(Self { after: after.map(Seq), filter, ids_as_text })
+        let snapshot = switch("snapshot", said("snapshot"))?;
+        if snapshot && after.is_some() {
+            return Err(wrong("snapshot", "does not go together with after"));
+        }
+        Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot })
     }
 }
 
@@ -84,6 +92,14 @@ fn wrong(field: &str, problem: &'static str) -> SubscriptionError {
 
 fn whole(field: &str, text: &str) -> Result<i64, SubscriptionError> {
     text.parse().map_err(|_| wrong(field, "must be a whole number"))
+}
+
+fn switch(field: &str, text: Option<&str>) -> Result<bool, SubscriptionError> {
+    match text {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(_) => Err(wrong(field, "must be true or false")),
+    }
 }
 
 fn name_of_somebody(field: &str, text: &str) -> Result<String, SubscriptionError> {
@@ -145,7 +161,8 @@ impl Subscribe {
     pub(super) fn subscription(&self) -> Result<Option<Subscription>, SubscriptionError> {
         let mut texts = BTreeMap::new();
         for (name, value) in &self.wishes {
-            if !Subscription::PARAMETERS.contains(&name.as_str()) {
+            let known = Subscription::PARAMETERS.iter().chain(&Subscription::OF_SESSIONS);
+            if !known.into_iter().any(|known| known == name) {
                 return Err(wrong(name, "is not known here"));
             }
             if let Some(text) = text_of(name, value)? {
@@ -202,10 +219,12 @@ mod tests {
             ("from", &*long),
             ("ids", "text"),
             ("after", "-1"),
+            ("snapshot", "yes"),
         ];
         for (name, value) in wrong {
             assert_eq!(read(&[(name, value)]), Err(name.to_owned()), "{value}");
         }
+        assert_eq!(read(&[("snapshot", "true"), ("after", "0")]), Err("snapshot".to_owned()));
         let wanted = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("a filter");
         assert_eq!(wanted.filter.number.as_deref(), Some("+14155551234"));
     }
@@ -216,6 +235,8 @@ mod tests {
         let said = subscribe(json!({"api_key": "raw_1", "after": 3, "types": ["call.*", "message.sent"]}));
         let wanted = said.subscription().expect("understood").expect("something");
         assert_eq!(Ok(wanted), read(&[("after", "3"), ("types", "call.*,message.sent")]));
+        let wanted = subscribe(json!({"api_key": "raw_1", "snapshot": true})).subscription();
+        assert!(wanted.expect("understood").expect("something").snapshot);
         assert_eq!(subscribe(json!({"api_key": "raw_1", "after": null})).subscription(), Ok(None));
         for (name, value) in [("colour", json!("red")), ("after", json!([1])), ("types", json!([1]))] {
             let refused = subscribe(json!({"api_key": "raw_1", name: value})).subscription();

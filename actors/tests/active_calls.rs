@@ -1,0 +1,164 @@
+//! Readers that begin with the active calls: what they share, and what they do not.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use cti_actors::{
+    error::StoreError,
+    feed::{ActiveCalls, Feed, Frame},
+    id::{AppId, Seq},
+    ports::{Bounds, EventLog},
+};
+use tokio::sync::Semaphore;
+
+/// A log whose active calls are read slowly, and counted.
+struct SlowLog {
+    reads: AtomicUsize,
+    /// As of which place the next one is.
+    head: AtomicUsize,
+    may_end: Semaphore,
+    fails: bool,
+}
+
+impl SlowLog {
+    fn new(fails: bool) -> Arc<Self> {
+        let (reads, head) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { reads, head, may_end: Semaphore::new(0), fails })
+    }
+
+    fn reads(&self) -> usize {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+#[async_trait]
+impl EventLog for SlowLog {
+    async fn bounds(&self, _: AppId) -> Result<Bounds, StoreError> {
+        Ok(Bounds::default())
+    }
+
+    async fn heads(&self, _: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn active_calls(&self, _: AppId) -> Result<ActiveCalls, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        self.may_end.acquire().await.expect("never closed").forget();
+        if self.fails {
+            return Err(StoreError::Unavailable("away".into()));
+        }
+        let as_of = i64::try_from(self.head.load(Ordering::SeqCst)).expect("small");
+        Ok(ActiveCalls { as_of: Seq(as_of), calls: Vec::new() })
+    }
+
+    async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
+        Ok(Vec::new())
+    }
+}
+
+struct Desk {
+    feed: Arc<Feed>,
+    log: Arc<SlowLog>,
+    port: Arc<dyn EventLog>,
+}
+
+impl Desk {
+    fn open(fails: bool) -> Self {
+        let log = SlowLog::new(fails);
+        Self { feed: Feed::new(AppId::generate()), port: Arc::<SlowLog>::clone(&log), log }
+    }
+
+    /// Takes the calls, without waiting for anybody to allow it.
+    async fn take(&self) -> Arc<ActiveCalls> {
+        self.log.may_end.add_permits(1);
+        let taken = self.feed.active_calls(&self.port).await.expect("read");
+        let unused = self.log.may_end.available_permits();
+        self.log.may_end.forget_permits(unused);
+        taken
+    }
+
+    /// The feed goes on, so far that memory does not have all of it.
+    fn goes_on_to(&self, seq: i64) {
+        self.log.head.store(usize::try_from(seq).expect("small"), Ordering::SeqCst);
+        self.feed.publish(vec![Frame::new(Seq(seq), "call.ring".into(), None, "{}}")]);
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_costs_one_look_at_the_store() {
+    let desk = Desk::open(false);
+    let crowd: Vec<_> = (0..1000)
+        .map(|_| {
+            let (feed, port) = (Arc::clone(&desk.feed), Arc::clone(&desk.port));
+            tokio::spawn(async move { feed.active_calls(&port).await.expect("read") })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    desk.log.may_end.add_permits(1);
+    let first = desk.feed.active_calls(&desk.port).await.expect("read");
+    for taken in crowd {
+        assert!(Arc::ptr_eq(&first, &taken.await.expect("no panic")));
+    }
+    assert_eq!(desk.log.reads(), 1);
+}
+
+#[tokio::test]
+async fn what_nobody_needs_any_more_is_not_kept() {
+    let desk = Desk::open(false);
+    let gone = Arc::downgrade(&desk.take().await);
+    assert!(gone.upgrade().is_none());
+    desk.take().await;
+    assert_eq!(desk.log.reads(), 2);
+}
+
+#[tokio::test]
+async fn what_is_told_to_somebody_is_told_to_the_next_as_long_as_it_is_near() {
+    let desk = Desk::open(false);
+    let first = desk.take().await;
+    desk.goes_on_to(1);
+    assert!(Arc::ptr_eq(&first, &desk.take().await), "one event is at hand in memory");
+    desk.goes_on_to(100);
+    let later = desk.take().await;
+    assert_eq!((later.as_of, desk.log.reads()), (Seq(100), 2));
+}
+
+#[tokio::test]
+async fn readers_that_take_their_time_keep_a_few_in_memory() {
+    let desk = Desk::open(false);
+    let mut kept = Vec::new();
+    for round in 1..=20 {
+        desk.goes_on_to(round * 100);
+        kept.push(desk.take().await);
+    }
+    let places: Vec<i64> = kept.iter().map(|taken| taken.as_of.0).collect();
+    assert_eq!(desk.log.reads(), 4, "{places:?}");
+    assert_eq!(places[3..], [400; 17]);
+    drop(kept);
+    assert_eq!(desk.take().await.as_of, Seq(2000));
+}
+
+#[tokio::test]
+async fn who_comes_after_a_failure_tries_anew() {
+    let desk = Desk::open(true);
+    for tries in 1..=2 {
+        desk.log.may_end.add_permits(1);
+        assert!(desk.feed.active_calls(&desk.port).await.is_err());
+        assert_eq!(desk.log.reads(), tries);
+    }
+}
+
+#[tokio::test]
+async fn whoever_goes_away_holds_up_nobody() {
+    let desk = Desk::open(false);
+    for _ in 0..10 {
+        let (feed, port) = (Arc::clone(&desk.feed), Arc::clone(&desk.port));
+        let impatient = tokio::spawn(async move { feed.active_calls(&port).await.map(|_| ()) });
+        tokio::task::yield_now().await;
+        impatient.abort();
+    }
+    desk.log.may_end.add_permits(20);
+    desk.feed.active_calls(&desk.port).await.expect("read");
+}
