@@ -1,6 +1,9 @@
 //! Coming back with a cursor: nothing is missed, nothing is heard twice.
 
-use serde_json::json;
+use std::collections::BTreeSet;
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use crate::support::{Call, Shows, World, assert_contiguous, kinds};
 
@@ -10,6 +13,7 @@ on_both_databases![
     a_cursor_at_the_head_hears_only_what_is_new,
     a_cursor_ahead_is_told_of_the_gap_and_goes_on_live,
     resuming_while_events_pour_in_leaves_no_hole,
+    coming_while_events_pour_in_leaves_no_hole,
     a_cursor_outlives_the_server,
 ];
 
@@ -71,9 +75,9 @@ async fn resuming_while_events_pour_in_leaves_no_hole(world: World) {
     let app = server.create_app("CRM").await;
     let calls = 60;
     let lives: Vec<_> = (1..=calls).map(|id| Call::new(id).life()).collect();
-    let telling = futures_util::future::join_all(lives.iter().map(|life| server.webhooks(&app, life)));
+    let telling = join_all(lives.iter().map(|life| server.webhooks(&app, life)));
     let listening = async {
-        let mut heard: Vec<serde_json::Value> = Vec::new();
+        let mut heard: Vec<Value> = Vec::new();
         // Every session hears a few events and goes away, in the middle of it all.
         while heard.len() < 5 * calls as usize {
             let mut socket = server.subscribe(&app, &format!("?after={}", heard.len())).await;
@@ -86,6 +90,39 @@ async fn resuming_while_events_pour_in_leaves_no_hole(world: World) {
     assert_contiguous(&heard, 0);
     assert_eq!(kinds(&heard).iter().filter(|kind| **kind == "call.ended").count(), calls as usize);
     assert_eq!(heard, server.feed(&app).await);
+}
+
+async fn coming_while_events_pour_in_leaves_no_hole(world: World) {
+    const CALLS: usize = 60;
+    const LAST: i64 = 5 * CALLS as i64;
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let lives: Vec<_> = (1..=CALLS).map(|id| Call::new(id as i64).life()).collect();
+    let telling = join_all(lives.iter().map(|life| server.webhooks(&app, life)));
+    // One after the other, while it pours: some hear all that comes from then on, some only how calls begin and end.
+    let listening = async {
+        let mut sockets = Vec::new();
+        for number in 0..40 {
+            let wanted = if number % 2 == 0 { "" } else { "?types=call.ring,call.ended" };
+            let mut socket = server.open_socket(&format!("/ws{wanted}"), &[("x-api-key", &app.key)]).await;
+            let begins = socket.expect("connected").await["seq"].as_i64().expect("a place in the feed");
+            sockets.push((socket, begins, number % 2 == 0));
+        }
+        sockets
+    };
+    let (_, sockets) = tokio::join!(telling, listening);
+    let whole = server.told(&app, LAST as usize).await;
+    let begun: BTreeSet<i64> = sockets.iter().map(|(_, begins, _)| *begins).collect();
+    assert!(
+        begun.len() > 2 && begun.iter().any(|begins| *begins < LAST),
+        "all came at the same time: {begun:?}"
+    );
+    for (mut socket, begins, all) in sockets {
+        let is_wanted = |kind: &Value| all || kind == "call.ring" || kind == "call.ended";
+        let wanted = whole.iter().skip(begins as usize).filter(|event| is_wanted(&event["type"]));
+        let expected: Vec<Value> = wanted.cloned().collect();
+        assert_eq!(socket.events(expected.len()).await, expected, "behind {begins}");
+    }
 }
 
 async fn a_cursor_outlives_the_server(world: World) {
