@@ -41,6 +41,9 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many seconds a stop waits for requests under way. A client that reads nothing uses up all of them.
 const SHUTDOWN_TIMEOUT: u64 = 5;
+/// How much longer than a session may be stuck its kernel waits: for so long a client that reads again is told why the
+/// session has ended.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 /// How many connections may wait to be accepted: every client of a restarted server comes back at once.
 const BACKLOG: u32 = 8192;
 
@@ -254,7 +257,7 @@ fn watch_over(stream: &actix_web::rt::net::TcpStream, stuck_after: Duration) {
     // A connection without these still works; it is only found dead later.
     let _ = socket.set_tcp_keepalive(&probes);
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(stuck_after));
+    let _ = socket.set_tcp_user_timeout(Some(stuck_after.saturating_add(LAST_WORDS)));
     let _ = socket.set_tcp_nodelay(true);
 }
 

@@ -8,10 +8,13 @@ use tokio::{
     net::{TcpSocket, TcpStream},
 };
 
-use crate::support::{App, Call, Socket, TestServer, With, World, assert_contiguous, within};
+use crate::support::{
+    App, Call, Said, Socket, TestServer, With, World, assert_contiguous, eventually, within,
+};
 
 on_both_databases![
     a_client_that_never_reads_delays_nobody_and_is_cut,
+    a_client_that_stopped_reading_for_too_long_is_told_so_and_misses_nothing,
     a_client_that_stopped_reading_for_a_while_catches_up_and_is_live_again,
     a_stream_that_nobody_reads_is_cut,
 ];
@@ -44,8 +47,48 @@ async fn a_client_that_never_reads_delays_nobody_and_is_cut(world: World) {
     assert!(late < PROMPTLY, "the last event came {late:?} after the last webhook");
 
     healthy.idles_until(sessions_become(&server, 1.0)).await;
+    let closed = server.metrics().await.sum("cti_ws_sessions_closed_total", &["reason=\"too_slow\""]);
+    assert_eq!(closed, 1.0, "it was cut for being too slow");
     server.webhook(&app, &Call::new(9_000_001).ring(0)).await;
     healthy.expect("call.ring").await;
+}
+
+async fn a_client_that_stopped_reading_for_too_long_is_told_so_and_misses_nothing(world: World) {
+    let mut server = world.with("WS_STUCK_AFTER", "2s").start().await;
+    let app = server.create_app("CRM").await;
+    let mut stuck = server.listen(&app).await;
+    let mut healthy = server.listen(&app).await;
+    let (events, weight) = HEAVY;
+    let (sent_at, (whole, heard_at)) =
+        tokio::join!(pour(&server, &app, events, weight), hear_all(&mut healthy, events, weight));
+    let late = heard_at.saturating_duration_since(sent_at);
+    assert!(late < PROMPTLY, "the last event came {late:?} after the last webhook");
+    let given_up =
+        server.process.says("that it has given up", |line| line.contains("takes nothing").then_some(()));
+    healthy.idles_until(given_up).await;
+
+    let (mut heard, mut code) = (Vec::new(), None);
+    while code.is_none() {
+        match stuck.said().await {
+            Said::Message(event) => heard.push(event.with("payload", ())),
+            Said::Closed(reason) => code = Some(reason),
+        }
+    }
+    assert_eq!(code, Some(Some(4408)), "after {} events", heard.len());
+    assert!(heard.len() < events, "nothing was kept from it");
+    eventually("its end is counted", async || {
+        let metrics = server.metrics().await;
+        (metrics.sum("cti_ws_sessions_closed_total", &["reason=\"too_slow\""]) == 1.0).then_some(())
+    })
+    .await;
+
+    let mut resumed = server.subscribe(&app, &format!("?after={}", heard.len())).await;
+    heard.extend(hear_all(&mut resumed, events - heard.len(), weight).await.0);
+    assert_contiguous(&heard, 0);
+    assert_eq!(heard, whole);
+    server.webhook(&app, &Call::new(9_000_001).ring(0)).await;
+    healthy.expect("call.ring").await;
+    resumed.expect("call.ring").await;
 }
 
 async fn a_client_that_stopped_reading_for_a_while_catches_up_and_is_live_again(world: World) {

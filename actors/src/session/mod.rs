@@ -18,6 +18,7 @@ use std::{
 
 use metrics::gauge;
 use tokio::sync::oneshot;
+use tracing::info;
 
 use self::pulse::Pulse;
 pub(crate) use self::watch::{Listened, watch};
@@ -117,8 +118,10 @@ impl Sessions {
 
     /// Ends those that have taken nothing for so long.
     fn close_stuck(&self, after: Duration) {
-        for entry in self.lock().values_mut().filter(|entry| entry.pulse.owed_for() >= after) {
-            entry.pulse.give_up();
+        for (id, entry) in self.lock().iter_mut().filter(|(_, entry)| entry.pulse.owed_for() >= after) {
+            if entry.pulse.give_up() {
+                info!(session.id = %id, "a session is given up: its client takes nothing");
+            }
             entry.end(close::TOO_SLOW, "nothing was taken for too long");
         }
     }

@@ -35,8 +35,9 @@ impl Pulse {
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    pub(super) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Relaxed);
+    /// Loses patience; whether that is new.
+    pub(super) fn give_up(&self) -> bool {
+        !self.given_up.swap(true, Ordering::Relaxed)
     }
 
     /// Whether it ends because it took nothing, even if it could not be told so any more.
