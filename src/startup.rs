@@ -41,9 +41,6 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How many seconds a stop waits for requests under way. A client that reads nothing uses up all of them.
 const SHUTDOWN_TIMEOUT: u64 = 5;
-/// How much longer than a session may be stuck its kernel waits: for so long a client that reads again is told why the
-/// session has ended.
-const LAST_WORDS: Duration = Duration::from_secs(15);
 /// How many connections may wait to be accepted: every client of a restarted server comes back at once.
 const BACKLOG: u32 = 8192;
 
@@ -232,9 +229,9 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
-    .on_connect(move |connection, _| {
+    .on_connect(move |connection, data| {
         if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            watch_over(stream, stuck_after);
+            data.insert(http::Line::accept(stream, stuck_after));
         }
     })
     // Who hangs up is gone: a stream without an end would otherwise go on for nobody.
@@ -246,19 +243,6 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
         server = server.workers(workers);
     }
     Ok(server.listen(listener)?.run())
-}
-
-/// Lets the kernel find out what an actor can't: a peer that takes nothing, or is no longer there. It is the only way to
-/// end a session whose client has stopped reading, for that is frozen with its socket.
-fn watch_over(stream: &actix_web::rt::net::TcpStream, stuck_after: Duration) {
-    let socket = socket2::SockRef::from(stream);
-    let probes =
-        socket2::TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
-    // A connection without these still works; it is only found dead later.
-    let _ = socket.set_tcp_keepalive(&probes);
-    #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(stuck_after.saturating_add(LAST_WORDS)));
-    let _ = socket.set_tcp_nodelay(true);
 }
 
 fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {

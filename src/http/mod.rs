@@ -13,6 +13,7 @@ mod idempotency;
 mod interactions;
 mod internal_apps;
 mod internal_webhooks;
+mod line;
 mod lists;
 mod messages;
 mod middleware;
@@ -35,6 +36,7 @@ use reqwest::Url;
 
 pub use self::{
     guesses::Guesses,
+    line::Line,
     middleware::{RequestSpan, catch_panics, insist_on_https, observe},
 };
 use crate::{

@@ -20,13 +20,14 @@ use super::{
     Shared,
     auth::{admit, api_key, missing_key},
     feed::{self, OF_SESSIONS, PARAMETERS},
+    line::StreamLine,
     query::Query,
 };
 use crate::error::ApiError;
 
 /// After how long a quiet stream says something that means nothing, so that a dead one is found and proxies keep it: a
 /// time between these two, another one for each stream.
-const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(20));
+const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(10));
 /// After how many milliseconds a browser is to come back when the stream breaks: between these two, likewise.
 const RETRY_MS: (u64, u64) = (1000, 3000);
 
@@ -44,7 +45,7 @@ pub(super) async fn follow(request: HttpRequest, shared: Data<Shared>) -> Result
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For a proxy that would otherwise collect the events before it passes them on.
     answer.insert_header(("x-accel-buffering", "no"));
-    Ok(answer.streaming(Box::pin(events(listener))))
+    Ok(answer.streaming(Box::pin(events(listener, StreamLine::of(&request)))))
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
@@ -60,18 +61,19 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
 }
 
 /// What is written, piece by piece. Asked for the next piece only when the one before was taken.
-fn events(listener: Listener) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let chance = listener.id().0.as_bytes()[15];
     let (soonest, latest) = HEARTBEAT;
     let heartbeat = soonest + (latest - soonest) * u32::from(chance) / 256;
     let (least, most) = RETRY_MS;
     let retry = format!("retry: {}\n\n", least + (most - least) * u64::from(chance) / 256);
-    stream::unfold((listener, Some(retry)), move |(mut listener, mut retry)| async move {
+    stream::unfold((listener, line, Some(retry)), move |(mut listener, mut line, mut retry)| async move {
         let text = match timeout(heartbeat, listener.next()).await {
             Ok(turn) => write_turn(turn?, retry.take()),
             Err(_) => ":\n\n".to_owned(),
         };
-        Some((Ok(Bytes::from(text)), (listener, retry)))
+        line.carry(text.len());
+        Some((Ok(Bytes::from(text)), (listener, line, retry)))
     })
 }
 

@@ -13,6 +13,7 @@ use super::{
     Shared,
     auth::{admit, api_key},
     feed::{self, OF_SESSIONS, PARAMETERS},
+    line::Line,
     query::Query,
 };
 use crate::error::ApiError;
@@ -23,6 +24,7 @@ pub(super) async fn connect(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let options = options(&request, &shared).await?;
+    Line::let_go(&request);
     serve(&request, payload, options)
 }
 

@@ -163,14 +163,27 @@ async fn sessions_become(server: &TestServer, count: f64) {
 
 /// A handshake by hand, on a socket that takes little and is never read again.
 pub(crate) async fn never_reading(server: &TestServer, app: &App) -> TcpStream {
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    never_reading_at(server, app, "/ws", upgrade).await
+    never_reading_at(server, app, "/ws", UPGRADE).await
 }
 
 async fn never_reading_at(server: &TestServer, app: &App, path: &str, headers: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().expect("a socket can be made");
     socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    shake_hands(socket, server, app, path, headers).await
+}
+
+/// What makes a WebSocket of a request.
+pub(crate) const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+/// Reads no further than the head of the answer.
+pub(crate) async fn shake_hands(
+    socket: TcpSocket,
+    server: &TestServer,
+    app: &App,
+    path: &str,
+    headers: &str,
+) -> TcpStream {
     let mut stream =
         socket.connect(server.address().parse().expect("an address")).await.expect("the server listens");
     let handshake = format!(

@@ -7,6 +7,7 @@ mod support;
 mod burst;
 mod database_away;
 mod frozen_client;
+mod half_open;
 mod kill;
 mod missed;
 mod rust_client;
