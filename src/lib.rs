@@ -21,6 +21,7 @@ pub mod dialpad;
 pub mod error;
 pub mod http;
 pub mod metrics;
+mod open_files;
 pub mod removal;
 pub mod repair;
 pub mod shutdown;

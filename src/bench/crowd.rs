@@ -61,9 +61,26 @@ pub(super) struct Crowd {
     _open: oneshot::Sender<()>,
 }
 
+/// How a crowd comes.
+#[derive(Debug, Clone)]
+pub(super) struct Come {
+    /// How many sockets.
+    pub(super) size: u32,
+    /// How many shake hands at a time.
+    pub(super) at_once: usize,
+    /// What each asks for.
+    pub(super) query: String,
+}
+
 impl Crowd {
     /// Opens `size` sockets and returns when the server has said `connected` on each.
     pub(super) async fn open(addr: SocketAddr, api_key: &str, size: u32) -> Result<Self, Failure> {
+        Self::come(addr, api_key, &Come { size, at_once: OPENING, query: String::new() }).await
+    }
+
+    /// The same, as it is said.
+    pub(super) async fn come(addr: SocketAddr, api_key: &str, come: &Come) -> Result<Self, Failure> {
+        let Come { size, at_once, query } = come.clone();
         let counts = Arc::new(Counts {
             born: Instant::now(),
             each: (0..size).map(|_| AtomicU32::new(0)).collect(),
@@ -78,9 +95,12 @@ impl Crowd {
         let receiving = lane("receiver", move || async move {
             let buffer: Buffer = Rc::new(RefCell::new(vec![0; BUFFER].into_boxed_slice()));
             stream::iter(0..size as usize)
-                .map(|socket| shake_hands(addr, &key, socket))
-                .buffer_unordered(OPENING)
-                .try_for_each(|socket| {
+                .map(|socket| shake_hands(addr, &key, &query, socket))
+                .buffer_unordered(at_once)
+                .try_for_each(|(socket, heard)| {
+                    if heard > 0 {
+                        shared.note(socket.number, heard);
+                    }
                     tokio::task::spawn_local(socket.listen(Rc::clone(&buffer), Arc::clone(&shared)));
                     std::future::ready(Ok(()))
                 })
@@ -145,12 +165,18 @@ struct CrowdSocket {
     frames: FrameCounter,
 }
 
-async fn shake_hands(addr: SocketAddr, api_key: &str, number: usize) -> io::Result<CrowdSocket> {
+/// Opens a socket and reads until it is greeted. What was heard behind the greeting is counted.
+async fn shake_hands(
+    addr: SocketAddr,
+    api_key: &str,
+    query: &str,
+    number: usize,
+) -> io::Result<(CrowdSocket, u32)> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
     // Any 16 bytes are a valid key; the bench does not check the server's arithmetic on it.
     let request = format!(
-        "GET /ws HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET /ws{query} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y3RpLXNlcnZlciBiZW5jaA==\r\nx-api-key: {api_key}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
@@ -168,15 +194,15 @@ async fn shake_hands(addr: SocketAddr, api_key: &str, number: usize) -> io::Resu
         return Err(io::Error::other(format!("the server refused socket {number}: {head}")));
     }
     let mut frames = FrameCounter::default();
-    let mut greeted = frames.feed(&answer[end..])?.messages > 0;
-    while !greeted {
+    let mut heard = frames.feed(&answer[end..])?.messages;
+    while heard == 0 {
         answer.clear();
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        greeted = frames.feed(&answer)?.messages > 0;
+        heard = frames.feed(&answer)?.messages;
     }
-    Ok(CrowdSocket { number, stream, frames })
+    Ok((CrowdSocket { number, stream, frames }, heard - 1))
 }
 
 impl CrowdSocket {

@@ -10,11 +10,11 @@ use super::crowd::Crowd;
 use super::events::{Event, Phase};
 use super::http::{Client, Deck, Verdict};
 use super::server::{Bed, WEBHOOK_SECRET};
-use super::stats::{median, millis, per_second};
+use super::stats::{Spread, median, millis, per_second};
 use super::{Failure, GRACE, Plan};
 
 /// Events that are sent alone.
-const SINGLES: u32 = 30;
+const SINGLES: u32 = 100;
 
 /// Events of one burst.
 const BURST: u32 = 100;
@@ -27,7 +27,7 @@ const BURSTS: u32 = 5;
 pub struct Fanout {
     /// How many sockets were open.
     pub sockets: u32,
-    /// One event at a time, each sent after all sockets got the one before; medians over all.
+    /// One event at a time, each sent after all sockets got the one before; medians over all, but for the spread.
     pub single: Single,
     /// Many events posted at once; medians over all bursts.
     pub burst: Burst,
@@ -50,8 +50,8 @@ pub struct Single {
     pub deliveries_per_s: f64,
     /// Webhook sent → last arrival.
     pub last_ms: f64,
-    /// First arrival → last arrival.
-    pub spread_ms: f64,
+    /// First arrival → last arrival; `None` if nothing arrived.
+    pub spread: Option<Spread>,
 }
 
 /// Many events at once.
@@ -86,14 +86,14 @@ pub(super) async fn measure(plan: &Plan, bed: &Bed) -> Result<Fanout, Failure> {
         crowd.received(u64::from(plan.sockets) * u64::from(sender.told)).await;
         let (first_arrival, last_arrival) = crowd.arrivals();
         last.push(millis(last_arrival.saturating_duration_since(sent)));
-        spreads.push(millis(last_arrival.saturating_duration_since(first_arrival)));
+        spreads.push(last_arrival.saturating_duration_since(first_arrival));
     }
     let last_ms = median(last);
     let single = Single {
         events: SINGLES,
         deliveries_per_s: if last_ms > 0.0 { f64::from(plan.sockets) * 1_000.0 / last_ms } else { 0.0 },
         last_ms,
-        spread_ms: median(spreads),
+        spread: Spread::of(spreads),
     };
 
     let burst = bursts(plan, bed, &crowd, &mut sender).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -32,21 +33,68 @@ pub struct Latency {
 
 /// Runs it.
 pub(super) async fn measure(plan: &Plan, bed: &Bed) -> Result<Latency, Failure> {
-    let app = bed.app("bench latency").await?;
-    let calls = plan.rate.saturating_mul(plan.seconds()).div_ceil(3).max(plan.rate.min(plan.connections));
-    let deck = Arc::new(Deck::sign(bed.addr, &app.app_id, WEBHOOK_SECRET, calls));
-    let follower = Follower::open(bed.addr, &app.api_key).await?;
-    let (posted, pace) = open_loop(deck, plan.connections, plan.rate).await?;
-    let record = follower.finish(posted.count).await?;
+    let traffic = Traffic::prepare(plan, bed).await?.run().await?;
+    Ok(Latency { spread: traffic.spread(|_| true), ..traffic.figures })
+}
 
-    let late =
-        record.arrivals.iter().map(|arrival| arrival.at.saturating_duration_since(pace.due(arrival.event)));
-    Ok(Latency {
-        rate: plan.rate,
-        events: posted.count,
-        spread: Spread::of(late.collect()),
-        audit: record.audit(&posted.acknowledged),
-        reconnects: record.reconnects,
-        refused: posted.refused,
-    })
+impl Latency {
+    /// The number of faults of any kind.
+    pub(super) fn faults(&self) -> u64 {
+        self.audit.faults() + self.refused.values().sum::<u64>()
+    }
+}
+
+/// Events at a fixed rate for one app, and one socket that hears them: ready to begin.
+pub(super) struct Traffic {
+    deck: Arc<Deck>,
+    follower: Follower,
+    connections: u32,
+    rate: u32,
+}
+
+/// What became of it.
+pub(super) struct Travelled {
+    /// Everything but the spread.
+    pub(super) figures: Latency,
+    /// When each event was due, and how long after that it came.
+    late: Vec<(Instant, Duration)>,
+}
+
+impl Traffic {
+    /// Makes an app, signs its webhooks and opens its socket.
+    pub(super) async fn prepare(plan: &Plan, bed: &Bed) -> Result<Self, Failure> {
+        let app = bed.app("bench latency").await?;
+        let calls = plan.rate.saturating_mul(plan.seconds()).div_ceil(3).max(plan.rate.min(plan.connections));
+        let deck = Arc::new(Deck::sign(bed.addr, &app.app_id, WEBHOOK_SECRET, calls));
+        let follower = Follower::open(bed.addr, &app.api_key).await?;
+        Ok(Self { deck, follower, connections: plan.connections, rate: plan.rate })
+    }
+
+    /// Sends all of it.
+    pub(super) async fn run(self) -> Result<Travelled, Failure> {
+        let (posted, pace) = open_loop(self.deck, self.connections, self.rate).await?;
+        let record = self.follower.finish(posted.count).await?;
+        let late = record.arrivals.iter().map(|arrival| {
+            let due = pace.due(arrival.event);
+            (due, arrival.at.saturating_duration_since(due))
+        });
+        Ok(Travelled {
+            late: late.collect(),
+            figures: Latency {
+                rate: self.rate,
+                events: posted.count,
+                spread: None,
+                audit: record.audit(&posted.acknowledged),
+                reconnects: record.reconnects,
+                refused: posted.refused,
+            },
+        })
+    }
+}
+
+impl Travelled {
+    /// How late those events came that were due at such a time.
+    pub(super) fn spread(&self, is_meant: impl Fn(Instant) -> bool) -> Option<Spread> {
+        Spread::of(self.late.iter().filter(|(due, _)| is_meant(*due)).map(|(_, late)| *late).collect())
+    }
 }

@@ -18,7 +18,6 @@ use super::server::{Bed, WEBHOOK_SECRET};
 
 /// Sockets and calls come first that are not counted: they fill pools, caches and tables that are there only once.
 const WARM_SESSIONS: u32 = 500;
-const SESSIONS: u32 = 2_000;
 const WARM_CALLS: u32 = 5_000;
 const CALLS: u32 = 20_000;
 
@@ -35,7 +34,9 @@ pub struct Memory {
     pub start_bytes: u64,
     /// The idle sessions that were counted.
     pub sessions: u32,
-    /// Growth by these, divided by their number.
+    /// With all idle sessions open, in bytes.
+    pub with_sessions_bytes: u64,
+    /// Growth by those that were counted, divided by their number.
     pub bytes_per_session: i64,
     /// The ringing calls that were counted.
     pub calls: u32,
@@ -50,12 +51,15 @@ pub struct Memory {
 /// Runs it.
 pub(super) async fn measure(plan: &Plan, bed: &Bed) -> Result<Memory, Failure> {
     let start_bytes = bed.resident_bytes()?;
+    // Of another app, so that the counted ones may be as many as an app may have. All stay open to the end: memory that
+    // they freed would be used again by the calls and hide these.
+    let warm = bed.app("bench first sessions").await?;
+    let _warm = Crowd::open(bed.addr, &warm.api_key, WARM_SESSIONS).await?;
     let idle = bed.app("bench idle sessions").await?;
-    // All stay open to the end: memory that they freed would be used again by the calls and hide these.
-    let _warm = Crowd::open(bed.addr, &idle.api_key, WARM_SESSIONS).await?;
     let before = settled(bed).await?;
-    let _counted = Crowd::open(bed.addr, &idle.api_key, SESSIONS).await?;
-    let bytes_per_session = (settled(bed).await? - before) / i64::from(SESSIONS);
+    let _counted = Crowd::open(bed.addr, &idle.api_key, plan.idle).await?;
+    let with_sessions = settled(bed).await?;
+    let bytes_per_session = (with_sessions - before) / i64::from(plan.idle);
 
     let (warm_audit, warm_refused) = ring(plan, bed, WARM_CALLS).await?;
     let before = settled(bed).await?;
@@ -64,7 +68,8 @@ pub(super) async fn measure(plan: &Plan, bed: &Bed) -> Result<Memory, Failure> {
 
     Ok(Memory {
         start_bytes,
-        sessions: SESSIONS,
+        sessions: plan.idle,
+        with_sessions_bytes: with_sessions.cast_unsigned(),
         bytes_per_session,
         calls: CALLS,
         bytes_per_call,

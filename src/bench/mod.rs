@@ -18,6 +18,11 @@
 //! * **fan-out** ([`fanout`]): deliveries to many sockets of one app: for a single event, sockets by the time from
 //!   sending its webhook to the last socket's arrival; for a burst, deliveries by the time from the first
 //!   acknowledgement (and from the first send) to the last arrival. Medians.
+//! * **catch-up** ([`catchup`]): events a second that a client reads from the beginning of a long feed, from its
+//!   request to the last arrival, over each way to the feed; and the latency of live events of another app at the
+//!   chosen rate, while nobody catches up and while a few clients do so all the time.
+//! * **storm** ([`storm`]): very many clients that come back the moment a killed server listens again, each with a few
+//!   events to catch up: from the first attempt until the last of them has everything.
 //! * **memory** ([`memory`]): growth of the server's resident memory per idle session and per ringing call, after
 //!   others of the kind have filled what exists only once.
 //!
@@ -31,6 +36,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+pub mod catchup;
 mod crowd;
 mod events;
 pub mod fanout;
@@ -43,11 +49,13 @@ pub mod latency;
 mod load;
 pub mod marks;
 pub mod memory;
+mod past;
 pub mod reference;
 mod report;
 mod scratch;
 mod server;
 pub mod stats;
+pub mod storm;
 pub mod sustained;
 
 pub use report::Report;
@@ -80,6 +88,10 @@ pub enum Measure {
     Sustained,
     /// One event to many sockets
     Fanout,
+    /// Reading the past, and live events beside it
+    Catchup,
+    /// Everybody comes back at once
+    Storm,
     /// Bytes per idle session and per active call
     Memory,
 }
@@ -99,6 +111,12 @@ pub struct Plan {
     pub rate: u32,
     /// Sockets for the fan-out.
     pub sockets: u32,
+    /// Events of the past to catch up with.
+    pub history: u32,
+    /// Sockets that come back at once.
+    pub storm: u32,
+    /// Idle sessions for the memory.
+    pub idle: u32,
 }
 
 impl Plan {
@@ -127,8 +145,8 @@ pub async fn run(plan: &Plan, progress: impl Fn(Measure)) -> Result<Report, Fail
     let mut report = Report::of(plan);
     for measure in &plan.measures {
         progress(*measure);
-        let bed = Bed::start(&plan.database).await?;
-        let made = report.add(*measure, plan, &bed).await;
+        let mut bed = Bed::start(&plan.database).await?;
+        let made = report.add(*measure, plan, &mut bed).await;
         let made = made.map_err(|error| format!("{error}\nthe server's log ended with:\n{}", bed.log_tail()));
         bed.stop().await?;
         made?;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::catchup::{self, CatchUp};
 use super::fanout::{self, Fanout};
 use super::ingest::{self, Ingest};
 use super::latency::{self, Latency};
@@ -12,6 +13,8 @@ use super::marks::Audit;
 use super::memory::{self, Memory};
 use super::reference::Reference;
 use super::server::Bed;
+use super::stats::Spread;
+use super::storm::{self, Storm};
 use super::sustained::{self, Sustained};
 use super::{Failure, Measure, Plan};
 
@@ -36,6 +39,12 @@ pub struct Report {
     /// One event to many sockets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<Fanout>,
+    /// Reading the past.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub catchup: Option<CatchUp>,
+    /// Everybody comes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
     /// Bytes per session and call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -51,17 +60,21 @@ impl Report {
             latency: None,
             sustained: None,
             fanout: None,
+            catchup: None,
+            storm: None,
             memory: None,
         }
     }
 
     /// Makes one measure on the server and keeps its figures.
-    pub(super) async fn add(&mut self, measure: Measure, plan: &Plan, bed: &Bed) -> Result<(), Failure> {
+    pub(super) async fn add(&mut self, measure: Measure, plan: &Plan, bed: &mut Bed) -> Result<(), Failure> {
         match measure {
             Measure::Ingest => self.ingest = Some(ingest::measure(plan, bed).await?),
             Measure::Latency => self.latency = Some(latency::measure(plan, bed).await?),
             Measure::Sustained => self.sustained = Some(sustained::measure(plan, bed).await?),
             Measure::Fanout => self.fanout = Some(fanout::measure(plan, bed).await?),
+            Measure::Catchup => self.catchup = Some(catchup::measure(plan, bed).await?),
+            Measure::Storm => self.storm = Some(storm::measure(plan, bed).await?),
             Measure::Memory => self.memory = Some(memory::measure(plan, bed).await?),
         }
         Ok(())
@@ -72,9 +85,11 @@ impl Report {
         let answers = |refused: &BTreeMap<String, u64>| refused.values().sum::<u64>();
         let faults = [
             self.ingest.as_ref().map(|it| answers(&it.refused)),
-            self.latency.as_ref().map(|it| it.audit.faults() + answers(&it.refused)),
+            self.latency.as_ref().map(Latency::faults),
             self.sustained.as_ref().map(|it| it.audit.faults() + answers(&it.refused)),
             self.fanout.as_ref().map(|it| it.lost + it.duplicated + u64::from(it.closed) + it.refused),
+            self.catchup.as_ref().map(|it| it.faults + it.live_alone.faults() + it.live_beside.faults()),
+            self.storm.as_ref().map(|it| it.lost + it.duplicated + u64::from(it.closed) + it.live.faults()),
             self.memory.as_ref().map(|it| it.audit.faults() + it.refused),
         ];
         faults.into_iter().flatten().sum()
@@ -91,13 +106,7 @@ impl fmt::Display for Report {
             refusals(f, &it.refused)?;
         }
         if let Some(it) = &self.latency {
-            let figures = it.spread.map_or_else(
-                || "no event arrived".to_owned(),
-                |s| format!("p50 {} · p90 {} · p99 {} · max {} ms", s.p50_ms, s.p90_ms, s.p99_ms, s.max_ms),
-            );
-            row(f, "latency", &format!("{figures} at {}/s", it.rate))?;
-            audit(f, it.events, &it.audit, it.reconnects)?;
-            refusals(f, &it.refused)?;
+            latency_rows(f, "latency", it)?;
         }
         if let Some(it) = &self.sustained {
             row(f, "sustained", &rate(it.per_s, "told/s", it.ratio))?;
@@ -109,8 +118,15 @@ impl fmt::Display for Report {
         if let Some(it) = &self.fanout {
             fan_out(f, it)?;
         }
+        if let Some(it) = &self.catchup {
+            catch_up(f, it)?;
+        }
+        if let Some(it) = &self.storm {
+            stormed(f, it)?;
+        }
         if let Some(it) = &self.memory {
             row(f, "memory", &format!("{} per idle session ({})", bytes(it.bytes_per_session), it.sessions))?;
+            row(f, "", &format!("{} with all of them", bytes(it.with_sessions_bytes.cast_signed())))?;
             row(f, "", &format!("{} per ringing call ({})", bytes(it.bytes_per_call), it.calls))?;
             row(f, "", &format!("{} at the start", bytes(it.start_bytes.cast_signed())))?;
             row(f, "", &format!("{} faults", it.audit.faults() + it.refused))?;
@@ -119,15 +135,53 @@ impl fmt::Display for Report {
     }
 }
 
+fn spread(spread: Option<Spread>) -> String {
+    spread.map_or_else(
+        || "no event arrived".to_owned(),
+        |s| {
+            let Spread { min_ms, p50_ms, p90_ms, p99_ms, max_ms } = s;
+            format!("min {min_ms} · p50 {p50_ms} · p90 {p90_ms} · p99 {p99_ms} · max {max_ms} ms")
+        },
+    )
+}
+
+fn latency_rows(f: &mut fmt::Formatter<'_>, name: &str, it: &Latency) -> fmt::Result {
+    row(f, name, &format!("{} at {}/s", spread(it.spread), it.rate))?;
+    audit(f, it.events, &it.audit, it.reconnects)?;
+    refusals(f, &it.refused)
+}
+
+fn catch_up(f: &mut fmt::Formatter<'_>, it: &CatchUp) -> fmt::Result {
+    let CatchUp { events, websocket_per_s, stream_per_s, pages_per_s, .. } = it;
+    row(f, "catch-up", &format!("{websocket_per_s:.0} events/s over a WebSocket, {events} in all"))?;
+    row(f, "", &format!("{stream_per_s:.0} as server-sent events, {pages_per_s:.0} by pages"))?;
+    latency_rows(f, "  live alone", &it.live_alone)?;
+    latency_rows(f, "  beside", &it.live_beside)?;
+    let beside = format!("{} clients, {:.0} events/s together", it.beside, it.beside_per_s);
+    row(f, "", &format!("beside {beside}, {} times; {} faults", it.beside_readings, it.faults))
+}
+
+fn stormed(f: &mut fmt::Formatter<'_>, it: &Storm) -> fmt::Result {
+    row(f, "storm", &format!("{} sockets at once, each {} events behind", it.sockets, it.missed))?;
+    row(
+        f,
+        "",
+        &format!("all greeted after {} ms, all caught up after {} ms", it.greeted_ms, it.caught_up_ms),
+    )?;
+    let verdict = format!("{} lost, {} duplicated, {} closed", it.lost, it.duplicated, it.closed);
+    row(f, "", &format!("{verdict}; at most {} resident", bytes(it.peak_bytes.cast_signed())))?;
+    row(f, "  live then", &format!("{} at {}/s", spread(it.live_meanwhile), it.live.rate))?;
+    row(f, "  after it", &spread(it.live_afterwards))?;
+    audit(f, it.live.events, &it.live.audit, it.live.reconnects)?;
+    refusals(f, &it.live.refused)
+}
+
 fn fan_out(f: &mut fmt::Formatter<'_>, it: &Fanout) -> fmt::Result {
     let Fanout { single, burst, .. } = it;
     let deliveries = format!("{:.0} deliveries/s to {} sockets", single.deliveries_per_s, it.sockets);
     row(f, "fan-out", &format!("{deliveries}, one event at a time"))?;
-    row(
-        f,
-        "",
-        &format!("webhook → last socket {} ms, first → last {} ms", single.last_ms, single.spread_ms),
-    )?;
+    row(f, "", &format!("webhook → last socket {} ms", single.last_ms))?;
+    row(f, "", &format!("first → last socket {}", spread(single.spread)))?;
     let from_send = format!("{:.0} from the first send", burst.deliveries_per_s_from_send);
     row(
         f,

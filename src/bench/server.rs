@@ -29,7 +29,7 @@ pub(super) const WEBHOOK_SECRET: &str = "bench-webhook-secret";
 pub(super) struct Bed {
     /// Where it listens.
     pub(super) addr: SocketAddr,
-    bearer: String,
+    secrets: Secrets,
     /// Dropped before the scratch: the process must be gone when its database goes.
     process: Process,
     /// Its database and its log.
@@ -49,59 +49,41 @@ impl Bed {
     /// Makes a database, starts a server on it and waits until it listens.
     pub(super) async fn start(choice: &DatabaseChoice) -> Result<Self, Failure> {
         let scratch = Scratch::create(choice).await?;
-        let bearer = hex::encode(rand::random::<[u8; 16]>());
-        let log = scratch.folder.path.join("server.log");
-        // Straight into a file: a pipe would cost the bench a read for every line.
-        let output = File::create(&log)?;
-        let child = Command::new(std::env::current_exe()?)
-            .arg("serve")
-            .env_clear()
-            .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "RUST_BACKTRACE"))
-            .env("HOST", "127.0.0.1")
-            .env("PORT", "0")
-            .env("DATABASE_URL", scratch.database.url())
-            .env("INTERNAL_API_SECRET", &bearer)
-            .env("DIALPAD_WEBHOOK_SECRET", WEBHOOK_SECRET)
-            .env("TOKEN_ENCRYPTION_KEY", STANDARD.encode(rand::random::<[u8; 32]>()))
-            .env("AUTO_SUBSCRIBE", "false")
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
-            .env("NO_COLOR", "1")
-            .current_dir(&scratch.folder.path)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()?;
-        let mut process = Process(child);
-        let started = Instant::now();
-        let addr = loop {
-            let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-            if let Some(addr) = listening(&text) {
-                break addr;
-            }
-            if let Some(status) = process.0.try_wait()? {
-                return Err(format!("the server ended with {status}\n{text}").into());
-            }
-            if started.elapsed() > START_LIMIT {
-                return Err(format!("the server did not listen within {START_LIMIT:?}\n{text}").into());
-            }
-            sleep(Duration::from_millis(20)).await;
-        };
-        Ok(Self { addr, bearer, process, scratch })
+        let secrets = Secrets::by_chance();
+        let (process, addr) = spawn(&scratch, &secrets, 0).await?;
+        Ok(Self { addr, secrets, process, scratch })
+    }
+
+    /// Kills the server without a warning and starts it again where it was; returns when it listens.
+    pub(super) async fn kill_and_restart(&mut self) -> Result<(), Failure> {
+        self.process.0.kill()?;
+        self.process.0.wait()?;
+        (self.process, self.addr) = spawn(&self.scratch, &self.secrets, self.addr.port()).await?;
+        Ok(())
     }
 
     /// Creates an app.
     pub(super) async fn app(&self, name: &str) -> Result<App, Failure> {
         let request = reqwest::Client::new()
             .post(format!("http://{}/internal/apps", self.addr))
-            .bearer_auth(&self.bearer)
+            .bearer_auth(&self.secrets.bearer)
             .json(&serde_json::json!({ "name": name }));
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
     /// The memory of the server that is in RAM now, in bytes.
     pub(super) fn resident_bytes(&self) -> Result<u64, Failure> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most of it that there ever was.
+    pub(super) fn peak_bytes(&self) -> Result<u64, Failure> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Result<u64, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
-        resident(&status).ok_or_else(|| "the kernel does not tell the server's resident memory".into())
+        memory(&status, name).ok_or_else(|| "the kernel does not tell the server's resident memory".into())
     }
 
     /// The end of the server's log, for the reader of an error.
@@ -119,6 +101,60 @@ impl Bed {
     }
 }
 
+/// What the server is to keep to itself, the same whenever it starts.
+#[derive(Debug)]
+struct Secrets {
+    bearer: String,
+    encryption_key: String,
+}
+
+impl Secrets {
+    fn by_chance() -> Self {
+        let encryption_key = STANDARD.encode(rand::random::<[u8; 32]>());
+        Self { bearer: hex::encode(rand::random::<[u8; 16]>()), encryption_key }
+    }
+}
+
+/// Starts the server on this port (0: any) and waits until it listens.
+async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Process, SocketAddr), Failure> {
+    let log = scratch.folder.path.join("server.log");
+    // Straight into a file: a pipe would cost the bench a read for every line.
+    let output = File::create(&log)?;
+    let child = Command::new(std::env::current_exe()?)
+        .arg("serve")
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "RUST_BACKTRACE"))
+        .env("HOST", "127.0.0.1")
+        .env("PORT", port.to_string())
+        .env("DATABASE_URL", scratch.database.url())
+        .env("INTERNAL_API_SECRET", &secrets.bearer)
+        .env("DIALPAD_WEBHOOK_SECRET", WEBHOOK_SECRET)
+        .env("TOKEN_ENCRYPTION_KEY", &secrets.encryption_key)
+        .env("AUTO_SUBSCRIBE", "false")
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+        .env("NO_COLOR", "1")
+        .current_dir(&scratch.folder.path)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()?;
+    let mut process = Process(child);
+    let started = Instant::now();
+    loop {
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        if let Some(addr) = listening(&text) {
+            return Ok((process, addr));
+        }
+        if let Some(status) = process.0.try_wait()? {
+            return Err(format!("the server ended with {status}\n{text}").into());
+        }
+        if started.elapsed() > START_LIMIT {
+            return Err(format!("the server did not listen within {START_LIMIT:?}\n{text}").into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Finds `listening on http://127.0.0.1:PORT` in a log, once its line is whole.
 fn listening(log: &str) -> Option<SocketAddr> {
     const ORIGIN: &str = "http://127.0.0.1:";
@@ -129,8 +165,8 @@ fn listening(log: &str) -> Option<SocketAddr> {
     Some(([127, 0, 0, 1], port.parse().ok()?).into())
 }
 
-fn resident(status: &str) -> Option<u64> {
-    let kibibytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn memory(status: &str, name: &str) -> Option<u64> {
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix(name))?;
     Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 
@@ -181,8 +217,9 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
-        assert_eq!(resident("Name:\tx\nVmRSS:\t    2048 kB\nVmData: 1 kB\n"), Some(2_097_152));
-        assert_eq!(resident("Name:\tx\n"), None);
+        let status = "Name:\tx\nVmHWM:\t 4096 kB\nVmRSS:\t    2048 kB\nVmData: 1 kB\n";
+        assert_eq!((memory(status, "VmRSS:"), memory(status, "VmHWM:")), (Some(2_097_152), Some(4_194_304)));
+        assert_eq!(memory("Name:\tx\n", "VmRSS:"), None);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use serde::Serialize;
 /// How a set of durations is spread, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
+    /// The quickest one.
+    pub min_ms: f64,
     /// Half of the samples took at most this long.
     pub p50_ms: f64,
     /// Nine in ten took at most this long.
@@ -22,6 +24,7 @@ impl Spread {
     pub(super) fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort_unstable();
         Some(Self {
+            min_ms: millis(*samples.first()?),
             p50_ms: millis(percentile(&samples, 50)?),
             p90_ms: millis(percentile(&samples, 90)?),
             p99_ms: millis(percentile(&samples, 99)?),
@@ -72,13 +75,14 @@ mod tests {
     #[test]
     fn percentiles_are_samples_that_were_measured() {
         let spread = Spread::of(milliseconds(1..=200)).unwrap();
-        assert_eq!(spread, Spread { p50_ms: 100.0, p90_ms: 180.0, p99_ms: 198.0, max_ms: 200.0 });
+        let expected = Spread { min_ms: 1.0, p50_ms: 100.0, p90_ms: 180.0, p99_ms: 198.0, max_ms: 200.0 };
+        assert_eq!(spread, expected);
     }
 
     #[test]
     fn one_sample_is_every_percentile() {
         let spread = Spread::of(milliseconds(7..=7)).unwrap();
-        assert_eq!(spread, Spread { p50_ms: 7.0, p90_ms: 7.0, p99_ms: 7.0, max_ms: 7.0 });
+        assert_eq!(spread, Spread { min_ms: 7.0, p50_ms: 7.0, p90_ms: 7.0, p99_ms: 7.0, max_ms: 7.0 });
         assert_eq!(Spread::of(Vec::new()), None);
     }
 

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bench::{self, DatabaseChoice, Failure, Measure, Plan};
+use crate::open_files;
 
-/// Measure ingest, latency, the sustained rate, fan-out and memory
+/// Measure ingest, latency, the sustained rate, fan-out, catching up, coming back and memory
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// `sqlite` (in a temporary folder), `sqlite://PATH` (a new file) or `postgres://…` (a scratch database there)
@@ -29,6 +30,15 @@ pub struct BenchArgs {
     /// Sockets for the fan-out
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=9_000))]
     sockets: u32,
+    /// Events of the past to catch up with
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(3..=10_000_000))]
+    history: u32,
+    /// Sockets that come back at once
+    #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = value_parser!(u32).range(1..=9_000))]
+    storm: u32,
+    /// Idle sessions for the memory
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=10_000))]
+    idle: u32,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -47,7 +57,11 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         connections: args.connections,
         rate: args.rate,
         sockets: args.sockets,
+        history: args.history,
+        storm: args.storm,
+        idle: args.idle,
     };
+    open_files::allow_most();
     // Dropping the run stops the server and removes its database; a signal's default would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {

@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use tracing::warn;
 
 use crate::{
     config::{Config, ConfigError, Needs},
+    open_files,
     startup::{Application, StartError},
     telemetry,
 };
+
+/// With fewer open files, a server is not up to as many sessions as one app may have by default.
+const MANY_FILES: u64 = 10_500;
 
 /// Run the server.
 #[derive(Debug, clap::Args)]
@@ -40,6 +45,9 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let config = Config::load(args.config.as_deref(), Needs::Serving)?;
     // The filter was checked with the other settings.
     let _ = telemetry::start(&config.log_filter, config.log_format);
+    if let Some(files) = open_files::allow_most().filter(|files| *files < MANY_FILES) {
+        warn!(open_files = files, "sessions are limited by how many files may be open (ulimit -Hn)");
+    }
     let application = Application::start(config).await?;
     application.run_until_stopped().await?;
     Ok(())
