@@ -76,10 +76,24 @@ impl Guesses {
 /// # Errors
 /// The address has guessed too often; this is what it is answered.
 pub(super) fn count(request: &HttpRequest, shared: &Shared, guess: Guess) -> Result<(), ApiError> {
-    let guesses = &shared.guesses;
-    let Some(peer) = request.peer_addr() else { return Ok(()) };
-    let address = client_address(peer.ip(), request.headers(), &guesses.trusted_proxies);
-    match guesses.of(guess).count(address, shared.clock.now()) {
+    match who_asks(request, shared) {
+        Some(address) => count_of(address, shared, guess),
+        None => Ok(()),
+    }
+}
+
+/// The address whose guesses these are.
+pub(super) fn who_asks(request: &HttpRequest, shared: &Shared) -> Option<IpAddr> {
+    let peer = request.peer_addr()?;
+    Some(client_address(peer.ip(), request.headers(), &shared.guesses.trusted_proxies))
+}
+
+/// Counts a guess that comes after the request itself.
+///
+/// # Errors
+/// As for [`count`].
+pub(super) fn count_of(address: IpAddr, shared: &Shared, guess: Guess) -> Result<(), ApiError> {
+    match shared.guesses.of(guess).count(address, shared.clock.now()) {
         Verdict::Within => Ok(()),
         Verdict::Beyond { wait, is_first } => {
             counter!("cti_rate_limited_total", "guess" => guess.as_str()).increment(1);

@@ -13,6 +13,7 @@ use super::{
     Shared,
     auth::{admit, api_key},
     feed::{self, OF_SESSIONS, PARAMETERS},
+    guesses::{self, Guess},
     line::Line,
     query::Query,
 };
@@ -23,12 +24,12 @@ pub(super) async fn connect(
     shared: Data<Shared>,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
-    let options = options(&request, &shared).await?;
+    let options = options(&request, shared).await?;
     Line::let_go(&request);
     serve(&request, payload, options)
 }
 
-async fn options(request: &HttpRequest, shared: &Shared) -> Result<SessionOptions, ApiError> {
+async fn options(request: &HttpRequest, shared: Data<Shared>) -> Result<SessionOptions, ApiError> {
     let query = Query::of(request, &[&PARAMETERS[..], &OF_SESSIONS, &["api_key"]].concat())?;
     let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
     let admission = match key {
@@ -36,5 +37,14 @@ async fn options(request: &HttpRequest, shared: &Shared) -> Result<SessionOption
         None => None,
     };
     let subscription = feed::subscription(&query)?;
-    Ok(SessionOptions { engine: Arc::clone(&shared.engine), admission, subscription })
+    let (engine, address) = (Arc::clone(&shared.engine), guesses::who_asks(request, &shared));
+    let is_one_guess_too_many = move || {
+        address.is_some_and(|address| guesses::count_of(address, &shared, Guess::Credentials).is_err())
+    };
+    Ok(SessionOptions {
+        engine,
+        admission,
+        subscription,
+        is_one_guess_too_many: Box::new(is_one_guess_too_many),
+    })
 }

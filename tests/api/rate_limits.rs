@@ -1,9 +1,10 @@
 //! Strangers who guess are slowed down, and nobody else.
 
-use crate::support::{Ask, Call, Dialpad, TestServer, World};
+use crate::support::{Ask, Call, Dialpad, Said, TestServer, World};
 
 on_both_databases![
     who_guesses_keys_is_slowed_down_and_the_right_key_is_served,
+    who_guesses_in_first_messages_is_slowed_down_as_well,
     who_guesses_bearers_is_slowed_down_and_the_right_one_is_served,
     webhooks_are_never_slowed_down,
     authorizations_are_begun_so_often_and_no_more,
@@ -43,6 +44,31 @@ async fn who_guesses_keys_is_slowed_down_and_the_right_key_is_served(world: Worl
     server.get("/health").answer().await.ok();
     let metrics = server.metrics().await;
     assert!(metrics.sum("cti_rate_limited_total", &["guess=\"credentials\""]) >= 4.0, "{}", metrics.text());
+}
+
+/// How a socket ends whose first message brings this key.
+async fn first_message(server: &TestServer, key: &str) -> Said {
+    let mut socket = server.open_socket("/ws", &[]).await;
+    socket.say_subscribe(key).await;
+    socket.said().await
+}
+
+async fn who_guesses_in_first_messages_is_slowed_down_as_well(world: World) {
+    let server = world.with("AUTH_FAILURES_PER_MINUTE", "4").start().await;
+    let app = server.create_app("CRM").await;
+    for _ in 0..3 {
+        assert_eq!(first_message(&server, "raw_wrong").await, Said::Closed(Some(4401)));
+    }
+    // All ways count together.
+    guess(&server, 1).await;
+    assert_eq!(first_message(&server, "raw_wrong").await, Said::Closed(Some(4429)));
+    is_slowed_down(&server.get("/api/calls").header("x-api-key", "raw_wrong").answer().await);
+    let Said::Message(connected) = first_message(&server, &app.key).await else {
+        panic!("the right key is served")
+    };
+    assert_eq!(connected["type"], "connected");
+    let metrics = server.metrics().await;
+    assert!(metrics.sum("cti_rate_limited_total", &["guess=\"credentials\""]) >= 2.0, "{}", metrics.text());
 }
 
 async fn who_guesses_bearers_is_slowed_down_and_the_right_one_is_served(world: World) {

@@ -44,6 +44,8 @@ pub struct SessionOptions {
     pub admission: Option<Admission>,
     /// What the query asks for.
     pub subscription: Subscription,
+    /// Told of a wrong key in a first message: counts it, and says whether there were too many before it.
+    pub is_one_guess_too_many: Box<dyn Fn() -> bool>,
 }
 
 /// Turns a request into a session.
@@ -157,6 +159,9 @@ impl SessionActor {
 
     fn turn_away(&mut self, denial: &Denial, ctx: &mut Context) {
         let code = match denial {
+            Denial::UnknownKey if (self.options.is_one_guess_too_many)() => {
+                return self.close(close::TOO_MANY, "too many attempts from this address", ctx);
+            }
             Denial::UnknownKey => close::NOT_AUTHENTICATED,
             Denial::AppInactive => close::FORBIDDEN,
             Denial::Store(_) => close::GOING_AWAY,

@@ -44,7 +44,7 @@ pub mod close {
     pub const FORBIDDEN: u16 = 4403;
     /// The client reads too slowly; come back with your cursor.
     pub const TOO_SLOW: u16 = 4408;
-    /// The app has too many sessions.
+    /// The app has too many sessions, or wrong keys came too often from one address.
     pub const TOO_MANY: u16 = 4429;
 }
 
