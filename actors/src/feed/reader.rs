@@ -1,8 +1,14 @@
 //! A reader of a feed: a cursor, a filter, and where to get the next frames from.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::sleep,
+};
 
 use super::{Feed, Filter, Frame, Slice};
 use crate::{error::StoreError, id::Seq, ports::EventLog};
@@ -101,14 +107,27 @@ enum Past {
     Nothing,
 }
 
+/// Keeps a place for a while. Who has much to read would otherwise take whatever the machine has to give, and those who
+/// listen to what happens now would wait.
+fn rest(place: Option<OwnedSemaphorePermit>, time: Duration) {
+    tokio::spawn(async move {
+        sleep(time).await;
+        drop(place);
+    });
+}
+
 async fn look_back(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Result<Past, StoreError> {
-    let _place = feed.place().await;
+    let place = feed.place().await;
     // Whoever had the place before may have read the same.
     if let Slice::Frames(frames) = feed.after(cursor, BATCH_FRAMES, BATCH_BYTES) {
         return Ok(Past::Frames(frames));
     }
+    let began = Instant::now();
     let page = log.page_within(feed.app_id(), cursor, PAGE, PAGE_BYTES).await?;
-    if !page.is_empty() {
+    if let Some(last) = page.last() {
+        if last.seq < feed.head() {
+            rest(place, began.elapsed());
+        }
         feed.recall(&page);
         return Ok(Past::Frames(page));
     }
