@@ -6,8 +6,16 @@ use std::borrow::Cow;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use cti_actors::error::{Denial, StoreError};
+use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{ObjectBuilder, Type},
+    },
+};
 
 use crate::dialpad::{
     access::NoAccess,
@@ -15,10 +23,10 @@ use crate::dialpad::{
 };
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $status:ident;)*) => {
+    ($(#[doc = $meaning:literal] $variant:ident = $code:literal, $status:ident;)*) => {
         /// Every code that an error answer can have.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum ErrorCode { $($(#[$doc])* $variant),* }
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum ErrorCode { $(#[doc = $meaning] $variant),* }
 
         impl ErrorCode {
             /// All of them.
@@ -28,6 +36,12 @@ macro_rules! codes {
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
+            }
+
+            /// What it means, in a sentence.
+            #[must_use]
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => $meaning.trim_ascii()),* }
             }
 
             /// The HTTP status that goes with it.
@@ -128,6 +142,39 @@ codes! {
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
 }
 
+impl PartialSchema for ErrorCode {
+    fn schema() -> RefOr<Schema> {
+        let words = Self::ALL.iter().map(|code| code.as_str());
+        let lines: Vec<String> =
+            Self::ALL.iter().map(|code| format!("- `{}`: {}", code.as_str(), code.meaning())).collect();
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(words))
+            .description(Some(lines.join("\n")))
+            .into()
+    }
+}
+
+impl ToSchema for ErrorCode {}
+
+/// What an error answer says.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody<'a> {
+    /// A sentence for people.
+    error: &'a str,
+    /// Its stable code: decide by this one.
+    #[schema(value_type = ErrorCode)]
+    code: &'static str,
+    /// More for machines, where the code has more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Value>,
+    /// Finds in the server's log what was said about the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = true)]
+    request_id: Option<&'a str>,
+}
+
 /// An error answer.
 #[derive(Debug, Error)]
 #[error("{message}")]
@@ -162,14 +209,8 @@ impl ApiError {
     /// What the answer says; `request_id` finds it in the log.
     #[must_use]
     pub fn body(&self, request_id: Option<&str>) -> Value {
-        let mut body = json!({"error": self.message, "code": self.code.as_str()});
-        if let Some(details) = &self.details {
-            body["details"] = details.clone();
-        }
-        if let Some(request_id) = request_id {
-            body["request_id"] = request_id.into();
-        }
-        body
+        let code = self.code.as_str();
+        json!(ErrorBody { error: &self.message, code, details: self.details.as_ref(), request_id })
     }
 
     /// The answer.

@@ -4,12 +4,14 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(ToSchema)]
         #[serde(transparent)]
         pub struct $name(pub Uuid);
 
@@ -100,7 +102,9 @@ impl fmt::Display for DialpadCallId {
 
 /// The place of an event in its app's feed: 1, 2, 3 … without holes. As a cursor it means "everything up to
 /// and including this one is known"; 0 is the beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
 #[serde(transparent)]
 pub struct Seq(pub i64);
 

@@ -14,6 +14,7 @@
 //! * [`feed`] is what was told, read by cursors;
 //! * [`session`] is one WebSocket;
 //! * [`token`] keeps the connections to Dialpad fresh;
+//! * [`described`] is what all of these say, as schemas;
 //! * [`ports`] is everything the engine needs from outside, [`Engine`] everything the outside needs from it.
 //!
 //! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
@@ -24,6 +25,7 @@ mod app;
 mod arbiters;
 pub mod call;
 pub mod clock;
+pub mod described;
 mod engine;
 pub mod error;
 pub mod feed;

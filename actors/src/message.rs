@@ -7,9 +7,11 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     call::Direction,
+    described::DialpadId,
     feed::{OutEvent, number_or_text},
     id::{AppId, EventId, MessageId},
     latest::{Latest, earliest, latest, value},
@@ -223,22 +225,37 @@ pub fn to_numbers(to_number: Option<&str>) -> Vec<&str> {
     to_number.map(|numbers| numbers.split(',').collect()).unwrap_or_default()
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What every event of a text message has.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Body<'a> {
     event_id: EventId,
     app_id: AppId,
     message_id: MessageId,
+    /// Dialpad's id of it.
+    #[schema(value_type = DialpadId)]
     dialpad_message_id: serde_json::Value,
+    #[schema(value_type = Option<Direction>)]
     direction: Option<&'static str>,
+    /// Who wrote.
     from_number: Option<&'a str>,
+    /// Who was written to, with commas between several.
     to_number: Option<&'a str>,
+    /// The same, one by one.
     to_numbers: Vec<&'a str>,
+    /// The Dialpad user who wrote or was written to.
+    #[schema(value_type = Option<DialpadId>)]
     dialpad_user_id: Option<i64>,
+    /// The same person in the CRM, where a mapping is stored.
     crm_user_id: Option<&'a str>,
+    /// The words, where the connection's scopes include them.
     text: Option<&'a str>,
+    /// Where the picture or file is that came with it.
     mms_url: Option<&'a str>,
+    /// Where delivery stands, in Dialpad's words.
     message_status: Option<&'a str>,
+    /// When it was sent.
     sent_at: DateTime<Utc>,
+    /// When it happened, in unix seconds: the instant of the webhook that caused it.
     timestamp: i64,
 }
 

@@ -8,12 +8,15 @@ use actix_web::{
     rt,
     web::{Bytes, Data, Path},
 };
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId, session::close};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::info;
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{
     Shared,
@@ -29,6 +32,64 @@ use crate::{error::ApiError, store::keys::NewKey};
 
 /// The longest time for which an old key may stay valid: a week.
 const LONGEST_GRACE: i64 = 7 * 24 * 3600;
+
+/// A new key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyMade<'a> {
+    app_id: AppId,
+    /// `raw_` and 64 hex digits. Shown this once: only a hash is kept.
+    api_key: &'a str,
+    /// For people.
+    message: &'static str,
+    created_at: DateTime<Utc>,
+}
+
+/// Keys that were ended.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeysRevoked {
+    app_id: AppId,
+    /// For people.
+    message: &'static str,
+    /// How they began and ended.
+    revoked: Vec<String>,
+}
+
+/// Which keys of an app are valid.
+#[derive(Serialize, ToSchema)]
+pub(super) struct KeyStatus {
+    app_id: AppId,
+    has_active_key: bool,
+    /// How the newest begins and ends.
+    key_hint: Option<String>,
+    /// When a key was last replaced; null for as long as the first one never was.
+    last_rotated: Option<DateTime<Utc>>,
+    /// All that are valid, those in grace too.
+    keys: Vec<ValidKey>,
+}
+
+/// A valid key.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ValidKey {
+    /// How it begins and ends.
+    key_hint: String,
+    created_at: DateTime<Utc>,
+    /// When it ends, if that is known already.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Something that was done to an app's keys.
+#[derive(Serialize, ToSchema)]
+#[schema(as = KeyAudit)]
+pub(super) struct Audited {
+    id: Uuid,
+    /// `created`, `rotated` or `revoked`.
+    action: String,
+    /// How the key that ended begins and ends.
+    old_key_hint: Option<String>,
+    /// How the new key does.
+    new_key_hint: Option<String>,
+    created_at: DateTime<Utc>,
+}
 
 /// Gives an app a new key.
 pub(super) async fn rotate(
@@ -69,11 +130,11 @@ async fn replace(shared: &Shared, app: AppId, grace: i64) -> Result<Value, Store
         }
     }
     info!(app.id = %app, grace_s = grace, "an API key was rotated");
-    Ok(json!({
-        "app_id": app,
-        "api_key": key.key.expose_secret(),
-        "message": "API key replaced. SAVE THE API KEY - it will not be shown again.",
-        "created_at": shared.clock.now(),
+    Ok(json!(KeyMade {
+        app_id: app,
+        api_key: key.key.expose_secret(),
+        message: "API key replaced. SAVE THE API KEY - it will not be shown again.",
+        created_at: shared.clock.now(),
     }))
 }
 
@@ -93,11 +154,8 @@ pub(super) async fn revoke(
     shared.engine.close_sessions_of(app, close::FORBIDDEN, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
     let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
-    Ok(HttpResponse::Ok().json(json!({
-        "app_id": app,
-        "message": message,
-        "revoked": revoked.iter().map(|key| &key.hint).collect::<Vec<_>>(),
-    })))
+    let revoked = revoked.into_iter().map(|key| key.hint).collect();
+    Ok(HttpResponse::Ok().json(KeysRevoked { app_id: app, message, revoked }))
 }
 
 pub(super) async fn status(
@@ -109,16 +167,20 @@ pub(super) async fn status(
     Query::of(&request, &[])?;
     let app = existing(&shared, &app_id).await?;
     let (keys, last_rotated) = (shared.store.valid_keys(app).await?, shared.store.last_rotated(app).await?);
-    let shown = keys
-        .iter()
-        .map(|key| json!({"key_hint": key.hint, "created_at": key.created_at, "expires_at": key.expires_at}));
-    Ok(HttpResponse::Ok().json(json!({
-        "app_id": app,
-        "has_active_key": !keys.is_empty(),
-        "key_hint": keys.last().map(|key| &key.hint),
-        "last_rotated": last_rotated,
-        "keys": shown.collect::<Vec<_>>(),
-    })))
+    Ok(HttpResponse::Ok().json(KeyStatus {
+        app_id: app,
+        has_active_key: !keys.is_empty(),
+        key_hint: keys.last().map(|key| key.hint.clone()),
+        last_rotated,
+        keys: keys
+            .into_iter()
+            .map(|key| ValidKey {
+                key_hint: key.hint,
+                created_at: key.created_at,
+                expires_at: key.expires_at,
+            })
+            .collect(),
+    }))
 }
 
 /// What was done to an app's keys, the newest first.
@@ -141,14 +203,12 @@ pub(super) async fn audit(
         let next = offset.saturating_add_unsigned(limit as u64).to_string();
         answer.insert_header((header::LINK, next_link(&request, &[("offset", &next)])));
     }
-    let entries = entries.iter().map(|entry| {
-        json!({
-            "id": entry.id(),
-            "action": entry.action,
-            "old_key_hint": entry.old_key_hint,
-            "new_key_hint": entry.new_key_hint,
-            "created_at": entry.created_at,
-        })
+    let entries = entries.into_iter().map(|entry| Audited {
+        id: entry.id(),
+        action: entry.action,
+        old_key_hint: entry.old_key_hint,
+        new_key_hint: entry.new_key_hint,
+        created_at: entry.created_at,
     });
     Ok(answer.json(entries.collect::<Vec<_>>()))
 }

@@ -1,14 +1,17 @@
 //! An app's view of itself: whether it is connected to Dialpad, and how that stands.
 
-use actix_web::{HttpRequest, HttpResponse, Responder, web::Data};
-use cti_actors::id::AppId;
-use serde_json::json;
+use actix_web::{HttpRequest, Responder, web::Data};
+use chrono::{DateTime, Utc};
+use cti_actors::{described::DialpadId, id::AppId};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
     auth::Crm,
-    internal_webhooks,
-    query::{Query, write_ids_as_text},
+    internal_webhooks::{self, WebhookInShort},
+    lists,
+    query::Query,
 };
 use crate::{
     dialpad::scopes,
@@ -17,6 +20,50 @@ use crate::{
 };
 
 /// What an app sees of itself.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AppStatus {
+    /// For people.
+    message: &'static str,
+    app_id: AppId,
+    /// Whether requests that need Dialpad may succeed.
+    connected: bool,
+    /// `connected`, `degraded` (the tokens can't be renewed at the moment), `expired` or `disconnected`.
+    status: &'static str,
+    /// `TOKENS_EXPIRED`, when the status is `expired`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    code: Option<&'static str>,
+    /// The organization that the app is connected to.
+    #[schema(value_type = Option<DialpadId>)]
+    dialpad_org_id: Option<i64>,
+    /// `sandbox` or `production`.
+    environment: String,
+    /// When somebody connected it.
+    connected_at: Option<DateTime<Utc>>,
+    /// When the present token ends; null for one that does not.
+    token_expires_at: Option<DateTime<Utc>>,
+    /// Since when the tokens can't be renewed.
+    degraded_since: Option<DateTime<Utc>>,
+    /// Why they can't.
+    problem: Option<String>,
+    /// Times whose calls were missed and could not be fetched afterwards.
+    unrepaired: Vec<Unrepaired>,
+    /// What the connection was not asked for and the server needs.
+    missing_scopes: Vec<&'static str>,
+    webhook: WebhookInShort,
+}
+
+/// A time whose calls are not known.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Unrepaired {
+    /// When it began.
+    since: DateTime<Utc>,
+    /// When it ended.
+    until: DateTime<Utc>,
+    /// Why they could not be fetched, where it is not simply too long ago.
+    reason: Option<String>,
+}
+
 pub(super) async fn status(
     request: HttpRequest,
     crm: Crm,
@@ -25,41 +72,34 @@ pub(super) async fn status(
     let query = Query::of(&request, &["ids"])?;
     let standing = shared.store.standing(crm.app_id).await?;
     let by_static_key = shared.store.static_organization().filter(|_| standing.is_none());
+    let ours = shared.config.environment.as_str();
     let (state, message) = match &standing {
-        Some(standing) => state_of(standing, shared.config.environment.as_str()),
+        Some(standing) => state_of(standing, ours),
         None if by_static_key.is_some() => CONNECTED,
         None => ("disconnected", "App is not connected to Dialpad"),
     };
-    let environment =
-        standing.as_ref().map_or(shared.config.environment.as_str(), |it| it.environment.as_str());
-    let mut status = json!({
-        "message": message,
-        "app_id": crm.app_id,
-        "connected": matches!(state, "connected" | "degraded"),
-        "status": state,
-        "dialpad_org_id": standing.as_ref().and_then(|standing| standing.dialpad_org_id).or(by_static_key),
-        "environment": environment,
-        "connected_at": standing.as_ref().map(|standing| standing.connected_at),
-        "token_expires_at": standing.as_ref().and_then(|standing| standing.expires_at),
-        "degraded_since": standing.as_ref().and_then(|standing| standing.degraded_since),
-        "problem": standing.and_then(|standing| standing.refresh_problem),
-    });
     let lost = shared.store.given_up_repairs(crm.app_id).await?;
-    status["unrepaired"] = lost
-        .iter()
-        .map(|gap| json!({"since": gap.since, "until": gap.until, "reason": gap.given_up}))
-        .collect();
-    if state == "expired" {
-        status["code"] = ErrorCode::TokensExpired.as_str().into();
-    }
+    let lost =
+        lost.into_iter().map(|gap| Unrepaired { since: gap.since, until: gap.until, reason: gap.given_up });
     let granted = shared.store.granted_scopes(crm.app_id).await?;
-    status["missing_scopes"] =
-        granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope).collect();
-    status["webhook"] = internal_webhooks::in_short(&shared, crm.app_id).await?;
-    if query.ids_as_text()? {
-        write_ids_as_text(&mut status);
-    }
-    Ok(HttpResponse::Ok().json(status))
+    let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
+    let status = AppStatus {
+        message,
+        app_id: crm.app_id,
+        connected: matches!(state, "connected" | "degraded"),
+        status: state,
+        code: (state == "expired").then_some(ErrorCode::TokensExpired.as_str()),
+        dialpad_org_id: standing.as_ref().and_then(|standing| standing.dialpad_org_id).or(by_static_key),
+        environment: standing.as_ref().map_or(ours, |standing| standing.environment.as_str()).to_owned(),
+        connected_at: standing.as_ref().map(|standing| standing.connected_at),
+        token_expires_at: standing.as_ref().and_then(|standing| standing.expires_at),
+        degraded_since: standing.as_ref().and_then(|standing| standing.degraded_since),
+        problem: standing.and_then(|standing| standing.refresh_problem),
+        unrepaired: lost.collect(),
+        missing_scopes: missing.collect(),
+        webhook: internal_webhooks::in_short(&shared, crm.app_id).await?,
+    };
+    lists::item(&query, &status)
 }
 
 /// A state, and a sentence for people.

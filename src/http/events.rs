@@ -29,7 +29,7 @@ pub(super) const LARGEST_LIMIT: usize = 1000;
 /// A page that has so many bytes has no more events, whatever its limit.
 const LARGEST_PAGE: usize = 4 << 20;
 /// How long a client may want to wait, in seconds: no longer than what stands in front will keep a request.
-const LONGEST_WAIT: i64 = 60;
+pub(super) const LONGEST_WAIT: i64 = 60;
 
 pub(super) async fn list(
     request: HttpRequest,

@@ -5,10 +5,13 @@ use actix_web::{
     http::StatusCode,
     web::{Bytes, Data, Path},
 };
-use cti_actors::{error::StoreError, id::AppId, session::close};
+use chrono::{DateTime, Utc};
+use cti_actors::{described::DialpadId, error::StoreError, id::AppId, session::close};
 use secrecy::ExposeSecret;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
@@ -21,7 +24,12 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorCode},
-    store::{apps::App, keys::NewKey, listing::Page, removals::RemovalBegun},
+    store::{
+        apps::{App, AppCounts},
+        keys::NewKey,
+        listing::Page,
+        removals::RemovalBegun,
+    },
     waiting,
 };
 
@@ -29,6 +37,18 @@ use crate::{
 pub(super) const SCOPE: &str = "internal";
 /// The longest name of an app, in characters.
 const LONGEST_NAME: usize = 255;
+
+/// A new app.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AppMade<'a> {
+    app_id: AppId,
+    /// `raw_` and 64 hex digits. Shown this once: only a hash is kept.
+    api_key: &'a str,
+    /// For people.
+    message: &'static str,
+    name: &'a str,
+    created_at: DateTime<Utc>,
+}
 
 pub(super) async fn create(
     _: Administrator,
@@ -59,12 +79,12 @@ async fn make(shared: &Shared, name: &str, attempt: Attempt) -> Result<Value, St
         None => shared.store.create_app_as(id, name, &key).await?,
     };
     info!(app.id = %id, "an app was created");
-    Ok(json!({
-        "app_id": id,
-        "api_key": key.key.expose_secret(),
-        "message": "App created successfully. SAVE THE API KEY - it will not be shown again.",
-        "name": app.name,
-        "created_at": app.created_at,
+    Ok(json!(AppMade {
+        app_id: id,
+        api_key: key.key.expose_secret(),
+        message: "App created successfully. SAVE THE API KEY - it will not be shown again.",
+        name: &app.name,
+        created_at: app.created_at,
     }))
 }
 
@@ -84,7 +104,7 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor"])?;
     let page = shared.store.list_apps(query.cursor()?, lists::limit(&query)?).await?;
-    let page = Page { items: page.items.iter().map(shape).collect::<Vec<_>>(), next: page.next };
+    let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
     lists::page(&request, &query, &page)
 }
 
@@ -149,20 +169,18 @@ async fn show(shared: &Shared, id: AppId, ids_as_text: bool) -> Result<HttpRespo
     let (standing, counts) = (shared.store.standing(id).await?, shared.store.counts_of(id).await?);
     let connection = standing.map(|standing| {
         let (status, _) = state_of(&standing, shared.config.environment.as_str());
-        json!({
-            "status": status,
-            "environment": standing.environment,
-            "dialpad_org_id": standing.dialpad_org_id,
-            "connected_at": standing.connected_at,
-            "token_expires_at": standing.expires_at,
-            "degraded_since": standing.degraded_since,
-            "problem": standing.refresh_problem,
-        })
+        Connection {
+            status,
+            environment: standing.environment,
+            dialpad_org_id: standing.dialpad_org_id,
+            connected_at: standing.connected_at,
+            token_expires_at: standing.expires_at,
+            degraded_since: standing.degraded_since,
+            problem: standing.refresh_problem,
+        }
     });
-    let mut body = shape(&app);
-    body["connection"] = connection.into();
-    body["counts"] = serde_json::to_value(&counts).unwrap_or_default();
-    body["counts"]["sessions"] = shared.engine.session_count_of(id).into();
+    let counts = Counts { kept: counts, sessions: shared.engine.session_count_of(id) };
+    let mut body = json!(AppInFull { app: shape(app), connection, counts });
     if ids_as_text {
         write_ids_as_text(&mut body);
     }
@@ -170,12 +188,56 @@ async fn show(shared: &Shared, id: AppId, ids_as_text: bool) -> Result<HttpRespo
 }
 
 /// An app as lists show it.
-fn shape(app: &App) -> Value {
-    json!({
-        "app_id": app.id(),
-        "name": app.name,
-        "is_active": app.is_active,
-        "created_at": app.created_at,
-        "updated_at": app.updated_at,
-    })
+#[derive(Serialize, ToSchema)]
+#[schema(as = App)]
+pub(super) struct Shown {
+    app_id: AppId,
+    name: String,
+    /// Whether it may use the server.
+    is_active: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// An app with its connection and what it has.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AppInFull {
+    #[serde(flatten)]
+    app: Shown,
+    connection: Option<Connection>,
+    counts: Counts,
+}
+
+/// An app's connection to Dialpad.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Connection {
+    /// `connected`, `degraded`, `expired` or `disconnected`.
+    status: &'static str,
+    /// `sandbox` or `production`.
+    environment: String,
+    /// The organization.
+    #[schema(value_type = Option<DialpadId>)]
+    dialpad_org_id: Option<i64>,
+    connected_at: DateTime<Utc>,
+    /// When the present token ends; null for one that does not.
+    token_expires_at: Option<DateTime<Utc>>,
+    /// Since when the tokens can't be renewed.
+    degraded_since: Option<DateTime<Utc>>,
+    /// Why they can't.
+    problem: Option<String>,
+}
+
+/// What an app has.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Counts {
+    #[serde(flatten)]
+    kept: AppCounts,
+    /// Those of this process that are open.
+    sessions: usize,
+}
+
+fn shape(app: App) -> Shown {
+    let app_id = app.id();
+    let App { name, is_active, created_at, updated_at, .. } = app;
+    Shown { app_id, name, is_active, created_at, updated_at }
 }

@@ -4,11 +4,15 @@ use std::future::Future;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::StatusCode,
     web::{Data, Path},
 };
-use cti_actors::{feed::number_or_text, id::AppId};
+use chrono::{DateTime, Utc};
+use cti_actors::{described::DialpadId, feed::number_or_text, id::AppId};
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::{
     Shared,
@@ -16,16 +20,17 @@ use super::{
     auth::Administrator,
     idempotency::{Outcome, once},
     internal_apps::SCOPE,
-    query::{Query, next_link, write_ids_as_text},
+    lists,
+    query::{Query, write_ids_as_text},
 };
 use crate::{
     dialpad::keeper::KeepError,
     error::{ApiError, ErrorCode},
-    store::webhook_views::{WebhookName, WebhookView},
+    store::{
+        listing::Page,
+        webhook_views::{WebhookName, WebhookView},
+    },
 };
-
-const DEFAULT_LIMIT: usize = 50;
-const LARGEST_LIMIT: usize = 500;
 
 /// Makes sure that an app's webhook and subscriptions stand: 201 if something had to be made.
 pub(super) async fn create(
@@ -41,7 +46,7 @@ pub(super) async fn create(
         match to_its_end(async move { keeper.ensure(app).await }).await {
             Ok((webhook, made)) => {
                 let status = if made { StatusCode::CREATED } else { StatusCode::OK };
-                let mut body = shape(&webhook);
+                let mut body = json!(shape(webhook));
                 if ids_as_text {
                     write_ids_as_text(&mut body);
                 }
@@ -60,13 +65,10 @@ pub(super) async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
     let app = app_id(&shared, &query).await?;
-    let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
+    let limit = lists::limit(&query)?;
     let page = shared.store.list_webhooks(app, query.cursor()?, limit).await?;
-    let mut answer = HttpResponse::Ok();
-    if let Some(next) = page.next {
-        answer.insert_header((header::LINK, next_link(&request, &[("cursor", &next.encode())])));
-    }
-    Ok(answer.json(shown(page.items.iter().map(shape).collect(), &query)?))
+    let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
+    lists::page(&request, &query, &page)
 }
 
 pub(super) async fn one(
@@ -76,16 +78,17 @@ pub(super) async fn one(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let webhook = find(&shared, &name).await?;
-    Ok(HttpResponse::Ok().json(shown(shape(&webhook), &query)?))
+    lists::item(&query, &shape(find(&shared, &name).await?))
 }
 
 /// Removes a webhook, here and at Dialpad.
 pub(super) async fn delete(
     _: Administrator,
+    request: HttpRequest,
     shared: Data<Shared>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    Query::of(&request, &[])?;
     let (app, keeper) = (find(&shared, &name).await?.app, shared.keeper.clone());
     to_its_end(async move { keeper.remove(app).await }).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -101,20 +104,28 @@ pub(super) async fn rotate_secret(
     let query = Query::of(&request, &["ids"])?;
     let (app, keeper) = (find(&shared, &name).await?.app, shared.keeper.clone());
     let webhook = to_its_end(async move { keeper.rotate(app).await }).await?;
-    Ok(HttpResponse::Ok().json(shown(shape(&webhook), &query)?))
+    lists::item(&query, &shape(webhook))
 }
 
 /// How an app's webhook is, for its own eyes.
-pub(super) async fn in_short(shared: &Shared, app: AppId) -> Result<Value, ApiError> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct WebhookInShort {
+    /// `none`, `pending` (nobody has looked yet), `standing` or `troubled`.
+    state: &'static str,
+    webhook_id: Option<Uuid>,
+    /// When calls were last known to come as they should.
+    stood_at: Option<DateTime<Utc>>,
+    /// What stands in the way, in sentences.
+    problems: Vec<String>,
+}
+
+pub(super) async fn in_short(shared: &Shared, app: AppId) -> Result<WebhookInShort, ApiError> {
     let webhook = shared.store.webhook_of(app).await?;
-    Ok(match webhook {
-        None => json!({"state": "none", "webhook_id": null, "stood_at": null, "problems": []}),
-        Some(webhook) => json!({
-            "state": webhook.state().as_str(),
-            "webhook_id": webhook.id,
-            "stood_at": webhook.stood_at,
-            "problems": webhook.problems,
-        }),
+    Ok(WebhookInShort {
+        state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
+        webhook_id: webhook.as_ref().map(|webhook| webhook.id),
+        stood_at: webhook.as_ref().and_then(|webhook| webhook.stood_at),
+        problems: webhook.map(|webhook| webhook.problems).unwrap_or_default(),
     })
 }
 
@@ -159,31 +170,58 @@ async fn find(shared: &Shared, name: &str) -> Result<WebhookView, ApiError> {
     shared.store.webhook(&name).await?.ok_or_else(not_found)
 }
 
-fn shown(mut body: Value, query: &Query) -> Result<Value, ApiError> {
-    if query.ids_as_text()? {
-        write_ids_as_text(&mut body);
-    }
-    Ok(body)
+/// What is shown of a webhook at Dialpad: never its secret.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Webhook)]
+pub(super) struct Shown {
+    webhook_id: Uuid,
+    app_id: AppId,
+    /// Where Dialpad sends to.
+    hook_url: String,
+    /// Dialpad's id of it, once it has one.
+    #[schema(value_type = Option<DialpadId>)]
+    dialpad_webhook_id: Option<Value>,
+    /// What it is subscribed to.
+    subscriptions: Vec<ShownSubscription>,
+    /// `pending` (nobody has looked yet), `standing` or `troubled`.
+    state: &'static str,
+    /// When calls were last known to come as they should.
+    stood_at: Option<DateTime<Utc>>,
+    /// When it was last looked at.
+    checked_at: Option<DateTime<Utc>>,
+    /// What stands in the way, in sentences.
+    problems: Vec<String>,
+    created_at: DateTime<Utc>,
 }
 
-/// What is shown of a webhook: never its secret.
-fn shape(webhook: &WebhookView) -> Value {
-    let id = |id: &String| number_or_text(id);
-    let subscription = |kind: &str, subscription: &Option<String>| {
-        subscription.as_ref().map(|it| json!({"type": kind, "dialpad_subscription_id": id(it)}))
+/// A subscription at Dialpad.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Subscription)]
+pub(super) struct ShownSubscription {
+    /// `call` or `sms`.
+    r#type: &'static str,
+    /// Dialpad's id of it.
+    #[schema(value_type = DialpadId)]
+    dialpad_subscription_id: Value,
+}
+
+fn shape(webhook: WebhookView) -> Shown {
+    let subscription = |kind, id: &Option<String>| {
+        let dialpad_subscription_id = id.as_deref().map(number_or_text)?;
+        Some(ShownSubscription { r#type: kind, dialpad_subscription_id })
     };
     let subscriptions =
         [subscription("call", &webhook.call_subscription), subscription("sms", &webhook.sms_subscription)];
-    json!({
-        "webhook_id": webhook.id,
-        "app_id": webhook.app,
-        "hook_url": webhook.hook_url,
-        "dialpad_webhook_id": webhook.dialpad_webhook_id.as_ref().map(id),
-        "subscriptions": subscriptions.into_iter().flatten().collect::<Vec<_>>(),
-        "state": webhook.state().as_str(),
-        "stood_at": webhook.stood_at,
-        "checked_at": webhook.checked_at,
-        "problems": webhook.problems,
-        "created_at": webhook.created_at,
-    })
+    Shown {
+        webhook_id: webhook.id,
+        app_id: webhook.app,
+        state: webhook.state().as_str(),
+        hook_url: webhook.hook_url,
+        dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
+        subscriptions: subscriptions.into_iter().flatten().collect(),
+        stood_at: webhook.stood_at,
+        checked_at: webhook.checked_at,
+        problems: webhook.problems,
+        created_at: webhook.created_at,
+    }
 }

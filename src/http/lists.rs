@@ -11,8 +11,8 @@ use crate::{
 };
 
 const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
-const DEFAULT_LIMIT: usize = 50;
-const LARGEST_LIMIT: usize = 500;
+pub(super) const DEFAULT_LIMIT: usize = 50;
+pub(super) const LARGEST_LIMIT: usize = 500;
 
 /// The parameters that every list takes.
 pub(super) const PARAMETERS: [&str; 9] =

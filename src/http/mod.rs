@@ -5,6 +5,7 @@ mod apps;
 mod auth;
 mod body;
 mod calls;
+pub mod documents;
 mod events;
 mod feed;
 mod guesses;
@@ -86,112 +87,90 @@ pub struct Shared {
     pub started: Instant,
 }
 
-/// The whole surface.
+macro_rules! table {
+    ($($path:literal { $($method:ident $handler:path),+ $(,)? })*) => {
+        /// Every address, with the methods that it takes.
+        const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),*];
+
+        fn add_routes(app: &mut ServiceConfig) {
+            $(app.service(web::resource($path)$(.route($method().to($handler)))+);)*
+        }
+    };
+}
+
+table! {
+    // From Dialpad. First, because routes are tried in order and these are the busy ones.
+    "/webhooks" { post webhooks::shared }
+    "/webhooks/dialpad" { post webhooks::shared }
+    "/webhooks/{app_id}" { post webhooks::own }
+    // For anybody.
+    "/" { get health::home, head health::home }
+    "/health" { get health::health, head health::health }
+    "/health/live" { get health::live, head health::live }
+    "/health/ready" { get health::ready, head health::ready }
+    "/metrics" { get health::metrics }
+    "/openapi.json" { get documents::openapi }
+    // For a person who connects an app.
+    "/authorize" { get oauth::authorize }
+    "/callback" { get oauth::callback }
+    "/auth/dialpad/connect" { get oauth::authorize }
+    "/auth/dialpad/authorize" { get oauth::authorize }
+    "/auth/dialpad/callback" { get oauth::callback }
+    "/auth/dialpad/disconnect/{app_id}" { post oauth::disconnect }
+    // For a CRM.
+    "/status" { get apps::status }
+    "/api/calls" { get calls::list, post place_call::place }
+    "/api/calls/active" { get calls::active }
+    "/api/calls/{id}" { get calls::one }
+    "/api/calls/{id}/events" { get calls::timeline }
+    "/api/calls/{id}/recording" { get recordings::of_call, head recordings::of_call }
+    "/api/voicemails" { get voicemails::list }
+    "/api/voicemails/{id}" { get voicemails::one }
+    "/api/voicemails/{id}/recording" { get recordings::of_voicemail, head recordings::of_voicemail }
+    "/api/messages" { get messages::list }
+    "/api/messages/{id}" { get messages::one }
+    "/api/interactions/{id}" { get interactions::one }
+    "/api/events" { get events::list }
+    "/api/events/stream" { get stream::follow }
+    "/ws" { get ws::connect }
+    // For administrators.
+    "/internal/apps" { get internal_apps::list, post internal_apps::create }
+    "/internal/apps/{app_id}" {
+        get internal_apps::one,
+        patch internal_apps::change,
+        delete internal_apps::remove,
+    }
+    "/internal/apps/{app_id}/api-key" { post api_keys::rotate }
+    "/internal/apps/{app_id}/api-key/revoke" { post api_keys::revoke }
+    "/internal/apps/{app_id}/api-key/status" { get api_keys::status }
+    "/internal/apps/{app_id}/api-key/audit" { get api_keys::audit }
+    "/internal/apps/{app_id}/users/map" { post user_mappings::map }
+    "/internal/apps/{app_id}/users/batch-map" { post user_mappings::map_batch }
+    "/internal/apps/{app_id}/users/mappings" { get user_mappings::list }
+    "/internal/apps/{app_id}/users/mappings/dialpad/{dialpad_user_id}" {
+        get user_mappings::of_dialpad_user,
+        delete user_mappings::delete_of_dialpad_user,
+    }
+    "/internal/apps/{app_id}/users/mappings/crm/{crm_user_id}" { get user_mappings::of_crm_user }
+    "/internal/apps/{app_id}/users/mappings/{mapping_id}" { delete user_mappings::delete_one }
+    "/internal/apps/{app_id}/voicemails" { get voicemails::list_for_administrators }
+    "/internal/apps/{app_id}/voicemails/{id}" {
+        get voicemails::one_for_administrators,
+        delete voicemails::delete,
+    }
+    "/internal/webhook-events" { get webhook_events::list }
+    "/internal/webhook-events/{id}" { get webhook_events::one }
+    "/internal/webhook-events/{id}/replay" { post webhook_events::replay }
+    "/internal/webhooks" { get internal_webhooks::list }
+    "/internal/webhooks/create" { post internal_webhooks::create }
+    "/internal/webhooks/{webhook_id}" { get internal_webhooks::one, delete internal_webhooks::delete }
+    "/internal/webhooks/{webhook_id}/rotate-secret" { post internal_webhooks::rotate_secret }
+}
+
+/// The whole surface. What it says of itself (`documents`) is held to the table by tests.
 pub fn routes(app: &mut ServiceConfig) {
     app.app_data(PayloadConfig::new(LARGEST_BODY))
         .app_data(web::JsonConfig::default().limit(LARGEST_BODY))
-        // From Dialpad. First, because routes are tried in order and these are the busy ones.
-        .service(web::resource("/webhooks").route(post().to(webhooks::shared)))
-        .service(web::resource("/webhooks/dialpad").route(post().to(webhooks::shared)))
-        .service(web::resource("/webhooks/{app_id}").route(post().to(webhooks::own)))
-        // For anybody.
-        .service(web::resource("/").route(get().to(health::home)).route(head().to(health::home)))
-        .service(web::resource("/health").route(get().to(health::health)).route(head().to(health::health)))
-        .service(web::resource("/health/live").route(get().to(health::live)).route(head().to(health::live)))
-        .service(
-            web::resource("/health/ready").route(get().to(health::ready)).route(head().to(health::ready)),
-        )
-        .service(web::resource("/metrics").route(get().to(health::metrics)))
-        // For a person who connects an app.
-        .service(web::resource("/authorize").route(get().to(oauth::authorize)))
-        .service(web::resource("/callback").route(get().to(oauth::callback)))
-        .service(web::resource("/auth/dialpad/connect").route(get().to(oauth::authorize)))
-        .service(web::resource("/auth/dialpad/authorize").route(get().to(oauth::authorize)))
-        .service(web::resource("/auth/dialpad/callback").route(get().to(oauth::callback)))
-        .service(web::resource("/auth/dialpad/disconnect/{app_id}").route(post().to(oauth::disconnect)))
-        // For a CRM.
-        .service(web::resource("/status").route(get().to(apps::status)))
-        .service(web::resource("/api/calls").route(get().to(calls::list)).route(post().to(place_call::place)))
-        .service(web::resource("/api/calls/active").route(get().to(calls::active)))
-        .service(web::resource("/api/calls/{id}").route(get().to(calls::one)))
-        .service(web::resource("/api/calls/{id}/events").route(get().to(calls::timeline)))
-        .service(
-            web::resource("/api/calls/{id}/recording")
-                .route(get().to(recordings::of_call))
-                .route(head().to(recordings::of_call)),
-        )
-        .service(web::resource("/api/voicemails").route(get().to(voicemails::list)))
-        .service(web::resource("/api/voicemails/{id}").route(get().to(voicemails::one)))
-        .service(
-            web::resource("/api/voicemails/{id}/recording")
-                .route(get().to(recordings::of_voicemail))
-                .route(head().to(recordings::of_voicemail)),
-        )
-        .service(web::resource("/api/messages").route(get().to(messages::list)))
-        .service(web::resource("/api/messages/{id}").route(get().to(messages::one)))
-        .service(web::resource("/api/interactions/{id}").route(get().to(interactions::one)))
-        .service(web::resource("/api/events").route(get().to(events::list)))
-        .service(web::resource("/api/events/stream").route(get().to(stream::follow)))
-        .service(web::resource("/ws").route(get().to(ws::connect)))
-        // For administrators.
-        .service(
-            web::resource("/internal/apps")
-                .route(get().to(internal_apps::list))
-                .route(post().to(internal_apps::create)),
-        )
-        .service(
-            web::resource("/internal/apps/{app_id}")
-                .route(get().to(internal_apps::one))
-                .route(patch().to(internal_apps::change))
-                .route(delete().to(internal_apps::remove)),
-        )
-        .service(web::resource("/internal/apps/{app_id}/api-key").route(post().to(api_keys::rotate)))
-        .service(web::resource("/internal/apps/{app_id}/api-key/revoke").route(post().to(api_keys::revoke)))
-        .service(web::resource("/internal/apps/{app_id}/api-key/status").route(get().to(api_keys::status)))
-        .service(web::resource("/internal/apps/{app_id}/api-key/audit").route(get().to(api_keys::audit)))
-        .service(web::resource("/internal/apps/{app_id}/users/map").route(post().to(user_mappings::map)))
-        .service(
-            web::resource("/internal/apps/{app_id}/users/batch-map")
-                .route(post().to(user_mappings::map_batch)),
-        )
-        .service(web::resource("/internal/apps/{app_id}/users/mappings").route(get().to(user_mappings::list)))
-        .service(
-            web::resource("/internal/apps/{app_id}/users/mappings/dialpad/{dialpad_user_id}")
-                .route(get().to(user_mappings::of_dialpad_user))
-                .route(delete().to(user_mappings::delete_of_dialpad_user)),
-        )
-        .service(
-            web::resource("/internal/apps/{app_id}/users/mappings/crm/{crm_user_id}")
-                .route(get().to(user_mappings::of_crm_user)),
-        )
-        .service(
-            web::resource("/internal/apps/{app_id}/users/mappings/{mapping_id}")
-                .route(delete().to(user_mappings::delete_one)),
-        )
-        .service(
-            web::resource("/internal/apps/{app_id}/voicemails")
-                .route(get().to(voicemails::list_for_administrators)),
-        )
-        .service(
-            web::resource("/internal/apps/{app_id}/voicemails/{id}")
-                .route(get().to(voicemails::one_for_administrators))
-                .route(delete().to(voicemails::delete)),
-        )
-        .service(web::resource("/internal/webhook-events").route(get().to(webhook_events::list)))
-        .service(web::resource("/internal/webhook-events/{id}").route(get().to(webhook_events::one)))
-        .service(
-            web::resource("/internal/webhook-events/{id}/replay").route(post().to(webhook_events::replay)),
-        )
-        .service(web::resource("/internal/webhooks").route(get().to(internal_webhooks::list)))
-        .service(web::resource("/internal/webhooks/create").route(post().to(internal_webhooks::create)))
-        .service(
-            web::resource("/internal/webhooks/{webhook_id}")
-                .route(get().to(internal_webhooks::one))
-                .route(delete().to(internal_webhooks::delete)),
-        )
-        .service(
-            web::resource("/internal/webhooks/{webhook_id}/rotate-secret")
-                .route(post().to(internal_webhooks::rotate_secret)),
-        )
+        .configure(add_routes)
         .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
 }

@@ -8,8 +8,9 @@ use actix_web::{
 };
 use cti_actors::id::AppId;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
+use serde::Serialize;
 use tracing::{info, warn};
+use utoipa::ToSchema;
 
 use super::{
     Shared,
@@ -26,6 +27,24 @@ use crate::{
 
 /// Binds an authorisation to the browser that began it.
 const COOKIE: &str = "cti_oauth";
+
+/// An app that was connected.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Connected<'a> {
+    /// For people.
+    message: &'static str,
+    app_id: AppId,
+    /// `sandbox` or `production`.
+    environment: &'a str,
+}
+
+/// An app whose tokens were forgotten.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Disconnected {
+    /// For people.
+    message: &'static str,
+    app_id: AppId,
+}
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
@@ -166,21 +185,23 @@ fn connected(request: &HttpRequest, session: &OauthSession) -> HttpResponse {
             .insert_header((header::REFERRER_POLICY, "no-referrer"))
             .body(include_str!("connected.html"));
     }
-    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(json!({
-        "message": "Dialpad connected",
-        "app_id": session.app_id,
-        "environment": session.environment,
-    }))
+    HttpResponse::Ok().insert_header((header::CACHE_CONTROL, "no-store")).json(Connected {
+        message: "Dialpad connected",
+        app_id: session.app_id,
+        environment: &session.environment,
+    })
 }
 
 /// Forgets an app's tokens, here and at Dialpad.
 pub(super) async fn disconnect(
     _: Administrator,
+    request: HttpRequest,
     shared: Data<Shared>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    Query::of(&request, &[])?;
     let app_id = existing(&shared, &app_id).await?;
     let disconnected = part(&shared.keeper, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
-    Ok(HttpResponse::Ok().json(json!({"message": message, "app_id": app_id})))
+    Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
 }

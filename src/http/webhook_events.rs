@@ -9,7 +9,10 @@ use actix_web::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
-use cti_actors::id::{AppId, JournalId};
+use cti_actors::{
+    described::DialpadId,
+    id::{AppId, JournalId},
+};
 use serde::Serialize;
 use serde_json::{
     Value, json,
@@ -17,6 +20,7 @@ use serde_json::{
 };
 use tokio::time::{Instant, sleep};
 use tracing::info;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
@@ -135,18 +139,28 @@ fn not_found() -> ApiError {
 }
 
 /// A webhook of the journal as administrators see it.
-#[derive(Serialize)]
-struct Shown<'e> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookEvent)]
+pub(super) struct Shown<'e> {
     id: JournalId,
     app_id: Option<AppId>,
+    /// The organization that it names.
+    #[schema(value_type = Option<DialpadId>)]
     dialpad_org_id: Value,
+    /// Its `event_type` or `state`, in the sender's words.
     event_type: &'e str,
+    /// `pending`, `processed`, `failed` or `unrouted`; of a replay, `duplicate` where the app has had the same one.
     status: &'e str,
+    /// Why it waits, or failed.
     reason: Option<&'e str>,
+    /// How often it was tried in vain.
     attempts: i32,
     received_at: DateTime<Utc>,
     processed_at: Option<DateTime<Utc>>,
+    /// The body to the letter (of a JWS, its claims), or its bytes as Base64.
+    #[schema(value_type = Value)]
     payload: Box<RawValue>,
+    /// `json` or `base64`.
     payload_encoding: &'static str,
 }
 

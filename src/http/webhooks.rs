@@ -17,8 +17,9 @@ use cti_actors::{
 };
 use metrics::{counter, histogram};
 use secrecy::SecretString;
-use serde_json::json;
+use serde::Serialize;
 use tokio::time::{Instant, timeout};
+use utoipa::ToSchema;
 
 use super::Shared;
 use crate::{
@@ -106,12 +107,8 @@ async fn take_in(
     let event_id = first_id(state, first, &appended).await?;
     record(&reading, &told, duplicate, received_at);
 
-    let mut answer = json!({"success": true, "event_id": event_id, "duplicate": duplicate});
-    if let Some(status) = told.status {
-        answer["status"] = status.into();
-        answer["reason"] = told.reason.into();
-    }
-    Ok(HttpResponse::Ok().json(answer))
+    let Told { status, reason } = told;
+    Ok(HttpResponse::Ok().json(Taken { success: true, event_id, duplicate, status, reason }))
 }
 
 /// The payload of an authentic webhook, and where its address leads.
@@ -219,6 +216,25 @@ async fn first_id(
         }
         _ => Ok(None),
     }
+}
+
+/// The answer to a webhook that is kept.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookTaken)]
+pub(super) struct Taken {
+    success: bool,
+    /// Its id in the journal; of one that was seen before, that of the first.
+    event_id: Option<JournalId>,
+    /// Whether it was seen before. Then nothing is processed or told again.
+    duplicate: bool,
+    /// `unrouted` or `failed`, where it is kept without being processed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    status: Option<&'static str>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
 }
 
 /// What the answer says of webhooks that are not simply processed.

@@ -70,7 +70,7 @@ impl App {
 }
 
 /// What an app has.
-#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct AppCounts {
     /// Calls.
     pub calls: i64,

@@ -2,12 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
+    call::{Direction, Leg, Outcome, Status},
+    described::DialpadId,
     error::StoreError,
     feed::number_or_text,
     id::{AppId, DialpadCallId},
 };
 use serde::Serialize;
 use sqlx::QueryBuilder;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -39,31 +42,39 @@ pub struct CallFilter {
 }
 
 /// A call, as REST shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Call)]
 pub struct CallView {
     /// Our name of it.
     pub id: Uuid,
     /// Whose it is.
     pub app_id: Uuid,
     /// Dialpad's name of it.
+    #[schema(value_type = DialpadId)]
     pub dialpad_call_id: i64,
     /// The same, as the events call it.
+    #[schema(value_type = DialpadId)]
     pub call_id: i64,
     /// The human call that it is a leg of.
     pub interaction_id: Uuid,
     /// `user`, `group` or `direct`, where Dialpad said so.
+    #[schema(value_type = Option<Leg>)]
     pub leg: Option<String>,
     /// `inbound` or `outbound`.
+    #[schema(value_type = Option<Direction>)]
     pub direction: Option<String>,
     /// The calling number.
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
     /// `ringing`, `active`, `held` or `ended`.
+    #[schema(value_type = Status)]
     pub status: String,
     /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`, once it is over.
+    #[schema(value_type = Option<Outcome>)]
     pub outcome: Option<String>,
     /// The Dialpad user whose leg it is.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
     /// The same person in the CRM.
     pub crm_user_id: Option<String>,
@@ -99,13 +110,14 @@ pub struct CallView {
 }
 
 /// The voicemail of a call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct VoicemailOfCall {
     /// Our name of it.
     pub id: Uuid,
     /// The same, as the events call it.
     pub voicemail_id: Uuid,
     /// Dialpad's name of it.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_voicemail_id: Option<serde_json::Value>,
     /// Where the audio is.
     pub recording_url: Option<String>,

@@ -1,8 +1,14 @@
 //! Interactions as a CRM asks for them: one human call, with all its legs.
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, id::AppId};
+use cti_actors::{
+    call::{Direction, Outcome, Status},
+    described::DialpadId,
+    error::StoreError,
+    id::AppId,
+};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -11,19 +17,24 @@ use super::{
 };
 
 /// One human call.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Interaction)]
 pub struct InteractionView {
     /// Its id, that of the leg which was heard of first.
     pub interaction_id: Uuid,
     /// Where the furthest of its legs stands.
+    #[schema(value_type = Status)]
     pub status: &'static str,
     /// What came of it, once every leg is over.
+    #[schema(value_type = Option<Outcome>)]
     pub outcome: Option<&'static str>,
     /// `inbound` or `outbound`, as it began.
+    #[schema(value_type = Option<Direction>)]
     pub direction: Option<String>,
     /// The number on the other side.
     pub external_number: Option<String>,
     /// The Dialpad user who answered first.
+    #[schema(value_type = Option<DialpadId>)]
     pub answered_by: Option<i64>,
     /// The same person in the CRM.
     pub answered_by_crm_user_id: Option<String>,

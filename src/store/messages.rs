@@ -1,9 +1,13 @@
 //! Text messages as a CRM asks for them. The engine writes them ([`super::ledger`]).
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, feed::number_or_text, id::AppId, message::to_numbers};
+use cti_actors::{
+    call::Direction, described::DialpadId, error::StoreError, feed::number_or_text, id::AppId,
+    message::to_numbers,
+};
 use serde::Serialize;
 use sqlx::QueryBuilder;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -21,17 +25,20 @@ const SELECT: &str =
     WHERE m.app_id = ";
 
 /// A text message, as REST shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Message)]
 pub struct MessageView {
     /// Our name of it.
     pub id: Uuid,
     /// The same, as the events call it.
     pub message_id: Uuid,
     /// Dialpad's name of it.
+    #[schema(value_type = DialpadId)]
     pub dialpad_message_id: serde_json::Value,
     /// Whose it is.
     pub app_id: Uuid,
     /// `inbound` or `outbound`, once anybody said so.
+    #[schema(value_type = Option<Direction>)]
     pub direction: Option<String>,
     /// Who wrote.
     pub from_number: Option<String>,
@@ -46,6 +53,7 @@ pub struct MessageView {
     /// Where delivery stands, in Dialpad's words.
     pub message_status: Option<String>,
     /// The Dialpad user who wrote or was written to.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
     /// The same person in the CRM.
     pub crm_user_id: Option<String>,

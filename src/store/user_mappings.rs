@@ -12,9 +12,10 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, id::AppId};
+use cti_actors::{described::DialpadId, error::StoreError, id::AppId};
 use dashmap::DashMap;
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -58,12 +59,14 @@ const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
 const CACHE_SIZE: usize = 50_000;
 
 /// A user of Dialpad and the same person in the CRM.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct UserMapping {
     #[sqlx(rename = "id")]
     #[serde(rename = "id")]
+    #[schema(value_type = Uuid)]
     mapping_id: Id,
     /// The user of Dialpad.
+    #[schema(value_type = DialpadId)]
     pub dialpad_user_id: i64,
     /// What the CRM calls them.
     pub crm_user_id: String,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::CallRecord,
+    call::{CallRecord, Direction},
+    described::DialpadId,
     error::StoreError,
     feed::number_or_text,
     id::{AppId, DialpadCallId},
@@ -13,6 +14,7 @@ use cti_actors::{
 };
 use serde::Serialize;
 use sqlx::QueryBuilder;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -39,27 +41,33 @@ const WIPE: &str = "UPDATE voicemails SET deleted_at = $3, updated_at = $3, dial
 const MOST_TRIES: usize = 20;
 
 /// A voicemail, as REST shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Voicemail)]
 pub struct VoicemailView {
     /// Our name of it.
     pub id: Uuid,
     /// The same, as the events call it.
     pub voicemail_id: Uuid,
     /// Dialpad's name of it.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_voicemail_id: Option<serde_json::Value>,
     /// Whose it is.
     pub app_id: Uuid,
     /// Dialpad's name of the call on which it was left.
+    #[schema(value_type = Option<DialpadId>)]
     pub call_id: Option<i64>,
     /// The same.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_call_id: Option<i64>,
     /// The direction of that call.
+    #[schema(value_type = Option<Direction>)]
     pub direction: Option<String>,
     /// Who left it.
     pub from_number: Option<String>,
     /// Who had been called.
     pub to_number: Option<String>,
     /// The Dialpad user for whom it was left.
+    #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
     /// The same person in the CRM.
     pub crm_user_id: Option<String>,

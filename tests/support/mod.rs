@@ -12,6 +12,7 @@
 mod answer;
 mod call;
 mod dialpad;
+mod documents;
 mod events;
 mod feed;
 mod jukebox;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     answer::{Answer, Shows, object_keys},
     call::{Call, NOON, With, lengthened},
     dialpad::{CLIENT_SECRET, Dialpad},
+    documents::problems_of,
     events::{assert_contiguous, kinds, of_call, seqs},
     jukebox::{Heard, Jukebox, Track},
     metrics::Metrics,

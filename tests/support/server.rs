@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::{
     answer::Answer,
+    documents,
     metrics::Metrics,
     process::Process,
     signing,
@@ -179,9 +180,12 @@ impl Ask for RequestBuilder {
         let (client, request) = self.build_split();
         let request = request.expect("a request can be built");
         let asked = format!("{} {}", request.method(), request.url());
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
         let response = client.execute(request).await.unwrap_or_else(|error| panic!("{asked}: {error:?}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = response.text().await.unwrap_or_else(|error| panic!("{asked}: {error:?}"));
-        Answer { asked, status, headers, body }
+        let answer = Answer { asked, status, headers, body };
+        documents::check_answer(&method, &path, &answer);
+        answer
     }
 }

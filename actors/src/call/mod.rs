@@ -7,7 +7,7 @@ mod actor;
 mod event;
 mod facts;
 mod machine;
-mod news;
+pub(crate) mod news;
 mod record;
 mod snapshot;
 

@@ -1,6 +1,7 @@
 //! What the world is shown of a call: everything here is derived from its facts, nothing is remembered.
 
 use chrono::{DateTime, Utc};
+use utoipa::ToSchema;
 
 use super::{
     event::{Direction, EndKind, Leg},
@@ -9,7 +10,8 @@ use super::{
 use crate::latest::value;
 
 /// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Status {
     /// On its way to a person.
     Ringing,
@@ -35,7 +37,8 @@ impl Status {
 }
 
 /// What came of a call, once it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
+#[schema(rename_all = "lowercase")]
 pub enum Outcome {
     /// A person answered.
     Answered,

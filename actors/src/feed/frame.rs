@@ -69,7 +69,8 @@ impl Frame {
 }
 
 /// The fields of an event, a call or a webhook that hold an id of Dialpad's.
-const ID_FIELDS: [&str; 9] = [
+const ID_FIELDS: [&str; 10] = [
+    "answered_by",
     "call_id",
     "dialpad_call_id",
     "dialpad_user_id",

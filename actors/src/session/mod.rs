@@ -4,7 +4,7 @@
 
 mod actor;
 mod listener;
-mod protocol;
+pub(crate) mod protocol;
 mod pulse;
 mod snapshot;
 mod subscription;
@@ -32,20 +32,31 @@ use crate::id::{KeyId, SessionId};
 
 /// The close codes of `/ws`, beyond those of RFC 6455. Over other ways, `closed` says them.
 pub mod close {
-    /// The server goes away; come back with your cursor.
-    pub const GOING_AWAY: u16 = 1001;
-    /// A message of the client was too big.
-    pub const TOO_BIG: u16 = 1009;
-    /// A message of the client can't be understood.
-    pub const BAD_MESSAGE: u16 = 4400;
-    /// The key is wrong, or none came in time.
-    pub const NOT_AUTHENTICATED: u16 = 4401;
-    /// The key was revoked or the app is switched off; don't come back.
-    pub const FORBIDDEN: u16 = 4403;
-    /// The client reads too slowly; come back with your cursor.
-    pub const TOO_SLOW: u16 = 4408;
-    /// The app has too many sessions, or wrong keys came too often from one address.
-    pub const TOO_MANY: u16 = 4429;
+    macro_rules! codes {
+        ($(#[doc = $meaning:literal] $name:ident = $code:literal;)*) => {
+            $(#[doc = $meaning] pub const $name: u16 = $code;)*
+
+            /// All of them, each with what it means.
+            pub const ALL: &[(u16, &str)] = &[$(($name, $meaning)),*];
+        };
+    }
+
+    codes! {
+        /// The server goes away; come back with your cursor.
+        GOING_AWAY = 1001;
+        /// A message of the client was too big.
+        TOO_BIG = 1009;
+        /// A message of the client can't be understood.
+        BAD_MESSAGE = 4400;
+        /// The key is wrong, or none came in time.
+        NOT_AUTHENTICATED = 4401;
+        /// The key was revoked or the app is switched off; don't come back.
+        FORBIDDEN = 4403;
+        /// The client reads too slowly; come back with your cursor.
+        TOO_SLOW = 4408;
+        /// The app has too many sessions, or wrong keys came too often from one address.
+        TOO_MANY = 4429;
+    }
 }
 
 /// The open sessions of one app.

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::subscription::Subscribe;
 use crate::{
@@ -13,11 +14,11 @@ use crate::{
 };
 
 /// What a client may say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum ClientMessage {
+pub(crate) enum ClientMessage {
     /// The first message of a client that brought no key with its request.
-    Subscribe(Subscribe),
+    Subscribe(#[schema(inline)] Subscribe),
     /// "I have dealt with everything up to here."
     Ack {
         #[expect(dead_code, reason = "checked to be there; without a named consumer nobody keeps it")]
@@ -26,9 +27,9 @@ pub(super) enum ClientMessage {
 }
 
 /// What the server says beyond events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(super) enum ControlMessage {
+pub(crate) enum ControlMessage {
     /// The first message of every session.
     Connected {
         app_id: AppId,
@@ -40,11 +41,15 @@ pub(super) enum ControlMessage {
     },
     /// Events that the client asked for are not to be had.
     Gap {
+        /// `expired`: they are no longer kept; `cursor_ahead`: there are no such events yet.
         reason: &'static str,
-        /// The first and the last of them.
+        /// The first of them.
         from_seq: Seq,
+        /// The last of them.
         to_seq: Seq,
+        /// The oldest event that is still kept.
         oldest_seq: Seq,
+        /// The newest event of the feed.
         seq: Seq,
     },
     /// What lies between the last event and here is not for this reader.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::{call::Direction, feed::Filter, id::Seq};
 
@@ -147,12 +148,14 @@ fn is_type_pattern(wanted: &str) -> bool {
 }
 
 /// The first message of a WebSocket that brought no key with its request.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default)]
-pub(super) struct Subscribe {
+pub(crate) struct Subscribe {
+    /// The app's key.
     pub(super) api_key: String,
     /// What the query could say as well.
     #[serde(flatten)]
+    #[schema(ignore)]
     wishes: Map<String, Value>,
 }
 

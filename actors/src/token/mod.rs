@@ -11,6 +11,7 @@ pub mod schedule;
 use chrono::{DateTime, Utc};
 
 pub(crate) use self::actor::{Renew, Settle, Tend, TokenRefresher};
+pub(crate) use self::news::Body;
 pub use self::news::{ConnectionNews, tell};
 use crate::{feed::Frame, id::AppId};
 

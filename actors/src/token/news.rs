@@ -4,8 +4,10 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
+    described::DialpadId,
     feed::OutEvent,
     id::{AppId, EventId},
 };
@@ -45,14 +47,21 @@ impl ConnectionNews {
     }
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// What every event of a connection has.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Body<'a> {
     event_id: EventId,
     app_id: AppId,
+    /// Which Dialpad: `sandbox` or `production`.
     environment: &'a str,
+    /// The organization that the app is connected to.
+    #[schema(value_type = Option<DialpadId>)]
     dialpad_org_id: Option<i64>,
+    /// What requests that need Dialpad are answered with from now on: `TOKENS_EXPIRED`, of `connection.expired`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     code: Option<&'static str>,
+    /// When it happened, in unix seconds.
     timestamp: i64,
 }
 

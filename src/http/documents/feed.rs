@@ -1,0 +1,99 @@
+//! The feed over HTTP. What is said on the WebSocket is in the other document (`asyncapi`).
+
+use cti_actors::session::Subscription;
+use serde_json::json;
+use utoipa::openapi::{
+    Ref,
+    content::ContentBuilder,
+    path::Parameter,
+    schema::{ObjectBuilder, Type},
+};
+
+use super::{
+    examples,
+    parameters::{after, any_whole, header, limit, of_feeds, query, wait},
+    schemas::list_of,
+    way::{Access, Group, Way, text},
+};
+use crate::{
+    error::ErrorCode::*,
+    http::events::{DEFAULT_LIMIT, LARGEST_LIMIT},
+};
+
+const TAG: &str = "The feed";
+const STREAM: &str = "retry: 2210\n\nid: 41\nevent: connected\ndata: {\"type\":\"connected\",\"app_id\":\"550e8400-e29b-41d4-a716-446655440000\",\
+    \"session_id\":\"018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c\",\"seq\":41,\"oldest_seq\":1}\n\nid: 42\nevent: call.started\n\
+    data: {\"type\":\"call.started\",\"seq\":42}\n\n";
+
+pub(super) fn ways() -> Vec<Way> {
+    vec![poll(), stream(), socket()]
+}
+
+fn poll() -> Way {
+    Group { tag: TAG, access: Access::Crm }
+        .get("/api/events", "list_events", "Read the feed, or wait for what comes")
+        .says(
+            "The same events as on the WebSocket. Without `after` it begins with the oldest event that is kept. While \
+             there is more, `Link` leads on; without one, ask again with `after` = `x-cursor`. With `wait`, an answer \
+             that would be empty waits for the first event that is wanted.",
+        )
+        .takes([after("Behind this `seq`; 0: from the oldest event that is kept.")])
+        .takes(of_feeds())
+        .takes([limit(DEFAULT_LIMIT, LARGEST_LIMIT), wait()])
+        .shows(
+            200,
+            "Events, the oldest first.",
+            list_of(Ref::from_schema_name("Event")),
+            json!([examples::event("call.ring"), examples::event("call.started")]),
+        )
+        .paged()
+        .with_header(200, "x-cursor", "How far the answer looks, whether or not the last event there was for you.")
+        .refuses([CursorAhead, CursorExpired, TooManyConnections])
+}
+
+fn stream() -> Way {
+    let content = ContentBuilder::new().schema(Some(text())).example(Some(json!(STREAM))).build();
+    Group { tag: TAG, access: Access::CrmByQuery }
+        .get("/api/events/stream", "stream_events", "Follow the feed as server-sent events")
+        .says(
+            "What the WebSocket says, for whoever has none: `event` is the type, `data` the object, `id` where to \
+             resume. A browser comes back by itself with `Last-Event-ID`, which goes before `after`. It ends with \
+             `event: closed`, whose `code` is a close code of `/ws`. The messages are described in `/asyncapi.json`.",
+        )
+        .takes([
+            after("Behind this `seq`; 0: from the oldest event that is kept. Left out: only what comes from now on."),
+            header("Last-Event-ID", any_whole(), "The last `id` that was heard."),
+        ])
+        .takes(of_feeds())
+        .takes(of_sessions())
+        .streams(200, "The stream.", "text/event-stream", content)
+        .refuses([CursorAhead, CursorExpired, TooManyConnections])
+}
+
+fn socket() -> Way {
+    Group { tag: TAG, access: Access::Socket }
+        .get("/ws", "open_websocket", "Follow the feed over a WebSocket")
+        .says(
+            "The request is a WebSocket handshake. Without a key here, the first message must bring it within 10 \
+             seconds. A cursor that can't be served is announced as a `gap`. Messages, events and close codes are \
+             described in `/asyncapi.json`.",
+        )
+        .takes([after("Behind this `seq`; 0: all that is kept. Left out: only what comes from now on.")])
+        .takes(of_feeds())
+        .takes(of_sessions())
+        .answers(101, "The connection is a WebSocket from here on.")
+}
+
+/// The parameters of whoever stays.
+pub(super) fn of_sessions() -> Vec<Parameter> {
+    let switch = || ObjectBuilder::new().schema_type(Type::Boolean);
+    let parameter = |name: &str| match name {
+        "snapshot" => query(
+            name,
+            switch(),
+            "`true`: begin with the calls that are not over. Does not go together with `after`.",
+        ),
+        name => query(name, text(), ""),
+    };
+    Subscription::OF_SESSIONS.into_iter().map(parameter).collect()
+}

@@ -1,0 +1,97 @@
+//! What the server's documents promise, held against what it says: every answer that any test gets has a status that
+//! is documented there, and a body of that schema, with no field that is not in it.
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use cti_server::http::documents;
+use jsonschema::Validator;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+
+/// Of a long list, so many items are looked at.
+const MOST_ITEMS: usize = 40;
+/// Statuses that any address may answer with, whatever is asked of it.
+const EVERYWHERE: [u16; 3] = [308, 405, 413];
+
+static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
+    let document = documents::openapi_document();
+    closed(serde_json::to_value(document).expect("it is JSON"))
+});
+static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
+
+/// The answer is one that the document has for this request.
+pub(super) fn check_answer(method: &Method, path: &str, answer: &Answer) {
+    let problems = problems_of(method, path, answer);
+    assert!(problems.is_empty(), "not as documented: {problems:#?}\n{answer}");
+}
+
+/// What the document has not, or otherwise.
+pub(crate) fn problems_of(method: &Method, path: &str, answer: &Answer) -> Vec<String> {
+    let Some((route, operation)) = operation(method, path) else { return Vec::new() };
+    if EVERYWHERE.contains(&answer.status) {
+        return Vec::new();
+    }
+    let response = &operation["responses"][answer.status.to_string()];
+    if !response.is_object() {
+        return vec![format!("{method} {route} has no {}", answer.status)];
+    }
+    let schema = &response["content"]["application/json"]["schema"];
+    let is_json = answer.header("content-type").is_some_and(|it| it.starts_with("application/json"));
+    if *method == Method::HEAD || !is_json {
+        return Vec::new();
+    }
+    if !schema.is_object() {
+        return vec![format!("{method} {route} has no JSON with {}", answer.status)];
+    }
+    let mut body = answer.json();
+    if let Value::Array(items) = &mut body {
+        items.truncate(MOST_ITEMS);
+    }
+    problems(&format!("{method} {route} {}", answer.status), &OPENAPI, schema, &body)
+}
+
+/// The operation that a request is of.
+fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
+    let matches = |route: &str| {
+        let (mut ours, mut theirs) = (route.split('/'), path.split('/'));
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None) => return true,
+                (Some(our), Some(their)) if our == their || (our.starts_with('{') && !their.is_empty()) => {}
+                _ => return false,
+            }
+        }
+    };
+    let found = documents::routes().find(|(route, _)| matches(route))?.0;
+    let operation = &OPENAPI["paths"][found][method.as_str().to_lowercase()];
+    operation.is_object().then_some((found, operation))
+}
+
+/// What is wrong with a value, by a schema of a document.
+fn problems(name: &str, document: &Value, schema: &Value, value: &Value) -> Vec<String> {
+    let mut known = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
+    let validator = *known.entry(name.to_owned()).or_insert_with(|| {
+        let mut root = json!({"allOf": [schema]});
+        root["components"] = document["components"].clone();
+        let options = jsonschema::options().should_validate_formats(true);
+        let validator = options.build(&root).unwrap_or_else(|error| panic!("the schema of {name}: {error}"));
+        Box::leak(Box::new(validator))
+    });
+    drop(known);
+    validator.iter_errors(value).map(|problem| format!("{}: {problem}", problem.instance_path())).collect()
+}
+
+/// The document with objects that have no field but those described.
+fn closed(mut document: Value) -> Value {
+    for schema in document["components"]["schemas"].as_object_mut().expect("schemas").values_mut() {
+        if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
+            schema["additionalProperties"] = false.into();
+        }
+    }
+    document
+}
