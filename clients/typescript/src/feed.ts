@@ -7,7 +7,10 @@ import { Queue } from './queue.js';
 import { Stopped, stops } from './stopped.js';
 import type { Connection, End, Transport } from './transport.js';
 
-/** How many events may wait to be taken. When so many do, the connection is not read either. */
+/**
+ * How many events may wait to be taken. When so many do, the connection is not read either; where that can't be, it is
+ * ended, and resumed behind them when there is room.
+ */
 const ROOM = 256;
 /** A server gives a sign of life at least every 20 seconds. */
 const SILENCE_MS = 45_000;
@@ -65,6 +68,8 @@ export class Feed implements AsyncIterable<Item> {
   #closed = false;
   #connection: Connection | null = null;
   #paused = false;
+  /** Whether the connection was ended because it could not be paused: what still comes over it comes again. */
+  #full = false;
   /** Wakes whoever waits for room, or for the time to come back. */
   #wake: (() => void) | null = null;
   #waitsForRoom = false;
@@ -147,12 +152,17 @@ export class Feed implements AsyncIterable<Item> {
     for (;;) {
       // A reader who takes nothing needs no connection: it would be closed for being slow.
       this.#waitsForRoom = true;
-      while (this.#queue.length >= ROOM && !this.#closed) await this.#woken();
+      const room = this.#full ? ROOM / 2 : ROOM;
+      while (this.#queue.length >= room && !this.#closed) await this.#woken();
       this.#waitsForRoom = false;
       if (this.#closed) return;
       const began = Date.now();
       const { code, reason, retryAfterMs } = await this.#connect();
       if (this.#closed) return;
+      if (this.#full) {
+        this.#options.onNotice?.({ type: 'interrupted', reason: 'too many events wait to be taken', backInMs: 0 });
+        continue;
+      }
       if (code !== null && stops(code)) throw new Stopped(code, reason);
       const backInMs = Math.max(backoff.wait(Date.now() - began, Math.random()), retryAfterMs ?? 0);
       this.#options.onNotice?.({ type: 'interrupted', reason, backInMs });
@@ -174,7 +184,7 @@ export class Feed implements AsyncIterable<Item> {
       };
       const said = (text: string) => {
         alive();
-        if (failure !== null || this.#closed) return;
+        if (failure !== null || this.#closed || this.#full) return;
         try {
           const message = read(text);
           if (message.kind === 'reconnect') retryAfterMs = message.afterMs;
@@ -191,6 +201,7 @@ export class Feed implements AsyncIterable<Item> {
       const connection = this.#transport.open(door, { said, alive, ended: resolve });
       this.#connection = connection;
       this.#paused = false;
+      this.#full = false;
       alive();
     });
     clearTimeout(watch);
@@ -231,9 +242,13 @@ export class Feed implements AsyncIterable<Item> {
 
   #push(item: Item): void {
     this.#queue.push(item);
-    if (this.#queue.length >= ROOM && !this.#paused) {
+    if (this.#queue.length < ROOM || this.#paused || this.#full) return;
+    if (this.#transport.canPause) {
       this.#paused = true;
       this.#connection?.pause();
+    } else {
+      this.#full = true;
+      this.#connection?.terminate();
     }
   }
 

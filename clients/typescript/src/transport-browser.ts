@@ -6,6 +6,7 @@ import type { Connection, Door, Handlers, Transport } from './transport.js';
  */
 export const browserTransport: Transport = {
   hearsPings: false,
+  canPause: false,
 
   open({ url, apiKey }: Door, handlers: Handlers): Connection {
     const socket = new WebSocket(url);

@@ -14,6 +14,7 @@ const LONGEST_REFUSAL = 64 << 10;
 /** The `ws` package: the key goes in a header, and a refused handshake says why. */
 export const nodeTransport: Transport = {
   hearsPings: true,
+  canPause: true,
 
   open({ url, apiKey }: Door, handlers: Handlers): Connection {
     const headers = { 'x-api-key': apiKey };

@@ -38,4 +38,6 @@ export interface Transport {
   open(door: Door, handlers: Handlers): Connection;
   /** Whether it hears the server's pings, so that silence means something. */
   readonly hearsPings: boolean;
+  /** Whether `pause` does anything. */
+  readonly canPause: boolean;
 }

@@ -34,7 +34,8 @@ async function play(t, connections) {
       } else {
         keys.push(request.headers['x-api-key']);
       }
-      for (const message of say) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
+      const words = typeof say === 'function' ? say(request.url) : say;
+      for (const message of words) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
       if (close) ws.close(close, 'because');
       // Cut, once all is on its way.
       else if (!stay) ws._socket.end();
@@ -195,4 +196,31 @@ test('in a browser the key goes in the first message', async (t) => {
   const { url, asked, keys } = await play(t, [{ keyComes: true, say: [connected(0), ring(1)], stay: true }]);
   assert.deepEqual(seqs(await take(new AnyFeed(options(url), browserTransport), 1)), [1]);
   assert.deepEqual([asked, keys], [['/ws'], ['raw_key']]);
+});
+
+test('a browser that can not pause ends the connection and loses nothing', async (t) => {
+  globalThis.WebSocket = WebSocket;
+  const heard = [];
+  const say = (asked) => {
+    const after = Number(new URL(asked, 'ws://server').searchParams.get('after') ?? 0);
+    assert.ok(after - heard.length <= 256, `${after - heard.length} events wait`);
+    return [connected(2_000), ...Array.from({ length: 2_000 - after }, (_, index) => ring(after + index + 1))];
+  };
+  const connections = Array.from({ length: 40 }, () => ({ keyComes: true, say, stay: true }));
+  const { url, asked } = await play(t, connections);
+  const notices = [];
+  const feed = new AnyFeed(options(url, { after: 0, onNotice: (notice) => notices.push(notice) }), browserTransport);
+  for await (const item of feed) {
+    // Slower than the server.
+    if (heard.length % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+    heard.push(item.seq);
+    if (item.seq === 2_000) break;
+  }
+  assert.deepEqual(
+    heard,
+    Array.from({ length: 2_000 }, (_, index) => index + 1),
+  );
+  assert.equal(asked[1], '/ws?after=256');
+  assert.ok(asked.length <= 17, `${asked.length} connections`);
+  assert.equal(notices[1].reason, 'too many events wait to be taken');
 });
