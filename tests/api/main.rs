@@ -19,6 +19,7 @@ mod dialpad_family;
 mod discretion;
 mod documents;
 mod duplicates;
+mod encrypted;
 mod ended_keys;
 mod errors;
 mod event_stream;

@@ -26,6 +26,7 @@ mod server;
 mod signing;
 mod socket;
 mod stream;
+mod tls;
 mod world;
 
 use std::time::{Duration, Instant};
@@ -46,6 +47,7 @@ pub(crate) use self::{
     signing::{hmac, hmac_hex, jws, jws_with},
     socket::{Said, Socket},
     stream::{EventStream, Sent},
+    tls::TlsProxy,
     world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
 };
 

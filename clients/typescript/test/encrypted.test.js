@@ -1,0 +1,78 @@
+// The real server behind TLS, as in production. Whom Node trusts is decided when it starts, so the feed is followed by a
+// process of its own.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { test } from 'node:test';
+import { createServer } from 'node:tls';
+import { fileURLToPath } from 'node:url';
+
+import { Call } from '../../../tests/clients/node/support/call.js';
+import { eventually } from '../../../tests/clients/node/support/eventually.js';
+import { Server, given } from '../../../tests/clients/node/support/server.js';
+
+const CERTIFICATE = fileURLToPath(new URL('loopback.pem', import.meta.url));
+const FOLLOW = `
+  import { Feed } from ${JSON.stringify(new URL('../dist/node.js', import.meta.url).href)};
+  const { URL_OF_SERVER: url, API_KEY: apiKey } = process.env;
+  const onNotice = (notice) => notice.type === 'interrupted' && console.log(JSON.stringify(notice));
+  await new Feed({ url, apiKey, after: 0, pace: { baseMs: 50 }, onNotice }).each((item) => console.log(JSON.stringify(item)));
+`;
+
+/** Speaks TLS in front of the server. */
+async function proxy(t, server) {
+  const pem = await readFile(CERTIFICATE);
+  const backend = new URL(server.url);
+  const tls = createServer({ key: pem, cert: pem }, (near) => {
+    const far = connect(Number(backend.port), backend.hostname);
+    near.pipe(far).pipe(near);
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ]) {
+      one.on('error', () => other.destroy()).on('close', () => other.destroy());
+    }
+  });
+  await new Promise((resolve) => tls.listen(0, '127.0.0.1', resolve));
+  t.after(() => tls.close());
+  return `https://127.0.0.1:${tls.address().port}`;
+}
+
+/** Follows the app's feed; gives what came so far. */
+function follow(t, url, app, trusted) {
+  const env = { ...process.env, URL_OF_SERVER: url, API_KEY: app.api_key, ...trusted };
+  const child = spawn(process.execPath, ['--input-type=module', '-e', FOLLOW], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill());
+  let said = '';
+  child.stdout.on('data', (data) => (said += data));
+  return () => said.split('\n').slice(0, -1).map((line) => JSON.parse(line));
+}
+
+test('an encrypted feed goes on when its server comes back', { skip: given, timeout: 60_000 }, async (t) => {
+  const server = await Server.start();
+  t.after(() => server.stop());
+  const app = await server.createApp();
+  const heard = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: CERTIFICATE });
+  const events = () => heard().filter(({ type }) => type !== 'interrupted');
+  await server.webhooks(app, new Call(1).life());
+  await eventually('the first call is heard', () => events().length >= 5);
+  await server.kill();
+  await server.restart();
+  await server.webhooks(app, new Call(2).life());
+  await eventually('the second call is heard', () => events().length >= 10);
+  assert.deepEqual(
+    events().map(({ seq }) => seq),
+    Array.from({ length: 10 }, (_, index) => index + 1),
+  );
+});
+
+test('whom nobody vouches for is not followed', { skip: given, timeout: 60_000 }, async (t) => {
+  const server = await Server.start();
+  t.after(() => server.stop());
+  const app = await server.createApp();
+  const heard = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: '' });
+  await eventually('the certificate is refused', () => heard().length > 0);
+  assert.match(heard()[0].reason, /self.signed certificate/);
+});
