@@ -13,6 +13,7 @@ mod call_life;
 mod calls;
 mod calls_paging;
 mod cli;
+mod codes;
 mod connected;
 mod dialpad_client;
 mod dialpad_family;

@@ -15,6 +15,7 @@ pub(crate) const WEBHOOK_SECRET: &str = "the-webhook-secret-of-the-tests";
 const TOKEN_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
 /// What a server is started with. Servers that are started in the same world share its database.
+#[derive(Clone)]
 pub(crate) struct World {
     settings: BTreeMap<String, String>,
     /// The working folder; the SQLite file lies in it. A server that runs in it keeps it.
