@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::support::{Ask, Dialpad, TestServer, World};
+use crate::support::{Ask, Dialpad, TestServer, World, eventually};
 
 on_both_databases![
     whatever_is_refused_is_refused_in_one_shape,
@@ -146,6 +146,6 @@ async fn what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it(world: World
     assert_eq!(error["error"], "Something went wrong on our side");
     assert_eq!(error.as_object().expect("an object").len(), 3, "{error:#}");
     let id = error["request_id"].as_str().expect("checked above");
-    assert!(server.process.log().contains(id), "the log does not know {id}");
+    eventually("the log knows the request", async || server.process.log().contains(id).then_some(())).await;
     server.get("/api/calls").by(&app).answer().await.ok();
 }
