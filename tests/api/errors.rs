@@ -7,12 +7,19 @@ use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::support::{Ask, Dialpad, TestServer, World, eventually};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::support::{Ask, Dialpad, PATIENCE, TestServer, World, eventually};
 
 on_both_databases![
     whatever_is_refused_is_refused_in_one_shape,
     an_address_says_which_methods_it_takes,
     what_is_no_text_is_refused_and_named,
+    what_is_no_http_is_refused_without_a_body,
     what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it,
 ];
 
@@ -148,4 +155,40 @@ async fn what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it(world: World
     let id = error["request_id"].as_str().expect("checked above");
     eventually("the log knows the request", async || server.process.log().contains(id).then_some(())).await;
     server.get("/api/calls").by(&app).answer().await.ok();
+}
+
+/// Sends bytes, and gives all that comes back until the server hangs up.
+async fn exchange(server: &TestServer, bytes: &str) -> String {
+    let mut wire = TcpStream::connect(server.address()).await.expect("the server takes a connection");
+    // It may hang up before it has read everything.
+    let _ = wire.write_all(bytes.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, wire.read_to_end(&mut answer)).await.expect("the server hangs up");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn what_is_no_http_is_refused_without_a_body(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let many_headers: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
+    for (bytes, status) in [
+        ("nonsense\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400),
+        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: soon\r\n\r\n".to_owned(), 400),
+        (format!("GET / HTTP/1.1\r\n{many_headers}\r\n"), 431),
+        (format!("GET /{} HTTP/1.1\r\nhost: a\r\n\r\n", "a".repeat(200 << 10)), 431),
+    ] {
+        let answer = exchange(&server, &bytes).await;
+        let shown: String = bytes.chars().take(60).collect();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{shown}: {answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{shown}: {answer}");
+    }
+    // A body that breaks off its rules is one of a request, which has an answer.
+    let broken = format!(
+        "POST /api/calls HTTP/1.1\r\nhost: a\r\nx-api-key: {}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n\r\n",
+        app.key
+    );
+    let answer = exchange(&server, &broken).await;
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("INVALID_REQUEST"), "{answer}");
+    server.get("/health").answer().await.ok();
 }
