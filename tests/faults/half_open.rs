@@ -17,8 +17,8 @@ use crate::support::{App, TestServer, World, within};
 
 const THIS: &str = "half_open::whoever_vanishes_is_found_in_25_s";
 const INSIDE: &str = "CTI_TEST_NETWORK_OF_ITS_OWN";
-/// 25 s, and a moment to see it.
-const FOUND_WITHIN: Duration = Duration::from_millis(25_500);
+/// 25 s, and time to see it on a busy machine.
+const FOUND_WITHIN: Duration = Duration::from_secs(27);
 /// The address of those who will vanish.
 const LOST: &str = "10.99.99.99";
 /// What is sent into this pair of interfaces reaches nobody.
