@@ -86,7 +86,7 @@ async fn a_client_that_stopped_reading_for_too_long_is_told_so_and_misses_nothin
     heard.extend(hear_all(&mut resumed, events - heard.len(), weight).await.0);
     assert_contiguous(&heard, 0);
     assert_eq!(heard, whole);
-    server.webhook(&app, &Call::new(9_000_001).ring(0)).await;
+    tell(&server, &app, &Call::new(9_000_001).ring(0).to_string()).await;
     healthy.expect("call.ring").await;
     resumed.expect("call.ring").await;
 }
