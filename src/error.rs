@@ -84,6 +84,8 @@ codes! {
     CallNotFound = "CALL_NOT_FOUND", NOT_FOUND;
     /// There is no such interaction.
     InteractionNotFound = "INTERACTION_NOT_FOUND", NOT_FOUND;
+    /// There is no such consumer.
+    ConsumerNotFound = "CONSUMER_NOT_FOUND", NOT_FOUND;
     /// There is no such voicemail.
     VoicemailNotFound = "VOICEMAIL_NOT_FOUND", NOT_FOUND;
     /// There is no such message.
@@ -104,6 +106,8 @@ codes! {
     AlreadyProcessed = "ALREADY_PROCESSED", CONFLICT;
     /// A request with this idempotency key is under way.
     IdempotencyKeyInUse = "IDEMPOTENCY_KEY_IN_USE", CONFLICT;
+    /// The app has too many named consumers.
+    TooManyConsumers = "TOO_MANY_CONSUMERS", CONFLICT;
     /// The cursor lies beyond the newest event.
     CursorAhead = "CURSOR_AHEAD", CONFLICT;
     /// The events behind this cursor are no longer kept.
@@ -138,6 +142,8 @@ codes! {
     TokenExchangeFailed = "TOKEN_EXCHANGE_FAILED", SERVICE_UNAVAILABLE;
     /// No OAuth client is configured.
     OauthNotConfigured = "OAUTH_NOT_CONFIGURED", SERVICE_UNAVAILABLE;
+    /// The connections that share a consumer are at another process.
+    ConsumerElsewhere = "CONSUMER_ELSEWHERE", SERVICE_UNAVAILABLE;
     /// The database can't be reached.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
 }

@@ -52,23 +52,31 @@ impl Application {
             sleep(Duration::from_millis(10)).await;
         }
 
-        // 3. Let the batches under way become durable; begin no other.
+        // 3. Keep what named consumers have acknowledged, and let go of them for whoever takes their connections.
+        match timeout_at(deadline, self.engine.keep_consumers()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => {
+                warn!("where consumers stand was not kept; what they dealt with may come again")
+            }
+        }
+
+        // 4. Let the batches under way become durable; begin no other.
         if timeout_at(deadline, self.engine.drain()).await.is_err() {
             warn!("some apps did not finish their batch in time; the journal has it");
         }
 
-        // 4. Let the requests under way be answered: webhooks among them still become durable.
+        // 5. Let the requests under way be answered: webhooks among them still become durable.
         if timeout_at(deadline, self.server.stop(true)).await.is_err() {
             warn!("some requests were not answered in time");
         }
 
-        // 5. Close the database, which waits for its writes.
+        // 6. Close the database, which waits for its writes.
         self.upkeep.iter().for_each(tokio::task::JoinHandle::abort);
         if timeout_at(deadline, self.store.close()).await.is_err() {
             warn!("the database was not closed in time");
         }
 
-        // 6. Stop the actors' threads.
+        // 7. Stop the actors' threads.
         self.engine.stop();
         info!("stopped");
     }

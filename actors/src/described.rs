@@ -11,6 +11,7 @@ use utoipa::{
 
 use crate::{
     call::{Direction, Leg, Outcome, Status, news as call_news},
+    consumer::Mode,
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
     message,
     session::protocol::{ClientMessage, ControlMessage},
@@ -105,6 +106,7 @@ pub fn components() -> Vec<Named> {
         named::<Leg>(),
         named::<Status>(),
         named::<Outcome>(),
+        named::<Mode>(),
     ]
 }
 

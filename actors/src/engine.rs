@@ -20,6 +20,7 @@ use tracing::warn;
 use crate::{
     app::{AppSupervisor, Drain, Inbox, Pipeline, Wake},
     arbiters::Arbiters,
+    consumer::{Consumers, Keeper, keep_cursors},
     error::StoreError,
     feed::{Feed, Frame},
     id::{AppId, DialpadCallId},
@@ -101,6 +102,8 @@ pub struct Engine {
     arbiters: Arbiters,
     /// The places of those who read the past.
     past: Arc<Semaphore>,
+    /// Keeps the cursors of named consumers.
+    keeper: Arc<Keeper>,
     /// Replaced when it has died.
     refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
@@ -115,6 +118,7 @@ struct Tenant {
     inbox: Arc<Mutex<Inbox>>,
     feed: Arc<Feed>,
     sessions: Arc<Sessions>,
+    consumers: Arc<Consumers>,
     /// Whether a wake is on its way; at most one ever is.
     awake: Arc<AtomicBool>,
     /// Replaced when it has died.
@@ -132,6 +136,7 @@ impl Engine {
         let (unheard, listener) = mpsc::channel(MOST_UNHEARD);
         let engine = Arc::new_cyclic(|engine| Self {
             refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
+            keeper: Keeper::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
             ports,
             tuning,
             apps: DashMap::new(),
@@ -142,6 +147,7 @@ impl Engine {
             unheard_by_nobody: Mutex::new(Some(listener)),
         });
         actix_rt::spawn(watch(Arc::downgrade(&engine), tuning.watch_every, tuning.stuck_after));
+        actix_rt::spawn(keep_cursors(Arc::downgrade(&engine), Arc::clone(&engine.keeper)));
         let sweeping = Arc::downgrade(&engine);
         actix_rt::spawn(async move {
             let mut ticks = tokio::time::interval(tuning.sweep_every);
@@ -193,6 +199,30 @@ impl Engine {
     #[must_use]
     pub fn sessions(&self, app: AppId) -> Arc<Sessions> {
         Arc::clone(&self.tenant(app).sessions)
+    }
+
+    /// The named consumers of an app.
+    #[must_use]
+    pub fn consumers(&self, app: AppId) -> Arc<Consumers> {
+        Arc::clone(&self.tenant(app).consumers)
+    }
+
+    /// Keeps where the named consumers stand. When this returns, it is durable.
+    ///
+    /// # Errors
+    /// The store could not be asked. What was acknowledged since the last time may be told again.
+    pub async fn keep_consumers(&self) -> Result<(), StoreError> {
+        let consumers = self.all_consumers();
+        self.keeper.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
+    }
+
+    /// Lets go of the consumers that another process has taken over.
+    pub(crate) async fn let_go_of_lost_consumers(&self) -> Result<(), StoreError> {
+        self.keeper.let_go_of_lost(&self.all_consumers()).await
+    }
+
+    fn all_consumers(&self) -> Vec<Arc<Consumers>> {
+        self.apps.iter().map(|tenant| Arc::clone(&tenant.consumers)).filter(|it| !it.is_idle()).collect()
     }
 
     /// Everything the engine was given.
@@ -329,7 +359,9 @@ impl Engine {
             let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &self.past), Arc::default());
             let supervisor = Mutex::new(self.supervisor(app, &inbox, &feed, &awake));
             let sessions = Sessions::new(self.tuning.sessions_per_app);
-            Arc::new(Tenant { inbox, feed, sessions, awake, supervisor })
+            let (log, keeper) = (Arc::clone(&self.ports.log), Arc::clone(&self.keeper));
+            let consumers = Consumers::new(app, log, Arc::clone(&sessions), keeper);
+            Arc::new(Tenant { inbox, feed, sessions, consumers, awake, supervisor })
         });
         Arc::clone(&tenant)
     }

@@ -12,19 +12,21 @@
 //! * `interaction` is what makes legs one human call, and what they prove of each other;
 //! * `app` is one tenant: its supervisor, its batches, its call actors;
 //! * [`feed`] is what was told, read by cursors;
-//! * [`session`] is one WebSocket;
+//! * [`session`] is whoever listens to it, [`consumer`] one whose cursor the server keeps;
 //! * [`token`] keeps the connections to Dialpad fresh;
 //! * [`described`] is what all of these say, as schemas;
 //! * [`ports`] is everything the engine needs from outside, [`Engine`] everything the outside needs from it.
 //!
 //! Live traffic, a sweep, a restart and a rebuilt actor all take the path above; there is no other. The engine
 //! knows no SQL, no HTTP client and no clock of its own. `call`, `interaction`, `message`, `app::roster`, `app::inbox`,
-//! `feed::filter`, `feed::ring`, `session::protocol`, `session::subscription` and `token::schedule` are pure: no actor, no runtime, no present moment.
+//! `consumer::solo`, `consumer::group`, `feed::filter`, `feed::ring`, `session::protocol`, `session::subscription` and
+//! `token::schedule` are pure: no actor, no runtime, no present moment.
 
 mod app;
 mod arbiters;
 pub mod call;
 pub mod clock;
+pub mod consumer;
 pub mod described;
 mod engine;
 pub mod error;

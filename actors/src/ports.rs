@@ -18,6 +18,7 @@ use crate::{
 };
 pub use crate::{
     clock::Clock,
+    consumer::cursors::{Cursors, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
     error::{Denial, StoreError},
 };
 
@@ -80,9 +81,9 @@ pub trait Ledger: Send + Sync + 'static {
     async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError>;
 }
 
-/// The feed of an app as it is stored: what was told, in order.
+/// The feed of an app as it is stored: what was told, in order, and how far its named consumers have come.
 #[async_trait]
-pub trait EventLog: Send + Sync + 'static {
+pub trait EventLog: Cursors + Send + Sync + 'static {
     /// What is kept.
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError>;
 

@@ -2,6 +2,7 @@
 //! passes as well.
 
 mod connections;
+mod cursors;
 
 use std::{
     collections::BTreeMap,
@@ -15,6 +16,7 @@ pub use self::connections::{Answer, MemoryConnections};
 use crate::{
     call::{CallRecord, Direction, Status, StoredCall},
     clock::Clock,
+    consumer::ConsumerKey,
     engine::Ports,
     error::{Denial, StoreError},
     feed::{ActiveCall, ActiveCalls, Frame},
@@ -61,6 +63,7 @@ struct State {
     events: BTreeMap<(AppId, Seq), Frame>,
     keys: BTreeMap<String, Admission>,
     crm_users: BTreeMap<(AppId, i64), String>,
+    consumers: BTreeMap<ConsumerKey, cursors::Row>,
     /// Errors that the next commits answer, newest first.
     failures: Vec<StoreError>,
     /// A text that the store refuses to write, as a database refuses bytes that it can't represent.

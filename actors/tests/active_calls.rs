@@ -7,10 +7,11 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cti_actors::{
+    consumer::{Acked, ConsumerKey},
     error::StoreError,
     feed::{ActiveCalls, Feed, Frame},
     id::{AppId, Seq},
-    ports::{Bounds, EventLog},
+    ports::{Bounds, Cursors, EventLog, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
 };
 use tokio::sync::Semaphore;
 
@@ -56,6 +57,34 @@ impl EventLog for SlowLog {
 
     async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
         Ok(Vec::new())
+    }
+}
+
+/// Nobody is a named consumer here.
+#[async_trait]
+impl Cursors for SlowLog {
+    async fn consumer(&self, _: AppId, _: &str) -> Result<Option<KnownConsumer>, StoreError> {
+        Ok(None)
+    }
+
+    async fn take_up(&self, _: TakeUp<'_>) -> Result<TakenUp, StoreError> {
+        Ok(TakenUp::TooMany)
+    }
+
+    async fn keep_consumers(&self, _: i64, _: &[KeptConsumer]) -> Result<Vec<ConsumerKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn consumers_of(&self, _: i64) -> Result<Vec<ConsumerKey>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn advance_consumer(&self, _: AppId, _: &str, _: Seq) -> Result<Acked, StoreError> {
+        Ok(Acked::Unknown)
+    }
+
+    async fn remove_consumer(&self, _: AppId, _: &str) -> Result<bool, StoreError> {
+        Ok(false)
     }
 }
 

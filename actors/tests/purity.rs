@@ -11,6 +11,8 @@ const PURE: &[(&str, &str)] = &[
     ("message.rs", include_str!("../src/message.rs")),
     ("app/inbox.rs", include_str!("../src/app/inbox.rs")),
     ("app/roster.rs", include_str!("../src/app/roster.rs")),
+    ("consumer/solo.rs", include_str!("../src/consumer/solo.rs")),
+    ("consumer/group.rs", include_str!("../src/consumer/group.rs")),
     ("feed/active.rs", include_str!("../src/feed/active.rs")),
     ("feed/filter.rs", include_str!("../src/feed/filter.rs")),
     ("feed/ring.rs", include_str!("../src/feed/ring.rs")),

@@ -28,9 +28,13 @@ CREATE TABLE consumers (
     mode       TEXT NOT NULL,
     -- Everything up to here is dealt with.
     acked_seq  BIGINT NOT NULL,
-    -- Grows whenever it is taken up: what an earlier owner still writes is refused.
-    epoch      BIGINT NOT NULL,
+    -- The process that took it up last; what another one still writes is refused.
+    holder     BIGINT NOT NULL,
+    -- How many connections it has there, as far as that is believed without hearing of it again.
+    connections BIGINT NOT NULL,
+    held_until TIMESTAMPTZ NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (app_id, name)
 );
+CREATE INDEX consumers_held ON consumers (holder);

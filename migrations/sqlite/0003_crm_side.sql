@@ -27,9 +27,13 @@ CREATE TABLE consumers (
     mode       TEXT NOT NULL,
     -- Everything up to here is dealt with.
     acked_seq  INTEGER NOT NULL,
-    -- Grows whenever it is taken up: what an earlier owner still writes is refused.
-    epoch      INTEGER NOT NULL,
+    -- The process that took it up last; what another one still writes is refused.
+    holder     INTEGER NOT NULL,
+    -- How many connections it has there, as far as that is believed without hearing of it again.
+    connections INTEGER NOT NULL,
+    held_until TEXT NOT NULL,
     created_at TEXT NOT NULL,
     updated_at TEXT NOT NULL,
     PRIMARY KEY (app_id, name)
 ) STRICT;
+CREATE INDEX consumers_held ON consumers (holder);

@@ -9,6 +9,7 @@ use actix_web::{
     web::Data,
 };
 use cti_actors::{
+    consumer::{Consumer, Mode},
     feed::Frame,
     id::Seq,
     ports::EventLog,
@@ -19,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Shared,
     auth::{Crm, admit, api_key, missing_key},
+    consumers,
     feed::{self, CURSOR_HEADER, PARAMETERS},
     query::{Query, next_link},
 };
@@ -39,15 +41,24 @@ pub(super) async fn list(
     let query = Query::of(&request, &[&PARAMETERS[..], &["limit", "wait"]].concat())?;
     let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
     let wait = wait(&query)?;
-    let wanted = feed::subscription(&query)?;
+    let mut wanted = feed::subscription(&query)?;
     let until = Instant::now() + wait;
 
+    let consumer = wanted.consumer.take();
+    if let Some(Consumer { name, mode }) = &consumer {
+        if *mode == Mode::Share {
+            return Err(ApiError::invalid("mode: to share, a connection has to last"));
+        }
+        let bounds = shared.store.bounds(crm.app_id).await?;
+        wanted.after = Some(consumers::cursor_of(&shared, &crm, name, wanted.after, bounds).await?);
+    }
     let page = page(&shared, &crm, &wanted, limit).await?;
     if page.told.is_empty() && !wait.is_zero() {
         return wait_for_more(&request, &shared, &wanted, page.cursor, limit, until).await;
     }
     let mut answer = answer(page.cursor);
-    if page.more {
+    // Where the server keeps the cursor, an acknowledgement turns the page.
+    if page.more && consumer.is_none() {
         answer.insert_header((header::LINK, next_link(&request, &[("after", &page.cursor.to_string())])));
     }
     Ok(answer.body(feed::array(&page.told, wanted.ids_as_text)))

@@ -1,6 +1,7 @@
 //! What all ways to the feed over HTTP have in common: what a request may ask for, and what it can't have.
 
 use cti_actors::{
+    consumer::NoPlace,
     feed::Frame,
     id::Seq,
     ports::Bounds,
@@ -12,7 +13,7 @@ use super::query::Query;
 use crate::error::{ApiError, ErrorCode};
 
 /// The parameters of a reader.
-pub(super) const PARAMETERS: [&str; 9] = Subscription::PARAMETERS;
+pub(super) const PARAMETERS: [&str; 11] = Subscription::PARAMETERS;
 /// The parameters of one who stays, beyond those.
 pub(super) const OF_SESSIONS: [&str; 1] = Subscription::OF_SESSIONS;
 
@@ -62,6 +63,17 @@ pub(super) fn bad_cursor(problem: BadCursor, bounds: Bounds) -> ApiError {
     }
 }
 
+/// A consumer whose connections are at another process.
+pub(super) fn elsewhere() -> ApiError {
+    let sentence = "The connections that share this consumer's work are at another server";
+    ApiError { retry_after: Some(5), ..ApiError::new(ErrorCode::ConsumerElsewhere, sentence) }
+}
+
+/// A consumer that would be one too many.
+pub(super) fn too_many_consumers() -> ApiError {
+    ApiError::new(ErrorCode::TooManyConsumers, "The app has too many consumers: delete some")
+}
+
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         match refusal {
@@ -69,6 +81,8 @@ impl From<Refusal> for ApiError {
                 retry_after: Some(5),
                 ..Self::new(ErrorCode::TooManyConnections, "The app has too many connections")
             },
+            Refusal::Consumer(NoPlace::TooMany) => too_many_consumers(),
+            Refusal::Consumer(_) => elsewhere(),
             Refusal::Cursor(problem, bounds) => bad_cursor(problem, bounds),
             Refusal::Store(failure) => failure.into(),
         }

@@ -5,6 +5,7 @@ mod apps;
 mod auth;
 mod body;
 mod calls;
+mod consumers;
 pub mod documents;
 mod events;
 mod feed;
@@ -130,6 +131,9 @@ table! {
     "/api/messages" { get messages::list }
     "/api/messages/{id}" { get messages::one }
     "/api/interactions/{id}" { get interactions::one }
+    "/api/consumers" { get consumers::list }
+    "/api/consumers/{name}" { get consumers::one, delete consumers::delete }
+    "/api/consumers/{name}/ack" { post consumers::ack }
     "/api/events" { get events::list }
     "/api/events/stream" { get stream::follow }
     "/ws" { get ws::connect }

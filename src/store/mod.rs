@@ -12,6 +12,7 @@ pub mod apps;
 mod bulk;
 pub mod calls;
 pub mod connections;
+pub mod consumers;
 mod database;
 pub mod events;
 pub mod findings;

@@ -88,6 +88,7 @@ impl Walk {
             ErrorCode::AppNotFound => of_administrator(format!("/internal/apps/{NOBODY}")).await,
             ErrorCode::CallNotFound => of_app("/api/calls/1").await,
             ErrorCode::InteractionNotFound => of_app("/api/interactions/1").await,
+            ErrorCode::ConsumerNotFound => of_app("/api/consumers/nobody").await,
             ErrorCode::VoicemailNotFound => of_app("/api/voicemails/1").await,
             ErrorCode::MessageNotFound => of_app("/api/messages/1").await,
             ErrorCode::RecordingNotFound => {
@@ -108,6 +109,10 @@ impl Walk {
                 server.post(&format!("/internal/webhook-events/{event}/replay")).by_admin().answer().await
             }
             ErrorCode::IdempotencyKeyInUse => self.two_at_once(&app).await,
+            ErrorCode::TooManyConsumers => {
+                self.have_many_consumers(&app).await;
+                of_app("/api/events?consumer=another").await
+            }
             ErrorCode::CursorAhead => of_app("/api/events?after=9").await,
             ErrorCode::CursorExpired => self.wait_too_long(&app).await,
             ErrorCode::PayloadTooLarge => {
@@ -168,6 +173,13 @@ impl Walk {
                 let bare = self.world.clone().without("DIALPAD_SANDBOX_CLIENT_ID");
                 let bare = bare.without("DIALPAD_SANDBOX_CLIENT_SECRET").start().await;
                 bare.get(&format!("/authorize?app_id={}", app.id)).answer().await
+            }
+            ErrorCode::ConsumerElsewhere => {
+                let elsewhere = self.world.clone().start().await;
+                let mut stream = server.open_stream(&app, "?consumer=crm&mode=share").await;
+                stream.expect("connected").await;
+                let acked = elsewhere.post("/api/consumers/crm/ack").by(&app).json(&json!({"seq": 0}));
+                acked.answer().await
             }
             ErrorCode::DatabaseUnavailable => self.order_while_the_database_is_locked().await,
         }
@@ -253,6 +265,19 @@ impl Walk {
         let nonsense = if self.world.is_on_postgres() { "'\\x00'" } else { "x'00'" };
         let update = "UPDATE dialpad_connections SET access_token =";
         self.world.execute(&format!("{update} {nonsense} WHERE app_id = '{}'", app.id)).await;
+    }
+
+    /// As many consumers as an app may have.
+    async fn have_many_consumers(&self, app: &App) {
+        let then = "'2024-01-01T00:00:00Z'";
+        let insert = format!(
+            "INSERT INTO consumers (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, \
+             updated_at)
+             WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1000)
+             SELECT '{}', 'consumer-' || n, 'exclusive', 0, 0, 0, {then}, {then}, {then} FROM numbers",
+            app.id
+        );
+        self.world.execute(&insert).await;
     }
 
     /// Somebody else keeps the database to themselves.

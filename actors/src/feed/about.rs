@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// What can be asked of an event beyond its type and its Dialpad user.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub(crate) struct About {
     pub(crate) to_number: Option<Box<str>>,
     /// The user of the CRM.
     pub(crate) crm_user_id: Option<Box<str>>,
+    /// Stands for the call or the message whose events must be dealt with in order; 0 where it is about neither.
+    pub(crate) thread: u64,
 }
 
 #[derive(Deserialize)]
@@ -31,17 +34,24 @@ struct Text<'a> {
     to_number: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     crm_user_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    dialpad_call_id: Option<i64>,
+    #[serde(borrow, default)]
+    message_id: Option<Cow<'a, str>>,
 }
 
 impl About {
     pub(super) fn read(text: &str) -> Self {
         let Ok(text) = serde_json::from_str::<Text<'_>>(text) else { return Self::default() };
+        let message = text.message_id.as_ref().and_then(|id| id.parse::<Uuid>().ok());
+        let message = message.map(|id| id.as_u64_pair().1);
         let boxed = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
         Self {
             direction: boxed(text.direction),
             from_number: boxed(text.from_number),
             to_number: boxed(text.to_number),
             crm_user_id: boxed(text.crm_user_id),
+            thread: text.dialpad_call_id.map_or(message.unwrap_or_default(), i64::cast_unsigned),
         }
     }
 }

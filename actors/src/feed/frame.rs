@@ -62,6 +62,11 @@ impl Frame {
         Self { seq, kind, dialpad_user_id, text: text.into(), about: ReadOnce::default() }
     }
 
+    /// What must be dealt with in order: the same number for all events of a call, or of a message.
+    pub(crate) fn thread(&self) -> u64 {
+        self.about().thread
+    }
+
     /// Whom and what it is about.
     pub(crate) fn about(&self) -> &About {
         self.about.of(&self.text)

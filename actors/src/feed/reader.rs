@@ -50,6 +50,11 @@ impl FeedReader {
         Self { feed, log, filter, cursor: after, wake }
     }
 
+    /// Goes on behind this place, which may lie before what it has read.
+    pub(crate) fn seek(&mut self, after: Seq) {
+        self.cursor = after;
+    }
+
     /// The next frames; waits while there are none. `None` when the feed is gone. Dropping the future loses
     /// nothing: the cursor moves only when a batch is returned.
     ///

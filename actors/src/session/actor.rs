@@ -22,7 +22,13 @@ use super::{
     Listener, Refusal, Transport, Turn, close, protocol::ClientMessage, pulse::Pulse,
     subscription::Subscription,
 };
-use crate::{engine::Engine, error::Denial, id::SessionId, ports::Admission};
+use crate::{
+    consumer::{Acknowledger, NoPlace},
+    engine::Engine,
+    error::Denial,
+    id::{Seq, SessionId},
+    ports::Admission,
+};
 
 /// How long after the last sign of life the client is pinged: each session has its own time between these two, so that
 /// those that came at once are not pinged at once for ever.
@@ -61,6 +67,7 @@ pub fn serve(
         id: SessionId::generate(),
         options,
         pulse: None,
+        acknowledger: None,
         heard_at: Instant::now(),
         fragments: Vec::new(),
         closed_for: "lost",
@@ -73,6 +80,8 @@ struct SessionActor {
     options: SessionOptions,
     /// What is seen of it from outside, once it is authenticated.
     pulse: Option<Arc<Pulse>>,
+    /// Where its acknowledgements go, if it is a named consumer's.
+    acknowledger: Option<Acknowledger>,
     /// The last sign of life.
     heard_at: Instant,
     /// The parts of a fragmented message.
@@ -92,6 +101,8 @@ impl SessionActor {
             close::NOT_AUTHENTICATED => "not_authenticated",
             close::FORBIDDEN => "forbidden",
             close::TOO_SLOW => "too_slow",
+            close::TAKEN_OVER => "taken_over",
+            close::ELSEWHERE => "elsewhere",
             close::TOO_MANY => "too_many",
             _ => "closed",
         };
@@ -143,6 +154,7 @@ impl SessionActor {
     fn connected(&mut self, listener: Listener, ctx: &mut Context) {
         self.id = listener.id();
         self.pulse = Some(listener.watched());
+        self.acknowledger = listener.acknowledger();
         ctx.add_stream(stream::unfold(listener, |mut listener| async move {
             listener.next().await.map(|turn| (turn, listener))
         }));
@@ -151,6 +163,12 @@ impl SessionActor {
     fn refuse(&mut self, refusal: &Refusal, ctx: &mut Context) {
         match refusal {
             Refusal::TooMany => self.close(close::TOO_MANY, "too many connections", ctx),
+            Refusal::Consumer(NoPlace::TooMany) => {
+                self.close(close::TOO_MANY, "too many consumers", ctx);
+            }
+            Refusal::Consumer(_) => {
+                self.close(close::ELSEWHERE, "the consumer's connections are at another server", ctx);
+            }
             Refusal::Store(failure) => self.close(close::GOING_AWAY, &failure.to_string(), ctx),
             // Announced as a gap instead.
             Refusal::Cursor(..) => self.close(close::BAD_MESSAGE, "after: can't be served", ctx),
@@ -189,7 +207,14 @@ impl SessionActor {
             Ok(ClientMessage::Subscribe(_)) => {
                 self.close(close::BAD_MESSAGE, "this session is subscribed already", ctx);
             }
-            Ok(ClientMessage::Ack { .. }) if self.pulse.is_some() => {}
+            Ok(ClientMessage::Ack { seq }) if seq < 0 => {
+                self.close(close::BAD_MESSAGE, "seq: must not be negative", ctx);
+            }
+            Ok(ClientMessage::Ack { seq }) if self.pulse.is_some() => {
+                if let Some(acknowledger) = &self.acknowledger {
+                    acknowledger.ack(Seq(seq));
+                }
+            }
             Ok(ClientMessage::Ack { .. }) => {
                 self.close(close::NOT_AUTHENTICATED, "the first message must subscribe", ctx);
             }

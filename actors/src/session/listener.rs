@@ -11,12 +11,13 @@ use tracing::{debug, warn};
 
 use super::{
     Seat, close,
-    protocol::{BadCursor, ControlMessage, Word, gap, starting_point},
+    protocol::{BadCursor, ConsumerSaid, ControlMessage, Word, gap, starting_point},
     pulse::Pulse,
     snapshot::Telling,
     subscription::Subscription,
 };
 use crate::{
+    consumer::{Acknowledger, Membership, Mode, NoPlace},
     engine::Engine,
     error::StoreError,
     feed::{Batch, FeedReader},
@@ -62,8 +63,19 @@ pub enum Refusal {
     TooMany,
     /// The cursor can't be served.
     Cursor(BadCursor, Bounds),
+    /// It can't be one of the consumer's connections.
+    Consumer(NoPlace),
     /// The store could not be asked.
     Store(StoreError),
+}
+
+impl From<NoPlace> for Refusal {
+    fn from(reason: NoPlace) -> Self {
+        match reason {
+            NoPlace::Store(failure) => Self::Store(failure),
+            reason => Self::Consumer(reason),
+        }
+    }
 }
 
 /// How a session ends: a code of [`close`] and a sentence.
@@ -89,6 +101,8 @@ pub struct Listener {
     seat: Seat,
     hung_up: oneshot::Receiver<Ending>,
     reader: FeedReader,
+    /// Its place in a named consumer.
+    membership: Option<Membership>,
     ids_as_text: bool,
     /// What is said before anything else.
     first: Vec<Word>,
@@ -116,34 +130,59 @@ impl Listener {
         let sessions = engine.sessions(admission.app_id);
         let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
         let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
-        let (mut start, problem) = starting_point(wanted.after, bounds);
+        let consumers = engine.consumers(admission.app_id);
+        let kept = match &wanted.consumer {
+            Some(consumer) => consumers.standing_of(&consumer.name).await.map_err(Refusal::Store)?,
+            None => None,
+        };
+        let after = kept.or(wanted.after);
+        let (mut start, problem) = starting_point(after, bounds);
         let (mut seq, mut snapshot) = (bounds.head, None);
         if wanted.snapshot {
             let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
             (start, seq) = (calls.as_of, calls.as_of);
             snapshot = Some(Box::new(Telling::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
         }
+        if let (Some(problem), None, false) = (problem, kept, transport == Transport::WebSocket) {
+            // The beginning is always a place to begin at where a gap can't be told.
+            if after != Some(Seq::START) || problem != BadCursor::Expired {
+                return Err(Refusal::Cursor(problem, bounds));
+            }
+        }
+        let membership = match wanted.consumer {
+            Some(consumer) => Some(consumers.join(consumer, id, start, bounds).await?),
+            None => None,
+        };
+        let start = membership.as_ref().map_or(start, Membership::acked);
         let connected = ControlMessage::Connected {
             app_id: admission.app_id,
             session_id: id,
             seq,
             oldest_seq: bounds.oldest,
+            consumer: membership.as_ref().map(ConsumerSaid::of),
         };
         // Whoever breaks off before it has heard the active calls is to begin with them again.
         let mut first = vec![connected.word(snapshot.is_none().then_some(start))];
-        if let (Some(problem), Some(after)) = (problem, wanted.after) {
-            // The beginning is always a place to begin at where a gap can't be told.
-            let lenient = after == Seq::START && problem == BadCursor::Expired;
-            match transport {
-                Transport::WebSocket => first.push(gap(after, problem, bounds).word(Some(start))),
-                Transport::Stream | Transport::Poll if lenient => {}
-                Transport::Stream | Transport::Poll => return Err(Refusal::Cursor(problem, bounds)),
-            }
+        if let (Some(problem), Some(after)) = (problem, after)
+            && (transport == Transport::WebSocket || kept.is_some())
+        {
+            first.push(gap(after, problem, bounds).word(Some(start)));
         }
         let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
         let (cursor, announce_at, over) = (start, None, false);
-        Ok(Self { seat, hung_up, reader, ids_as_text, first, snapshot, cursor, announce_at, over })
+        Ok(Self {
+            seat,
+            hung_up,
+            reader,
+            membership,
+            ids_as_text,
+            first,
+            snapshot,
+            cursor,
+            announce_at,
+            over,
+        })
     }
 
     /// Its id.
@@ -206,7 +245,7 @@ impl Listener {
                 biased;
                 // The register is kept for as long as the seat is, so somebody has hung up.
                 ending = &mut self.hung_up => return self.take_leave(ending.unwrap_or_else(|_| gone())),
-                batch = read(&mut self.reader, self.seat.id) => match batch {
+                batch = read(&mut self.reader, self.membership.as_mut(), self.seat.id) => match batch {
                     Some(batch) => {
                         if let Some(turn) = self.take(batch) {
                             return turn;
@@ -234,7 +273,9 @@ impl Listener {
         }
         words.extend(batch.frames.into_iter().map(|frame| Word::of(frame, self.ids_as_text)));
         let told = words.last().and_then(|word| word.cursor);
-        if told == Some(batch.cursor) {
+        // Where several share the work, others have what lies between: no place follows from it.
+        let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
+        if told == Some(batch.cursor) || is_shared {
             self.announce_at = None;
         } else {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
@@ -252,6 +293,11 @@ impl Listener {
         Turn { words, end: Some(ending) }
     }
 
+    /// Says for it what it has dealt with, where it is a named consumer's.
+    pub(super) fn acknowledger(&self) -> Option<Acknowledger> {
+        self.membership.as_ref().map(Membership::acknowledger)
+    }
+
     /// What is seen of it from outside.
     pub(super) fn watched(&self) -> Arc<Pulse> {
         Arc::clone(&self.seat.pulse)
@@ -263,9 +309,17 @@ fn gone() -> Ending {
 }
 
 /// The next batch, however often the store has to be asked.
-async fn read(reader: &mut FeedReader, id: SessionId) -> Option<Batch> {
+async fn read(
+    reader: &mut FeedReader,
+    mut membership: Option<&mut Membership>,
+    id: SessionId,
+) -> Option<Batch> {
     loop {
-        match reader.next().await {
+        let batch = match &mut membership {
+            Some(membership) => membership.next(reader).await,
+            None => reader.next().await,
+        };
+        match batch {
             Ok(batch) => return batch,
             Err(failure) => {
                 warn!(session.id = %id, error = %failure, "a session could not read its feed");

@@ -52,9 +52,13 @@ pub mod close {
         NOT_AUTHENTICATED = 4401;
         /// The key was revoked or the app is switched off; don't come back.
         FORBIDDEN = 4403;
+        /// The connections that share a consumer are at another server; come back later, and perhaps there.
+        ELSEWHERE = 1013;
         /// The client reads too slowly; come back with your cursor.
         TOO_SLOW = 4408;
-        /// The app has too many sessions, or wrong keys came too often from one address.
+        /// A newer connection of the same consumer has taken over, or the consumer was deleted; don't come back.
+        TAKEN_OVER = 4409;
+        /// The app has too many sessions or consumers, or wrong keys came too often from one address.
         TOO_MANY = 4429;
     }
 }
@@ -116,6 +120,13 @@ impl Sessions {
     /// Ends the sessions that a key opened.
     pub fn close_of_key(&self, key_id: KeyId, code: u16, reason: &str) {
         for entry in self.lock().values_mut().filter(|entry| entry.key_id == key_id) {
+            entry.end(code, reason);
+        }
+    }
+
+    /// Ends one of them.
+    pub(crate) fn close_one(&self, id: SessionId, code: u16, reason: &str) {
+        if let Some(entry) = self.lock().get_mut(&id) {
             entry.end(code, reason);
         }
     }

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::subscription::Subscribe;
 use crate::{
+    consumer::{Consumer, Membership, Mode},
     feed::Frame,
     id::{AppId, Seq, SessionId},
     ports::Bounds,
@@ -19,11 +20,8 @@ use crate::{
 pub(crate) enum ClientMessage {
     /// The first message of a client that brought no key with its request.
     Subscribe(#[schema(inline)] Subscribe),
-    /// "I have dealt with everything up to here."
-    Ack {
-        #[expect(dead_code, reason = "checked to be there; without a named consumer nobody keeps it")]
-        seq: i64,
-    },
+    /// "I have dealt with everything up to here." Without a named consumer nobody keeps it.
+    Ack { seq: i64 },
 }
 
 /// What the server says beyond events.
@@ -38,6 +36,10 @@ pub(crate) enum ControlMessage {
         seq: Seq,
         /// The oldest event that is still kept.
         oldest_seq: Seq,
+        /// The consumer that the session belongs to.
+        #[serde(flatten)]
+        #[schema(inline)]
+        consumer: Option<ConsumerSaid>,
     },
     /// Events that the client asked for are not to be had.
     Gap {
@@ -56,6 +58,25 @@ pub(crate) enum ControlMessage {
     Cursor { seq: Seq },
     /// A planned stop: come back after this time.
     Reconnect { after_ms: u64 },
+}
+
+/// What a consumer's connection hears of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ConsumerSaid {
+    /// The name of the consumer that the session belongs to.
+    consumer: String,
+    /// How its connections stand to each other.
+    #[schema(value_type = Mode)]
+    mode: &'static str,
+    /// Everything up to here was dealt with before.
+    acked_seq: Seq,
+}
+
+impl ConsumerSaid {
+    pub(super) fn of(membership: &Membership) -> Self {
+        let Consumer { name, mode } = membership.consumer();
+        Self { consumer: name.clone(), mode: mode.as_str(), acked_seq: membership.acked() }
+    }
 }
 
 impl ControlMessage {

@@ -7,10 +7,17 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use crate::{call::Direction, feed::Filter, id::Seq};
+use crate::{
+    call::Direction,
+    consumer::{Consumer, Mode},
+    feed::Filter,
+    id::Seq,
+};
 
 /// The longest name of a user or a number, in characters.
 const LONGEST_NAME: usize = 255;
+/// The longest name of a consumer.
+const LONGEST_CONSUMER: usize = 100;
 
 /// What a reader asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +30,8 @@ pub struct Subscription {
     pub ids_as_text: bool,
     /// Whether it begins with the calls that are not over.
     pub snapshot: bool,
+    /// As which consumer, if the server is to keep the cursor; `after` then says where it begins if it is new.
+    pub consumer: Option<Consumer>,
 }
 
 /// Why a subscription can't be granted as asked.
@@ -39,8 +48,19 @@ impl Subscription {
     /// Those that only make sense for whoever stays: over a WebSocket, or a stream of server-sent events.
     pub const OF_SESSIONS: [&'static str; 1] = ["snapshot"];
     /// The parameters that are understood.
-    pub const PARAMETERS: [&'static str; 9] =
-        ["after", "types", "dialpad_user_id", "crm_user_id", "direction", "number", "from", "to", "ids"];
+    pub const PARAMETERS: [&'static str; 11] = [
+        "after",
+        "types",
+        "dialpad_user_id",
+        "crm_user_id",
+        "direction",
+        "number",
+        "from",
+        "to",
+        "ids",
+        "consumer",
+        "mode",
+    ];
 
     /// Reads the parameters; `said` gives the text of one.
     ///
@@ -83,7 +103,26 @@ impl Subscription {
         if snapshot && after.is_some() {
             return Err(wrong("snapshot", "does not go together with after"));
         }
-        Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot })
+        let mode = match said("mode") {
+            None => None,
+            Some("exclusive") => Some(Mode::Exclusive),
+            Some("share") => Some(Mode::Share),
+            Some(_) => return Err(wrong("mode", "must be exclusive or share")),
+        };
+        let consumer = match (said("consumer"), mode) {
+            (Some(name), mode) => {
+                Some(Consumer { name: consumer_name(name)?, mode: mode.unwrap_or_default() })
+            }
+            (None, Some(_)) => return Err(wrong("mode", "is that of a consumer, and there is none")),
+            (None, None) => None,
+        };
+        if snapshot && consumer.is_some() {
+            return Err(wrong(
+                "snapshot",
+                "does not go together with consumer, which goes on where it stands",
+            ));
+        }
+        Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot, consumer })
     }
 }
 
@@ -106,6 +145,20 @@ fn switch(field: &str, text: Option<&str>) -> Result<bool, SubscriptionError> {
 fn name_of_somebody(field: &str, text: &str) -> Result<String, SubscriptionError> {
     if text.is_empty() || text.chars().count() > LONGEST_NAME {
         return Err(wrong(field, "must have 1 to 255 characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of a consumer, which stands in the path of a request as well.
+fn consumer_name(text: &str) -> Result<String, SubscriptionError> {
+    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    // A dot alone, or two, would be another place in a path.
+    if text.is_empty()
+        || text.len() > LONGEST_CONSUMER
+        || !text.bytes().all(is_known)
+        || text.starts_with('.')
+    {
+        return Err(wrong("consumer", "must have 1 to 100 letters, digits and . _ : -, and begin with no ."));
     }
     Ok(text.to_owned())
 }
@@ -223,6 +276,9 @@ mod tests {
             ("ids", "text"),
             ("after", "-1"),
             ("snapshot", "yes"),
+            ("consumer", "crm backend"),
+            ("consumer", ".."),
+            ("mode", "share"),
         ];
         for (name, value) in wrong {
             assert_eq!(read(&[(name, value)]), Err(name.to_owned()), "{value}");

@@ -59,5 +59,5 @@ async fn look(engine: &Engine, listened: &Listened) -> Result<(), StoreError> {
             feed.advance(head);
         }
     }
-    Ok(())
+    engine.let_go_of_lost_consumers().await
 }

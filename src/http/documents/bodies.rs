@@ -75,6 +75,16 @@ pub(super) struct UsersToMap {
     mappings: Vec<UserToMap>,
 }
 
+/// What a consumer has dealt with.
+#[derive(ToSchema)]
+pub(super) struct Acknowledgement {
+    /// Everything up to this event.
+    #[schema(minimum = 0)]
+    seq: i64,
+    /// Of several connections that share the work, the one that says it: as its `connected` named it.
+    session_id: Option<Uuid>,
+}
+
 /// A call that is to be placed.
 #[derive(ToSchema)]
 pub(super) struct CallOrder {

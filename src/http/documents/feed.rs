@@ -48,7 +48,7 @@ fn poll() -> Way {
         )
         .paged()
         .with_header(200, "x-cursor", "How far the answer looks, whether or not the last event there was for you.")
-        .refuses([CursorAhead, CursorExpired, TooManyConnections])
+        .refuses([CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers])
 }
 
 fn stream() -> Way {
@@ -67,7 +67,7 @@ fn stream() -> Way {
         .takes(of_feeds())
         .takes(of_sessions())
         .streams(200, "The stream.", "text/event-stream", content)
-        .refuses([CursorAhead, CursorExpired, TooManyConnections])
+        .refuses([CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers, ConsumerElsewhere])
 }
 
 fn socket() -> Way {
@@ -91,7 +91,7 @@ pub(super) fn of_sessions() -> Vec<Parameter> {
         "snapshot" => query(
             name,
             switch(),
-            "`true`: begin with the calls that are not over. Does not go together with `after`.",
+            "`true`: begin with the calls that are not over. Does not go together with `after` or `consumer`.",
         ),
         name => query(name, text(), ""),
     };

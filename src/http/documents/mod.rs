@@ -8,6 +8,7 @@ mod apps;
 mod bodies;
 mod calls;
 mod connecting;
+mod consumers;
 mod examples;
 mod feed;
 mod items;
@@ -41,7 +42,7 @@ given twice and a value that can't be understood answer 400 and name the paramet
 **Lists** are arrays; while there is more, a `Link` leads to the next page.\n\n\
 In production, what comes over plain http is sent to https (`GET`: 308) or refused (403 `HTTPS_REQUIRED`).";
 
-const TAGS: [(&str, &str); 15] = [
+const TAGS: [(&str, &str); 16] = [
     ("Connecting", "An app is connected to Dialpad by a person, once."),
     ("Calls", "Calls, each one leg at Dialpad, and the human calls that they belong to."),
     ("Recordings", "Audio, streamed from Dialpad."),
@@ -51,6 +52,7 @@ const TAGS: [(&str, &str); 15] = [
         "The feed",
         "Everything that happens, told once, in order, without holes, to be resumed from any place.",
     ),
+    ("Named consumers", "Readers of the feed whose cursor the server keeps."),
     ("Webhooks in", "The door for Dialpad."),
     ("Administration: apps", "The tenants."),
     ("Administration: keys", "An app's API keys, which are shown once and kept as hashes."),
@@ -69,6 +71,7 @@ fn ways() -> Vec<Way> {
         calls::ways(),
         items::ways(),
         feed::ways(),
+        consumers::ways(),
         webhooks::ways(),
         apps::ways(),
         users::ways(),

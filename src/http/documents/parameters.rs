@@ -173,7 +173,25 @@ pub(super) fn of_feeds() -> Vec<Parameter> {
         query("from", text(255), "Only events from this number."),
         query("to", text(255), "Only events to this number; of a message to several, to one of them."),
         ids(),
+        query(
+            "consumer",
+            consumer_name(),
+            "As this named consumer, whose cursor the server keeps; `after` then says where it begins if it is new.",
+        ),
+        query(
+            "mode",
+            one_of(&["exclusive", "share"]),
+            "How the consumer's connections stand to each other: the newest one takes over, or they share the work.",
+        ),
     ]
+}
+
+/// The name of a consumer.
+pub(super) fn consumer_name() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some("^[A-Za-z0-9_:-][A-Za-z0-9._:-]{0,99}$"))
+        .build()
 }
 
 /// A list of event types as a text.

@@ -19,7 +19,7 @@ use crate::error::{
 };
 
 /// These say after how many seconds to try again.
-const PASSING: [ErrorCode; 7] = [
+const PASSING: [ErrorCode; 8] = [
     RateLimited,
     DialpadRateLimited,
     TooManyConnections,
@@ -27,6 +27,7 @@ const PASSING: [ErrorCode; 7] = [
     DialpadUnavailable,
     DatabaseUnavailable,
     OutcomeUnknown,
+    ConsumerElsewhere,
 ];
 
 /// The responses with these codes, by status.

@@ -21,6 +21,7 @@ use crate::{
     store::{
         apps::AppCounts,
         calls::{CallView, VoicemailOfCall},
+        consumers::ConsumerView,
         interactions::InteractionView,
         messages::MessageView,
         user_mappings::UserMapping,
@@ -47,6 +48,7 @@ fn of_answers() -> Vec<Named> {
         answer::<MessageView>(),
         answer::<InteractionView>(),
         answer::<UserMapping>(),
+        answer::<ConsumerView>(),
         answer::<health::Home>(),
         answer::<health::Health>(),
         answer::<health::Checks>(),
@@ -82,6 +84,7 @@ fn of_requests() -> Vec<Named> {
         strict::<bodies::KeyRotation>(),
         strict::<bodies::UserToMap>(),
         strict::<bodies::UsersToMap>(),
+        strict::<bodies::Acknowledgement>(),
         strict::<bodies::CallOrder>(),
         strict::<bodies::Replay>(),
         (bodies::WorkflowWebhook::name().into_owned(), bodies::WorkflowWebhook::schema()),

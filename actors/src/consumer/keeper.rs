@@ -1,0 +1,191 @@
+//! Keeps in the store where the consumers of this process stand. Acknowledgements are many and cheap: the first one
+//! after a quiet time is kept at once, and what comes while that is written is kept together, a moment later.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use chrono::TimeDelta;
+use tokio::{
+    sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    time::{Instant, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::{Consumers, Entry, Mode};
+use crate::{
+    engine::Engine,
+    error::StoreError,
+    id::{AppId, Seq, SessionId},
+    ports::{Clock, EventLog, KeptConsumer},
+};
+
+/// How long the store is left alone after something was kept.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long when it could not be asked.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often is looked whether the store is to hear of a consumer again.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How long the store believes that connections are here when it does not hear of them: where they share the work,
+/// another process waits for that.
+const SHARE_LEASE: Duration = Duration::from_secs(4);
+/// The same of a single connection, for which nobody waits.
+const LEASE: Duration = Duration::from_secs(40);
+/// What those hear whose consumer is lost to this process.
+const LOST: &str = "another server has taken the consumer over, or it was deleted";
+
+/// What the store has of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    acked: Seq,
+    connections: usize,
+}
+
+/// What the consumers of all apps have in common: the way to the store.
+pub(crate) struct Keeper {
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    /// This process, among those that share the store.
+    holder: i64,
+    dirty: Notify,
+    /// Written to by whoever changes what this process holds, read by those who enter it meanwhile.
+    turn: RwLock<()>,
+}
+
+impl Keeper {
+    pub(crate) fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        // A process is told from an earlier one that has died as from one that runs beside it.
+        let holder = SessionId::generate().0.as_u64_pair().1.cast_signed();
+        Arc::new(Self { log, clock, holder, dirty: Notify::new(), turn: RwLock::default() })
+    }
+
+    pub(super) fn holder(&self) -> i64 {
+        self.holder
+    }
+
+    /// Until when the store believes that the connections of a consumer are here.
+    pub(super) fn lease(&self, mode: Mode) -> chrono::DateTime<chrono::Utc> {
+        self.clock.now() + TimeDelta::from_std(lease(mode)).unwrap_or_default()
+    }
+
+    /// Says that there is something to keep.
+    pub(super) fn rouse(&self) {
+        self.dirty.notify_one();
+    }
+
+    /// Nobody enters a consumer while this is held.
+    pub(super) async fn turn(&self) -> RwLockWriteGuard<'_, ()> {
+        self.turn.write().await
+    }
+
+    /// Nothing of what this process holds is let go of while this is held.
+    pub(super) async fn entering(&self) -> RwLockReadGuard<'_, ()> {
+        self.turn.read().await
+    }
+
+    /// Keeps where these consumers stand. When this returns, it is durable.
+    pub(crate) async fn keep(&self, all: &[&Consumers]) -> Result<(), StoreError> {
+        let _turn = self.turn().await;
+        let mut cursors = Vec::new();
+        for of_app in all {
+            of_app.collect(self, &mut cursors);
+        }
+        let kept: HashSet<_> = self.log.keep_consumers(self.holder, &cursors).await?.into_iter().collect();
+        let by_app = |app: AppId| all.iter().find(|of_app| of_app.app == app);
+        for cursor in cursors {
+            let Some(of_app) = by_app(cursor.app_id) else { continue };
+            if kept.contains(&(cursor.app_id, cursor.name.clone())) {
+                of_app.was_kept(&cursor);
+            } else {
+                of_app.forget(&cursor.name, LOST);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of what another process has taken over, or has removed.
+    pub(crate) async fn let_go_of_lost(&self, all: &[Arc<Consumers>]) -> Result<(), StoreError> {
+        if all.is_empty() {
+            return Ok(());
+        }
+        let _turn = self.turn().await;
+        let held: HashSet<_> = self.log.consumers_of(self.holder).await?.into_iter().collect();
+        for of_app in all {
+            let names: Vec<String> = of_app.lock().keys().cloned().collect();
+            for name in names {
+                if !held.contains(&(of_app.app, name.clone())) {
+                    info!(app.id = %of_app.app, consumer = name, "a consumer is no longer held here");
+                    of_app.forget(&name, LOST);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Consumers {
+    /// What is to be kept.
+    fn collect(&self, keeper: &Keeper, into: &mut Vec<KeptConsumer>) {
+        let now = Instant::now();
+        for (name, entry) in self.lock().iter() {
+            let (is, mode) = (entry.stands(), entry.course.mode());
+            if entry.kept == Some(is) && (is.connections == 0 || now < entry.renew_at) {
+                continue;
+            }
+            into.push(KeptConsumer {
+                app_id: self.app,
+                name: name.clone(),
+                acked: is.acked,
+                connections: is.connections,
+                held_until: keeper.lease(mode),
+            });
+        }
+    }
+
+    /// This is in the store now. What nobody has to know any more is forgotten.
+    fn was_kept(&self, kept: &KeptConsumer) {
+        let mut entries = self.lock();
+        let Some(entry) = entries.get_mut(&kept.name) else { return };
+        entry.kept = Some(Kept { acked: kept.acked, connections: kept.connections });
+        entry.renew_at = Instant::now() + lease(entry.course.mode()) / 4;
+        let is = entry.stands();
+        if is.connections == 0 && entry.kept == Some(is) && !entry.course.is_uneven() {
+            entries.remove(&kept.name);
+        }
+    }
+}
+
+impl Entry {
+    fn stands(&self) -> Kept {
+        Kept { acked: self.course.low_water(), connections: self.course.members().len() }
+    }
+}
+
+fn lease(mode: Mode) -> Duration {
+    match mode {
+        Mode::Exclusive => LEASE,
+        Mode::Share => SHARE_LEASE,
+    }
+}
+
+/// Keeps where consumers stand until the engine is gone.
+pub(crate) async fn keep_cursors(engine: Weak<Engine>, keeper: Arc<Keeper>) {
+    let mut away = false;
+    loop {
+        // Late is as good: whoever holds something is to be heard of again in any case.
+        let _ = timeout(RENEW_EVERY, keeper.dirty.notified()).await;
+        let Some(engine) = engine.upgrade() else { return };
+        let kept = engine.keep_consumers().await;
+        drop(engine);
+        if let (false, Err(failure)) = (away, &kept) {
+            warn!(error = %failure, "where consumers stand can't be kept for now");
+        }
+        away = kept.is_err();
+        sleep(if away { RETRY } else { PAUSE }).await;
+        if away {
+            keeper.rouse();
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Named consumers: readers of an app's feed whose cursor the server keeps.
+//!
+//! A consumer has connections. Either it has one at a time, and the newest one takes over ([`solo`]), or several that
+//! share the work ([`group`]). What was given to a connection and not acknowledged by it is given again. What is kept in
+//! the store is one place: everything up to it is dealt with ([`keeper`]). That statement stays true whoever makes it,
+//! so of two the larger one counts.
+//!
+//! The connections of one consumer are at one process, its holder, which knows more than the one place. Another process
+//! that wants an exclusive consumer takes it over; one that wants to share waits until the holder has let go.
+
+pub(crate) mod cursors;
+mod group;
+mod join;
+mod keeper;
+mod solo;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::watch, time::Instant};
+use utoipa::ToSchema;
+
+pub use self::join::NoPlace;
+use self::{
+    group::{Group, Standing},
+    keeper::Kept,
+    solo::Solo,
+};
+pub(crate) use self::{
+    join::{Acknowledger, Membership},
+    keeper::{Keeper, keep_cursors},
+};
+use crate::{
+    error::StoreError,
+    id::{AppId, Seq, SessionId},
+    ports::EventLog,
+    session::{Sessions, close},
+};
+
+/// How the connections of a consumer stand to each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
+#[schema(as = ConsumerMode, rename_all = "lowercase")]
+pub enum Mode {
+    /// There is one; the newest one takes over.
+    #[default]
+    Exclusive,
+    /// They share the work.
+    Share,
+}
+
+impl Mode {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exclusive => "exclusive",
+            Self::Share => "share",
+        }
+    }
+}
+
+/// As which consumer somebody reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// How it stands to other connections of the same name.
+    pub mode: Mode,
+}
+
+/// A consumer, by its app and its name.
+pub type ConsumerKey = (AppId, String);
+
+/// What came of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// It counts, and is durable.
+    Counted,
+    /// There is no such consumer.
+    Unknown,
+    /// Several connections share the work, and it was not said which of them acknowledges.
+    Whose,
+    /// The connections that share the work are at another process.
+    Elsewhere,
+}
+
+/// The consumers of one app.
+pub struct Consumers {
+    app: AppId,
+    log: Arc<dyn EventLog>,
+    sessions: Arc<Sessions>,
+    keeper: Arc<Keeper>,
+    entries: Mutex<HashMap<String, Entry>>,
+}
+
+/// A consumer that this process holds.
+struct Entry {
+    course: Course,
+    /// Wakes those of its connections that wait for something else than events.
+    changed: watch::Sender<()>,
+    /// When a connection last came, having made sure of who holds it.
+    entered_at: Instant,
+    /// What the store has of it; `None`: that may be anything.
+    kept: Option<Kept>,
+    /// By when the store is to hear of it again.
+    renew_at: Instant,
+}
+
+/// How far a consumer has come.
+enum Course {
+    Alone(Solo),
+    Shared(Box<Group>),
+}
+
+impl Course {
+    fn new(mode: Mode, acked: Seq) -> Self {
+        match mode {
+            Mode::Exclusive => Self::Alone(Solo::new(acked)),
+            Mode::Share => Self::Shared(Box::new(Group::new(acked))),
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Alone(_) => Mode::Exclusive,
+            Self::Shared(_) => Mode::Share,
+        }
+    }
+
+    fn members(&self) -> Vec<SessionId> {
+        match self {
+            Self::Alone(solo) => solo.member().into_iter().collect(),
+            Self::Shared(group) => group.members().collect(),
+        }
+    }
+
+    fn low_water(&self) -> Seq {
+        match self {
+            Self::Alone(solo) => solo.low_water(),
+            Self::Shared(group) => group.low_water(),
+        }
+    }
+
+    /// Whether it is known of more than one place that it is dealt with.
+    fn is_uneven(&self) -> bool {
+        matches!(self, Self::Shared(group) if group.is_uneven())
+    }
+
+    /// A connection comes; of the store it is known that everything up to here is dealt with.
+    fn enter(&mut self, mode: Mode, member: SessionId, acked: Seq) {
+        if self.mode() != mode {
+            *self = Self::new(mode, self.low_water());
+        }
+        match self {
+            Self::Alone(solo) => solo.enter(member, acked),
+            Self::Shared(group) => group.enter(member, acked),
+        }
+    }
+
+    /// Says whether anybody may have something new to read.
+    fn leave(&mut self, member: SessionId) -> bool {
+        match self {
+            Self::Alone(solo) => {
+                solo.leave(member);
+                false
+            }
+            Self::Shared(group) => {
+                group.leave(member);
+                true
+            }
+        }
+    }
+
+    /// Says whether anybody may have something new to read.
+    fn ack(&mut self, member: Option<SessionId>, seq: Seq) -> Option<bool> {
+        match (self, member) {
+            (Self::Alone(solo), _) => {
+                solo.ack(seq);
+                Some(false)
+            }
+            (Self::Shared(group), Some(member)) => Some(group.ack(member, seq)),
+            (Self::Shared(group), None) => group.advance(seq).then_some(false),
+        }
+    }
+
+    fn standing(&self, member: SessionId) -> Standing {
+        match self {
+            Self::Alone(solo) => solo.position(member).map_or(Standing::Out, Standing::At),
+            Self::Shared(group) => group.standing(member),
+        }
+    }
+}
+
+impl Consumers {
+    pub(crate) fn new(
+        app: AppId,
+        log: Arc<dyn EventLog>,
+        sessions: Arc<Sessions>,
+        keeper: Arc<Keeper>,
+    ) -> Arc<Self> {
+        Arc::new(Self { app, log, sessions, keeper, entries: Mutex::default() })
+    }
+
+    /// Everything up to here is dealt with, says a connection of this consumer: everything that was given to it up to
+    /// here, where several share the work. Without connections, whoever says it moves the cursor on purpose. It never
+    /// goes back.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn ack(
+        &self,
+        name: &str,
+        connection: Option<SessionId>,
+        seq: Seq,
+    ) -> Result<Acked, StoreError> {
+        match self.count(name, connection, seq) {
+            Some(true) => {
+                self.keeper.keep(&[self]).await?;
+                Ok(Acked::Counted)
+            }
+            Some(false) => Ok(Acked::Whose),
+            None => self.log.advance_consumer(self.app, name, seq).await,
+        }
+    }
+
+    /// Ends a consumer and its connections. `false`: there is none of this name.
+    ///
+    /// # Errors
+    /// The store could not be asked.
+    pub async fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        // Nothing is kept of it meanwhile: that would move the cursor of the next one of this name.
+        let _turn = self.keeper.turn().await;
+        let existed = self.log.remove_consumer(self.app, name).await?;
+        self.forget(name, "the consumer was deleted");
+        Ok(existed)
+    }
+
+    /// Counts an acknowledgement, if this process holds the consumer; `false`: it is not clear for whom it counts.
+    fn count(&self, name: &str, connection: Option<SessionId>, seq: Seq) -> Option<bool> {
+        let mut entries = self.lock();
+        let entry = entries.get_mut(name)?;
+        let moved = entry.course.ack(connection, seq);
+        if moved == Some(true) {
+            entry.changed.send_replace(());
+        }
+        drop(entries);
+        self.keeper.rouse();
+        Some(moved.is_some())
+    }
+
+    /// Whether this process holds none of them.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Lets go of a consumer and ends its connections. Whoever calls this has the keeper's turn.
+    fn forget(&self, name: &str, why: &str) {
+        let entry = self.lock().remove(name);
+        self.put_out(&entry.map(|entry| entry.course.members()).unwrap_or_default(), why);
+    }
+
+    fn put_out(&self, members: &[SessionId], why: &str) {
+        for member in members {
+            self.sessions.close_one(*member, close::TAKEN_OVER, why);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
