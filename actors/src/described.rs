@@ -14,7 +14,7 @@ use crate::{
     consumer::Mode,
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
     message,
-    session::protocol::{ClientMessage, ControlMessage},
+    session::protocol::{ClientMessage, ConsumerSaid, ControlMessage},
     token,
 };
 
@@ -77,6 +77,13 @@ pub fn events() -> Vec<Described> {
 #[must_use]
 pub fn control_messages() -> Vec<Described> {
     let mut messages = variants(ControlMessage::schema());
+    let mut of_consumers = Object::new();
+    lay_over(&mut of_consumers, ConsumerSaid::schema());
+    for message in messages.iter_mut().filter(|message| message.kind == "connected") {
+        // Said only to connections of a consumer.
+        message.schema.properties.extend(of_consumers.properties.clone());
+        message.schema.required.retain(|name| !of_consumers.properties.contains_key(name));
+    }
     messages.push(snapshot());
     messages
 }

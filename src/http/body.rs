@@ -61,7 +61,7 @@ impl Fields {
     /// Dialpad's id of something: a number, or its digits as a text.
     pub(super) fn dialpad_id(&self, name: &str) -> Result<i64, ApiError> {
         let id = match self.get(name) {
-            Some(Value::Number(number)) => number.as_i64(),
+            Some(value @ Value::Number(_)) => whole(value),
             Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
             _ => None,
         };
@@ -72,7 +72,7 @@ impl Fields {
     /// A whole number within these bounds.
     pub(super) fn number(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>, ApiError> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value.as_i64().filter(|number| (least..=most).contains(number));
+        let number = whole(value).filter(|number| (least..=most).contains(number));
         let wrong = || ApiError::invalid(format!("{name}: must be a whole number from {least} to {most}"));
         number.map(Some).ok_or_else(wrong)
     }
@@ -82,6 +82,13 @@ impl Fields {
         let Some(value) = self.get(name) else { return Ok(None) };
         value.as_bool().map(Some).ok_or_else(|| ApiError::invalid(format!("{name}: must be true or false")))
     }
+}
+
+/// A whole number. To JSON, `5.0` is one too; beyond 2^53, what is written so is no longer exact.
+pub(super) fn whole(value: &Value) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_whole = |number: &f64| number.fract() == 0.0 && number.abs() <= EXACT;
+    value.as_i64().or_else(|| value.as_f64().filter(is_whole).map(|number| number as i64))
 }
 
 #[cfg(test)]
@@ -103,6 +110,12 @@ mod tests {
         let fields = read("{\"name\":\" ä \",\"count\":5}").expect("an object");
         assert_eq!(fields.text("name", 1).expect("good"), Some("ä"));
         assert_eq!(fields.number("count", 0, 5).expect("good"), Some(5));
+        for (text, number) in
+            [("5.0", Some(5)), ("5e0", Some(5)), ("5.5", None), ("1e300", None), ("\"5\"", None)]
+        {
+            assert_eq!(whole(&serde_json::from_str(text).expect("JSON")), number, "{text}");
+        }
+        assert_eq!(whole(&i64::MAX.into()), Some(i64::MAX));
         assert_eq!(fields.switch("on").expect("good"), None);
         assert!(
             message(read("{}").expect("an object").required_text("name", 5).map(drop)).starts_with("name:")

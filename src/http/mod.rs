@@ -111,6 +111,10 @@ table! {
     "/health/ready" { get health::ready, head health::ready }
     "/metrics" { get health::metrics }
     "/openapi.json" { get documents::openapi }
+    "/asyncapi.json" { get documents::asyncapi }
+    "/docs" { get documents::page }
+    "/docs/page.css" { get documents::style }
+    "/docs/page.js" { get documents::script }
     // For a person who connects an app.
     "/authorize" { get oauth::authorize }
     "/callback" { get oauth::callback }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::{
     Shared,
     auth::Crm,
+    body::whole,
     idempotency::{Attempt, Outcome, once},
     query::{Query, write_ids_as_text},
 };
@@ -187,7 +188,7 @@ fn read_order(body: &[u8]) -> Result<CallOrder, ApiError> {
         return Err(ApiError::invalid(format!("{name}: there is no such field here")));
     }
     let user = match body.get("dialpad_user_id") {
-        Some(Value::Number(number)) => number.as_i64(),
+        Some(value @ Value::Number(_)) => whole(value),
         Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         _ => None,
     };

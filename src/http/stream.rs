@@ -14,7 +14,9 @@ use cti_actors::{
 };
 use futures_util::{Stream, stream};
 use secrecy::SecretString;
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::{
     Shared,
@@ -109,9 +111,20 @@ fn write_event(kind: &str, data: &str, out: &mut String) {
     }
 }
 
+/// The last message of a stream: why it ends.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Closed<'e> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// A close code of `/ws`.
+    code: u16,
+    /// For people.
+    reason: &'e str,
+}
+
 fn write_ending(ending: &Ending, out: &mut String) {
-    let closed = serde_json::json!({"type": "closed", "code": ending.code, "reason": ending.reason});
-    write_event("closed", &closed.to_string(), out);
+    let closed = Closed { kind: "closed", code: ending.code, reason: &ending.reason };
+    write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
 }
 
@@ -149,6 +162,6 @@ mod tests {
         let end = Some(Ending { code: 1001, reason: "the server goes away".into() });
         let text = write_turn(Turn { words, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
-        assert!(text.contains("event: closed\ndata: {\"code\":1001"), "{text}");
+        assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }
 }

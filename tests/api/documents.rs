@@ -3,29 +3,54 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Ask, Call, World, problems_of};
+use crate::support::{Answer, Ask, Call, Shows, World, problems_of};
 
 on_both_databases![
-    the_openapi_document_is_for_everybody_and_is_not_sent_twice,
+    the_documents_are_for_everybody_and_are_not_sent_twice,
+    the_page_takes_nothing_from_elsewhere,
     an_answer_that_is_not_as_documented_is_noticed,
 ];
 
-async fn the_openapi_document_is_for_everybody_and_is_not_sent_twice(world: World) {
+async fn the_documents_are_for_everybody_and_are_not_sent_twice(world: World) {
     let server = world.start().await;
-    let first = server.get("/openapi.json").answer().await;
-    let document = first.ok();
-    assert_eq!(document["openapi"], "3.1.0");
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
-    let tag = first.header("etag").expect("an ETag").to_owned();
-    assert!(first.header("cache-control").is_some_and(|it| it.contains("max-age")), "{first}");
-
-    for known in [tag.as_str(), "*", &format!("\"other\", {tag}")] {
-        let again = server.get("/openapi.json").header("if-none-match", known).answer().await;
-        assert_eq!((again.status, again.body.as_str()), (304, ""), "{known}: {again}");
-        assert_eq!(again.header("etag"), Some(&*tag));
+    for (path, media) in [
+        ("/openapi.json", "application/json"),
+        ("/asyncapi.json", "application/json"),
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs/page.css", "text/css; charset=utf-8"),
+        ("/docs/page.js", "text/javascript; charset=utf-8"),
+    ] {
+        let first = server.get(path).answer().await;
+        assert_eq!((first.status, first.header("content-type")), (200, Some(media)), "{path}");
+        let tag = first.header("etag").expect("an ETag").to_owned();
+        assert!(first.header("cache-control").is_some_and(|it| it.contains("max-age")), "{first}");
+        for known in [tag.as_str(), "*", &format!("\"other\", {tag}")] {
+            let again = server.get(path).header("if-none-match", known).answer().await;
+            assert_eq!((again.status, again.body.as_str()), (304, ""), "{known}: {again}");
+            assert_eq!(again.header("etag"), Some(&*tag));
+        }
+        let other = server.get(path).header("if-none-match", "\"other\"").answer().await;
+        assert_eq!(other.body, first.body);
     }
-    let other = server.get("/openapi.json").header("if-none-match", "\"other\"").answer().await;
-    assert_eq!(other.body, first.body);
+    let version = env!("CARGO_PKG_VERSION");
+    let openapi = server.get("/openapi.json").answer().await.ok();
+    openapi.shows(json!({"openapi": "3.1.0"}))["info"].shows(json!({"version": version}));
+    let asyncapi = server.get("/asyncapi.json").answer().await.ok();
+    asyncapi.shows(json!({"asyncapi": "3.0.0"}))["info"].shows(json!({"version": version}));
+}
+
+async fn the_page_takes_nothing_from_elsewhere(world: World) {
+    let server = world.start().await;
+    let page = server.get("/docs").answer().await;
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for path in ["/docs", "/docs/page.css", "/docs/page.js"] {
+        let text = server.get(path).answer().await.body;
+        for elsewhere in ["src=\"http", "href=\"http", "url(", "@import", "innerHTML", "eval(", " style=\""] {
+            assert!(!text.contains(elsewhere), "{path} has {elsewhere}");
+        }
+    }
+    assert!(page.body.contains("<noscript>") && page.body.contains("/openapi.json"), "{}", page.body);
 }
 
 async fn an_answer_that_is_not_as_documented_is_noticed(world: World) {

@@ -22,6 +22,7 @@ static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
     let document = documents::openapi_document();
     closed(serde_json::to_value(document).expect("it is JSON"))
 });
+static ASYNCAPI: LazyLock<Value> = LazyLock::new(|| closed(documents::asyncapi_document()));
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
 /// The answer is one that the document has for this request.
@@ -53,6 +54,15 @@ pub(crate) fn problems_of(method: &Method, path: &str, answer: &Answer) -> Vec<S
         items.truncate(MOST_ITEMS);
     }
     problems(&format!("{method} {route} {}", answer.status), &OPENAPI, schema, &body)
+}
+
+/// The message is one that the document has.
+pub(super) fn check_message(message: &Value) {
+    let kind = message["type"].as_str().unwrap_or_else(|| panic!("a message without a type: {message:#}"));
+    let payload = &ASYNCAPI["components"]["messages"][kind.replace('.', "_")]["payload"];
+    assert!(payload.is_object(), "no such message is documented: {message:#}");
+    let problems = problems(kind, &ASYNCAPI, payload, message);
+    assert!(problems.is_empty(), "not as documented: {problems:#?}\n{message:#}");
 }
 
 /// The operation that a request is of.
@@ -88,10 +98,14 @@ fn problems(name: &str, document: &Value, schema: &Value, value: &Value) -> Vec<
 
 /// The document with objects that have no field but those described.
 fn closed(mut document: Value) -> Value {
-    for schema in document["components"]["schemas"].as_object_mut().expect("schemas").values_mut() {
+    let close = |schema: &mut Value| {
         if schema["type"] == "object" && schema.get("additionalProperties").is_none() {
             schema["additionalProperties"] = false.into();
         }
+    };
+    document["components"]["schemas"].as_object_mut().expect("schemas").values_mut().for_each(close);
+    if let Some(messages) = document["components"]["messages"].as_object_mut() {
+        messages.values_mut().for_each(|message| close(&mut message["payload"]));
     }
     document
 }

@@ -12,6 +12,7 @@ use tokio_tungstenite::{
 use super::{
     PATIENCE,
     call::Call,
+    documents,
     server::{App, TestServer},
 };
 
@@ -74,7 +75,9 @@ impl Socket {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
-                    return Said::Message(serde_json::from_str(&text).expect("messages are JSON"));
+                    let message = serde_json::from_str(&text).expect("messages are JSON");
+                    documents::check_message(&message);
+                    return Said::Message(message);
                 }
                 Some(Ok(Message::Close(frame))) => return Said::Closed(frame.map(|frame| frame.code.into())),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}

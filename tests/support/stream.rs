@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    PATIENCE,
+    PATIENCE, documents,
     server::{App, Ask, TestServer},
 };
 
@@ -123,7 +123,11 @@ impl Sent {
             match line.split_once(": ").unwrap_or((line, "")) {
                 ("id", id) => sent.id = Some(id.parse().expect("an id is a seq")),
                 ("event", kind) => sent.kind = Some(kind.to_owned()),
-                ("data", data) => sent.data = Some(serde_json::from_str(data).expect("data is JSON")),
+                ("data", data) => {
+                    let message = serde_json::from_str(data).expect("data is JSON");
+                    documents::check_message(&message);
+                    sent.data = Some(message);
+                }
                 ("retry", after) => sent.retry = Some(after.parse().expect("a number of milliseconds")),
                 (comment, _) => assert!(comment.starts_with(':'), "{part}"),
             }

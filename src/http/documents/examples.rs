@@ -175,3 +175,23 @@ fn of_message(kind: &str) -> Value {
         "sent_at": "2024-01-01T12:00:10Z",
     })
 }
+
+/// A message, whoever says it.
+pub(super) fn said(kind: &str) -> Option<Value> {
+    let session = "018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c";
+    Some(match kind {
+        "connected" => {
+            json!({"type": kind, "app_id": APP, "session_id": session, "seq": 41, "oldest_seq": 1})
+        }
+        "snapshot" => json!({"type": kind, "seq": 41, "calls": [active_call()], "complete": true}),
+        "gap" => json!({
+            "type": kind, "reason": "expired", "from_seq": 42, "to_seq": 1200, "oldest_seq": 1201, "seq": 6411,
+        }),
+        "cursor" => json!({"type": kind, "seq": 57}),
+        "reconnect" => json!({"type": kind, "after_ms": 1430}),
+        "closed" => json!({"type": kind, "code": 1001, "reason": "the server goes away"}),
+        "subscribe" => json!({"type": kind, "api_key": KEY, "after": 41, "types": ["call.*"]}),
+        "ack" => json!({"type": kind, "seq": 41}),
+        kind => return event(kind),
+    })
+}

@@ -11,7 +11,7 @@ use utoipa::openapi::{
 
 use super::{
     examples,
-    parameters::{after, any_whole, header, limit, of_feeds, query, wait},
+    parameters::{after, header, limit, of_feeds, query, wait, whole},
     schemas::list_of,
     way::{Access, Group, Way, text},
 };
@@ -21,10 +21,6 @@ use crate::{
 };
 
 const TAG: &str = "The feed";
-const STREAM: &str = "retry: 2210\n\nid: 41\nevent: connected\ndata: {\"type\":\"connected\",\"app_id\":\"550e8400-e29b-41d4-a716-446655440000\",\
-    \"session_id\":\"018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c\",\"seq\":41,\"oldest_seq\":1}\n\nid: 42\nevent: call.started\n\
-    data: {\"type\":\"call.started\",\"seq\":42}\n\n";
-
 pub(super) fn ways() -> Vec<Way> {
     vec![poll(), stream(), socket()]
 }
@@ -52,7 +48,9 @@ fn poll() -> Way {
 }
 
 fn stream() -> Way {
-    let content = ContentBuilder::new().schema(Some(text())).example(Some(json!(STREAM))).build();
+    let told =
+        json!({"id": "42", "event": "call.started", "data": "{\"type\":\"call.started\",\"seq\":42,…}"});
+    let content = ContentBuilder::new().schema(Some(part())).example(Some(told)).build();
     Group { tag: TAG, access: Access::CrmByQuery }
         .get("/api/events/stream", "stream_events", "Follow the feed as server-sent events")
         .says(
@@ -62,12 +60,22 @@ fn stream() -> Way {
         )
         .takes([
             after("Behind this `seq`; 0: from the oldest event that is kept. Left out: only what comes from now on."),
-            header("Last-Event-ID", any_whole(), "The last `id` that was heard."),
+            header("Last-Event-ID", whole(0, Some(i64::MAX), None), "The last `id` that was heard."),
         ])
         .takes(of_feeds())
         .takes(of_sessions())
-        .streams(200, "The stream.", "text/event-stream", content)
+        .streams(200, "The stream, one part after the other.", "text/event-stream", content)
         .refuses([CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers, ConsumerElsewhere])
+}
+
+/// One part of a stream.
+fn part() -> ObjectBuilder {
+    let field =
+        |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+    ObjectBuilder::new()
+        .property("id", field("Where to resume; alone where events were skipped."))
+        .property("event", field("The `type` of the object."))
+        .property("data", field("The object, as JSON."))
 }
 
 fn socket() -> Way {

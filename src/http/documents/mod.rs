@@ -5,6 +5,7 @@
 //! that table, and a [`way`] in the file of its group.
 
 mod apps;
+mod asyncapi;
 mod bodies;
 mod calls;
 mod connecting;
@@ -30,7 +31,8 @@ use utoipa::openapi::{
     path::PathItem, tag::TagBuilder,
 };
 
-pub(super) use self::served::openapi;
+pub use self::asyncapi::asyncapi_document;
+pub(super) use self::served::{asyncapi, openapi, page, script, style};
 use self::way::Way;
 
 const DESCRIPTION: &str = "\

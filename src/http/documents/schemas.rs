@@ -38,6 +38,14 @@ pub(super) fn all() -> Vec<Named> {
     all
 }
 
+/// Those that the feed's events and messages consist of, for a document that has nothing else.
+pub(super) fn of_the_feed() -> Vec<Named> {
+    let mut all = described::components();
+    all.extend([answer::<CallView>(), answer::<VoicemailOfCall>()]);
+    all.extend(of_events());
+    all
+}
+
 fn of_answers() -> Vec<Named> {
     vec![
         (ErrorBody::name().into_owned(), ErrorBody::schema()),

@@ -8,13 +8,22 @@ use actix_web::{
 };
 use sha2::{Digest, Sha256};
 
-use super::openapi_document;
+use super::{asyncapi_document, openapi_document};
 
 /// How long a copy is good without asking.
 const CACHE: &str = "public, max-age=300";
 
 static OPENAPI: LazyLock<Document> =
     LazyLock::new(|| Document::new(serde_json::to_string(&openapi_document()).unwrap_or_default()));
+
+static ASYNCAPI: LazyLock<Document> = LazyLock::new(|| Document::new(asyncapi_document().to_string()));
+static PAGE: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("page.html").to_owned()));
+static STYLE: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("page.css").to_owned()));
+static SCRIPT: LazyLock<Document> = LazyLock::new(|| Document::new(include_str!("page.js").to_owned()));
+
+/// The page takes nothing from anywhere else, and nothing that is not in a file of its own.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 struct Document {
     text: String,
@@ -50,4 +59,28 @@ impl Document {
 /// `GET /openapi.json`.
 pub(in crate::http) async fn openapi(request: HttpRequest) -> HttpResponse {
     OPENAPI.answer(&request, "application/json")
+}
+
+/// `GET /asyncapi.json`.
+pub(in crate::http) async fn asyncapi(request: HttpRequest) -> HttpResponse {
+    ASYNCAPI.answer(&request, "application/json")
+}
+
+/// `GET /docs`: both documents, for people.
+pub(in crate::http) async fn page(request: HttpRequest) -> HttpResponse {
+    let mut answer = PAGE.answer(&request, "text/html; charset=utf-8");
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static(POLICY));
+    headers.insert(header::REFERRER_POLICY, header::HeaderValue::from_static("no-referrer"));
+    answer
+}
+
+/// `GET /docs/page.css`.
+pub(in crate::http) async fn style(request: HttpRequest) -> HttpResponse {
+    STYLE.answer(&request, "text/css; charset=utf-8")
+}
+
+/// `GET /docs/page.js`.
+pub(in crate::http) async fn script(request: HttpRequest) -> HttpResponse {
+    SCRIPT.answer(&request, "text/javascript; charset=utf-8")
 }

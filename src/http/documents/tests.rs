@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{TAGS, openapi_document, ways};
+use cti_actors::session::{EVENT_TYPES, close};
+
+use super::{TAGS, asyncapi_document, openapi_document, ways};
 use crate::{error::ErrorCode, http::ROUTES};
 
 fn document() -> Value {
@@ -70,16 +72,17 @@ fn every_code_is_that_of_some_way_and_only_where_its_status_is() {
 
 #[test]
 fn every_reference_leads_somewhere() {
-    let document = document();
-    let mut lost = BTreeSet::new();
-    every_value(&document, &mut |value| {
-        if let Some(reference) = value.get("$ref").and_then(Value::as_str)
-            && document.pointer(reference.trim_start_matches('#')).is_none()
-        {
-            lost.insert(reference);
-        }
-    });
-    assert!(lost.is_empty(), "{lost:?}");
+    for document in [document(), asyncapi_document()] {
+        let mut lost = BTreeSet::new();
+        every_value(&document, &mut |value| {
+            if let Some(reference) = value.get("$ref").and_then(Value::as_str)
+                && document.pointer(reference.trim_start_matches('#')).is_none()
+            {
+                lost.insert(reference);
+            }
+        });
+        assert!(lost.is_empty(), "{lost:?}");
+    }
 }
 
 #[test]
@@ -108,17 +111,22 @@ fn every_way_says_what_it_is() {
     }
 }
 
+/// The example is one of this schema of the document.
+fn assert_fits(document: &Value, schema: &Value, example: &Value, place: &str) {
+    let mut root = schema.clone();
+    root["components"] = document["components"].clone();
+    let validator = jsonschema::validator_for(&root).unwrap_or_else(|error| panic!("{place}: {error}"));
+    let problems: Vec<String> =
+        validator.iter_errors(example).map(|it| format!("{}: {it}", it.instance_path())).collect();
+    assert!(problems.is_empty(), "{place}: {problems:#?}");
+}
+
 #[test]
 fn every_example_is_a_good_one() {
     let document = document();
     let mut checked = 0;
     let mut check = |schema: &Value, example: &Value, place: &str| {
-        let mut root = schema.clone();
-        root["components"] = document["components"].clone();
-        let validator = jsonschema::validator_for(&root).unwrap_or_else(|error| panic!("{place}: {error}"));
-        let problems: Vec<String> =
-            validator.iter_errors(example).map(|it| format!("{}: {it}", it.instance_path())).collect();
-        assert!(problems.is_empty(), "{place}: {problems:#?}");
+        assert_fits(&document, schema, example, place);
         checked += 1;
     };
     for ((method, path), operation) in operations(&document) {
@@ -140,4 +148,68 @@ fn every_example_is_a_good_one() {
         }
     }
     assert!(checked > 200, "only {checked} examples");
+}
+
+/// The names of the messages that an operation of the other document is about.
+fn said_in(document: &Value, operation: &str) -> BTreeSet<String> {
+    let messages = document["operations"][operation]["messages"].as_array().expect("messages");
+    let names = messages.iter().map(|message| {
+        let channel =
+            document.pointer(message["$ref"].as_str().expect("a reference").trim_start_matches('#'));
+        let message = channel.and_then(|it| it["$ref"].as_str()).expect("a message of the channel");
+        document.pointer(message.trim_start_matches('#')).expect("it is there")["name"]
+            .as_str()
+            .expect("a name")
+            .to_owned()
+    });
+    names.collect()
+}
+
+#[test]
+fn every_event_and_message_is_said_with_a_good_example() {
+    let document = asyncapi_document();
+    let events: BTreeSet<String> = EVENT_TYPES.map(str::to_owned).into();
+    let control = ["connected", "snapshot", "gap", "cursor", "reconnect"].map(str::to_owned);
+    let (socket, stream) = (said_in(&document, "tell"), said_in(&document, "stream"));
+    assert!(events.is_subset(&socket) && events.is_subset(&stream));
+    assert!(control.iter().all(|kind| socket.contains(kind) && stream.contains(kind)), "{socket:?}");
+    assert!(stream.contains("closed"));
+    assert!(["subscribe", "ack"].iter().all(|kind| said_in(&document, "hear").contains(*kind)));
+    for (name, message) in document["components"]["messages"].as_object().expect("messages") {
+        assert!(message["summary"].as_str().is_some_and(|it| !it.is_empty()), "{name} has no summary");
+        let examples = message["examples"].as_array().expect("examples");
+        assert!(!examples.is_empty(), "{name} has no example");
+        for example in examples {
+            assert_eq!(example["payload"]["type"], message["name"], "{name}");
+            assert_fits(&document, &message["payload"], &example["payload"], name);
+        }
+    }
+}
+
+#[test]
+fn both_documents_have_the_same_events() {
+    let (http, socket) = (document(), asyncapi_document());
+    let schemas = socket["components"]["schemas"].as_object().expect("schemas");
+    for (name, schema) in schemas.iter().filter(|(name, _)| *name != "Event") {
+        assert_eq!(http["components"]["schemas"][name], *schema, "{name}");
+    }
+}
+
+#[test]
+fn every_close_code_is_in_the_document_and_in_the_guide() {
+    let document = asyncapi_document();
+    let listed = document["channels"]["websocket"]["x-close-codes"].as_array().expect("close codes");
+    let listed: BTreeSet<u64> = listed.iter().filter_map(|it| it["code"].as_u64()).collect();
+    let ours: BTreeSet<u64> = close::ALL.iter().map(|(code, _)| u64::from(*code)).collect();
+    assert_eq!(listed, ours);
+    let guide = include_str!("../../../docs/api.md");
+    let rows = guide.lines().skip_while(|line| !line.starts_with("| code | why |")).skip(2);
+    let said: BTreeSet<u64> = rows
+        .take_while(|line| line.starts_with('|'))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|cell| cell.split(',').filter_map(|code| code.trim().parse().ok()).collect::<Vec<u64>>())
+        .collect();
+    // Of the protocol itself: what comes is no frame.
+    assert_eq!(said.difference(&ours).collect::<Vec<_>>(), [&1002]);
+    assert!(ours.is_subset(&said), "{said:?}");
 }

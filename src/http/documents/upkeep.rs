@@ -24,7 +24,8 @@ pub(super) fn ways() -> Vec<Way> {
             [get, head]
         })
         .collect();
-    ways.extend([metrics(), openapi()]);
+    ways.push(metrics());
+    ways.extend(documents());
     ways
 }
 
@@ -77,12 +78,28 @@ fn metrics() -> Way {
         .streams(200, "The metrics.", "text/plain", content)
 }
 
-fn openapi() -> Way {
-    DOCUMENTS
-        .get("/openapi.json", "openapi", "This document")
-        .streams(200, "An OpenAPI 3.1 document.", "application/json", document())
-        .with_header(200, "ETag", "Changes with the document.")
-        .answers(304, "It is the one that `If-None-Match` names.")
+fn documents() -> Vec<Way> {
+    let file = |path: &str, id: &str, summary: &str, media: &str, content: Content| {
+        DOCUMENTS
+            .get(path, id, summary)
+            .streams(200, "The document.", media, content)
+            .with_header(200, "ETag", "Changes with the document.")
+            .answers(304, "It is the one that `If-None-Match` names.")
+    };
+    let words = || ContentBuilder::new().schema(Some(text())).build();
+    vec![
+        file("/openapi.json", "openapi", "This document, OpenAPI 3.1", "application/json", document()),
+        file(
+            "/asyncapi.json",
+            "asyncapi",
+            "What is said on the WebSocket, AsyncAPI 3.0",
+            "application/json",
+            document(),
+        ),
+        file("/docs", "docs", "Both documents as a page", "text/html", words()),
+        file("/docs/page.css", "docs_style", "How the page looks", "text/css", words()),
+        file("/docs/page.js", "docs_script", "How the page is made", "text/javascript", words()),
+    ]
 }
 
 fn document() -> Content {
