@@ -213,3 +213,17 @@ fn every_close_code_is_in_the_document_and_in_the_guide() {
     assert_eq!(said.difference(&ours).collect::<Vec<_>>(), [&1002]);
     assert!(ours.is_subset(&said), "{said:?}");
 }
+
+#[test]
+fn every_parameter_of_lists_and_feeds_is_described() {
+    use cti_actors::session::Subscription;
+    let names = |parameters: Vec<utoipa::openapi::path::Parameter>| {
+        parameters.into_iter().map(|it| it.name).collect::<BTreeSet<String>>()
+    };
+    let known =
+        |names: &[&[&str]]| names.concat().into_iter().map(str::to_owned).collect::<BTreeSet<String>>();
+    assert_eq!(names(super::parameters::of_lists()), known(&[&crate::http::lists::PARAMETERS]));
+    let feeds =
+        [vec![super::parameters::after("")], super::parameters::of_feeds(), super::feed::of_sessions()];
+    assert_eq!(names(feeds.concat()), known(&[&Subscription::PARAMETERS, &Subscription::OF_SESSIONS]));
+}
