@@ -27,12 +27,14 @@ use super::picture::{self, Look, Paint};
 use forward::Forwarder;
 use state::StateError;
 
+/// What `--help` says at the end.
+const EXIT_CODES: &str = "Events go to standard output, everything else to standard error.
+Exit codes: 0 it was ended (Ctrl-C, SIGTERM, a closed output); 1 the server refuses the key or the request, or the cursor
+can't be kept; 2 the command line is wrong.";
+
 /// Follows the events of an app on the terminal, through broken connections, and goes on where it was
-///
-/// Events go to standard output, everything else to standard error. Exit codes: 0 it was ended (Ctrl-C, SIGTERM, a
-/// closed output); 1 the server does not accept the key or the request, or the cursor can't be kept; 2 the command line
-/// is wrong.
 #[derive(clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub struct ListenArgs {
     /// The server
     #[arg(long, value_name = "URL", env = "PUBLIC_URL", default_value = "http://127.0.0.1:4000")]

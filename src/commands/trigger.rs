@@ -20,9 +20,10 @@ use answer::Answer;
 pub use event::{Event, UnknownEvent};
 
 /// Signs a webhook as Dialpad would and posts it to a running server
-///
-/// Exit codes: 0 every webhook was acknowledged; 1 one was not; 2 the command line is wrong.
 #[derive(clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 every webhook was acknowledged; 1 one was not; 2 the command line is wrong."
+)]
 pub struct TriggerArgs {
     /// What to trigger: call.ring, call.started, call.held, call.resumed, call.ended, call.raw,
     /// call.recording.completed, voicemail.received, voicemail.updated (only in Dialpad's family), message.received,

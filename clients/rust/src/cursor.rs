@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 /// A place for the cursor: the `seq` of the last event that was dealt with. The best one is the database in which you
 /// deal with the events, in the same transaction.
@@ -28,6 +29,23 @@ impl CursorStore for MemoryCursor {
     }
 
     async fn save(&self, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets the server keep it, under the name of a consumer: what is saved is acknowledged.
+pub(crate) struct ServerCursor {
+    pub(crate) acknowledged: watch::Sender<Option<u64>>,
+}
+
+#[async_trait]
+impl CursorStore for ServerCursor {
+    async fn load(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
+    async fn save(&self, seq: u64) -> io::Result<()> {
+        self.acknowledged.send_replace(Some(seq));
         Ok(())
     }
 }

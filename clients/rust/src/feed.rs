@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::book::Book;
 use crate::cursor::CursorStore;
 use crate::error::Stopped;
 use crate::event::Event;
-use crate::ledger::Ledger;
 use crate::message::Gap;
 use crate::subscription::Subscription;
 use crate::worker;
@@ -83,19 +83,19 @@ pub struct Feed {
 
 /// The places in the feed, shared by whoever reads the connection and whoever deals with events.
 pub(crate) struct Places {
-    ledger: Mutex<Ledger>,
+    book: Mutex<Book>,
     store: Arc<dyn CursorStore>,
     /// What the store holds. Held while it is written to: cursors are kept in the order in which they came about.
     stored: tokio::sync::Mutex<Option<u64>>,
 }
 
 impl Places {
-    pub(crate) fn new(store: Arc<dyn CursorStore>) -> Self {
-        Self { ledger: Mutex::default(), store, stored: tokio::sync::Mutex::default() }
+    pub(crate) fn new(book: Book, store: Arc<dyn CursorStore>) -> Self {
+        Self { book: Mutex::new(book), store, stored: tokio::sync::Mutex::default() }
     }
 
-    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins at the cursor that is kept.
@@ -103,7 +103,7 @@ impl Places {
         let mut stored = self.stored.lock().await;
         if let Some(seq) = self.store.load().await? {
             *stored = Some(seq);
-            self.ledger().begin(seq);
+            self.book().begin(seq);
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Places {
 
     async fn store(&self) -> io::Result<()> {
         let mut stored = self.stored.lock().await;
-        let kept = self.ledger().kept();
+        let kept = self.book().kept();
         if let Some(seq) = kept.filter(|_| kept != *stored) {
             self.store.save(seq).await?;
             *stored = Some(seq);
@@ -130,8 +130,9 @@ impl Places {
 impl Feed {
     pub(crate) fn open(subscription: Subscription) -> Self {
         let (tell, heard) = mpsc::channel(ROOM);
-        let places = Arc::new(Places::new(Arc::clone(&subscription.cursor)));
-        let worker = tokio::spawn(worker::work(subscription, Arc::clone(&places), tell));
+        let (book, store, acknowledged) = subscription.ways_to_keep();
+        let places = Arc::new(Places::new(book, store));
+        let worker = tokio::spawn(worker::work(subscription, Arc::clone(&places), acknowledged, tell));
         Self { heard, places, worker: Some(worker) }
     }
 
@@ -146,7 +147,7 @@ impl Feed {
     /// # Errors
     /// The cursor could not be kept; it may be said again.
     pub async fn done(&self, seq: u64) -> io::Result<()> {
-        self.places.ledger().done(seq);
+        self.places.book().done(seq);
         self.places.keep().await
     }
 

@@ -29,6 +29,7 @@
 //! * [`Subscription`] says what to follow, [`Feed`] is the stream of it;
 //! * [`Event`] is what happened, typed; what this version does not know is there as it came;
 //! * [`CursorStore`] is where the place in the feed is kept: in memory, in a file, or in your database;
+//! * [`Subscription::as_consumer`] lets the server keep that place, and several processes share the work;
 //! * [`Stopped`] is why a feed ended: only for reasons that coming back would not change.
 //!
 //! Within one [`Feed`] each event comes once. Over a restart of your process it goes on behind the last event of which
@@ -36,6 +37,7 @@
 
 mod address;
 mod backoff;
+mod book;
 mod cursor;
 mod error;
 mod event;
@@ -43,6 +45,7 @@ mod feed;
 mod ledger;
 mod message;
 mod session;
+mod share;
 mod subscription;
 mod tls;
 mod word;

@@ -10,7 +10,11 @@ use crate::event::{Body, Event};
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
     /// The first one: where the feed stands.
-    Connected { seq: u64 },
+    Connected {
+        seq: u64,
+        /// Where the server stands in its own account of a named consumer.
+        acked: Option<u64>,
+    },
     /// Something happened.
     Event(Box<Event>),
     /// Events are missing.
@@ -57,11 +61,13 @@ struct Envelope {
     app_id: String,
     timestamp: Option<i64>,
     after_ms: Option<u64>,
+    acked_seq: Option<u64>,
 }
 
 impl Message {
     pub(crate) fn read(json: String) -> Result<Self, serde_json::Error> {
-        let Envelope { kind, seq, event_id, app_id, timestamp, after_ms } = serde_json::from_str(&json)?;
+        let Envelope { kind, seq, event_id, app_id, timestamp, after_ms, acked_seq } =
+            serde_json::from_str(&json)?;
         // Only events have an id of their own: words about the connection can't be told again.
         if let (Some(event_id), Some(seq)) = (event_id, seq) {
             let body = Body::read(&kind, &json);
@@ -69,7 +75,7 @@ impl Message {
             return Ok(Self::Event(Box::new(event)));
         }
         Ok(match (kind.as_str(), seq) {
-            ("connected", Some(seq)) => Self::Connected { seq },
+            ("connected", Some(seq)) => Self::Connected { seq, acked: acked_seq },
             ("cursor", Some(seq)) => Self::Cursor { seq },
             ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
             ("reconnect", _) => {
@@ -141,7 +147,7 @@ mod tests {
     fn what_the_server_says_of_the_connection_is_no_event() {
         assert_eq!(
             read(r#"{"type":"connected","app_id":"a","session_id":"s","seq":4,"oldest_seq":1}"#),
-            Message::Connected { seq: 4 }
+            Message::Connected { seq: 4, acked: None }
         );
         assert_eq!(read(r#"{"type":"cursor","seq":9}"#), Message::Cursor { seq: 9 });
         assert_eq!(

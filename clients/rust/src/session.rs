@@ -89,6 +89,12 @@ impl Session {
         }
     }
 
+    /// Says that everything up to here is dealt with.
+    pub(crate) async fn acknowledge(&mut self, seq: u64) -> Result<(), End> {
+        let said = self.socket.send(Frame::text(format!(r#"{{"type":"ack","seq":{seq}}}"#))).await;
+        said.map_err(|error| End::broken(format!("the connection broke: {error}")))
+    }
+
     /// Says goodbye and waits for the answer.
     pub(crate) async fn close(mut self) {
         let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };

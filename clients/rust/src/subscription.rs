@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use secrecy::SecretString;
+use tokio::sync::watch;
 
 use crate::address::Address;
 use crate::backoff::Pace;
-use crate::cursor::{CursorStore, MemoryCursor};
+use crate::book::Book;
+use crate::cursor::{CursorStore, MemoryCursor, ServerCursor};
 use crate::error::InvalidUrl;
 use crate::feed::{Feed, Notice};
+use crate::ledger::Ledger;
+use crate::share::Share;
 
 /// What of an app's feed to follow. Nothing happens until it is [opened](Subscription::open).
 #[must_use]
@@ -17,9 +21,17 @@ pub struct Subscription {
     pub(crate) api_key: SecretString,
     pub(crate) begin: Begin,
     pub(crate) wishes: Vec<(String, String)>,
-    pub(crate) cursor: Arc<dyn CursorStore>,
+    cursor: Arc<dyn CursorStore>,
+    consumer: Option<Consumer>,
     pub(crate) pace: Pace,
     pub(crate) observer: Box<dyn Fn(Notice) + Send + Sync>,
+}
+
+/// How a feed is a named consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Consumer {
+    Alone,
+    Sharing,
 }
 
 /// Where a feed begins.
@@ -45,6 +57,7 @@ impl Subscription {
             begin: Begin::WhereItWas,
             wishes: Vec::new(),
             cursor: Arc::new(MemoryCursor),
+            consumer: None,
             pace: Pace::default(),
             observer: Box::new(drop),
         })
@@ -87,6 +100,22 @@ impl Subscription {
         self
     }
 
+    /// Lets the server keep the place in the feed, under this name, instead of a cursor of one's own. What is not
+    /// [done](Feed::done) comes again to whoever is this consumer next; a newer connection takes it over and ends this
+    /// feed. [`after`](Subscription::after) says where a consumer begins that is new.
+    pub fn as_consumer(mut self, name: &str) -> Self {
+        self.consumer = Some(Consumer::Alone);
+        self.asking("consumer", name)
+    }
+
+    /// The same, sharing the work with the other connections of the consumer: each event goes to one of them, those of
+    /// one call to the same one, in their order. What a connection that broke had not acknowledged goes to another, and
+    /// may then be dealt with twice; `event_id` tells.
+    pub fn sharing_consumer(mut self, name: &str) -> Self {
+        self.consumer = Some(Consumer::Sharing);
+        self.asking("consumer", name).asking("mode", "share")
+    }
+
     /// How patiently it comes back.
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
@@ -97,6 +126,19 @@ impl Subscription {
     pub fn observed_by(mut self, observer: impl Fn(Notice) + Send + Sync + 'static) -> Self {
         self.observer = Box::new(observer);
         self
+    }
+
+    /// Where the places are noted and kept, and where it is seen what to acknowledge.
+    pub(crate) fn ways_to_keep(&self) -> (Book, Arc<dyn CursorStore>, Option<watch::Receiver<Option<u64>>>) {
+        let book = match self.consumer {
+            Some(Consumer::Sharing) => Book::Shared(Share::default()),
+            Some(Consumer::Alone) | None => Book::Own(Ledger::default()),
+        };
+        if self.consumer.is_none() {
+            return (book, Arc::clone(&self.cursor), None);
+        }
+        let (acknowledged, seen) = watch::channel(None);
+        (book, Arc::new(ServerCursor { acknowledged }), Some(seen))
     }
 
     /// Begins to follow. Must be called within a tokio runtime.

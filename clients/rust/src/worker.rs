@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::Connector;
 
@@ -16,10 +16,16 @@ use crate::tls;
 
 type Tell = mpsc::Sender<Result<Heard, Stopped>>;
 
-/// Works until the feed is dropped, or can't be followed any more.
-pub(crate) async fn work(subscription: Subscription, places: Arc<Places>, tell: Tell) {
+/// Works until the feed is dropped, or can't be followed any more. `acknowledged` is there where the server keeps the
+/// place, and says what it is to be told.
+pub(crate) async fn work(
+    subscription: Subscription,
+    places: Arc<Places>,
+    acknowledged: Option<watch::Receiver<Option<u64>>>,
+    tell: Tell,
+) {
     let connector = subscription.address.is_encrypted().then(tls::connector);
-    let worker = Worker { subscription, places, tell, connector };
+    let mut worker = Worker { subscription, places, tell, acknowledged, connector, begun: false };
     if let Err(stopped) = worker.follow().await {
         // Nobody may be listening any more; then nobody misses it.
         let _ = worker.tell.send(Err(stopped)).await;
@@ -30,14 +36,17 @@ struct Worker {
     subscription: Subscription,
     places: Arc<Places>,
     tell: Tell,
+    acknowledged: Option<watch::Receiver<Option<u64>>>,
     connector: Option<Connector>,
+    /// Whether the server has greeted once.
+    begun: bool,
 }
 
 impl Worker {
-    async fn follow(&self) -> Result<(), Stopped> {
+    async fn follow(&mut self) -> Result<(), Stopped> {
         match self.subscription.begin {
             Begin::WhereItWas => self.places.recall().await.map_err(Stopped::Cursor)?,
-            Begin::After(seq) => self.places.ledger().begin(seq),
+            Begin::After(seq) => self.places.book().begin(seq),
             Begin::Now => {}
         }
         let mut backoff = Backoff::new(self.subscription.pace);
@@ -63,8 +72,12 @@ impl Worker {
     }
 
     /// One connection, to its end.
-    async fn connect(&self) -> End {
-        let after = self.places.ledger().resume_at();
+    async fn connect(&mut self) -> End {
+        let resume_at = self.places.book().resume_at();
+        let after = resume_at.or(match self.subscription.begin {
+            Begin::After(seq) => Some(seq),
+            Begin::WhereItWas | Begin::Now => None,
+        });
         let mut wishes = self.subscription.wishes.clone();
         wishes.extend(after.map(|after| ("after".to_owned(), after.to_string())));
         let address = self.subscription.address.asking(&wishes);
@@ -76,22 +89,41 @@ impl Worker {
             Ok(session) => session,
             Err(end) => return end,
         };
+        let mut acknowledged = self.acknowledged.clone();
+        let end = self.listen(&mut session, after, &mut acknowledged).await;
+        if let End::Unheard = end {
+            // What was done last is acknowledged before the goodbye. The server may be gone already.
+            let _ = acknowledge(&mut session, &mut acknowledged).await;
+            session.close().await;
+        }
+        end
+    }
+
+    async fn listen(
+        &mut self,
+        session: &mut Session,
+        after: Option<u64>,
+        acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
+    ) -> End {
         // How long the server asks to wait, once it has said that it is about to stop.
         let mut asked = None;
         loop {
             let said = tokio::select! {
                 said = session.next() => said,
-                () = self.tell.closed() => {
-                    session.close().await;
-                    return End::Unheard;
+                () = changed(acknowledged) => {
+                    match acknowledge(session, acknowledged).await {
+                        Ok(()) => continue,
+                        Err(end) => return end,
+                    }
                 }
+                () = self.tell.closed() => return End::Unheard,
             };
             let taken = match said {
                 Ok(Message::Reconnect { after }) => {
                     asked = Some(after);
                     Ok(())
                 }
-                Ok(message) => self.take(message, after).await,
+                Ok(message) => self.take(message, after, acknowledged).await,
                 Err(end) => Err(end),
             };
             match taken {
@@ -102,35 +134,73 @@ impl Worker {
         }
     }
 
-    async fn take(&self, message: Message, after: Option<u64>) -> Result<(), End> {
+    async fn take(
+        &mut self,
+        message: Message,
+        after: Option<u64>,
+        acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
+    ) -> Result<(), End> {
         match message {
-            Message::Connected { seq } => {
-                (self.subscription.observer)(Notice::Connected { after, seq });
-                if after.is_none() {
-                    // From here on nothing may be missed, whatever breaks before the first event comes.
-                    self.places.ledger().begin(seq);
-                }
+            Message::Connected { seq, acked } => {
+                (self.subscription.observer)(Notice::Connected { after: acked.or(after), seq });
+                self.places.book().connected(after, seq, acked, !self.begun);
+                self.begun = true;
+                // The last acknowledgement may have been lost with the connection.
+                acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
                 self.places.keep().await.map_err(|error| End::Stopped(Stopped::Cursor(error)))?;
             }
             Message::Event(event) => {
                 let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                if self.places.ledger().give(event.seq) {
+                if self.places.book().give(event.seq) {
                     room.send(Ok(Heard::Event(event)));
+                } else {
+                    self.keep().await;
+                    // Its acknowledgement was lost.
+                    acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
                 }
             }
             Message::Gap(gap) => {
                 let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                self.places.ledger().give_gap(gap.go_on_from());
+                self.places.book().give_gap(gap.go_on_from());
                 room.send(Ok(Heard::Gap(gap)));
             }
             Message::Cursor { seq } => {
-                self.places.ledger().pass(seq);
-                if let Err(error) = self.places.keep().await {
-                    (self.subscription.observer)(Notice::NotKept(error));
-                }
+                self.places.book().pass(seq);
+                self.keep().await;
             }
             Message::Reconnect { .. } | Message::Unknown => {}
         }
         Ok(())
+    }
+
+    /// Keeps what moved without anybody's doing. What fails is tried again with the next one.
+    async fn keep(&self) {
+        if let Err(error) = self.places.keep().await {
+            (self.subscription.observer)(Notice::NotKept(error));
+        }
+    }
+}
+
+/// Waits until there is something new to acknowledge.
+async fn changed(acknowledged: &mut Option<watch::Receiver<Option<u64>>>) {
+    let changed = match acknowledged {
+        Some(acknowledged) => acknowledged.changed().await,
+        None => std::future::pending().await,
+    };
+    if changed.is_err() {
+        // Nobody can say anything new any more.
+        std::future::pending().await
+    }
+}
+
+/// Acknowledges what is new.
+async fn acknowledge(
+    session: &mut Session,
+    acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
+) -> Result<(), End> {
+    let seq = acknowledged.as_mut().and_then(|acknowledged| *acknowledged.borrow_and_update());
+    match seq {
+        Some(seq) => session.acknowledge(seq).await,
+        None => Ok(()),
     }
 }

@@ -20,6 +20,8 @@ enum Connection {
     Says(Vec<String>),
     /// The same, and then a close code.
     SaysAndCloses(Vec<String>, u16),
+    /// The same, and then hears acknowledgements until there is one of this event.
+    SaysAndHears(Vec<String>, u64),
     /// The handshake is refused.
     Refuses(u16, &'static str),
 }
@@ -64,6 +66,15 @@ async fn serve(stream: TcpStream, connection: Connection) -> String {
             let frame = CloseFrame { code: code.into(), reason: "because".into() };
             socket.close(Some(frame)).await.expect("it listens");
             while let Some(Ok(_)) = socket.next().await {}
+        }
+        Connection::SaysAndHears(texts, last) => {
+            say(&mut socket, texts).await;
+            while !asked.ends_with(&ack(last)) {
+                match timeout(PATIENCE, socket.next()).await.expect("it says something") {
+                    Some(Ok(Message::Text(text))) => asked.push_str(&format!(" {text}")),
+                    other => panic!("no acknowledgement: {other:?}"),
+                }
+            }
         }
         Connection::Refuses(..) => {}
     }
@@ -185,6 +196,61 @@ async fn what_is_for_others_moves_the_cursor() {
     feed.done(10).await.expect("kept");
     assert_eq!(cursor.load().await.expect("kept"), Some(10));
     assert_eq!(asked(played).await, ["/ws", "/ws?after=9"]);
+}
+
+/// What greets a named consumer.
+fn connected_as(seq: u64, mode: &str, acked: u64) -> String {
+    let greeting = connected(seq);
+    let consumer = format!(r#","consumer":"crm","mode":"{mode}","acked_seq":{acked}}}"#);
+    greeting.replace('}', &consumer)
+}
+
+fn ack(seq: u64) -> String {
+    format!(r#" {{"type":"ack","seq":{seq}}}"#)
+}
+
+#[tokio::test]
+async fn what_a_consumer_has_done_is_acknowledged_and_again_where_that_was_lost() {
+    let (url, played) = server(vec![
+        Connection::SaysAndHears(vec![connected_as(9, "exclusive", 4), ring(5), ring(6)], 6),
+        // This server has heard of nothing.
+        Connection::SaysAndHears(vec![connected_as(9, "exclusive", 4), ring(5), ring(6), ring(7)], 7),
+    ])
+    .await;
+    let mut feed = subscription(&url).as_consumer("crm").after(0).open();
+    for seq in 5..=7 {
+        assert_eq!(event(&mut feed).await.seq, seq);
+        feed.done(seq).await.expect("acknowledged");
+    }
+    let asked = asked(played).await;
+    assert!(asked[0].starts_with("/ws?consumer=crm&after=0 "), "{asked:?}");
+    assert!(asked[1].starts_with(&format!("/ws?consumer=crm&after=6{}", ack(6))), "{asked:?}");
+}
+
+#[tokio::test]
+async fn of_a_shared_consumer_each_event_is_heard_once_in_the_order_in_which_it_was_given() {
+    let (url, played) = server(vec![
+        Connection::SaysAndHears(vec![connected_as(60, "share", 0), ring(50), ring(7)], 50),
+        Connection::SaysAndHears(vec![connected_as(60, "share", 0), ring(7), ring(50), ring(3)], 3),
+    ])
+    .await;
+    let mut feed = subscription(&url).sharing_consumer("crm").open();
+    assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (50, 7));
+    feed.done(50).await.expect("acknowledged");
+    // The connection is cut once that is heard; 7 comes again, and 50 too.
+    assert_eq!(event(&mut feed).await.seq, 3);
+    feed.done(3).await.expect("acknowledged");
+    let asked = asked(played).await;
+    assert_eq!(asked[0], format!("/ws?consumer=crm&mode=share{}", ack(50)));
+    assert_eq!(asked.len(), 2);
+}
+
+#[tokio::test]
+async fn a_consumer_that_was_taken_over_does_not_fight() {
+    let greeting = connected_as(4, "exclusive", 4);
+    let (url, _played) = server(vec![Connection::SaysAndCloses(vec![greeting], 4409)]).await;
+    let mut feed = subscription(&url).as_consumer("crm").open();
+    assert!(matches!(heard(&mut feed).await, Err(Stopped::Refused { code: 4409, .. })));
 }
 
 #[tokio::test]

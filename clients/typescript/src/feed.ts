@@ -4,6 +4,7 @@ import type { CtiEvent, EventType, Gap } from './events.js';
 import { Ledger } from './ledger.js';
 import { placeOf, read, type Message } from './message.js';
 import { Queue } from './queue.js';
+import { Share } from './share.js';
 import { Stopped, stops } from './stopped.js';
 import type { Connection, End, Transport } from './transport.js';
 
@@ -43,6 +44,17 @@ export interface FeedOptions {
   cursor?: CursorStore;
   /** Begins behind this event, whatever cursor is kept; 0: with the oldest there is; `now`: with what comes. */
   after?: number | 'now';
+  /**
+   * Lets the server keep the place, under this name, instead of a cursor of one's own. What is not done comes again to
+   * whoever is this consumer next; a newer connection takes it over and ends this feed.
+   */
+  consumer?: string;
+  /**
+   * Shares the work with the other connections of the consumer: each event goes to one of them, those of one call to the
+   * same one, in their order. What a connection that broke had not acknowledged goes to another, and may then be dealt
+   * with twice; `event_id` tells.
+   */
+  share?: boolean;
   pace?: Partial<Pace>;
   /** Is told what becomes of the connection. */
   onNotice?: (notice: Notice) => void;
@@ -59,11 +71,14 @@ export class Feed implements AsyncIterable<Item> {
   readonly #transport: Transport;
   readonly #cursor: CursorStore;
   readonly #queue = new Queue<Item>();
-  readonly #ledger = new Ledger();
+  readonly #book: Ledger | Share;
   readonly #working: Promise<void>;
   /** Cursors are kept one after the other: an older one must not overtake. */
   #keeping: Promise<void> = Promise.resolve();
   #stored: number | null = null;
+  /** What the server is to know of a consumer. */
+  #acknowledged: number | null = null;
+  #greeted = false;
   #stopped: Stopped | null = null;
   #closed = false;
   #connection: Connection | null = null;
@@ -77,7 +92,9 @@ export class Feed implements AsyncIterable<Item> {
   constructor(options: FeedOptions, transport: Transport) {
     this.#options = options;
     this.#transport = transport;
-    this.#cursor = options.cursor ?? new MemoryCursor();
+    this.#cursor = options.consumer === undefined ? (options.cursor ?? new MemoryCursor()) : this.#serverCursor();
+    this.#book = options.share ? new Share() : new Ledger();
+    if (options.share && options.consumer === undefined) throw new TypeError('share needs a consumer');
     addressOf(options, null);
     this.#working = this.#work();
   }
@@ -109,7 +126,7 @@ export class Feed implements AsyncIterable<Item> {
    * event: the last one of a batch is enough.
    */
   async done(item: Item): Promise<void> {
-    this.#ledger.done(placeOf(item));
+    this.#book.done(placeOf(item));
     await this.#keep();
   }
 
@@ -142,9 +159,9 @@ export class Feed implements AsyncIterable<Item> {
   async #recall(): Promise<void> {
     const { after } = this.#options;
     if (after === 'now') return;
-    if (after !== undefined) return this.#ledger.begin(after);
+    if (after !== undefined) return this.#book.begin(after);
     this.#stored = await this.#cursor.load();
-    if (this.#stored !== null) this.#ledger.begin(this.#stored);
+    if (this.#stored !== null) this.#book.begin(this.#stored);
   }
 
   async #follow(): Promise<void> {
@@ -172,7 +189,8 @@ export class Feed implements AsyncIterable<Item> {
 
   /** One connection, to its end. */
   async #connect(): Promise<End> {
-    const after = this.#ledger.resumeAt;
+    const { after: beginning } = this.#options;
+    const after = this.#book.resumeAt ?? (typeof beginning === 'number' ? beginning : null);
     const door = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
     let retryAfterMs: number | undefined;
     let failure: unknown = null;
@@ -216,22 +234,30 @@ export class Feed implements AsyncIterable<Item> {
   async #take(message: Message, after: number | null): Promise<void> {
     switch (message.kind) {
       case 'connected':
-        this.#options.onNotice?.({ type: 'connected', after, seq: message.seq });
-        // From here on nothing may be missed, whatever breaks before the first event comes.
-        if (after === null) this.#ledger.begin(message.seq);
+        this.#options.onNotice?.({ type: 'connected', after: message.acked ?? after, seq: message.seq });
+        this.#book.connected(after, message.seq, message.acked, !this.#greeted);
+        this.#greeted = true;
+        // The last acknowledgement may have been lost with the connection.
+        this.#acknowledge();
         await this.#keep().catch((error: unknown) => {
           throw new Stopped(null, `the cursor can't be kept: ${error}`, { cause: error });
         });
         break;
       case 'event':
-        if (this.#ledger.give(message.event.seq)) this.#push(message.event);
+        if (this.#book.give(message.event.seq)) {
+          this.#push(message.event);
+        } else if (this.#options.consumer !== undefined) {
+          // Its acknowledgement was lost.
+          await this.#keep();
+          this.#acknowledge();
+        }
         break;
       case 'gap':
-        this.#ledger.giveGap(placeOf(message.gap));
+        this.#book.giveGap(placeOf(message.gap));
         this.#push(message.gap);
         break;
       case 'cursor':
-        this.#ledger.pass(message.seq);
+        this.#book.pass(message.seq);
         await this.#keep().catch((error: unknown) => this.#options.onNotice?.({ type: 'not_kept', error }));
         break;
       case 'reconnect':
@@ -261,9 +287,24 @@ export class Feed implements AsyncIterable<Item> {
     if (this.#waitsForRoom) this.#wake?.();
   }
 
+  #serverCursor(): CursorStore {
+    return {
+      load: async () => null,
+      save: async (seq) => {
+        this.#acknowledged = seq;
+        this.#acknowledge();
+      },
+    };
+  }
+
+  #acknowledge(): void {
+    if (this.#acknowledged === null) return;
+    this.#connection?.send(JSON.stringify({ type: 'ack', seq: this.#acknowledged }));
+  }
+
   async #keep(): Promise<void> {
     const kept = this.#keeping.then(async () => {
-      const seq = this.#ledger.kept;
+      const seq = this.#book.kept;
       if (seq === null || seq === this.#stored) return;
       await this.#cursor.save(seq);
       this.#stored = seq;
@@ -298,6 +339,8 @@ export function addressOf(options: FeedOptions, after: number | null): string {
   // Ids of Dialpad have up to 64 bits, and numbers here end at 2^53.
   asked.set('ids', 'string');
   if (options.types?.length) asked.set('types', options.types.join(','));
+  if (options.consumer !== undefined) asked.set('consumer', options.consumer);
+  if (options.share) asked.set('mode', 'share');
   if (options.dialpadUserId !== undefined) asked.set('dialpad_user_id', String(options.dialpadUserId));
   for (const [name, value] of Object.entries(options.parameters ?? {})) asked.set(name, value);
   if (after !== null) asked.set('after', String(after));

@@ -12,6 +12,17 @@ export class Ledger {
     [this.#heard, this.#kept, this.#owed] = [at, at, null];
   }
 
+  /**
+   * A connection stands, which asked to resume behind `after`. `head` is the newest event, `acked` where the server has
+   * this consumer, `isFirst` whether it is the feed's first one.
+   */
+  connected(after: number | null, head: number, acked: number | null, isFirst: boolean): void {
+    // The server knows better, until there is something that it may not have heard of.
+    if (acked !== null && isFirst) this.begin(acked);
+    // From here on nothing may be missed, whatever breaks before the first event comes.
+    else if (after === null) this.begin(head);
+  }
+
   /** Where a connection resumes; null: nothing has begun yet. */
   get resumeAt(): number | null {
     return this.#heard;

@@ -3,7 +3,8 @@
 import { EVENT_TYPES, type CtiEvent, type Gap } from './events.js';
 
 export type Message =
-  | { kind: 'connected'; seq: number }
+  /** `acked`: where the server stands in its own account of a named consumer. */
+  | { kind: 'connected'; seq: number; acked: number | null }
   | { kind: 'event'; event: CtiEvent }
   | { kind: 'gap'; gap: Gap }
   /** Everything up to here is not for this subscription. */
@@ -24,7 +25,11 @@ export function read(text: string): Message {
   // Only events have an id of their own: words about the connection can't be told again.
   if (typeof eventId === 'string' && isPlace(seq)) return { kind: 'event', event: event(type, message) };
   if (type === 'gap') return { kind: 'gap', gap: message as unknown as Gap };
-  if ((type === 'connected' || type === 'cursor') && isPlace(seq)) return { kind: type, seq };
+  if (type === 'connected' && isPlace(seq)) {
+    const acked = message['acked_seq'];
+    return { kind: 'connected', seq, acked: isPlace(acked) ? acked : null };
+  }
+  if (type === 'cursor' && isPlace(seq)) return { kind: 'cursor', seq };
   if (type === 'reconnect') return { kind: 'reconnect', afterMs: Number(message['after_ms']) || 0 };
   return { kind: 'unknown' };
 }

@@ -17,6 +17,9 @@ export const browserTransport: Transport = {
       else handlers.ended({ code, reason: `closed with ${code}: ${reason}` });
     };
     return {
+      send: (text) => {
+        if (socket.readyState === WebSocket.OPEN) socket.send(text);
+      },
       close: () => socket.close(1000),
       terminate: () => socket.close(),
       pause: () => {},

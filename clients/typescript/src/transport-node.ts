@@ -37,6 +37,10 @@ export const nodeTransport: Transport = {
       else handlers.ended({ code, reason: `closed with ${code}: ${reason}` });
     });
     return {
+      send: (text) => {
+        // What goes wrong with it ends the connection, and is told there.
+        if (socket.readyState === WebSocket.OPEN) socket.send(text, () => {});
+      },
       close: () => socket.close(1000),
       terminate: () => socket.terminate(),
       pause: () => socket.pause(),

@@ -25,6 +25,8 @@ export interface Handlers {
 }
 
 export interface Connection {
+  /** Says something, where it is open. */
+  send(text: string): void;
   /** Says goodbye. */
   close(): void;
   /** Ends it without a word. */

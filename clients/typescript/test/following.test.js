@@ -15,11 +15,11 @@ const ring = (seq) => ({ type: 'call.ring', seq, event_id: `e${seq}`, app_id: 'a
 
 /** Plays one connection after the other; `asked` has what was asked for by each, `keys` with which key. */
 async function play(t, connections) {
-  const [asked, keys, left] = [[], [], [...connections]];
+  const [asked, keys, acks, left] = [[], [], [], [...connections]];
   const http = createServer();
   const sockets = new WebSocketServer({ noServer: true });
   http.on('upgrade', (request, socket, head) => {
-    const { refuse, say = [], close, stay, keyComes } = left.shift() ?? { stay: true };
+    const { refuse, say = [], close, stay, keyComes, hear } = left.shift() ?? { stay: true };
     asked.push(request.url.replace('ids=string', '').replace('?&', '?').replace(/\?$/, ''));
     if (refuse) {
       const [status, body, headers = ''] = refuse;
@@ -36,6 +36,7 @@ async function play(t, connections) {
       }
       const words = typeof say === 'function' ? say(request.url) : say;
       for (const message of words) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
+      if (hear) await acknowledged(ws, hear, acks);
       if (close) ws.close(close, 'because');
       // Cut, once all is on its way.
       else if (!stay) ws._socket.end();
@@ -46,7 +47,19 @@ async function play(t, connections) {
     for (const ws of sockets.clients) ws.terminate();
     http.close();
   });
-  return { url: `http://127.0.0.1:${http.address().port}`, asked, keys };
+  return { url: `http://127.0.0.1:${http.address().port}`, asked, keys, acks };
+}
+
+/** Hears acknowledgements until there is one of this event. */
+function acknowledged(ws, last, acks) {
+  return new Promise((resolve) => {
+    ws.on('message', (data) => {
+      const { type, seq } = JSON.parse(data);
+      assert.equal(type, 'ack');
+      acks.push(seq);
+      if (seq === last) resolve();
+    });
+  });
 }
 
 const options = (url, more = {}) => ({ url, apiKey: 'raw_key', pace: { baseMs: 5 }, ...more });
@@ -120,6 +133,42 @@ test('a callback is asked for one event after the other, and what it has ended i
   });
   assert.deepEqual(heard, [1, 2, 10]);
   assert.equal(await cursor.load(), 10);
+});
+
+test('what a consumer has done is acknowledged, and again where that was lost', async (t) => {
+  const greeting = { ...connected(9), consumer: 'crm', mode: 'exclusive', acked_seq: 4 };
+  const { url, asked, acks } = await play(t, [
+    { say: [greeting, ring(5), ring(6)], hear: 6 },
+    // This server has heard of nothing.
+    { say: [greeting, ring(5), ring(6), ring(7)], stay: true, hear: 7 },
+  ]);
+  const heard = [];
+  const feed = new Feed(options(url, { consumer: 'crm', after: 0 }));
+  await feed.each((item) => {
+    heard.push(item.seq);
+    if (item.seq === 7) setImmediate(() => feed.close());
+  });
+  assert.deepEqual(heard, [5, 6, 7]);
+  assert.deepEqual(asked, ['/ws?consumer=crm&after=0', '/ws?consumer=crm&after=6']);
+  assert.deepEqual([acks[acks.indexOf(6) + 1], acks.at(-1)], [6, 7]);
+});
+
+test('of a shared consumer each event is heard once, in the order in which it was given', async (t) => {
+  const greeting = { ...connected(60), consumer: 'crm', mode: 'share', acked_seq: 0 };
+  const { url, asked, acks } = await play(t, [
+    { say: [greeting, ring(50), ring(7)], hear: 50 },
+    { say: [greeting, ring(7), ring(50), ring(3)], stay: true, hear: 3 },
+  ]);
+  const heard = [];
+  const feed = new Feed(options(url, { consumer: 'crm', share: true }));
+  for await (const item of feed) {
+    heard.push(item.seq);
+    if (item.seq !== 7) await feed.done(item);
+    if (item.seq === 3) break;
+  }
+  assert.deepEqual(heard, [50, 7, 3]);
+  assert.deepEqual(asked, ['/ws?consumer=crm&mode=share', '/ws?consumer=crm&mode=share']);
+  assert.ok(!acks.slice(0, -1).includes(7) && acks.at(-1) === 3, `${acks}`);
 });
 
 test('a gap is reported and the feed goes on behind it', async (t) => {

@@ -11,6 +11,7 @@ import { addressOf } from '../dist/feed.js';
 import { Ledger } from '../dist/ledger.js';
 import { placeOf, read } from '../dist/message.js';
 import { EVENT_TYPES, FileCursor } from '../dist/node.js';
+import { Share } from '../dist/share.js';
 import { stops } from '../dist/stopped.js';
 
 function behind(at) {
@@ -59,6 +60,19 @@ test('a feed that ends before the cursor goes on from its end', () => {
   assert.ok(ledger.give(42));
 });
 
+test('of a shared consumer, what is done is acknowledged from the front', () => {
+  const share = new Share();
+  assert.ok(share.give(9) && share.give(4) && share.give(12));
+  assert.equal(share.kept, null);
+  share.done(4);
+  assert.equal(share.kept, 4, 'in the order in which they were given');
+  share.connected();
+  assert.ok(!share.give(4) && !share.give(12) && share.give(3));
+  assert.equal(share.kept, 4);
+  share.done(3);
+  assert.equal(share.kept, 3, '12 was given out before 3');
+});
+
 test('each failure doubles the limit of the wait, up to half a minute', () => {
   const backoff = new Backoff(DEFAULT_PACE);
   const waits = Array.from({ length: 8 }, () => backoff.wait(0, 1));
@@ -86,7 +100,7 @@ test('an event is an event, and a type that is new is kept as it came', () => {
 });
 
 test('what the server says of the connection is no event', () => {
-  assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', seq: 4 });
+  assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', seq: 4, acked: null });
   assert.deepEqual(read('{"type":"cursor","seq":9}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"reconnect","after_ms":70}'), { kind: 'reconnect', afterMs: 70 });
   assert.deepEqual(read('{"type":"snapshot","calls":[]}'), { kind: 'unknown' });
