@@ -52,6 +52,24 @@ class Load {
 }
 
 test('a client misses nothing and hears nothing twice', { skip: given, timeout: 120_000 }, async (t) => {
+  await followThroughKills(t, (folder) => {
+    const cursor = new FileCursor(join(folder, 'crm.cursor'));
+    return { options: { cursor }, stands: () => cursor.load() };
+  });
+});
+
+test('nor does a named consumer', { skip: given, timeout: 120_000 }, async (t) => {
+  await followThroughKills(t, (_, server, app) => ({
+    options: { consumer: 'crm' },
+    stands: async () => {
+      const consumer = await fetch(`${server.url}/api/consumers/crm`, { headers: { 'x-api-key': app.api_key } });
+      return (await consumer.json()).acked_seq;
+    },
+  }));
+});
+
+/** `keeper` says who keeps the cursor, and where it stands. */
+async function followThroughKills(t, keeper) {
   const server = await Server.start();
   const folder = await mkdtemp(join(tmpdir(), 'cti-ts-'));
   t.after(async () => {
@@ -61,12 +79,12 @@ test('a client misses nothing and hears nothing twice', { skip: given, timeout: 
   const app = await server.createApp();
   const heard = [];
   const interruptions = [];
-  const cursor = new FileCursor(join(folder, 'crm.cursor'));
+  const { options, stands } = keeper(folder, server, app);
   const follow = (beginning) => {
     const feed = new Feed({
       url: server.url,
       apiKey: app.api_key,
-      cursor,
+      ...options,
       pace: { baseMs: 50, capMs: 500 },
       onNotice: (notice) => notice.type === 'interrupted' && interruptions.push(notice.reason),
       ...beginning,
@@ -81,12 +99,15 @@ test('a client misses nothing and hears nothing twice', { skip: given, timeout: 
     await eventually(`${killAfter} webhooks are acknowledged`, () => load.acknowledged >= until);
     await server.kill();
     if (round === 1) {
-      // The CRM itself ends and begins anew, too.
+      // The CRM itself ends and begins anew, too. Where the server keeps the cursor, it must have heard of it.
+      await server.restart();
+      await eventually('the cursor is kept', async () => (await stands()) === heard.at(-1).seq);
       await following.feed.close();
       await following.ended;
       following = follow({});
+    } else {
+      await server.restart();
     }
-    await server.restart();
   }
   await load.stop();
   const told = load.calls * LIFE.length;
@@ -100,12 +121,12 @@ test('a client misses nothing and hears nothing twice', { skip: given, timeout: 
   );
   assert.equal(new Set(heard.map(({ event_id }) => event_id)).size, told);
   assert.ok(interruptions.length >= 2, `${interruptions}`);
-  assert.equal(await cursor.load(), told);
+  await eventually('the cursor is kept', async () => (await stands()) === told);
   for (let call = 1; call <= load.calls; call += 1) {
     const types = heard.filter(({ call_id }) => call_id === String(call)).map(({ type }) => type);
     assert.deepEqual(types, LIFE, `call ${call}`);
   }
-});
+}
 
 test('types are asked of the server, and a replaced key ends the feed', async (t) => {
   const server = await Server.start();
