@@ -23,6 +23,8 @@ use cti_server::store::{
 };
 use serde_json::json;
 
+pub(crate) use super::cursors::*;
+
 /// What a test needs of a store beyond the engine's ports.
 #[async_trait]
 pub(crate) trait Subject: Journal + Ledger + EventLog {

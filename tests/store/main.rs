@@ -5,6 +5,7 @@
 mod support;
 
 mod contract;
+mod cursors;
 mod idempotency;
 mod own_webhooks;
 mod rekeying;
@@ -74,6 +75,10 @@ on_every_store! {
     messages_keep_their_facts,
     users_are_called_as_was_said_last,
     apps_do_not_see_each_other,
+    a_consumer_begins_once_and_then_goes_on_where_it_stands,
+    a_cursor_never_goes_back_and_only_its_holder_keeps_it,
+    those_who_share_are_not_taken_over_by_others_who_share,
+    a_consumer_may_be_moved_on_and_removed,
 }
 
 mod sql {

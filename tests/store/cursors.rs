@@ -1,0 +1,93 @@
+//! What every store promises of named consumers.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{
+    consumer::{Acked, Mode},
+    id::{AppId, Seq},
+    ports::{KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+};
+
+use crate::contract::Subject;
+
+/// Two processes.
+const HERE: i64 = 1;
+const THERE: i64 = i64::MIN;
+
+fn soon() -> DateTime<Utc> {
+    DateTime::from_timestamp(4_102_444_800, 0).expect("a valid instant") + TimeDelta::seconds(60)
+}
+
+async fn take_up(
+    store: &impl Subject,
+    app: AppId,
+    mode: Mode,
+    (start, head): (i64, i64),
+    holder: i64,
+) -> TakenUp {
+    let (start, head) = (Seq(start), Seq(head));
+    let wish = TakeUp { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
+    store.take_up(wish).await.expect("asked")
+}
+
+/// Says where the consumer stands; whether its holder may still say so.
+async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, holder: i64) -> bool {
+    let (name, acked) = ("crm".to_owned(), Seq(acked));
+    let nobody = KeptConsumer { app_id: app, name: "nobody".into(), acked, connections, held_until: soon() };
+    let cursor = KeptConsumer { name: name.clone(), ..nobody.clone() };
+    let kept = store.keep_consumers(holder, &[cursor, nobody]).await.expect("kept");
+    assert!(kept.is_empty() || kept == [(app, name)], "{kept:?}");
+    !kept.is_empty()
+}
+
+async fn stands(store: &impl Subject, app: AppId) -> Option<KnownConsumer> {
+    store.consumer(app, "crm").await.expect("read")
+}
+
+pub(crate) async fn a_consumer_begins_once_and_then_goes_on_where_it_stands(store: &impl Subject) {
+    let (app, other) = (store.new_app().await, store.new_app().await);
+    assert_eq!(stands(store, app).await, None);
+    assert_eq!(take_up(store, app, Mode::Exclusive, (5, 9), HERE).await, TakenUp::At(Seq(5)));
+    assert_eq!(take_up(store, app, Mode::Exclusive, (8, 9), HERE).await, TakenUp::At(Seq(5)));
+    assert_eq!(stands(store, app).await, Some(KnownConsumer { acked: Seq(5), holder: HERE }));
+    assert_eq!(stands(store, other).await, None);
+    let shorter = take_up(store, app, Mode::Exclusive, (0, 3), HERE).await;
+    assert_eq!(shorter, TakenUp::At(Seq(3)), "the feed was restored to an earlier state");
+}
+
+pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store: &impl Subject) {
+    let app = store.new_app().await;
+    take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
+    assert!(keep(store, app, 4, 1, HERE).await && keep(store, app, 2, 1, HERE).await);
+    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(4)));
+    assert_eq!(store.consumers_of(HERE).await.expect("read"), [(app, "crm".to_owned())]);
+
+    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), THERE).await, TakenUp::At(Seq(4)));
+    assert!(!keep(store, app, 8, 1, HERE).await, "another process has taken it over");
+    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(4)));
+    assert!(store.consumers_of(HERE).await.expect("read").is_empty());
+    assert!(store.keep_consumers(HERE, &[]).await.expect("nothing to do").is_empty());
+}
+
+pub(crate) async fn those_who_share_are_not_taken_over_by_others_who_share(store: &impl Subject) {
+    let app = store.new_app().await;
+    take_up(store, app, Mode::Share, (0, 9), HERE).await;
+    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, TakenUp::Elsewhere);
+    let moved = store.advance_consumer(app, "crm", Seq(3)).await.expect("asked");
+    assert_eq!(moved, Acked::Elsewhere, "its connections know better");
+    assert!(keep(store, app, 1, 0, HERE).await);
+    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, TakenUp::At(Seq(1)), "they have left");
+    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), HERE).await, TakenUp::At(Seq(1)));
+}
+
+pub(crate) async fn a_consumer_may_be_moved_on_and_removed(store: &impl Subject) {
+    let app = store.new_app().await;
+    let advance = async |seq| store.advance_consumer(app, "crm", Seq(seq)).await.expect("asked");
+    assert_eq!(advance(1).await, Acked::Unknown);
+    take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
+    assert_eq!((advance(6).await, advance(2).await), (Acked::Counted, Acked::Counted));
+    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(6)));
+    assert!(store.remove_consumer(app, "crm").await.expect("removed"));
+    assert!(!store.remove_consumer(app, "crm").await.expect("nothing to remove"));
+    assert!(!keep(store, app, 8, 1, HERE).await);
+    assert_eq!(take_up(store, app, Mode::Exclusive, (2, 9), HERE).await, TakenUp::At(Seq(2)));
+}
