@@ -3,17 +3,33 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
-import { test } from 'node:test';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { createServer } from 'node:tls';
-import { fileURLToPath } from 'node:url';
+
+import selfsigned from 'selfsigned';
 
 import { Call } from '../../../tests/clients/node/support/call.js';
 import { eventually } from '../../../tests/clients/node/support/eventually.js';
 import { Server, given } from '../../../tests/clients/node/support/server.js';
 
-const CERTIFICATE = fileURLToPath(new URL('loopback.pem', import.meta.url));
+/** A certificate of this run, for this machine alone. */
+const IDENTITY = selfsigned.generate([{ name: 'commonName', value: 'loopback' }], {
+  keySize: 2048,
+  algorithm: 'sha256',
+  extensions: [
+    { name: 'basicConstraints', cA: true },
+    { name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] },
+  ],
+});
+const FOLDER = await mkdtemp(join(tmpdir(), 'cti-tls-'));
+const CERTIFICATE = join(FOLDER, 'certificate.pem');
+await writeFile(CERTIFICATE, IDENTITY.cert);
+after(() => rm(FOLDER, { recursive: true, force: true }));
+
 const FOLLOW = `
   import { Feed } from ${JSON.stringify(new URL('../dist/node.js', import.meta.url).href)};
   const { URL_OF_SERVER: url, API_KEY: apiKey } = process.env;
@@ -23,9 +39,8 @@ const FOLLOW = `
 
 /** Speaks TLS in front of the server. */
 async function proxy(t, server) {
-  const pem = await readFile(CERTIFICATE);
   const backend = new URL(server.url);
-  const tls = createServer({ key: pem, cert: pem }, (near) => {
+  const tls = createServer({ key: IDENTITY.private, cert: IDENTITY.cert }, (near) => {
     const far = connect(Number(backend.port), backend.hostname);
     near.pipe(far).pipe(near);
     for (const [one, other] of [
