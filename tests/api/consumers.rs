@@ -158,6 +158,8 @@ async fn a_connection_at_another_server_takes_over(world: World) {
     let (mut newer, connected) = consume(&there, &app, "").await;
     connected.shows(json!({"acked_seq": 2}));
     assert_eq!(seqs(&newer.events(3).await), [3, 4, 5]);
+    // Whether or not the first server has heard of it already.
+    ack_by_request(&here, &app, 3).await.shows(json!({"acked_seq": 3}));
     assert_eq!(older.close_code().await, Some(4409));
     acknowledge(&there, &app, &mut newer, 5).await;
     view(&here, &app).await.shows(json!({"acked_seq": 5, "connections": 1}));

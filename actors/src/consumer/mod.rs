@@ -173,7 +173,8 @@ impl Course {
         }
     }
 
-    /// Says whether anybody may have something new to read.
+    /// Counts an acknowledgement. Says whether anybody may have something new to read; `None`: it is not clear for whom it
+    /// counts.
     fn ack(&mut self, member: Option<SessionId>, seq: Seq) -> Option<bool> {
         match (self, member) {
             (Self::Alone(solo), _) => {
@@ -216,13 +217,15 @@ impl Consumers {
         seq: Seq,
     ) -> Result<Acked, StoreError> {
         match self.count(name, connection, seq) {
-            Some(true) => {
-                self.keeper.keep(&[self]).await?;
-                Ok(Acked::Counted)
-            }
-            Some(false) => Ok(Acked::Whose),
-            None => self.log.advance_consumer(self.app, name, seq).await,
+            Some(true) => self.keeper.keep(&[self]).await?,
+            Some(false) => return Ok(Acked::Whose),
+            None => {}
         }
+        if self.lock().contains_key(name) {
+            return Ok(Acked::Counted);
+        }
+        // Another process holds it, as may have turned out just now, or nobody does.
+        self.log.advance_consumer(self.app, name, seq).await
     }
 
     /// Ends a consumer and its connections. `false`: there is none of this name.
@@ -230,6 +233,10 @@ impl Consumers {
     /// # Errors
     /// The store could not be asked.
     pub async fn remove(&self, name: &str) -> Result<bool, StoreError> {
+        // A store that is away is noticed before anything is waited for.
+        if self.log.consumer(self.app, name).await?.is_none() {
+            return Ok(false);
+        }
         // Nothing is kept of it meanwhile: that would move the cursor of the next one of this name.
         let _turn = self.keeper.turn().await;
         let existed = self.log.remove_consumer(self.app, name).await?;
