@@ -53,11 +53,8 @@ impl Application {
         }
 
         // 3. Keep what named consumers have acknowledged, and let go of them for whoever takes their connections.
-        match timeout_at(deadline, self.engine.keep_consumers()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => {
-                warn!("where consumers stand was not kept; what they dealt with may come again")
-            }
+        if !matches!(timeout_at(deadline, self.engine.keep_consumers()).await, Ok(Ok(()))) {
+            warn!("where consumers stand was not kept; what they dealt with may come again");
         }
 
         // 4. Let the batches under way become durable; begin no other.

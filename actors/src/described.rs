@@ -204,8 +204,8 @@ fn word(kind: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some([kind]))
 }
 
-/// Adds the fields of one object to those of another.
-fn lay_over(onto: &mut Object, part: RefOr<Schema>) {
+/// Adds the fields of one object to those of another, and takes its description if it has one.
+pub fn lay_over(onto: &mut Object, part: RefOr<Schema>) {
     match part {
         RefOr::T(Schema::Object(part)) => {
             onto.properties.extend(part.properties);

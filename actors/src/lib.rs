@@ -40,6 +40,10 @@ pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod token;
+mod tuning;
 pub mod unit;
 
-pub use self::engine::{Engine, Ports, Tuning, Unheard};
+pub use self::{
+    engine::{Engine, Ports, Unheard},
+    tuning::Tuning,
+};

@@ -85,7 +85,7 @@ impl Fields {
 }
 
 /// A whole number. To JSON, `5.0` is one too; beyond 2^53, what is written so is no longer exact.
-pub(super) fn whole(value: &Value) -> Option<i64> {
+fn whole(value: &Value) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let is_whole = |number: &f64| number.fract() == 0.0 && number.abs() <= EXACT;
     value.as_i64().or_else(|| value.as_f64().filter(is_whole).map(|number| number as i64))

@@ -22,7 +22,10 @@ use super::{
     feed, lists,
     query::{Query, next_link},
 };
-use crate::error::{ApiError, ErrorCode};
+use crate::{
+    error::{ApiError, ErrorCode},
+    store::listing::findable,
+};
 
 pub(super) async fn list(
     request: HttpRequest,
@@ -59,7 +62,7 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let head = shared.store.bounds(crm.app_id).await?.head;
-    show(&shared, &crm, &name, head).await
+    show(&shared, &crm, &findable(&name), head).await
 }
 
 /// Ends a consumer. The next connection of this name begins anew.
@@ -70,7 +73,7 @@ pub(super) async fn delete(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
-    if !shared.engine.consumers(crm.app_id).remove(&known(&name)?).await? {
+    if !shared.engine.consumers(crm.app_id).remove(&findable(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %crm.app_id, consumer = %name, "a consumer was deleted");
@@ -90,7 +93,7 @@ pub(super) async fn ack(
     let seq = fields.get("seq").and_then(Value::as_i64).filter(|seq| *seq >= 0);
     let seq = Seq(seq.ok_or_else(|| ApiError::invalid("seq: must be a whole number, and not negative"))?);
     let session = session(&fields)?;
-    let name = known(&name)?;
+    let name = findable(&name);
     let bounds = shared.store.bounds(crm.app_id).await?;
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
@@ -115,16 +118,8 @@ fn session(fields: &Fields) -> Result<Option<SessionId>, ApiError> {
 }
 
 async fn show(shared: &Shared, crm: &Crm, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
-    let consumer = shared.store.consumer_view(crm.app_id, &known(name)?, head).await?;
+    let consumer = shared.store.consumer_view(crm.app_id, name, head).await?;
     Ok(HttpResponse::Ok().json(consumer.ok_or_else(not_found)?))
-}
-
-/// A name that a consumer may have. No consumer has another, and PostgreSQL can't look for all of them.
-fn known(name: &str) -> Result<String, ApiError> {
-    if name.contains('\0') {
-        return Err(not_found());
-    }
-    Ok(name.to_owned())
 }
 
 fn not_found() -> ApiError {

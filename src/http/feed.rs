@@ -1,5 +1,6 @@
 //! What all ways to the feed over HTTP have in common: what a request may ask for, and what it can't have.
 
+use actix_web::HttpRequest;
 use cti_actors::{
     consumer::NoPlace,
     feed::Frame,
@@ -7,18 +8,24 @@ use cti_actors::{
     ports::Bounds,
     session::{BadCursor, Refusal, Subscription},
 };
+use secrecy::SecretString;
 use serde_json::json;
 
-use super::query::Query;
+use super::{auth::api_key, query::Query};
 use crate::error::{ApiError, ErrorCode};
 
 /// The parameters of a reader.
 pub(super) const PARAMETERS: [&str; 11] = Subscription::PARAMETERS;
-/// The parameters of one who stays, beyond those.
-pub(super) const OF_SESSIONS: [&str; 1] = Subscription::OF_SESSIONS;
 
 /// Where a reader is to go on, beyond what it was given: what was filtered out lies before it as well.
 pub(super) const CURSOR_HEADER: &str = "x-cursor";
+
+/// The query of one who stays, and the key, which it may bring as well as a header.
+pub(super) fn of_session(request: &HttpRequest) -> Result<(Query, Option<SecretString>), ApiError> {
+    let query = Query::of(request, &[&PARAMETERS[..], &Subscription::OF_SESSIONS, &["api_key"]].concat())?;
+    let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
+    Ok((query, key))
+}
 
 /// What a request asks for.
 pub(super) fn subscription(query: &Query) -> Result<Subscription, ApiError> {

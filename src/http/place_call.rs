@@ -12,14 +12,14 @@ use actix_web::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::id::{AppId, DialpadCallId};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::{
     Shared,
     auth::Crm,
-    body::whole,
+    body::Fields,
     idempotency::{Attempt, Outcome, once},
     query::{Query, write_ids_as_text},
 };
@@ -182,19 +182,10 @@ fn bare(app: AppId, call: DialpadCallId, order: &CallOrder) -> Value {
 
 /// Reads the body of a request.
 fn read_order(body: &[u8]) -> Result<CallOrder, ApiError> {
-    let body: Map<String, Value> =
-        serde_json::from_slice(body).map_err(|_| ApiError::invalid("the body must be a JSON object"))?;
-    if let Some(name) = body.keys().find(|name| !FIELDS.contains(&name.as_str())) {
-        return Err(ApiError::invalid(format!("{name}: there is no such field here")));
-    }
-    let user = match body.get("dialpad_user_id") {
-        Some(value @ Value::Number(_)) => whole(value),
-        Some(Value::String(text)) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-        _ => None,
-    };
-    let dialpad_user_id = user.filter(|user| *user > 0).ok_or_else(|| {
-        ApiError::invalid("dialpad_user_id: is required and must be Dialpad's id of a user")
-    })?;
+    let body = Fields::of(body, &FIELDS)?;
+    let dialpad_user_id = body
+        .dialpad_id("dialpad_user_id")
+        .map_err(|_| ApiError::invalid("dialpad_user_id: is required and must be Dialpad's id of a user"))?;
     let number = body.get("phone_number").and_then(Value::as_str).and_then(phone_number);
     let phone_number = number.ok_or_else(|| {
         ApiError::invalid("phone_number: is required and must be a plus sign and 8 to 15 digits (E.164)")

@@ -13,17 +13,15 @@ use cti_actors::{
     session::{Ending, Listener, Sort, Transport, Turn, Word},
 };
 use futures_util::{Stream, stream};
-use secrecy::SecretString;
 use serde::Serialize;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::{
     Shared,
-    auth::{admit, api_key, missing_key},
-    feed::{self, OF_SESSIONS, PARAMETERS},
+    auth::{admit, missing_key},
+    feed,
     line::StreamLine,
-    query::Query,
 };
 use crate::error::ApiError;
 
@@ -34,8 +32,7 @@ const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(8), Duration::from_
 const RETRY_MS: (u64, u64) = (1000, 3000);
 
 pub(super) async fn follow(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &[&PARAMETERS[..], &OF_SESSIONS, &["api_key"]].concat())?;
-    let key = api_key(&request).or_else(|| query.text("api_key").map(SecretString::from));
+    let (query, key) = feed::of_session(&request)?;
     let admission = admit(&request, &key.ok_or_else(missing_key)?).await?;
     let mut wanted = feed::subscription(&query)?;
     if let Some(last) = last_event_id(&request)? {

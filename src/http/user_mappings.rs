@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     error::{ApiError, ErrorCode},
-    store::user_mappings::{MappingName, UserMapping},
+    store::{
+        listing::findable,
+        user_mappings::{MappingName, UserMapping},
+    },
 };
 
 const FIELDS: [&str; 2] = ["dialpad_user_id", "crm_user_id"];
@@ -136,9 +139,7 @@ pub(super) async fn of_crm_user(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let (app, name) = place(&shared, &path).await?;
-    // No name has this character, and PostgreSQL can't look for it.
-    let name = name.replace('\0', "\u{fffd}");
-    show(&query, shared.store.mapping_of_crm_user(app, &name).await?)
+    show(&query, shared.store.mapping_of_crm_user(app, &findable(name)).await?)
 }
 
 pub(super) async fn delete_of_dialpad_user(

@@ -7,15 +7,13 @@ use actix_web::{
     web::{Data, Payload},
 };
 use cti_actors::session::{SessionOptions, serve};
-use secrecy::SecretString;
 
 use super::{
     Shared,
-    auth::{admit, api_key},
-    feed::{self, OF_SESSIONS, PARAMETERS},
+    auth::admit,
+    feed,
     guesses::{self, Guess},
     line::Line,
-    query::Query,
 };
 use crate::error::ApiError;
 
@@ -30,8 +28,7 @@ pub(super) async fn connect(
 }
 
 async fn options(request: &HttpRequest, shared: Data<Shared>) -> Result<SessionOptions, ApiError> {
-    let query = Query::of(request, &[&PARAMETERS[..], &OF_SESSIONS, &["api_key"]].concat())?;
-    let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
+    let (query, key) = feed::of_session(request)?;
     let admission = match key {
         Some(key) => Some(admit(request, &key).await?),
         None => None,

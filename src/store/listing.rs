@@ -108,6 +108,12 @@ impl Filter {
     }
 }
 
+/// A text as it may be looked for: PostgreSQL can't look for a NUL, and nothing has one.
+#[must_use]
+pub fn findable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// How something is named in a URL: by our id, or by Dialpad's.
 #[derive(Clone, Debug)]
 pub struct ItemName {
@@ -119,8 +125,7 @@ impl ItemName {
     /// What this text may mean.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        // No id has this character, and PostgreSQL can't look for it.
-        Self { ours: text.parse().ok(), theirs: text.replace('\0', "\u{fffd}") }
+        Self { ours: text.parse().ok(), theirs: findable(text) }
     }
 
     /// Goes on with a statement's conditions.

@@ -41,15 +41,8 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
 
     for (round, kill_after) in (0_i64..).zip(KILL_AFTER) {
         let burst = Burst::from_call(1_000_000 * (round + 1));
-        let pid = server.process.id();
-        let killing = async {
-            burst.until_acknowledged(kill_after).await;
-            let killed =
-                tokio::process::Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status().await;
-            assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
-        };
         tokio::select! {
-            _ = async { tokio::join!(burst.rage(&server, &app, SENDERS), killing) } => {}
+            () = rage_until_killed(&burst, &server, &app, kill_after) => {}
             () = listen(&mut feed, &heard) => {}
         }
         server.process.kill();
@@ -102,6 +95,17 @@ async fn wait_for_acknowledgement(server: &TestServer, app: &App, seq: u64) {
     .await;
 }
 
+/// A burst in the middle of which the server is killed, after so many acknowledgements.
+async fn rage_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_after: usize) {
+    let kill = format!("kill -9 {}", server.process.id());
+    let killing = async {
+        burst.until_acknowledged(kill_after).await;
+        let killed = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
+        assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
+    };
+    tokio::join!(burst.rage(server, app, SENDERS), killing);
+}
+
 fn subscribe(base_url: &str, app: &App) -> Subscription {
     let pace = Pace { base: Duration::from_millis(50), cap: Duration::from_millis(500), ..Pace::default() };
     Subscription::new(base_url, app.key.as_str()).expect("an address").pace(pace)
@@ -120,15 +124,8 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
 
     for (round, kill_after) in (0_i64..).zip(KILL_AFTER) {
         let burst = Burst::from_call(1_000_000 * (round + 1));
-        let pid = server.process.id();
-        let killing = async {
-            burst.until_acknowledged(kill_after).await;
-            let kill = format!("kill -9 {pid}");
-            let killed = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
-            assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
-        };
         tokio::select! {
-            _ = async { tokio::join!(burst.rage(&server, &app, SENDERS), killing) } => {}
+            () = rage_until_killed(&burst, &server, &app, kill_after) => {}
             ((), ()) = async { tokio::join!(listen(&mut first, &ours), listen(&mut second, &theirs)) } => {}
         }
         server.process.kill();

@@ -7,10 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{
-    Consumer, Consumers, Course, Entry,
-    group::{Slot, Standing, slot_of},
-};
+use super::{Consumer, Consumers, Course, Entry, group::Standing};
 use crate::{
     error::StoreError,
     feed::{Batch, FeedReader},
@@ -66,7 +63,7 @@ impl Consumers {
     ) -> Result<Membership, NoPlace> {
         let give_up = Instant::now() + WAIT_FOR_HOLDER;
         loop {
-            match self.try_to_join(&consumer, member, start, kept).await? {
+            match self.try_to_join(&consumer, member, start, kept).await {
                 Ok((changed, acked)) => {
                     self.keeper.rouse();
                     return Ok(Membership { consumers: Arc::clone(self), consumer, member, changed, acked });
@@ -83,7 +80,7 @@ impl Consumers {
         member: SessionId,
         start: Seq,
         kept: Bounds,
-    ) -> Result<Result<(watch::Receiver<()>, Seq), NoPlace>, StoreError> {
+    ) -> Result<(watch::Receiver<()>, Seq), NoPlace> {
         let _entering = self.keeper.entering().await;
         let (holder, asked_at) = (self.keeper.holder(), Instant::now());
         let known = self.log.consumer(self.app, &consumer.name).await?;
@@ -98,14 +95,14 @@ impl Consumers {
         };
         let acked = match self.log.take_up(wish).await? {
             TakenUp::At(acked) => acked,
-            TakenUp::Elsewhere => return Ok(Err(NoPlace::Elsewhere)),
-            TakenUp::TooMany => return Ok(Err(NoPlace::TooMany)),
+            TakenUp::Elsewhere => return Err(NoPlace::Elsewhere),
+            TakenUp::TooMany => return Err(NoPlace::TooMany),
         };
         if known.is_none_or(|known| known.holder != holder) {
             self.forget_if_older(&consumer.name, asked_at);
         }
         // What is gone nobody has to deal with any more.
-        Ok(Ok(self.enter(consumer, member, acked.max(Seq(kept.oldest.0 - 1)))))
+        Ok(self.enter(consumer, member, acked.max(Seq(kept.oldest.0 - 1))))
     }
 
     /// What this process remembers of a consumer is of an earlier time, if nobody has entered it since.
@@ -192,22 +189,10 @@ impl Membership {
     fn take(&self, from: Seq, batch: &mut Batch) -> bool {
         let mut entries = self.consumers.lock();
         let Some(entry) = entries.get_mut(&self.consumer.name) else { return false };
-        match &mut entry.course {
-            Course::Alone(solo) => {
-                let taken = solo.take(self.member, batch.frames.last().map(|last| last.seq), batch.cursor);
-                self.consumers.keeper.rouse();
-                taken
-            }
-            Course::Shared(group) => {
-                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
-                let found: Vec<(Seq, Slot)> = slots.collect();
-                let Some(taken) = group.take(self.member, from, batch.cursor, &found) else { return false };
-                let mut taken = taken.into_iter().peekable();
-                batch.frames.retain(|frame| taken.next_if_eq(&frame.seq).is_some());
-                self.consumers.keeper.rouse();
-                true
-            }
-        }
+        let taken = entry.course.take(self.member, from, batch);
+        drop(entries);
+        self.consumers.keeper.rouse();
+        taken
     }
 }
 

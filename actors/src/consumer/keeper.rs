@@ -18,7 +18,7 @@ use super::{Consumers, Entry, Mode};
 use crate::{
     engine::Engine,
     error::StoreError,
-    id::{AppId, Seq, SessionId},
+    id::{Seq, SessionId},
     ports::{Clock, EventLog, KeptConsumer},
 };
 
@@ -88,14 +88,16 @@ impl Keeper {
     /// Keeps where these consumers stand. When this returns, it is durable.
     pub(crate) async fn keep(&self, all: &[&Consumers]) -> Result<(), StoreError> {
         let _turn = self.turn().await;
-        let mut cursors = Vec::new();
+        let (mut owners, mut cursors) = (Vec::new(), Vec::new());
         for of_app in all {
-            of_app.collect(self, &mut cursors);
+            cursors.extend(of_app.to_be_kept(self));
+            owners.resize(cursors.len(), *of_app);
+        }
+        if cursors.is_empty() {
+            return Ok(());
         }
         let kept: HashSet<_> = self.log.keep_consumers(self.holder, &cursors).await?.into_iter().collect();
-        let by_app = |app: AppId| all.iter().find(|of_app| of_app.app == app);
-        for cursor in cursors {
-            let Some(of_app) = by_app(cursor.app_id) else { continue };
+        for (of_app, cursor) in owners.into_iter().zip(cursors) {
             if kept.contains(&(cursor.app_id, cursor.name.clone())) {
                 of_app.was_kept(&cursor);
             } else {
@@ -126,22 +128,22 @@ impl Keeper {
 }
 
 impl Consumers {
-    /// What is to be kept.
-    fn collect(&self, keeper: &Keeper, into: &mut Vec<KeptConsumer>) {
+    /// What the store has otherwise, or is to hear of again.
+    fn to_be_kept(&self, keeper: &Keeper) -> Vec<KeptConsumer> {
         let now = Instant::now();
-        for (name, entry) in self.lock().iter() {
-            let (is, mode) = (entry.stands(), entry.course.mode());
-            if entry.kept == Some(is) && (is.connections == 0 || now < entry.renew_at) {
-                continue;
-            }
-            into.push(KeptConsumer {
-                app_id: self.app,
-                name: name.clone(),
-                acked: is.acked,
-                connections: is.connections,
-                held_until: keeper.lease(mode),
-            });
-        }
+        let entries = self.lock();
+        let standing = entries.iter().map(|(name, entry)| (name, entry, entry.stands()));
+        let due = standing.filter(|(_, entry, is)| {
+            entry.kept != Some(*is) || (is.connections > 0 && now >= entry.renew_at)
+        });
+        let due = due.map(|(name, entry, is)| KeptConsumer {
+            app_id: self.app,
+            name: name.clone(),
+            acked: is.acked,
+            connections: is.connections,
+            held_until: keeper.lease(entry.course.mode()),
+        });
+        due.collect()
     }
 
     /// This is in the store now. What nobody has to know any more is forgotten.

@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 pub use self::join::NoPlace;
 use self::{
-    group::{Group, Standing},
+    group::{Group, Standing, slot_of},
     keeper::Kept,
     solo::Solo,
 };
@@ -34,6 +34,7 @@ pub(crate) use self::{
 };
 use crate::{
     error::StoreError,
+    feed::Batch,
     id::{AppId, Seq, SessionId},
     ports::EventLog,
     session::{Sessions, close},
@@ -168,6 +169,22 @@ impl Course {
             }
             Self::Shared(group) => {
                 group.leave(member);
+                true
+            }
+        }
+    }
+
+    /// A connection has read this batch from here; leaves in it what is given to it. `false` when it stands elsewhere by
+    /// now.
+    fn take(&mut self, member: SessionId, from: Seq, batch: &mut Batch) -> bool {
+        match self {
+            Self::Alone(solo) => solo.take(member, batch.frames.last().map(|last| last.seq), batch.cursor),
+            Self::Shared(group) => {
+                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
+                let found: Vec<(Seq, group::Slot)> = slots.collect();
+                let Some(taken) = group.take(member, from, batch.cursor, &found) else { return false };
+                let mut taken = taken.into_iter().peekable();
+                batch.frames.retain(|frame| taken.next_if_eq(&frame.seq).is_some());
                 true
             }
         }

@@ -1,16 +1,14 @@
 //! The schemas of everything that is sent and read, by their names.
 
 use cti_actors::{
-    described::{self, Described, Named, sent},
+    described::{self, Described, Named, lay_over, sent},
     id::JournalId,
 };
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{
-            AdditionalProperties, AllOf, Array, Discriminator, Object, ObjectBuilder, OneOfBuilder, Ref,
-        },
+        schema::{AdditionalProperties, Array, Discriminator, Object, ObjectBuilder, OneOfBuilder, Ref},
     },
 };
 
@@ -111,21 +109,7 @@ fn whole<T: ToSchema>(parts: &[RefOr<Schema>]) -> Named {
     for part in parts.iter().cloned().chain([T::schema()]) {
         lay_over(&mut whole, part);
     }
-    (T::name().into_owned(), RefOr::T(Schema::Object(whole)))
-}
-
-fn lay_over(onto: &mut Object, part: RefOr<Schema>) {
-    match sent(part) {
-        RefOr::T(Schema::Object(part)) => {
-            onto.properties.extend(part.properties);
-            onto.required.extend(part.required);
-            onto.description = part.description;
-        }
-        RefOr::T(Schema::AllOf(AllOf { items, .. })) => {
-            items.into_iter().for_each(|part| lay_over(onto, part))
-        }
-        _ => {}
-    }
+    (T::name().into_owned(), sent(RefOr::T(Schema::Object(whole))))
 }
 
 /// Something that is read, with no field but these.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{self, ETag, EntityTag, Header, IfNoneMatch},
+    web::Bytes,
 };
 use sha2::{Digest, Sha256};
 
@@ -26,14 +27,14 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 struct Document {
-    text: String,
+    text: Bytes,
     tag: EntityTag,
 }
 
 impl Document {
     fn new(text: String) -> Self {
         let tag = EntityTag::new_strong(hex::encode(&Sha256::digest(&text)[..12]));
-        Self { text, tag }
+        Self { text: text.into(), tag }
     }
 
     fn answer(&self, request: &HttpRequest, media: &str) -> HttpResponse {
