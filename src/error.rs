@@ -243,10 +243,13 @@ impl ResponseError for ApiError {
 impl From<StoreError> for ApiError {
     fn from(failure: StoreError) -> Self {
         match failure {
-            StoreError::Unavailable(_) => Self {
-                retry_after: Some(1),
-                ..Self::new(ErrorCode::DatabaseUnavailable, "The database can't be reached")
-            },
+            StoreError::Unavailable(_) => {
+                tracing::warn!(error = %failure, "a request has to wait for the database");
+                Self {
+                    retry_after: Some(1),
+                    ..Self::new(ErrorCode::DatabaseUnavailable, "The database can't be reached")
+                }
+            }
             StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Corrupt { .. } => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::new(ErrorCode::Internal, "Something went wrong on our side")

@@ -51,9 +51,17 @@ async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
     let began = Instant::now();
     let body = Call::new(100 + attempt).ring(0).to_string();
     let webhook = server.post_webhook(&format!("/webhooks/{}", app.id), &body).await;
-    webhook.fails_with(503);
+    let refused = webhook.fails_with(503);
     assert!(webhook.header("retry-after").is_some(), "{webhook}");
     assert!(began.elapsed() < Duration::from_secs(1), "Dialpad waited {:?}", began.elapsed());
+    let request_id = refused["request_id"].as_str().expect("every error has one");
+    eventually("the log says why", async || {
+        let log = server.process.log();
+        let line = log.lines().find(|line| line.contains(request_id))?;
+        assert!(line.contains("WARN") && line.contains("the database"), "{line}");
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]
