@@ -18,7 +18,7 @@ use crate::{
 };
 pub use crate::{
     clock::Clock,
-    consumer::cursors::{Cursors, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+    consumer::cursors::{Cursors, KeptConsumer, TakeUp, TakenUp},
     error::{Denial, StoreError},
 };
 

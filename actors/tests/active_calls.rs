@@ -11,7 +11,7 @@ use cti_actors::{
     error::StoreError,
     feed::{ActiveCalls, Feed, Frame},
     id::{AppId, Seq},
-    ports::{Bounds, Cursors, EventLog, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+    ports::{Bounds, Cursors, EventLog, KeptConsumer, TakeUp, TakenUp},
 };
 use tokio::sync::Semaphore;
 
@@ -63,7 +63,7 @@ impl EventLog for SlowLog {
 /// Nobody is a named consumer here.
 #[async_trait]
 impl Cursors for SlowLog {
-    async fn consumer(&self, _: AppId, _: &str) -> Result<Option<KnownConsumer>, StoreError> {
+    async fn consumer(&self, _: AppId, _: &str) -> Result<Option<Seq>, StoreError> {
         Ok(None)
     }
 

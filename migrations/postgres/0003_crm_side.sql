@@ -30,6 +30,8 @@ CREATE TABLE consumers (
     acked_seq  BIGINT NOT NULL,
     -- The process that took it up last; what another one still writes is refused.
     holder     BIGINT NOT NULL,
+    -- Who held it until then.
+    held_before BIGINT,
     -- How many connections it has there, as far as that is believed without hearing of it again.
     connections BIGINT NOT NULL,
     held_until TIMESTAMPTZ NOT NULL,

@@ -29,6 +29,8 @@ CREATE TABLE consumers (
     acked_seq  INTEGER NOT NULL,
     -- The process that took it up last; what another one still writes is refused.
     holder     INTEGER NOT NULL,
+    -- Who held it until then.
+    held_before INTEGER,
     -- How many connections it has there, as far as that is believed without hearing of it again.
     connections INTEGER NOT NULL,
     held_until TEXT NOT NULL,

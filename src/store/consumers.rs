@@ -8,7 +8,7 @@ use cti_actors::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
     id::{AppId, Seq},
-    ports::{Cursors, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+    ports::{Cursors, KeptConsumer, TakeUp, TakenUp},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -24,7 +24,7 @@ use super::{
 /// How many consumers an app may have: more are names that somebody makes up anew each time.
 const MOST: i64 = 1000;
 
-const ONE: &str = "SELECT acked_seq, holder FROM consumers WHERE app_id = $1 AND name = $2";
+const ONE: &str = "SELECT acked_seq FROM consumers WHERE app_id = $1 AND name = $2";
 /// Of an app with `$9` consumers nobody becomes another one. One that is shared stays where its connections are, as long
 /// as they are heard of.
 const TAKE_UP: &str = "INSERT INTO consumers
@@ -33,12 +33,13 @@ const TAKE_UP: &str = "INSERT INTO consumers
     WHERE EXISTS (SELECT 1 FROM consumers WHERE app_id = $1 AND name = $2)
         OR (SELECT COUNT(*) FROM consumers WHERE app_id = $1) < $9
     ON CONFLICT (app_id, name) DO UPDATE SET
-        mode = EXCLUDED.mode, holder = EXCLUDED.holder, held_until = EXCLUDED.held_until,
+        mode = EXCLUDED.mode, held_until = EXCLUDED.held_until,
+        holder = EXCLUDED.holder, held_before = consumers.holder,
         connections = CASE WHEN consumers.holder = EXCLUDED.holder THEN consumers.connections ELSE 1 END,
         acked_seq = CASE WHEN consumers.acked_seq > $5 THEN $5 ELSE consumers.acked_seq END
     WHERE consumers.holder = EXCLUDED.holder OR EXCLUDED.mode <> 'share' OR consumers.mode <> 'share'
         OR consumers.connections = 0 OR consumers.held_until <= EXCLUDED.created_at
-    RETURNING acked_seq";
+    RETURNING acked_seq, held_before";
 /// What nobody holds begins here, or stands already.
 const MAKE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
@@ -155,7 +156,7 @@ impl Store {
         start: Seq,
     ) -> Result<Option<Seq>, StoreError> {
         if let Some(known) = self.consumer(app, name).await? {
-            return Ok(Some(known.acked));
+            return Ok(Some(known));
         }
         let now = self.now();
         on_db!(self, write db => {
@@ -169,23 +170,23 @@ impl Store {
                 .await
                 .map(|_| ())
         })?;
-        Ok(self.consumer(app, name).await?.map(|known| known.acked))
+        self.consumer(app, name).await
     }
 }
 
 #[async_trait]
 impl Cursors for Store {
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<KnownConsumer>, StoreError> {
-        let row: Option<(i64, i64)> = on_db!(self, read db => {
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError> {
+        let row: Option<(i64,)> = on_db!(self, read db => {
             sqlx::query_as(ONE).bind(Id::from(app)).bind(name).fetch_optional(db).await
         })?;
-        Ok(row.map(|(acked, holder)| KnownConsumer { acked: Seq(acked), holder }))
+        Ok(row.map(|(acked,)| Seq(acked)))
     }
 
     async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError> {
         let TakeUp { app_id, name, mode, start, head, holder, held_until } = wish;
         let now = self.now();
-        let taken: Option<(i64,)> = on_db!(self, write db => {
+        let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
             sqlx::query_as(TAKE_UP)
                 .bind(Id::from(app_id))
                 .bind(name)
@@ -199,8 +200,8 @@ impl Cursors for Store {
                 .fetch_optional(db)
                 .await
         })?;
-        if let Some((acked,)) = taken {
-            return Ok(TakenUp::At(Seq(acked)));
+        if let Some((acked, before)) = taken {
+            return Ok(TakenUp::Held { acked: Seq(acked), before });
         }
         let known = self.consumer(app_id, name).await?;
         Ok(if known.is_some() { TakenUp::Elsewhere } else { TakenUp::TooMany })

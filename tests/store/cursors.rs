@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     consumer::{Acked, Mode},
     id::{AppId, Seq},
-    ports::{KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+    ports::{KeptConsumer, TakeUp, TakenUp},
 };
 
 use crate::contract::Subject;
@@ -29,6 +29,11 @@ async fn take_up(
     store.take_up(wish).await.expect("asked")
 }
 
+/// It is held, has dealt with everything up to here, and was this one's before.
+fn held(acked: i64, before: Option<i64>) -> TakenUp {
+    TakenUp::Held { acked: Seq(acked), before }
+}
+
 /// Says where the consumer stands; whether its holder may still say so.
 async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, holder: i64) -> bool {
     let (name, acked) = ("crm".to_owned(), Seq(acked));
@@ -39,31 +44,31 @@ async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, 
     !kept.is_empty()
 }
 
-async fn stands(store: &impl Subject, app: AppId) -> Option<KnownConsumer> {
+async fn stands(store: &impl Subject, app: AppId) -> Option<Seq> {
     store.consumer(app, "crm").await.expect("read")
 }
 
 pub(crate) async fn a_consumer_begins_once_and_then_goes_on_where_it_stands(store: &impl Subject) {
     let (app, other) = (store.new_app().await, store.new_app().await);
     assert_eq!(stands(store, app).await, None);
-    assert_eq!(take_up(store, app, Mode::Exclusive, (5, 9), HERE).await, TakenUp::At(Seq(5)));
-    assert_eq!(take_up(store, app, Mode::Exclusive, (8, 9), HERE).await, TakenUp::At(Seq(5)));
-    assert_eq!(stands(store, app).await, Some(KnownConsumer { acked: Seq(5), holder: HERE }));
+    assert_eq!(take_up(store, app, Mode::Exclusive, (5, 9), HERE).await, held(5, None));
+    assert_eq!(take_up(store, app, Mode::Exclusive, (8, 9), HERE).await, held(5, Some(HERE)));
+    assert_eq!(stands(store, app).await, Some(Seq(5)));
     assert_eq!(stands(store, other).await, None);
     let shorter = take_up(store, app, Mode::Exclusive, (0, 3), HERE).await;
-    assert_eq!(shorter, TakenUp::At(Seq(3)), "the feed was restored to an earlier state");
+    assert_eq!(shorter, held(3, Some(HERE)), "the feed was restored to an earlier state");
 }
 
 pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store: &impl Subject) {
     let app = store.new_app().await;
     take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
     assert!(keep(store, app, 4, 1, HERE).await && keep(store, app, 2, 1, HERE).await);
-    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(4)));
+    assert_eq!(stands(store, app).await, Some(Seq(4)));
     assert_eq!(store.consumers_of(HERE).await.expect("read"), [(app, "crm".to_owned())]);
 
-    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), THERE).await, TakenUp::At(Seq(4)));
+    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), THERE).await, held(4, Some(HERE)));
     assert!(!keep(store, app, 8, 1, HERE).await, "another process has taken it over");
-    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(4)));
+    assert_eq!(stands(store, app).await, Some(Seq(4)));
     assert!(store.consumers_of(HERE).await.expect("read").is_empty());
     assert!(store.keep_consumers(HERE, &[]).await.expect("nothing to do").is_empty());
 }
@@ -75,8 +80,8 @@ pub(crate) async fn those_who_share_are_not_taken_over_by_others_who_share(store
     let moved = store.advance_consumer(app, "crm", Seq(3)).await.expect("asked");
     assert_eq!(moved, Acked::Elsewhere, "its connections know better");
     assert!(keep(store, app, 1, 0, HERE).await);
-    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, TakenUp::At(Seq(1)), "they have left");
-    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), HERE).await, TakenUp::At(Seq(1)));
+    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, held(1, Some(HERE)), "they have left");
+    assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), HERE).await, held(1, Some(THERE)));
 }
 
 pub(crate) async fn a_consumer_may_be_moved_on_and_removed(store: &impl Subject) {
@@ -85,9 +90,9 @@ pub(crate) async fn a_consumer_may_be_moved_on_and_removed(store: &impl Subject)
     assert_eq!(advance(1).await, Acked::Unknown);
     take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
     assert_eq!((advance(6).await, advance(2).await), (Acked::Counted, Acked::Counted));
-    assert_eq!(stands(store, app).await.map(|it| it.acked), Some(Seq(6)));
+    assert_eq!(stands(store, app).await, Some(Seq(6)));
     assert!(store.remove_consumer(app, "crm").await.expect("removed"));
     assert!(!store.remove_consumer(app, "crm").await.expect("nothing to remove"));
     assert!(!keep(store, app, 8, 1, HERE).await);
-    assert_eq!(take_up(store, app, Mode::Exclusive, (2, 9), HERE).await, TakenUp::At(Seq(2)));
+    assert_eq!(take_up(store, app, Mode::Exclusive, (2, 9), HERE).await, held(2, None));
 }

@@ -12,8 +12,8 @@ use crate::{
 /// The cursors of named consumers, and which process holds each.
 #[async_trait]
 pub trait Cursors: Send + Sync + 'static {
-    /// Where a consumer stands; `None` if there is none of this name.
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<KnownConsumer>, StoreError>;
+    /// Everything up to here a consumer has dealt with; `None` if there is none of this name.
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError>;
 
     /// Makes this process the holder of a consumer, and the consumer if it is new.
     async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError>;
@@ -34,15 +34,6 @@ pub trait Cursors: Send + Sync + 'static {
 
     /// Removes a consumer; `false`: there was none of this name.
     async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError>;
-}
-
-/// Where a consumer stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KnownConsumer {
-    /// Everything up to here is dealt with.
-    pub acked: Seq,
-    /// The process that took it up last.
-    pub holder: i64,
 }
 
 /// A process wants to be the holder of a consumer.
@@ -67,8 +58,13 @@ pub struct TakeUp<'a> {
 /// What came of [`Cursors::take_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TakenUp {
-    /// It is held, and everything up to here is dealt with.
-    At(Seq),
+    /// It is held.
+    Held {
+        /// Everything up to here is dealt with.
+        acked: Seq,
+        /// Who held it until now; `None` where it is new.
+        before: Option<i64>,
+    },
     /// It is to be shared, and another process holds connections that share it.
     Elsewhere,
     /// It would be new, and the app has too many.

@@ -49,7 +49,7 @@ pub(crate) struct Membership {
 impl Consumers {
     /// Where a consumer stands, as the store has it; `None` if there is none of this name.
     pub(crate) async fn standing_of(&self, name: &str) -> Result<Option<Seq>, StoreError> {
-        Ok(self.log.consumer(self.app, name).await?.map(|known| known.acked))
+        self.log.consumer(self.app, name).await
     }
 
     /// Makes a connection one of a consumer's, which begins behind `start` if it is new, and stands within what is kept
@@ -83,7 +83,6 @@ impl Consumers {
     ) -> Result<(watch::Receiver<()>, Seq), NoPlace> {
         let _entering = self.keeper.entering().await;
         let (holder, asked_at) = (self.keeper.holder(), Instant::now());
-        let known = self.log.consumer(self.app, &consumer.name).await?;
         let wish = TakeUp {
             app_id: self.app,
             name: &consumer.name,
@@ -93,12 +92,12 @@ impl Consumers {
             holder,
             held_until: self.keeper.lease(consumer.mode),
         };
-        let acked = match self.log.take_up(wish).await? {
-            TakenUp::At(acked) => acked,
+        let (acked, before) = match self.log.take_up(wish).await? {
+            TakenUp::Held { acked, before } => (acked, before),
             TakenUp::Elsewhere => return Err(NoPlace::Elsewhere),
             TakenUp::TooMany => return Err(NoPlace::TooMany),
         };
-        if known.is_none_or(|known| known.holder != holder) {
+        if before != Some(holder) {
             self.forget_if_older(&consumer.name, asked_at);
         }
         // What is gone nobody has to deal with any more.

@@ -7,7 +7,7 @@ use crate::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
     id::{AppId, Seq},
-    ports::{Cursors, KeptConsumer, KnownConsumer, TakeUp, TakenUp},
+    ports::{Cursors, KeptConsumer, TakeUp, TakenUp},
 };
 
 /// A consumer. Nobody's lease ends here: the store has no clock.
@@ -21,23 +21,21 @@ pub(super) struct Row {
 
 #[async_trait]
 impl Cursors for MemoryStore {
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<KnownConsumer>, StoreError> {
-        let state = self.state();
-        let row = state.consumers.get(&(app, name.to_owned()));
-        Ok(row.map(|row| KnownConsumer { acked: row.acked, holder: row.holder }))
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError> {
+        Ok(self.state().consumers.get(&(app, name.to_owned())).map(|row| row.acked))
     }
 
     async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError> {
         let TakeUp { app_id, name, mode, start, head, holder, held_until: _ } = wish;
-        let new = Row { mode, acked: start, holder, connections: 1 };
-        let mut state = self.state();
-        let row = state.consumers.entry((app_id, name.to_owned())).or_insert(new);
-        let both_share = mode == Mode::Share && row.mode == Mode::Share;
-        if row.holder != holder && both_share && row.connections > 0 {
+        let (mut state, key) = (self.state(), (app_id, name.to_owned()));
+        let known = state.consumers.get(&key).copied();
+        let is_shared = |row: Row| mode == Mode::Share && row.mode == Mode::Share && row.connections > 0;
+        if known.is_some_and(|row| row.holder != holder && is_shared(row)) {
             return Ok(TakenUp::Elsewhere);
         }
-        *row = Row { acked: row.acked.min(head), ..new };
-        Ok(TakenUp::At(row.acked))
+        let acked = known.map_or(start, |row| row.acked.min(head));
+        state.consumers.insert(key, Row { mode, acked, holder, connections: 1 });
+        Ok(TakenUp::Held { acked, before: known.map(|row| row.holder) })
     }
 
     async fn keep_consumers(
