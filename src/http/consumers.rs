@@ -90,8 +90,8 @@ pub(super) async fn ack(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let fields = Fields::of(&body, &["seq", "session_id"])?;
-    let seq = fields.get("seq").and_then(Value::as_i64).filter(|seq| *seq >= 0);
-    let seq = Seq(seq.ok_or_else(|| ApiError::invalid("seq: must be a whole number, and not negative"))?);
+    let seq = fields.number("seq", 0, i64::MAX)?;
+    let seq = seq.map(Seq).ok_or_else(|| ApiError::invalid("seq: is required and must be a whole number"))?;
     let session = session(&fields)?;
     let name = findable(&name);
     let bounds = shared.store.bounds(crm.app_id).await?;

@@ -20,6 +20,7 @@ on_both_databases![
     a_stream_acknowledges_by_a_request,
     who_polls_acknowledges_by_a_request,
     an_acknowledgement_never_goes_back_nor_beyond_what_was_told,
+    an_acknowledgement_is_a_whole_number_however_it_is_written,
     a_consumer_of_another_app_is_nobody,
     what_can_not_be_a_consumer_is_refused_and_named,
     a_consumer_that_retention_has_overtaken_is_told_what_it_missed,
@@ -280,15 +281,30 @@ async fn an_acknowledgement_never_goes_back_nor_beyond_what_was_told(world: Worl
     ahead.refuses(409, "CURSOR_AHEAD");
     socket.say(r#"{"type":"ack","seq":99}"#).await;
     stands_at(&server, &app, 5).await;
-    for body in
-        [json!({}), json!({"seq": "5"}), json!({"seq": -1}), json!({"seq": 1.5}), json!({"seq": null})]
-    {
-        server.post(path).by(&app).json(&body).answer().await.refuses_naming("seq");
-    }
-    let body = json!({"seq": 1, "session_id": 7});
-    server.post(path).by(&app).json(&body).answer().await.refuses_naming("session_id");
     socket.say(r#"{"type":"ack","seq":-1}"#).await;
     assert_eq!(socket.close_code().await, Some(4400));
+}
+
+async fn an_acknowledgement_is_a_whole_number_however_it_is_written(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    told(&server, &app, 1..=1).await;
+    let (mut socket, _) = consume(&server, &app, "&after=0").await;
+    socket.events(5).await;
+    let ack = async |body: &str| {
+        let request = server.post("/api/consumers/crm/ack").by(&app);
+        request.header("content-type", "application/json").body(body.to_owned()).answer().await
+    };
+    for (seq, acked) in [("-0.0", 0), ("3.0", 3), ("4e0", 4), ("5", 5)] {
+        ack(&format!(r#"{{"seq":{seq}}}"#)).await.ok().shows(json!({"acked_seq": acked}));
+    }
+    for seq in ["5.5", r#""5""#, "-1", "-1.0", "null", "[5]", "1e300", "9223372036854775808"] {
+        ack(&format!(r#"{{"seq":{seq}}}"#)).await.refuses_naming("seq");
+    }
+    ack(r#"{"seq":1e400}"#).await.refuses(400, "INVALID_REQUEST");
+    ack("{}").await.refuses_naming("seq");
+    ack(r#"{"seq":9223372036854775807}"#).await.refuses(409, "CURSOR_AHEAD");
+    ack(r#"{"seq":1,"session_id":7}"#).await.refuses_naming("session_id");
 }
 
 async fn a_consumer_of_another_app_is_nobody(world: World) {
