@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::str::FromStr;
 use std::time::Duration;
 
-use cti_client::{FileCursor, Gap, Heard, InvalidUrl, Stopped, Subscription};
+use cti_client::{FileCursor, Gap, Heard, InvalidSubscription, InvalidUrl, Stopped, Subscription};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
@@ -93,6 +93,9 @@ pub enum ListenError {
     /// There is no server at such an address.
     #[error("--url: {0}")]
     Url(#[from] InvalidUrl),
+    /// What is asked for does not go together.
+    #[error(transparent)]
+    Subscription(#[from] InvalidSubscription),
     /// There is nothing to authenticate with.
     #[error("the API key is empty (--api-key or CTI_API_KEY)")]
     NoKey,
@@ -115,7 +118,7 @@ impl ListenError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Url(_) | Self::NoKey | Self::ForwardTo => 2,
+            Self::Url(_) | Self::Subscription(_) | Self::NoKey | Self::ForwardTo => 2,
             Self::State(_) | Self::Stopped(_) | Self::Io(_) => 1,
         }
     }
@@ -158,7 +161,7 @@ pub async fn run(args: ListenArgs) -> Result<(), ListenError> {
         look: Look::choose(args.json, args.no_color),
         hint,
         forwarder,
-        feed: subscription.open(),
+        feed: subscription.open()?,
         unsaved: None,
     };
     let followed = tokio::select! {
@@ -205,6 +208,8 @@ impl Listener {
             match heard.transpose()? {
                 Some(Heard::Event(event)) => self.take(&event).await?,
                 Some(Heard::Gap(gap)) => self.report(&gap)?,
+                // It was not asked for.
+                Some(Heard::Snapshot(_)) => {}
                 None => return Ok(()),
             }
         }

@@ -11,5 +11,6 @@ mod half_open;
 mod kill;
 mod missed;
 mod rust_client;
+mod rust_snapshot;
 mod stop;
 mod tokens;

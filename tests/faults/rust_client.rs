@@ -35,7 +35,7 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
     let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
-    let mut feed = keep(subscribe(&server.base_url, &app)).after(0).open();
+    let mut feed = keep(subscribe(&server.base_url, &app)).after(0).open().expect("it goes together");
     let heard: Mutex<Vec<Event>> = Mutex::default();
     let mut bursts: Vec<Burst> = Vec::new();
 
@@ -56,7 +56,7 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
             feed.done(last).await.expect("the cursor can be kept");
             wait_for_acknowledgement(&server, &app, last).await;
             feed.close().await;
-            feed = keep(subscribe(&server.base_url, &app)).open();
+            feed = keep(subscribe(&server.base_url, &app)).open().expect("it goes together");
         }
     }
     for burst in &bursts {
@@ -96,7 +96,7 @@ async fn wait_for_acknowledgement(server: &TestServer, app: &App, seq: u64) {
 }
 
 /// A burst in the middle of which the server is killed, after so many acknowledgements.
-async fn rage_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_after: usize) {
+pub(crate) async fn rage_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_after: usize) {
     let kill = format!("kill -9 {}", server.process.id());
     let killing = async {
         burst.until_acknowledged(kill_after).await;
@@ -106,7 +106,7 @@ async fn rage_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_a
     tokio::join!(burst.rage(server, app, SENDERS), killing);
 }
 
-fn subscribe(base_url: &str, app: &App) -> Subscription {
+pub(crate) fn subscribe(base_url: &str, app: &App) -> Subscription {
     let pace = Pace { base: Duration::from_millis(50), cap: Duration::from_millis(500), ..Pace::default() };
     Subscription::new(base_url, app.key.as_str()).expect("an address").pace(pace)
 }
@@ -117,7 +117,9 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
     let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
-    let open = || subscribe(&server.base_url, &app).sharing_consumer("crm").after(0).open();
+    let open = || {
+        subscribe(&server.base_url, &app).sharing_consumer("crm").after(0).open().expect("it goes together")
+    };
     let (mut first, mut second) = (open(), open());
     let (ours, theirs): (Mutex<Vec<Event>>, Mutex<Vec<Event>>) = Default::default();
     let mut bursts: Vec<Burst> = Vec::new();

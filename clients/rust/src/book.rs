@@ -58,11 +58,11 @@ impl Book {
         }
     }
 
-    /// Gives out a gap.
-    pub(crate) fn give_gap(&mut self, at: u64) {
+    /// Gives out a gap, or a snapshot.
+    pub(crate) fn give_place(&mut self, at: u64) {
         match self {
-            Self::Own(ledger) => ledger.give_gap(at),
-            // It is told to each of those who share; nobody has to deal with it for the others.
+            Self::Own(ledger) => ledger.give_place(at),
+            // A gap is told to each of those who share; nobody has to deal with it for the others.
             Self::Shared(_) => {}
         }
     }

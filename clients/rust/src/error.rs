@@ -10,6 +10,26 @@ pub struct InvalidUrl {
     pub problem: &'static str,
 }
 
+/// A subscription asks for what does not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidSubscription {
+    /// For a snapshot, and for what follows an event.
+    #[error(
+        "a snapshot does not go together with `after`: it says itself behind which event the feed goes on"
+    )]
+    SnapshotAfter,
+    /// For a snapshot, as a named consumer.
+    #[error(
+        "a snapshot does not go together with a consumer, which goes on where it stands: read GET /api/calls/active, \
+         and let a consumer that is new begin with `after` = its x-cursor"
+    )]
+    SnapshotOfConsumer,
+    /// For a parameter of `/ws` by its name, though the client has to know of it.
+    #[error("`{0}` is not to be asked for by its name: the client says it by itself, or has a method for it")]
+    OwnParameter(String),
+}
+
 /// Why a feed ended for good. Everything else that goes wrong is tried again.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -17,6 +17,7 @@ use crate::cursor::CursorStore;
 use crate::error::Stopped;
 use crate::event::Event;
 use crate::message::Gap;
+use crate::snapshot::Snapshot;
 use crate::subscription::Subscription;
 use crate::worker;
 
@@ -30,6 +31,8 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 pub enum Heard {
     /// Something happened.
     Event(Box<Event>),
+    /// What is going on, where the feed begins [with it](Subscription::with_snapshot). It comes first and whole.
+    Snapshot(Snapshot),
     /// Events are missing: set yourself right, then say that [it is done](Gap::go_on_from).
     Gap(Gap),
 }

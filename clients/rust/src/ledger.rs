@@ -37,8 +37,9 @@ impl Ledger {
         is_new
     }
 
-    /// Gives out a gap: the feed goes on behind this place, which may lie before what was heard.
-    pub(crate) fn give_gap(&mut self, at: u64) {
+    /// Gives out a gap, or the snapshot that a feed begins with: it goes on behind this place, which may lie before what
+    /// was heard.
+    pub(crate) fn give_place(&mut self, at: u64) {
         if self.heard.is_some_and(|heard| at < heard) {
             // What was dealt with is a place in a feed that is no more.
             self.kept = None;
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn a_feed_that_ends_before_the_cursor_goes_on_from_its_end() {
         let mut ledger = behind(500);
-        ledger.give_gap(41);
+        ledger.give_place(41);
         assert_eq!((ledger.resume_at(), ledger.kept()), (Some(41), None));
         ledger.done(500);
         assert_eq!(ledger.kept(), None);
@@ -134,9 +135,20 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_is_not_kept_until_it_is_dealt_with() {
+        let mut ledger = Ledger::default();
+        ledger.give_place(41);
+        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(41), None));
+        ledger.pass(43);
+        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(43), None));
+        ledger.done(41);
+        assert_eq!(ledger.kept(), Some(43));
+    }
+
+    #[test]
     fn behind_a_gap_the_feed_goes_on_from_its_oldest_event() {
         let mut ledger = behind(2);
-        ledger.give_gap(7);
+        ledger.give_place(7);
         assert_eq!((ledger.resume_at(), ledger.kept()), (Some(7), Some(2)));
         assert!(ledger.give(8));
         ledger.done(8);

@@ -8,9 +8,15 @@
 //! let mut feed = Subscription::new("https://cti.example.com", api_key)?
 //!     .types(["call.*", "voicemail.received"])
 //!     .keep_cursor_in(FileCursor::new("crm.cursor"))
-//!     .open();
+//!     .with_snapshot()
+//!     .open()?;
 //! while let Some(heard) = feed.next().await {
 //!     match heard? {
+//!         Heard::Snapshot(snapshot) => {
+//!             // What is going on, where there was no cursor yet; what becomes of it follows.
+//!             println!("{} calls", snapshot.calls.len());
+//!             feed.done(snapshot.seq).await?;
+//!         }
 //!         Heard::Event(event) => {
 //!             // What the CRM does about it. After a crash it may come once more, under the same `event_id`.
 //!             println!("{} {}", event.seq, event.kind);
@@ -28,6 +34,7 @@
 //!
 //! * [`Subscription`] says what to follow, [`Feed`] is the stream of it;
 //! * [`Event`] is what happened, typed; what this version does not know is there as it came;
+//! * [`Subscription::with_snapshot`] begins with the calls that are not over;
 //! * [`CursorStore`] is where the place in the feed is kept: in memory, in a file, or in your database;
 //! * [`Subscription::as_consumer`] lets the server keep that place, and several processes share the work;
 //! * [`Stopped`] is why a feed ended: only for reasons that coming back would not change.
@@ -46,6 +53,7 @@ mod ledger;
 mod message;
 mod session;
 mod share;
+mod snapshot;
 mod subscription;
 mod tls;
 mod word;
@@ -58,13 +66,14 @@ struct ReadMe;
 pub use self::{
     backoff::Pace,
     cursor::{CursorStore, FileCursor, MemoryCursor},
-    error::{InvalidUrl, Stopped},
+    error::{InvalidSubscription, InvalidUrl, Stopped},
     event::{
         Body, Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated,
         Connection, DialpadId, Event, TextMessage, Voicemail,
     },
     feed::{Feed, Heard, Notice},
     message::Gap,
+    snapshot::{ActiveCall, Snapshot},
     subscription::Subscription,
     word::{Direction, Leg, Outcome, Status},
 };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::event::{Body, Event};
+use crate::snapshot::Piece;
 
 /// One message of the server.
 #[derive(Debug, PartialEq)]
@@ -17,6 +18,8 @@ pub(crate) enum Message {
     },
     /// Something happened.
     Event(Box<Event>),
+    /// Some of the calls that are not over, or the last of them.
+    Snapshot(Piece),
     /// Events are missing.
     Gap(Gap),
     /// Everything up to here is not for this subscription.
@@ -77,6 +80,7 @@ impl Message {
         Ok(match (kind.as_str(), seq) {
             ("connected", Some(seq)) => Self::Connected { seq, acked: acked_seq },
             ("cursor", Some(seq)) => Self::Cursor { seq },
+            ("snapshot", _) => Self::Snapshot(Piece::read(&json)?),
             ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
             ("reconnect", _) => {
                 Self::Reconnect { after: Duration::from_millis(after_ms.unwrap_or_default()) }
@@ -154,7 +158,7 @@ mod tests {
             read(r#"{"type":"reconnect","after_ms":70}"#),
             Message::Reconnect { after: Duration::from_millis(70) }
         );
-        assert_eq!(read(r#"{"type":"snapshot","calls":[]}"#), Message::Unknown);
+        assert_eq!(read(r#"{"type":"weather","sunny":true}"#), Message::Unknown);
         assert!(Message::read("<html>".to_owned()).is_err());
     }
 

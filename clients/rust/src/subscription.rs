@@ -9,7 +9,7 @@ use crate::address::Address;
 use crate::backoff::Pace;
 use crate::book::Book;
 use crate::cursor::{CursorStore, MemoryCursor, ServerCursor};
-use crate::error::InvalidUrl;
+use crate::error::{InvalidSubscription, InvalidUrl};
 use crate::feed::{Feed, Notice};
 use crate::ledger::Ledger;
 use crate::share::Share;
@@ -23,9 +23,15 @@ pub struct Subscription {
     pub(crate) wishes: Vec<(String, String)>,
     cursor: Arc<dyn CursorStore>,
     consumer: Option<Consumer>,
+    pub(crate) snapshot: bool,
+    /// A parameter that was asked for by its name and must not be.
+    misplaced: Option<String>,
     pub(crate) pace: Pace,
     pub(crate) observer: Box<dyn Fn(Notice) + Send + Sync>,
 }
+
+/// The parameters of `/ws` that the client says by itself, or has to know of: it counts on what they do.
+const OWN: [&str; 5] = ["after", "snapshot", "consumer", "mode", "ids"];
 
 /// How a feed is a named consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +64,8 @@ impl Subscription {
             wishes: Vec::new(),
             cursor: Arc::new(MemoryCursor),
             consumer: None,
+            snapshot: false,
+            misplaced: None,
             pace: Pace::default(),
             observer: Box::new(drop),
         })
@@ -76,19 +84,39 @@ impl Subscription {
         self
     }
 
+    /// Begins with the calls that are not over, as [one whole](crate::Heard::Snapshot), and goes on with the events behind
+    /// it. Only where there is no cursor yet (or none that counts: [`from_now_on`](Subscription::from_now_on)), and until
+    /// the snapshot has come once; from then on a connection resumes behind what was heard. A process that ends before it
+    /// was [done](Feed::done) is given a new one.
+    ///
+    /// It goes together neither with [`after`](Subscription::after) nor with a consumer.
+    pub fn with_snapshot(mut self) -> Self {
+        self.snapshot = true;
+        self
+    }
+
     /// Only events of these types; `call.*` is all that begin so.
     pub fn types<T: AsRef<str>>(self, types: impl IntoIterator<Item = T>) -> Self {
         let types: Vec<String> = types.into_iter().map(|kind| kind.as_ref().to_owned()).collect();
-        if types.is_empty() { self } else { self.asking("types", types.join(",")) }
+        if types.is_empty() { self } else { self.wishing("types", types.join(",")) }
     }
 
     /// Only events that concern this Dialpad user.
     pub fn dialpad_user(self, id: i64) -> Self {
-        self.asking("dialpad_user_id", id.to_string())
+        self.wishing("dialpad_user_id", id.to_string())
     }
 
-    /// Any other parameter of `/ws`.
+    /// Any other parameter of `/ws`. Those that this has methods for, and `ids`, are refused when it is
+    /// [opened](Subscription::open): numbers are exact here.
     pub fn asking(mut self, name: &str, value: impl Into<String>) -> Self {
+        if OWN.contains(&name) {
+            self.misplaced = Some(name.to_owned());
+            return self;
+        }
+        self.wishing(name, value)
+    }
+
+    fn wishing(mut self, name: &str, value: impl Into<String>) -> Self {
         self.wishes.retain(|(asked, _)| asked != name);
         self.wishes.push((name.to_owned(), value.into()));
         self
@@ -105,7 +133,7 @@ impl Subscription {
     /// feed. [`after`](Subscription::after) says where a consumer begins that is new.
     pub fn as_consumer(mut self, name: &str) -> Self {
         self.consumer = Some(Consumer::Alone);
-        self.asking("consumer", name)
+        self.wishing("consumer", name)
     }
 
     /// The same, sharing the work with the other connections of the consumer: each event goes to one of them, those of
@@ -113,7 +141,7 @@ impl Subscription {
     /// may then be dealt with twice; `event_id` tells.
     pub fn sharing_consumer(mut self, name: &str) -> Self {
         self.consumer = Some(Consumer::Sharing);
-        self.asking("consumer", name).asking("mode", "share")
+        self.wishing("consumer", name).wishing("mode", "share")
     }
 
     /// How patiently it comes back.
@@ -142,8 +170,19 @@ impl Subscription {
     }
 
     /// Begins to follow. Must be called within a tokio runtime.
-    #[must_use]
-    pub fn open(self) -> Feed {
-        Feed::open(self)
+    ///
+    /// # Errors
+    /// It asks for what does not go together.
+    pub fn open(self) -> Result<Feed, InvalidSubscription> {
+        if let Some(name) = self.misplaced {
+            return Err(InvalidSubscription::OwnParameter(name));
+        }
+        if self.snapshot && self.consumer.is_some() {
+            return Err(InvalidSubscription::SnapshotOfConsumer);
+        }
+        if self.snapshot && matches!(self.begin, Begin::After(_)) {
+            return Err(InvalidSubscription::SnapshotAfter);
+        }
+        Ok(Feed::open(self))
     }
 }

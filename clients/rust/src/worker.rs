@@ -11,6 +11,7 @@ use crate::error::Stopped;
 use crate::feed::{Heard, Notice, Places};
 use crate::message::Message;
 use crate::session::{End, Session};
+use crate::snapshot::Pieces;
 use crate::subscription::{Begin, Subscription};
 use crate::tls;
 
@@ -25,7 +26,8 @@ pub(crate) async fn work(
     tell: Tell,
 ) {
     let connector = subscription.address.is_encrypted().then(tls::connector);
-    let mut worker = Worker { subscription, places, tell, acknowledged, connector, begun: false };
+    let mut worker =
+        Worker { subscription, places, tell, acknowledged, connector, begun: false, pieces: None };
     if let Err(stopped) = worker.follow().await {
         // Nobody may be listening any more; then nobody misses it.
         let _ = worker.tell.send(Err(stopped)).await;
@@ -40,6 +42,8 @@ struct Worker {
     connector: Option<Connector>,
     /// Whether the server has greeted once.
     begun: bool,
+    /// What has come of the snapshot that this connection begins with, until it is complete.
+    pieces: Option<Pieces>,
 }
 
 impl Worker {
@@ -80,6 +84,9 @@ impl Worker {
         });
         let mut wishes = self.subscription.wishes.clone();
         wishes.extend(after.map(|after| ("after".to_owned(), after.to_string())));
+        // What had come of one on a broken connection is of another moment.
+        self.pieces = (self.subscription.snapshot && after.is_none()).then(Pieces::default);
+        wishes.extend(self.pieces.as_ref().map(|_| ("snapshot".to_owned(), "true".to_owned())));
         let address = self.subscription.address.asking(&wishes);
         let opened = tokio::select! {
             opened = Session::open(&address, &self.subscription.api_key, self.connector.clone()) => opened,
@@ -143,7 +150,10 @@ impl Worker {
         match message {
             Message::Connected { seq, acked } => {
                 (self.subscription.observer)(Notice::Connected { after: acked.or(after), seq });
-                self.places.book().connected(after, seq, acked, !self.begun);
+                // A feed that begins with a snapshot has begun when that is whole.
+                if self.pieces.is_none() {
+                    self.places.book().connected(after, seq, acked, !self.begun);
+                }
                 self.begun = true;
                 // The last acknowledgement may have been lost with the connection.
                 acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
@@ -159,9 +169,17 @@ impl Worker {
                     acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
                 }
             }
+            Message::Snapshot(piece) => {
+                if let Some(snapshot) = self.pieces.as_mut().and_then(|pieces| pieces.add(piece)) {
+                    let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
+                    self.pieces = None;
+                    self.places.book().give_place(snapshot.seq);
+                    room.send(Ok(Heard::Snapshot(snapshot)));
+                }
+            }
             Message::Gap(gap) => {
                 let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                self.places.book().give_gap(gap.go_on_from());
+                self.places.book().give_place(gap.go_on_from());
                 room.send(Ok(Heard::Gap(gap)));
             }
             Message::Cursor { seq } => {

@@ -1,6 +1,7 @@
 /** The client in a browser. */
 
-import { Feed as AnyFeed, type FeedOptions } from './feed.js';
+import { Feed as AnyFeed } from './feed.js';
+import type { FeedOptions } from './options.js';
 import { browserTransport } from './transport-browser.js';
 
 export * from './index.js';

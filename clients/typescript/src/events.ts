@@ -26,7 +26,8 @@ interface Told<Type extends string> {
   timestamp: number;
 }
 
-interface OfCall<Type extends string> extends Told<Type> {
+/** What is said of a call wherever it is told of. */
+export interface CallFacts {
   /** Dialpad's id of the call, under both its names. */
   call_id: DialpadId;
   dialpad_call_id: DialpadId;
@@ -41,6 +42,8 @@ interface OfCall<Type extends string> extends Told<Type> {
   crm_user_id: string | null;
   status: Status | null;
 }
+
+interface OfCall<Type extends string> extends Told<Type>, CallFacts {}
 
 interface End {
   ended_at: Instant | null;

@@ -1,10 +1,12 @@
-import { Backoff, DEFAULT_PACE, type Pace } from './backoff.js';
+import { Backoff, DEFAULT_PACE } from './backoff.js';
 import { MemoryCursor, type CursorStore } from './cursor.js';
-import type { CtiEvent, EventType, Gap } from './events.js';
+import type { CtiEvent, Gap } from './events.js';
 import { Ledger } from './ledger.js';
 import { placeOf, read, type Message } from './message.js';
+import { addressOf, check, type FeedOptions } from './options.js';
 import { Queue } from './queue.js';
 import { Share } from './share.js';
+import { Pieces, type Snapshot } from './snapshot.js';
 import { Stopped, stops } from './stopped.js';
 import type { Connection, End, Transport } from './transport.js';
 
@@ -18,8 +20,8 @@ const SILENCE_MS = 45_000;
 /** How long a server may take to say goodbye. */
 const GOODBYE_WITHIN_MS = 1_000;
 
-/** What comes out of a feed. */
-export type Item = CtiEvent | Gap;
+/** What comes out of a feed; a snapshot only where it was asked for. */
+export type Item = CtiEvent | Gap | Snapshot;
 
 /** What becomes of the connection. */
 export type Notice =
@@ -29,36 +31,6 @@ export type Notice =
   | { type: 'interrupted'; reason: string; backInMs: number }
   /** The cursor behind events that are not for us could not be kept; it is tried again with the next one. */
   | { type: 'not_kept'; error: unknown };
-
-export interface FeedOptions {
-  /** The server, such as `https://cti.example.com`. */
-  url: string;
-  apiKey: string;
-  /** Only events of these types; `call.*` is all that begin so. */
-  types?: (EventType | `${string}*`)[];
-  /** Only events that concern this Dialpad user. */
-  dialpadUserId?: string | number;
-  /** Any other parameter of `/ws`. */
-  parameters?: Record<string, string>;
-  /** Where the cursor is kept; in memory if left out. */
-  cursor?: CursorStore;
-  /** Begins behind this event, whatever cursor is kept; 0: with the oldest there is; `now`: with what comes. */
-  after?: number | 'now';
-  /**
-   * Lets the server keep the place, under this name, instead of a cursor of one's own. What is not done comes again to
-   * whoever is this consumer next; a newer connection takes it over and ends this feed.
-   */
-  consumer?: string;
-  /**
-   * Shares the work with the other connections of the consumer: each event goes to one of them, those of one call to the
-   * same one, in their order. What a connection that broke had not acknowledged goes to another, and may then be dealt
-   * with twice; `event_id` tells.
-   */
-  share?: boolean;
-  pace?: Partial<Pace>;
-  /** Is told what becomes of the connection. */
-  onNotice?: (notice: Notice) => void;
-}
 
 /**
  * The events of an app, in the order of their `seq`, each once, through broken connections.
@@ -79,6 +51,8 @@ export class Feed implements AsyncIterable<Item> {
   /** What the server is to know of a consumer. */
   #acknowledged: number | null = null;
   #greeted = false;
+  /** What has come of the snapshot that this connection begins with, until it is complete. */
+  #pieces: Pieces | null = null;
   #stopped: Stopped | null = null;
   #closed = false;
   #connection: Connection | null = null;
@@ -90,11 +64,11 @@ export class Feed implements AsyncIterable<Item> {
   #waitsForRoom = false;
 
   constructor(options: FeedOptions, transport: Transport) {
+    check(options);
     this.#options = options;
     this.#transport = transport;
     this.#cursor = options.consumer === undefined ? (options.cursor ?? new MemoryCursor()) : this.#serverCursor();
     this.#book = options.share ? new Share() : new Ledger();
-    if (options.share && options.consumer === undefined) throw new TypeError('share needs a consumer');
     addressOf(options, null);
     this.#working = this.#work();
   }
@@ -192,6 +166,8 @@ export class Feed implements AsyncIterable<Item> {
     const { after: beginning } = this.#options;
     const after = this.#book.resumeAt ?? (typeof beginning === 'number' ? beginning : null);
     const door = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
+    // What had come of one on a broken connection is of another moment.
+    this.#pieces = this.#options.snapshot && after === null ? new Pieces() : null;
     let retryAfterMs: number | undefined;
     let failure: unknown = null;
     let watch: ReturnType<typeof setTimeout> | undefined;
@@ -235,7 +211,8 @@ export class Feed implements AsyncIterable<Item> {
     switch (message.kind) {
       case 'connected':
         this.#options.onNotice?.({ type: 'connected', after: message.acked ?? after, seq: message.seq });
-        this.#book.connected(after, message.seq, message.acked, !this.#greeted);
+        // A feed that begins with a snapshot has begun when that is whole.
+        if (this.#pieces === null) this.#book.connected(after, message.seq, message.acked, !this.#greeted);
         this.#greeted = true;
         // The last acknowledgement may have been lost with the connection.
         this.#acknowledge();
@@ -252,8 +229,16 @@ export class Feed implements AsyncIterable<Item> {
           this.#acknowledge();
         }
         break;
+      case 'snapshot': {
+        const snapshot = this.#pieces?.add(message.piece);
+        if (!snapshot) break;
+        this.#pieces = null;
+        this.#book.givePlace(placeOf(snapshot));
+        this.#push(snapshot);
+        break;
+      }
       case 'gap':
-        this.#book.giveGap(placeOf(message.gap));
+        this.#book.givePlace(placeOf(message.gap));
         this.#push(message.gap);
         break;
       case 'cursor':
@@ -325,24 +310,4 @@ export class Feed implements AsyncIterable<Item> {
     });
     this.#wake = null;
   }
-}
-
-/** The address of `/ws` with what is asked for. Throws a TypeError where the server has no such address. */
-export function addressOf(options: FeedOptions, after: number | null): string {
-  const address = new URL(options.url);
-  const { protocol, username, password, search, hash } = address;
-  if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError('url must begin with http, https, ws or wss');
-  if (username || password || search || hash) throw new TypeError('url must name no user and have no query');
-  address.protocol = protocol.replace('http', 'ws');
-  address.pathname = `${address.pathname.replace(/\/$/, '')}/ws`;
-  const asked = address.searchParams;
-  // Ids of Dialpad have up to 64 bits, and numbers here end at 2^53.
-  asked.set('ids', 'string');
-  if (options.types?.length) asked.set('types', options.types.join(','));
-  if (options.consumer !== undefined) asked.set('consumer', options.consumer);
-  if (options.share) asked.set('mode', 'share');
-  if (options.dialpadUserId !== undefined) asked.set('dialpad_user_id', String(options.dialpadUserId));
-  for (const [name, value] of Object.entries(options.parameters ?? {})) asked.set(name, value);
-  if (after !== null) asked.set('after', String(after));
-  return address.href;
 }

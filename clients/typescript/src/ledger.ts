@@ -40,8 +40,11 @@ export class Ledger {
     return true;
   }
 
-  /** Gives out a gap: the feed goes on behind this place, which may lie before what was heard. */
-  giveGap(at: number): void {
+  /**
+   * Gives out a gap, or the snapshot that a feed begins with: it goes on behind this place, which may lie before what was
+   * heard.
+   */
+  givePlace(at: number): void {
     // What was dealt with is then a place in a feed that is no more.
     if (this.#heard !== null && at < this.#heard) this.#kept = null;
     [this.#heard, this.#owed] = [at, at];

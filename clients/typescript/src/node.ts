@@ -1,6 +1,7 @@
 /** The client on Node. */
 
-import { Feed as AnyFeed, type FeedOptions } from './feed.js';
+import { Feed as AnyFeed } from './feed.js';
+import type { FeedOptions } from './options.js';
 import { nodeTransport } from './transport-node.js';
 
 export * from './index.js';

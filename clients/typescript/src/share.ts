@@ -37,7 +37,7 @@ export class Share {
   }
 
   /** A gap is told to each of those who share; nobody has to deal with it for the others. */
-  giveGap(): void {}
+  givePlace(): void {}
 
   pass(): void {}
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { Backoff, DEFAULT_PACE } from '../dist/backoff.js';
-import { addressOf } from '../dist/feed.js';
+import { addressOf } from '../dist/options.js';
 import { Ledger } from '../dist/ledger.js';
 import { placeOf, read } from '../dist/message.js';
 import { EVENT_TYPES, FileCursor } from '../dist/node.js';
@@ -52,12 +52,21 @@ test('what is passed is kept once everything before it is dealt with', () => {
 
 test('a feed that ends before the cursor goes on from its end', () => {
   const ledger = behind(500);
-  ledger.giveGap(41);
+  ledger.givePlace(41);
   ledger.done(500);
   assert.deepEqual([ledger.resumeAt, ledger.kept], [41, null]);
   ledger.done(41);
   assert.equal(ledger.kept, 41);
   assert.ok(ledger.give(42));
+});
+
+test('a snapshot is not kept until it is dealt with', () => {
+  const ledger = new Ledger();
+  ledger.givePlace(41);
+  ledger.pass(43);
+  assert.deepEqual([ledger.resumeAt, ledger.kept], [43, null]);
+  ledger.done(41);
+  assert.equal(ledger.kept, 43);
 });
 
 test('of a shared consumer, what is done is acknowledged from the front', () => {
@@ -103,7 +112,7 @@ test('what the server says of the connection is no event', () => {
   assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', seq: 4, acked: null });
   assert.deepEqual(read('{"type":"cursor","seq":9}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"reconnect","after_ms":70}'), { kind: 'reconnect', afterMs: 70 });
-  assert.deepEqual(read('{"type":"snapshot","calls":[]}'), { kind: 'unknown' });
+  assert.deepEqual(read('{"type":"weather","sunny":true}'), { kind: 'unknown' });
   for (const text of ['<html>', 'null', '[]', '{}']) assert.throws(() => read(text), text);
 });
 

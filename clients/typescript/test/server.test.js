@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import { Call } from '../../../tests/clients/node/support/call.js';
 import { eventually } from '../../../tests/clients/node/support/eventually.js';
 import { Server, given } from '../../../tests/clients/node/support/server.js';
-import { Feed, FileCursor, Stopped } from '../dist/node.js';
+import { Feed, FileCursor, MemoryCursor, Stopped } from '../dist/node.js';
 
 const SENDERS = 12;
 const KILL_AFTER = [80, 200, 50];
@@ -144,3 +144,74 @@ test('types are asked of the server, and a replaced key ends the feed', async (t
   const [end] = heard;
   assert.deepEqual([heard.length, end.type, end.call_id, end.talk_seconds], [1, 'call.ended', '7', 172]);
 });
+
+/** The active calls, and how they are, after these events. */
+function activeAfter(events) {
+  const active = new Map();
+  for (const { call_id: id, status } of events) {
+    if (status === 'ended') active.delete(id);
+    else active.set(id, status);
+  }
+  return active;
+}
+
+test('a CRM begins with the calls of now and goes on behind them', { skip: given, timeout: 120_000 }, async (t) => {
+  const server = await Server.start();
+  t.after(() => server.stop());
+  const app = await server.createApp();
+  const cursor = new MemoryCursor();
+  const [snapshots, heard, resumed] = [[], [], []];
+  const follow = () => {
+    const onNotice = ({ type, after }) => type === 'connected' && resumed.push(after);
+    const pace = { baseMs: 50, capMs: 500 };
+    const feed = new Feed({ url: server.url, apiKey: app.api_key, snapshot: true, cursor, pace, onNotice });
+    return { feed, ended: feed.each((item) => void (item.type === 'snapshot' ? snapshots : heard).push(item)) };
+  };
+
+  // Live before anybody listens, and for longer than the server.
+  const life = new Call(1_000_000).life();
+  await server.webhooks(app, life.slice(0, 2));
+  const load = new Load(server, app);
+  await eventually('the load is under way', () => load.acknowledged >= 60);
+  let following = follow();
+  await eventually('events follow the snapshot', () => heard.length >= 60);
+  await server.kill();
+  await server.restart();
+  await eventually('the load goes on', () => load.acknowledged >= 250);
+  await load.stop();
+  await server.webhooks(app, life.slice(2));
+  const total = load.calls * LIFE.length + life.length;
+  await eventually('everything is heard', () => heard.at(-1).seq >= total);
+  await following.feed.close();
+  await following.ended;
+
+  assert.equal(snapshots.length, 1);
+  const [{ seq, calls }] = snapshots;
+  const told = await feedOf(server, app);
+  assert.deepEqual(new Map(calls.map(({ call_id: id, status }) => [id, status])), activeAfter(told.slice(0, seq)));
+  assert.deepEqual([calls[0].call_id, calls[0].dialpad_user_id, calls[0].status], ['1000000', '555', 'active']);
+  assert.ok(calls.length > 1 && seq < total, `${calls.length} calls as of ${seq}`);
+  assert.deepEqual(heard, told.slice(seq));
+  const rest = heard.filter(({ call_id: id }) => id === '1000000').map(({ type }) => type);
+  assert.deepEqual(rest, ['call.held', 'call.resumed', 'call.ended']);
+  assert.ok(resumed.length >= 2 && resumed[0] === null && !resumed.slice(1).includes(null), `${resumed}`);
+
+  // The next process goes on where this one was.
+  following = follow();
+  await server.webhook(app, new Call(2_000_000).ring());
+  await eventually('the call is told', () => heard.at(-1).seq === total + 1);
+  await following.feed.close();
+  await following.ended;
+  assert.deepEqual([snapshots.length, resumed.at(-1)], [1, total]);
+});
+
+/** Everything that was told. */
+async function feedOf(server, app) {
+  const events = [];
+  for (;;) {
+    const page = await server.get(app, `/api/events?ids=string&limit=1000&after=${events.length}`);
+    const more = await page.json();
+    if (more.length === 0) return events;
+    events.push(...more);
+  }
+}

@@ -1,6 +1,6 @@
 // What the compiler must accept, and what it must not: looked at by `tsc`, never run.
 
-import { Feed, type CtiEvent, type Item } from '../dist/node.js';
+import { Feed, type CtiEvent, type Item, type Snapshot } from '../dist/node.js';
 
 export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
   switch (event.type) {
@@ -26,6 +26,14 @@ export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
 
 export function aGapIsNoEvent(item: Item): number {
   return item.type === 'gap' ? item.to_seq : item.seq;
+}
+
+export function callsOfNowAreNotOver(snapshot: Snapshot): string[] {
+  return snapshot.calls.map((call) => {
+    // @ts-expect-error Then it would not be in here.
+    if (call.status === 'ended') return '';
+    return `${call.from_number} since ${call.started_at ?? call.ringing_at}`;
+  });
 }
 
 export function wishesAreChecked(): Feed[] {

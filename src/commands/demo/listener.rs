@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cti_client::{InvalidUrl, Notice, Stopped, Subscription};
+use cti_client::{InvalidSubscription, InvalidUrl, Notice, Stopped, Subscription};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -37,6 +37,9 @@ pub enum ListenError {
     /// There is no server at such an address.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
+    /// What was asked for does not go together.
+    #[error(transparent)]
+    Subscription(#[from] InvalidSubscription),
     /// The server did not greet.
     #[error("the WebSocket is not open within {} s", GREETED_WITHIN.as_secs())]
     NotGreeted,
@@ -77,7 +80,7 @@ impl Listener {
             }
             _ => {}
         };
-        let feed = Subscription::new(base_url, api_key)?.observed_by(observer).open();
+        let feed = Subscription::new(base_url, api_key)?.observed_by(observer).open()?;
         let greeted = timeout(GREETED_WITHIN, greeting).await.ok().and_then(Result::ok);
         let head = greeted.and_then(|seq| i64::try_from(seq).ok()).ok_or(ListenError::NotGreeted)?;
         Ok(Self { head, feed, interruptions })
@@ -101,6 +104,9 @@ impl Listener {
                 Ok(read) => Heard::Event(Box::new(Arrival { at, text: event.json, event: read })),
                 Err(error) => Heard::Gone(ListenError::Unreadable { error, text: event.json }),
             },
+            Some(Ok(cti_client::Heard::Snapshot(_))) => {
+                unreachable!("one comes to nobody who has not asked for it")
+            }
             Some(Ok(cti_client::Heard::Gap(gap))) => Heard::Gone(ListenError::Gap(gap.reason)),
             Some(Err(stopped)) => Heard::Gone(stopped.into()),
             None => Heard::Gone(ListenError::Ended),

@@ -1,119 +1,12 @@
 //! A feed against a server that says exactly what the test wants, connection after connection.
 
-use std::time::Duration;
+mod scripted;
+mod snapshot;
 
-use cti_client::{Body, CursorStore, Event, Feed, FileCursor, Heard, Notice, Pace, Stopped, Subscription};
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream};
+use cti_client::{Body, CursorStore, FileCursor, Heard, Notice, Stopped};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// What happens on one connection, until it is cut.
-enum Connection {
-    Says(Vec<String>),
-    /// The same, and then a close code.
-    SaysAndCloses(Vec<String>, u16),
-    /// The same, and then hears acknowledgements until there is one of this event.
-    SaysAndHears(Vec<String>, u64),
-    /// The handshake is refused.
-    Refuses(u16, &'static str),
-}
-
-/// Plays the connections one after the other; gives what was asked for by each.
-async fn server(play: Vec<Connection>) -> (String, JoinHandle<Vec<String>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
-    let played = tokio::spawn(async move {
-        let mut asked = Vec::new();
-        for connection in play {
-            let (stream, _) = listener.accept().await.expect("somebody comes");
-            asked.push(serve(stream, connection).await);
-        }
-        asked
-    });
-    (url, played)
-}
-
-async fn serve(stream: TcpStream, connection: Connection) -> String {
-    let mut asked = String::new();
-    #[expect(clippy::result_large_err, reason = "the library's own signature")]
-    let note = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-        let key = request.headers().get("x-api-key").and_then(|key| key.to_str().ok());
-        assert_eq!(key, Some("raw_key"));
-        asked = request.uri().to_string();
-        match &connection {
-            Connection::Refuses(status, body) => {
-                let refusal = ErrorResponse::new(Some((*body).to_owned()));
-                let (mut parts, body) = refusal.into_parts();
-                parts.status = (*status).try_into().expect("a status");
-                Err(ErrorResponse::from_parts(parts, body))
-            }
-            _ => Ok(response),
-        }
-    };
-    let Ok(mut socket) = accept_hdr_async(stream, note).await else { return asked };
-    match connection {
-        Connection::Says(texts) => say(&mut socket, texts).await,
-        Connection::SaysAndCloses(texts, code) => {
-            say(&mut socket, texts).await;
-            let frame = CloseFrame { code: code.into(), reason: "because".into() };
-            socket.close(Some(frame)).await.expect("it listens");
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-        Connection::SaysAndHears(texts, last) => {
-            say(&mut socket, texts).await;
-            while !asked.ends_with(&ack(last)) {
-                match timeout(PATIENCE, socket.next()).await.expect("it says something") {
-                    Some(Ok(Message::Text(text))) => asked.push_str(&format!(" {text}")),
-                    other => panic!("no acknowledgement: {other:?}"),
-                }
-            }
-        }
-        Connection::Refuses(..) => {}
-    }
-    asked
-}
-
-async fn say(socket: &mut WebSocketStream<TcpStream>, texts: Vec<String>) {
-    for text in texts {
-        socket.send(Message::text(text)).await.expect("it listens");
-    }
-}
-
-fn connected(seq: u64) -> String {
-    format!(r#"{{"type":"connected","app_id":"a","session_id":"s","seq":{seq},"oldest_seq":1}}"#)
-}
-
-fn ring(seq: u64) -> String {
-    format!(r#"{{"type":"call.ring","seq":{seq},"event_id":"e{seq}","app_id":"a","dialpad_call_id":{seq}}}"#)
-}
-
-fn subscription(url: &str) -> Subscription {
-    let pace = Pace { base: Duration::from_millis(5), ..Pace::default() };
-    Subscription::new(url, "raw_key").expect("an address").pace(pace)
-}
-
-async fn heard(feed: &mut Feed) -> Result<Heard, Stopped> {
-    timeout(PATIENCE, feed.next()).await.expect("in time").expect("the feed goes on")
-}
-
-async fn event(feed: &mut Feed) -> Event {
-    match heard(feed).await {
-        Ok(Heard::Event(event)) => *event,
-        other => panic!("no event: {other:?}"),
-    }
-}
-
-async fn asked(played: JoinHandle<Vec<String>>) -> Vec<String> {
-    timeout(PATIENCE, played).await.expect("in time").expect("it was played")
-}
+use scripted::{Connection, ack, asked, connected, event, heard, ring, server, subscription};
 
 #[tokio::test]
 async fn a_broken_connection_is_resumed_behind_the_last_event() {
@@ -124,7 +17,7 @@ async fn a_broken_connection_is_resumed_behind_the_last_event() {
         Connection::Says(vec![connected(7), ring(7)]),
     ])
     .await;
-    let mut feed = subscription(&url).types(["call.*"]).open();
+    let mut feed = subscription(&url).types(["call.*"]).open().expect("it goes together");
     for seq in 5..=7 {
         let event = event(&mut feed).await;
         assert_eq!(event.seq, seq);
@@ -142,7 +35,7 @@ async fn a_connection_that_breaks_before_the_first_event_is_resumed_where_it_beg
     let (url, played) =
         server(vec![Connection::Says(vec![connected(4)]), Connection::Says(vec![connected(5), ring(5)])])
             .await;
-    let mut feed = subscription(&url).open();
+    let mut feed = subscription(&url).open().expect("it goes together");
     assert_eq!(event(&mut feed).await.seq, 5);
     assert_eq!(asked(played).await, ["/ws", "/ws?after=4"]);
 }
@@ -154,7 +47,7 @@ async fn what_is_told_again_is_heard_once() {
         Connection::Says(vec![connected(7), ring(5), ring(6), ring(7)]),
     ])
     .await;
-    let mut feed = subscription(&url).open();
+    let mut feed = subscription(&url).open().expect("it goes together");
     for seq in 5..=7 {
         assert_eq!(event(&mut feed).await.seq, seq);
     }
@@ -165,7 +58,7 @@ async fn the_cursor_is_what_was_done_and_not_what_was_heard() {
     let folder = tempfile::tempdir().expect("a folder");
     let cursor = FileCursor::new(folder.path().join("cursor"));
     let (url, _played) = server(vec![Connection::Says(vec![connected(4), ring(5), ring(6)])]).await;
-    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open();
+    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open().expect("it goes together");
     assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (5, 6));
     assert_eq!(cursor.load().await.expect("kept"), Some(4), "where it began");
     feed.done(5).await.expect("kept");
@@ -173,7 +66,7 @@ async fn the_cursor_is_what_was_done_and_not_what_was_heard() {
     feed.close().await;
 
     let (url, played) = server(vec![Connection::Says(vec![connected(6), ring(6)])]).await;
-    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open();
+    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open().expect("it goes together");
     let again = event(&mut feed).await;
     assert_eq!((again.seq, again.event_id.as_str()), (6, "e6"));
     assert_eq!(asked(played).await, ["/ws?after=5"]);
@@ -189,7 +82,7 @@ async fn what_is_for_others_moves_the_cursor() {
         Connection::Says(vec![connected(10), ring(10)]),
     ])
     .await;
-    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open();
+    let mut feed = subscription(&url).keep_cursor_in(cursor.clone()).open().expect("it goes together");
     assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (5, 10));
     feed.done(5).await.expect("kept");
     assert_eq!(cursor.load().await.expect("kept"), Some(5), "event 10 is not dealt with");
@@ -205,10 +98,6 @@ fn connected_as(seq: u64, mode: &str, acked: u64) -> String {
     greeting.replace('}', &consumer)
 }
 
-fn ack(seq: u64) -> String {
-    format!(r#" {{"type":"ack","seq":{seq}}}"#)
-}
-
 #[tokio::test]
 async fn what_a_consumer_has_done_is_acknowledged_and_again_where_that_was_lost() {
     let (url, played) = server(vec![
@@ -217,7 +106,7 @@ async fn what_a_consumer_has_done_is_acknowledged_and_again_where_that_was_lost(
         Connection::SaysAndHears(vec![connected_as(9, "exclusive", 4), ring(5), ring(6), ring(7)], 7),
     ])
     .await;
-    let mut feed = subscription(&url).as_consumer("crm").after(0).open();
+    let mut feed = subscription(&url).as_consumer("crm").after(0).open().expect("it goes together");
     for seq in 5..=7 {
         assert_eq!(event(&mut feed).await.seq, seq);
         feed.done(seq).await.expect("acknowledged");
@@ -234,7 +123,7 @@ async fn of_a_shared_consumer_each_event_is_heard_once_in_the_order_in_which_it_
         Connection::SaysAndHears(vec![connected_as(60, "share", 0), ring(7), ring(50), ring(3)], 3),
     ])
     .await;
-    let mut feed = subscription(&url).sharing_consumer("crm").open();
+    let mut feed = subscription(&url).sharing_consumer("crm").open().expect("it goes together");
     assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (50, 7));
     feed.done(50).await.expect("acknowledged");
     // The connection is cut once that is heard; 7 comes again, and 50 too.
@@ -249,7 +138,7 @@ async fn of_a_shared_consumer_each_event_is_heard_once_in_the_order_in_which_it_
 async fn a_consumer_that_was_taken_over_does_not_fight() {
     let greeting = connected_as(4, "exclusive", 4);
     let (url, _played) = server(vec![Connection::SaysAndCloses(vec![greeting], 4409)]).await;
-    let mut feed = subscription(&url).as_consumer("crm").open();
+    let mut feed = subscription(&url).as_consumer("crm").open().expect("it goes together");
     assert!(matches!(heard(&mut feed).await, Err(Stopped::Refused { code: 4409, .. })));
 }
 
@@ -261,7 +150,7 @@ async fn a_gap_is_reported_and_the_feed_goes_on_behind_it() {
         Connection::Says(vec![connected(20), ring(9)]),
     ])
     .await;
-    let mut feed = subscription(&url).after(2).open();
+    let mut feed = subscription(&url).after(2).open().expect("it goes together");
     let Ok(Heard::Gap(gap)) = heard(&mut feed).await else { panic!("no gap") };
     assert_eq!((gap.from_seq, gap.to_seq, gap.go_on_from()), (3, 8, 8));
     assert_eq!(event(&mut feed).await.seq, 9);
@@ -271,7 +160,7 @@ async fn a_gap_is_reported_and_the_feed_goes_on_behind_it() {
 #[tokio::test]
 async fn a_replaced_key_ends_the_feed() {
     let (url, _played) = server(vec![Connection::SaysAndCloses(vec![connected(0), ring(1)], 4403)]).await;
-    let mut feed = subscription(&url).open();
+    let mut feed = subscription(&url).open().expect("it goes together");
     assert_eq!(event(&mut feed).await.seq, 1);
     assert!(matches!(heard(&mut feed).await, Err(Stopped::Forbidden(reason)) if reason == "because"));
     assert!(feed.next().await.is_none());
@@ -283,7 +172,7 @@ async fn a_wrong_key_ends_the_feed_and_a_busy_server_does_not() {
     let (url, played) = server(vec![Connection::Refuses(503, "{}"), Connection::Refuses(401, refusal)]).await;
     let (tell, mut notices) = mpsc::unbounded_channel();
     let observer = move |notice: Notice| tell.send(notice.to_string()).expect("the test listens");
-    let mut feed = subscription(&url).observed_by(observer).open();
+    let mut feed = subscription(&url).observed_by(observer).open().expect("it goes together");
     assert!(matches!(heard(&mut feed).await, Err(Stopped::NotAuthenticated(_))));
     let notice = notices.recv().await.expect("the first refusal");
     assert!(notice.starts_with("the server answers 503"), "{notice}");

@@ -1,0 +1,175 @@
+//! The Rust client of a CRM that begins with the calls of now, in the middle of a burst, through the death of its server.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use cti_client::{CursorStore, Feed, FileCursor, Heard, Notice, Snapshot, Subscription};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::{
+    burst::{Burst, LIFE},
+    rust_client::{rage_until_killed, subscribe},
+    support::{
+        App, Ask, Call, PATIENCE, TestServer, World, assert_contiguous, eventually, free_port, kinds, of_call,
+    },
+};
+
+on_both_databases![
+    a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them,
+    a_cursor_that_has_expired_is_told_and_brings_no_snapshot,
+];
+
+/// How many webhooks are acknowledged before the CRM comes, and before the server is killed.
+const COMES_AFTER: usize = 100;
+const KILL_AFTER: usize = 300;
+
+/// What a CRM has heard.
+#[derive(Default)]
+struct Crm {
+    snapshots: Vec<Snapshot>,
+    events: Vec<Value>,
+    /// Behind which event each of its connections resumed.
+    resumed: Arc<Mutex<Vec<Option<u64>>>>,
+}
+
+impl Crm {
+    /// Follows with a snapshot, and a cursor in this file.
+    fn follow(&self, server: &TestServer, app: &App, cursor: &FileCursor) -> Feed {
+        let resumed = Arc::clone(&self.resumed);
+        let observer = move |notice| {
+            if let Notice::Connected { after, .. } = notice {
+                unpoisoned(&resumed).push(after);
+            }
+        };
+        let subscription: Subscription = subscribe(&server.base_url, app).with_snapshot();
+        subscription.keep_cursor_in(cursor.clone()).observed_by(observer).open().expect("it goes together")
+    }
+
+    /// Deals with what comes next.
+    async fn take(&mut self, feed: &mut Feed) {
+        let place = match feed.next().await {
+            Some(Ok(Heard::Event(event))) => {
+                self.events.push(serde_json::from_str(&event.json).expect("an event"));
+                event.seq
+            }
+            Some(Ok(Heard::Snapshot(snapshot))) => {
+                assert!(self.events.is_empty(), "the snapshot comes first");
+                let seq = snapshot.seq;
+                self.snapshots.push(snapshot);
+                seq
+            }
+            other => panic!("neither a snapshot nor an event: {other:?}"),
+        };
+        feed.done(place).await.expect("the cursor can be kept");
+    }
+
+    async fn hear_up_to(&mut self, last: &Value, feed: &mut Feed) {
+        while self.events.last().is_none_or(|event| event["seq"] != last["seq"]) {
+            timeout(PATIENCE, self.take(feed)).await.expect("there is more to come");
+        }
+    }
+}
+
+fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The active calls, and how they are, after these events.
+fn active_after(events: &[Value]) -> BTreeMap<i64, String> {
+    let mut active = BTreeMap::new();
+    for event in events {
+        let id = event["dialpad_call_id"].as_i64().expect("an id");
+        match event["status"].as_str().expect("a status") {
+            "ended" => active.remove(&id),
+            status => active.insert(id, status.to_owned()),
+        };
+    }
+    active
+}
+
+async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World) {
+    let world = world.with("PORT", &free_port());
+    let mut server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let cursor = FileCursor::new(world.folder().join("crm.cursor"));
+    // Live before anybody listens, and for longer than the server.
+    let before = Call::new(1);
+    let life = before.life();
+    server.webhooks(&app, &life[..2]).await;
+    server.told(&app, 2).await;
+
+    let (mut crm, burst) = (Crm::default(), Burst::from_call(1_000_000));
+    let mut feed = None;
+    let following = async {
+        burst.until_acknowledged(COMES_AFTER).await;
+        let feed = feed.insert(crm.follow(&server, &app, &cursor));
+        loop {
+            crm.take(feed).await;
+        }
+    };
+    tokio::select! {
+        () = rage_until_killed(&burst, &server, &app, KILL_AFTER) => {}
+        () = following => {}
+    }
+    let mut feed = feed.expect("it came before the server was killed");
+    server.process.kill();
+    server = world.start().await;
+    burst.finish(&server, &app).await;
+    server.webhooks(&app, &life[2..]).await;
+    let webhooks = burst.journeys.borrow().len() * LIFE.len() + life.len();
+    let told = server.told(&app, webhooks).await;
+    crm.hear_up_to(&told[told.len() - 1], &mut feed).await;
+    feed.close().await;
+
+    let [snapshot] = &*crm.snapshots else { panic!("{} snapshots", crm.snapshots.len()) };
+    let so_far = usize::try_from(snapshot.seq).expect("a place");
+    assert!((2..told.len()).contains(&so_far), "as of {so_far} of {}", told.len());
+    let shown = snapshot.calls.iter().map(|active| {
+        let status = active.call.status.as_ref().expect("a status");
+        (active.call.dialpad_call_id, status.to_string())
+    });
+    assert_eq!(shown.collect::<BTreeMap<_, _>>(), active_after(&told[..so_far]), "as of {so_far}");
+    assert!(snapshot.calls.len() > 1 && snapshot.calls[0].call.dialpad_call_id == before.id);
+    assert_eq!(crm.events, told[so_far..], "everything behind it, each once");
+    assert_eq!(kinds(&of_call(&crm.events, before.id)), ["call.held", "call.resumed", "call.ended"]);
+    let resumed = unpoisoned(&crm.resumed).clone();
+    assert_eq!(resumed[0], None);
+    assert!(resumed.len() > 1 && resumed[1..].iter().all(Option::is_some), "{resumed:?}");
+
+    // The next process goes on where this one was.
+    let mut next = Crm::default();
+    let mut feed = next.follow(&server, &app, &cursor);
+    server.webhook(&app, &Call::new(2).ring(0)).await;
+    timeout(PATIENCE, next.take(&mut feed)).await.expect("the call is told");
+    assert_eq!(next.snapshots, []);
+    assert_contiguous(&next.events, i64::try_from(told.len()).expect("a place"));
+    feed.close().await;
+}
+
+async fn a_cursor_that_has_expired_is_told_and_brings_no_snapshot(world: World) {
+    let world = world.with("RETENTION_EVENTS", "1s").with("RETENTION_INTERVAL", "1s");
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let cursor = FileCursor::new(world.folder().join("crm.cursor"));
+    cursor.save(1).await.expect("kept");
+    server.webhooks(&app, &Call::new(1).life()[..3]).await;
+    eventually("the events are no longer kept", async || {
+        let page = server.get("/api/events").by(&app).answer().await;
+        (page.list().is_empty() && page.header("x-cursor") == Some("3")).then_some(())
+    })
+    .await;
+    let mut feed = Crm::default().follow(&server, &app, &cursor);
+    let gap = match timeout(PATIENCE, feed.next()).await.expect("something is said") {
+        Some(Ok(Heard::Gap(gap))) => gap,
+        other => panic!("no gap: {other:?}"),
+    };
+    assert_eq!((gap.reason.as_str(), gap.from_seq, gap.go_on_from()), ("expired", 2, 3));
+    feed.done(gap.go_on_from()).await.expect("kept");
+    server.webhook(&app, &Call::new(1).resumed(50)).await;
+    let event = timeout(PATIENCE, feed.next()).await.expect("in time");
+    assert!(matches!(event, Some(Ok(Heard::Event(event))) if event.seq == 4));
+    feed.close().await;
+}
