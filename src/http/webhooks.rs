@@ -29,8 +29,8 @@ use crate::{
     },
     error::{ApiError, ErrorCode},
     store::{
-        connections::OwnRoute,
         journal::{Appended, Disposition, NewWebhook, waiting_for},
+        routes::{OwnRoute, Route},
     },
     waiting,
 };
@@ -182,9 +182,8 @@ async fn address(
     if routes.is_empty() {
         return Ok(vec![row(None, Some(waiting_for::AN_APP))]);
     }
-    let to_app = |route: &crate::store::connections::Route| {
-        row(Some(route.app_id), (!route.is_active).then_some(waiting_for::ACTIVATION))
-    };
+    let to_app =
+        |route: &Route| row(Some(route.app_id), (!route.is_active).then_some(waiting_for::ACTIVATION));
     Ok(routes.iter().map(to_app).collect())
 }
 

@@ -7,9 +7,9 @@ use tracing::info;
 
 use super::{
     Store,
-    connections::Route,
     journal::{Disposition, NewWebhook, waiting_for},
     on_db,
+    routes::Route,
     types::Id,
 };
 use crate::dialpad::payload::{self, Reading};

@@ -1,7 +1,4 @@
-//! Connections: which Dialpad organisation an app belongs to, and the tokens that open it. And, from them, where a
-//! webhook goes.
-
-use std::sync::OnceLock;
+//! Connections: which Dialpad organisation an app belongs to, and the tokens that open it.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
@@ -14,7 +11,6 @@ use cti_actors::{
         tell,
     },
 };
-use dashmap::DashMap;
 use secrecy::SecretString;
 
 use super::{Store, on_db, telling::Tell, types::Id};
@@ -43,21 +39,6 @@ const SET_ORGANIZATION: &str = "UPDATE dialpad_connections SET dialpad_org_id = 
     WHERE app_id = $1 AND generation = $2 AND dialpad_org_id IS NULL";
 const DELETE: &str =
     "DELETE FROM dialpad_connections WHERE app_id = $1 RETURNING environment, dialpad_org_id";
-/// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
-const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
-    LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
-    AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
-const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_org_id,
-    CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END,
-    dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL
-    FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
-    AND apps.id NOT IN (SELECT app_id FROM removed_apps)";
-
-/// How long a route is known without asking: how long another process's change may go unnoticed.
-const CACHE_FOR: chrono::TimeDelta = chrono::TimeDelta::seconds(1);
-
 /// Tokens as Dialpad gave them.
 #[derive(Clone, Debug)]
 pub struct Tokens {
@@ -114,62 +95,6 @@ pub struct Standing {
     /// Why they can't.
     pub refresh_problem: Option<String>,
 }
-
-/// An app to which an organisation's webhooks go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The app.
-    pub app_id: AppId,
-    /// Whether it is switched on.
-    pub is_active: bool,
-}
-
-/// What the address of one app's own webhooks stands for.
-#[derive(Clone, Debug)]
-pub struct OwnRoute {
-    /// Whether the app is switched on.
-    pub is_active: bool,
-    /// The organisation it is connected to.
-    pub dialpad_org_id: Option<i64>,
-    /// The secrets of its own webhook: the present one, once it has one, and those that were rotated out a short
-    /// while ago.
-    pub secrets: Vec<SecretString>,
-    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too: there may never be
-    /// one.
-    pub is_confirmed: bool,
-}
-
-impl OwnRoute {
-    /// Whether a webhook that names this organisation is not meant for the app, whatever its address.
-    #[must_use]
-    pub fn is_foreign(&self, named: Option<i64>) -> bool {
-        matches!((named, self.dialpad_org_id), (Some(named), Some(own)) if named != own)
-    }
-}
-
-/// Routes that were looked up a moment ago.
-#[derive(Default)]
-pub(super) struct RouteCache {
-    by_organization: DashMap<i64, (DateTime<Utc>, Vec<Route>)>,
-    by_app: DashMap<AppId, (DateTime<Utc>, Option<OwnRoute>)>,
-    /// The organisation of the static key, once it is known.
-    of_static_key: OnceLock<i64>,
-}
-
-impl RouteCache {
-    pub(super) fn forget_all(&self) {
-        self.by_organization.clear();
-        self.by_app.clear();
-    }
-
-    /// Only what is known of an app's own address.
-    pub(super) fn forget_app(&self, app: AppId) {
-        self.by_app.remove(&app);
-    }
-}
-
-/// Switched on, organisation, sealed secret, sealed old secrets, confirmed.
-type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, bool);
 
 /// Where a token is kept, for the vault.
 pub(super) fn token_place(app: AppId, which: &str) -> String {
@@ -306,75 +231,5 @@ impl Store {
         });
         self.shared.routes.forget_all();
         set
-    }
-
-    /// The organisation of the static key, once it is known.
-    #[must_use]
-    pub fn static_organization(&self) -> Option<i64> {
-        self.shared.routes.of_static_key.get().copied()
-    }
-
-    /// From now on, apps without a connection belong to this organisation.
-    pub fn set_static_organization(&self, organization: i64) {
-        // It is asked for once per process; the first answer stays.
-        let _ = self.shared.routes.of_static_key.set(organization);
-        self.shared.routes.forget_all();
-    }
-
-    /// The apps that an organisation's webhooks go to.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn routes_of(&self, organization: i64) -> Result<Vec<Route>, StoreError> {
-        let (now, cache) = (self.now(), &self.shared.routes.by_organization);
-        if let Some(known) = cache.get(&organization)
-            && known.0 > now
-        {
-            return Ok(known.1.clone());
-        }
-        let by_static_key = self.static_organization() == Some(organization);
-        let rows: Vec<(Id, bool)> = on_db!(self, read db => {
-            sqlx::query_as(APPS_OF_ORGANIZATION).bind(organization).bind(by_static_key).fetch_all(db).await
-        })?;
-        let routes: Vec<Route> =
-            rows.into_iter().map(|(id, is_active)| Route { app_id: id.into(), is_active }).collect();
-        cache.insert(organization, (now + CACHE_FOR, routes.clone()));
-        Ok(routes)
-    }
-
-    /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app. It may be
-    /// a moment old: [`Self::own_route_now`] is not.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn own_route(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.now();
-        if let Some(known) = self.shared.routes.by_app.get(&app)
-            && known.0 > now
-        {
-            return Ok(known.1.clone());
-        }
-        self.own_route_now(app).await
-    }
-
-    /// The same as the database knows it now.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn own_route_now(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.now();
-        let row: Option<OwnRouteRow> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
-        let route = match row {
-            None => None,
-            Some((is_active, dialpad_org_id, present, retired, is_confirmed)) => {
-                let secrets = self.taken_secrets(app, present.as_deref(), retired.as_deref())?;
-                Some(OwnRoute { is_active, dialpad_org_id, secrets, is_confirmed })
-            }
-        };
-        if route.is_some() {
-            // Only what exists is kept: a guesser must not fill the memory.
-            self.shared.routes.by_app.insert(app, (now + CACHE_FOR, route.clone()));
-        }
-        Ok(route)
     }
 }

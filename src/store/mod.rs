@@ -35,6 +35,7 @@ pub mod renewals;
 pub mod repairs;
 pub mod replays;
 pub mod retention;
+pub mod routes;
 mod server_state;
 mod telling;
 mod types;
@@ -51,11 +52,11 @@ use cti_actors::{clock::Clock, error::StoreError};
 pub use self::database::{DatabaseUrl, DatabaseUrlError};
 use self::{
     bulk::Rows,
-    connections::RouteCache,
     database::{Database, Pools},
     group_commit::Lanes,
     journal::Handover,
     keys::KeyCache,
+    routes::RouteCache,
     user_mappings::NameCache,
     vault::Vault,
 };

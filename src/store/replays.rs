@@ -8,9 +8,9 @@ use cti_actors::{
 use super::{
     Store,
     adoption::{Adopted, IdleWebhook},
-    connections::Route,
     journal::waiting_for,
     on_db,
+    routes::Route,
     types::Id,
 };
 
