@@ -40,6 +40,10 @@ pub enum Stopped {
     /// The key was replaced, or the app is switched off: HTTP 403, or close code 4403.
     #[error("forbidden: {0}")]
     Forbidden(String),
+    /// A newer connection of the consumer took over, or the consumer was deleted: close code 4409. What was not done is
+    /// the newer one's.
+    #[error("the consumer is not ours any more: {0}")]
+    TakenOver(String),
     /// The server does not do what it was asked for.
     #[error("refused with {code}: {reason}")]
     Refused {
@@ -59,6 +63,7 @@ impl Stopped {
         match code {
             401 | 4401 => Some(Self::NotAuthenticated(reason)),
             403 | 4403 => Some(Self::Forbidden(reason)),
+            4409 => Some(Self::TakenOver(reason)),
             // Too slow a client, too many of them, a request that took too long: another time.
             408 | 425 | 429 | 4408 | 4429 => None,
             // The rest is answered alike tomorrow. The codes of the server from 4400 on are HTTP's in another place.

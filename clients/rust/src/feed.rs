@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::Stream;
@@ -55,6 +56,12 @@ pub enum Notice {
         /// When it is tried again.
         back_in: Duration,
     },
+    /// A newer connection of the consumer took over, or the consumer was deleted. The feed ends, and gives out nothing
+    /// more of what it has: that is the newer one's. Whoever deals with an event just now may leave off.
+    TakenOver {
+        /// In the server's words.
+        reason: String,
+    },
     /// The place behind events that are not for us could not be kept; it is tried again with the next one.
     NotKept(io::Error),
 }
@@ -71,6 +78,7 @@ impl fmt::Display for Notice {
             Self::Interrupted { reason, back_in } => {
                 write!(f, "{reason}; trying again in {:.1} s", back_in.as_secs_f64())
             }
+            Self::TakenOver { reason } => write!(f, "the consumer is not ours any more: {reason}"),
             Self::NotKept(error) => write!(f, "the cursor can't be kept: {error}"),
         }
     }
@@ -90,15 +98,32 @@ pub(crate) struct Places {
     store: Arc<dyn CursorStore>,
     /// What the store holds. Held while it is written to: cursors are kept in the order in which they came about.
     stored: tokio::sync::Mutex<Option<u64>>,
+    /// Whether what is not dealt with is somebody else's.
+    given_up: AtomicBool,
 }
 
 impl Places {
     pub(crate) fn new(book: Book, store: Arc<dyn CursorStore>) -> Self {
-        Self { book: Mutex::new(book), store, stored: tokio::sync::Mutex::default() }
+        Self {
+            book: Mutex::new(book),
+            store,
+            stored: tokio::sync::Mutex::default(),
+            given_up: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is not dealt with is somebody else's from now on.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    /// Whether this is not to be given out any more.
+    fn is_not_ours(&self, heard: Option<&Result<Heard, Stopped>>) -> bool {
+        matches!(heard, Some(Ok(_))) && self.given_up.load(Ordering::Acquire)
     }
 
     /// Begins at the cursor that is kept.
@@ -141,7 +166,12 @@ impl Feed {
 
     /// What comes next; `None` after the end. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Result<Heard, Stopped>> {
-        self.heard.recv().await
+        loop {
+            let heard = self.heard.recv().await;
+            if !self.places.is_not_ours(heard.as_ref()) {
+                return heard;
+            }
+        }
     }
 
     /// Says that everything up to this event is dealt with, and returns when that is kept. It need not be said of
@@ -168,7 +198,12 @@ impl Stream for Feed {
     type Item = Result<Heard, Stopped>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.heard.poll_recv(context)
+        loop {
+            let heard = ready!(self.heard.poll_recv(context));
+            if !self.places.is_not_ours(heard.as_ref()) {
+                return Poll::Ready(heard);
+            }
+        }
     }
 }
 

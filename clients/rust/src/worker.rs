@@ -29,6 +29,10 @@ pub(crate) async fn work(
     let mut worker =
         Worker { subscription, places, tell, acknowledged, connector, begun: false, pieces: None };
     if let Err(stopped) = worker.follow().await {
+        if let Stopped::TakenOver(reason) = &stopped {
+            worker.places.give_up();
+            (worker.subscription.observer)(Notice::TakenOver { reason: reason.clone() });
+        }
         // Nobody may be listening any more; then nobody misses it.
         let _ = worker.tell.send(Err(stopped)).await;
     }

@@ -29,6 +29,11 @@ export type Notice =
   | { type: 'connected'; after: number | null; seq: number }
   /** It broke, or could not be opened, and is tried again. */
   | { type: 'interrupted'; reason: string; backInMs: number }
+  /**
+   * A newer connection of the consumer took over, or the consumer was deleted. The feed ends, and gives out nothing more of
+   * what it has: that is the newer one's. Whoever deals with an event just now may leave off.
+   */
+  | { type: 'taken_over'; reason: string }
   /** The cursor behind events that are not for us could not be kept; it is tried again with the next one. */
   | { type: 'not_kept'; error: unknown };
 
@@ -126,6 +131,10 @@ export class Feed implements AsyncIterable<Item> {
       await this.#follow();
     } catch (error) {
       this.#stopped = error instanceof Stopped ? error : new Stopped(null, `the cursor can't be used: ${error}`, { cause: error });
+      if (this.#stopped.isTakenOver) {
+        this.#queue.clear();
+        this.#options.onNotice?.({ type: 'taken_over', reason: this.#stopped.message });
+      }
     }
     this.#queue.end();
   }

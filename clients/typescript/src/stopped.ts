@@ -15,6 +15,11 @@ export class Stopped extends Error {
   get isForbidden(): boolean {
     return this.code !== null && [401, 403, 4401, 4403].includes(this.code);
   }
+
+  /** Whether a newer connection of the consumer took over, or the consumer was deleted. */
+  get isTakenOver(): boolean {
+    return this.code === 4409;
+  }
 }
 
 /** Whether an HTTP status or a close code of `/ws` would be the same tomorrow. */

@@ -87,6 +87,20 @@ test('what a consumer has done is acknowledged, and again where that was lost', 
   assert.deepEqual([acks[acks.indexOf(6) + 1], acks.at(-1)], [6, 7]);
 });
 
+test('a consumer that was taken over does not fight', { timeout: 30_000 }, async (t) => {
+  const greeting = { ...connected(4), consumer: 'crm', mode: 'exclusive', acked_seq: 4 };
+  const { url, asked } = await play(t, [{ say: [greeting, ring(5), ring(6)], close: 4409 }]);
+  let feed;
+  const notice = await new Promise((resolve) => {
+    const onNotice = (notice) => notice.type === 'taken_over' && resolve(notice);
+    feed = new Feed(options(url, { consumer: 'crm', onNotice }));
+  });
+  assert.match(notice.reason, /because/);
+  // The events that had come are the newer one's.
+  await assert.rejects(take(feed, 1), (error) => error instanceof Stopped && error.isTakenOver);
+  assert.equal(asked.length, 1);
+});
+
 test('of a shared consumer each event is heard once, in the order in which it was given', async (t) => {
   const greeting = { ...connected(60), consumer: 'crm', mode: 'share', acked_seq: 0 };
   const { url, asked, acks } = await play(t, [

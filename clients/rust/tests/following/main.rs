@@ -137,9 +137,17 @@ async fn of_a_shared_consumer_each_event_is_heard_once_in_the_order_in_which_it_
 #[tokio::test]
 async fn a_consumer_that_was_taken_over_does_not_fight() {
     let greeting = connected_as(4, "exclusive", 4);
-    let (url, _played) = server(vec![Connection::SaysAndCloses(vec![greeting], 4409)]).await;
-    let mut feed = subscription(&url).as_consumer("crm").open().expect("it goes together");
-    assert!(matches!(heard(&mut feed).await, Err(Stopped::Refused { code: 4409, .. })));
+    let (url, _played) =
+        server(vec![Connection::SaysAndCloses(vec![greeting, ring(5), ring(6)], 4409)]).await;
+    let (tell, mut notices) = mpsc::unbounded_channel();
+    let observer = move |notice: Notice| tell.send(notice).expect("the test listens");
+    let mut feed =
+        subscription(&url).as_consumer("crm").observed_by(observer).open().expect("it goes together");
+    assert!(matches!(notices.recv().await, Some(Notice::Connected { .. })));
+    assert!(matches!(notices.recv().await, Some(Notice::TakenOver { reason }) if reason == "because"));
+    // The events that had come are the newer one's.
+    assert!(matches!(heard(&mut feed).await, Err(Stopped::TakenOver(reason)) if reason == "because"));
+    assert!(feed.next().await.is_none());
 }
 
 #[tokio::test]
