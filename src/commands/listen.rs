@@ -1,91 +1,33 @@
 //! `cti-server listen`: follows the events of an app on the terminal, or passes them on to an address, and goes on where
-//! it was: after a broken connection, and after it was ended and started again.
+//! it was: after a broken connection, and after it was ended and started again. Where it was it keeps itself, or the
+//! server for it, under the name of a consumer.
 //!
 //! | file | part |
 //! |---|---|
+//! | `args.rs` | the command line |
 //! | `state.rs` | where the cursor is kept between runs |
 //! | `forward.rs` | passes events on, one after the other |
 
+mod args;
 mod forward;
 mod state;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::pin::pin;
-use std::str::FromStr;
 use std::time::Duration;
 
-use cti_client::{FileCursor, Gap, Heard, InvalidSubscription, InvalidUrl, Stopped, Subscription};
-use reqwest::Url;
-use secrecy::{ExposeSecret, SecretString};
+use cti_client::{Gap, Heard, InvalidSubscription, InvalidUrl, Notice, Stopped};
+use secrecy::ExposeSecret;
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::event::Event;
 use super::interruption::Interruption;
 use super::picture::{self, Look, Paint};
+pub use args::ListenArgs;
 use forward::Forwarder;
 use state::StateError;
-
-/// What `--help` says at the end.
-const EXIT_CODES: &str = "Events go to standard output, everything else to standard error.
-Exit codes: 0 it was ended (Ctrl-C, SIGTERM, a closed output); 1 the server refuses the key or the request, or the cursor
-can't be kept; 2 the command line is wrong.";
-
-/// Follows the events of an app on the terminal, through broken connections, and goes on where it was
-#[derive(clap::Args)]
-#[command(after_help = EXIT_CODES)]
-pub struct ListenArgs {
-    /// The server
-    #[arg(long, value_name = "URL", env = "PUBLIC_URL", default_value = "http://127.0.0.1:4000")]
-    url: String,
-
-    /// The key of the app
-    #[arg(long, value_name = "KEY", env = "CTI_API_KEY", hide_env_values = true)]
-    api_key: SecretString,
-
-    /// Begins behind this event instead of where it was: 0 is the oldest that is kept, `now` what comes from now on
-    #[arg(long, value_name = "SEQ")]
-    after: Option<After>,
-
-    /// Only events of these types, such as call.*,voicemail.received
-    #[arg(long, value_name = "TYPES", value_delimiter = ',')]
-    types: Vec<String>,
-
-    /// Prints each event as JSON, one per line
-    #[arg(long)]
-    json: bool,
-
-    /// Posts each event there as JSON, in order and until a 2xx answers; only then it counts as dealt with
-    #[arg(long, value_name = "URL")]
-    forward_to: Option<Url>,
-
-    /// Keeps the cursor there; otherwise in the folder for state of the user, one per server and key
-    #[arg(long, value_name = "FILE")]
-    cursor_file: Option<PathBuf>,
-
-    /// Prints without colours, as the environment's NO_COLOR does
-    #[arg(long)]
-    no_color: bool,
-}
-
-/// Where to begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    Event(u64),
-    Now,
-}
-
-impl FromStr for After {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "now" => Ok(Self::Now),
-            _ => text.parse().map(Self::Event).map_err(|_| "must be a whole number, or now"),
-        }
-    }
-}
 
 /// Why it ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +44,11 @@ pub enum ListenError {
     /// Events can't be posted there.
     #[error("--forward-to: is not an http(s) address")]
     ForwardTo,
+    /// The server keeps the cursor, and yet there is to be another one.
+    #[error(
+        "--consumer: the server keeps the cursor then, and the consumer goes on where it stands; leave out {0}"
+    )]
+    TwoCursors(&'static str),
     /// There is no place for the cursor.
     #[error(transparent)]
     State(#[from] StateError),
@@ -118,7 +65,8 @@ impl ListenError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Url(_) | Self::Subscription(_) | Self::NoKey | Self::ForwardTo => 2,
+            Self::Url(_) | Self::Subscription(_) | Self::NoKey | Self::ForwardTo | Self::TwoCursors(_) => 2,
+            Self::Stopped(Stopped::TakenOver(_)) => 3,
             Self::State(_) | Self::Stopped(_) | Self::Io(_) => 1,
         }
     }
@@ -139,21 +87,14 @@ pub async fn run(args: ListenArgs) -> Result<(), ListenError> {
         return Err(ListenError::NoKey);
     }
     let forwarder = args.forward_to.clone().map(Forwarder::to).transpose()?;
-    let subscription = Subscription::new(&args.url, args.api_key.expose_secret())?;
-    let path = match &args.cursor_file {
-        Some(path) => path.clone(),
-        None => state::path(&args.url, args.api_key.expose_secret())?,
-    };
-    let mut subscription = subscription
-        .types(&args.types)
-        .keep_cursor_in(FileCursor::new(&path))
-        .observed_by(move |notice| say(hint, &notice.to_string()));
-    match args.after {
-        Some(After::Event(seq)) => subscription = subscription.after(seq),
-        Some(After::Now) => subscription = subscription.from_now_on(),
-        None => {}
-    }
-    say(hint, &format!("listening to {}; the cursor is kept in {}", args.url, path.display()));
+    let (tell, mut taken_over) = mpsc::unbounded_channel();
+    let (subscription, keeper) = args.subscription()?;
+    let subscription = subscription.observed_by(move |notice| match notice {
+        // Nobody is listening any more where it is ending anyway.
+        Notice::TakenOver { reason } => drop(tell.send(reason)),
+        notice => say(hint, &notice.to_string()),
+    });
+    say(hint, &format!("listening to {}; {keeper}", args.url));
     if let Some(forwarder) = &forwarder {
         say(hint, &format!("passing events on to {forwarder}"));
     }
@@ -166,6 +107,8 @@ pub async fn run(args: ListenArgs) -> Result<(), ListenError> {
     };
     let followed = tokio::select! {
         followed = listener.follow() => followed,
+        // Told at once, even while an event that is the newer one's now can't be passed on.
+        Some(reason) = taken_over.recv() => Err(Stopped::TakenOver(reason).into()),
         () = interruption.comes() => Ok(()),
     };
     let saved = listener.save().await;

@@ -18,7 +18,7 @@ fn at_home(world: World) -> World {
 }
 
 /// A `listen` that knows its key from the environment, as it should.
-fn listen(world: World, server: &TestServer, app: &App, args: &[&str]) -> (World, Process) {
+pub(crate) fn listen(world: World, server: &TestServer, app: &App, args: &[&str]) -> (World, Process) {
     let world = world.with("CTI_API_KEY", &app.key);
     let args = [&["listen", "--url", &server.base_url], args].concat();
     let process = Process::spawn("cti-server listen", &mut world.command(&args));
@@ -30,14 +30,14 @@ fn printed(listening: &Process) -> Vec<Value> {
     listening.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
-async fn prints(listening: &Process, count: usize) -> Vec<Value> {
+pub(crate) async fn prints(listening: &Process, count: usize) -> Vec<Value> {
     eventually(&format!("{count} events are printed"), async || {
         Some(printed(listening)).filter(|events| events.len() >= count)
     })
     .await
 }
 
-async fn ends_well(mut listening: Process) -> String {
+pub(crate) async fn ends_well(mut listening: Process) -> String {
     listening.terminate();
     let status = listening.exit(Duration::from_secs(10)).await;
     assert_eq!(status.code(), Some(0), "{}", listening.log());

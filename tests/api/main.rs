@@ -36,6 +36,7 @@ mod internal_webhooks;
 mod keeper;
 mod legs;
 mod listen;
+mod listen_consumer;
 mod long_poll;
 mod messages;
 mod metrics;
