@@ -2,7 +2,10 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, demo, listen, migrate, serve, simulate, trigger};
+use crate::{
+    commands::{bench, demo, listen, migrate, serve, simulate, trigger},
+    startup::StartError,
+};
 
 /// An event engine between Dialpad's cloud telephony and the CRMs that live on its calls.
 #[derive(Parser)]
@@ -54,6 +57,9 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await.map_err(|error| match error {
             serve::ServeError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            serve::ServeError::Start(error @ StartError::Host { .. }) => {
+                Failed { message: error.to_string(), code: 2 }
+            }
             other => Failed::because(&other),
         }),
         Command::Demo(args) => demo::run(args).await.map_err(|error| Failed::because(&error)),

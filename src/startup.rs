@@ -55,6 +55,17 @@ pub enum StartError {
         /// What went wrong.
         error: io::Error,
     },
+    /// The setting says where to listen, and there is no such place here.
+    #[error("HOST: {host} can't be listened on: {error}")]
+    Host {
+        /// The setting.
+        host: String,
+        /// What is wrong with it.
+        error: io::Error,
+    },
+    /// The database has not the tables that this version works with.
+    #[error("the database lacks {}; run `cti-server migrate`, or set AUTO_MIGRATE=true", .0.join(", "))]
+    NotMigrated(Vec<String>),
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -104,6 +115,11 @@ impl Application {
         if config.auto_migrate {
             for migration in store.migrate().await? {
                 info!(migration, "a migration was applied");
+            }
+        } else {
+            let pending = store.pending_migrations().await?;
+            if !pending.is_empty() {
+                return Err(StartError::NotMigrated(pending));
             }
         }
 
@@ -247,8 +263,12 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
 
 fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
     let named = format!("{host}:{port}");
-    let failed = |error| StartError::Listen { address: named.clone(), error };
-    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map_err(failed)?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrNotAvailable => StartError::Host { host: host.to_owned(), error },
+        _ => StartError::Listen { address: named.clone(), error },
+    };
+    let addresses = std::net::ToSocketAddrs::to_socket_addrs(&(host, port))
+        .map_err(|error| StartError::Host { host: host.to_owned(), error })?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
         match bind(address) {

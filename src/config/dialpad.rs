@@ -47,6 +47,11 @@ impl DialpadConfig {
             ]
         };
         let [id_name, secret_name, redirect_name, base_name] = names;
+        // Those of the other environment are not used, but what is wrong in them is wrong all the same.
+        let other = if production { "sandbox" } else { "prod" };
+        for unused in ["redirect_uri", "base_url"] {
+            settings.url(&format!("dialpad_{other}_{unused}"), false);
+        }
         let (id, secret) = (settings.text(id_name), settings.secret(secret_name));
         let client = match (id, secret) {
             (Some(id), Some(secret)) => Some(OauthClient { id, secret }),

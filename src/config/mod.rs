@@ -8,7 +8,7 @@ mod limits;
 mod repair;
 mod settings;
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, time::Duration};
 
 use reqwest::Url;
 use secrecy::SecretString;
@@ -193,8 +193,9 @@ impl Config {
             "json" => Ok(LogFormat::Json),
             _ => Err("must be text or json".into()),
         });
-        let host = settings.parse("host", |text| {
-            if text.is_empty() { Err("must not be empty".into()) } else { Ok(text.to_owned()) }
+        let host = settings.parse("host", |text| match is_host(text) {
+            true => Ok(text.to_owned()),
+            false => Err("must be an IP address or the name of a host".into()),
         });
         let port = settings.number("port", 0, u16::MAX.into());
         let http_workers = settings.number("http_workers", 0, 1024);
@@ -280,6 +281,17 @@ impl Config {
             log_format: log_format?,
         })
     }
+}
+
+/// Whether this can be listened on: an IP address, or a name that can't be taken for one. Whether somebody has that
+/// name is asked when it is listened on.
+fn is_host(text: &str) -> bool {
+    if text.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let of_a_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let last_label = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    text.chars().all(of_a_name) && last_label.contains(|character: char| !character.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::{
 use cti_actors::error::StoreError;
 use sqlx::{
     Pool, Postgres, Sqlite, Transaction,
-    migrate::{Migrate, Migrator},
+    migrate::{Migrate, MigrateError, Migration, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -164,6 +164,20 @@ impl Database {
         applied.map_err(|error| StoreError::Rejected(format!("migrations: {error}")))
     }
 
+    pub(crate) async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        let lacks = match &self.pools {
+            Pools::Postgres(pools) => {
+                let mut connection = pools.write.acquire().await.map_err(store_error)?;
+                pending(&POSTGRES_MIGRATIONS, &mut *connection).await
+            }
+            Pools::Sqlite(pools) => {
+                let mut connection = pools.write.acquire().await.map_err(store_error)?;
+                pending(&SQLITE_MIGRATIONS, &mut *connection).await
+            }
+        };
+        lacks.map_err(|error| StoreError::Rejected(format!("migrations: {error}")))
+    }
+
     pub(crate) fn connections(&self) -> (usize, usize) {
         fn count<DB: sqlx::Database>(pools: &Pair<DB>) -> (usize, usize) {
             let idle = pools.read.num_idle() + pools.write.num_idle();
@@ -219,16 +233,30 @@ pub(crate) async fn at_one_moment<DB: OneMoment>(
     pool.begin_with(DB::BEGIN).await
 }
 
-async fn apply<C: Migrate>(
-    migrator: &Migrator,
-    connection: &mut C,
-) -> Result<Vec<String>, sqlx::migrate::MigrateError> {
+/// What a database lacks that this version works with. It is left as it is, even where it has no tables at all.
+async fn pending<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<String>, MigrateError> {
+    let applied = match connection.list_applied_migrations(&migrator.table_name).await {
+        // There is no table of them. To make one would take a right that who does not migrate may lack.
+        Err(MigrateError::Execute(sqlx::Error::Database(_))) => Vec::new(),
+        listed => listed?,
+    };
+    let lacks = migrator
+        .iter()
+        .filter(|migration| applied.iter().all(|applied| applied.version != migration.version));
+    Ok(lacks.map(name_of).collect())
+}
+
+fn name_of(migration: &Migration) -> String {
+    format!("{:04} {}", migration.version, migration.description)
+}
+
+async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<String>, MigrateError> {
     connection.ensure_migrations_table(&migrator.table_name).await?;
     let before = connection.list_applied_migrations(&migrator.table_name).await?;
     migrator.run_direct(None, connection, false).await?;
     let news =
         migrator.iter().filter(|migration| before.iter().all(|applied| applied.version != migration.version));
-    Ok(news.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect())
+    Ok(news.map(name_of).collect())
 }
 
 /// WAL, so that readers never wait; `FULL`, so that a commit has reached the disk; one writer, because SQLite has

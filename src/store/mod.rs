@@ -156,6 +156,14 @@ impl Store {
         self.shared.database.migrate().await
     }
 
+    /// Names the migrations that [`Self::migrate`] would apply, and applies none.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
+        self.shared.database.pending_migrations().await
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use crate::support::{Ask, World, kinds, of_call};
 on_both_databases![
     a_triggered_flow_is_told,
     one_triggered_event_is_told,
-    migrations_can_be_applied_beforehand
+    migrations_can_be_applied_beforehand,
+    a_server_that_may_not_migrate_does_not_start_without_its_tables
 ];
 
 #[tokio::test]
@@ -35,6 +36,8 @@ async fn bad_configuration_is_refused_with_one_line_for_each_wrong_key() {
         ("CTI_ENV", "moon"),
         ("LOG_FORMAT", "xml"),
         ("WS_MAX_SESSIONS_PER_APP", "-5"),
+        ("HOST", "not a host"),
+        ("DIALPAD_PROD_BASE_URL", "ftp://dialpad.com"),
     ];
     let missing = ["INTERNAL_API_SECRET", "DIALPAD_WEBHOOK_SECRET"];
     let world = wrong.iter().fold(World::on_sqlite(), |world, (name, value)| world.with(name, value));
@@ -111,6 +114,24 @@ async fn a_port_that_is_taken_is_named() {
     let refused = World::on_sqlite().with("PORT", port).run(&["serve"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains(port), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_here_is_a_wrong_setting() {
+    for host in ["999.1.1.1", "192.0.2.1", "nowhere.invalid"] {
+        let refused = World::on_sqlite().with("HOST", host).run(&["serve"]).await;
+        assert_eq!(refused.code, Some(2), "{host}: {refused:?}");
+        assert!(refused.stderr.starts_with("HOST: "), "{host}: {refused:?}");
+    }
+}
+
+async fn a_server_that_may_not_migrate_does_not_start_without_its_tables(world: World) {
+    let world = world.with("AUTO_MIGRATE", "false");
+    let refused = world.run(&["serve"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("cti-server migrate"), "{refused:?}");
+    assert_eq!(world.run(&["migrate"]).await.code, Some(0));
+    world.start().await.get("/health").answer().await.ok();
 }
 
 #[tokio::test]
