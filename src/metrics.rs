@@ -1,7 +1,7 @@
 //! What is measured: every metric with its help, from the start.
 
 use cti_actors::session::Transport;
-use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::store::Store;
@@ -138,6 +138,9 @@ fn describe() {
     counter!("cti_calls_inferred_total").absolute(0);
     counter!("cti_gaps_given_up_total").absolute(0);
     counter!("cti_call_actor_crashes_total").absolute(0);
+    for empty in ["cti_webhook_ack_seconds", "cti_webhook_lag_seconds", "cti_group_commit_batch_size"] {
+        let _ = histogram!(empty);
+    }
     gauge!("cti_call_actors").set(0.0);
     gauge!("cti_ws_sessions").set(0.0);
     for transport in Transport::ALL {

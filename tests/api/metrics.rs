@@ -39,7 +39,9 @@ async fn every_metric_is_there_with_its_explanation(world: World) {
     let server = world.start().await;
     let answer = server.get("/metrics").answer().await;
     assert!(answer.header("content-type").is_some_and(|it| it.starts_with("text/plain")), "{answer}");
-    explains(&server.metrics().await, &COUNTERS, "counter");
+    let metrics = server.metrics().await;
+    explains(&metrics, &COUNTERS, "counter");
+    explains(&metrics, &HISTOGRAMS, "histogram");
 
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
