@@ -120,6 +120,8 @@ impl Store {
                 .bind(now).execute(&mut *db).await?;
             transaction.commit().await
         })?;
+        // With a static key, a new app belongs to its organisation at once.
+        self.shared.routes.forget_all();
         Ok(App { app_id: id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })
     }
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::support::{Ack, Call, Dialpad, World, assert_contiguous, kinds, of_call};
+use crate::support::{Ack, Ask, Call, Dialpad, World, assert_contiguous, eventually, kinds, of_call};
 
 on_both_databases![
     an_organisation_is_told_to_all_its_apps,
     the_organisation_is_found_under_all_its_names,
     what_came_before_the_connection_is_told_when_it_stands,
+    a_new_app_belongs_to_the_organisation_of_the_static_key_at_once,
     another_organisation_than_the_apps_is_kept_unrouted,
     calls_at_dialpad_arrive_by_themselves,
 ];
@@ -39,6 +40,25 @@ async fn an_organisation_is_told_to_all_its_apps(world: World) {
         assert!(told.iter().all(|event| event["app_id"] == app.id.as_str()), "{told:#?}");
     }
     silent.hears_nothing_more(&server, &stranger).await;
+}
+
+async fn a_new_app_belongs_to_the_organisation_of_the_static_key_at_once(world: World) {
+    let dialpad = Dialpad::start().await;
+    let key = dialpad.some_token().await;
+    let server = world.with_dialpad(&dialpad).with("DIALPAD_API_KEY", &key).start().await;
+    let first = server.create_app("a CRM").await;
+    eventually("the organisation of the key is known", async || {
+        let status = server.get("/status").by(&first).answer().await.ok();
+        (status["connected"] == true).then_some(())
+    })
+    .await;
+    for id in 1..=3 {
+        server.webhook_for_all(&Call::new(id).of_organization(Dialpad::COMPANY).ring(0)).await;
+        let app = server.create_app("one more").await;
+        let ack = server.webhook_for_all(&Call::new(10 + id).of_organization(Dialpad::COMPANY).ring(0)).await;
+        assert_eq!(ack.status, None, "{ack:?}");
+        assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+    }
 }
 
 async fn the_organisation_is_found_under_all_its_names(world: World) {
