@@ -78,7 +78,10 @@ fn verify_jws(jws: &Jws<'_>, secrets: &[SecretString]) -> Result<Vec<u8>, NotAut
 
 fn verify_hmac(body: &[u8], header: &str, secrets: &[SecretString]) -> Result<Vec<u8>, NotAuthentic> {
     let header = header.trim();
-    let header = header.strip_prefix("sha256=").unwrap_or(header);
+    let header = match header.split_at_checked("sha256=".len()) {
+        Some((prefix, digest)) if prefix.eq_ignore_ascii_case("sha256=") => digest,
+        _ => header,
+    };
     let decoded = [hex::decode(header).ok(), STANDARD.decode(header).ok(), URL_SAFE.decode(header).ok()];
     let signature = decoded.into_iter().flatten().find(|bytes| bytes.len() == 32).ok_or(NotAuthentic)?;
     let signed_by = |secret: &SecretString| {
@@ -118,6 +121,7 @@ mod tests {
             hex::encode(&mac),
             hex::encode_upper(&mac),
             format!("sha256={}", hex::encode(&mac)),
+            format!("SHA256={}", hex::encode_upper(&mac)),
             BASE64_STANDARD.encode(&mac),
             BASE64_STANDARD.encode(&mac).trim_end_matches('=').to_owned(),
             BASE64_URL_SAFE.encode(&mac),

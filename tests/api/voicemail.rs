@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Shows, With, World, kinds};
+use crate::support::{Ask, Call, Shows, With, World, kinds};
 
 on_both_databases![
     a_voicemail_ends_a_live_call,
@@ -55,6 +55,9 @@ async fn a_voicemail_of_a_call_never_seen_makes_an_ended_call(world: World) {
     let shown = server.call(&app, CALL).await;
     shown.shows(json!({"status": "ended", "outcome": "voicemail", "is_voicemail": true, "from_number": "+14155551234"}));
     shown["voicemail"].shows(json!({"duration_seconds": 28}));
+    assert_eq!(shown["direction"], "inbound", "who leaves a voicemail has called");
+    let inbound = server.get("/api/voicemails?direction=inbound").by(&app).answer().await.ok();
+    assert_eq!(inbound[0]["direction"], "inbound", "{inbound:#}");
 }
 
 async fn a_voicemail_under_its_other_name_is_the_same(world: World) {

@@ -110,7 +110,7 @@ async fn a_voicemail_learns_what_its_call_learns(world: World) {
         json!({"event_type": "voicemail.received", "call_id": 1, "transcript": "Hi", "timestamp": NOON + 60});
     server.webhook(&app, &bare).await;
     server.told(&app, 1).await;
-    voicemails(&server, &app, &[]).await[0].shows(json!({"from_number": null, "direction": null}));
+    voicemails(&server, &app, &[]).await[0].shows(json!({"from_number": null, "direction": "inbound"}));
     server.webhook(&app, &Call::new(1).ended(61)).await;
     server.told(&app, 2).await;
     voicemails(&server, &app, &[]).await[0].shows(json!({

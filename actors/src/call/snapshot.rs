@@ -148,7 +148,7 @@ impl CallFacts {
         Snapshot {
             status,
             outcome: over.then(|| self.outcome()),
-            direction: value(&self.direction),
+            direction: self.direction_as_told(),
             from_number: value(&self.from_number),
             to_number: value(&self.to_number),
             dialpad_user_id: value(&self.dialpad_user_id),
@@ -187,6 +187,12 @@ impl CallFacts {
 
     pub(crate) fn direction(&self) -> Option<Direction> {
         value(&self.direction)
+    }
+
+    /// Which way the call went. Who left a voicemail called us, even where no payload says so: the workflow's
+    /// voicemails do not.
+    fn direction_as_told(&self) -> Option<Direction> {
+        self.direction().or_else(|| self.voicemail_left.map(|_| Direction::Inbound))
     }
 
     /// The number on the other side.
