@@ -148,6 +148,17 @@ codes! {
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
 }
 
+impl ErrorCode {
+    /// How to authenticate, where that was what was missing or wrong: RFC 9110 wants a 401 to say so, RFC 6750 how.
+    fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::MissingApiKey | Self::MissingBearer => Some("Bearer realm=\"cti-server\""),
+            Self::InvalidApiKey => Some("Bearer realm=\"cti-server\", error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+}
+
 impl PartialSchema for ErrorCode {
     fn schema() -> RefOr<Schema> {
         let words = Self::ALL.iter().map(|code| code.as_str());
@@ -225,6 +236,9 @@ impl ApiError {
         let mut answer = HttpResponse::build(self.code.status());
         if let Some(seconds) = self.retry_after {
             answer.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        if let Some(challenge) = self.code.challenge() {
+            answer.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         answer.json(self.body(request_id))
     }

@@ -120,7 +120,7 @@ pub async fn insist_on_https<B: MessageBody + 'static>(
     let watched =
         request.path() == "/health" || request.path().starts_with("/health/") || request.path() == "/metrics";
     if plain && !watched {
-        if request.method() != Method::GET {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let refused = ApiError::new(ErrorCode::HttpsRequired, "This server is to be reached over https");
             return Ok(request.error_response(refused));
         }

@@ -63,12 +63,16 @@ impl Query {
         }
     }
 
-    /// Unix seconds, unix milliseconds or RFC 3339.
+    /// Unix seconds, unix milliseconds (either may have a fraction) or RFC 3339.
     pub(super) fn instant(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
         let Some(text) = self.text(name) else { return Ok(None) };
         // A plus sign in an offset that was not escaped arrives as a space.
         let rfc3339 = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|it| it.to_utc());
-        let instant = text.parse().ok().map_or_else(rfc3339, unix::instant);
+        let fractional = || text.parse().ok().and_then(unix::fractional);
+        let instant = match text.parse() {
+            Ok(whole) => unix::instant(whole),
+            Err(_) => fractional().or_else(rfc3339),
+        };
         let wrong =
             || ApiError::invalid(format!("{name}: must be unix seconds, unix milliseconds or RFC 3339"));
         // Before the year 1 there were neither calls nor dates that every database knows.

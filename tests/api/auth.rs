@@ -5,6 +5,7 @@ use crate::support::{Ask, World};
 on_both_databases![
     a_key_is_taken_in_all_three_ways,
     no_key_and_a_wrong_key_are_told_apart,
+    who_is_not_authenticated_is_told_how_to_be,
     every_crm_endpoint_wants_a_key,
     what_does_not_exist_is_answered_in_json,
     every_error_names_its_request,
@@ -36,6 +37,22 @@ async fn no_key_and_a_wrong_key_are_told_apart(world: World) {
             .await
             .refuses(401, "INVALID_API_KEY");
         assert_eq!(error["error"], "Invalid API key");
+    }
+}
+
+async fn who_is_not_authenticated_is_told_how_to_be(world: World) {
+    let server = world.start().await;
+    for (request, challenge) in [
+        (server.get("/api/calls"), r#"Bearer realm="cti-server""#),
+        (server.get("/internal/apps"), r#"Bearer realm="cti-server""#),
+        (
+            server.get("/api/calls").header("x-api-key", "wrong"),
+            r#"Bearer realm="cti-server", error="invalid_token""#,
+        ),
+        (server.handshake("/ws?api_key=wrong"), r#"Bearer realm="cti-server", error="invalid_token""#),
+    ] {
+        let answer = request.answer().await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some(challenge)), "{answer}");
     }
 }
 

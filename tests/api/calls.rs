@@ -95,7 +95,8 @@ async fn since_takes_seconds_milliseconds_and_rfc_3339(world: World) {
     let text = before.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     let elsewhere =
         before.with_timezone(&chrono::FixedOffset::east_opt(7_200).expect("an offset")).to_rfc3339();
-    for since in [seconds, milliseconds, text, elsewhere] {
+    let (with_fraction, milliseconds_with_fraction) = (format!("{seconds}.25"), format!("{milliseconds}.5"));
+    for since in [seconds, with_fraction, milliseconds, milliseconds_with_fraction, text, elsewhere] {
         assert!(found(&server, &app, &[("since", &since)]).await.contains(&3), "since={since}");
     }
     let (future, past) = ("4102444800", "946684800");

@@ -16,6 +16,8 @@ async fn plain_http_is_sent_to_https_in_production(world: World) {
     assert_eq!(moved.status(), 308);
     assert_eq!(moved.headers()["location"], "https://cti.example.com/status?ids=string");
 
+    let looked_at = server.browser().head(format!("http://{}/status", server.address()));
+    assert_eq!(plain(looked_at).send().await.expect("an answer").status(), 308);
     let refused = plain(server.post("/webhooks")).answer().await;
     refused.refuses(403, "HTTPS_REQUIRED");
     for watched in ["/health", "/health/live", "/metrics"] {

@@ -120,7 +120,7 @@ pub(super) fn limit(default: usize, most: usize) -> Parameter {
 pub(super) fn instant(name: &str, description: &str) -> Parameter {
     // From the year 1 to 9999, in seconds or in milliseconds.
     let unix = ObjectBuilder::new()
-        .schema_type(Type::Integer)
+        .schema_type(Type::Number)
         .minimum(Some(-62_135_596_800_000_i64))
         .maximum(Some(253_402_300_799_000_i64));
     let format = Some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
