@@ -1,8 +1,10 @@
 //! The ports in memory, for tests that take milliseconds. Kept honest by the contract test that the SQL store
 //! passes as well.
 
+mod clock;
 mod connections;
 mod cursors;
+mod feed;
 
 use std::{
     collections::BTreeMap,
@@ -10,44 +12,23 @@ use std::{
 };
 
 use async_trait::async_trait;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-pub use self::connections::{Answer, MemoryConnections};
+pub use self::{
+    clock::ManualClock,
+    connections::{Answer, MemoryConnections},
+};
 use crate::{
-    call::{CallRecord, Direction, Status, StoredCall},
-    clock::Clock,
+    call::{CallRecord, StoredCall},
     consumer::ConsumerKey,
     engine::Ports,
     error::{Denial, StoreError},
-    feed::{ActiveCall, ActiveCalls, Frame},
+    feed::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::StoredMessage,
-    ports::{Admission, Bounds, EventLog, Gate, Inbound, Journal, Ledger, PendingEvent},
+    ports::{Admission, Gate, Inbound, Journal, Ledger, PendingEvent},
     unit::{Receipt, Unit},
 };
-
-/// A clock that moves only when it is told to.
-#[derive(Debug)]
-pub struct ManualClock(Mutex<DateTime<Utc>>);
-
-impl Default for ManualClock {
-    fn default() -> Self {
-        Self(Mutex::new(DateTime::from_timestamp(1_704_067_200, 0).unwrap_or_default()))
-    }
-}
-
-impl ManualClock {
-    /// Lets time pass.
-    pub fn advance(&self, by: TimeDelta) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) += by;
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> DateTime<Utc> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A store in memory.
 #[derive(Debug, Default)]
@@ -179,11 +160,6 @@ impl State {
         of_app.filter(|call| wanted(call)).cloned().collect()
     }
 
-    fn head(&self, app: AppId) -> Seq {
-        let last = self.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next_back();
-        last.map_or(Seq::START, |((_, seq), _)| *seq)
-    }
-
     fn check(&self, unit: &Unit) -> Result<(), StoreError> {
         if let Some(refused) = &self.refused
             && unit.events.iter().any(|event| event.body.contains(refused))
@@ -287,64 +263,6 @@ impl Ledger for MemoryStore {
             }
         }
         Ok(Receipt { told_before })
-    }
-}
-
-#[async_trait]
-impl EventLog for MemoryStore {
-    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
-        let state = self.state();
-        let head = state.head(app);
-        let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
-        Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
-    }
-
-    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
-        let state = self.state();
-        Ok(apps.iter().map(|app| (*app, state.head(*app))).collect())
-    }
-
-    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
-        let state = self.state();
-        let of_app = state.calls.iter().filter(|((owner, _), _)| *owner == app).map(|(_, record)| record);
-        let mut active: Vec<&CallRecord> =
-            of_app.filter(|record| record.snapshot.status != Status::Ended).collect();
-        active.sort_by_key(|record| record.call.id);
-        let calls = active.into_iter().map(|record| state.shown(app, record)).collect();
-        Ok(ActiveCalls { as_of: state.head(app), calls })
-    }
-
-    async fn page_within(
-        &self,
-        app: AppId,
-        after: Seq,
-        limit: usize,
-        most_bytes: usize,
-    ) -> Result<Vec<Frame>, StoreError> {
-        let state = self.state();
-        let mut bytes = 0;
-        let behind = state.events.range((app, after.next())..=(app, Seq(i64::MAX)));
-        let page = behind.take(limit).map(|(_, frame)| frame.clone()).take_while(|frame| {
-            let fits = bytes < most_bytes;
-            bytes += frame.text.len();
-            fits
-        });
-        Ok(page.collect())
-    }
-}
-
-impl State {
-    /// A call as a reader of the active calls is shown it, as far as tests look.
-    fn shown(&self, app: AppId, record: &CallRecord) -> ActiveCall {
-        let (id, seen) = (record.call.dialpad_call_id.0, &record.snapshot);
-        let user = seen.dialpad_user_id;
-        let crm_user = user.and_then(|user| self.crm_users.get(&(app, user)));
-        let text = serde_json::json!({
-            "call_id": id, "dialpad_call_id": id, "status": seen.status.as_str(),
-            "direction": seen.direction.map(Direction::as_str), "from_number": seen.from_number,
-            "to_number": seen.to_number, "dialpad_user_id": user, "crm_user_id": crm_user,
-        });
-        ActiveCall::new(user, text.to_string())
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 mod contract;
 mod cursors;
+mod feed;
 mod idempotency;
 mod own_webhooks;
 mod rekeying;

@@ -1,0 +1,75 @@
+//! The feed of an app in memory, and the calls that are not over.
+
+use async_trait::async_trait;
+
+use super::{MemoryStore, State};
+use crate::{
+    call::{CallRecord, Direction, Status},
+    error::StoreError,
+    feed::{ActiveCall, ActiveCalls, Frame},
+    id::{AppId, Seq},
+    ports::{Bounds, EventLog},
+};
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
+        let state = self.state();
+        let head = state.head(app);
+        let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
+        Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
+    }
+
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+        let state = self.state();
+        Ok(apps.iter().map(|app| (*app, state.head(*app))).collect())
+    }
+
+    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
+        let state = self.state();
+        let of_app = state.calls.iter().filter(|((owner, _), _)| *owner == app).map(|(_, record)| record);
+        let mut active: Vec<&CallRecord> =
+            of_app.filter(|record| record.snapshot.status != Status::Ended).collect();
+        active.sort_by_key(|record| record.call.id);
+        let calls = active.into_iter().map(|record| state.shown(app, record)).collect();
+        Ok(ActiveCalls { as_of: state.head(app), calls })
+    }
+
+    async fn page_within(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let state = self.state();
+        let mut bytes = 0;
+        let behind = state.events.range((app, after.next())..=(app, Seq(i64::MAX)));
+        let page = behind.take(limit).map(|(_, frame)| frame.clone()).take_while(|frame| {
+            let fits = bytes < most_bytes;
+            bytes += frame.text.len();
+            fits
+        });
+        Ok(page.collect())
+    }
+}
+
+impl State {
+    pub(super) fn head(&self, app: AppId) -> Seq {
+        let last = self.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next_back();
+        last.map_or(Seq::START, |((_, seq), _)| *seq)
+    }
+
+    /// A call as a reader of the active calls is shown it, as far as tests look.
+    fn shown(&self, app: AppId, record: &CallRecord) -> ActiveCall {
+        let (id, seen) = (record.call.dialpad_call_id.0, &record.snapshot);
+        let user = seen.dialpad_user_id;
+        let crm_user = user.and_then(|user| self.crm_users.get(&(app, user)));
+        let text = serde_json::json!({
+            "call_id": id, "dialpad_call_id": id, "status": seen.status.as_str(),
+            "direction": seen.direction.map(Direction::as_str), "from_number": seen.from_number,
+            "to_number": seen.to_number, "dialpad_user_id": user, "crm_user_id": crm_user,
+        });
+        ActiveCall::new(user, text.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! The model of a call, which is pure: the same webhooks make the same call, and tell the same of it once.
+
+mod order;
+mod stories;
+mod voicemails;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{
+    call::{CallEvent, CallFacts, Direction, Knowledge, Leg, News, Origin, Signal, apply},
+    id::DialpadCallId,
+};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(1_704_067_200 + second)
+}
+
+fn event(second: i64, signal: Signal) -> CallEvent {
+    let knowledge = Knowledge {
+        direction: Some(Direction::Inbound),
+        from_number: Some("+14155551234".into()),
+        to_number: Some("+14155555678".into()),
+        leg: Some(Leg::Direct),
+        ..Knowledge::default()
+    };
+    CallEvent {
+        dialpad_call_id: DialpadCallId(7),
+        at: at(second),
+        signal,
+        knowledge,
+        origin: Origin::Webhook,
+    }
+}
+
+/// Applies webhooks in order and gives the facts and everything that was told.
+fn tell(events: &[CallEvent]) -> (CallFacts, Vec<News>) {
+    let mut told = Vec::new();
+    let facts = events.iter().fold(CallFacts::default(), |facts, event| {
+        let transition = apply(&facts, event);
+        told.extend(transition.news);
+        transition.facts
+    });
+    (facts, told)
+}
+
+/// All orders of a few webhooks.
+fn permutations(items: &[CallEvent]) -> Vec<Vec<CallEvent>> {
+    let Some((last, rest)) = items.split_last() else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for shorter in permutations(rest) {
+        for place in 0..=shorter.len() {
+            let mut longer = shorter.clone();
+            longer.insert(place, last.clone());
+            all.push(longer);
+        }
+    }
+    all
+}

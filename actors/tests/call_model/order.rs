@@ -1,0 +1,127 @@
+//! The promise of the call model: the order in which webhooks arrive, and how often, changes nothing.
+
+use cti_actors::{
+    call::{CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Origin, Signal, Status, apply},
+    id::DialpadCallId,
+};
+use proptest::prelude::*;
+
+use super::{at, tell};
+
+fn signals() -> impl Strategy<Value = Signal> {
+    prop_oneof![
+        3 => Just(Signal::Ringing),
+        3 => Just(Signal::Connected),
+        2 => Just(Signal::Held),
+        2 => Just(Signal::Resumed),
+        2 => Just(Signal::Ended(EndKind::Hangup)),
+        1 => Just(Signal::Ended(EndKind::Missed)),
+        1 => Just(Signal::Ended(EndKind::Rejected)),
+        1 => Just(Signal::Ended(EndKind::Presumed)),
+        1 => Just(Signal::VoicemailStarted),
+        1 => Just(Signal::VoicemailLeft),
+        2 => Just(Signal::Learned),
+    ]
+}
+
+/// A webhook with any knowledge. Instants are few, so that many webhooks share one.
+fn events() -> impl Strategy<Value = CallEvent> {
+    let knowledge = (
+        prop::option::of(prop_oneof![Just(Direction::Inbound), Just(Direction::Outbound)]),
+        prop::option::of(0..3_i64),
+        prop::option::of(0..20_i64),
+        prop::option::of(0..20_i64),
+        prop::option::of(0..100_000_i64),
+        prop::option::of("[ab]"),
+        prop_oneof![Just(None), Just(Some(9))],
+        prop_oneof![4 => Just(Origin::Webhook), 1 => Just(Origin::Repair), 1 => Just(Origin::Inquiry)],
+    );
+    (0..20_i64, signals(), knowledge).prop_map(|(second, signal, known)| {
+        let (direction, user, connected, ended, duration_ms, url, operator, origin) = known;
+        let knowledge = Knowledge {
+            direction,
+            dialpad_user_id: user,
+            // A leg's target never changes; whose leg it is, is the same in all its webhooks.
+            leg: Some(Leg::Group),
+            operator_call_id: operator,
+            connected_at: connected.map(at),
+            ended_at: ended.map(at),
+            duration_ms,
+            hold_ms: duration_ms.map(|ms| ms / 10),
+            recording_url: url.clone(),
+            voicemail_url: url.clone(),
+            voicemail_transcript: url,
+            ..Knowledge::default()
+        };
+        CallEvent { dialpad_call_id: DialpadCallId(7), at: at(second), signal, knowledge, origin }
+    })
+}
+
+/// Up to 8 webhooks, and the same ones shuffled with some of them repeated.
+fn arrivals() -> impl Strategy<Value = (Vec<CallEvent>, Vec<CallEvent>)> {
+    prop::collection::vec(events(), 1..=8).prop_flat_map(|original| {
+        let repeats = prop::collection::vec(0..original.len(), 0..=8);
+        (Just(original), repeats).prop_flat_map(|(original, repeats)| {
+            let mut all = original.clone();
+            all.extend(repeats.into_iter().map(|index| original[index].clone()));
+            (Just(original), Just(all).prop_shuffle())
+        })
+    })
+}
+
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Ringing => 1,
+        // Held and active take turns.
+        Status::Active | Status::Held => 2,
+        Status::Ended => 3,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_permutation_and_repetition_gives_the_same_call((original, shuffled) in arrivals()) {
+        let (facts, _) = tell(&original);
+        let (again, _) = tell(&shuffled);
+        prop_assert_eq!(facts.snapshot(), again.snapshot());
+        prop_assert_eq!(facts, again);
+    }
+
+    #[test]
+    fn a_status_never_goes_backwards((_, shuffled) in arrivals()) {
+        let mut facts = CallFacts::default();
+        for event in &shuffled {
+            let next = apply(&facts, event).facts;
+            if facts.was_witnessed() {
+                prop_assert!(rank(facts.snapshot().status) <= rank(next.snapshot().status));
+            }
+            facts = next;
+        }
+    }
+
+    #[test]
+    fn an_end_and_a_voicemail_are_told_at_most_once((_, shuffled) in arrivals()) {
+        let (facts, told) = tell(&shuffled);
+        let ends = told.iter().filter(|news| **news == News::Ended).count();
+        let voicemails = told.iter().filter(|news| **news == News::VoicemailReceived).count();
+        prop_assert!(ends <= 1 && voicemails <= 1);
+        prop_assert_eq!(voicemails == 1, facts.snapshot().voicemail.is_some());
+    }
+
+    #[test]
+    fn a_webhook_that_is_known_already_is_not_told((original, _) in arrivals()) {
+        let (facts, _) = tell(&original);
+        for event in &original {
+            prop_assert_eq!(apply(&facts, event).news, vec![]);
+        }
+    }
+
+    #[test]
+    fn facts_survive_the_store((original, _) in arrivals()) {
+        let (facts, _) = tell(&original);
+        let json = serde_json::to_string(&facts).expect("facts are JSON");
+        prop_assert_eq!(serde_json::from_str::<CallFacts>(&json).expect("and back"), facts);
+    }
+}

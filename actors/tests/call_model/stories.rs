@@ -1,0 +1,124 @@
+//! What calls come to, and what is told on the way, one story each.
+
+use cti_actors::call::{Direction, EndKind, Leg, News, Outcome, Signal, Status};
+
+use super::{at, event, permutations, tell};
+
+#[test]
+fn a_call_with_a_hold_is_told_step_by_step() {
+    let (facts, told) = tell(&[
+        event(0, Signal::Ringing),
+        event(3, Signal::Connected),
+        event(45, Signal::Held),
+        event(50, Signal::Resumed),
+        event(180, Signal::Ended(EndKind::Hangup)),
+    ]);
+    assert_eq!(told, [News::Ring, News::Started, News::Held(at(45)), News::Resumed(at(50)), News::Ended]);
+    let call = facts.snapshot();
+    assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Answered)));
+    assert_eq!(
+        (call.duration_seconds, call.talk_seconds, call.hold_seconds),
+        (Some(180), Some(172), Some(5))
+    );
+}
+
+#[test]
+fn a_whole_life_within_one_second_is_told_step_by_step() {
+    let (_, told) = tell(&[
+        event(0, Signal::Ringing),
+        event(0, Signal::Connected),
+        event(0, Signal::Held),
+        event(0, Signal::Resumed),
+        event(0, Signal::Ended(EndKind::Hangup)),
+    ]);
+    assert_eq!(told, [News::Ring, News::Started, News::Held(at(0)), News::Resumed(at(0)), News::Ended]);
+}
+
+#[test]
+fn a_second_connected_ends_a_hold() {
+    let (_, told) = tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
+    assert_eq!(told, [News::Started, News::Held(at(5)), News::Resumed(at(9))]);
+}
+
+#[test]
+fn what_arrives_after_the_end_only_adds_knowledge() {
+    let (facts, told) = tell(&[
+        event(0, Signal::Ringing),
+        event(60, Signal::Ended(EndKind::Hangup)),
+        event(10, Signal::Connected),
+    ]);
+    assert_eq!(told[..2], [News::Ring, News::Ended]);
+    assert!(matches!(&told[2], News::Updated(changed) if changed.contains(&"answered_at")), "{told:?}");
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Answered));
+}
+
+#[test]
+fn missed_and_hangup_make_one_end_in_either_order() {
+    let missed = event(20, Signal::Ended(EndKind::Missed));
+    let hangup = event(21, Signal::Ended(EndKind::Hangup));
+    for pair in [[&missed, &hangup], [&hangup, &missed]] {
+        let (facts, told) = tell(&[event(0, Signal::Ringing), pair[0].clone(), pair[1].clone()]);
+        assert_eq!(told.iter().filter(|news| **news == News::Ended).count(), 1);
+        assert_eq!(facts.snapshot().outcome, Some(Outcome::Missed));
+        assert_eq!(facts.snapshot().ended_at, Some(at(21)));
+    }
+}
+
+#[test]
+fn a_caller_in_a_menu_was_not_answered() {
+    let mut menu = event(0, Signal::Connected);
+    menu.knowledge.leg = Some(Leg::Group);
+    let mut left = event(9, Signal::Ended(EndKind::Hangup));
+    left.knowledge.leg = Some(Leg::Group);
+    let (facts, told) = tell(&[menu, left]);
+    assert_eq!(told, [News::Ring, News::Ended]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Abandoned));
+    assert_eq!(facts.snapshot().talk_seconds, Some(0));
+}
+
+#[test]
+fn an_outbound_call_that_nobody_answered_was_abandoned() {
+    let mut events = [event(0, Signal::Ringing), event(9, Signal::Ended(EndKind::Hangup))];
+    events.iter_mut().for_each(|event| event.knowledge.direction = Some(Direction::Outbound));
+    assert_eq!(tell(&events).0.snapshot().outcome, Some(Outcome::Abandoned));
+}
+
+#[test]
+fn a_recording_of_a_call_never_seen_does_not_make_it_live() {
+    let mut learned = event(0, Signal::Learned);
+    learned.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(std::slice::from_ref(&learned));
+    assert_eq!(facts.snapshot().status, Status::Ended);
+    assert!(matches!(told[..], [News::Updated(_)]));
+    let (_, told) = tell(&[learned, event(0, Signal::Ringing)]);
+    assert_eq!(told[1], News::Ring, "when it turns out to be live, it is told as every other call");
+}
+
+#[test]
+fn a_presumed_end_gives_way_to_the_real_one() {
+    let presumed = event(300, Signal::Ended(EndKind::Presumed));
+    let real = event(40, Signal::Ended(EndKind::Hangup));
+    let (facts, told) = tell(&[event(0, Signal::Ringing), presumed, real]);
+    assert_eq!(told[..2], [News::Ring, News::Ended]);
+    assert!(matches!(&told[2], News::Updated(changed) if changed.contains(&"ended_at")), "{told:?}");
+    assert_eq!(facts.snapshot().ended_at, Some(at(40)));
+}
+
+#[test]
+fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
+    let raw = event(5, Signal::Raw { state: "barge".into(), payload: Box::default() });
+    let (facts, told) = tell(&[event(0, Signal::Ringing), raw]);
+    assert!(matches!(&told[1], News::Raw { state, .. } if state == "barge"));
+    assert_eq!(facts, tell(&[event(0, Signal::Ringing)]).0);
+}
+
+#[test]
+fn what_may_only_be_looked_at_is_shown_until_there_is_something_to_hear() {
+    let mut admin = event(9, Signal::Learned);
+    admin.knowledge.recording_spare_url = Some("https://dialpad.com/blob/adminrecording/1.mp3".into());
+    let mut recording = event(5, Signal::Learned);
+    recording.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
+    for order in permutations(&[event(0, Signal::Connected), recording, admin]) {
+        assert_eq!(tell(&order).0.snapshot().recording_url.as_deref(), Some("https://dialpad.com/r/1"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Voicemails: one is told once however its parts arrive, ends its call, and makes an answered one no less answered.
+
+use cti_actors::call::{CallEvent, EndKind, News, Origin, Outcome, Signal, Status, apply};
+
+use super::{at, event, permutations, tell};
+
+#[test]
+fn a_voicemail_of_a_call_never_seen_is_told_alone() {
+    let (facts, told) = tell(&[event(0, Signal::VoicemailLeft)]);
+    assert_eq!(told, [News::VoicemailReceived]);
+    let call = facts.snapshot();
+    assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Voicemail)));
+}
+
+#[test]
+fn a_voicemail_ends_a_ringing_call() {
+    let (_, told) = tell(&[event(0, Signal::Ringing), event(30, Signal::VoicemailLeft)]);
+    assert_eq!(told, [News::Ring, News::Ended, News::VoicemailReceived]);
+}
+
+#[test]
+fn an_answered_call_stays_answered_whatever_voicemail_hangs_on_it() {
+    let (facts, _) = tell(&[
+        event(0, Signal::Connected),
+        event(9, Signal::Ended(EndKind::Hangup)),
+        event(30, Signal::VoicemailLeft),
+    ]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Answered));
+}
+
+#[test]
+fn what_was_missed_is_told_at_once_with_its_voicemail() {
+    let mut missed = event(60, Signal::Ended(EndKind::Hangup));
+    missed.origin = Origin::Repair;
+    missed.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(&[missed]);
+    assert_eq!(told, [News::Ended, News::VoicemailReceived]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
+}
+
+#[test]
+fn a_voicemail_that_was_deleted_does_not_come_back() {
+    let mut left = event(30, Signal::VoicemailLeft);
+    left.knowledge.voicemail_transcript = Some("Hi".into());
+    left.knowledge.voicemail_url = Some("https://dialpad.com/v/1".into());
+    let (mut facts, _) = tell(std::slice::from_ref(&left));
+    assert!(facts.forget_voicemail());
+    assert!(!facts.forget_voicemail(), "there is nothing left to forget");
+    assert!(!serde_json::to_string(&facts).expect("facts are JSON").contains("Hi"));
+    left.at = at(60);
+    let transition = apply(&facts, &left);
+    assert_eq!(transition.news, vec![]);
+    let call = transition.facts.snapshot();
+    assert_eq!((call.voicemail, call.outcome), (None, Some(Outcome::Voicemail)));
+}
+
+/// A voicemail's life: rung, missed, talked to the machine, hung up, audio (sent twice), words.
+fn voicemail_life() -> [CallEvent; 7] {
+    let mut uploaded = event(65, Signal::VoicemailLeft);
+    uploaded.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    uploaded.knowledge.voicemail_id = Some("77".into());
+    let mut uploaded_again = uploaded.clone();
+    uploaded_again.at = at(66);
+    let mut transcribed = event(90, Signal::VoicemailLeft);
+    transcribed.knowledge.voicemail_transcript = Some("Hi".into());
+    [
+        event(0, Signal::Ringing),
+        event(20, Signal::Ended(EndKind::Missed)),
+        event(21, Signal::VoicemailStarted),
+        event(60, Signal::Ended(EndKind::Hangup)),
+        uploaded,
+        uploaded_again,
+        transcribed,
+    ]
+}
+
+#[test]
+fn all_5040_orders_of_a_voicemails_life_give_one_voicemail() {
+    let life = voicemail_life();
+    let expected = tell(&life).0.snapshot();
+    let voicemail = expected.voicemail.clone().expect("a message was left");
+    assert_eq!(voicemail.recording_url.as_deref(), Some("https://dialpad.com/r/1"));
+    assert_eq!((voicemail.transcript.as_deref(), voicemail.received_at), (Some("Hi"), at(65)));
+    assert_eq!((expected.outcome, expected.ended_at), (Some(Outcome::Voicemail), Some(at(60))));
+    for order in permutations(&life) {
+        let (facts, told) = tell(&order);
+        assert_eq!(facts.snapshot(), expected);
+        let count = |news: &News| told.iter().filter(|told| *told == news).count();
+        assert_eq!(count(&News::VoicemailReceived), 1, "{told:?}");
+        assert!(count(&News::Ended) <= 1, "{told:?}");
+        // The audio or the words, whichever comes second; and once more where the first of the two uploads is the later.
+        assert!((1..=2).contains(&count(&News::VoicemailUpdated)), "{told:?}");
+    }
+}
+
+#[test]
+fn a_message_that_a_hangup_knows_of_was_left() {
+    let mut hangup = event(60, Signal::Ended(EndKind::Hangup));
+    hangup.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
+    let (facts, told) = tell(&[event(0, Signal::Ringing), hangup]);
+    assert_eq!(told, [News::Ring, News::Ended, News::VoicemailReceived]);
+    assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
+}
+
+#[test]
+fn a_message_that_was_asked_for_is_as_old_as_its_call() {
+    let mut asked = event(9_000, Signal::Learned);
+    asked.origin = Origin::Inquiry;
+    asked.knowledge.ended_at = Some(at(60));
+    asked.knowledge.voicemail_transcript = Some("Hi".into());
+    let (facts, told) = tell(&[
+        event(0, Signal::Ringing),
+        event(20, Signal::VoicemailStarted),
+        event(60, Signal::Ended(EndKind::Hangup)),
+        asked,
+    ]);
+    assert_eq!(told.last(), Some(&News::VoicemailReceived));
+    assert_eq!(facts.snapshot().voicemail.map(|voicemail| voicemail.received_at), Some(at(60)));
+}
