@@ -1,5 +1,7 @@
 //! The one handle on the engine that the rest of the server sees.
 
+mod tenant;
+
 use std::sync::{
     Arc, Mutex, PoisonError, Weak,
     atomic::{AtomicBool, Ordering},
@@ -10,39 +12,22 @@ use chrono::TimeDelta;
 use dashmap::DashMap;
 use futures_util::future::{join, join_all};
 use metrics::counter;
-use tokio::sync::Semaphore;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::warn;
 
+use self::tenant::Tenant;
 use crate::{
-    app::{AppSupervisor, Drain, Inbox, Pipeline, Wake},
+    app::Drain,
     arbiters::Arbiters,
     consumer::{Consumers, Keeper, keep_cursors},
     error::StoreError,
     feed::{Feed, Frame},
     id::{AppId, DialpadCallId},
-    ports::{Bounds, Clock, Connections, EventLog, Gate, Journal, Ledger, PendingEvent},
+    ports::{Bounds, PendingEvent, Ports},
     session::{Listened, Sessions, watch},
     token::{Outcome, Renew, Settle, Tend, TokenPair, TokenRefresher},
     tuning::Tuning,
 };
-
-/// Everything the engine needs from outside.
-#[derive(Clone)]
-pub struct Ports {
-    /// The durable queue of webhooks.
-    pub journal: Arc<dyn Journal>,
-    /// Calls, messages and the unit of work.
-    pub ledger: Arc<dyn Ledger>,
-    /// What was told.
-    pub log: Arc<dyn EventLog>,
-    /// Who may listen.
-    pub gate: Arc<dyn Gate>,
-    /// The apps' connections to Dialpad.
-    pub connections: Arc<dyn Connections>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// An operator's leg that a group's leg names and that was never heard from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,18 +61,6 @@ pub struct Engine {
     unheard: mpsc::Sender<Unheard>,
     /// Where they come out, until somebody listens.
     unheard_by_nobody: Mutex<Option<mpsc::Receiver<Unheard>>>,
-}
-
-/// What the engine keeps of one app.
-struct Tenant {
-    inbox: Arc<Mutex<Inbox>>,
-    feed: Arc<Feed>,
-    sessions: Arc<Sessions>,
-    consumers: Arc<Consumers>,
-    /// Whether a wake is on its way; at most one ever is.
-    awake: Arc<AtomicBool>,
-    /// Replaced when it has died.
-    supervisor: Mutex<Addr<AppSupervisor>>,
 }
 
 impl Engine {
@@ -131,16 +104,12 @@ impl Engine {
 
     /// Hands over webhooks of an app that have just become durable in the journal, in its order.
     pub fn offer(&self, app: AppId, events: Vec<PendingEvent>) {
-        let tenant = self.tenant(app);
-        tenant.inbox.lock().unwrap_or_else(PoisonError::into_inner).offer(events);
-        self.rouse(app, &tenant);
+        self.tenant(app).offer(events, self);
     }
 
     /// Says that the journal may hold pending webhooks of an app.
     pub fn wake(&self, app: AppId) {
-        let tenant = self.tenant(app);
-        tenant.inbox.lock().unwrap_or_else(PoisonError::into_inner).doubt();
-        self.rouse(app, &tenant);
+        self.tenant(app).wake(self);
     }
 
     /// The feed of an app, up to date with the store, and what the store keeps of it.
@@ -302,46 +271,11 @@ impl Engine {
         self.arbiters.stop();
     }
 
-    fn rouse(&self, app: AppId, tenant: &Tenant) {
-        let supervisor = tenant.supervisor();
-        if !supervisor.connected() && !self.draining.load(Ordering::Acquire) {
-            warn!(app.id = %app, "a supervisor had died and is started again");
-            tenant.inbox.lock().unwrap_or_else(PoisonError::into_inner).doubt();
-            let successor = self.supervisor(app, &tenant.inbox, &tenant.feed, &tenant.awake);
-            tenant.awake.store(true, Ordering::Release);
-            successor.do_send(Wake);
-            *tenant.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = successor;
-        } else if !tenant.awake.swap(true, Ordering::AcqRel) {
-            supervisor.do_send(Wake);
-        }
-    }
-
     fn tenant(&self, app: AppId) -> Arc<Tenant> {
         if let Some(tenant) = self.apps.get(&app) {
             return Arc::clone(&tenant);
         }
-        let tenant = self.apps.entry(app).or_insert_with(|| {
-            let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &self.past), Arc::default());
-            let supervisor = Mutex::new(self.supervisor(app, &inbox, &feed, &awake));
-            let sessions = Sessions::new(self.tuning.sessions_per_app);
-            let (log, keeper) = (Arc::clone(&self.ports.log), Arc::clone(&self.keeper));
-            let consumers = Consumers::new(app, log, Arc::clone(&sessions), keeper);
-            Arc::new(Tenant { inbox, feed, sessions, consumers, awake, supervisor })
-        });
-        Arc::clone(&tenant)
-    }
-
-    fn supervisor(
-        &self,
-        app: AppId,
-        inbox: &Arc<Mutex<Inbox>>,
-        feed: &Arc<Feed>,
-        awake: &Arc<AtomicBool>,
-    ) -> Addr<AppSupervisor> {
-        let pipeline =
-            Pipeline::new(app, self.ports.clone(), Arc::clone(inbox), Arc::clone(feed), self.unheard.clone());
-        let awake = Arc::clone(awake);
-        AppSupervisor::start_in_arbiter(&self.arbiters.of(app), |_| AppSupervisor::new(pipeline, awake))
+        Arc::clone(&self.apps.entry(app).or_insert_with(|| Tenant::new(app, self)))
     }
 
     /// Makes the actor of a call panic, as a bug in it would; `false` when no such actor is awake.
@@ -360,10 +294,4 @@ fn refresher(
 ) -> Addr<TokenRefresher> {
     let refresher = TokenRefresher::new(ports.clone(), engine, tuning.tend_every);
     TokenRefresher::start_in_arbiter(&arbiters.first(), |_| refresher)
-}
-
-impl Tenant {
-    fn supervisor(&self) -> Addr<AppSupervisor> {
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
 }

@@ -44,6 +44,7 @@ mod tuning;
 pub mod unit;
 
 pub use self::{
-    engine::{Engine, Ports, Unheard},
+    engine::{Engine, Unheard},
+    ports::Ports,
     tuning::Tuning,
 };

@@ -22,6 +22,23 @@ pub use crate::{
     error::{Denial, StoreError},
 };
 
+/// All of them.
+#[derive(Clone)]
+pub struct Ports {
+    /// The durable queue of webhooks.
+    pub journal: Arc<dyn Journal>,
+    /// Calls, messages and the unit of work.
+    pub ledger: Arc<dyn Ledger>,
+    /// What was told.
+    pub log: Arc<dyn EventLog>,
+    /// Who may listen.
+    pub gate: Arc<dyn Gate>,
+    /// The apps' connections to Dialpad.
+    pub connections: Arc<dyn Connections>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+}
+
 /// The durable queue of webhooks: written before they are acknowledged, read here until they are processed.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {

@@ -21,12 +21,11 @@ pub use self::{
 use crate::{
     call::{CallRecord, StoredCall},
     consumer::ConsumerKey,
-    engine::Ports,
     error::{Denial, StoreError},
     feed::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     message::StoredMessage,
-    ports::{Admission, Gate, Inbound, Journal, Ledger, PendingEvent},
+    ports::{Admission, Gate, Inbound, Journal, Ledger, PendingEvent, Ports},
     unit::{Receipt, Unit},
 };
 

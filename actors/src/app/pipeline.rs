@@ -31,12 +31,12 @@ use super::{
 };
 use crate::{
     call::{CallActor, Settle},
-    engine::{Ports, Unheard},
+    engine::Unheard,
     error::StoreError,
     feed::{Feed, Frame},
     id::{AppId, DialpadCallId},
     message::MessageEvent,
-    ports::{Inbound, PendingEvent},
+    ports::{Inbound, PendingEvent, Ports},
     unit::Unit,
 };
 

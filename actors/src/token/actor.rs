@@ -16,7 +16,7 @@ use metrics::counter;
 use tracing::{info, warn};
 
 use super::{DuePair, Outcome, Renewal, TokenPair, schedule::APART};
-use crate::{Engine, engine::Ports, error::StoreError};
+use crate::{Engine, error::StoreError, ports::Ports};
 
 /// How many renewals that nobody waits for may be under way: after a long stop, all of them are due.
 const MOST_AT_ONCE: usize = 16;

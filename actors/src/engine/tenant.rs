@@ -1,0 +1,90 @@
+//! What the engine keeps of one app from the first time that anybody has to do with it, and its supervisor, which is
+//! started again where it has died.
+
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use actix::{Actor, Addr};
+use tracing::warn;
+
+use super::Engine;
+use crate::{
+    app::{AppSupervisor, Inbox, Pipeline, Wake},
+    consumer::Consumers,
+    feed::Feed,
+    id::AppId,
+    ports::PendingEvent,
+    session::Sessions,
+};
+
+pub(super) struct Tenant {
+    app: AppId,
+    inbox: Arc<Mutex<Inbox>>,
+    pub(super) feed: Arc<Feed>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) consumers: Arc<Consumers>,
+    /// Whether a wake is on its way; at most one ever is.
+    awake: Arc<AtomicBool>,
+    /// Replaced when it has died.
+    supervisor: Mutex<Addr<AppSupervisor>>,
+}
+
+impl Tenant {
+    pub(super) fn new(app: AppId, engine: &Engine) -> Arc<Self> {
+        let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &engine.past), Arc::default());
+        let supervisor = Mutex::new(supervisor(app, engine, &inbox, &feed, &awake));
+        let sessions = Sessions::new(engine.tuning.sessions_per_app);
+        let (log, keeper) = (Arc::clone(&engine.ports.log), Arc::clone(&engine.keeper));
+        let consumers = Consumers::new(app, log, Arc::clone(&sessions), keeper);
+        Arc::new(Self { app, inbox, feed, sessions, consumers, awake, supervisor })
+    }
+
+    /// Hands webhooks over to its supervisor.
+    pub(super) fn offer(&self, events: Vec<PendingEvent>, engine: &Engine) {
+        self.inbox().offer(events);
+        self.rouse(engine);
+    }
+
+    /// Sends its supervisor to the journal.
+    pub(super) fn wake(&self, engine: &Engine) {
+        self.inbox().doubt();
+        self.rouse(engine);
+    }
+
+    pub(super) fn supervisor(&self) -> Addr<AppSupervisor> {
+        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn rouse(&self, engine: &Engine) {
+        let current = self.supervisor();
+        if !current.connected() && !engine.draining.load(Ordering::Acquire) {
+            warn!(app.id = %self.app, "a supervisor had died and is started again");
+            self.inbox().doubt();
+            let successor = supervisor(self.app, engine, &self.inbox, &self.feed, &self.awake);
+            self.awake.store(true, Ordering::Release);
+            successor.do_send(Wake);
+            *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = successor;
+        } else if !self.awake.swap(true, Ordering::AcqRel) {
+            current.do_send(Wake);
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn supervisor(
+    app: AppId,
+    engine: &Engine,
+    inbox: &Arc<Mutex<Inbox>>,
+    feed: &Arc<Feed>,
+    awake: &Arc<AtomicBool>,
+) -> Addr<AppSupervisor> {
+    let (ports, unheard) = (engine.ports.clone(), engine.unheard.clone());
+    let pipeline = Pipeline::new(app, ports, Arc::clone(inbox), Arc::clone(feed), unheard);
+    let awake = Arc::clone(awake);
+    AppSupervisor::start_in_arbiter(&engine.arbiters.of(app), |_| AppSupervisor::new(pipeline, awake))
+}
