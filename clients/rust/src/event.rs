@@ -152,6 +152,11 @@ pub struct Call {
     pub crm_user_id: Option<String>,
     /// Where it stands.
     pub status: Option<Status>,
+    /// `repaired` in an event: webhooks had been missing, and the server asked Dialpad.
+    pub source: Option<String>,
+    /// Whether an event is a guess: nothing was heard of the call for too long.
+    #[serde(default)]
+    pub inferred: bool,
 }
 
 /// A call is on its way to a person.
@@ -222,9 +227,6 @@ pub struct CallEnded {
     /// Somebody else took the call.
     #[serde(default)]
     pub answered_elsewhere: bool,
-    /// The end is a guess: nothing was heard of the call for too long.
-    #[serde(default)]
-    pub inferred: bool,
 }
 
 /// Something became known, the status stayed.

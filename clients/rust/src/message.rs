@@ -127,6 +127,16 @@ mod tests {
     }
 
     #[test]
+    fn what_the_server_found_out_by_itself_says_so() {
+        let call = |json: &str| event(json).call().cloned().expect("it is about a call");
+        let told = call(ENDED);
+        assert_eq!((told.source, told.inferred), (None, false));
+        let repaired = call(&ENDED.replace("\"seq\":42", "\"seq\":42,\"source\":\"repaired\""));
+        assert_eq!(repaired.source.as_deref(), Some("repaired"));
+        assert!(call(&ENDED.replace("\"seq\":42", "\"seq\":42,\"inferred\":true")).inferred);
+    }
+
+    #[test]
     fn an_unknown_type_is_kept_as_it_came() {
         let event = event(r#"{"type":"fax.received","seq":7,"event_id":"e","app_id":"a","pages":3}"#);
         let Body::Other(raw) = &event.body else { panic!("{event:?}") };

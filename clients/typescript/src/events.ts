@@ -32,7 +32,7 @@ export interface CallFacts {
   call_id: DialpadId;
   dialpad_call_id: DialpadId;
   /** The human call that it is a leg of. */
-  interaction_id: string | null;
+  interaction_id: string;
   leg: Leg | null;
   direction: Direction | null;
   from_number: string | null;
@@ -43,7 +43,12 @@ export interface CallFacts {
   status: Status | null;
 }
 
-interface OfCall<Type extends string> extends Told<Type>, CallFacts {}
+interface OfCall<Type extends string> extends Told<Type>, CallFacts {
+  /** `repaired`: webhooks had been missing, and the server asked Dialpad. */
+  source?: string;
+  /** It is a guess: nothing was heard of the call for too long. */
+  inferred?: boolean;
+}
 
 interface End {
   ended_at: Instant | null;
@@ -54,10 +59,6 @@ interface End {
   outcome: Outcome | null;
   /** Somebody else took the call. */
   answered_elsewhere: boolean;
-  /** `repaired`: webhooks had been missing, and the server asked Dialpad. */
-  source?: string;
-  /** The end is a guess: nothing was heard of the call for too long. */
-  inferred?: boolean;
 }
 
 /** A call is on its way to a person. */
@@ -73,12 +74,12 @@ export interface CallStarted extends OfCall<'call.started'> {
 
 /** One side waits. */
 export interface CallHeld extends OfCall<'call.held'> {
-  held_at: Instant | null;
+  held_at: Instant;
 }
 
 /** The hold is over. */
 export interface CallResumed extends OfCall<'call.resumed'> {
-  resumed_at: Instant | null;
+  resumed_at: Instant;
 }
 
 /** The call is over. */
@@ -116,7 +117,7 @@ export interface VoicemailUpdated extends OfVoicemail<'voicemail.updated'> {}
 
 interface OfMessage<Type extends string> extends Told<Type> {
   message_id: string;
-  dialpad_message_id: DialpadId | null;
+  dialpad_message_id: DialpadId;
   direction: Direction | null;
   from_number: string | null;
   /** With commas between where there are several. */
@@ -129,7 +130,7 @@ interface OfMessage<Type extends string> extends Told<Type> {
   mms_url: string | null;
   /** Dialpad's word for how far it got. */
   message_status: string | null;
-  sent_at: Instant | null;
+  sent_at: Instant;
 }
 
 /** Somebody wrote to the company. */

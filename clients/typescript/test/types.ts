@@ -24,6 +24,10 @@ export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
   }
 }
 
+export function isNoGuess(event: CtiEvent): boolean {
+  return event.type === 'call.raw' ? event.source === undefined : event.type !== 'voicemail.received' || !event.inferred;
+}
+
 export function aGapIsNoEvent(item: Item): number {
   return item.type === 'gap' ? item.to_seq : item.seq;
 }
