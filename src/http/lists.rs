@@ -15,8 +15,8 @@ pub(super) const DEFAULT_LIMIT: usize = 50;
 pub(super) const LARGEST_LIMIT: usize = 500;
 
 /// The parameters that every list takes.
-pub(super) const PARAMETERS: [&str; 9] =
-    ["direction", "from", "to", "dialpad_user_id", "since", "until", "limit", "cursor", "ids"];
+pub(super) const PARAMETERS: [&str; 10] =
+    ["direction", "from", "to", "dialpad_user_id", "crm_user_id", "since", "until", "limit", "cursor", "ids"];
 
 /// By what a list is to be narrowed.
 pub(super) fn filter(query: &Query) -> Result<Filter, ApiError> {
@@ -25,6 +25,7 @@ pub(super) fn filter(query: &Query) -> Result<Filter, ApiError> {
         from: query.text("from").map(phone_number),
         to: query.text("to").map(phone_number),
         dialpad_user_id: query.integer("dialpad_user_id")?,
+        crm_user_id: query.text("crm_user_id").map(str::to_owned),
         since: query.instant("since")?,
         until: query.instant("until")?,
     })

@@ -22,6 +22,8 @@ pub struct Filter {
     pub to: Option<String>,
     /// The Dialpad user.
     pub dialpad_user_id: Option<i64>,
+    /// What the CRM calls the Dialpad user now.
+    pub crm_user_id: Option<String>,
     /// Only what changed since then.
     pub since: Option<DateTime<Utc>>,
     /// Only what was first seen before then; with `since`, last changed before then.
@@ -74,6 +76,14 @@ impl Filter {
         }
         if let Some(user) = self.dialpad_user_id {
             query.push(format_args!(" AND {} = ", column("dialpad_user_id"))).push_bind(user);
+        }
+        if let Some(user) = &self.crm_user_id {
+            let (mapped, app) = (column("dialpad_user_id"), column("app_id"));
+            query.push(format_args!(
+                " AND {mapped} IN (SELECT dialpad_user_id FROM dialpad_user_mappings
+                WHERE app_id = {app} AND crm_user_id = "
+            ));
+            query.push_bind(user.clone()).push(")");
         }
         if let Some(since) = self.since {
             query.push(format_args!(" AND {} >= ", column("updated_at"))).push_bind(since);

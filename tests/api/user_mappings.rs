@@ -15,6 +15,7 @@ on_both_databases![
     mappings_are_listed_page_by_page,
     a_deleted_mapping_is_gone,
     everything_of_a_mapped_user_says_what_the_crm_calls_them,
+    lists_are_narrowed_to_a_person_of_the_crm,
     what_was_told_stays_as_it_was_told,
     another_process_hears_of_a_mapping_within_two_seconds,
     a_mapping_is_made_once_per_idempotency_key,
@@ -212,6 +213,30 @@ async fn everything_of_a_mapped_user_says_what_the_crm_calls_them(world: World) 
     delete(&server, &app, "mappings/dialpad/555").await;
     server.webhook(&app, &Call::new(1).of_user(555).ended(60)).await;
     socket.expect("call.ended").await.shows(json!({"crm_user_id": null}));
+}
+
+async fn lists_are_narrowed_to_a_person_of_the_crm(world: World) {
+    let server = world.start().await;
+    let (app, other) = (server.create_app("CRM").await, server.create_app("another CRM").await);
+    for (id, user) in [(1, 555), (2, 556), (3, 557)] {
+        server.webhook(&app, &Call::new(id).of_user(user).voicemail(0)).await;
+    }
+    server.webhook(&app, &Call::new(4).of_user(555).ring(0)).await;
+    server.feed_when_dealt_with(&app, 4).await;
+    for user in [555, 556] {
+        map(&server, &app, user, "ada").await.ok();
+    }
+    map(&server, &other, 557, "ada").await.ok();
+    let of = async |list: &str, person: &str| {
+        let listed = server.get(list).query(&[("crm_user_id", person)]).by(&app).answer().await.list();
+        listed.iter().filter_map(|item| item["call_id"].as_i64()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("/api/calls", "ada").await, [4, 2, 1]);
+    assert_eq!(of("/api/calls?since=0&dialpad_user_id=556", "ada").await, [2]);
+    assert_eq!(of("/api/voicemails", "ada").await, [2, 1]);
+    assert!(of("/api/messages", "ada").await.is_empty() && of("/api/calls", "grace").await.is_empty());
+    delete(&server, &app, "mappings/dialpad/556").await;
+    assert_eq!(of("/api/calls", "ada").await, [4, 1], "the mappings of now count");
 }
 
 async fn what_was_told_stays_as_it_was_told(world: World) {

@@ -136,6 +136,7 @@ pub(super) fn of_lists() -> Vec<Parameter> {
         query("from", any_text(), "The number that calls or writes, exactly as it is shown."),
         query("to", any_text(), "The number that is called or written to, likewise."),
         query("dialpad_user_id", any_whole(), "The Dialpad user."),
+        query("crm_user_id", any_text(), "The user of the CRM, by the mapping that is stored now."),
         instant("since", "Only what changed since then, the oldest change first."),
         instant("until", "Only what was first seen before then; with `since`, last changed before then."),
     ];
