@@ -8,6 +8,7 @@
 //! The connections of one consumer are at one process, its holder, which knows more than the one place. Another process
 //! that wants an exclusive consumer takes it over; one that wants to share waits until the holder has let go.
 
+mod course;
 pub(crate) mod cursors;
 mod group;
 mod join;
@@ -23,18 +24,13 @@ use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
 pub use self::join::NoPlace;
-use self::{
-    group::{Group, Standing, slot_of},
-    keeper::Kept,
-    solo::Solo,
-};
+use self::{course::Course, keeper::Kept};
 pub(crate) use self::{
     join::{Acknowledger, Membership},
     keeper::{Keeper, keep_cursors},
 };
 use crate::{
     error::StoreError,
-    feed::Batch,
     id::{AppId, Seq, SessionId},
     ports::EventLog,
     session::{Sessions, close},
@@ -107,108 +103,6 @@ struct Entry {
     kept: Option<Kept>,
     /// By when the store is to hear of it again.
     renew_at: Instant,
-}
-
-/// How far a consumer has come.
-enum Course {
-    Alone(Solo),
-    Shared(Box<Group>),
-}
-
-impl Course {
-    fn new(mode: Mode, acked: Seq) -> Self {
-        match mode {
-            Mode::Exclusive => Self::Alone(Solo::new(acked)),
-            Mode::Share => Self::Shared(Box::new(Group::new(acked))),
-        }
-    }
-
-    fn mode(&self) -> Mode {
-        match self {
-            Self::Alone(_) => Mode::Exclusive,
-            Self::Shared(_) => Mode::Share,
-        }
-    }
-
-    fn members(&self) -> Vec<SessionId> {
-        match self {
-            Self::Alone(solo) => solo.member().into_iter().collect(),
-            Self::Shared(group) => group.members().collect(),
-        }
-    }
-
-    fn low_water(&self) -> Seq {
-        match self {
-            Self::Alone(solo) => solo.low_water(),
-            Self::Shared(group) => group.low_water(),
-        }
-    }
-
-    /// Whether it is known of more than one place that it is dealt with.
-    fn is_uneven(&self) -> bool {
-        matches!(self, Self::Shared(group) if group.is_uneven())
-    }
-
-    /// A connection comes; of the store it is known that everything up to here is dealt with.
-    fn enter(&mut self, mode: Mode, member: SessionId, acked: Seq) {
-        if self.mode() != mode {
-            *self = Self::new(mode, self.low_water());
-        }
-        match self {
-            Self::Alone(solo) => solo.enter(member, acked),
-            Self::Shared(group) => group.enter(member, acked),
-        }
-    }
-
-    /// Says whether anybody may have something new to read.
-    fn leave(&mut self, member: SessionId) -> bool {
-        match self {
-            Self::Alone(solo) => {
-                solo.leave(member);
-                false
-            }
-            Self::Shared(group) => {
-                group.leave(member);
-                true
-            }
-        }
-    }
-
-    /// A connection has read this batch from here; leaves in it what is given to it. `false` when it stands elsewhere by
-    /// now.
-    fn take(&mut self, member: SessionId, from: Seq, batch: &mut Batch) -> bool {
-        match self {
-            Self::Alone(solo) => solo.take(member, batch.frames.last().map(|last| last.seq), batch.cursor),
-            Self::Shared(group) => {
-                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
-                let found: Vec<(Seq, group::Slot)> = slots.collect();
-                let Some(taken) = group.take(member, from, batch.cursor, &found) else { return false };
-                let mut taken = taken.into_iter().peekable();
-                batch.frames.retain(|frame| taken.next_if_eq(&frame.seq).is_some());
-                true
-            }
-        }
-    }
-
-    /// Counts an acknowledgement. Says whether anybody may have something new to read; `None`: it is not clear for whom it
-    /// counts.
-    fn ack(&mut self, member: Option<SessionId>, seq: Seq) -> Option<bool> {
-        match (self, member) {
-            (Self::Alone(solo), _) => {
-                solo.ack(seq);
-                Some(false)
-            }
-            (Self::Shared(group), Some(member)) => Some(group.ack(member, seq)),
-            (Self::Shared(group), None) => group.advance(seq).then_some(false),
-        }
-    }
-
-    fn standing(&self, member: SessionId) -> Standing {
-        match self {
-            Self::Alone(solo) => solo.position(member).map_or(Standing::Out, Standing::At),
-            Self::Shared(group) => group.standing(member),
-        }
-    }
 }
 
 impl Consumers {

@@ -17,7 +17,7 @@ use super::{
     subscription::Subscription,
 };
 use crate::{
-    consumer::{Acknowledger, Membership, Mode, NoPlace},
+    consumer::{Acknowledger, Consumers, Membership, Mode, NoPlace},
     engine::Engine,
     error::StoreError,
     feed::{Batch, FeedReader},
@@ -131,23 +131,12 @@ impl Listener {
         let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
         let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
         let consumers = engine.consumers(admission.app_id);
-        let kept = match &wanted.consumer {
-            Some(consumer) => consumers.standing_of(&consumer.name).await.map_err(Refusal::Store)?,
-            None => None,
-        };
-        let after = kept.or(wanted.after);
-        let (mut start, problem) = starting_point(after, bounds);
+        let (mut start, gap) = beginning(&consumers, &wanted, transport, bounds).await?;
         let (mut seq, mut snapshot) = (bounds.head, None);
         if wanted.snapshot {
             let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
             (start, seq) = (calls.as_of, calls.as_of);
             snapshot = Some(Box::new(Telling::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
-        }
-        if let (Some(problem), None, false) = (problem, kept, transport == Transport::WebSocket) {
-            // The beginning is always a place to begin at where a gap can't be told.
-            if after != Some(Seq::START) || problem != BadCursor::Expired {
-                return Err(Refusal::Cursor(problem, bounds));
-            }
         }
         let membership = match wanted.consumer {
             Some(consumer) => Some(consumers.join(consumer, id, start, bounds).await?),
@@ -163,11 +152,7 @@ impl Listener {
         };
         // Whoever breaks off before it has heard the active calls is to begin with them again.
         let mut first = vec![connected.word(snapshot.is_none().then_some(start))];
-        if let (Some(problem), Some(after)) = (problem, after)
-            && (transport == Transport::WebSocket || kept.is_some())
-        {
-            first.push(gap(after, problem, bounds).word(Some(start)));
-        }
+        first.extend(gap.map(|gap| gap.word(Some(start))));
         let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
         let (cursor, announce_at, over) = (start, None, false);
@@ -302,6 +287,30 @@ impl Listener {
     pub(super) fn watched(&self) -> Arc<Pulse> {
         Arc::clone(&self.seat.pulse)
     }
+}
+
+/// Where a listener begins that is none of a consumer's connections yet, and what it is told to have missed.
+async fn beginning(
+    consumers: &Consumers,
+    wanted: &Subscription,
+    transport: Transport,
+    bounds: Bounds,
+) -> Result<(Seq, Option<ControlMessage>), Refusal> {
+    let kept = match &wanted.consumer {
+        Some(consumer) => consumers.standing_of(&consumer.name).await.map_err(Refusal::Store)?,
+        None => None,
+    };
+    let after = kept.or(wanted.after);
+    let (start, problem) = starting_point(after, bounds);
+    let (Some(after), Some(problem)) = (after, problem) else { return Ok((start, None)) };
+    if transport == Transport::WebSocket || kept.is_some() {
+        return Ok((start, Some(gap(after, problem, bounds))));
+    }
+    // The beginning is always a place to begin at where a gap can't be told.
+    if after == Seq::START && problem == BadCursor::Expired {
+        return Ok((start, None));
+    }
+    Err(Refusal::Cursor(problem, bounds))
 }
 
 fn gone() -> Ending {

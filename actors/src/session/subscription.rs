@@ -71,29 +71,7 @@ impl Subscription {
         if after.is_some_and(|after| after < 0) {
             return Err(wrong("after", "must not be negative"));
         }
-        let types = said("types").map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
-        let types: BTreeSet<String> = types.unwrap_or_default();
-        if !types.iter().all(|wanted| is_type_pattern(wanted)) {
-            return Err(wrong("types", "names no event type"));
-        }
-        let dialpad_user_id =
-            said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
-        let direction = match said("direction") {
-            None => None,
-            Some("inbound") => Some(Direction::Inbound),
-            Some("outbound") => Some(Direction::Outbound),
-            Some(_) => return Err(wrong("direction", "must be inbound or outbound")),
-        };
-        let number = |name| said(name).map(|text| name_of_somebody(name, &phone_number(text))).transpose();
-        let filter = Filter {
-            types,
-            dialpad_user_id,
-            crm_user_id: said("crm_user_id").map(|text| name_of_somebody("crm_user_id", text)).transpose()?,
-            direction,
-            number: number("number")?,
-            from: number("from")?,
-            to: number("to")?,
-        };
+        let filter = filter(&said)?;
         let ids_as_text = match said("ids") {
             None | Some("number") => false,
             Some("string") => true,
@@ -103,19 +81,7 @@ impl Subscription {
         if snapshot && after.is_some() {
             return Err(wrong("snapshot", "does not go together with after"));
         }
-        let mode = match said("mode") {
-            None => None,
-            Some("exclusive") => Some(Mode::Exclusive),
-            Some("share") => Some(Mode::Share),
-            Some(_) => return Err(wrong("mode", "must be exclusive or share")),
-        };
-        let consumer = match (said("consumer"), mode) {
-            (Some(name), mode) => {
-                Some(Consumer { name: consumer_name(name)?, mode: mode.unwrap_or_default() })
-            }
-            (None, Some(_)) => return Err(wrong("mode", "is that of a consumer, and there is none")),
-            (None, None) => None,
-        };
+        let consumer = consumer(&said)?;
         if snapshot && consumer.is_some() {
             return Err(wrong(
                 "snapshot",
@@ -123,6 +89,49 @@ impl Subscription {
             ));
         }
         Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot, consumer })
+    }
+}
+
+fn filter<'a>(said: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter, SubscriptionError> {
+    let types = said("types").map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
+    let types: BTreeSet<String> = types.unwrap_or_default();
+    if !types.iter().all(|wanted| is_type_pattern(wanted)) {
+        return Err(wrong("types", "names no event type"));
+    }
+    let dialpad_user_id = said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
+    let direction = match said("direction") {
+        None => None,
+        Some("inbound") => Some(Direction::Inbound),
+        Some("outbound") => Some(Direction::Outbound),
+        Some(_) => return Err(wrong("direction", "must be inbound or outbound")),
+    };
+    let number = |name| said(name).map(|text| name_of_somebody(name, &phone_number(text))).transpose();
+    Ok(Filter {
+        types,
+        dialpad_user_id,
+        crm_user_id: said("crm_user_id").map(|text| name_of_somebody("crm_user_id", text)).transpose()?,
+        direction,
+        number: number("number")?,
+        from: number("from")?,
+        to: number("to")?,
+    })
+}
+
+fn consumer<'a>(
+    said: &impl Fn(&'static str) -> Option<&'a str>,
+) -> Result<Option<Consumer>, SubscriptionError> {
+    let mode = match said("mode") {
+        None => None,
+        Some("exclusive") => Some(Mode::Exclusive),
+        Some("share") => Some(Mode::Share),
+        Some(_) => return Err(wrong("mode", "must be exclusive or share")),
+    };
+    match (said("consumer"), mode) {
+        (Some(name), mode) => {
+            Ok(Some(Consumer { name: consumer_name(name)?, mode: mode.unwrap_or_default() }))
+        }
+        (None, Some(_)) => Err(wrong("mode", "is that of a consumer, and there is none")),
+        (None, None) => Ok(None),
     }
 }
 
