@@ -21,6 +21,7 @@ use crate::{
 };
 
 const TAG: &str = "The feed";
+
 pub(super) fn ways() -> Vec<Way> {
     vec![poll(), stream(), socket()]
 }

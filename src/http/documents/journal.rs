@@ -68,9 +68,9 @@ fn replay() -> Way {
 fn at_dialpad() -> Vec<Way> {
     let app = "The app whose webhook it is.";
     let id = || path("webhook_id", text(), "By our id or by Dialpad's.");
-    let asks_dialpad = |way: Way| {
-        way.refuses([NotConnected, TokensExpired, DialpadRefused, DialpadUnavailable, DialpadRateLimited])
-    };
+    let asks_dialpad = |way: Way| way.refuses([DialpadRefused, DialpadUnavailable, DialpadRateLimited]);
+    // Nobody who may speak for the app is needed for a deletion: it is forgotten here then.
+    let speaks_for_the_app = |way: Way| asks_dialpad(way).refuses([NotConnected, TokensExpired]);
     let create = AT_DIALPAD
         .post("/internal/webhooks/create", "create_webhook", "Make sure that an app's webhook stands")
         .says("With its subscriptions. What was reached before an error stays, and the server goes on by itself.")
@@ -80,7 +80,7 @@ fn at_dialpad() -> Vec<Way> {
         .refuses([AppNotFound, WebhookNotFound, IdempotencyKeyInUse, IdempotencyKeyReused]);
     let delete = AT_DIALPAD
         .delete("/internal/webhooks/{webhook_id}", "delete_webhook", "Remove a webhook")
-        .says("At Dialpad too, until it is created or the app is connected again.")
+        .says("At Dialpad too, if the app is connected, until it is created or the app is connected again.")
         .takes([id()])
         .answers(204, "It is gone.")
         .refuses([WebhookNotFound]);
@@ -91,7 +91,7 @@ fn at_dialpad() -> Vec<Way> {
         .shows(200, "The webhook.", named::<internal_webhooks::Shown>(), webhook())
         .refuses([WebhookNotFound]);
     vec![
-        asks_dialpad(create),
+        speaks_for_the_app(create),
         AT_DIALPAD
             .get("/internal/webhooks", "list_webhooks", "List the webhooks at Dialpad")
             .says("The newest first.")
@@ -107,7 +107,7 @@ fn at_dialpad() -> Vec<Way> {
             .shows(200, "The webhook.", named::<internal_webhooks::Shown>(), webhook())
             .refuses([WebhookNotFound]),
         asks_dialpad(delete),
-        asks_dialpad(rotate),
+        speaks_for_the_app(rotate),
     ]
 }
 

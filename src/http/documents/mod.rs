@@ -42,7 +42,7 @@ What CRMs, administrators and Dialpad ask of cti-server over HTTP. What is said 
 `METHOD_NOT_ALLOWED` where only the method is wrong. Nothing is ignored silently: an unknown parameter, a parameter \
 given twice and a value that can't be understood answer 400 and name the parameter.\n\n\
 **Lists** are arrays; while there is more, a `Link` leads to the next page.\n\n\
-In production, what comes over plain http is sent to https (`GET`: 308) or refused (403 `HTTPS_REQUIRED`).";
+In production, what comes over plain http is sent to https (`GET` and `HEAD`: 308) or refused (403 `HTTPS_REQUIRED`).";
 
 const TAGS: [(&str, &str); 16] = [
     ("Connecting", "An app is connected to Dialpad by a person, once."),

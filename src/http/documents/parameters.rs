@@ -8,6 +8,7 @@ use utoipa::openapi::{
     schema::{AnyOfBuilder, KnownFormat, Object, ObjectBuilder, SchemaFormat, SchemaType, Type},
 };
 
+use super::way;
 use crate::http::{events, lists};
 
 /// A parameter of the query.
@@ -107,7 +108,7 @@ pub(super) fn paging() -> [Parameter; 2] {
 
 fn cursor() -> Parameter {
     let description = "Where the page begins: as a `Link` gave it. What it looks like may change.";
-    query("cursor", ObjectBuilder::new().schema_type(Type::String), description)
+    query("cursor", way::text(), description)
 }
 
 /// How long a page is.
@@ -133,20 +134,16 @@ pub(super) fn instant(name: &str, description: &str) -> Parameter {
 pub(super) fn of_lists() -> Vec<Parameter> {
     let mut all = vec![
         query("direction", one_of(&["inbound", "outbound"]), "Only these."),
-        query("from", any_text(), "The number that calls or writes, exactly as it is shown."),
-        query("to", any_text(), "The number that is called or written to, likewise."),
+        query("from", way::text(), "The number that calls or writes, exactly as it is shown."),
+        query("to", way::text(), "The number that is called or written to, likewise."),
         query("dialpad_user_id", any_whole(), "The Dialpad user."),
-        query("crm_user_id", any_text(), "The user of the CRM, by the mapping that is stored now."),
+        query("crm_user_id", way::text(), "The user of the CRM, by the mapping that is stored now."),
         instant("since", "Only what changed since then, the oldest change first."),
         instant("until", "Only what was first seen before then; with `since`, last changed before then."),
     ];
     all.extend(paging());
     all.push(ids());
     all
-}
-
-fn any_text() -> Object {
-    ObjectBuilder::new().schema_type(Type::String).build()
 }
 
 /// Any whole number of 64 bits.

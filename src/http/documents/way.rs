@@ -233,9 +233,8 @@ impl Way {
         });
         operation.security = Some(required.collect());
         let mut errors = self.errors;
-        if self.method != HttpMethod::Get
-            && !matches!(self.path.as_str(), "/health" | "/health/live" | "/health/ready")
-        {
+        // What only asks is sent to https instead.
+        if !matches!(self.method, HttpMethod::Get | HttpMethod::Head) {
             errors.insert(HttpsRequired);
         }
         let answers = self.answers.into_iter().map(|(status, answer)| (status.to_string(), answer));
