@@ -122,6 +122,15 @@ pub(super) fn state_of(standing: &Standing, environment: &str) -> State {
     }
 }
 
+/// The app that a request names beside its address, where it names one: that must exist.
+pub(super) async fn named(shared: &Shared, app_id: Option<&str>) -> Result<Option<AppId>, ApiError> {
+    let Some(text) = app_id else { return Ok(None) };
+    if text.parse::<AppId>().is_err() {
+        return Err(ApiError::invalid("app_id: must be a UUID"));
+    }
+    existing(shared, text).await.map(Some)
+}
+
 /// The id of an app that exists.
 pub(super) async fn existing(shared: &Shared, app_id: &str) -> Result<AppId, ApiError> {
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{
     Shared,
-    apps::existing,
+    apps::named,
     auth::Administrator,
     idempotency::{Outcome, once},
     internal_apps::SCOPE,
@@ -39,7 +39,9 @@ pub(super) async fn create(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "ids"])?;
-    let app = app_id(&shared, &query).await?.ok_or_else(|| ApiError::invalid("app_id: is required"))?;
+    let app = named(&shared, query.text("app_id"))
+        .await?
+        .ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let (ids_as_text, keeper) = (query.ids_as_text()?, shared.keeper.clone());
     // What stands already is not made twice, so an attempt that nobody heard the end of is simply repeated.
     once(&request, &shared, SCOPE.to_owned(), &json!([app, ids_as_text]), move |_| async move {
@@ -64,7 +66,7 @@ pub(super) async fn list(
     shared: Data<Shared>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
-    let app = app_id(&shared, &query).await?;
+    let app = named(&shared, query.text("app_id")).await?;
     let limit = lists::limit(&query)?;
     let page = shared.store.list_webhooks(app, query.cursor()?, limit).await?;
     let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
@@ -153,15 +155,6 @@ impl From<KeepError> for ApiError {
 
 fn not_found() -> ApiError {
     ApiError::new(ErrorCode::WebhookNotFound, "There is no such webhook")
-}
-
-/// The app that the query names.
-async fn app_id(shared: &Shared, query: &Query) -> Result<Option<AppId>, ApiError> {
-    let Some(text) = query.text("app_id") else { return Ok(None) };
-    if text.parse::<AppId>().is_err() {
-        return Err(ApiError::invalid("app_id: must be a UUID"));
-    }
-    existing(shared, text).await.map(Some)
 }
 
 /// A webhook by our id or by Dialpad's.

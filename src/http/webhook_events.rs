@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    apps::existing,
+    apps::named,
     auth::Administrator,
     body::Fields,
     lists,
@@ -52,7 +52,7 @@ pub(super) async fn list(
     let query = Query::of(&request, &PARAMETERS)?;
     let filter = JournalFilter {
         status: query.word("status", &STATUSES)?.map(str::to_owned),
-        app: app_id(&shared, query.text("app_id")).await?,
+        app: named(&shared, query.text("app_id")).await?,
         event_type: query.text("event_type").map(str::to_owned),
         since: query.instant("since")?,
         until: query.instant("until")?,
@@ -90,7 +90,7 @@ pub(super) async fn replay(
     let body = Fields::of_optional(&body, &["app_id"])?;
     let owner = match body.get("app_id") {
         None => None,
-        Some(Value::String(text)) => app_id(&shared, Some(text)).await?,
+        Some(Value::String(text)) => named(&shared, Some(text)).await?,
         Some(_) => return Err(ApiError::invalid("app_id: must be a UUID")),
     };
     let id: JournalId = id.parse().map_err(|_| not_found())?;
@@ -124,14 +124,6 @@ async fn outcome(shared: &Shared, id: JournalId) -> Result<JournalEntry, ApiErro
         }
         sleep(LOOK_EVERY).await;
     }
-}
-
-async fn app_id(shared: &Shared, text: Option<&str>) -> Result<Option<AppId>, ApiError> {
-    let Some(text) = text else { return Ok(None) };
-    if text.parse::<AppId>().is_err() {
-        return Err(ApiError::invalid("app_id: must be a UUID"));
-    }
-    existing(shared, text).await.map(Some)
 }
 
 fn not_found() -> ApiError {
