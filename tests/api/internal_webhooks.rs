@@ -15,6 +15,7 @@ on_both_databases![
     dialpads_trouble_is_said_so,
     a_removed_webhook_stays_away_until_it_is_asked_for,
     a_removal_that_dialpad_did_not_hear_of_is_none,
+    what_nobody_may_speak_for_is_forgotten_here_and_not_rotated,
     a_rotation_refuses_no_webhook,
     a_rotation_at_one_server_is_known_to_the_other,
     a_rotation_that_dialpad_did_not_hear_of_is_finished_later,
@@ -215,6 +216,27 @@ async fn a_removal_that_dialpad_did_not_hear_of_is_none(world: World) {
     let away = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
     away.refuses(503, "DIALPAD_UNAVAILABLE");
     assert!(server.webhook_of(&app).await.is_some());
+}
+
+async fn what_nobody_may_speak_for_is_forgotten_here_and_not_rotated(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad);
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    dialpad.stands(&app).await;
+    let webhook = server.webhook_when(&app, "standing").await;
+    let path = format!("/internal/webhooks/{}", webhook["webhook_id"].as_str().unwrap_or_default());
+    world.execute("UPDATE dialpad_connections SET status = 'expired'").await;
+    let refused = eventually("the end of the connection is known", async || {
+        let rotated = server.post(&format!("{path}/rotate-secret")).by_admin().answer().await;
+        (rotated.status != 200).then_some(rotated)
+    })
+    .await;
+    refused.refuses(401, "TOKENS_EXPIRED");
+    let removed = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
+    assert_eq!(removed.status, 204, "{removed}");
+    assert!(server.webhook_of(&app).await.is_none());
 }
 
 async fn a_rotation_refuses_no_webhook(world: World) {
