@@ -13,7 +13,7 @@ use std::{
 use cti_actors::error::StoreError;
 use sqlx::{
     Pool, Postgres, Sqlite, Transaction,
-    migrate::{Migrate, MigrateError, Migration, Migrator},
+    migrate::{AppliedMigration, Migrate, MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -240,23 +240,22 @@ async fn pending<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<
         Err(MigrateError::Execute(sqlx::Error::Database(_))) => Vec::new(),
         listed => listed?,
     };
-    let lacks = migrator
-        .iter()
-        .filter(|migration| applied.iter().all(|applied| applied.version != migration.version));
-    Ok(lacks.map(name_of).collect())
+    Ok(beyond(&applied, migrator))
 }
 
-fn name_of(migration: &Migration) -> String {
-    format!("{:04} {}", migration.version, migration.description)
+/// Names the migrations that are not among those that were applied.
+fn beyond(applied: &[AppliedMigration], migrator: &Migrator) -> Vec<String> {
+    let news = migrator
+        .iter()
+        .filter(|migration| applied.iter().all(|applied| applied.version != migration.version));
+    news.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
 }
 
 async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<String>, MigrateError> {
     connection.ensure_migrations_table(&migrator.table_name).await?;
     let before = connection.list_applied_migrations(&migrator.table_name).await?;
     migrator.run_direct(None, connection, false).await?;
-    let news =
-        migrator.iter().filter(|migration| before.iter().all(|applied| applied.version != migration.version));
-    Ok(news.map(name_of).collect())
+    Ok(beyond(&before, migrator))
 }
 
 /// WAL, so that readers never wait; `FULL`, so that a commit has reached the disk; one writer, because SQLite has

@@ -1,5 +1,7 @@
 //! The model of a call, which is pure: the same webhooks make the same call, and tell the same of it once.
 
+#[path = "../arrivals/mod.rs"]
+mod arrivals;
 mod order;
 mod stories;
 mod voicemails;
