@@ -12,23 +12,20 @@
 //! [`startup`] puts the parts together, [`shutdown`] takes them apart. This crate is the edge; it imports the engine,
 //! and the engine knows nothing of it.
 
-pub mod artefacts;
 pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod dialpad;
-pub mod error;
+pub mod enrichment;
+mod epoch;
 pub mod http;
-pub mod metrics;
-mod open_files;
-pub mod removal;
-pub mod repair;
+pub mod jobs;
+pub mod recovery;
+mod rlimit;
 pub mod shutdown;
 pub mod simulator;
 pub mod startup;
 pub mod store;
 pub mod telemetry;
-mod unix;
-pub mod upkeep;
-pub mod waiting;
+pub mod webhook;

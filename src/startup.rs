@@ -21,20 +21,22 @@ use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
-    artefacts::Artefacts,
     config::Config,
     dialpad::{
-        access::AccessBook, api::Dialpad, client::DialpadClient, keeper::Keeper, operators, renewal::Renewals,
+        api::Dialpad,
+        client::DialpadClient,
+        oauth::{access::AccessBook, refresh::Renewals},
+        webhooks::Keeper,
     },
+    enrichment::Artefacts,
     http::{self, RequestSpan, Shared},
-    metrics::Metrics,
-    removal::Removals,
-    repair::Repairs,
+    jobs::{app_deletion::Removals, unrouted, upkeep},
+    recovery::{Repairs, missing_legs},
     store::{
         DatabaseUrl, Store,
-        vault::{Vault, VaultError},
+        crypto::vault::{Vault, VaultError},
     },
-    upkeep, waiting,
+    telemetry::metrics::Metrics,
 };
 
 /// How long an idle HTTP connection is kept: longer than the load balancers in front, which must close first.
@@ -191,12 +193,12 @@ impl Application {
                 config.environment,
                 every,
             )),
-            tokio::spawn(waiting::run(store.clone(), Arc::clone(&engine), every)),
+            tokio::spawn(unrouted::run(store.clone(), Arc::clone(&engine), every)),
             tokio::spawn(keeper.clone().run()),
             tokio::spawn(removals.clone().run()),
         ];
         if let Some(unheard) = engine.unheard() {
-            upkeep.push(tokio::spawn(operators::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
+            upkeep.push(tokio::spawn(missing_legs::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
         }
 
         // 7. The doors.

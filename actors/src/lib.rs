@@ -23,23 +23,18 @@
 //! `token::schedule` are pure: no actor, no runtime, no present moment.
 
 mod app;
-mod arbiters;
-pub mod call;
 pub mod clock;
 pub mod consumer;
-pub mod described;
 mod engine;
 pub mod error;
+pub mod event;
 pub mod feed;
 pub mod id;
-mod interaction;
-mod latest;
-pub mod message;
+pub mod model;
 pub mod ports;
 pub mod session;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod token;
 mod tuning;
 pub mod unit;
 

@@ -8,18 +8,20 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::{
-    call::{CallEvent, StoredCall},
-    feed::{ActiveCalls, Frame},
-    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
-    message::{MessageEvent, StoredMessage},
-    token::{DuePair, Renewal, TokenPair},
-    unit::{Receipt, Unit},
-};
 pub use crate::{
     clock::Clock,
     consumer::cursors::{Cursors, KeptConsumer, TakeUp, TakenUp},
     error::{Denial, StoreError},
+};
+use crate::{
+    event::{ActiveCalls, Frame},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
+    model::{
+        call::{CallEvent, StoredCall},
+        message::{MessageEvent, StoredMessage},
+        token::{DuePair, Renewal, TokenPair},
+    },
+    unit::{Receipt, Unit},
 };
 
 /// All of them.

@@ -3,10 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use crate::{
-    call::{CallRecord, VoicemailRecord},
-    feed::OutEvent,
+    event::OutEvent,
     id::{AppId, JournalId, Seq},
-    message::StoredMessage,
+    model::{
+        call::{CallRecord, VoicemailRecord},
+        message::StoredMessage,
+    },
 };
 
 /// One app's changes. The order within `events` is the order in which they get their `seq`.

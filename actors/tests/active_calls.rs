@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use cti_actors::{
     consumer::{Acked, ConsumerKey},
     error::StoreError,
-    feed::{ActiveCalls, Feed, Frame},
+    event::{ActiveCalls, Frame},
+    feed::Feed,
     id::{AppId, Seq},
     ports::{Bounds, Cursors, EventLog, KeptConsumer, TakeUp, TakenUp},
 };

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
-    call::{CallEvent, EndKind, Knowledge, Origin, Signal, Status},
     clock::Clock,
     error::StoreError,
-    feed::{FeedReader, Filter},
+    event::Filter,
+    feed::FeedReader,
     id::{AppId, DialpadCallId, Seq},
+    model::call::{CallEvent, EndKind, Knowledge, Origin, Signal, Status},
     ports::{Inbound, PendingEvent},
     testing::{ManualClock, MemoryStore, RowStatus},
 };

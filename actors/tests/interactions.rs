@@ -6,9 +6,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
-    call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal, Snapshot},
     clock::Clock,
     id::{AppId, DialpadCallId},
+    model::call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal, Snapshot},
     ports::Inbound,
     testing::MemoryStore,
 };

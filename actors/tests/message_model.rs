@@ -4,7 +4,7 @@
 mod arrivals;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{
+use cti_actors::model::{
     call::Direction,
     message::{Message, MessageEvent, MessageFacts, MessageKnowledge, MessageNews, apply},
 };

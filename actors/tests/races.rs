@@ -6,10 +6,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
-    call::{CallEvent, Direction, Knowledge, Origin, Signal},
     clock::Clock,
-    feed::{Filter, OutEvent},
+    event::{Filter, OutEvent},
     id::{AppId, DialpadCallId, EventId, KeyId, Seq},
+    model::call::{CallEvent, Direction, Knowledge, Origin, Signal},
     ports::{Admission, Inbound, Ledger},
     session::{Listener, Sort, Subscription, Transport},
     testing::{ManualClock, MemoryStore},

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta};
 use cti_actors::{
     Engine, Tuning,
-    feed::{FeedReader, Filter},
+    event::Filter,
+    feed::FeedReader,
     id::{AppId, Seq},
-    testing::{Answer, ManualClock, MemoryConnections, MemoryStore},
-    token::{
+    model::token::{
         Outcome, TokenPair,
         schedule::{Chance, due, pause},
     },
+    testing::{Answer, ManualClock, MemoryConnections, MemoryStore},
 };
 use futures_util::future::join_all;
 use proptest::prelude::*;

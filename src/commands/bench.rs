@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bench::{self, DatabaseChoice, Failure, Measure, Plan};
-use crate::open_files;
+use crate::rlimit;
 
 /// Measure ingest, latency, the sustained rate, fan-out, catching up, coming back and memory
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         storm: args.storm,
         idle: args.idle,
     };
-    open_files::allow_most();
+    rlimit::allow_most();
     // Dropping the run stops the server and removes its database; a signal's default would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {

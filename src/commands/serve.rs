@@ -7,9 +7,9 @@ use tracing::warn;
 
 use crate::{
     config::{Config, ConfigError, Needs},
-    open_files,
+    rlimit,
     startup::{Application, StartError},
-    telemetry,
+    telemetry::log,
 };
 
 /// With fewer open files, a server is not up to as many sessions as one app may have by default.
@@ -44,8 +44,8 @@ pub enum ServeError {
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let config = Config::load(args.config.as_deref(), Needs::Serving)?;
     // The filter was checked with the other settings.
-    let _ = telemetry::start(&config.log_filter, config.log_format);
-    if let Some(files) = open_files::allow_most().filter(|files| *files < MANY_FILES) {
+    let _ = log::start(&config.log_filter, config.log_format);
+    if let Some(files) = rlimit::allow_most().filter(|files| *files < MANY_FILES) {
         warn!(open_files = files, "sessions are limited by how many files may be open (ulimit -Hn)");
     }
     let application = Application::start(config).await?;

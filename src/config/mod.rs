@@ -221,7 +221,7 @@ impl Config {
         let subscription_check_interval = settings.duration("subscription_check_interval");
         let token_encryption_key = settings.secret("token_encryption_key");
         if let Some(key) = &token_encryption_key
-            && let Err(error) = crate::store::vault::Vault::from_keys(key)
+            && let Err(error) = crate::store::crypto::vault::Vault::from_keys(key)
         {
             settings.complain("token_encryption_key", &error.to_string());
         }

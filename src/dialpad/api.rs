@@ -6,9 +6,11 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
-    access::AccessBook,
-    client::{DialpadClient, DialpadError, NEVER_CONNECTED, id},
-    question::{Endpoint, Question, Urgency},
+    client::{
+        DialpadClient, DialpadError, NEVER_CONNECTED, id,
+        request::{Endpoint, Question, Urgency},
+    },
+    oauth::access::AccessBook,
 };
 
 /// The way to Dialpad for apps: finds the app's token, asks, and renews a token that Dialpad takes no more. Cheap to

@@ -7,22 +7,8 @@
 //! The client's rules are pure and have a file each: [`limits`] (how often), [`retry`] (what again), [`breaker`] (when
 //! not at all). [`lines`] holds their state for each company, [`tally`] counts.
 
-pub mod access;
 pub mod api;
-mod breaker;
 pub mod client;
-pub mod keeper;
-mod limits;
-mod lines;
 pub mod media;
 pub mod oauth;
-pub mod operators;
-pub mod parting;
-pub mod payload;
-pub mod question;
-pub mod renewal;
-mod retry;
-pub mod scopes;
-pub mod signature;
-pub mod tally;
-mod token_reply;
+pub mod webhooks;

@@ -5,8 +5,8 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Shared, auth};
-use crate::error::ApiError;
+use super::{Shared, extract::auth};
+use crate::http::error::ApiError;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

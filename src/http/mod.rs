@@ -1,34 +1,15 @@
 //! Everything that is reached over HTTP: one table of routes, a file for each part of it.
 
-mod api_keys;
-mod apps;
-mod auth;
-mod body;
-mod calls;
-mod consumers;
-pub mod documents;
-mod events;
+mod admin;
+mod crm;
+pub mod error;
+mod extract;
 mod feed;
-mod guesses;
 mod health;
-mod idempotency;
-mod interactions;
-mod internal_apps;
-mod internal_webhooks;
-mod line;
-mod lists;
-mod messages;
 mod middleware;
 mod oauth;
-mod place_call;
-mod query;
-mod recordings;
-mod stream;
-mod user_mappings;
-mod voicemails;
-mod webhook_events;
+pub mod openapi;
 mod webhooks;
-mod ws;
 
 use std::{sync::Arc, time::Instant};
 
@@ -36,21 +17,18 @@ use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patc
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
-pub use self::{
-    guesses::Guesses,
-    line::Line,
-    middleware::{RequestSpan, catch_panics, insist_on_https, observe},
+pub use self::middleware::{
+    RequestSpan, catch_panics, insist_on_https, observe, rate_limit::Guesses, tcp_timeout::Line,
 };
 use crate::{
-    artefacts::Artefacts,
     config::Config,
-    dialpad::{api::Dialpad, keeper::Keeper},
-    error::ApiError,
-    error::ErrorCode,
-    metrics::Metrics,
-    removal::Removals,
-    repair::Hearing,
+    dialpad::{api::Dialpad, webhooks::Keeper},
+    enrichment::Artefacts,
+    http::error::{ApiError, ErrorCode},
+    jobs::app_deletion::Removals,
+    recovery::Hearing,
     store::Store,
+    telemetry::metrics::Metrics,
 };
 
 /// The largest body that is read.
@@ -110,11 +88,11 @@ table! {
     "/health/live" { get health::live, head health::live }
     "/health/ready" { get health::ready, head health::ready }
     "/metrics" { get health::metrics }
-    "/openapi.json" { get documents::openapi }
-    "/asyncapi.json" { get documents::asyncapi }
-    "/docs" { get documents::page }
-    "/docs/page.css" { get documents::style }
-    "/docs/page.js" { get documents::script }
+    "/openapi.json" { get openapi::openapi }
+    "/asyncapi.json" { get openapi::asyncapi }
+    "/docs" { get openapi::page }
+    "/docs/page.css" { get openapi::style }
+    "/docs/page.js" { get openapi::script }
     // For a person who connects an app.
     "/authorize" { get oauth::authorize }
     "/callback" { get oauth::callback }
@@ -123,56 +101,56 @@ table! {
     "/auth/dialpad/callback" { get oauth::callback }
     "/auth/dialpad/disconnect/{app_id}" { post oauth::disconnect }
     // For a CRM.
-    "/status" { get apps::status }
-    "/api/calls" { get calls::list, post place_call::place }
-    "/api/calls/active" { get calls::active }
-    "/api/calls/{id}" { get calls::one }
-    "/api/calls/{id}/events" { get calls::timeline }
-    "/api/calls/{id}/recording" { get recordings::of_call, head recordings::of_call }
-    "/api/voicemails" { get voicemails::list }
-    "/api/voicemails/{id}" { get voicemails::one }
-    "/api/voicemails/{id}/recording" { get recordings::of_voicemail, head recordings::of_voicemail }
-    "/api/messages" { get messages::list }
-    "/api/messages/{id}" { get messages::one }
-    "/api/interactions/{id}" { get interactions::one }
-    "/api/consumers" { get consumers::list }
-    "/api/consumers/{name}" { get consumers::one, delete consumers::delete }
-    "/api/consumers/{name}/ack" { post consumers::ack }
-    "/api/events" { get events::list }
-    "/api/events/stream" { get stream::follow }
-    "/ws" { get ws::connect }
+    "/status" { get crm::status::status }
+    "/api/calls" { get crm::calls::list, post crm::place_call::place }
+    "/api/calls/active" { get crm::calls::active }
+    "/api/calls/{id}" { get crm::calls::one }
+    "/api/calls/{id}/events" { get crm::calls::timeline }
+    "/api/calls/{id}/recording" { get crm::recordings::of_call, head crm::recordings::of_call }
+    "/api/voicemails" { get crm::voicemails::list }
+    "/api/voicemails/{id}" { get crm::voicemails::one }
+    "/api/voicemails/{id}/recording" { get crm::recordings::of_voicemail, head crm::recordings::of_voicemail }
+    "/api/messages" { get crm::messages::list }
+    "/api/messages/{id}" { get crm::messages::one }
+    "/api/interactions/{id}" { get crm::interactions::one }
+    "/api/consumers" { get feed::consumers::list }
+    "/api/consumers/{name}" { get feed::consumers::one, delete feed::consumers::delete }
+    "/api/consumers/{name}/ack" { post feed::consumers::ack }
+    "/api/events" { get feed::events::list }
+    "/api/events/stream" { get feed::stream::follow }
+    "/ws" { get feed::ws::connect }
     // For administrators.
-    "/internal/apps" { get internal_apps::list, post internal_apps::create }
+    "/internal/apps" { get admin::apps::list, post admin::apps::create }
     "/internal/apps/{app_id}" {
-        get internal_apps::one,
-        patch internal_apps::change,
-        delete internal_apps::remove,
+        get admin::apps::one,
+        patch admin::apps::change,
+        delete admin::apps::remove,
     }
-    "/internal/apps/{app_id}/api-key" { post api_keys::rotate }
-    "/internal/apps/{app_id}/api-key/revoke" { post api_keys::revoke }
-    "/internal/apps/{app_id}/api-key/status" { get api_keys::status }
-    "/internal/apps/{app_id}/api-key/audit" { get api_keys::audit }
-    "/internal/apps/{app_id}/users/map" { post user_mappings::map }
-    "/internal/apps/{app_id}/users/batch-map" { post user_mappings::map_batch }
-    "/internal/apps/{app_id}/users/mappings" { get user_mappings::list }
+    "/internal/apps/{app_id}/api-key" { post admin::api_keys::rotate }
+    "/internal/apps/{app_id}/api-key/revoke" { post admin::api_keys::revoke }
+    "/internal/apps/{app_id}/api-key/status" { get admin::api_keys::status }
+    "/internal/apps/{app_id}/api-key/audit" { get admin::api_keys::audit }
+    "/internal/apps/{app_id}/users/map" { post admin::user_mappings::map }
+    "/internal/apps/{app_id}/users/batch-map" { post admin::user_mappings::map_batch }
+    "/internal/apps/{app_id}/users/mappings" { get admin::user_mappings::list }
     "/internal/apps/{app_id}/users/mappings/dialpad/{dialpad_user_id}" {
-        get user_mappings::of_dialpad_user,
-        delete user_mappings::delete_of_dialpad_user,
+        get admin::user_mappings::of_dialpad_user,
+        delete admin::user_mappings::delete_of_dialpad_user,
     }
-    "/internal/apps/{app_id}/users/mappings/crm/{crm_user_id}" { get user_mappings::of_crm_user }
-    "/internal/apps/{app_id}/users/mappings/{mapping_id}" { delete user_mappings::delete_one }
-    "/internal/apps/{app_id}/voicemails" { get voicemails::list_for_administrators }
+    "/internal/apps/{app_id}/users/mappings/crm/{crm_user_id}" { get admin::user_mappings::of_crm_user }
+    "/internal/apps/{app_id}/users/mappings/{mapping_id}" { delete admin::user_mappings::delete_one }
+    "/internal/apps/{app_id}/voicemails" { get crm::voicemails::list_for_administrators }
     "/internal/apps/{app_id}/voicemails/{id}" {
-        get voicemails::one_for_administrators,
-        delete voicemails::delete,
+        get crm::voicemails::one_for_administrators,
+        delete crm::voicemails::delete,
     }
-    "/internal/webhook-events" { get webhook_events::list }
-    "/internal/webhook-events/{id}" { get webhook_events::one }
-    "/internal/webhook-events/{id}/replay" { post webhook_events::replay }
-    "/internal/webhooks" { get internal_webhooks::list }
-    "/internal/webhooks/create" { post internal_webhooks::create }
-    "/internal/webhooks/{webhook_id}" { get internal_webhooks::one, delete internal_webhooks::delete }
-    "/internal/webhooks/{webhook_id}/rotate-secret" { post internal_webhooks::rotate_secret }
+    "/internal/webhook-events" { get admin::journal::list }
+    "/internal/webhook-events/{id}" { get admin::journal::one }
+    "/internal/webhook-events/{id}/replay" { post admin::journal::replay }
+    "/internal/webhooks" { get admin::webhooks::list }
+    "/internal/webhooks/create" { post admin::webhooks::create }
+    "/internal/webhooks/{webhook_id}" { get admin::webhooks::one, delete admin::webhooks::delete }
+    "/internal/webhooks/{webhook_id}/rotate-secret" { post admin::webhooks::rotate_secret }
 }
 
 /// The whole surface. What it says of itself (`documents`) is held to the table by tests.

@@ -14,15 +14,14 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    apps::existing,
-    auth::Administrator,
-    guesses::{self, Guess},
-    query::Query,
+    crm::status::existing,
+    extract::{auth::Administrator, query::Query},
+    middleware::rate_limit::{self, Guess},
 };
 use crate::{
-    dialpad::parting::part,
-    error::{ApiError, ErrorCode},
-    store::oauth_sessions::{OauthSession, random_token},
+    dialpad::oauth::disconnect::part,
+    http::error::{ApiError, ErrorCode},
+    store::dialpad::oauth_sessions::{OauthSession, random_token},
 };
 
 /// Binds an authorisation to the browser that began it.
@@ -48,7 +47,7 @@ pub(super) struct Disconnected {
 
 /// Sends a person to Dialpad.
 pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    guesses::count(&request, &shared, Guess::Authorization)?;
+    rate_limit::count(&request, &shared, Guess::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
@@ -96,7 +95,8 @@ fn known_browser(request: &HttpRequest) -> Option<SecretString> {
 /// Takes a person back from Dialpad.
 pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
     // Dialpad may add parameters of its own; they are none of ours to refuse.
-    let given: std::collections::HashMap<_, _> = super::query::parse(request.query_string()).collect();
+    let given: std::collections::HashMap<_, _> =
+        super::extract::query::parse(request.query_string()).collect();
     let invalid = || {
         ApiError::new(
             ErrorCode::OauthStateInvalid,

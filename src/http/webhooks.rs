@@ -23,16 +23,16 @@ use utoipa::ToSchema;
 
 use super::Shared;
 use crate::{
-    dialpad::{
+    http::error::{ApiError, ErrorCode},
+    jobs::unrouted,
+    store::{
+        journal::append::{Appended, Disposition, NewWebhook, waiting_for},
+        tenants::routes::{OwnRoute, Route},
+    },
+    webhook::{
         payload::{self, DedupKey, Family, Reading},
         signature,
     },
-    error::{ApiError, ErrorCode},
-    store::{
-        journal::{Appended, Disposition, NewWebhook, waiting_for},
-        routes::{OwnRoute, Route},
-    },
-    waiting,
 };
 
 /// Dialpad waits 5 s and then repeats; a clear "not now" well before that keeps its retries for when we are back.
@@ -198,7 +198,7 @@ async fn look_again(state: &Shared, app: AppId) {
     if let Ok(Some(route)) = state.store.own_route(app).await
         && route.is_active
     {
-        waiting::release(&state.store, &state.engine, app).await;
+        unrouted::release(&state.store, &state.engine, app).await;
     }
 }
 

@@ -10,7 +10,7 @@ use cti_actors::error::StoreError;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::{Store, on_db, types::Id};
+use super::{Store, db::types::Id, on_db};
 
 const FORGET: &str = "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND created_at < $3";
 const TAKE: &str = "INSERT INTO idempotency_keys

@@ -6,59 +6,31 @@
 //! the rows, then the questions. To add one: write the SQL once for both databases, run it through `on_db!`, and
 //! add a sentence to the contract test in `tests/store`.
 
-mod active;
-mod adoption;
-pub mod apps;
-mod bulk;
-pub mod calls;
-pub mod connections;
-pub mod consumers;
-mod database;
-pub mod events;
-pub mod findings;
-mod group_commit;
+pub mod crypto;
+pub mod db;
+pub mod dialpad;
+pub mod feed;
 pub mod idempotency;
-pub mod interactions;
 pub mod journal;
-pub mod journal_views;
-pub mod keys;
-mod ledger;
-pub mod listing;
-pub mod messages;
-pub mod oauth_sessions;
-pub mod overdue;
-pub mod own_webhooks;
-pub mod placed;
-pub mod rekeying;
-pub mod removals;
-pub mod renewals;
-pub mod repairs;
-pub mod replays;
+pub(crate) mod ledger;
 pub mod retention;
-pub mod routes;
 mod server_state;
-mod telling;
-mod types;
-pub mod user_mappings;
-pub mod vault;
-pub mod voicemails;
-pub mod webhook_secrets;
-pub mod webhook_views;
+pub mod tenants;
+pub mod views;
 
 use std::sync::Arc;
 
 use cti_actors::{clock::Clock, error::StoreError};
 
-pub use self::database::{DatabaseUrl, DatabaseUrlError};
+pub use self::db::pool::{DatabaseUrl, DatabaseUrlError};
 use self::{
-    bulk::Rows,
-    database::{Database, Pools},
-    group_commit::Lanes,
-    journal::Handover,
-    keys::KeyCache,
-    routes::RouteCache,
-    user_mappings::NameCache,
-    vault::Vault,
+    crypto::vault::Vault,
+    db::{
+        bulk::Rows,
+        pool::{Database, Pools},
+    },
+    journal::{append::Handover, group_commit::Lanes},
+    tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::NameCache},
 };
 
 /// The open database. Cheap to clone.
@@ -92,11 +64,11 @@ macro_rules! on_db {
         let database = &$store.shared.database;
         let work = async {
             match database.pools() {
-                $crate::store::database::Pools::Postgres(pools) => {
+                $crate::store::db::pool::Pools::Postgres(pools) => {
                     let $db = &pools.$pool;
                     $body
                 }
-                $crate::store::database::Pools::Sqlite(pools) => {
+                $crate::store::db::pool::Pools::Sqlite(pools) => {
                     let $db = &pools.$pool;
                     $body
                 }
@@ -114,7 +86,7 @@ impl Store {
     /// # Errors
     /// It can't be reached or created.
     pub async fn open(url: &DatabaseUrl, vault: Vault, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
-        let database = Database::open(url).await.map_err(database::store_error)?;
+        let database = Database::open(url).await.map_err(db::pool::store_error)?;
         let handover = Arc::new(Handover::default());
         let lanes = Lanes::start(&database, &handover);
         let (keys, routes, names) = (KeyCache::default(), RouteCache::default(), NameCache::default());

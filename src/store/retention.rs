@@ -5,8 +5,9 @@ use chrono::{DateTime, Utc};
 use cti_actors::error::StoreError;
 
 use super::{
-    Store, on_db,
-    types::{Id, first_id_at},
+    Store,
+    db::types::{Id, first_id_at},
+    on_db,
 };
 
 /// How many rows go in one transaction.

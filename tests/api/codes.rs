@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cti_server::error::ErrorCode;
+use cti_server::http::error::ErrorCode;
 use reqwest::{Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use sqlx::Connection;

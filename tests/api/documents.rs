@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use cti_server::{error::ErrorCode, http::documents::openapi_document};
+use cti_server::http::{error::ErrorCode, openapi::openapi_document};
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cti_server::error::ErrorCode;
+use cti_server::http::error::ErrorCode;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection, SqliteConnection};

@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use cti_actors::{clock::SystemClock, id::AppId};
 use cti_server::store::{
     Store,
+    crypto::vault::Vault,
     idempotency::{KeyedRequest, Taken},
-    keys::NewKey,
-    vault::Vault,
+    tenants::api_keys::NewKey,
 };
 use reqwest::Method;
 use serde_json::{Value, json};

@@ -6,21 +6,24 @@ use std::{borrow::Cow, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    call::{
-        CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin, Signal, StoredCall, apply,
-    },
     error::StoreError,
-    feed::OutEvent,
+    event::OutEvent,
     id::{AppId, DialpadCallId, EventId, JournalId, Seq},
-    message::{self, MessageEvent, MessageKnowledge, StoredMessage},
+    model::{
+        call::{
+            CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin, Signal, StoredCall,
+            apply,
+        },
+        message::{self, MessageEvent, MessageKnowledge, StoredMessage},
+    },
     ports::{EventLog, Inbound, Journal, Ledger},
     testing::MemoryStore,
     unit::Unit,
 };
 use cti_server::store::{
     Store,
-    journal::{Appended, Disposition, NewWebhook},
-    keys::NewKey,
+    journal::append::{Appended, Disposition, NewWebhook},
+    tenants::api_keys::NewKey,
 };
 use serde_json::json;
 

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use cti_actors::{
-    call::{CallEvent, CallRecord, Direction, Knowledge, StoredCall},
-    feed::Filter,
+    event::Filter,
     id::{DialpadCallId, Seq},
+    model::call::{CallEvent, CallRecord, Direction, Knowledge, StoredCall},
     ports::Bounds,
     unit::Unit,
 };

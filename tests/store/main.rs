@@ -21,7 +21,7 @@ use cti_actors::{
     clock::{Clock, SystemClock},
     testing::{ManualClock, MemoryStore},
 };
-use cti_server::store::{Store, vault::Vault};
+use cti_server::store::{Store, crypto::vault::Vault};
 use support::World;
 
 /// Opens the world's database, with its schema.

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, error::StoreError, id::AppId};
 use cti_server::store::{
     Store,
-    keys::NewKey,
-    own_webhooks::{CheckNote, Claimed},
-    vault::Vault,
+    crypto::vault::Vault,
+    dialpad::own_webhooks::{CheckNote, Claimed},
+    tenants::api_keys::NewKey,
 };
 use secrecy::ExposeSecret;
 

@@ -7,13 +7,14 @@ use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, id::AppId};
 use cti_server::store::{
     Store,
-    connections::{Connection, Tokens},
+    crypto::{reencrypt::Resealed, vault::Vault},
+    dialpad::{
+        connections::{Connection, Tokens},
+        own_webhooks::Claimed,
+        renewals::Begun,
+    },
     idempotency::{KeptAnswer, KeyedRequest, Taken},
-    keys::NewKey,
-    own_webhooks::Claimed,
-    rekeying::Resealed,
-    renewals::Begun,
-    vault::Vault,
+    tenants::api_keys::NewKey,
 };
 use futures_util::{StreamExt, stream};
 use secrecy::ExposeSecret;

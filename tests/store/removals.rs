@@ -5,12 +5,14 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use cti_actors::{
     id::AppId,
-    message::{MessageEvent, MessageKnowledge, StoredMessage, apply},
+    model::message::{MessageEvent, MessageKnowledge, StoredMessage, apply},
     ports::Ledger,
     testing::ManualClock,
     unit::Unit,
 };
-use cti_server::store::{Store, idempotency::KeyedRequest, removals::RemovalBegun, repairs::GapReason};
+use cti_server::store::{
+    Store, dialpad::gaps::GapReason, idempotency::KeyedRequest, tenants::deletion::RemovalBegun,
+};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{

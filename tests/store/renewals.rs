@@ -5,18 +5,20 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use cti_actors::{
     clock::Clock,
-    feed::Frame,
+    event::Frame,
     id::{AppId, Seq},
+    model::token::TokenPair,
     ports::EventLog,
     testing::ManualClock,
-    token::TokenPair,
 };
 use cti_server::store::{
     Store,
-    connections::Tokens,
-    keys::NewKey,
-    renewals::{Begun, Finished, Intent, LEASE},
-    vault::Vault,
+    crypto::vault::Vault,
+    dialpad::{
+        connections::Tokens,
+        renewals::{Begun, Finished, Intent, LEASE},
+    },
+    tenants::api_keys::NewKey,
 };
 use secrecy::ExposeSecret;
 

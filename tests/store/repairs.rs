@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{clock::Clock, id::AppId, testing::ManualClock};
 use cti_server::store::{
     Store,
-    repairs::{GapReason, Repair},
+    dialpad::gaps::{GapReason, Repair},
 };
 
 use crate::contract::Subject;

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use cti_actors::{
-    call::{Direction, Voicemail, VoicemailRecord},
     id::{DialpadCallId, KeyId, Seq, VoicemailId},
+    model::call::{Direction, Voicemail, VoicemailRecord},
     ports::{Bounds, EventLog, Gate, Journal, Ledger},
     testing::ManualClock,
     unit::Unit,
 };
-use cti_server::store::{Store, journal::Appended, keys::NewKey, listing::ItemName, retention::Removed};
+use cti_server::store::{
+    Store, journal::append::Appended, retention::Removed, tenants::api_keys::NewKey, views::listing::ItemName,
+};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use cti_server::http::documents;
+use cti_server::http::openapi;
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,10 +19,10 @@ const MOST_ITEMS: usize = 40;
 const EVERYWHERE: [u16; 3] = [308, 405, 413];
 
 static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
-    let document = documents::openapi_document();
+    let document = openapi::openapi_document();
     closed(serde_json::to_value(document).expect("it is JSON"))
 });
-static ASYNCAPI: LazyLock<Value> = LazyLock::new(|| closed(documents::asyncapi_document()));
+static ASYNCAPI: LazyLock<Value> = LazyLock::new(|| closed(openapi::asyncapi_document()));
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
 /// The answer is one that the document has for this request.
@@ -77,7 +77,7 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Valu
             }
         }
     };
-    let found = documents::routes().find(|(route, _)| matches(route))?.0;
+    let found = openapi::routes().find(|(route, _)| matches(route))?.0;
     let operation = &OPENAPI["paths"][found][method.as_str().to_lowercase()];
     operation.is_object().then_some((found, operation))
 }

@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use metrics::counter;
 
+use super::call_actor::ApplyOutcome;
 use crate::{
-    call::{ApplyOutcome, CallRecord, VoicemailRecord},
-    feed::OutEvent,
+    event::OutEvent,
     id::{AppId, DialpadCallId},
-    message::StoredMessage,
+    model::{
+        call::{CallRecord, VoicemailRecord},
+        message::StoredMessage,
+    },
     ports::PendingEvent,
     unit::Unit,
 };

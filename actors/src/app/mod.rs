@@ -1,13 +1,14 @@
 //! One tenant: its supervisor actor, the webhooks that wait for it, and the call actors it keeps.
 
 mod batch;
+pub(crate) mod call_actor;
+mod calls;
+mod correlate;
 mod inbox;
-mod kinship;
-mod legs;
+mod messages;
 mod pipeline;
 mod roster;
 mod supervisor;
-mod texts;
 
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;

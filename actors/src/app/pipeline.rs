@@ -25,17 +25,18 @@ use tracing::warn;
 
 use super::{
     batch::{Batch, penalise},
+    calls::Group,
     inbox::{Inbox, Next},
-    legs::Group,
     roster::Roster,
 };
 use crate::{
-    call::{CallActor, Settle},
+    app::call_actor::{CallActor, Settle},
     engine::Unheard,
     error::StoreError,
-    feed::{Feed, Frame},
+    event::Frame,
+    feed::Feed,
     id::{AppId, DialpadCallId},
-    message::MessageEvent,
+    model::message::MessageEvent,
     ports::{Inbound, PendingEvent, Ports},
     unit::Unit,
 };

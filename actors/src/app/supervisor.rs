@@ -117,6 +117,6 @@ impl Handler<CrashCall> for AppSupervisor {
 
     fn handle(&mut self, CrashCall(call): CrashCall, _: &mut Self::Context) -> bool {
         let actor = self.pipeline.as_ref().and_then(|pipeline| pipeline.call_actor(call));
-        actor.map(|actor| actor.do_send(crate::call::Crash)).is_some()
+        actor.map(|actor| actor.do_send(super::call_actor::Crash)).is_some()
     }
 }

@@ -8,12 +8,12 @@
 //! The connections of one consumer are at one process, its holder, which knows more than the one place. Another process
 //! that wants an exclusive consumer takes it over; one that wants to share waits until the holder has let go.
 
-mod course;
+mod cursor_store;
 pub(crate) mod cursors;
-mod group;
-mod join;
-mod keeper;
-mod solo;
+mod exclusive;
+mod membership;
+mod partitions;
+mod progress;
 
 use std::{
     collections::HashMap,
@@ -23,11 +23,11 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
-pub use self::join::NoPlace;
-use self::{course::Course, keeper::Kept};
+pub use self::membership::NoPlace;
+use self::{cursor_store::Kept, progress::Course};
 pub(crate) use self::{
-    join::{Acknowledger, Membership},
-    keeper::{Keeper, keep_cursors},
+    cursor_store::{Keeper, keep_cursors},
+    membership::{Acknowledger, Membership},
 };
 use crate::{
     error::StoreError,

@@ -5,27 +5,21 @@
 //! everything. So a reader that stops costs its cursor and nothing else, it can fall behind and catch up any
 //! number of times without a hole, and there is no queue that could overflow.
 
-mod about;
-mod active;
-mod filter;
-mod frame;
 mod reader;
 mod ring;
-mod sharing;
+mod snapshot_cache;
 
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub use self::reader::{Batch, FeedReader};
 pub(crate) use self::ring::Slice;
-pub use self::{
-    active::{ActiveCall, ActiveCalls},
-    filter::Filter,
-    frame::{Frame, OutEvent, number_or_text, write_ids_as_text},
-    reader::{Batch, FeedReader},
+use self::{ring::Ring, snapshot_cache::Snapshots};
+use crate::{
+    event::Frame,
+    id::{AppId, Seq},
 };
-use self::{ring::Ring, sharing::Snapshots};
-use crate::id::{AppId, Seq};
 
 /// The live end of one app's feed.
 pub struct Feed {

@@ -10,7 +10,8 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Feed, Filter, Frame, Slice};
+use super::{Feed, Slice};
+use crate::event::{Filter, Frame};
 use crate::{error::StoreError, id::Seq, ports::EventLog};
 
 /// How many frames a reader takes at a time. One batch is what a socket that has stopped draining holds on to.

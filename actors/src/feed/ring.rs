@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Frame;
+use crate::event::Frame;
 use crate::id::Seq;
 
 /// How many frames are kept at most.

@@ -19,7 +19,7 @@ use metrics::{counter, gauge};
 use tracing::debug;
 
 use super::{
-    Listener, Refusal, Transport, Turn, close, protocol::ClientMessage, pulse::Pulse,
+    Listener, Refusal, Transport, Turn, close, progress::Pulse, protocol::ClientMessage,
     subscription::Subscription,
 };
 use crate::{

@@ -11,8 +11,8 @@ use tracing::{debug, warn};
 
 use super::{
     Seat, close,
+    progress::Pulse,
     protocol::{BadCursor, ConsumerSaid, ControlMessage, Word, gap, starting_point},
-    pulse::Pulse,
     snapshot::Telling,
     subscription::Subscription,
 };

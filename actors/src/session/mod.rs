@@ -4,11 +4,10 @@
 
 mod actor;
 mod listener;
+mod progress;
 pub(crate) mod protocol;
-mod pulse;
 mod snapshot;
 mod subscription;
-mod watch;
 
 use std::{
     collections::HashMap,
@@ -20,8 +19,7 @@ use metrics::gauge;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use self::pulse::Pulse;
-pub(crate) use self::watch::{Listened, watch};
+use self::progress::Pulse;
 pub use self::{
     actor::{SessionOptions, serve},
     listener::{Ending, Listener, Refusal, Transport, Turn},
@@ -139,7 +137,7 @@ impl Sessions {
     }
 
     /// Ends those that have taken nothing for so long.
-    fn close_stuck(&self, after: Duration) {
+    pub(crate) fn close_stuck(&self, after: Duration) {
         for (id, entry) in self.lock().iter_mut().filter(|(_, entry)| entry.pulse.owed_for() >= after) {
             if entry.pulse.give_up() {
                 info!(session.id = %id, "a session is given up: its client takes nothing");
@@ -149,7 +147,7 @@ impl Sessions {
     }
 
     /// The keys that opened them.
-    fn keys(&self) -> Vec<KeyId> {
+    pub(crate) fn keys(&self) -> Vec<KeyId> {
         let mut keys: Vec<KeyId> = self.lock().values().map(|entry| entry.key_id).collect();
         keys.sort_unstable();
         keys.dedup();

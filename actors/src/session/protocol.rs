@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::subscription::Subscribe;
 use crate::{
     consumer::{Consumer, Membership, Mode},
-    feed::Frame,
+    event::Frame,
     id::{AppId, Seq, SessionId},
     ports::Bounds,
 };

@@ -4,7 +4,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use super::protocol::{Sort, Word};
-use crate::feed::{ActiveCalls, Filter};
+use crate::event::{ActiveCalls, Filter};
 
 /// How many calls a piece has at most.
 const MOST_CALLS: usize = 100;
@@ -62,7 +62,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{feed::ActiveCall, id::Seq};
+    use crate::{event::ActiveCall, id::Seq};
 
     fn calls(texts: impl IntoIterator<Item = String>) -> Arc<ActiveCalls> {
         let calls = texts.into_iter().map(|text| ActiveCall::new(Some(555), text)).collect();

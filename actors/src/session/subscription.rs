@@ -8,10 +8,10 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
-    call::Direction,
     consumer::{Consumer, Mode},
-    feed::Filter,
+    event::Filter,
     id::Seq,
+    model::call::Direction,
 };
 
 /// The longest name of a user or a number, in characters.

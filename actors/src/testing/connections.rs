@@ -13,14 +13,13 @@ use super::{ManualClock, MemoryStore};
 use crate::{
     clock::Clock,
     error::StoreError,
-    feed::{Frame, OutEvent},
+    event::{ConnectionNews, Frame, OutEvent, connection_event},
     id::AppId,
-    ports::{Connections, Ledger},
-    token::{
-        ConnectionNews, DuePair, Outcome, Renewal, TokenPair,
+    model::token::{
+        DuePair, Outcome, Renewal, TokenPair,
         schedule::{self, Chance},
-        tell,
     },
+    ports::{Connections, Ledger},
     unit::Unit,
 };
 
@@ -111,7 +110,7 @@ impl MemoryConnections {
 
     async fn told(&self, app: AppId, news: ConnectionNews) -> Result<Vec<Frame>, StoreError> {
         let now = self.clock.now();
-        let event: OutEvent = tell(app, news, "sandbox", Some(1), now);
+        let event: OutEvent = connection_event(app, news, "sandbox", Some(1), now);
         let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
         let receipt = self.store.commit(Arc::new(unit)).await?;
         Ok(vec![Frame::new(receipt.told_before.next(), event.kind, None, &event.body)])

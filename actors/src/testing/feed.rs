@@ -4,10 +4,11 @@ use async_trait::async_trait;
 
 use super::{MemoryStore, State};
 use crate::{
-    call::{CallRecord, Direction, Status},
     error::StoreError,
-    feed::{ActiveCall, ActiveCalls, Frame},
+    event::ActiveCall,
+    event::{ActiveCalls, Frame},
     id::{AppId, Seq},
+    model::call::{CallRecord, Direction, Status},
     ports::{Bounds, EventLog},
 };
 

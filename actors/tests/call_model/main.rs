@@ -8,8 +8,8 @@ mod voicemails;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    call::{CallEvent, CallFacts, Direction, Knowledge, Leg, News, Origin, Signal, apply},
     id::DialpadCallId,
+    model::call::{CallEvent, CallFacts, Direction, Knowledge, Leg, News, Origin, Signal, apply},
 };
 
 fn at(second: i64) -> DateTime<Utc> {

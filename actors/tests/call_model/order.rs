@@ -1,8 +1,10 @@
 //! The promise of the call model: the order in which webhooks arrive, and how often, changes nothing.
 
 use cti_actors::{
-    call::{CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Origin, Signal, Status, apply},
     id::DialpadCallId,
+    model::call::{
+        CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Origin, Signal, Status, apply,
+    },
 };
 use proptest::prelude::*;
 

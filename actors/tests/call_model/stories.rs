@@ -1,6 +1,6 @@
 //! What calls come to, and what is told on the way, one story each.
 
-use cti_actors::call::{Direction, EndKind, Leg, News, Outcome, Signal, Status};
+use cti_actors::model::call::{Direction, EndKind, Leg, News, Outcome, Signal, Status};
 
 use super::{at, event, permutations, tell};
 

@@ -1,6 +1,6 @@
 //! Voicemails: one is told once however its parts arrive, ends its call, and makes an answered one no less answered.
 
-use cti_actors::call::{CallEvent, EndKind, News, Origin, Outcome, Signal, Status, apply};
+use cti_actors::model::call::{CallEvent, EndKind, News, Origin, Outcome, Signal, Status, apply};
 
 use super::{at, event, permutations, tell};
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::stage::StageError;
 use crate::config::{Config, LogFormat, Needs};
 use crate::startup::Application;
-use crate::telemetry;
+use crate::telemetry::log;
 
 /// What the server may say between the events. That its tokens are sealed with a key file is no news to a demo.
 const LOG_FILTER: &str = "warn,cti_server::startup=error";
@@ -27,7 +27,7 @@ pub(super) struct Server(Application);
 impl Server {
     pub(super) async fn start(wishes: Wishes<'_>) -> Result<Self, StageError> {
         let log_filter = std::env::var("RUST_LOG").unwrap_or_else(|_| LOG_FILTER.to_owned());
-        telemetry::start(&log_filter, LogFormat::Text)
+        log::start(&log_filter, LogFormat::Text)
             .map_err(|error| StageError::Server(format!("RUST_LOG: {error}").into()))?;
         let Some(database) = wishes.database.to_str() else {
             return Err(StageError::Server("the folder's name is not Unicode".into()));

@@ -3,8 +3,8 @@
 //! [`place`] says where it may come from, [`sound`] what counts as audio. Links lead over redirects, each of which is
 //! looked at before it is followed; the token goes to the configured Dialpad and nowhere else.
 
-mod place;
-mod sound;
+mod audio_format;
+mod fetch_policy;
 
 use std::{collections::VecDeque, io, sync::Arc, time::Duration};
 
@@ -26,16 +26,18 @@ use tokio::{
     time::timeout,
 };
 
-pub use self::sound::Sound;
+pub use self::audio_format::Sound;
 use self::{
-    place::{Place, is_login, judge},
-    sound::{TELLING, may_be_audio},
+    audio_format::{TELLING, may_be_audio},
+    fetch_policy::{Place, is_login, judge},
 };
 use super::{
-    access::{Access, NoAccess},
     api::Dialpad,
-    client::DialpadError,
-    question::{Endpoint, Question},
+    client::{
+        DialpadError,
+        request::{Endpoint, Question},
+    },
+    oauth::access::{Access, NoAccess},
 };
 
 /// How many redirects a link may lead over.

@@ -1,6 +1,7 @@
 //! The engine's books: calls, voicemails and messages. What is known is asked here; the units of work that change it,
 //! together with the feed and the journal, are written in [`write`].
 
+pub(crate) mod outbound_calls;
 mod rows;
 mod write;
 
@@ -9,10 +10,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallFacts, StoredCall},
     error::StoreError,
     id::{AppId, DialpadCallId, InteractionId},
-    message::{MessageFacts, StoredMessage},
+    model::{
+        call::{CallFacts, StoredCall},
+        message::{MessageFacts, StoredMessage},
+    },
     ports::Ledger,
     unit::{Receipt, Unit},
 };
@@ -20,9 +23,11 @@ use cti_actors::{
 pub(super) use self::write::{UnitFailure, write_postgres, write_sqlite};
 use super::{
     Store,
-    bulk::{Column, Lead, Rows},
+    db::{
+        bulk::{Column, Lead, Rows},
+        types::Id,
+    },
     on_db,
-    types::Id,
 };
 
 macro_rules! stored_calls {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    call::{CallRecord, Direction, VoicemailRecord},
     id::JournalId,
-    message::{Message, StoredMessage},
+    model::{
+        call::{CallRecord, Direction, VoicemailRecord},
+        message::{Message, StoredMessage},
+    },
     unit::{Receipt, Unit},
 };
 
-use crate::store::{
+use crate::store::db::{
     bulk::{Column, Lead, Rows},
     types::Id,
 };

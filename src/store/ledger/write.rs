@@ -14,9 +14,9 @@ use cti_actors::{
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::{LIST_TAIL, rows::UnitRows};
-use crate::store::{
+use crate::store::db::{
     bulk::{Column, Rows},
-    database::store_error,
+    pool::store_error,
     types::Id,
 };
 

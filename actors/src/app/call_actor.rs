@@ -1,0 +1,221 @@
+//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and takes the change
+//! over only when the supervisor says that it is durable.
+//!
+//! Decide, commit, act: between [`Apply`] and [`Settle`] the actor lives with two versions of itself, and a
+//! batch that could not be written leaves no trace.
+
+use actix::{Actor, Context, Handler, Message, MessageResult};
+use chrono::{DateTime, Utc};
+use metrics::gauge;
+
+use crate::{
+    event::OutEvent,
+    id::{AppId, InteractionId, VoicemailId},
+};
+use crate::{
+    event::call_events,
+    model::call::{self, CallEvent, CallRecord, News, Origin, Snapshot, StoredCall, VoicemailRecord},
+};
+
+/// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
+pub(crate) struct CallActor {
+    app_id: AppId,
+    /// The call as it is in the store; version 0 for one that is not there yet.
+    settled: StoredCall,
+    /// The call as it will be once the batch in progress is durable.
+    staged: Option<StoredCall>,
+}
+
+/// Decides on a batch of webhooks of this call, in order, and stages the result.
+#[derive(Message)]
+#[rtype(result = "ApplyOutcome")]
+pub(crate) struct Apply {
+    /// The webhooks.
+    pub events: Vec<CallEvent>,
+    /// When this is decided.
+    pub now: DateTime<Utc>,
+    /// The interaction that the call belongs to from now on.
+    pub interaction_id: InteractionId,
+    /// Whether this goes on from what was staged before in the same batch.
+    pub goes_on: bool,
+}
+
+/// What a batch comes to.
+#[derive(Debug)]
+pub(crate) struct ApplyOutcome {
+    /// Told before everything else: the call belongs to another interaction than was told.
+    pub joined: Option<OutEvent>,
+    /// For each webhook, in order, what must be told.
+    pub told: Vec<Vec<OutEvent>>,
+    /// The call from now on; `None` when nothing about it changed.
+    pub record: Option<CallRecord>,
+    /// Its voicemail from now on; `None` when nothing about it changed.
+    pub voicemail: Option<VoicemailRecord>,
+}
+
+/// The end of a batch: what was staged is durable, or is to be forgotten.
+#[derive(Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) enum Settle {
+    /// It is in the store.
+    Adopt,
+    /// It is not; the batch will come again.
+    Discard,
+}
+
+/// Makes the actor panic, as a bug in it would.
+#[cfg(feature = "testing")]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Crash;
+
+impl CallActor {
+    /// The actor of a call as the store knows it, or of one never seen.
+    #[must_use]
+    pub(crate) fn new(app_id: AppId, call: StoredCall) -> Self {
+        Self { app_id, settled: call, staged: None }
+    }
+
+    fn apply(&mut self, batch: &Apply) -> ApplyOutcome {
+        let now = batch.now;
+        // What a batch left that ended before it could be settled is forgotten: a later one must not adopt it.
+        let staged = self.staged.take().filter(|_| batch.goes_on);
+        let mut call = staged.unwrap_or_else(|| self.settled.clone());
+        let mut told = Vec::with_capacity(batch.events.len());
+        let joined = self.join(&mut call, batch);
+        for event in &batch.events {
+            let transition = call::apply(&call.facts, event);
+            call.facts = transition.facts;
+            let snapshot = call.facts.snapshot();
+            let mut words = Vec::with_capacity(transition.news.len());
+            for piece in &transition.news {
+                match piece {
+                    News::VoicemailReceived | News::VoicemailUpdated => {
+                        call.voicemail_id.get_or_insert_with(VoicemailId::generate);
+                        call.updated_at = now;
+                    }
+                    News::Raw { .. } => {}
+                    _ => call.updated_at = now,
+                }
+                words.push(call_events::tell(self.app_id, &call, &snapshot, piece, event.at, event.origin));
+            }
+            told.push(words);
+        }
+        if call == self.settled {
+            return ApplyOutcome { joined, told, record: None, voicemail: None };
+        }
+
+        call.version = self.settled.version + 1;
+        let snapshot = call.facts.snapshot();
+        let voicemail = self.changed_voicemail(&call, &snapshot, now);
+        self.staged = Some(call.clone());
+        ApplyOutcome { joined, told, record: Some(CallRecord { call, snapshot }), voicemail }
+    }
+
+    /// Moves the call to the interaction that it turned out to belong to. Told of a call that was told of before.
+    fn join(&self, call: &mut StoredCall, batch: &Apply) -> Option<OutEvent> {
+        if call.interaction_id == batch.interaction_id {
+            return None;
+        }
+        call.interaction_id = batch.interaction_id;
+        if !call.facts.was_witnessed() {
+            return None;
+        }
+        call.updated_at = batch.now;
+        let news = News::Updated(vec!["interaction_id"]);
+        let snapshot = call.facts.snapshot();
+        Some(call_events::tell(self.app_id, call, &snapshot, &news, batch.now, Origin::Webhook))
+    }
+
+    /// The voicemail of the call from now on, if anything that is kept with it changed.
+    fn changed_voicemail(
+        &self,
+        call: &StoredCall,
+        snapshot: &Snapshot,
+        now: DateTime<Utc>,
+    ) -> Option<VoicemailRecord> {
+        let (id, voicemail) = call.voicemail_id.zip(snapshot.voicemail.clone())?;
+        let record = |voicemail, snapshot: &Snapshot| VoicemailRecord {
+            id,
+            dialpad_call_id: call.dialpad_call_id,
+            voicemail,
+            direction: snapshot.direction,
+            from_number: snapshot.from_number.clone(),
+            to_number: snapshot.to_number.clone(),
+            dialpad_user_id: snapshot.dialpad_user_id,
+            updated_at: now,
+        };
+        let settled = self.settled.facts.snapshot();
+        let before = settled.voicemail.clone().map(|voicemail| record(voicemail, &settled));
+        Some(record(voicemail, snapshot)).filter(|after| before.as_ref() != Some(after))
+    }
+}
+
+impl Actor for CallActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        gauge!("cti_call_actors").increment(1);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        gauge!("cti_call_actors").decrement(1);
+    }
+}
+
+impl Handler<Apply> for CallActor {
+    type Result = MessageResult<Apply>;
+
+    fn handle(&mut self, batch: Apply, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.apply(&batch))
+    }
+}
+
+impl Handler<Settle> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, settle: Settle, _: &mut Self::Context) {
+        if let (Settle::Adopt, Some(call)) = (settle, self.staged.take()) {
+            self.settled = call;
+        }
+    }
+}
+
+#[cfg(feature = "testing")]
+impl Handler<Crash> for CallActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("a call actor was told to crash");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        id::DialpadCallId,
+        model::call::{Knowledge, Signal},
+    };
+
+    #[test]
+    fn what_a_batch_left_unsettled_is_forgotten_by_the_next() {
+        let now = DateTime::UNIX_EPOCH;
+        let id = DialpadCallId(1);
+        let ring = CallEvent {
+            dialpad_call_id: id,
+            at: now,
+            signal: Signal::Ringing,
+            knowledge: Knowledge::default(),
+            origin: Origin::Webhook,
+        };
+        let call = StoredCall::unseen(id, now);
+        let interaction_id = call.interaction_id;
+        let mut actor = CallActor::new(AppId::generate(), call);
+        let apply = |events, goes_on| Apply { events, now, interaction_id, goes_on };
+        assert!(actor.apply(&apply(vec![ring], false)).record.is_some());
+        assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
+        assert!(actor.apply(&apply(vec![], false)).record.is_none());
+        assert_eq!(actor.staged, None, "nothing is left that could be adopted");
+    }
+}

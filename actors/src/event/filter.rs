@@ -1,0 +1,162 @@
+//! Which events a reader wants. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{Frame, keys::About};
+use crate::event::ActiveCall;
+use crate::model::{call::Direction, message::to_numbers};
+
+/// Which events a reader wants: those that fit everything it names. The default wants all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The types, where `call.*` means all that begin with `call.`; empty: all.
+    pub types: BTreeSet<String>,
+    /// Only events that concern this Dialpad user.
+    pub dialpad_user_id: Option<i64>,
+    /// Only events that concern this user of the CRM.
+    pub crm_user_id: Option<String>,
+    /// Only calls and messages in this direction.
+    pub direction: Option<Direction>,
+    /// Only calls and messages with this number on either side.
+    pub number: Option<String>,
+    /// Only those from this number.
+    pub from: Option<String>,
+    /// Only those to this number.
+    pub to: Option<String>,
+}
+
+impl Filter {
+    /// Whether the reader wants this event. What is written in the event's text is looked at last, and only if it
+    /// matters.
+    #[must_use]
+    pub fn admits(&self, frame: &Frame) -> bool {
+        (self.types.is_empty() || self.types.iter().any(|wanted| matches(wanted, &frame.kind)))
+            && self.concerns(frame.dialpad_user_id, || frame.about())
+    }
+
+    /// Whether the reader wants to hear of this call.
+    #[must_use]
+    pub fn admits_call(&self, call: &ActiveCall) -> bool {
+        (self.types.is_empty() || self.types.iter().any(|wanted| is_of_calls(wanted)))
+            && self.concerns(call.dialpad_user_id, || &call.about)
+    }
+
+    /// Whether it is about whom and what the reader asked for.
+    fn concerns<'a>(&self, user: Option<i64>, about: impl FnOnce() -> &'a About) -> bool {
+        let Self { types: _, dialpad_user_id, crm_user_id, direction, number, from, to } = self;
+        if dialpad_user_id.is_some_and(|wanted| user != Some(wanted)) {
+            return false;
+        }
+        if crm_user_id.is_none() && direction.is_none() && number.is_none() && from.is_none() && to.is_none()
+        {
+            return true;
+        }
+        let about = about();
+        let is_from = |wanted: &str| about.from_number.as_deref() == Some(wanted);
+        let is_to = |wanted: &str| to_numbers(about.to_number.as_deref()).contains(&wanted);
+        crm_user_id.as_deref().is_none_or(|wanted| about.crm_user_id.as_deref() == Some(wanted))
+            && direction.is_none_or(|wanted| about.direction.as_deref() == Some(wanted.as_str()))
+            && number.as_deref().is_none_or(|wanted| is_from(wanted) || is_to(wanted))
+            && from.as_deref().is_none_or(is_from)
+            && to.as_deref().is_none_or(is_to)
+    }
+}
+
+fn matches(wanted: &str, kind: &str) -> bool {
+    wanted.strip_suffix('*').map_or(wanted == kind, |prefix| kind.starts_with(prefix))
+}
+
+/// Whether a pattern admits any event of calls.
+fn is_of_calls(wanted: &str) -> bool {
+    const OF_CALLS: &str = "call.";
+    wanted.starts_with(OF_CALLS)
+        || wanted.strip_suffix('*').is_some_and(|prefix| OF_CALLS.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Seq;
+
+    fn frame(kind: &'static str, body: &str) -> Frame {
+        Frame::new(Seq(1), kind.into(), Some(555), body)
+    }
+
+    #[test]
+    fn an_event_must_fit_everything_that_is_named() {
+        let ring = frame(
+            "call.ring",
+            r#"{"direction":"inbound","from_number":"+1","to_number":"+2","crm_user_id":"u-7","timestamp":1}"#,
+        );
+        let all = Filter {
+            types: BTreeSet::from(["call.*".to_owned()]),
+            dialpad_user_id: Some(555),
+            crm_user_id: Some("u-7".into()),
+            direction: Some(Direction::Inbound),
+            number: Some("+2".into()),
+            from: Some("+1".into()),
+            to: Some("+2".into()),
+        };
+        assert!(Filter::default().admits(&ring) && all.admits(&ring));
+        for other in [
+            Filter { types: BTreeSet::from(["message.*".to_owned()]), ..all.clone() },
+            Filter { dialpad_user_id: Some(1), ..all.clone() },
+            Filter { crm_user_id: Some("u-8".into()), ..all.clone() },
+            Filter { direction: Some(Direction::Outbound), ..all.clone() },
+            Filter { number: Some("+3".into()), ..all.clone() },
+            Filter { from: Some("+2".into()), ..all.clone() },
+            Filter { to: Some("+1".into()), ..all.clone() },
+        ] {
+            assert!(!other.admits(&ring), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_wanted_like_its_events() {
+        let call = ActiveCall::new(
+            Some(555),
+            r#"{"direction":"inbound","from_number":"+1","to_number":"+2","crm_user_id":"u-7"}"#.to_owned(),
+        );
+        let of = |types: &[&str]| Filter {
+            types: types.iter().map(|&it| it.to_owned()).collect(),
+            ..Filter::default()
+        };
+        for wanted in [
+            &[][..],
+            &["*"],
+            &["c*"],
+            &["call.*"],
+            &["call.st*"],
+            &["call.ended"],
+            &["message.*", "call.ring"],
+        ] {
+            assert!(of(wanted).admits_call(&call), "{wanted:?}");
+        }
+        for unwanted in [&["message.*"][..], &["connection.*", "voicemail.received"]] {
+            assert!(!of(unwanted).admits_call(&call), "{unwanted:?}");
+        }
+        assert!(
+            Filter { crm_user_id: Some("u-7".into()), to: Some("+2".into()), ..Filter::default() }
+                .admits_call(&call)
+        );
+        assert!(!Filter { dialpad_user_id: Some(1), ..Filter::default() }.admits_call(&call));
+        assert!(!Filter { from: Some("+2".into()), ..Filter::default() }.admits_call(&call));
+    }
+
+    #[test]
+    fn a_message_to_several_is_to_each_of_them() {
+        let sent =
+            frame("message.sent", r#"{"direction":"outbound","from_number":"+1","to_number":"+2,+3"}"#);
+        let to = |number: &str| Filter { to: Some(number.into()), ..Filter::default() };
+        assert!(to("+2").admits(&sent) && to("+3").admits(&sent) && !to("+2,+3").admits(&sent));
+    }
+
+    #[test]
+    fn what_concerns_nobody_is_not_for_whoever_asks_for_somebody() {
+        let expired = frame("connection.expired", r#"{"environment":"sandbox"}"#);
+        assert!(Filter { dialpad_user_id: None, ..Filter::default() }.admits(&expired));
+        assert!(!Filter { number: Some("+1".into()), ..Filter::default() }.admits(&expired));
+        let broken = frame("call.ring", "{nonsense");
+        assert!(!Filter { number: Some("+1".into()), ..Filter::default() }.admits(&broken));
+    }
+}

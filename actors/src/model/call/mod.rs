@@ -1,0 +1,18 @@
+//! Calls: the pure model, and the actor around it.
+//!
+//! [`event`] is what a webhook says, [`facts`] what is known, [`snapshot`] what follows from it, [`machine`] what
+//! must be told. None of these knows of actors, clocks or databases. [`actor::CallActor`] holds one live call.
+
+mod event;
+mod facts;
+mod machine;
+mod record;
+mod snapshot;
+
+pub use self::{
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal},
+    facts::CallFacts,
+    machine::{News, Transition, apply},
+    record::{CallRecord, StoredCall, VoicemailRecord},
+    snapshot::{Outcome, Snapshot, Status, Voicemail},
+};

@@ -1,0 +1,163 @@
+//! What the legs of one interaction prove of each other. Pure, and a function of what their own webhooks told: the order
+//! in which they came does not matter.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    id::DialpadCallId,
+    model::call::{CallFacts, Leg, Proof},
+};
+
+/// What the others prove of each leg, in the order of the legs.
+pub(crate) fn proofs(legs: &[(DialpadCallId, &CallFacts)]) -> Vec<Proof> {
+    let taken = takings(legs);
+    legs.iter()
+        .map(|(call, facts)| {
+            let is_group = facts.leg() == Some(Leg::Group);
+            Proof {
+                taken_at: taken.get(&call.0).copied().filter(|_| is_group),
+                answered_elsewhere: !is_group && lost(*call, facts, legs),
+            }
+        })
+        .collect()
+}
+
+/// When each group's leg was taken by a person whom it had rung, directly or through another group's leg.
+fn takings(legs: &[(DialpadCallId, &CallFacts)]) -> HashMap<i64, DateTime<Utc>> {
+    let mut taken: HashMap<i64, DateTime<Utc>> = HashMap::new();
+    for (call, facts) in legs.iter().filter(|(_, facts)| facts.leg() != Some(Leg::Group)) {
+        let Some(at) = facts.own_answer() else { continue };
+        let [_, entry_point, _] = facts.leg_ids();
+        let named_by = legs
+            .iter()
+            .filter(|(_, group)| group.leg() == Some(Leg::Group) && group.leg_ids()[2] == Some(call.0))
+            .map(|(group, _)| group.0);
+        for group in entry_point.into_iter().chain(named_by) {
+            let first = taken.entry(group).or_insert(at);
+            *first = at.min(*first);
+        }
+    }
+    // A queue's leg names the main line's: what was taken from the one was taken from the other. A chain is never
+    // longer than the legs are many.
+    for _ in legs {
+        for (call, facts) in legs.iter().filter(|(_, facts)| facts.leg() == Some(Leg::Group)) {
+            let [master, entry_point, _] = facts.leg_ids();
+            let Some(at) = taken.get(&call.0).copied() else { continue };
+            for above in [master, entry_point].into_iter().flatten().filter(|above| *above != call.0) {
+                let first = taken.entry(above).or_insert(at);
+                *first = at.min(*first);
+            }
+        }
+    }
+    taken
+}
+
+/// Whether a person's leg ended unanswered while somebody else took the call.
+fn lost(call: DialpadCallId, facts: &CallFacts, legs: &[(DialpadCallId, &CallFacts)]) -> bool {
+    if !facts.is_over() || facts.own_answer().is_some() {
+        return false;
+    }
+    let (Some(rang), entry_point) = (facts.ringing_at(), facts.leg_ids()[1]) else { return false };
+    legs.iter().filter(|(other, _)| *other != call).any(|(other, theirs)| match theirs.leg() {
+        // A person who answered before this leg rang is one who sent the call on, not one who was faster.
+        Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang < answered),
+        // The leg that took it may never be heard from: its group names it.
+        Some(Leg::Group) => {
+            let operator = theirs.leg_ids()[2].filter(|operator| *operator != call.0);
+            let unheard = operator.is_some_and(|operator| legs.iter().all(|(leg, _)| leg.0 != operator));
+            entry_point == Some(other.0) && unheard
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::model::call::{CallEvent, EndKind, Knowledge, Origin, Signal};
+
+    const QUEUE: i64 = 1;
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn leg(knowledge: Knowledge, life: &[(i64, Signal)]) -> CallFacts {
+        let mut facts = CallFacts::default();
+        for (second, signal) in life {
+            let knowledge = knowledge.clone();
+            let (dialpad_call_id, signal) = (DialpadCallId(0), signal.clone());
+            let (at, origin) = (at(*second), Origin::Webhook);
+            facts.absorb(&CallEvent { dialpad_call_id, at, signal, knowledge, origin });
+        }
+        facts
+    }
+
+    fn agent(life: &[(i64, Signal)]) -> CallFacts {
+        let leg_of_queue = Some(QUEUE);
+        leg(
+            Knowledge { leg: Some(Leg::User), entry_point_call_id: leg_of_queue, ..Knowledge::default() },
+            life,
+        )
+    }
+
+    fn queue(operator: Option<i64>, master: Option<i64>) -> CallFacts {
+        let known = Knowledge {
+            leg: Some(Leg::Group),
+            operator_call_id: operator,
+            master_call_id: master,
+            ..Knowledge::default()
+        };
+        leg(known, &[(0, Signal::Ringing)])
+    }
+
+    const MISSED: Signal = Signal::Ended(EndKind::Missed);
+
+    fn prove(legs: &[(i64, &CallFacts)]) -> Vec<Proof> {
+        let legs: Vec<_> = legs.iter().map(|(id, facts)| (DialpadCallId(*id), *facts)).collect();
+        proofs(&legs)
+    }
+
+    #[test]
+    fn who_takes_the_call_answers_it_for_the_queue_and_for_the_main_line() {
+        let (main_line, queue) = (queue(None, None), queue(None, Some(9)));
+        let taker = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        let proofs = prove(&[(9, &main_line), (QUEUE, &queue), (5, &taker)]);
+        assert_eq!(proofs[0].taken_at, Some(at(20)));
+        assert_eq!(proofs[1].taken_at, Some(at(20)));
+        assert_eq!(proofs[2], Proof::default());
+    }
+
+    #[test]
+    fn whoever_was_rung_in_vain_lost_it_to_the_one_who_answered() {
+        let loser = agent(&[(10, Signal::Ringing), (18, MISSED)]);
+        let winner = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &loser), (6, &winner)]);
+        assert!(proofs[1].answered_elsewhere && !proofs[2].answered_elsewhere);
+    }
+
+    #[test]
+    fn a_colleague_whom_a_transfer_rang_in_vain_lost_nothing() {
+        let first = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        let colleague = agent(&[(60, Signal::Ringing), (80, MISSED)]);
+        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &first), (6, &colleague)]);
+        assert!(!proofs[2].answered_elsewhere);
+    }
+
+    #[test]
+    fn a_winner_who_is_never_heard_from_is_named_by_the_queue() {
+        let loser = agent(&[(10, Signal::Ringing), (18, MISSED)]);
+        let proofs = prove(&[(QUEUE, &queue(Some(77), None)), (5, &loser)]);
+        assert!(proofs[1].answered_elsewhere);
+    }
+
+    #[test]
+    fn a_leg_that_still_rings_has_lost_nothing_yet() {
+        let ringing = agent(&[(10, Signal::Ringing)]);
+        let winner = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        assert!(!prove(&[(5, &ringing), (6, &winner)])[0].answered_elsewhere);
+    }
+}

@@ -1,0 +1,7 @@
+//! The endpoints of an administrator.
+
+pub(crate) mod api_keys;
+pub(crate) mod apps;
+pub(crate) mod journal;
+pub(crate) mod user_mappings;
+pub(crate) mod webhooks;

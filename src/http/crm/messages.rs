@@ -1,0 +1,39 @@
+//! Text messages, for CRMs that ask.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path},
+};
+
+use crate::http::{
+    Shared,
+    extract::{auth::Crm, lists, query::Query},
+};
+use crate::{
+    http::error::{ApiError, ErrorCode},
+    store::views::listing::ItemName,
+};
+
+pub(crate) async fn list(
+    request: HttpRequest,
+    crm: Crm,
+    shared: Data<Shared>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &lists::PARAMETERS)?;
+    let (filter, limit) = (lists::filter(&query)?, lists::limit(&query)?);
+    let page = shared.store.list_messages(crm.app_id, &filter, query.cursor()?, limit).await?;
+    lists::page(&request, &query, &page)
+}
+
+pub(crate) async fn one(
+    request: HttpRequest,
+    crm: Crm,
+    shared: Data<Shared>,
+    name: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let query = Query::of(&request, &["ids"])?;
+    let message = shared.store.message(crm.app_id, &ItemName::of(&name)).await?;
+    let message =
+        message.ok_or_else(|| ApiError::new(ErrorCode::MessageNotFound, "There is no such message"))?;
+    lists::item(&query, &message)
+}

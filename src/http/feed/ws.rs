@@ -1,0 +1,49 @@
+//! The door to `/ws`: who may enter is decided before the upgrade where the key comes with the request.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use cti_actors::session::{SessionOptions, serve};
+
+use crate::http::error::ApiError;
+use crate::http::{
+    Shared,
+    extract::auth::admit,
+    feed,
+    middleware::{
+        rate_limit::{self, Guess},
+        tcp_timeout::Line,
+    },
+};
+
+pub(crate) async fn connect(
+    request: HttpRequest,
+    shared: Data<Shared>,
+    payload: Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let options = options(&request, shared).await?;
+    Line::let_go(&request);
+    serve(&request, payload, options)
+}
+
+async fn options(request: &HttpRequest, shared: Data<Shared>) -> Result<SessionOptions, ApiError> {
+    let (query, key) = feed::of_session(request)?;
+    let admission = match key {
+        Some(key) => Some(admit(request, &key).await?),
+        None => None,
+    };
+    let subscription = feed::subscription(&query)?;
+    let (engine, address) = (Arc::clone(&shared.engine), rate_limit::who_asks(request, &shared));
+    let is_one_guess_too_many = move || {
+        address.is_some_and(|address| rate_limit::count_of(address, &shared, Guess::Credentials).is_err())
+    };
+    Ok(SessionOptions {
+        engine,
+        admission,
+        subscription,
+        is_one_guess_too_many: Box::new(is_one_guess_too_many),
+    })
+}

@@ -1,0 +1,197 @@
+//! Examples: those of the workflow document where it has one, and the same call, told in full, everywhere else.
+
+use cti_actors::session::EVENT_TYPES;
+use serde_json::{Value, json};
+
+pub(crate) const APP: &str = "550e8400-e29b-41d4-a716-446655440000";
+pub(crate) const KEY: &str = "raw_5b0c7e21a4f98d3365b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d19e1f";
+pub(crate) const CALL: &str = "018cc4e5-2270-7f07-a3c9-d2e5b6f7a8c9";
+const EVENT: &str = "018cc4e5-2e85-7b60-8f4a-91c0d2e3f4a5";
+const VOICEMAIL: &str = "018cc4e6-0cf0-7d15-8a3b-4c5d6e7f8091";
+const MESSAGE: &str = "018cc4e5-2f0f-7a11-95d4-0b1c2d3e4f50";
+const RECORDING: &str = "https://dialpad.com/recordings/call123.wav";
+const WORDS: &str = "Hi, please call me back";
+
+/// An object, and more fields of it.
+pub(crate) fn with(mut object: Value, more: Value) -> Value {
+    if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
+        object.extend(more);
+    }
+    object
+}
+
+/// A call of the workflow document, after its end.
+pub(crate) fn call() -> Value {
+    json!({
+        "id": CALL, "app_id": APP, "dialpad_call_id": 9_876_543_210_i64, "call_id": 9_876_543_210_i64,
+        "interaction_id": CALL, "leg": "direct", "direction": "inbound", "from_number": "+14155551234",
+        "to_number": "+14155555678", "status": "ended", "outcome": "answered", "dialpad_user_id": 555,
+        "crm_user_id": "agent-7", "ringing_at": "2024-01-01T12:00:00Z", "answered_at": "2024-01-01T12:00:03Z",
+        "started_at": "2024-01-01T12:00:03Z", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
+        "talk_seconds": 172, "hold_seconds": 5, "recording_url": RECORDING, "answered_elsewhere": false,
+        "is_voicemail": false, "voicemail": null, "created_at": "2024-01-01T12:00:00.112043Z",
+        "updated_at": "2024-01-01T12:03:00.301204Z",
+    })
+}
+
+/// The same while it goes on.
+pub(crate) fn active_call() -> Value {
+    let now = json!({
+        "status": "active", "outcome": null, "ended_at": null, "duration_seconds": null, "talk_seconds": null,
+        "hold_seconds": null, "recording_url": null, "updated_at": "2024-01-01T12:00:03.201377Z",
+    });
+    with(call(), now)
+}
+
+/// A call that was placed a moment ago.
+pub(crate) fn placed_call() -> Value {
+    let now = json!({
+        "direction": "outbound", "from_number": null, "to_number": "+14155551234", "status": "ringing",
+        "answered_at": null, "started_at": null, "updated_at": "2024-01-01T12:00:00.112043Z",
+    });
+    with(active_call(), now)
+}
+
+pub(crate) fn interaction() -> Value {
+    json!({
+        "interaction_id": CALL, "status": "ended", "outcome": "answered", "direction": "inbound",
+        "external_number": "+14155551234", "answered_by": 555, "answered_by_crm_user_id": "agent-7",
+        "started_at": "2024-01-01T12:00:03Z", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
+        "calls": [call()],
+    })
+}
+
+pub(crate) fn voicemail() -> Value {
+    json!({
+        "id": VOICEMAIL, "voicemail_id": VOICEMAIL, "dialpad_voicemail_id": "vm_123456", "app_id": APP,
+        "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "direction": "inbound",
+        "from_number": "+14155551234", "to_number": "+14155555678", "dialpad_user_id": 555,
+        "crm_user_id": "agent-7", "recording_url": "https://dialpad.com/recordings/vm456.wav",
+        "transcript": WORDS, "duration_seconds": 28, "received_at": "2024-01-01T12:01:00Z",
+        "created_at": "2024-01-01T12:01:00.204311Z", "updated_at": "2024-01-01T12:01:31.500127Z",
+    })
+}
+
+pub(crate) fn message() -> Value {
+    json!({
+        "id": MESSAGE, "message_id": MESSAGE, "dialpad_message_id": 6_095_823_680_520_192_i64, "app_id": APP,
+        "direction": "outbound", "from_number": "+14155555678", "to_number": "+14155551234,+14155550002",
+        "to_numbers": ["+14155551234", "+14155550002"], "text": "Yes, at 3.", "mms_url": null,
+        "message_status": "delivered", "dialpad_user_id": 555, "crm_user_id": "agent-7",
+        "sent_at": "2024-01-01T12:00:10Z", "created_at": "2024-01-01T12:00:10.611024Z",
+        "updated_at": "2024-01-01T12:00:12.901220Z",
+    })
+}
+
+/// When an event of this type is told.
+pub(crate) fn meaning_of_event(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "call.ring" => "A call is on its way to a person.",
+        "call.started" => "A person answered.",
+        "call.held" => "One side waits.",
+        "call.resumed" => "The hold is over.",
+        "call.ended" => "The call is over. Told at most once per call.",
+        "call.updated" => {
+            "Something became known late: a recording, for instance. The status stayed as it was."
+        }
+        "call.raw" => "Dialpad said what has no name here. It changes nothing about the call.",
+        "voicemail.received" => "A voicemail exists. Told at most once per call.",
+        "voicemail.updated" => "The audio or the transcript of a voicemail came.",
+        "message.received" => "A text message came in.",
+        "message.sent" => "A text message was sent.",
+        "message.updated" => "The status of a text message, or anything else of it, became another.",
+        "connection.connected" => "Somebody has connected the app to Dialpad, or connected it anew.",
+        "connection.degraded" => {
+            "The tokens could not be renewed. Told once until they are; may heal by itself."
+        }
+        "connection.recovered" => "The tokens could be renewed again.",
+        "connection.expired" => "The tokens are dead: somebody has to authorize the app again.",
+        "connection.disconnected" => "Somebody has disconnected the app from Dialpad.",
+        _ => return None,
+    })
+}
+
+/// An event of this type.
+pub(crate) fn event(kind: &str) -> Option<Value> {
+    let seq = EVENT_TYPES.iter().position(|known| *known == kind)? + 41;
+    let head =
+        json!({"type": kind, "seq": seq, "event_id": EVENT, "app_id": APP, "timestamp": 1_704_110_403});
+    let body = match kind.split_once('.')?.0 {
+        "message" => of_message(kind),
+        "connection" => json!({"environment": "sandbox", "dialpad_org_id": 12_345_678}),
+        _ => of_call(kind),
+    };
+    let code = if kind == "connection.expired" { json!({"code": "TOKENS_EXPIRED"}) } else { json!({}) };
+    Some(with(with(head, body), code))
+}
+
+fn of_call(kind: &str) -> Value {
+    let status = match kind {
+        "call.ring" => "ringing",
+        "call.held" => "held",
+        "call.ended" | "call.updated" | "voicemail.received" | "voicemail.updated" => "ended",
+        _ => "active",
+    };
+    let head = json!({
+        "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "interaction_id": CALL, "leg": "direct",
+        "direction": "inbound", "from_number": "+14155551234", "to_number": "+14155555678",
+        "dialpad_user_id": 555, "crm_user_id": "agent-7", "status": status,
+    });
+    let end = json!({
+        "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,
+        "recording_url": RECORDING, "outcome": "answered", "answered_elsewhere": false,
+    });
+    let extra = match kind {
+        "call.ring" => json!({"ringing_at": "2024-01-01T12:00:00Z"}),
+        "call.started" => json!({"started_at": "2024-01-01T12:00:03Z", "recording_url": null}),
+        "call.held" => json!({"held_at": "2024-01-01T12:00:45Z"}),
+        "call.resumed" => json!({"resumed_at": "2024-01-01T12:00:50Z"}),
+        "call.ended" => end,
+        "call.updated" => {
+            let known = json!({"changed": ["recording_url"], "ringing_at": "2024-01-01T12:00:00Z",
+                "started_at": "2024-01-01T12:00:03Z"});
+            with(known, end)
+        }
+        "call.raw" => {
+            json!({"state": "barged", "payload": {"state": "barged", "call_id": 9_876_543_210_i64}})
+        }
+        _ => json!({
+            "voicemail_id": VOICEMAIL, "dialpad_voicemail_id": "vm_123456", "transcript": WORDS,
+            "recording_url": "https://dialpad.com/recordings/vm456.wav", "duration_seconds": 28,
+        }),
+    };
+    with(head, extra)
+}
+
+fn of_message(kind: &str) -> Value {
+    let (direction, from, to) = match kind {
+        "message.received" => ("inbound", "+14155551234", "+14155555678"),
+        _ => ("outbound", "+14155555678", "+14155551234"),
+    };
+    json!({
+        "message_id": MESSAGE, "dialpad_message_id": 6_095_823_680_520_192_i64, "direction": direction,
+        "from_number": from, "to_number": to, "to_numbers": [to], "dialpad_user_id": 555,
+        "crm_user_id": "agent-7", "text": "Can we talk at 3?", "mms_url": null, "message_status": "pending",
+        "sent_at": "2024-01-01T12:00:10Z",
+    })
+}
+
+/// A message, whoever says it.
+pub(crate) fn said(kind: &str) -> Option<Value> {
+    let session = "018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c";
+    Some(match kind {
+        "connected" => {
+            json!({"type": kind, "app_id": APP, "session_id": session, "seq": 41, "oldest_seq": 1})
+        }
+        "snapshot" => json!({"type": kind, "seq": 41, "calls": [active_call()], "complete": true}),
+        "gap" => json!({
+            "type": kind, "reason": "expired", "from_seq": 42, "to_seq": 1200, "oldest_seq": 1201, "seq": 6411,
+        }),
+        "cursor" => json!({"type": kind, "seq": 57}),
+        "reconnect" => json!({"type": kind, "after_ms": 1430}),
+        "closed" => json!({"type": kind, "code": 1001, "reason": "the server goes away"}),
+        "subscribe" => json!({"type": kind, "api_key": KEY, "after": 41, "types": ["call.*"]}),
+        "ack" => json!({"type": kind, "seq": 41}),
+        kind => return event(kind),
+    })
+}

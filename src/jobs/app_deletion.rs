@@ -1,0 +1,85 @@
+//! Apps on their way out: gone at once for everybody who asks, then parted from Dialpad, then row by row.
+//!
+//! Every step may be done again, so whoever died on the way is taken over by the next look ([`Removals::run`]), which
+//! also finds what a straggler wrote after its app was gone.
+
+use std::{sync::Arc, time::Duration};
+
+use cti_actors::{Engine, error::StoreError, id::AppId, session::close};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tracing::{info, warn};
+
+use crate::{
+    dialpad::{api::Dialpad, oauth::disconnect::part, webhooks::Keeper},
+    store::{Store, tenants::deletion::RemovalBegun},
+};
+
+/// How long whoever removes an app waits for its rows to go. What takes longer goes on by itself.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often unfinished removals are looked for.
+const EVERY: Duration = Duration::from_secs(20);
+/// What sessions are told.
+const REASON: &str = "the app was removed";
+
+/// Removes apps. Cheap to clone.
+#[derive(Clone)]
+pub struct Removals {
+    /// The database.
+    pub store: Store,
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The way to Dialpad.
+    pub dialpad: Dialpad,
+    /// The keeper of webhooks there.
+    pub keeper: Keeper,
+}
+
+impl Removals {
+    /// Removes an app, and waits a while until there is nothing left of it.
+    ///
+    /// # Errors
+    /// The database could not be asked; the app may be there still.
+    pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
+        let begun = self.store.begin_removal(app).await?;
+        if begun == RemovalBegun::Now {
+            self.engine.close_sessions_of(app, close::FORBIDDEN, REASON);
+            info!(app.id = %app, "an app is being removed");
+            let removals = self.clone();
+            // Goes on if nobody waits any more.
+            let finished = tokio::spawn(async move { removals.finish(app).await });
+            if timeout(PATIENCE, finished).await.is_err() {
+                info!(app.id = %app, "the rest of an app is removed in the background");
+            }
+        }
+        Ok(begun)
+    }
+
+    /// Finishes what is left to do, as long as the server runs.
+    pub async fn run(self) {
+        let mut ticks = interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            match self.store.unfinished_removals().await {
+                Ok(apps) => {
+                    for app in apps {
+                        self.finish(app).await;
+                    }
+                }
+                Err(failure) => warn!(error = %failure, "unfinished removals can't be looked up"),
+            }
+        }
+    }
+
+    async fn finish(&self, app: AppId) {
+        // Also if it has its webhook by the static key, and so no connection to part with.
+        self.keeper.farewell(app).await;
+        if let Err(failure) = part(&self.keeper, &self.dialpad, &self.store, &self.engine, app).await {
+            return warn!(app.id = %app, error = %failure, "a removal has to wait");
+        }
+        self.engine.forget(app, close::FORBIDDEN, REASON).await;
+        if let Err(failure) = self.store.remove_rows(app).await {
+            warn!(app.id = %app, error = %failure, "a removal has to wait");
+        }
+    }
+}

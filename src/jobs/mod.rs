@@ -1,0 +1,5 @@
+//! Periodic work.
+
+pub mod app_deletion;
+pub mod unrouted;
+pub mod upkeep;

@@ -1,0 +1,4 @@
+//! Encryption at rest.
+
+pub mod reencrypt;
+pub mod vault;

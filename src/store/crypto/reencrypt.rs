@@ -1,0 +1,165 @@
+//! Changing the key that secrets are sealed with, while the server works: with a new key before the old one, everything
+//! that an old one had sealed is sealed anew, until the new one alone opens all. Nobody waits for it: what is changed
+//! meanwhile is left alone, for it was sealed with the new key.
+//!
+//! To add a column of sealed secrets: a line in [`OF_APPS`]. What lives for minutes (the verifiers of authorisations) is
+//! left to end.
+
+use cti_actors::{error::StoreError, id::AppId};
+use uuid::Uuid;
+
+use crate::store::{Store, db::types::Id, idempotency, on_db};
+
+/// How many rows are looked at, and changed in one transaction.
+const PAGE: i64 = 200;
+
+/// A column of secrets, of which each app has one, sealed for the place `TABLE.COLUMN:APP`.
+struct Column {
+    /// `TABLE.COLUMN`.
+    name: &'static str,
+    page: &'static str,
+    /// Changes what is still as it was read.
+    swap: &'static str,
+}
+
+macro_rules! of_app {
+    ($table:literal, $column:literal) => {
+        Column {
+            name: concat!($table, ".", $column),
+            page: concat!(
+                "SELECT app_id, ",
+                $column,
+                " FROM ",
+                $table,
+                " WHERE app_id > $1 AND ",
+                $column,
+                " IS NOT NULL ORDER BY app_id LIMIT $2"
+            ),
+            swap: concat!(
+                "UPDATE ",
+                $table,
+                " SET ",
+                $column,
+                " = $3 WHERE app_id = $1 AND ",
+                $column,
+                " = $2"
+            ),
+        }
+    };
+}
+
+const OF_APPS: [Column; 4] = [
+    of_app!("dialpad_connections", "access_token"),
+    of_app!("dialpad_connections", "refresh_token"),
+    of_app!("dialpad_webhooks", "secret"),
+    of_app!("dialpad_webhooks", "retired_secrets"),
+];
+
+const ANSWERS: &str = "SELECT scope, key, answer FROM idempotency_keys
+    WHERE (scope, key) > ($1, $2) AND answer IS NOT NULL ORDER BY scope, key LIMIT $3";
+const SWAP_ANSWER: &str =
+    "UPDATE idempotency_keys SET answer = $4 WHERE scope = $1 AND key = $2 AND answer = $3";
+
+/// What one look at all secrets found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    /// Secrets that were sealed anew.
+    pub changed: u64,
+    /// Secrets that no key opens.
+    pub lost: u64,
+}
+
+impl Store {
+    /// Whether there are keys that nothing should be sealed with any more.
+    #[must_use]
+    pub fn has_old_keys(&self) -> bool {
+        self.shared.vault.has_old_keys()
+    }
+
+    /// Seals everything anew that is not sealed with the first key.
+    ///
+    /// # Errors
+    /// The database could not be asked; what is left goes the next time.
+    pub async fn reseal(&self) -> Result<Resealed, StoreError> {
+        let mut resealed = Resealed::default();
+        for column in &OF_APPS {
+            self.reseal_column(column, &mut resealed).await?;
+        }
+        self.reseal_answers(&mut resealed).await?;
+        Ok(resealed)
+    }
+
+    async fn reseal_column(&self, column: &Column, resealed: &mut Resealed) -> Result<(), StoreError> {
+        let mut after = Id(Uuid::nil());
+        loop {
+            let page: Vec<(Id, Vec<u8>)> = on_db!(self, read db => {
+                sqlx::query_as(column.page).bind(after).bind(PAGE).fetch_all(db).await
+            })?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = *last;
+            let changes: Vec<_> = page
+                .iter()
+                .filter_map(|(app, old)| {
+                    let place = format!("{}:{}", column.name, AppId::from(*app));
+                    Some((*app, old, self.sealed_anew(old, &place, resealed)?))
+                })
+                .collect();
+            if changes.is_empty() {
+                continue;
+            }
+            resealed.changed += on_db!(self, write db => {
+                let mut transaction = db.begin().await?;
+                let mut changed = 0;
+                for (app, old, new) in &changes {
+                    let swapped = sqlx::query(column.swap).bind(app).bind(*old).bind(new)
+                        .execute(&mut *transaction).await?;
+                    changed += swapped.rows_affected();
+                }
+                transaction.commit().await?;
+                Ok(changed)
+            })?;
+        }
+    }
+
+    async fn reseal_answers(&self, resealed: &mut Resealed) -> Result<(), StoreError> {
+        let mut after = (String::new(), String::new());
+        loop {
+            let page: Vec<(String, String, Vec<u8>)> = on_db!(self, read db => {
+                sqlx::query_as(ANSWERS).bind(&after.0).bind(&after.1).bind(PAGE).fetch_all(db).await
+            })?;
+            let Some((scope, key, _)) = page.last() else { return Ok(()) };
+            after = (scope.clone(), key.clone());
+            let changes: Vec<_> = page
+                .iter()
+                .filter_map(|(scope, key, old)| {
+                    let place = idempotency::place(scope, key);
+                    Some((scope, key, old, self.sealed_anew(old, &place, resealed)?))
+                })
+                .collect();
+            if changes.is_empty() {
+                continue;
+            }
+            resealed.changed += on_db!(self, write db => {
+                let mut transaction = db.begin().await?;
+                let mut changed = 0;
+                for (scope, key, old, new) in &changes {
+                    let swapped = sqlx::query(SWAP_ANSWER).bind(*scope).bind(*key).bind(*old).bind(new)
+                        .execute(&mut *transaction).await?;
+                    changed += swapped.rows_affected();
+                }
+                transaction.commit().await?;
+                Ok(changed)
+            })?;
+        }
+    }
+
+    fn sealed_anew(&self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
+        match self.shared.vault.seal_anew(old, place) {
+            Ok(new) => new,
+            Err(_) => {
+                resealed.lost += 1;
+                None
+            }
+        }
+    }
+}

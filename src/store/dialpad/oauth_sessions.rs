@@ -1,0 +1,99 @@
+//! Authorisations under way: from the redirect to Dialpad until the callback. In the database, so that any process
+//! may take the callback and a restart loses none.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{error::StoreError, id::AppId};
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+
+use crate::store::{Store, db::types::Id, on_db};
+
+const INSERT: &str = "INSERT INTO oauth_sessions
+    (state_hash, app_id, environment, verifier, browser_hash, created_at, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)";
+/// Deleting is taking: of two callbacks with one state, one gets the row.
+const TAKE: &str = "DELETE FROM oauth_sessions WHERE state_hash = $1 RETURNING app_id, environment, verifier, browser_hash, expires_at";
+const REMOVE_OLD: &str = "DELETE FROM oauth_sessions WHERE expires_at < $1";
+
+/// How long a person may take to approve.
+const LIFETIME: TimeDelta = TimeDelta::minutes(10);
+
+/// An authorisation that was begun.
+pub struct OauthSession {
+    /// The app to be connected.
+    pub app_id: AppId,
+    /// `sandbox` or `production`.
+    pub environment: String,
+    /// The PKCE verifier.
+    pub verifier: SecretString,
+}
+
+fn hash(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+fn place(state_hash: &[u8]) -> String {
+    format!("oauth_sessions.verifier:{}", hex::encode(state_hash))
+}
+
+type SessionRow = (Id, String, Vec<u8>, Vec<u8>, DateTime<Utc>);
+
+impl Store {
+    /// Begins an authorisation under this state, bound to the browser that has the cookie `browser`.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn begin_oauth(
+        &self,
+        state: &str,
+        browser: &str,
+        session: &OauthSession,
+    ) -> Result<(), StoreError> {
+        let (state_hash, browser_hash, now) = (hash(state), hash(browser), self.now());
+        let verifier = self.shared.vault.seal(&session.verifier, &place(&state_hash));
+        on_db!(self, write db => {
+            sqlx::query(INSERT).bind(&state_hash).bind(Id::from(session.app_id)).bind(&session.environment)
+                .bind(&verifier).bind(&browser_hash).bind(now).bind(now + LIFETIME).execute(db).await.map(|_| ())
+        })
+    }
+
+    /// Takes the authorisation that was begun under this state. Whatever comes of it, the state is spent. `None`
+    /// when there is none, it is too late, or another browser began it.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn take_oauth(
+        &self,
+        state: &str,
+        browser: Option<&str>,
+    ) -> Result<Option<OauthSession>, StoreError> {
+        let state_hash = hash(state);
+        let row: Option<SessionRow> =
+            on_db!(self, write db => sqlx::query_as(TAKE).bind(&state_hash).fetch_optional(db).await)?;
+        let Some((app_id, environment, verifier, browser_hash, expires_at)) = row else { return Ok(None) };
+        let same_browser = browser.is_some_and(|browser| hash(browser) == browser_hash);
+        if !same_browser || expires_at <= self.now() {
+            return Ok(None);
+        }
+        let verifier = self.shared.vault.open(&verifier, &place(&state_hash)).ok();
+        Ok(verifier.map(|verifier| OauthSession { app_id: app_id.into(), environment, verifier }))
+    }
+
+    /// Removes the authorisations that were begun and not finished in time.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn remove_old_oauth(&self) -> Result<u64, StoreError> {
+        let now = self.now();
+        on_db!(self, write db => {
+            sqlx::query(REMOVE_OLD).bind(now).execute(db).await.map(|done| done.rows_affected())
+        })
+    }
+}
+
+/// 256 random bits in hex: a state, or a browser's cookie.
+#[must_use]
+pub fn random_token() -> SecretString {
+    let bits: [u8; 32] = rand::random();
+    hex::encode(bits).into()
+}

@@ -1,0 +1,99 @@
+//! The feed as it is stored: what was told to an app, in the order of `seq`.
+
+use async_trait::async_trait;
+use cti_actors::{
+    error::StoreError,
+    event::{ActiveCalls, Frame},
+    id::{AppId, DialpadCallId, Seq},
+    ports::{Bounds, EventLog},
+};
+
+use crate::store::{
+    Store,
+    db::{
+        bulk::{Column, Rows},
+        types::Id,
+    },
+    on_db,
+};
+
+const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
+/// A row is in it as long as those before it have fewer than so many bytes together. The innermost limit comes first,
+/// so that nobody adds up the whole feed.
+const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
+    SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
+        SELECT seq, type, dialpad_user_id, body FROM events
+        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
+    WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq";
+const HEADS: &str = "SELECT app_id, last_seq FROM event_feeds WHERE app_id IN (";
+const LIST_TAIL: &str = ")";
+const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events
+    WHERE app_id = $1 AND dialpad_call_id = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+
+#[derive(sqlx::FromRow)]
+struct EventRow {
+    seq: i64,
+    r#type: String,
+    dialpad_user_id: Option<i64>,
+    body: String,
+}
+
+impl From<EventRow> for Frame {
+    fn from(row: EventRow) -> Self {
+        Frame::new(Seq(row.seq), row.r#type.into(), row.dialpad_user_id, &row.body)
+    }
+}
+
+impl Store {
+    /// The events of one call behind a cursor, at most `limit`.
+    ///
+    /// # Errors
+    /// The database could not be asked.
+    pub async fn events_of_call(
+        &self,
+        app: AppId,
+        call: DialpadCallId,
+        after: Seq,
+        limit: i64,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let rows: Vec<EventRow> = on_db!(self, read db => {
+            sqlx::query_as(OF_CALL).bind(Id::from(app)).bind(call.0).bind(after.0).bind(limit).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}
+
+#[async_trait]
+impl EventLog for Store {
+    async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
+        let row: Option<(i64, i64)> =
+            on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_optional(db).await)?;
+        let (oldest, head) = row.unwrap_or((1, 0));
+        Ok(Bounds { oldest: Seq(oldest), head: Seq(head) })
+    }
+
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+        let apps = Column::Id(apps.iter().map(|app| Id::from(*app)).collect());
+        let rows: Vec<(Id, i64)> = self.fetch_listed(HEADS, LIST_TAIL, Rows::of(vec![apps])).await?;
+        Ok(rows.into_iter().map(|(app, head)| (app.into(), Seq(head))).collect())
+    }
+
+    async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
+        self.all_active_calls(app).await
+    }
+
+    async fn page_within(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        most_bytes: usize,
+    ) -> Result<Vec<Frame>, StoreError> {
+        let most = |number| i64::try_from(number).unwrap_or(i64::MAX);
+        let (limit, most_bytes) = (most(limit), most(most_bytes));
+        let rows: Vec<EventRow> = on_db!(self, read db => {
+            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(most_bytes).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(Into::into).collect())
+    }
+}

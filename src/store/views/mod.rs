@@ -1,0 +1,8 @@
+//! Calls, interactions, voicemails and messages as clients read them.
+
+pub mod calls;
+pub mod interactions;
+pub mod listing;
+pub mod messages;
+pub mod overdue;
+pub mod voicemails;

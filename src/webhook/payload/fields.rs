@@ -1,0 +1,157 @@
+//! Looking for a field by several names in several places. Numbers may come as numbers or as strings, and nothing
+//! (`null`, `""`, `{}`, an absent key) is nothing.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use crate::epoch;
+
+/// Objects to look through, the first one first.
+pub(crate) struct Fields<'a> {
+    layers: Vec<&'a Map<String, Value>>,
+}
+
+impl<'a> Fields<'a> {
+    pub(crate) fn of(object: &'a Map<String, Value>) -> Self {
+        Self { layers: vec![object] }
+    }
+
+    /// Looks in this object too, where nothing was found before.
+    pub(crate) fn or_in(mut self, object: Option<&'a Value>) -> Self {
+        self.layers.extend(object.and_then(Value::as_object));
+        self
+    }
+
+    fn find<T>(&self, names: &[&str], read: impl Fn(&Value) -> Option<T>) -> Option<T> {
+        self.layers.iter().flat_map(|layer| names.iter().filter_map(|name| layer.get(*name))).find_map(read)
+    }
+
+    pub(crate) fn integer(&self, names: &[&str]) -> Option<i64> {
+        self.find(names, integer)
+    }
+
+    /// A text. A number is taken as its digits, a list as its first text.
+    pub(crate) fn text(&self, names: &[&str]) -> Option<String> {
+        self.find(names, text)
+    }
+
+    /// A text, or the texts of a list with commas between.
+    pub(crate) fn texts(&self, names: &[&str]) -> Option<String> {
+        self.find(names, |value| match value {
+            Value::Array(list) => {
+                let texts: Vec<String> = list.iter().filter_map(text).collect();
+                (!texts.is_empty()).then(|| texts.join(","))
+            }
+            single => text(single),
+        })
+    }
+
+    pub(crate) fn instant(&self, names: &[&str]) -> Option<DateTime<Utc>> {
+        self.find(names, instant)
+    }
+
+    /// A length given in seconds, in milliseconds.
+    pub(crate) fn seconds(&self, names: &[&str]) -> Option<i64> {
+        self.find(names, number).map(|seconds| to_integer(seconds * 1000.0))
+    }
+
+    /// A length given in milliseconds.
+    pub(crate) fn milliseconds(&self, names: &[&str]) -> Option<i64> {
+        self.find(names, number).map(to_integer)
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {
+        self.layers.iter().find_map(|layer| layer.get(name))
+    }
+}
+
+/// A whole number other than 0, which Dialpad sends for "none".
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    let integer = match value {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    integer.filter(|integer| *integer != 0)
+}
+
+fn number(value: &Value) -> Option<f64> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number: &f64| number.is_finite() && *number >= 0.0)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "saturates, and no call lasts longer than that")]
+fn to_integer(number: f64) -> i64 {
+    number.round() as i64
+}
+
+/// PostgreSQL can't keep the character U+0000 in a text, and nobody misses it.
+fn text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.replace('\0', "")).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(list) => list.iter().find_map(|item| match item {
+            Value::Object(object) => text(object.get("url")?),
+            other => text(other),
+        }),
+        _ => None,
+    }
+}
+
+/// Unix seconds (with or without a fraction), unix milliseconds, or RFC 3339.
+fn instant(value: &Value) -> Option<DateTime<Utc>> {
+    if let Value::String(text) = value
+        && let Ok(instant) = DateTime::parse_from_rfc3339(text.trim())
+    {
+        return Some(instant.to_utc());
+    }
+    if let Some(whole) = integer(value) {
+        return from_unix(whole);
+    }
+    let seconds = number(value).filter(|seconds| *seconds > 0.0)?;
+    let milliseconds = if seconds >= 1e11 { seconds } else { seconds * 1000.0 };
+    DateTime::from_timestamp_millis(to_integer(milliseconds))
+}
+
+fn from_unix(whole: i64) -> Option<DateTime<Utc>> {
+    // PostgreSQL and RFC 3339 both end sooner than chrono does.
+    let end_of_years = DateTime::UNIX_EPOCH + TimeDelta::days(365 * 7000);
+    epoch::instant(whole).filter(|instant| (DateTime::UNIX_EPOCH..end_of_years).contains(instant))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_instant_may_come_in_every_unit() {
+        let expected = DateTime::from_timestamp(1_704_067_200, 0);
+        for value in [
+            json!(1_704_067_200),
+            json!("1704067200"),
+            json!(1_704_067_200_000_i64),
+            json!(1_704_067_200.0),
+            json!("2024-01-01T00:00:00Z"),
+            json!("2024-01-01T01:00:00+01:00"),
+        ] {
+            assert_eq!(instant(&value), expected, "{value}");
+        }
+        for value in [json!(null), json!(""), json!("soon"), json!(i64::MAX), json!(-1), json!({})] {
+            assert_eq!(instant(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_nothing_in_every_form() {
+        for value in [json!(null), json!(""), json!({}), json!([]), json!("\0")] {
+            assert_eq!(text(&value), None, "{value}");
+            assert_eq!(integer(&value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What the server found out by itself, by asking Dialpad or by waiting in vain. It goes into the journal like a
+//! webhook and takes the same path from there: a call does not care how something came to be known.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use cti_actors::{
+    id::DialpadCallId,
+    model::call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+    ports::Inbound,
+};
+use serde_json::{Map, Value, json};
+
+use super::{fields::Fields, native};
+
+type Read = (Option<DateTime<Utc>>, Result<Inbound, String>);
+
+/// Marks a payload as a finding and names its kind.
+pub(crate) const MARK: &str = "finding";
+
+/// Something that the server found out by itself. Calls are as Dialpad's REST API shows them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Finding {
+    /// A call is over that was not known to be. Told as repaired.
+    Concluded(Map<String, Value>),
+    /// A leg stands like this that was heard of and not from.
+    Observed(Map<String, Value>),
+    /// More is known of a call: a recording, a transcript.
+    Details(Map<String, Value>),
+    /// A call was placed for a CRM.
+    Placed {
+        /// Dialpad's name of it.
+        call: DialpadCallId,
+        /// Whose telephones ring.
+        dialpad_user_id: i64,
+        /// Who is called.
+        phone_number: String,
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// A call must be over: nothing was heard of it for too long.
+    PresumedOver {
+        /// The call.
+        call: DialpadCallId,
+        /// When that was decided.
+        at: DateTime<Utc>,
+    },
+}
+
+impl Finding {
+    /// As it is written into the journal.
+    #[must_use]
+    pub fn payload(&self) -> Value {
+        let instant = |at: &DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        match self {
+            Self::Concluded(call) => json!({MARK: "concluded", "call": call}),
+            Self::Observed(call) => json!({MARK: "observed", "call": call}),
+            Self::Details(call) => json!({MARK: "details", "call": call}),
+            Self::Placed { call, dialpad_user_id, phone_number, at } => json!({
+                MARK: "placed", "call_id": call, "dialpad_user_id": dialpad_user_id,
+                "phone_number": phone_number, "at": instant(at),
+            }),
+            Self::PresumedOver { call, at } => {
+                json!({MARK: "presumed_over", "call_id": call, "at": instant(at)})
+            }
+        }
+    }
+}
+
+/// That a call is over, as Dialpad's REST API shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conclusion {
+    /// The call.
+    pub call: DialpadCallId,
+    /// When it ended, where it is said.
+    pub at: Option<DateTime<Utc>>,
+    /// Whether it has a voicemail.
+    pub left_a_message: bool,
+}
+
+impl Conclusion {
+    /// Reads a call; none where it is not shown as over, or can't be understood.
+    #[must_use]
+    pub fn of(call: &Map<String, Value>) -> Option<Self> {
+        let fields = Fields::of(call);
+        let (_, known) = conclusion(&fields).ok()?;
+        Some(Self {
+            call: fields.integer(&["call_id", "id"]).map(DialpadCallId)?,
+            at: known.ended_at,
+            left_a_message: known.voicemail_url.is_some() || known.voicemail_id.is_some(),
+        })
+    }
+}
+
+/// Reads a finding back from the journal.
+pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
+    let (outer, shown) = (Fields::of(object), object.get("call").and_then(Value::as_object));
+    let fields = shown.map_or_else(|| Fields::of(object), Fields::of);
+    let Some(call) = fields.integer(&["call_id", "id"]).map(DialpadCallId) else {
+        return (None, Err(format!("the finding {kind} names no call")));
+    };
+    let said_at = outer.instant(&["at"]);
+    let event = |at: Option<DateTime<Utc>>, signal, knowledge, origin| {
+        let at = at.unwrap_or(received_at);
+        Ok(Inbound::Call(CallEvent { dialpad_call_id: call, at, signal, knowledge, origin }))
+    };
+    match kind {
+        "concluded" => {
+            let ended_at = fields.instant(&["date_ended"]);
+            (
+                ended_at,
+                conclusion(&fields).and_then(|(end, known)| event(ended_at, end, known, Origin::Repair)),
+            )
+        }
+        "observed" => {
+            // The state of a leg that is over may be that of its recording.
+            let (ended_at, stands) = match fields.instant(&["date_ended"]) {
+                Some(ended_at) => (Some(ended_at), conclusion(&fields)),
+                None => {
+                    let state = fields.text(&["state"]).unwrap_or_default();
+                    let signal = native::signal(&state, shown.unwrap_or(object));
+                    let knowledge = native::knowledge(&fields, &signal);
+                    (None, Ok((signal, knowledge)))
+                }
+            };
+            (ended_at, stands.and_then(|(signal, known)| event(ended_at, signal, known, Origin::Inquiry)))
+        }
+        "details" => {
+            let knowledge = native::knowledge(&fields, &Signal::Learned);
+            (None, event(None, Signal::Learned, knowledge, Origin::Inquiry))
+        }
+        "placed" => {
+            let knowledge = Knowledge {
+                direction: Some(Direction::Outbound),
+                to_number: outer.text(&["phone_number"]),
+                dialpad_user_id: outer.integer(&["dialpad_user_id"]),
+                leg: Some(Leg::Direct),
+                ..Knowledge::default()
+            };
+            (said_at, event(said_at, Signal::Ringing, knowledge, Origin::Inquiry))
+        }
+        "presumed_over" => {
+            let end = Signal::Ended(EndKind::Presumed);
+            (said_at, event(said_at, end, Knowledge::default(), Origin::Presumption))
+        }
+        unknown => (None, Err(format!("{unknown} is no finding"))),
+    }
+}
+
+/// How a call in Dialpad's history ended, and all that is to be known of it.
+fn conclusion(fields: &Fields<'_>) -> Result<(Signal, Knowledge), String> {
+    let kind = match fields.text(&["state"]).as_deref() {
+        Some("missed") => EndKind::Missed,
+        Some("blocked") => EndKind::Rejected,
+        Some("hangup" | "voicemail" | "voicemail_uploaded") => EndKind::Hangup,
+        _ if fields.instant(&["date_ended"]).is_some() => EndKind::Hangup,
+        _ => return Err("Dialpad does not show the call as over".to_owned()),
+    };
+    let signal = Signal::Ended(kind);
+    let mut knowledge = native::knowledge(fields, &signal);
+    knowledge.rang_at = fields.instant(&["date_rang", "date_first_rang", "date_started"]);
+    Ok((signal, knowledge))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_back(finding: &Finding) -> CallEvent {
+        let payload = finding.payload().to_string();
+        match crate::webhook::payload::read(payload.as_bytes(), DateTime::UNIX_EPOCH).content {
+            Ok(Inbound::Call(event)) => event,
+            other => panic!("expected a call, got {other:?}"),
+        }
+    }
+
+    fn shown(json: Value) -> Map<String, Value> {
+        json.as_object().cloned().expect("an object")
+    }
+
+    #[test]
+    fn a_concluded_call_ends_when_it_ended_and_is_repaired() {
+        let event = read_back(&Finding::Concluded(shown(json!({
+            "call_id": "6000000000000001", "direction": "inbound", "state": "hangup", "external_number": "+1",
+            "internal_number": "+2", "date_started": "1704110400000", "date_rang": "1704110401000",
+            "date_connected": "1704110405000", "date_ended": "1704110465000", "total_duration": 65000.03,
+            "target": {"id": "555", "type": "user"},
+        }))));
+        assert_eq!(event.dialpad_call_id, DialpadCallId(6_000_000_000_000_001));
+        assert_eq!((event.at.timestamp(), event.origin), (1_704_110_465, Origin::Repair));
+        assert_eq!(event.signal, Signal::Ended(EndKind::Hangup));
+        assert_eq!(event.knowledge.rang_at.map(|at| at.timestamp()), Some(1_704_110_401));
+        assert_eq!(event.knowledge.dialpad_user_id, Some(555));
+        assert_eq!(event.knowledge.duration_ms, Some(65_000));
+    }
+
+    #[test]
+    fn a_call_that_goes_on_is_not_concluded() {
+        let payload = Finding::Concluded(shown(json!({"call_id": "1", "state": "connected"}))).payload();
+        let reading = crate::webhook::payload::read(payload.to_string().as_bytes(), DateTime::UNIX_EPOCH);
+        assert!(reading.content.is_err());
+    }
+
+    #[test]
+    fn an_observed_leg_stands_where_its_state_says() {
+        let leg = json!({"call_id": "2", "state": "connected", "entry_point_call_id": "1", "target": {"id": "7", "type": "user"}});
+        let event = read_back(&Finding::Observed(shown(leg)));
+        assert_eq!((event.signal, event.knowledge.leg), (Signal::Connected, Some(Leg::User)));
+
+        let over = json!({"call_id": "2", "state": "recording", "date_ended": "1704110465000"});
+        let event = read_back(&Finding::Observed(shown(over)));
+        assert_eq!((event.signal, event.origin), (Signal::Ended(EndKind::Hangup), Origin::Inquiry));
+    }
+
+    #[test]
+    fn a_placed_call_rings_outbound() {
+        let at = DateTime::from_timestamp(1_704_110_400, 0).expect("a valid instant");
+        let call = DialpadCallId(9);
+        let event = read_back(&Finding::Placed { call, dialpad_user_id: 5, phone_number: "+3".into(), at });
+        assert_eq!((event.dialpad_call_id, event.at, event.signal), (call, at, Signal::Ringing));
+        assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
+    }
+
+    #[test]
+    fn a_finding_that_says_the_same_is_the_same() {
+        let key = |json: Value| {
+            let payload = Finding::Details(shown(json)).payload().to_string();
+            crate::webhook::payload::read(payload.as_bytes(), DateTime::UNIX_EPOCH).dedup_key
+        };
+        let details = key(json!({"call_id": "1", "recording_url": ["u"]}));
+        assert_eq!(details, key(json!({"call_id": "1", "recording_url": ["u"]})));
+        assert_ne!(details, key(json!({"call_id": "1", "recording_url": ["v"]})));
+    }
+}

@@ -1,0 +1,242 @@
+//! Dialpad's own family: a call leg's snapshot at each change of `state`, and text messages.
+
+use chrono::{DateTime, Utc};
+use cti_actors::{
+    id::DialpadCallId,
+    model::{
+        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+        message::{MessageEvent, MessageKnowledge},
+    },
+    ports::Inbound,
+};
+use serde_json::{Map, Value};
+
+use super::{
+    fields::{Fields, integer},
+    workflow::direction,
+};
+
+type Read = (Option<DateTime<Utc>>, Result<Inbound, String>);
+
+/// Reads a call event.
+pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
+    let fields = Fields::of(object);
+    let said_at = fields.instant(&["event_timestamp"]);
+    let Some(dialpad_call_id) = fields.integer(&["call_id"]).map(DialpadCallId) else {
+        return (said_at, Err(format!("state {state} names no call: call_id is missing or no number")));
+    };
+    let signal = signal(state, object);
+    let knowledge = knowledge(&fields, &signal);
+    let at = said_at.unwrap_or(received_at);
+    let event = CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook };
+    (said_at, Ok(Inbound::Call(event)))
+}
+
+/// What a state means.
+pub(crate) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
+    match state {
+        "calling" | "ringing" | "preanswer" | "queued" => Signal::Ringing,
+        "connected" => Signal::Connected,
+        "hold" | "parked" => Signal::Held,
+        "hangup" => Signal::Ended(EndKind::Hangup),
+        "missed" => Signal::Ended(EndKind::Missed),
+        "blocked" => Signal::Ended(EndKind::Rejected),
+        "voicemail" => Signal::VoicemailStarted,
+        // The transcript of a voicemail may overtake its audio; either proves that there is a message.
+        "voicemail_uploaded" | "transcription" => Signal::VoicemailLeft,
+        "recording" | "admin_recording" => Signal::Learned,
+        // Recaps, surveys, supervisors who listen, a merge: known, and without a name here, as is what is not known.
+        _ => Signal::Raw { state: state.to_owned(), payload: Box::new(Value::Object(object.clone())) },
+    }
+}
+
+/// What a snapshot knows, whether it came in a webhook or was asked for.
+pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
+    let direction = direction(fields);
+    let (external, internal) = (fields.text(&["external_number"]), fields.text(&["internal_number"]));
+    let (from_number, to_number) = match direction {
+        Some(Direction::Outbound) => (internal, external),
+        Some(Direction::Inbound) | None => (external, internal),
+    };
+    let entry_point_call_id = fields.integer(&["entry_point_call_id"]);
+    let target = fields.value("target");
+    let target_type = target.and_then(|target| target.get("type")).and_then(Value::as_str);
+    let leg = target_type.map(|kind| match (kind, entry_point_call_id) {
+        ("user", Some(_)) => Leg::User,
+        ("user", None) => Leg::Direct,
+        _ => Leg::Group,
+    });
+    let user = target.filter(|_| target_type == Some("user")).and_then(|target| integer(target.get("id")?));
+    // Lengths are final once the leg is over; before that they are whatever was true when it was serialised.
+    let over = matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft | Signal::Learned);
+    Knowledge {
+        direction,
+        from_number,
+        to_number,
+        dialpad_user_id: user,
+        leg,
+        master_call_id: fields.integer(&["master_call_id"]),
+        entry_point_call_id,
+        operator_call_id: fields.integer(&["operator_call_id"]),
+        target_id: target.and_then(|target| integer(target.get("id")?)),
+        transferred_from: fields.value("transferred_from").and_then(|from| integer(from.get("id")?)),
+        started_at: fields.instant(&["date_started"]),
+        rang_at: None,
+        connected_at: fields.instant(&["date_connected"]),
+        ended_at: fields.instant(&["date_ended"]),
+        duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| over),
+        talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| over),
+        hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| over),
+        recording_url: call_recording(fields, signal),
+        recording_spare_url: fields.text(&[
+            "admin_recording_urls",
+            "call_recording_share_links",
+            "admin_call_recording_share_links",
+        ]),
+        voicemail_id: fields
+            .text(&["voicemail_recording_id"])
+            .or_else(|| of_detail(fields, "voicemail", "id")),
+        voicemail_url: fields.text(&["voicemail_link"]).or_else(|| of_detail(fields, "voicemail", "url")),
+        voicemail_spare_url: fields.text(&["voicemail_share_link"]),
+        voicemail_transcript: fields.text(&["transcription_text"]),
+        voicemail_duration_ms: detail(fields, "voicemail")
+            .and_then(|it| Fields::of(it).milliseconds(&["duration"])),
+    }
+}
+
+/// The list without types holds the voicemail's audio too, once there is a voicemail.
+fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
+    let untyped = || match signal {
+        Signal::VoicemailStarted | Signal::VoicemailLeft => None,
+        _ if detail(fields, "voicemail").is_some() => None,
+        _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
+        _ => fields.text(&["recording_url"]),
+    };
+    of_detail(fields, "callrecording", "url").or_else(untyped)
+}
+
+fn of_detail(fields: &Fields<'_>, kind: &str, name: &str) -> Option<String> {
+    Fields::of(detail(fields, kind)?).text(&[name])
+}
+
+/// The entry of `recording_details` of this kind.
+fn detail<'a>(fields: &Fields<'a>, kind: &str) -> Option<&'a Map<String, Value>> {
+    let details = fields.value("recording_details")?.as_array()?;
+    details.iter().filter_map(Value::as_object).find(|detail| {
+        detail.get("recording_type").and_then(Value::as_str).is_some_and(|it| it.eq_ignore_ascii_case(kind))
+    })
+}
+
+/// A text message has an id and numbers, and neither a state nor a call.
+pub(crate) fn is_message(object: &Map<String, Value>) -> bool {
+    !object.contains_key("call_id")
+        && object.contains_key("id")
+        && object.contains_key("from_number")
+        && object.contains_key("to_number")
+}
+
+/// Reads a text message.
+pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
+    let fields = Fields::of(object);
+    let said_at = fields.instant(&["event_timestamp", "created_date"]);
+    let Some(dialpad_message_id) = fields.text(&["id"]) else {
+        return (said_at, Err("the message has no id".to_owned()));
+    };
+    let target = object.get("target");
+    let is_user = target.and_then(|target| target.get("type")).and_then(Value::as_str) == Some("user");
+    let user = target.filter(|_| is_user).and_then(|target| integer(target.get("id")?));
+    let knowledge = MessageKnowledge {
+        direction: direction(&fields),
+        from_number: fields.text(&["from_number"]),
+        to_number: fields.texts(&["to_number"]),
+        text: fields.text(&["text_content", "text"]),
+        mms_url: fields.text(&["mms_url"]),
+        status: fields.text(&["message_status"]),
+        dialpad_user_id: fields.integer(&["sender_id"]).or(user),
+        sent_at: fields.instant(&["created_date"]),
+    };
+    let at = said_at.unwrap_or(received_at);
+    (said_at, Ok(Inbound::Message(MessageEvent { dialpad_message_id, at, knowledge })))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(json: Value) -> CallEvent {
+        match crate::webhook::payload::read(json.to_string().as_bytes(), DateTime::UNIX_EPOCH).content {
+            Ok(Inbound::Call(event)) => event,
+            other => panic!("expected a call, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_outside_number_is_the_caller_of_an_inbound_call_and_the_callee_of_an_outbound_one() {
+        let leg = |direction: &str| {
+            let event = call(json!({
+                "state": "ringing", "call_id": 5, "direction": direction, "event_timestamp": 1731632669601_i64,
+                "external_number": "+1", "internal_number": "+2", "target": {"type": "user", "id": 9},
+                "entry_point_call_id": null, "master_call_id": 0, "operator_call_id": "",
+            }));
+            (event.knowledge.from_number, event.knowledge.to_number, event.knowledge.leg)
+        };
+        assert_eq!(leg("inbound"), (Some("+1".into()), Some("+2".into()), Some(Leg::Direct)));
+        assert_eq!(leg("outbound"), (Some("+2".into()), Some("+1".into()), Some(Leg::Direct)));
+    }
+
+    #[test]
+    fn lengths_count_only_at_the_end_and_come_in_milliseconds() {
+        let at = |state: &str| {
+            call(
+                json!({"state": state, "call_id": 5, "total_duration": 8951.02999, "talk_time": 3000, "target": {}}),
+            )
+        };
+        assert_eq!(at("hangup").knowledge.duration_ms, Some(8951));
+        assert_eq!(at("connected").knowledge.duration_ms, None);
+    }
+
+    #[test]
+    fn a_call_centre_leg_is_a_group_leg_whatever_its_spelling() {
+        for kind in ["call_center", "callcenter", "office", "department"] {
+            let event = call(json!({"state": "queued", "call_id": 5, "target": {"type": kind, "id": 1}}));
+            assert_eq!((event.knowledge.leg, event.knowledge.dialpad_user_id), (Some(Leg::Group), None));
+        }
+    }
+
+    #[test]
+    fn a_message_is_told_by_its_shape() {
+        let json = json!({"id": 6095823680520192_i64, "created_date": 1731632669183_i64, "direction": "inbound",
+            "from_number": "+1", "to_number": ["+2", "+3"], "text": "Hi", "message_status": "pending"});
+        match crate::webhook::payload::read(json.to_string().as_bytes(), DateTime::UNIX_EPOCH).content {
+            Ok(Inbound::Message(event)) => {
+                assert_eq!(event.dialpad_message_id, "6095823680520192");
+                assert_eq!(event.knowledge.to_number.as_deref(), Some("+2,+3"));
+            }
+            other => panic!("expected a message, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_audio_itself_goes_before_a_page_that_shows_it() {
+        let known = |json: Value| call(json).knowledge;
+        let webhook = known(json!({
+            "state": "voicemail_uploaded", "call_id": 5, "voicemail_link": "https://dialpad.com/r/1",
+            "voicemail_share_link": "https://dialpad.com/shared/1", "recording_url": ["https://dialpad.com/r/1"],
+            "recording_details": [{"id": "77", "recording_type": "voicemail", "url": "https://dialpad.com/r/2"}],
+        }));
+        assert_eq!(webhook.voicemail().map(String::as_str), Some("https://dialpad.com/r/1"));
+        assert_eq!((webhook.voicemail_id.as_deref(), webhook.recording()), (Some("77"), None));
+        let asked = known(
+            json!({"state": "hangup", "call_id": 5, "voicemail_share_link": "https://dialpad.com/shared/1",
+            "admin_recording_urls": ["https://dialpad.com/blob/adminrecording/1.mp3"], "recording_url": []}),
+        );
+        assert_eq!(asked.voicemail().map(String::as_str), Some("https://dialpad.com/shared/1"));
+        assert_eq!(
+            asked.recording().map(String::as_str),
+            Some("https://dialpad.com/blob/adminrecording/1.mp3")
+        );
+        assert!(asked.is_of_a_voicemail() && asked.recording_url.is_none());
+    }
+}
