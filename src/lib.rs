@@ -12,7 +12,6 @@
 //! [`startup`] puts the parts together, [`shutdown`] takes them apart. This crate is the edge; it imports the engine,
 //! and the engine knows nothing of it.
 
-pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -24,7 +23,6 @@ pub mod jobs;
 pub mod recovery;
 mod rlimit;
 pub mod shutdown;
-pub mod simulator;
 pub mod startup;
 pub mod store;
 pub mod telemetry;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::bench::{self, DatabaseChoice, Failure, Measure, Plan};
 use crate::rlimit;
+use cti_bench::{self, DatabaseChoice, Failure, Measure, Plan};
 
 /// Measure ingest, latency, the sustained rate, fan-out, catching up, coming back and memory
 #[derive(Debug, Args)]
@@ -65,7 +65,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
     // Dropping the run stops the server and removes its database; a signal's default would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {
-        report = bench::run(&plan, announce) => report?,
+        report = cti_bench::run(&plan, announce) => report?,
         _ = tokio::signal::ctrl_c() => return Err("interrupted".into()),
         _ = terminated.recv() => return Err("terminated".into()),
     };

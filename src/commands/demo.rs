@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::interruption::Interruption;
 use super::picture::Look;
-use crate::simulator::{BadRequest, FlowRequest, Program, clock};
+use cti_simulator::{BadRequest, FlowRequest, Program, clock};
 use listener::{Heard, ListenError, Listener};
 use show::Show;
 use stage::{Stage, StageError};

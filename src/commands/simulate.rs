@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use clap::ValueEnum;
 
-use crate::simulator::flows::Family;
-use crate::simulator::{
+use cti_simulator::flows::Family;
+use cti_simulator::{
     Approval, BadRequest, BadSwitch, DEMO_COMPANY_ID, FlowRequest, Program, Simulator, SimulatorOptions,
     Switches, Turn,
 };

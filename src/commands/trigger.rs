@@ -12,9 +12,9 @@ use reqwest::{Client, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::picture::Look;
-use crate::simulator::flows::{self, Family, Overrides, Setting, Step};
-use crate::simulator::parcel::{Parcel, Seal};
-use crate::simulator::{DEMO_COMPANY_ID, clock};
+use cti_simulator::flows::{self, Family, Overrides, Setting, Step};
+use cti_simulator::parcel::{Parcel, Seal};
+use cti_simulator::{DEMO_COMPANY_ID, clock};
 
 use answer::Answer;
 pub use event::{Event, UnknownEvent};

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat};
 use super::tally::Summary;
 use crate::commands::event::Arrival;
 use crate::commands::picture::Paint;
-use crate::simulator::Progress;
+use cti_simulator::Progress;
 
 /// One event for programs: what we know of it around the message as it came.
 pub(super) fn json(arrival: &Arrival, latency: Option<i64>) -> String {

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use crate::commands::event::Arrival;
-use crate::simulator::clock;
+use cti_simulator::clock;
 
 /// How long the first connection may take.
 const GREETED_WITHIN: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::DemoArgs;
 use super::stage::Stage;
 use crate::commands::picture::Paint;
-use crate::simulator::DEMO_COMPANY_ID;
+use cti_simulator::DEMO_COMPANY_ID;
 
 /// For programs.
 pub(super) fn facts(stage: &Stage) -> Value {

@@ -11,7 +11,7 @@ use super::tally::{Standing, Summary, Tally};
 use super::{DemoArgs, closing, opening};
 use crate::commands::event::Arrival;
 use crate::commands::picture::{self, Look};
-use crate::simulator::{Progress, Simulator, clock};
+use cti_simulator::{Progress, Simulator, clock};
 
 /// How long a line waits for its latency, in microseconds. The book has it a moment after the event, or never.
 const PATIENCE: i64 = 500_000;

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::folder::Folder;
 use super::server::{Server, Wishes};
-use crate::simulator::{Simulator, SimulatorOptions};
+use cti_simulator::{Simulator, SimulatorOptions};
 
 /// The file in the demo's folder.
 const DATABASE: &str = "cti.db";

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::Serialize;
 
 use crate::commands::event::Event;
-use crate::simulator::Delivery;
+use cti_simulator::Delivery;
 
 /// Told whenever something became known late. Nobody has to cause it for it to be right.
 const KNOWLEDGE: &str = "call.updated";

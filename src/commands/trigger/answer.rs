@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::commands::causes;
 use crate::commands::picture::{Look, Paint, harmless};
-use crate::simulator::clock;
-use crate::simulator::flows::Step;
-use crate::simulator::parcel::Parcel;
+use cti_simulator::clock;
+use cti_simulator::flows::Step;
+use cti_simulator::parcel::Parcel;
 
 /// The answer to one webhook.
 pub(super) struct Answer {

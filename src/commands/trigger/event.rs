@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::simulator::flows::{Flow, Step};
+use cti_simulator::flows::{Flow, Step};
 
 /// Something to trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

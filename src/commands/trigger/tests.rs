@@ -1,7 +1,7 @@
 use clap::Parser;
 
 use super::*;
-use crate::simulator::flows::Flow;
+use cti_simulator::flows::Flow;
 
 #[derive(Parser)]
 struct Line {

@@ -1,0 +1,232 @@
+//! The server under measure: the same binary as the bench, as a child process with a database of its own,
+//! configured by nothing but what stands here, and gone when the bench is.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::Failure;
+use super::scratch::{DatabaseChoice, Scratch};
+
+/// Until the server says where it listens: migrations of an empty database included.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// From SIGTERM to SIGKILL.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// The key that signs all webhooks of a bench, which no server outside it ever has.
+pub(crate) const WEBHOOK_SECRET: &str = "bench-webhook-secret";
+
+/// A server that runs, with all that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    secrets: Secrets,
+    /// Dropped before the scratch: the process must be gone when its database goes.
+    process: Process,
+    /// Its database and its log.
+    pub(crate) scratch: Scratch,
+}
+
+/// An app that the server made.
+#[derive(Debug, Deserialize)]
+pub(crate) struct App {
+    /// Its id, part of its webhook URL.
+    pub(crate) app_id: String,
+    /// The key of its CRM sockets.
+    pub(crate) api_key: String,
+}
+
+impl Bed {
+    /// Makes a database, starts a server on it and waits until it listens.
+    pub(crate) async fn start(choice: &DatabaseChoice) -> Result<Self, Failure> {
+        let scratch = Scratch::create(choice).await?;
+        let secrets = Secrets::by_chance();
+        let (process, addr) = spawn(&scratch, &secrets, 0).await?;
+        Ok(Self { addr, secrets, process, scratch })
+    }
+
+    /// Kills the server without a warning and starts it again where it was; returns when it listens.
+    pub(crate) async fn kill_and_restart(&mut self) -> Result<(), Failure> {
+        self.process.0.kill()?;
+        self.process.0.wait()?;
+        (self.process, self.addr) = spawn(&self.scratch, &self.secrets, self.addr.port()).await?;
+        Ok(())
+    }
+
+    /// Creates an app.
+    pub(crate) async fn app(&self, name: &str) -> Result<App, Failure> {
+        let request = reqwest::Client::new()
+            .post(format!("http://{}/internal/apps", self.addr))
+            .bearer_auth(&self.secrets.bearer)
+            .json(&serde_json::json!({ "name": name }));
+        Ok(request.send().await?.error_for_status()?.json().await?)
+    }
+
+    /// The memory of the server that is in RAM now, in bytes.
+    pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most of it that there ever was.
+    pub(crate) fn peak_bytes(&self) -> Result<u64, Failure> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, name: &str) -> Result<u64, Failure> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
+        memory(&status, name).ok_or_else(|| "the kernel does not tell the server's resident memory".into())
+    }
+
+    /// The end of the server's log, for the reader of an error.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read(self.scratch.folder.path.join("server.log")).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = text.lines().rev().take(10).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Stops the server and removes what belonged to it.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        tokio::task::spawn_blocking(move || drop(self)).await?;
+        Ok(())
+    }
+}
+
+/// What the server is to keep to itself, the same whenever it starts.
+#[derive(Debug)]
+struct Secrets {
+    bearer: String,
+    encryption_key: String,
+}
+
+impl Secrets {
+    fn by_chance() -> Self {
+        let encryption_key = STANDARD.encode(rand::random::<[u8; 32]>());
+        Self { bearer: hex::encode(rand::random::<[u8; 16]>()), encryption_key }
+    }
+}
+
+/// Starts the server on this port (0: any) and waits until it listens.
+async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Process, SocketAddr), Failure> {
+    let log = scratch.folder.path.join("server.log");
+    // Straight into a file: a pipe would cost the bench a read for every line.
+    let output = File::create(&log)?;
+    let child = Command::new(std::env::current_exe()?)
+        .arg("serve")
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "RUST_BACKTRACE"))
+        .env("HOST", "127.0.0.1")
+        .env("PORT", port.to_string())
+        .env("DATABASE_URL", scratch.database.url())
+        .env("INTERNAL_API_SECRET", &secrets.bearer)
+        .env("DIALPAD_WEBHOOK_SECRET", WEBHOOK_SECRET)
+        .env("TOKEN_ENCRYPTION_KEY", &secrets.encryption_key)
+        .env("AUTO_SUBSCRIBE", "false")
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+        .env("NO_COLOR", "1")
+        .current_dir(&scratch.folder.path)
+        .stdin(Stdio::null())
+        .stdout(output.try_clone()?)
+        .stderr(output)
+        .spawn()?;
+    let mut process = Process(child);
+    let started = Instant::now();
+    loop {
+        let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+        if let Some(addr) = listening(&text) {
+            return Ok((process, addr));
+        }
+        if let Some(status) = process.0.try_wait()? {
+            return Err(format!("the server ended with {status}\n{text}").into());
+        }
+        if started.elapsed() > START_LIMIT {
+            return Err(format!("the server did not listen within {START_LIMIT:?}\n{text}").into());
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Finds `listening on http://127.0.0.1:PORT` in a log, once its line is whole.
+fn listening(log: &str) -> Option<SocketAddr> {
+    const ORIGIN: &str = "http://127.0.0.1:";
+    let whole_lines = &log[..log.rfind('\n')?];
+    let line = whole_lines.lines().find(|line| line.contains("listening") && line.contains(ORIGIN))?;
+    let (_, port) = line.split_once(ORIGIN)?;
+    let port = port.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    Some(([127, 0, 0, 1], port.parse().ok()?).into())
+}
+
+fn memory(status: &str, name: &str) -> Option<u64> {
+    let kibibytes = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
+}
+
+/// A child process that does not outlive this, whether the bench ends, fails, panics or is interrupted.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let asked = Instant::now();
+        loop {
+            match self.0.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if asked.elapsed() < limit => thread::park_timeout(Duration::from_millis(10)),
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exited_within(Duration::ZERO).is_some() {
+            return;
+        }
+        let asked = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        if asked.is_ok_and(|status| status.success()) && self.exited_within(STOP_LIMIT).is_some() {
+            return;
+        }
+        tracing::warn!(pid = self.0.id(), "the server did not stop when asked and is killed");
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_read_from_a_whole_line_only() {
+        let addr = |log| listening(log).map(|addr| addr.to_string());
+        assert_eq!(addr("x INFO listening on http://127.0.0.1:4317\n").as_deref(), Some("127.0.0.1:4317"));
+        assert_eq!(addr("a\nlistening on http://127.0.0.1:80 url=1\nb").as_deref(), Some("127.0.0.1:80"));
+        assert_eq!(addr("listening on http://127.0.0.1:43"), None);
+        assert_eq!(addr("public url http://127.0.0.1:4000\n"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_read_in_bytes() {
+        let status = "Name:\tx\nVmHWM:\t 4096 kB\nVmRSS:\t    2048 kB\nVmData: 1 kB\n";
+        assert_eq!((memory(status, "VmRSS:"), memory(status, "VmHWM:")), (Some(2_097_152), Some(4_194_304)));
+        assert_eq!(memory("Name:\tx\n", "VmRSS:"), None);
+    }
+
+    #[test]
+    fn a_process_ends_with_its_guard() {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let process = format!("/proc/{}/status", child.id());
+        drop(Process(child));
+        assert!(!std::path::Path::new(&process).exists());
+    }
+}

@@ -1,0 +1,139 @@
+//! `/oauth2/authorize`: sends the browser back with a code or with a reason, never elsewhere than it asked for.
+
+use std::time::Instant;
+
+use actix_web::http::header::{CACHE_CONTROL, ContentType, LOCATION};
+use actix_web::{HttpResponse, web};
+use reqwest::Url;
+use serde::Deserialize;
+
+use super::grants::{Challenge, Consent};
+use super::{Approval, World, consent, lock};
+
+/// The query of an authorization request.
+#[derive(Deserialize)]
+pub(crate) struct AuthorizeRequest {
+    #[serde(default)]
+    pub(crate) client_id: String,
+    #[serde(default)]
+    pub(crate) redirect_uri: String,
+    #[serde(default)]
+    response_type: String,
+    #[serde(default)]
+    pub(crate) scope: String,
+    state: Option<String>,
+    code_challenge: Option<String>,
+    code_challenge_method: Option<String>,
+    /// What the person pressed; only on the form of the consent page.
+    decision: Option<Decision>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Decision {
+    Approve,
+    Deny,
+}
+
+impl AuthorizeRequest {
+    /// The request as form fields, without a decision.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, &str)> {
+        let mut fields = vec![
+            ("client_id", self.client_id.as_str()),
+            ("redirect_uri", &self.redirect_uri),
+            ("response_type", &self.response_type),
+            ("scope", &self.scope),
+        ];
+        let optional = [
+            ("state", &self.state),
+            ("code_challenge", &self.code_challenge),
+            ("code_challenge_method", &self.code_challenge_method),
+        ];
+        fields.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))));
+        fields
+    }
+
+    fn challenge(&self) -> Result<Option<Challenge>, &'static str> {
+        let Some(challenge) = self.code_challenge.clone() else {
+            return Ok(None);
+        };
+        match self.code_challenge_method.as_deref() {
+            Some("S256") => Ok(Some(Challenge::S256(challenge))),
+            Some("plain") | None => Ok(Some(Challenge::Plain(challenge))),
+            Some(_) => Err("code_challenge_method must be S256 or plain"),
+        }
+    }
+}
+
+/// `GET`: approves at once or asks the person.
+pub(crate) async fn ask(world: web::Data<World>, query: web::Query<AuthorizeRequest>) -> HttpResponse {
+    decide(&world, &query, None)
+}
+
+/// `POST`: the consent page's form.
+pub(crate) async fn answer(world: web::Data<World>, form: web::Form<AuthorizeRequest>) -> HttpResponse {
+    decide(&world, &form, form.decision)
+}
+
+fn decide(world: &World, request: &AuthorizeRequest, decision: Option<Decision>) -> HttpResponse {
+    // A client or an address that is not known gets no redirect: it could lead anybody anywhere.
+    if request.client_id != world.options.client_id {
+        return refuse("unknown client_id");
+    }
+    let Some(back) = redirect_target(&request.redirect_uri) else {
+        return refuse("redirect_uri must be an absolute http(s) address without a fragment");
+    };
+    if request.response_type != "code" {
+        return failed(back, request, "unsupported_response_type", "response_type must be code");
+    }
+    let challenge = match request.challenge() {
+        Ok(challenge) => challenge,
+        Err(reason) => return failed(back, request, "invalid_request", reason),
+    };
+    match (decision, world.options.approval) {
+        (Some(Decision::Deny), _) => failed(back, request, "access_denied", "the user denied the request"),
+        (Some(Decision::Approve), _) | (None, Approval::Automatic) => {
+            let consent = Consent {
+                redirect_uri: request.redirect_uri.clone(),
+                scope: granted(&request.scope, &world.switches().withheld_scopes),
+                company_id: world.company_id(),
+                challenge,
+            };
+            let code = lock(&world.grants).issue_code(consent, Instant::now());
+            send_back(back, request, &[("code", &code)])
+        }
+        (None, Approval::Page) => HttpResponse::Ok()
+            .insert_header(ContentType::html())
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .body(consent::page(world, request)),
+    }
+}
+
+/// What is asked for, without what is withheld.
+fn granted(asked: &str, withheld: &[String]) -> String {
+    let granted = asked.split_whitespace().filter(|scope| !withheld.iter().any(|name| name == scope));
+    granted.collect::<Vec<_>>().join(" ")
+}
+
+fn redirect_target(uri: &str) -> Option<Url> {
+    Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none())
+}
+
+fn failed(back: Url, request: &AuthorizeRequest, error: &str, description: &str) -> HttpResponse {
+    send_back(back, request, &[("error", error), ("error_description", description)])
+}
+
+fn send_back(mut back: Url, request: &AuthorizeRequest, answer: &[(&str, &str)]) -> HttpResponse {
+    back.query_pairs_mut()
+        .extend_pairs(answer)
+        .extend_pairs(request.state.iter().map(|state| ("state", state)));
+    HttpResponse::Found()
+        .insert_header((LOCATION, back.as_str()))
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .finish()
+}
+
+fn refuse(reason: &str) -> HttpResponse {
+    HttpResponse::BadRequest()
+        .json(serde_json::json!({"error": "invalid_request", "error_description": reason}))
+}

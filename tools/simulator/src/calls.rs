@@ -1,0 +1,235 @@
+//! The book of calls: every leg that was played, as the platform knows it now, whether or not anybody was told.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use tokio::sync::Notify;
+
+/// How many legs are remembered; a simulator that runs for weeks forgets those that began first.
+const KEPT: usize = 10_000;
+/// Where the numbers of renewed links begin: apart from those that flows draw.
+const RENEWED_LINKS: i64 = 4_900_000_000_000_000;
+
+/// The facts of a leg that the REST API knows; the rest of a snapshot is told by webhooks only.
+const KNOWN_TO_REST: [&str; 32] = [
+    "call_id",
+    "contact",
+    "csat_recording_urls",
+    "csat_score",
+    "csat_transcriptions",
+    "custom_data",
+    "date_connected",
+    "date_ended",
+    "date_rang",
+    "date_started",
+    "direction",
+    "duration",
+    "entry_point_call_id",
+    "entry_point_target",
+    "event_timestamp",
+    "external_number",
+    "group_id",
+    "internal_number",
+    "is_transferred",
+    "labels",
+    "master_call_id",
+    "mos_score",
+    "operator_call_id",
+    "proxy_target",
+    "recording_details",
+    "routing_breadcrumbs",
+    "screen_recording_urls",
+    "state",
+    "target",
+    "total_duration",
+    "transcription_text",
+    "was_recorded",
+];
+
+/// The legs, by their ids.
+#[derive(Default)]
+pub(crate) struct Calls {
+    entries: HashMap<i64, Call>,
+    /// The same by when they began, which is the order of the history.
+    history: BTreeMap<(i64, i64), i64>,
+    /// In the order in which they were written down first.
+    arrivals: VecDeque<i64>,
+    /// Number of a link to a recording → the call that it belongs to.
+    links: HashMap<i64, i64>,
+    renewed: i64,
+}
+
+/// One leg.
+pub(crate) struct Call {
+    pub(crate) id: i64,
+    pub(crate) company_id: i64,
+    /// When it entered Dialpad, in milliseconds since 1970.
+    pub(crate) started: i64,
+    /// What is set of [`KNOWN_TO_REST`], with numbers as numbers.
+    pub(crate) facts: Map<String, Value>,
+    /// Its voicemail or recording.
+    pub(crate) recording: Option<Recording>,
+    /// Whoever is told here hangs up.
+    pub(crate) line: Arc<Notify>,
+}
+
+/// What can be listened to of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recording {
+    /// Also the number of the link that webhooks name.
+    pub(crate) id: i64,
+    /// Dialpad's `recording_type`.
+    pub(crate) kind: String,
+    pub(crate) millis: u64,
+    /// The number of the link that is given out when webhooks' links have expired.
+    pub(crate) renewed: i64,
+}
+
+impl Call {
+    /// Whether the leg is over.
+    pub(crate) fn is_concluded(&self) -> bool {
+        self.facts.contains_key("date_ended")
+    }
+
+    /// Whether the customer and a user talked.
+    pub(crate) fn was_answered(&self) -> bool {
+        self.facts.contains_key("date_connected")
+    }
+}
+
+impl Calls {
+    /// Writes down what is known of a leg from now on.
+    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, line: &Arc<Notify>) {
+        let (Some(id), Some(started)) = (snapshot["call_id"].as_i64(), snapshot["date_started"].as_i64())
+        else {
+            return;
+        };
+        let known = |name: &&str| Some(((*name).to_owned(), snapshot.get(name)?.clone()));
+        let facts = KNOWN_TO_REST.iter().filter_map(known).filter(|(_, value)| is_set(value)).collect();
+        let before = self.entries.remove(&id);
+        match &before {
+            Some(before) => {
+                self.history.remove(&(before.started, id));
+            }
+            None => self.arrivals.push_back(id),
+        }
+        let recording = recorded(snapshot, || match before.and_then(|call| call.recording) {
+            Some(recording) => recording.renewed,
+            None => {
+                self.renewed += 1;
+                RENEWED_LINKS + self.renewed
+            }
+        });
+        if let Some(recording) = &recording {
+            self.links.extend([(recording.id, id), (recording.renewed, id)]);
+        }
+        self.history.insert((started, id), id);
+        self.entries.insert(id, Call { id, company_id, started, facts, recording, line: line.clone() });
+        if self.arrivals.len() > KEPT {
+            self.forget_first();
+        }
+    }
+
+    pub(crate) fn get(&self, id: i64) -> Option<&Call> {
+        self.entries.get(&id)
+    }
+
+    /// The legs that are over, the newest first: those that began before `behind`, where a page ended.
+    pub(crate) fn concluded(&self, behind: Option<(i64, i64)>) -> impl Iterator<Item = &Call> {
+        let end = behind.unwrap_or((i64::MAX, i64::MAX));
+        let ids = self.history.range(..end).rev().map(|(_, id)| id);
+        ids.filter_map(|id| self.entries.get(id)).filter(|call| call.is_concluded())
+    }
+
+    /// The call whose recording a link leads to.
+    pub(crate) fn behind_link(&self, link: i64) -> Option<&Call> {
+        self.entries.get(self.links.get(&link)?)
+    }
+
+    fn forget_first(&mut self) {
+        let Some(gone) = self.arrivals.pop_front().and_then(|id| self.entries.remove(&id)) else {
+            return;
+        };
+        self.history.remove(&(gone.started, gone.id));
+        if let Some(recording) = gone.recording {
+            self.links.remove(&recording.id);
+            self.links.remove(&recording.renewed);
+        }
+    }
+}
+
+/// The platform leaves out what is not set.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+fn recorded(snapshot: &Value, renewed: impl FnOnce() -> i64) -> Option<Recording> {
+    let details = snapshot["recording_details"].get(0)?;
+    Some(Recording {
+        id: details["id"].as_str()?.parse().ok()?,
+        kind: details["recording_type"].as_str()?.to_owned(),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a length in ms")]
+        millis: details["duration"].as_f64().unwrap_or_default().max(0.0) as u64,
+        renewed: renewed(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn snapshot(id: i64, started: i64, more: &Value) -> Value {
+        let mut snapshot = json!({"call_id": id, "date_started": started, "labels": [], "hold_time": 0});
+        for (name, value) in more.as_object().expect("an object") {
+            snapshot[name] = value.clone();
+        }
+        snapshot
+    }
+
+    #[test]
+    fn only_what_is_set_and_known_to_rest_is_kept_and_the_newest_wins() {
+        let (mut calls, line) = (Calls::default(), Arc::default());
+        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &line);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &line);
+        let facts = Value::from(calls.get(1).expect("written down").facts.clone());
+        assert_eq!(facts, json!({"call_id": 1, "date_started": 10, "state": "connected"}));
+        assert_eq!(calls.concluded(None).count(), 0);
+    }
+
+    #[test]
+    fn the_history_is_newest_first_and_goes_on_behind_a_page() {
+        let (mut calls, line) = (Calls::default(), Arc::default());
+        for (id, started) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
+            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &line);
+        }
+        let ids = |behind| calls.concluded(behind).map(|call| call.id).collect::<Vec<_>>();
+        assert_eq!(ids(None), [2, 4, 3, 1]);
+        assert_eq!(ids(Some((20, 4))), [3, 1]);
+    }
+
+    #[test]
+    fn both_links_of_a_recording_lead_to_it_until_its_call_is_forgotten() {
+        let (mut calls, line) = (Calls::default(), Arc::default());
+        let details = json!([{"id": "77", "recording_type": "voicemail", "duration": 2_500.5}]);
+        for _ in 0..2 {
+            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &line);
+        }
+        let behind = |calls: &Calls, link| calls.behind_link(link).and_then(|call| call.recording.clone());
+        let recording = behind(&calls, 77).expect("a recording");
+        assert_eq!((recording.kind.as_str(), recording.millis), ("voicemail", 2_500));
+        assert_eq!(behind(&calls, recording.renewed), Some(recording));
+        for id in 2..=i64::try_from(KEPT).expect("small") + 1 {
+            calls.record(9, &snapshot(id, 10, &json!({})), &line);
+        }
+        assert!(calls.get(1).is_none() && calls.behind_link(77).is_none());
+        assert_eq!((calls.entries.len(), calls.history.len(), calls.links.len()), (KEPT, KEPT, 0));
+    }
+}

@@ -1,0 +1,121 @@
+//! `/simulator/…`: what a real platform does not have: flows on demand, the books, the switches, and the REST API once
+//! more without a token, a fault or an entry in a book, to break things from outside.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::request::FlowRequest;
+use super::switches::Switches;
+use super::{World, lock, requests, rest};
+
+/// The routes of the control API. It asks for no token: the simulator is nobody's secret.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    let unreadable = web::JsonConfig::default().error_handler(|error, _| {
+        let reply = refused(&error.to_string());
+        actix_web::error::InternalError::from_response(error, reply).into()
+    });
+    config.service(
+        web::scope("/simulator")
+            .app_data(unreadable)
+            .route("/flows", web::post().to(start))
+            .route("/flows/{run_id}", web::get().to(progress))
+            .route("/deliveries", web::get().to(deliveries))
+            .route("/requests", web::get().to(requests))
+            .route("/tokens/revoke", web::post().to(revoke))
+            .service(web::resource("/switches").get(switches).put(set_all).patch(set_some))
+            .configure(rest::api),
+    );
+}
+
+async fn start(world: web::Data<World>, body: web::Json<FlowRequest>) -> HttpResponse {
+    match World::play(&world, body.into_inner()) {
+        Ok(run_id) => HttpResponse::Accepted().json(json!({"run_id": run_id})),
+        Err(reason) => refused(&reason.to_string()),
+    }
+}
+
+async fn progress(world: web::Data<World>, run_id: web::Path<String>) -> HttpResponse {
+    match world.progress(&run_id) {
+        Some(progress) => HttpResponse::Ok().json(progress),
+        None => HttpResponse::NotFound().json(json!({"error": "no such run"})),
+    }
+}
+
+#[derive(Deserialize)]
+struct DeliveriesQuery {
+    #[serde(default)]
+    after: u64,
+    run_id: Option<String>,
+}
+
+async fn deliveries(world: web::Data<World>, query: web::Query<DeliveriesQuery>) -> HttpResponse {
+    let found = lock(&world.courier.deliveries).after(query.after, query.run_id.as_deref());
+    HttpResponse::Ok().json(found)
+}
+
+#[derive(Deserialize)]
+struct RequestsQuery {
+    #[serde(default)]
+    after: u64,
+    /// The pattern of the path.
+    route: Option<String>,
+}
+
+async fn requests(world: web::Data<World>, query: web::Query<RequestsQuery>) -> HttpResponse {
+    let found = lock(&world.requests).after(query.after, query.route.as_deref());
+    HttpResponse::Ok().json(json!({"totals": requests::totals(&found), "requests": found}))
+}
+
+#[derive(Deserialize)]
+struct RevokeQuery {
+    only: Option<TokenKind>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum TokenKind {
+    Access,
+    Refresh,
+}
+
+/// Nobody's tokens are good any more.
+async fn revoke(world: web::Data<World>, query: web::Query<RevokeQuery>) -> HttpResponse {
+    let mut grants = lock(&world.grants);
+    if query.only != Some(TokenKind::Refresh) {
+        grants.revoke_access_tokens();
+    }
+    if query.only != Some(TokenKind::Access) {
+        grants.revoke_refresh_tokens();
+    }
+    HttpResponse::NoContent().finish()
+}
+
+async fn switches(world: web::Data<World>) -> HttpResponse {
+    HttpResponse::Ok().json(world.switches())
+}
+
+/// What is not named is set back.
+async fn set_all(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    turn(&mut lock(&world.switches), &Switches::default(), &body)
+}
+
+async fn set_some(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    let mut switches = lock(&world.switches);
+    let before = switches.clone();
+    turn(&mut switches, &before, &body)
+}
+
+fn turn(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
+    match from.changed(change) {
+        Ok(changed) => {
+            *switches = changed;
+            HttpResponse::Ok().json(switches)
+        }
+        Err(slip) => refused(&slip.to_string()),
+    }
+}
+
+fn refused(reason: &str) -> HttpResponse {
+    HttpResponse::BadRequest().json(json!({"error": reason}))
+}

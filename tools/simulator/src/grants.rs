@@ -1,0 +1,228 @@
+//! Which codes and tokens are good: a code works once, a refresh token works once (or as long as the terms allow), an
+//! access token works until it expires or its connection is revoked.
+//!
+//! Time comes in as an argument; only the tokens themselves are left to chance, because nobody may guess them.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// How long an authorization code waits to be traded.
+const CODE_LIFETIME: Duration = Duration::from_secs(600);
+
+/// What the user agreed to on the consent page.
+pub(crate) struct Consent {
+    pub(crate) redirect_uri: String,
+    pub(crate) scope: String,
+    pub(crate) company_id: i64,
+    pub(crate) challenge: Option<Challenge>,
+}
+
+/// The PKCE challenge that the authorization began with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Challenge {
+    Plain(String),
+    S256(String),
+}
+
+impl Challenge {
+    fn met_by(&self, verifier: &str) -> bool {
+        match self {
+            Self::Plain(challenge) => challenge == verifier,
+            Self::S256(challenge) => *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
+        }
+    }
+}
+
+/// A new access token and, with the scope `offline_access`, its refresh token.
+pub(crate) struct Pair {
+    pub(crate) access_token: String,
+    pub(crate) refresh_token: Option<String>,
+}
+
+/// On which terms tokens are issued and taken.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    /// How long a new access token is good.
+    pub(crate) lifetime: Duration,
+    /// Whether a refresh gives a new refresh token, and spends the old one.
+    pub(crate) rotate: bool,
+    /// For how long a spent refresh token is taken once more.
+    pub(crate) grace: Duration,
+    /// Whether a spent refresh token that is used again brings down its connection.
+    pub(crate) reuse_revokes: bool,
+}
+
+/// What a good access token stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    pub(crate) company_id: i64,
+    pub(crate) scope: String,
+}
+
+/// Why a code or refresh token was not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error("the code is unknown, used or expired")]
+    Code,
+    #[error("redirect_uri is not the one that the authorization began with")]
+    RedirectUri,
+    #[error("code_verifier does not match the code_challenge")]
+    Verifier,
+    #[error("the refresh token is unknown, used or revoked")]
+    RefreshToken,
+    #[error("the refresh token was used before: all tokens of its connection are revoked")]
+    Reused,
+}
+
+/// Everything that was granted and not revoked.
+#[derive(Default)]
+pub(crate) struct Grants {
+    codes: HashMap<String, (Consent, Instant)>,
+    access: HashMap<String, Access>,
+    /// Refresh token → the connection it renews.
+    refresh: HashMap<String, Connection>,
+    /// The same for those that were used, and when.
+    spent: HashMap<String, (Connection, Instant)>,
+    connections: u64,
+}
+
+/// One authorization by one user: all its tokens fall together.
+#[derive(Clone)]
+struct Connection {
+    number: u64,
+    admission: Admission,
+}
+
+struct Access {
+    connection: u64,
+    admission: Admission,
+    expires: Instant,
+}
+
+impl Grants {
+    /// Issues the code that stands for a consent.
+    pub(crate) fn issue_code(&mut self, consent: Consent, now: Instant) -> String {
+        self.codes.retain(|_, (_, expires)| *expires > now);
+        let code = opaque("code");
+        self.codes.insert(code.clone(), (consent, now + CODE_LIFETIME));
+        code
+    }
+
+    /// Trades a code for tokens. Any attempt spends the code.
+    pub(crate) fn trade_code(
+        &mut self,
+        code: &str,
+        verifier: Option<&str>,
+        redirect_uri: Option<&str>,
+        terms: Terms,
+        now: Instant,
+    ) -> Result<Pair, Refused> {
+        let (consent, expires) = self.codes.remove(code).ok_or(Refused::Code)?;
+        if expires <= now {
+            return Err(Refused::Code);
+        }
+        if redirect_uri.is_some_and(|uri| uri != consent.redirect_uri) {
+            return Err(Refused::RedirectUri);
+        }
+        if let Some(challenge) = &consent.challenge
+            && !verifier.is_some_and(|verifier| challenge.met_by(verifier))
+        {
+            return Err(Refused::Verifier);
+        }
+        self.connections += 1;
+        let admission = Admission { company_id: consent.company_id, scope: consent.scope };
+        let connection = Connection { number: self.connections, admission };
+        let lasting = connection.admission.scope.split_whitespace().any(|scope| scope == "offline_access");
+        Ok(self.issue_pair(connection, lasting, terms, now))
+    }
+
+    /// Trades a refresh token for a new pair. The old refresh token is spent; the old access token lives out its time.
+    pub(crate) fn trade_refresh_token(
+        &mut self,
+        token: &str,
+        terms: Terms,
+        now: Instant,
+    ) -> Result<Pair, Refused> {
+        if !terms.rotate {
+            let connection = self.refresh.get(token).cloned().ok_or(Refused::RefreshToken)?;
+            return Ok(self.issue_pair(connection, false, terms, now));
+        }
+        let connection = match self.refresh.remove(token) {
+            Some(connection) => {
+                self.spent.insert(token.to_owned(), (connection.clone(), now));
+                connection
+            }
+            None => self.reuse(token, terms, now)?,
+        };
+        Ok(self.issue_pair(connection, true, terms, now))
+    }
+
+    /// A refresh token that is not good: perhaps it was.
+    fn reuse(&mut self, token: &str, terms: Terms, now: Instant) -> Result<Connection, Refused> {
+        let (connection, at) = self.spent.get(token).cloned().ok_or(Refused::RefreshToken)?;
+        if now.duration_since(at) < terms.grace {
+            return Ok(connection);
+        }
+        if !terms.reuse_revokes {
+            return Err(Refused::RefreshToken);
+        }
+        self.revoke_connection(connection.number);
+        Err(Refused::Reused)
+    }
+
+    /// What an access token stands for, if it is good.
+    pub(crate) fn admit(&self, token: &str, now: Instant) -> Option<Admission> {
+        self.access.get(token).filter(|access| access.expires > now).map(|access| access.admission.clone())
+    }
+
+    /// Revokes every token of the connection that this access token belongs to.
+    pub(crate) fn revoke(&mut self, token: &str) {
+        if let Some(connection) = self.access.get(token).map(|access| access.connection) {
+            self.revoke_connection(connection);
+        }
+    }
+
+    /// Revokes every access token.
+    pub(crate) fn revoke_access_tokens(&mut self) {
+        self.access.clear();
+    }
+
+    /// Revokes every refresh token.
+    pub(crate) fn revoke_refresh_tokens(&mut self) {
+        self.refresh.clear();
+        self.spent.clear();
+    }
+
+    fn revoke_connection(&mut self, number: u64) {
+        self.access.retain(|_, access| access.connection != number);
+        self.refresh.retain(|_, kept| kept.number != number);
+        self.spent.retain(|_, (kept, _)| kept.number != number);
+    }
+
+    fn issue_pair(&mut self, connection: Connection, lasting: bool, terms: Terms, now: Instant) -> Pair {
+        self.access.retain(|_, access| access.expires > now);
+        let access_token = opaque("access");
+        let access = Access {
+            connection: connection.number,
+            admission: connection.admission.clone(),
+            expires: now + terms.lifetime,
+        };
+        self.access.insert(access_token.clone(), access);
+        let refresh_token = lasting.then(|| opaque("refresh"));
+        if let Some(token) = &refresh_token {
+            self.refresh.insert(token.clone(), connection);
+        }
+        Pair { access_token, refresh_token }
+    }
+}
+
+fn opaque(kind: &str) -> String {
+    format!("sim_{kind}_{}", hex::encode(rand::random::<[u8; 24]>()))
+}

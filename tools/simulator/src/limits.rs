@@ -1,0 +1,78 @@
+//! How often the real platform may be asked, for the switch `enforce_rate_limits`: a company all in all, and some
+//! endpoints on their own.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// So many requests within so many seconds.
+type Rate = (usize, u64);
+
+/// What a company may ask in all.
+const COMPANY: Rate = (20, 1);
+
+/// Endpoints with a limit of their own, which each company has once.
+const ENDPOINTS: [(&str, Rate); 5] = [
+    ("POST /api/v2/call", (5, 60)),
+    ("POST /api/v2/users/{id}/initiate_call", (5, 60)),
+    ("GET /api/v2/call/{id}", (10, 60)),
+    ("POST /api/v2/webhooks", (100, 60)),
+    ("POST /api/v2/recordingsharelink", (100, 60)),
+];
+
+/// When each company asked for what.
+#[derive(Default)]
+pub(crate) struct Limits {
+    taken: HashMap<(i64, &'static str), VecDeque<Instant>>,
+}
+
+impl Limits {
+    /// Counts a request, or says how long to wait before the next one.
+    pub(crate) fn take(&mut self, company: i64, endpoint: &str, now: Instant) -> Result<(), Duration> {
+        let own = ENDPOINTS.iter().find(|(name, _)| *name == endpoint).copied();
+        let budgets = || own.into_iter().chain([("", COMPANY)]);
+        // Nothing is taken from one budget when the other is empty.
+        for (name, (count, seconds)) in budgets() {
+            let taken = self.taken.entry((company, name)).or_default();
+            let length = Duration::from_secs(seconds);
+            while taken.front().is_some_and(|at| now.duration_since(*at) >= length) {
+                taken.pop_front();
+            }
+            if let Some(first) = taken.front().filter(|_| taken.len() >= count) {
+                return Err(length - now.duration_since(*first));
+            }
+        }
+        for (name, _) in budgets() {
+            self.taken.entry((company, name)).or_default().push_back(now);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_company_may_ask_twenty_times_a_second() {
+        let (mut limits, now) = (Limits::default(), Instant::now());
+        for _ in 0..20 {
+            assert_eq!(limits.take(1, "GET /api/v2/company", now), Ok(()));
+        }
+        let half = now + Duration::from_millis(500);
+        assert_eq!(limits.take(1, "GET /api/v2/company", half), Err(Duration::from_millis(500)));
+        assert_eq!(limits.take(2, "GET /api/v2/company", half), Ok(()));
+        assert_eq!(limits.take(1, "GET /api/v2/company", now + Duration::from_secs(1)), Ok(()));
+    }
+
+    #[test]
+    fn one_call_may_be_read_ten_times_a_minute() {
+        let (mut limits, now) = (Limits::default(), Instant::now());
+        for _ in 0..10 {
+            assert_eq!(limits.take(1, "GET /api/v2/call/{id}", now), Ok(()));
+        }
+        let minute = Duration::from_secs(60);
+        assert_eq!(limits.take(1, "GET /api/v2/call/{id}", now), Err(minute));
+        assert_eq!(limits.take(1, "GET /api/v2/call", now), Ok(()));
+        assert_eq!(limits.take(1, "GET /api/v2/call/{id}", now + minute), Ok(()));
+    }
+}

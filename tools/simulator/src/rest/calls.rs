@@ -1,0 +1,170 @@
+//! `/api/v2/call` to read: one call as it is now, the history of those that are over, and what was said.
+
+use actix_web::{HttpResponse, web};
+use chrono::DateTime;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Caller, Int64, PAGE, Problem};
+use crate::calls::{Call, Recording};
+use crate::{World, lock};
+
+/// `GET /api/v2/call/{id}`, while the call lives and afterwards.
+pub(crate) async fn show(
+    world: web::Data<World>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let renewed = world.switches().expired_recording_links;
+    let calls = lock(&world.calls);
+    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
+    Ok(HttpResponse::Ok().json(rendered(call, &world.base_url, renewed)))
+}
+
+/// The history's query. Times are milliseconds, and neither end belongs to the answer.
+#[derive(Deserialize)]
+pub(crate) struct HistoryQuery {
+    started_after: Option<Int64>,
+    started_before: Option<Int64>,
+    target_type: Option<String>,
+    target_id: Option<Int64>,
+    cursor: Option<String>,
+}
+
+impl HistoryQuery {
+    /// Where the page before ended: the start and the id of its last call.
+    fn behind(&self) -> Result<Option<(i64, i64)>, Problem> {
+        let Some(cursor) = &self.cursor else {
+            return Ok(None);
+        };
+        let parts = cursor.split_once('-').and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)));
+        parts.map(Some).ok_or_else(|| Problem::bad("cursor is none that a page ended with"))
+    }
+
+    fn wants(&self, call: &Call) -> bool {
+        self.started_after.is_none_or(|after| call.started > after.0)
+            && self.started_before.is_none_or(|before| call.started < before.0)
+            && self.covers(&call.facts["target"])
+    }
+
+    fn covers(&self, target: &Value) -> bool {
+        let (Some(kind), Some(Int64(id))) = (self.target_type.as_deref(), self.target_id) else {
+            return true;
+        };
+        match kind {
+            "company" => true,
+            "office" if target["office_id"] == id => true,
+            // Targets are named otherwise in events than in queries.
+            kind => {
+                target["id"] == id
+                    && target["type"].as_str().map(|kind| kind.replace('_', "")).as_deref() == Some(kind)
+            }
+        }
+    }
+}
+
+/// `GET /api/v2/call`: concluded calls, the newest first.
+pub(crate) async fn list(
+    world: web::Data<World>,
+    caller: Caller,
+    query: web::Query<HistoryQuery>,
+) -> Result<HttpResponse, Problem> {
+    if query.target_type.is_some() != query.target_id.is_some() {
+        return Err(Problem::bad("target_type and target_id belong together"));
+    }
+    let renewed = world.switches().expired_recording_links;
+    let calls = lock(&world.calls);
+    let mut found = calls
+        .concluded(query.behind()?)
+        .filter(|call| caller.sees(call.company_id) && query.wants(call))
+        .peekable();
+    let mut reply = Map::new();
+    let mut items = Vec::new();
+    while items.len() < PAGE
+        && let Some(call) = found.next()
+    {
+        items.push(rendered(call, &world.base_url, renewed));
+        if items.len() == PAGE && found.peek().is_some() {
+            reply.insert("cursor".to_owned(), format!("{}-{}", call.started, call.id).into());
+        }
+    }
+    if !items.is_empty() {
+        reply.insert("items".to_owned(), items.into());
+    }
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+/// `GET /api/v2/transcripts/{call_id}`: there are lines once a recorded call is over and its recording is ready.
+pub(crate) async fn transcript(
+    world: web::Data<World>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let calls = lock(&world.calls);
+    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
+    let call = call.ok_or_else(|| Problem::not_found("call"))?;
+    let mut reply = json!({"call_id": Int64(call.id)});
+    if call.was_answered() && call.recording.is_some() {
+        reply["lines"] = lines(call);
+    }
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+fn lines(call: &Call) -> Value {
+    let facts = &call.facts;
+    let (user, customer) = (&facts["target"], &facts["contact"]);
+    let name = |party: &Value| party["name"].as_str().unwrap_or("Unknown").to_owned();
+    let began = facts["date_connected"].as_i64().unwrap_or_default();
+    let spoken = [
+        (user, format!("Acme, this is {}. What can I do for you?", name(user))),
+        (customer, format!("Hello, this is {}. I wanted to ask about my order.", name(customer))),
+        (user, "One moment, I will look it up. It left our warehouse this morning.".to_owned()),
+        (customer, "That is all I wanted to know. Thank you!".to_owned()),
+    ];
+    let mut at = began;
+    let mut line = |kind: &str, party: &Value, content: String| {
+        at += 1_500;
+        let id = if party["office_id"].is_null() { "contact_id" } else { "user_id" };
+        json!({
+            "type": kind, "content": content, "name": name(party), id: party["id"].to_string(),
+            // Without a zone, as the real one.
+            "time": DateTime::from_timestamp_millis(at).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
+        })
+    };
+    let mut lines: Vec<Value> =
+        spoken.into_iter().map(|(party, content)| line("transcript", party, content)).collect();
+    // A moment names what was recognised and is nobody's speech.
+    lines.insert(2, line("moment", customer, "customer_question".to_owned()));
+    lines.into()
+}
+
+/// The call as the API shows it: 64-bit integers are strings, what is not set is left out.
+fn rendered(call: &Call, base_url: &str, renewed: bool) -> Value {
+    let mut reply = Value::from(call.facts.clone());
+    if let Some(recording) = &call.recording {
+        let number = if renewed { recording.renewed } else { recording.id };
+        show_recording(&mut reply, recording, &format!("{base_url}/r/{number}"));
+    }
+    stringify(&mut reply);
+    reply
+}
+
+fn show_recording(reply: &mut Value, recording: &Recording, link: &str) {
+    let details = &mut reply["recording_details"][0];
+    details["url"] = link.into();
+    details["duration"] = recording.millis.into();
+    match recording.kind.as_str() {
+        "voicemail" => reply["voicemail_share_link"] = link.into(),
+        _ => reply["call_recording_share_links"] = json!([link]),
+    }
+}
+
+fn stringify(value: &mut Value) {
+    match value {
+        Value::Number(number) if !number.is_f64() => *value = number.to_string().into(),
+        Value::Array(items) => items.iter_mut().for_each(stringify),
+        Value::Object(fields) => fields.values_mut().for_each(stringify),
+        _ => {}
+    }
+}

@@ -1,0 +1,252 @@
+//! The part of Dialpad's REST API that a CTI server needs: who am I, webhooks, subscriptions, calls, recordings.
+//!
+//! Replies keep the habits of the real one that trip clients: 64-bit integers are JSON strings, unset fields and empty
+//! lists are left out, and the secret of a webhook is echoed in clear.
+//!
+//! To add one more resource: a file beside this one and its routes below.
+
+pub(crate) mod calls;
+pub(crate) mod identity;
+pub(crate) mod media;
+pub(crate) mod outbound;
+pub(crate) mod scopes;
+pub(crate) mod subscriptions;
+pub(crate) mod webhooks;
+
+use std::future::{Ready, ready};
+use std::time::{Duration, Instant};
+
+use actix_web::dev::Payload;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Value, json};
+
+use super::registry::Kind;
+use super::{World, lock};
+
+/// The routes below `/api/v2`, and the recordings.
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
+    config.configure(api).configure(media::routes);
+}
+
+/// `/api/v2` alone, which can be mounted at any place.
+pub(crate) fn api(config: &mut web::ServiceConfig) {
+    config.service(
+        web::scope("/api/v2")
+            .app_data(
+                web::JsonConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()),
+            )
+            .route("/users/me", web::get().to(identity::me))
+            .route("/company", web::get().to(identity::company))
+            .service(web::resource("/call").get(calls::list).post(outbound::place))
+            .route("/call/{id}", web::get().to(calls::show))
+            .route("/call/{id}/actions/hangup", web::put().to(outbound::hang_up))
+            .route("/users/{id}/initiate_call", web::post().to(outbound::initiate))
+            .route("/transcripts/{id}", web::get().to(calls::transcript))
+            .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
+            .service(
+                web::resource("/webhooks/{id}")
+                    .get(webhooks::show)
+                    .patch(webhooks::update)
+                    .delete(webhooks::delete),
+            )
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
+            .default_service(web::to(nothing_here)),
+    );
+}
+
+async fn nothing_here() -> Result<HttpResponse, Problem> {
+    Err(Problem::not_found("endpoint"))
+}
+
+/// Proof that a request carried a good access token (or the static API key) with the scopes for what it asks, or came
+/// over the simulator's own controls.
+pub(crate) struct Caller {
+    /// The token as it was sent.
+    pub(crate) token: String,
+    /// The company whose things it may see; none sees all.
+    company_id: Option<i64>,
+}
+
+impl Caller {
+    /// Whether something of this company exists for the caller.
+    fn sees(&self, company_id: i64) -> bool {
+        self.company_id.is_none_or(|own| own == company_id)
+    }
+
+    /// The company that what the caller makes belongs to.
+    fn company(&self, world: &World) -> i64 {
+        self.company_id.unwrap_or_else(|| world.company_id())
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(admitted(http))
+    }
+}
+
+fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
+    let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
+    if http.path().starts_with("/simulator/") {
+        return Ok(Caller { token: String::new(), company_id: None });
+    }
+    let now = Instant::now();
+    let token = bearer(http).ok_or_else(Problem::unauthorized)?;
+    let is_key = world.options.api_key.as_ref() == Some(&token);
+    let (company_id, scopes) = if is_key {
+        (world.options.company_id, None)
+    } else {
+        let admission = lock(&world.grants).admit(&token, now).ok_or_else(Problem::unauthorized)?;
+        (admission.company_id, Some(admission.scope))
+    };
+    let route = http.match_pattern().unwrap_or_default();
+    let switches = world.switches();
+    if switches.enforce_scopes
+        && let Some(scopes) = scopes
+        && let Some(scope) = scopes::lacking(&scopes, http.method(), &route)
+    {
+        return Err(Problem::lacks(scope));
+    }
+    if switches.enforce_rate_limits {
+        let endpoint = format!("{} {route}", http.method());
+        lock(&world.limits).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
+    }
+    Ok(Caller { token, company_id: Some(company_id) })
+}
+
+/// The token of a request: a bearer, or `?apikey=` as the real platform also allows.
+fn bearer(http: &HttpRequest) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ApiKey {
+        apikey: String,
+    }
+    let header = http.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+    match token {
+        Some((_, token)) => Some(token.trim().to_owned()),
+        None => Some(web::Query::<ApiKey>::from_query(http.query_string()).ok()?.into_inner().apikey),
+    }
+}
+
+/// An error reply.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Problem {
+    status: StatusCode,
+    reason: &'static str,
+    message: String,
+    /// When to try again.
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status, reason, message: message.into(), retry_after: None }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "badRequest", message)
+    }
+
+    fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "notFound", format!("no such {what}"))
+    }
+
+    fn lacks(scope: &str) -> Self {
+        let message = format!("the token lacks the scope {scope}");
+        Self::new(StatusCode::FORBIDDEN, "insufficientPermissions", message)
+    }
+
+    fn expired_link() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "the link has expired")
+    }
+
+    fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authError", "a valid access token is required")
+    }
+
+    fn too_often(wait: Duration) -> Self {
+        let message = "too many requests of this company";
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded", message);
+        Self { retry_after: Some(wait), ..problem }
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let errors = json!([{"domain": "global", "reason": self.reason, "message": self.message}]);
+        let error = json!({"code": self.status.as_u16(), "message": self.message, "errors": errors});
+        let mut reply = HttpResponse::build(self.status);
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, and never too early.
+            reply.insert_header((RETRY_AFTER, wait.as_secs() + 1));
+        }
+        reply.json(json!({"error": error}))
+    }
+}
+
+/// A 64-bit integer: taken as a number or a string, always given as a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Int64(i64);
+
+impl Serialize for Int64 {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Int64 {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_i64(),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+        .map(Self)
+        .ok_or_else(|| serde::de::Error::custom("expected a 64-bit integer, as a number or a string"))
+    }
+}
+
+/// Where a list goes on.
+#[derive(Deserialize)]
+pub(crate) struct PageQuery {
+    cursor: Option<Int64>,
+}
+
+/// Small, so that clients meet a second page before production does.
+const PAGE: usize = 20;
+
+/// One page of items that are sorted by id.
+fn page(items: impl Iterator<Item = (i64, Value)>, query: &PageQuery) -> HttpResponse {
+    let seen = query.cursor.map_or(i64::MIN, |cursor| cursor.0);
+    let mut rest = items.filter(|(id, _)| *id > seen).peekable();
+    let mut reply = serde_json::Map::new();
+    let mut shown = Vec::new();
+    let mut last = seen;
+    while shown.len() < PAGE
+        && let Some((id, item)) = rest.next()
+    {
+        last = id;
+        shown.push(item);
+    }
+    if rest.peek().is_some() {
+        reply.insert("cursor".to_owned(), last.to_string().into());
+    }
+    if !shown.is_empty() {
+        reply.insert("items".to_owned(), shown.into());
+    }
+    HttpResponse::Ok().json(reply)
+}

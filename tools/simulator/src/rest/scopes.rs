@@ -1,0 +1,32 @@
+//! Which scopes a request needs, once the switch `enforce_scopes` is on.
+
+use actix_web::http::Method;
+
+/// A route, and the scopes of which one is enough for it. What is not listed needs none.
+const NEEDED: [(Method, &str, &[&str]); 4] = [
+    (Method::GET, "/api/v2/call", &["calls:list"]),
+    (Method::POST, "/api/v2/subscriptions/sms", &["message_content_export:all", "message_content_export"]),
+    (Method::GET, "/r/{id}", &["recordings_export"]),
+    (Method::GET, "/secureblob/{kind}/{id}", &["recordings_export"]),
+];
+
+/// The scope that a token with these (space-separated) scopes lacks for a route.
+pub(crate) fn lacking(granted: &str, method: &Method, route: &str) -> Option<&'static str> {
+    let (_, _, enough) = NEEDED.iter().find(|(verb, path, _)| verb == method && *path == route)?;
+    let has = |wanted: &&&str| granted.split_whitespace().any(|scope| scope == **wanted);
+    if enough.iter().any(|wanted| has(&wanted)) { None } else { enough.first().copied() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_scope_opens_texts_and_what_is_not_listed_is_open() {
+        let texts = |granted| lacking(granted, &Method::POST, "/api/v2/subscriptions/sms");
+        assert_eq!(texts("calls:list offline_access"), Some("message_content_export:all"));
+        assert_eq!(texts("calls:list message_content_export"), None);
+        assert_eq!(texts("message_content_export:all"), None);
+        assert_eq!(lacking("", &Method::GET, "/api/v2/subscriptions/sms"), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! `/api/v2/subscriptions/call` and `/api/v2/subscriptions/sms`: which events go there.
+
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Caller, Int64, PageQuery, Problem, page, webhooks};
+use crate::registry::{Kind, Registry, Subscription, Topic};
+use crate::{World, lock};
+
+pub(crate) fn routes(config: &mut web::ServiceConfig, path: &str, kind: Kind) {
+    config.service(web::resource(path).app_data(web::Data::new(kind)).get(list).post(create)).service(
+        web::resource(format!("{path}/{{id}}"))
+            .app_data(web::Data::new(kind))
+            .get(show)
+            .patch(update)
+            .delete(delete),
+    );
+}
+
+/// What a subscription may be filtered by; anything else is a slip of the client.
+const CALL_STATES: [&str; 33] = [
+    "admin",
+    "admin_recording",
+    "ai_playbook",
+    "all",
+    "barge",
+    "blocked",
+    "call_moments",
+    "call_transcription",
+    "calling",
+    "connected",
+    "csat",
+    "dispositions",
+    "eavesdrop",
+    "hangup",
+    "hold",
+    "merged",
+    "missed",
+    "monitor",
+    "parked",
+    "pcsat",
+    "postcall",
+    "preanswer",
+    "queued",
+    "recap_action_items",
+    "recap_outcome",
+    "recap_purposes",
+    "recap_summary",
+    "recording",
+    "ringing",
+    "takeover",
+    "transcription",
+    "voicemail",
+    "voicemail_uploaded",
+];
+
+/// A create or update body: what an update leaves out stays as it is.
+#[derive(Deserialize)]
+pub(crate) struct Change {
+    endpoint_id: Option<Int64>,
+    enabled: Option<bool>,
+    target_type: Option<String>,
+    target_id: Option<Int64>,
+    call_states: Option<Vec<String>>,
+    group_calls_only: Option<bool>,
+    direction: Option<String>,
+    include_internal: Option<bool>,
+    status: Option<bool>,
+}
+
+impl Change {
+    fn apply(
+        self,
+        subscription: &mut Subscription,
+        registry: &Registry,
+        caller: &Caller,
+    ) -> Result<(), Problem> {
+        if let Some(Int64(endpoint)) = self.endpoint_id {
+            let webhook = registry.webhooks.get(&endpoint).filter(|webhook| caller.sees(webhook.company_id));
+            let webhook = webhook.ok_or_else(|| Problem::bad("endpoint_id names no webhook"))?;
+            (subscription.endpoint_id, subscription.company_id) = (endpoint, webhook.company_id);
+        }
+        subscription.enabled = self.enabled.unwrap_or(subscription.enabled);
+        match (self.target_type, self.target_id) {
+            (Some(kind), Some(id)) => subscription.target = Some((kind, id.0)),
+            (None, None) => {}
+            _ => return Err(Problem::bad("target_type and target_id belong together")),
+        }
+        match &mut subscription.topic {
+            Topic::Calls { states, group_calls_only } => {
+                if let Some(wanted) = self.call_states {
+                    if let Some(unknown) = wanted.iter().find(|state| !CALL_STATES.contains(&state.as_str()))
+                    {
+                        return Err(Problem::bad(format!("unknown call state \"{unknown}\"")));
+                    }
+                    *states = Some(wanted);
+                }
+                *group_calls_only = self.group_calls_only.unwrap_or(*group_calls_only);
+            }
+            Topic::Texts { direction, include_internal, status } => {
+                if let Some(wanted) = self.direction {
+                    if !["all", "inbound", "outbound"].contains(&wanted.as_str()) {
+                        return Err(Problem::bad("direction must be all, inbound or outbound"));
+                    }
+                    *direction = wanted;
+                }
+                *include_internal = self.include_internal.unwrap_or(*include_internal);
+                *status = self.status.unwrap_or(*status);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn create(
+    world: web::Data<World>,
+    kind: web::Data<Kind>,
+    caller: Caller,
+    body: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let change = body.into_inner();
+    let Some(endpoint_id) = change.endpoint_id else {
+        return Err(Problem::bad("endpoint_id is required"));
+    };
+    let topic = match **kind {
+        Kind::Calls => Topic::Calls { states: None, group_calls_only: false },
+        Kind::Texts if change.direction.is_none() => {
+            return Err(Problem::bad("direction is required"));
+        }
+        Kind::Texts => Topic::Texts { direction: "all".to_owned(), include_internal: false, status: false },
+    };
+    let reply = {
+        let mut registry = lock(&world.registry);
+        let mut subscription = Subscription {
+            id: registry.next_id(),
+            company_id: caller.company(&world),
+            endpoint_id: endpoint_id.0,
+            enabled: true,
+            target: None,
+            topic,
+        };
+        change.apply(&mut subscription, &registry, &caller)?;
+        if !registry.has_room(subscription.company_id, **kind, subscription.target.as_ref()) {
+            return Err(Problem::bad("the company has too many subscriptions of this kind"));
+        }
+        let reply = rendered(&subscription, &registry);
+        registry.subscriptions.insert(subscription.id, subscription);
+        reply
+    };
+    world.count_listeners();
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+/// The list's query: a page, and optionally one target only.
+#[derive(Deserialize)]
+pub(crate) struct ListQuery {
+    #[serde(flatten)]
+    page: PageQuery,
+    target_type: Option<String>,
+    target_id: Option<Int64>,
+}
+
+pub(crate) async fn list(
+    world: web::Data<World>,
+    kind: web::Data<Kind>,
+    caller: Caller,
+    query: web::Query<ListQuery>,
+) -> HttpResponse {
+    let registry = lock(&world.registry);
+    let wanted = |subscription: &&Subscription| {
+        let (target_type, target_id) = subscription.target.as_ref().map(|(kind, id)| (kind, id)).unzip();
+        subscription.topic.kind() == **kind
+            && caller.sees(subscription.company_id)
+            && (query.target_type.is_none() || query.target_type.as_ref() == target_type)
+            && (query.target_id.is_none() || query.target_id.as_ref().map(|id| &id.0) == target_id)
+    };
+    let items = registry.subscriptions.values().filter(wanted);
+    page(items.map(|subscription| (subscription.id, rendered(subscription, &registry))), &query.page)
+}
+
+pub(crate) async fn show(
+    world: web::Data<World>,
+    kind: web::Data<Kind>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let registry = lock(&world.registry);
+    let subscription = find(&registry, **kind, *id, &caller)?;
+    Ok(HttpResponse::Ok().json(rendered(&subscription, &registry)))
+}
+
+pub(crate) async fn update(
+    world: web::Data<World>,
+    kind: web::Data<Kind>,
+    caller: Caller,
+    id: web::Path<i64>,
+    body: web::Json<Change>,
+) -> Result<HttpResponse, Problem> {
+    let reply = {
+        let mut registry = lock(&world.registry);
+        let mut subscription = find(&registry, **kind, *id, &caller)?;
+        body.into_inner().apply(&mut subscription, &registry, &caller)?;
+        let reply = rendered(&subscription, &registry);
+        registry.subscriptions.insert(subscription.id, subscription);
+        reply
+    };
+    world.count_listeners();
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+pub(crate) async fn delete(
+    world: web::Data<World>,
+    kind: web::Data<Kind>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let reply = {
+        let mut registry = lock(&world.registry);
+        let subscription = find(&registry, **kind, *id, &caller)?;
+        registry.subscriptions.remove(&subscription.id);
+        rendered(&subscription, &registry)
+    };
+    world.count_listeners();
+    Ok(HttpResponse::Ok().json(reply))
+}
+
+fn find(registry: &Registry, kind: Kind, id: i64, caller: &Caller) -> Result<Subscription, Problem> {
+    let found = registry
+        .subscriptions
+        .get(&id)
+        .filter(|subscription| subscription.topic.kind() == kind && caller.sees(subscription.company_id));
+    found.cloned().ok_or_else(|| Problem::not_found("subscription"))
+}
+
+fn rendered(subscription: &Subscription, registry: &Registry) -> Value {
+    let mut reply = json!({"id": Int64(subscription.id), "enabled": subscription.enabled});
+    match &subscription.topic {
+        Topic::Calls { states, group_calls_only } => {
+            reply["group_calls_only"] = (*group_calls_only).into();
+            if let Some(states) = states {
+                reply["call_states"] = json!(states);
+            }
+        }
+        Topic::Texts { direction, include_internal, status } => {
+            reply["direction"] = direction.as_str().into();
+            reply["include_internal"] = (*include_internal).into();
+            reply["status"] = (*status).into();
+        }
+    }
+    if let Some((kind, id)) = &subscription.target {
+        reply["target_type"] = kind.as_str().into();
+        reply["target_id"] = json!(Int64(*id));
+    }
+    if let Some(webhook) = registry.webhooks.get(&subscription.endpoint_id) {
+        reply["webhook"] = webhooks::rendered(webhook);
+    }
+    reply
+}
