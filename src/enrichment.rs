@@ -81,7 +81,7 @@ struct Look {
 
 /// Finds what belongs to calls. Cheap to clone.
 #[derive(Clone)]
-pub struct Artefacts {
+pub struct CallEnrichment {
     store: Store,
     dialpad: Dialpad,
     media: Media,
@@ -91,7 +91,7 @@ pub struct Artefacts {
     places: Arc<DashMap<AppId, Arc<Semaphore>>>,
 }
 
-impl Artefacts {
+impl CallEnrichment {
     /// Finds them at this Dialpad, and writes them into this store.
     #[must_use]
     pub fn new(store: Store, dialpad: Dialpad, clock: Arc<dyn Clock>) -> Self {
@@ -178,9 +178,9 @@ impl Artefacts {
     ) -> (bool, Look) {
         self.forget_the_oldest();
         let begin = || {
-            let (artefacts, call) = (self.clone(), call.clone());
+            let (enrichment, call) = (self.clone(), call.clone());
             let work = async move {
-                let answer = ask(artefacts, app, call, urgency).await;
+                let answer = ask(enrichment, app, call, urgency).await;
                 drop(place);
                 answer
             };
@@ -214,19 +214,19 @@ impl Artefacts {
 }
 
 /// Asks Dialpad for a call and writes into the journal what is new about it.
-async fn ask(artefacts: Artefacts, app: AppId, call: CallView, urgency: Urgency) -> Answer {
+async fn ask(enrichment: CallEnrichment, app: AppId, call: CallView, urgency: Urgency) -> Answer {
     let id = DialpadCallId(call.dialpad_call_id);
-    let Some(mut details) = artefacts.dialpad.call(app, id, urgency).await? else { return Ok(None) };
+    let Some(mut details) = enrichment.dialpad.call(app, id, urgency).await? else { return Ok(None) };
     let mut known = payload::details(&details);
     if known.voicemail_transcript.is_none() && lacks_words(&call) {
         // The words are there in any case or not at all: whatever goes wrong here, the rest is worth having.
-        if let Ok(Some(words)) = artefacts.dialpad.transcript(app, id, urgency).await {
+        if let Ok(Some(words)) = enrichment.dialpad.transcript(app, id, urgency).await {
             details.insert("transcription_text".into(), words.into());
             known = payload::details(&details);
         }
     }
     if says_something_new(&call, &known)
-        && let Err(failure) = artefacts.store.report(app, &Finding::Details(details)).await
+        && let Err(failure) = enrichment.store.report(app, &Finding::Details(details)).await
     {
         warn!(app.id = %app, call.id = %id, error = %failure, "what Dialpad said of a call could not be kept");
     }
@@ -252,7 +252,7 @@ fn lacks_words(call: &CallView) -> bool {
     call.outcome.as_deref() == Some("voicemail") && !has_words && !call.voicemail_was_deleted
 }
 
-/// What is known of a call's artefacts, side by side: before, and now.
+/// What is known of a call's enrichment, side by side: before, and now.
 fn pairs<'a>(call: &'a CallView, known: &'a Knowledge) -> [(Option<&'a String>, Option<&'a String>); 3] {
     let voicemail = call.voicemail.as_ref();
     let unless_deleted = |now: Option<&'a String>| now.filter(|_| !call.voicemail_was_deleted);

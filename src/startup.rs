@@ -26,11 +26,11 @@ use crate::{
         api::Dialpad,
         client::DialpadClient,
         oauth::{access::AccessBook, refresh::Renewals},
-        webhooks::Keeper,
+        webhooks::WebhookReconciler,
     },
-    enrichment::Artefacts,
-    http::{self, RequestSpan, Shared},
-    jobs::{app_deletion::Removals, unrouted, upkeep},
+    enrichment::CallEnrichment,
+    http::{self, AppState, RequestSpan},
+    jobs::{app_deletion::AppDeletion, unrouted, upkeep},
     recovery::{Repairs, missing_legs},
     store::{
         DatabaseUrl, Store,
@@ -141,8 +141,8 @@ impl Application {
             clock: Arc::clone(&clock),
         };
         let tuning = Tuning {
-            sessions_per_app: config.sessions_per_app,
-            stuck_after: config.stuck_after,
+            max_sessions_per_app: config.max_sessions_per_app,
+            stuck_session_timeout: config.stuck_session_timeout,
             ..Tuning::default()
         };
         let engine = Engine::start(ports, tuning);
@@ -152,7 +152,7 @@ impl Application {
         let api_key = config.dialpad.api_key.clone();
         let access = AccessBook::new(store.clone(), Arc::clone(&engine), config.environment, api_key.clone());
         let dialpad = Dialpad { client: client.clone(), access };
-        let keeper = Keeper::new(
+        let webhook_reconciler = WebhookReconciler::new(
             dialpad.clone(),
             store.clone(),
             Arc::clone(&clock),
@@ -160,17 +160,17 @@ impl Application {
             config.auto_subscribe,
             config.subscription_check_interval,
         );
-        let removals = Removals {
+        let app_deletion = AppDeletion {
             store: store.clone(),
             engine: Arc::clone(&engine),
             dialpad: dialpad.clone(),
-            keeper: keeper.clone(),
+            webhook_reconciler: webhook_reconciler.clone(),
         };
         let repairs = Repairs {
             store: store.clone(),
             dialpad: dialpad.clone(),
             clock: Arc::clone(&clock),
-            hearing: Arc::default(),
+            silence: Arc::default(),
             settings: config.repair,
             by_static_key: api_key.is_some(),
         };
@@ -194,23 +194,27 @@ impl Application {
                 every,
             )),
             tokio::spawn(unrouted::run(store.clone(), Arc::clone(&engine), every)),
-            tokio::spawn(keeper.clone().run()),
-            tokio::spawn(removals.clone().run()),
+            tokio::spawn(webhook_reconciler.clone().run()),
+            tokio::spawn(app_deletion.clone().run()),
         ];
-        if let Some(unheard) = engine.unheard() {
-            upkeep.push(tokio::spawn(missing_legs::ask_for_unheard(dialpad.clone(), store.clone(), unheard)));
+        if let Some(missing_legs) = engine.missing_legs() {
+            upkeep.push(tokio::spawn(missing_legs::ask_for_unheard(
+                dialpad.clone(),
+                store.clone(),
+                missing_legs,
+            )));
         }
 
         // 7. The doors.
-        let shared = Data::new(Shared {
+        let shared = Data::new(AppState {
             store: store.clone(),
             engine: Arc::clone(&engine),
-            artefacts: Artefacts::new(store.clone(), dialpad.clone(), Arc::clone(&clock)),
+            enrichment: CallEnrichment::new(store.clone(), dialpad.clone(), Arc::clone(&clock)),
             dialpad,
-            hearing: Arc::clone(&repairs.hearing),
-            removals,
-            keeper,
-            guesses: http::Guesses::new(&config.rate_limits),
+            silence: Arc::clone(&repairs.silence),
+            app_deletion,
+            webhook_reconciler,
+            rate_limiter: http::RateLimiter::new(&config.rate_limits),
             metrics,
             public_url,
             redirect_uri,
@@ -235,8 +239,8 @@ impl Application {
     }
 }
 
-fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::dev::Server> {
-    let (workers, stuck_after) = (shared.config.http_workers, shared.config.stuck_after);
+fn serve(shared: &Data<AppState>, listener: TcpListener) -> io::Result<actix_web::dev::Server> {
+    let (workers, stuck_session_timeout) = (shared.config.http_workers, shared.config.stuck_session_timeout);
     let shared = shared.clone();
     let mut server = HttpServer::new(move || {
         App::new()
@@ -249,7 +253,7 @@ fn serve(shared: &Data<Shared>, listener: TcpListener) -> io::Result<actix_web::
     })
     .on_connect(move |connection, data| {
         if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            data.insert(http::Line::accept(stream, stuck_after));
+            data.insert(http::Line::accept(stream, stuck_session_timeout));
         }
     })
     // Who hangs up is gone: a stream without an end would otherwise go on for nobody.

@@ -28,7 +28,7 @@ pub enum StoreError {
 
 /// Why a key opens nothing.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-pub enum Denial {
+pub enum AuthError {
     /// No app has this key.
     #[error("Invalid API key")]
     UnknownKey,

@@ -3,7 +3,7 @@
 //! ```text
 //!  journal ──wake──► AppSupervisor ──Apply──► CallActor (one per live call)
 //!                        │  ▲                     │ pure: call::apply(facts, event) -> Transition
-//!                        │  └──── news, facts ────┘
+//!                        │  └──── change, facts ────┘
 //!                        ▼
 //!                  Unit of work ──commit──► Feed ──► SessionActor (one per WebSocket)
 //! ```
@@ -39,7 +39,7 @@ mod tuning;
 pub mod unit;
 
 pub use self::{
-    engine::{Engine, Unheard},
+    engine::{Engine, MissingLeg},
     ports::Ports,
     tuning::Tuning,
 };

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 
 pub use crate::{
     clock::Clock,
-    consumer::cursors::{Cursors, KeptConsumer, TakeUp, TakenUp},
-    error::{Denial, StoreError},
+    consumer::cursors::{Acquire, Acquired, Cursors, StoredConsumer},
+    error::{AuthError, StoreError},
 };
 use crate::{
     event::{ActiveCalls, Frame},
@@ -34,7 +34,7 @@ pub struct Ports {
     /// What was told.
     pub log: Arc<dyn EventLog>,
     /// Who may listen.
-    pub gate: Arc<dyn Gate>,
+    pub gate: Arc<dyn Authenticator>,
     /// The apps' connections to Dialpad.
     pub connections: Arc<dyn Connections>,
     /// The time.
@@ -109,13 +109,13 @@ pub trait EventLog: Cursors + Send + Sync + 'static {
     /// How far these apps' feeds reach.
     async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError>;
 
-    /// The events behind a cursor, in order: at most `limit`, and none after those that have `most_bytes` together.
+    /// The events behind a cursor, in order: at most `limit`, and none after those that have `max_bytes` together.
     async fn page_within(
         &self,
         app: AppId,
         after: Seq,
         limit: usize,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError>;
 
     /// The calls of an app that are not over, and how far its feed reaches: both as they are at one moment.
@@ -146,9 +146,9 @@ impl Bounds {
 
 /// Who may listen.
 #[async_trait]
-pub trait Gate: Send + Sync + 'static {
+pub trait Authenticator: Send + Sync + 'static {
     /// The app to which an API key belongs.
-    async fn admit(&self, api_key: &str) -> Result<Admission, Denial>;
+    async fn authenticate(&self, api_key: &str) -> Result<AuthenticatedKey, AuthError>;
 
     /// Those of these keys that still open something, whoever may have ended the others.
     async fn still_valid(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError>;
@@ -156,7 +156,7 @@ pub trait Gate: Send + Sync + 'static {
 
 /// What a valid key opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct AuthenticatedKey {
     /// The app.
     pub app_id: AppId,
     /// The key, so that its revocation finds the sessions that it opened.

@@ -79,5 +79,5 @@ impl Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The place of the feed's last event before this unit: its first event has the next one.
-    pub told_before: Seq,
+    pub last_seq_before: Seq,
 }

@@ -12,7 +12,7 @@ use cti_actors::{
     event::{ActiveCalls, Frame},
     feed::Feed,
     id::{AppId, Seq},
-    ports::{Bounds, Cursors, EventLog, KeptConsumer, TakeUp, TakenUp},
+    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, StoredConsumer},
 };
 use tokio::sync::Semaphore;
 
@@ -68,11 +68,11 @@ impl Cursors for SlowLog {
         Ok(None)
     }
 
-    async fn take_up(&self, _: TakeUp<'_>) -> Result<TakenUp, StoreError> {
-        Ok(TakenUp::TooMany)
+    async fn take_up(&self, _: Acquire<'_>) -> Result<Acquired, StoreError> {
+        Ok(Acquired::TooMany)
     }
 
-    async fn keep_consumers(&self, _: i64, _: &[KeptConsumer]) -> Result<Vec<ConsumerKey>, StoreError> {
+    async fn keep_consumers(&self, _: i64, _: &[StoredConsumer]) -> Result<Vec<ConsumerKey>, StoreError> {
         Ok(Vec::new())
     }
 

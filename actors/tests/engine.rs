@@ -26,7 +26,7 @@ impl World {
     /// An engine whose sweep never comes by itself.
     fn new() -> Self {
         let (store, clock, ports) = MemoryStore::ports();
-        let tuning = Tuning { sweep_every: Duration::from_secs(3600), ..Tuning::default() };
+        let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
         Self { engine: Engine::start(ports, tuning), store, clock, app: AppId::generate() }
     }
 

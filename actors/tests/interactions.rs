@@ -72,7 +72,7 @@ fn story() -> Vec<CallEvent> {
 /// Plays webhooks in this order, handed over in batches of these sizes, and gives what is shown of each leg in the end.
 async fn play(order: &[CallEvent], sizes: &[usize]) -> BTreeMap<i64, Snapshot> {
     let (store, clock, ports) = MemoryStore::ports();
-    let tuning = Tuning { sweep_every: Duration::from_secs(3600), ..Tuning::default() };
+    let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
     let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
     let mut sizes = sizes.iter().copied().cycle();
     let mut rest = order;
@@ -128,7 +128,7 @@ async fn whatever_the_order_of_arrival_the_legs_belong_together_and_are_shown_th
 async fn what_is_told_does_not_depend_on_where_a_batch_ends() {
     async fn told(size: usize) -> Vec<(String, Option<i64>)> {
         let (store, clock, ports) = MemoryStore::ports();
-        let tuning = Tuning { sweep_every: Duration::from_secs(3600), ..Tuning::default() };
+        let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
         let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
         for batch in story().chunks(size) {
             let batch = batch.iter().map(|it| store.append(app, clock.now(), Ok(Inbound::Call(it.clone()))));

@@ -6,7 +6,7 @@ mod arrivals;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::model::{
     call::Direction,
-    message::{Message, MessageEvent, MessageFacts, MessageKnowledge, MessageNews, apply},
+    message::{Message, MessageChange, MessageEvent, MessageFacts, MessageKnowledge, apply},
 };
 use proptest::prelude::*;
 
@@ -42,11 +42,11 @@ fn bare(second: i64, status: &str) -> MessageEvent {
 }
 
 /// Applies webhooks in order and gives the facts and everything that was told.
-fn tell<'e>(events: impl IntoIterator<Item = &'e MessageEvent>) -> (MessageFacts, Vec<MessageNews>) {
+fn tell<'e>(events: impl IntoIterator<Item = &'e MessageEvent>) -> (MessageFacts, Vec<MessageChange>) {
     let mut told = Vec::new();
     let facts = events.into_iter().fold(None, |facts, event| {
-        let (facts, news) = apply(facts.as_ref(), event);
-        told.extend(news);
+        let (facts, change) = apply(facts.as_ref(), event);
+        told.extend(change);
         Some(facts)
     });
     (facts.expect("there are events"), told)
@@ -56,8 +56,8 @@ fn shown<'e>(events: impl IntoIterator<Item = &'e MessageEvent>) -> Message {
     tell(events).0.snapshot()
 }
 
-fn introductions(told: &[MessageNews]) -> usize {
-    told.iter().filter(|news| **news != MessageNews::Updated).count()
+fn introductions(told: &[MessageChange]) -> usize {
+    told.iter().filter(|change| **change != MessageChange::Updated).count()
 }
 
 fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
@@ -152,13 +152,13 @@ fn all_120_orders_of_a_delivery_end_alike_and_send_the_message_once() {
 #[test]
 fn a_message_is_told_as_sent_and_then_updated() {
     let (_, told) = tell(&[report(0, "pending"), report(5, "delivered")]);
-    assert_eq!(told, [MessageNews::Sent, MessageNews::Updated]);
+    assert_eq!(told, [MessageChange::Sent, MessageChange::Updated]);
 }
 
 #[test]
 fn a_retry_that_comes_late_is_not_told() {
     let (facts, told) = tell(&[report(0, "pending"), report(5, "delivered"), report(3, "sent")]);
-    assert_eq!(told, [MessageNews::Sent, MessageNews::Updated]);
+    assert_eq!(told, [MessageChange::Sent, MessageChange::Updated]);
     assert_eq!(facts.snapshot().status.as_deref(), Some("delivered"));
 }
 
@@ -174,7 +174,7 @@ fn a_status_that_comes_first_is_no_message_yet() {
     let mut text = report(0, "pending");
     text.knowledge.direction = Some(Direction::Inbound);
     let (facts, told) = tell(&[bare(9, "delivered"), text.clone(), text]);
-    assert_eq!(told, [MessageNews::Updated, MessageNews::Received]);
+    assert_eq!(told, [MessageChange::Updated, MessageChange::Received]);
     assert_eq!(facts.snapshot().sent_at, at(0));
 }
 

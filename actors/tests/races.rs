@@ -10,8 +10,8 @@ use cti_actors::{
     event::{Filter, OutEvent},
     id::{AppId, DialpadCallId, EventId, KeyId, Seq},
     model::call::{CallEvent, Direction, Knowledge, Origin, Signal},
-    ports::{Admission, Inbound, Ledger},
-    session::{Listener, Sort, Subscription, Transport},
+    ports::{AuthenticatedKey, Inbound, Ledger},
+    session::{Listener, MessageKind, Subscription, Transport},
     testing::{ManualClock, MemoryStore},
     unit::Unit,
 };
@@ -105,7 +105,7 @@ impl World {
     fn new() -> Self {
         let (store, clock, ports) = MemoryStore::ports();
         let never = Duration::from_secs(3600);
-        let tuning = Tuning { sweep_every: never, tend_every: never, ..Tuning::default() };
+        let tuning = Tuning { sweep_interval: never, token_check_interval: never, ..Tuning::default() };
         Self { engine: Engine::start(ports, tuning), store, clock }
     }
 
@@ -147,7 +147,7 @@ impl World {
     }
 
     /// Listens from some moment on until the event at `last`; now and then it leaves and comes back behind its cursor.
-    async fn listen(&self, admission: Admission, mut chance: Chance, last: Seq) -> Heard {
+    async fn listen(&self, admission: AuthenticatedKey, mut chance: Chance, last: Seq) -> Heard {
         chance.dawdle(120).await;
         let app = admission.app_id;
         let head = self.engine.feed(app).await.expect("the store answers").1.head;
@@ -172,7 +172,7 @@ impl World {
                 assert_eq!(turn.end, None);
                 for word in turn.words {
                     match (word.sort, word.cursor) {
-                        (Sort::Control, Some(start)) if !begun => {
+                        (MessageKind::Control, Some(start)) if !begun => {
                             assert!(
                                 after.is_none_or(|after| after == start),
                                 "asked for {after:?}, began at {start}"
@@ -181,7 +181,7 @@ impl World {
                             heard.start = start;
                             begun = true;
                         }
-                        (Sort::Event, Some(seq)) => heard.seqs.push(seq),
+                        (MessageKind::Event, Some(seq)) => heard.seqs.push(seq),
                         _ => {}
                     }
                 }
@@ -195,7 +195,7 @@ impl World {
 
     async fn round(&self, number: u64) {
         let app = AppId::generate();
-        let admission = Admission { app_id: app, key_id: KeyId::generate(), expires_at: None };
+        let admission = AuthenticatedKey { app_id: app, key_id: KeyId::generate(), expires_at: None };
         self.store.let_in(&app.to_string(), admission);
         let mut chance = Chance::of(number, READERS);
         let (past, events) = (chance.below(3) * chance.below(40), 10 + chance.below(50));

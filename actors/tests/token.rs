@@ -31,7 +31,7 @@ impl World {
         let connections = MemoryConnections::new(store.clone(), clock.clone());
         ports.connections = connections.clone();
         let hours = Duration::from_secs(3600);
-        let tuning = Tuning { sweep_every: hours, tend_every: hours, ..Tuning::default() };
+        let tuning = Tuning { sweep_interval: hours, token_check_interval: hours, ..Tuning::default() };
         Self { engine: Engine::start(ports, tuning), store, clock, connections }
     }
 
@@ -70,7 +70,7 @@ async fn tokens_are_renewed_when_they_are_due_and_not_before() {
     assert_eq!((world.connections.asked(), world.connections.generation(app)), (1, Some(2)));
     world.after(2880).await;
     assert_eq!((world.connections.asked(), world.connections.generation(app)), (2, Some(3)));
-    assert!(world.told(app).is_empty(), "what goes as it should is no news");
+    assert!(world.told(app).is_empty(), "what goes as it should is no change");
 }
 
 #[actix::test]

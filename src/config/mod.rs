@@ -93,9 +93,9 @@ pub struct Config {
     /// When to look for what did not come by itself.
     pub repair: RepairConfig,
     /// How many sessions an app may have.
-    pub sessions_per_app: usize,
+    pub max_sessions_per_app: usize,
     /// How long a session may take nothing of what it is given.
-    pub stuck_after: Duration,
+    pub stuck_session_timeout: Duration,
     /// What to log.
     pub log_filter: String,
     /// How the log looks.
@@ -199,8 +199,8 @@ impl Config {
         });
         let port = settings.number("port", 0, u16::MAX.into());
         let http_workers = settings.number("http_workers", 0, 1024);
-        let sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
-        let stuck_after = settings.duration("ws_stuck_after");
+        let max_sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
+        let stuck_session_timeout = settings.duration("ws_stuck_after");
         let public_url = settings.url("public_url", production);
         if needs == Needs::Serving
             && production
@@ -275,8 +275,8 @@ impl Config {
             },
             rate_limits: rate_limits?,
             repair: repair?,
-            sessions_per_app: usize::try_from(sessions_per_app?).ok()?,
-            stuck_after: stuck_after?,
+            max_sessions_per_app: usize::try_from(max_sessions_per_app?).ok()?,
+            stuck_session_timeout: stuck_session_timeout?,
             log_filter: log_filter?,
             log_format: log_format?,
         })

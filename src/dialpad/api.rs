@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     client::{
         DialpadClient, DialpadError, NEVER_CONNECTED, id,
-        request::{Endpoint, Question, Urgency},
+        request::{ApiRequest, Endpoint, Urgency},
     },
     oauth::access::AccessBook,
 };
@@ -48,7 +48,7 @@ impl Dialpad {
     ///
     /// # Errors
     /// See [`DialpadError`].
-    pub async fn ask(&self, app: AppId, question: &Question) -> Result<Value, DialpadError> {
+    pub async fn ask(&self, app: AppId, question: &ApiRequest) -> Result<Value, DialpadError> {
         let access = self.access.of(app).await?;
         match self.client.ask(&access, question).await {
             Err(DialpadError::Refused(StatusCode::UNAUTHORIZED)) => {
@@ -69,10 +69,10 @@ impl Dialpad {
         call: DialpadCallId,
         urgency: Urgency,
     ) -> Result<Option<Map<String, Value>>, DialpadError> {
-        let question = Question { urgency, ..Question::get(Endpoint::Call, format!("call/{call}")) };
+        let question = ApiRequest { urgency, ..ApiRequest::get(Endpoint::Call, format!("call/{call}")) };
         match self.ask(app, &question).await {
             Ok(Value::Object(call)) => Ok(Some(call)),
-            Ok(_) => Err(DialpadError::Nonsense),
+            Ok(_) => Err(DialpadError::InvalidResponse),
             Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -89,7 +89,7 @@ impl Dialpad {
         urgency: Urgency,
     ) -> Result<Option<String>, DialpadError> {
         let question =
-            Question { urgency, ..Question::get(Endpoint::Transcript, format!("transcripts/{call}")) };
+            ApiRequest { urgency, ..ApiRequest::get(Endpoint::Transcript, format!("transcripts/{call}")) };
         match self.ask(app, &question).await {
             Ok(transcript) => Ok(spoken(&transcript)),
             Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
@@ -108,7 +108,7 @@ impl Dialpad {
         until: DateTime<Utc>,
         cursor: Option<&str>,
     ) -> Result<ConcludedCalls, DialpadError> {
-        let question = Question::get(Endpoint::Calls, "call")
+        let question = ApiRequest::get(Endpoint::Calls, "call")
             .with("started_after", since.timestamp_millis())
             .with("started_before", until.timestamp_millis())
             .in_background();
@@ -138,9 +138,9 @@ impl Dialpad {
         if let Some(custom_data) = &order.custom_data {
             body["custom_data"] = custom_data.as_str().into();
         }
-        let question = Question::new(Endpoint::PlaceCall, Method::POST, "call").saying(body);
+        let question = ApiRequest::new(Endpoint::PlaceCall, Method::POST, "call").saying(body);
         let reply = self.ask(app, &question).await?;
-        reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::Nonsense)
+        reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::InvalidResponse)
     }
 }
 
@@ -158,8 +158,8 @@ pub fn may_have_been_done(error: &DialpadError) -> bool {
     match error {
         DialpadError::Unreachable(reason) => reason != NEVER_CONNECTED,
         DialpadError::Refused(status) => status.is_server_error(),
-        DialpadError::Nonsense => true,
-        DialpadError::RateLimited { .. } | DialpadError::LeftAlone { .. } | DialpadError::NoAccess(_) => {
+        DialpadError::InvalidResponse => true,
+        DialpadError::RateLimited { .. } | DialpadError::CircuitOpen { .. } | DialpadError::NoAccess(_) => {
             false
         }
     }

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
-use cti_actors::error::{Denial, StoreError};
+use cti_actors::error::{AuthError, StoreError};
 use serde::Serialize;
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -298,11 +298,11 @@ impl From<DialpadError> for ApiError {
                 retry_after: seconds(retry_after),
                 ..Self::new(ErrorCode::DialpadRateLimited, "Dialpad takes no more requests for now")
             },
-            DialpadError::LeftAlone { retry_after } => Self {
+            DialpadError::CircuitOpen { retry_after } => Self {
                 retry_after: seconds(retry_after),
                 ..Self::new(ErrorCode::DialpadUnavailable, message)
             },
-            DialpadError::Unreachable(_) | DialpadError::Nonsense => {
+            DialpadError::Unreachable(_) | DialpadError::InvalidResponse => {
                 Self { retry_after: Some(5), ..Self::new(ErrorCode::DialpadUnavailable, message) }
             }
             DialpadError::Refused(status) if status.is_server_error() => {
@@ -313,13 +313,13 @@ impl From<DialpadError> for ApiError {
     }
 }
 
-impl From<Denial> for ApiError {
-    fn from(denial: Denial) -> Self {
+impl From<AuthError> for ApiError {
+    fn from(denial: AuthError) -> Self {
         let message = denial.to_string();
         match denial {
-            Denial::UnknownKey => Self::new(ErrorCode::InvalidApiKey, message),
-            Denial::AppInactive => Self::new(ErrorCode::AppInactive, message),
-            Denial::Store(failure) => failure.into(),
+            AuthError::UnknownKey => Self::new(ErrorCode::InvalidApiKey, message),
+            AuthError::AppInactive => Self::new(ErrorCode::AppInactive, message),
+            AuthError::Store(failure) => failure.into(),
         }
     }
 }

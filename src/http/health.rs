@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{Shared, extract::auth};
+use super::{AppState, extract::auth};
 use crate::http::error::ApiError;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -55,13 +55,13 @@ pub(super) async fn home() -> impl Responder {
 }
 
 /// The whole picture.
-pub(super) async fn health(shared: Data<Shared>) -> impl Responder {
+pub(super) async fn health(shared: Data<AppState>) -> impl Responder {
     let database = shared.store.ping().await;
     let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(report(&shared, database.map_err(|failure| failure.to_string())))
 }
 
-fn report(shared: &Shared, database: Result<(), String>) -> Health {
+fn report(shared: &AppState, database: Result<(), String>) -> Health {
     let status = if database.is_ok() { "healthy" } else { "unhealthy" };
     let database = database.map_or_else(|reason| reason, |()| "ok".to_owned());
     Health {
@@ -80,12 +80,12 @@ pub(super) async fn live() -> impl Responder {
 }
 
 /// Whether it may be sent traffic.
-pub(super) async fn ready(shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn ready(shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
     shared.store.ping().await?;
     Ok(HttpResponse::Ok().json(Probe { status: "ready" }))
 }
 
-pub(super) async fn metrics(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn metrics(request: HttpRequest, shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
     if let Some(token) = &shared.config.metrics_token {
         auth::bears_one_of(&request, &shared, std::slice::from_ref(token))?;
     }

@@ -18,15 +18,15 @@ use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
 
 pub use self::middleware::{
-    RequestSpan, catch_panics, insist_on_https, observe, rate_limit::Guesses, tcp_timeout::Line,
+    RequestSpan, catch_panics, insist_on_https, observe, rate_limit::RateLimiter, tcp_timeout::Line,
 };
 use crate::{
     config::Config,
-    dialpad::{api::Dialpad, webhooks::Keeper},
-    enrichment::Artefacts,
+    dialpad::{api::Dialpad, webhooks::WebhookReconciler},
+    enrichment::CallEnrichment,
     http::error::{ApiError, ErrorCode},
-    jobs::app_deletion::Removals,
-    recovery::Hearing,
+    jobs::app_deletion::AppDeletion,
+    recovery::SilenceDetector,
     store::Store,
     telemetry::metrics::Metrics,
 };
@@ -35,7 +35,7 @@ use crate::{
 const LARGEST_BODY: usize = 256 << 10;
 
 /// What every handler may use.
-pub struct Shared {
+pub struct AppState {
     /// The settings.
     pub config: Config,
     /// The database.
@@ -45,15 +45,15 @@ pub struct Shared {
     /// The way to Dialpad.
     pub dialpad: Dialpad,
     /// What belongs to calls.
-    pub artefacts: Artefacts,
+    pub enrichment: CallEnrichment,
     /// Which apps webhooks come for.
-    pub hearing: Arc<Hearing>,
+    pub silence: Arc<SilenceDetector>,
     /// Where apps go that are removed.
-    pub removals: Removals,
-    /// The keeper of webhooks there.
-    pub keeper: Keeper,
+    pub app_deletion: AppDeletion,
+    /// The webhook_reconciler of webhooks there.
+    pub webhook_reconciler: WebhookReconciler,
     /// What addresses have guessed.
-    pub guesses: Guesses,
+    pub rate_limiter: RateLimiter,
     /// What is measured.
     pub metrics: Metrics,
     /// How the outside reaches us.

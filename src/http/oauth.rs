@@ -13,10 +13,10 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::{
-    Shared,
+    AppState,
     crm::status::existing,
     extract::{auth::Administrator, query::Query},
-    middleware::rate_limit::{self, Guess},
+    middleware::rate_limit::{self, Attempt},
 };
 use crate::{
     dialpad::oauth::disconnect::part,
@@ -46,8 +46,11 @@ pub(super) struct Disconnected {
 }
 
 /// Sends a person to Dialpad.
-pub(super) async fn authorize(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
-    rate_limit::count(&request, &shared, Guess::Authorization)?;
+pub(super) async fn authorize(
+    request: HttpRequest,
+    shared: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    rate_limit::count(&request, &shared, Attempt::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
@@ -93,7 +96,7 @@ fn known_browser(request: &HttpRequest) -> Option<SecretString> {
 }
 
 /// Takes a person back from Dialpad.
-pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub(super) async fn callback(request: HttpRequest, shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
     // Dialpad may add parameters of its own; they are none of ours to refuse.
     let given: std::collections::HashMap<_, _> =
         super::extract::query::parse(request.query_string()).collect();
@@ -126,7 +129,7 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<Shared>) -> Resu
 }
 
 async fn connect(
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     session: OauthSession,
     code: String,
 ) -> Result<OauthSession, ApiError> {
@@ -152,7 +155,7 @@ async fn connect(
             said
         }
     };
-    shared.keeper.before_welcome(session.app_id, organization).await;
+    shared.webhook_reconciler.before_welcome(session.app_id, organization).await;
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
     let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
@@ -164,8 +167,8 @@ async fn connect(
         // The app is connected all the same.
         warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
     }
-    // The person need not wait for it, nor for a database that went away just now: the keeper finds the app.
-    if let Err(failure) = shared.keeper.welcome(session.app_id, organization).await {
+    // The person need not wait for it, nor for a database that went away just now: the webhook_reconciler finds the app.
+    if let Err(failure) = shared.webhook_reconciler.welcome(session.app_id, organization).await {
         warn!(app.id = %session.app_id, error = %failure, "the app's webhook has to wait");
     }
     Ok(session)
@@ -196,12 +199,13 @@ fn connected(request: &HttpRequest, session: &OauthSession) -> HttpResponse {
 pub(super) async fn disconnect(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let app_id = existing(&shared, &app_id).await?;
-    let disconnected = part(&shared.keeper, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
+    let disconnected =
+        part(&shared.webhook_reconciler, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
 }

@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use super::Shared;
+use super::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     jobs::unrouted,
@@ -41,7 +41,7 @@ const PATIENCE: Duration = Duration::from_millis(800);
 /// `POST /webhooks`: the payload's organisation decides whose it is.
 pub(super) async fn shared(
     request: HttpRequest,
-    state: Data<Shared>,
+    state: Data<AppState>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     receive(&request, &state, &body, None).await
@@ -50,7 +50,7 @@ pub(super) async fn shared(
 /// `POST /webhooks/{app_id}`: the address decides whose it is.
 pub(super) async fn own(
     request: HttpRequest,
-    state: Data<Shared>,
+    state: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -61,7 +61,7 @@ pub(super) async fn own(
 
 async fn receive(
     request: &HttpRequest,
-    state: &Shared,
+    state: &AppState,
     body: &[u8],
     addressed_to: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
@@ -84,7 +84,7 @@ async fn receive(
 
 async fn take_in(
     request: &HttpRequest,
-    state: &Shared,
+    state: &AppState,
     body: &[u8],
     addressed_to: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
@@ -96,7 +96,7 @@ async fn take_in(
     let told = Told::of(&webhooks);
     let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
     for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
-        state.hearing.note(app, received_at);
+        state.silence.note(app, received_at);
     }
     let sleeping = sleeping_apps(&webhooks);
     let appended = state.store.append(webhooks).await?;
@@ -114,7 +114,7 @@ async fn take_in(
 /// The payload of an authentic webhook, and where its address leads.
 async fn verified(
     request: &HttpRequest,
-    state: &Shared,
+    state: &AppState,
     body: &[u8],
     addressed_to: Option<AppId>,
 ) -> Result<(Option<(AppId, OwnRoute)>, Vec<u8>), ApiError> {
@@ -138,14 +138,14 @@ fn not_authentic() -> ApiError {
 }
 
 /// An app's own secrets, once Dialpad signs with them, are the only ones that open its own address.
-fn secrets(state: &Shared, route: &OwnRoute) -> Vec<SecretString> {
+fn secrets(state: &AppState, route: &OwnRoute) -> Vec<SecretString> {
     let global = state.config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
     route.secrets.iter().chain(global).cloned().collect()
 }
 
 /// Addresses a webhook: a row for each app that it goes to, or one that waits.
 async fn address(
-    state: &Shared,
+    state: &AppState,
     reading: &Reading,
     payload: Arc<[u8]>,
     own_route: Option<(AppId, OwnRoute)>,
@@ -194,7 +194,7 @@ fn sleeping_apps(webhooks: &[NewWebhook]) -> Vec<AppId> {
 }
 
 /// The app may have been switched on while its webhook was written: then nobody else comes for it soon.
-async fn look_again(state: &Shared, app: AppId) {
+async fn look_again(state: &AppState, app: AppId) {
     if let Ok(Some(route)) = state.store.own_route(app).await
         && route.is_active
     {
@@ -204,7 +204,7 @@ async fn look_again(state: &Shared, app: AppId) {
 
 /// The id of the first app's row: the new one, or the one that was there before.
 async fn first_id(
-    state: &Shared,
+    state: &AppState,
     first: Option<(Option<AppId>, DedupKey)>,
     appended: &[Appended],
 ) -> Result<Option<JournalId>, ApiError> {

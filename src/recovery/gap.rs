@@ -59,7 +59,7 @@ impl Window {
 
 /// What of a page is news.
 #[derive(Debug, PartialEq)]
-pub(crate) struct News<'a> {
+pub(crate) struct MissedCalls<'a> {
     /// Calls to report, the oldest first: the list is the other way round.
     pub(crate) missed: Vec<Missed<'a>>,
     /// Whether others may have been missed, which ended only a moment ago.
@@ -80,8 +80,8 @@ pub(crate) fn news<'a>(
     page: &'a [(Conclusion, Map<String, Value>)],
     window: Window,
     known: &HashMap<DialpadCallId, KnownCall>,
-) -> News<'a> {
-    let mut news = News { missed: Vec::new(), more_to_come: false };
+) -> MissedCalls<'a> {
+    let mut news = MissedCalls { missed: Vec::new(), more_to_come: false };
     // One that does not say when it ended began within the list's time, and counts.
     let in_gap = |end: &Conclusion| end.at.is_none_or(|at| at >= window.since);
     for (end, call) in page.iter().rev().filter(|(end, _)| in_gap(end)) {
@@ -122,7 +122,7 @@ pub(crate) fn after_failure(error: &DialpadError, failures: u32, has_cursor: boo
     let pause = SHORTEST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
     let later = Next::Later { pause, is_failure: true, from_the_beginning: false };
     match error {
-        DialpadError::RateLimited { retry_after } | DialpadError::LeftAlone { retry_after } => {
+        DialpadError::RateLimited { retry_after } | DialpadError::CircuitOpen { retry_after } => {
             let pause = (*retry_after).max(Duration::from_secs(1));
             Next::Later { pause, is_failure: false, from_the_beginning: false }
         }
@@ -142,7 +142,7 @@ pub(crate) fn after_failure(error: &DialpadError, failures: u32, has_cursor: boo
         }
         DialpadError::Refused(_)
         | DialpadError::Unreachable(_)
-        | DialpadError::Nonsense
+        | DialpadError::InvalidResponse
         | DialpadError::NoAccess(_) => later,
     }
 }
@@ -183,7 +183,7 @@ mod tests {
         let known = known.map(|(call, known)| (DialpadCallId(call), known)).into();
         let told = |gap_since, connected_at| {
             let window = Window::new(at(gap_since), at(connected_at), at(61), TimeDelta::minutes(1));
-            let News { missed, more_to_come } = news(&page, window, &known);
+            let MissedCalls { missed, more_to_come } = news(&page, window, &known);
             assert!(!more_to_come);
             missed
                 .iter()
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn failures_pause_longer_and_longer() {
-        let pause = |failures| match after_failure(&DialpadError::Nonsense, failures, false) {
+        let pause = |failures| match after_failure(&DialpadError::InvalidResponse, failures, false) {
             Next::Later { pause, is_failure: true, from_the_beginning: false } => pause.as_secs(),
             other => panic!("expected a pause, got {other:?}"),
         };

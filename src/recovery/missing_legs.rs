@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::Unheard;
+use cti_actors::MissingLeg;
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::debug;
 
@@ -28,11 +28,11 @@ const AT_A_TIME: usize = 32;
 /// For how long a leg that was asked for is not asked for again.
 const REMEMBERED: TimeDelta = TimeDelta::minutes(10);
 
-/// Asks for unheard legs as they come up, for as long as the engine runs.
-pub async fn ask_for_unheard(dialpad: Dialpad, store: Store, mut unheard: mpsc::Receiver<Unheard>) {
-    let mut asked: HashMap<Unheard, DateTime<Utc>> = HashMap::new();
+/// Asks for missing_legs legs as they come up, for as long as the engine runs.
+pub async fn ask_for_unheard(dialpad: Dialpad, store: Store, mut missing_legs: mpsc::Receiver<MissingLeg>) {
+    let mut asked: HashMap<MissingLeg, DateTime<Utc>> = HashMap::new();
     let mut under_way = JoinSet::new();
-    while let Some(leg) = unheard.recv().await {
+    while let Some(leg) = missing_legs.recv().await {
         let now = store.now();
         asked.retain(|_, at| now - *at < REMEMBERED);
         if asked.insert(leg, now).is_some() {
@@ -47,7 +47,7 @@ pub async fn ask_for_unheard(dialpad: Dialpad, store: Store, mut unheard: mpsc::
     }
 }
 
-async fn ask_for(dialpad: &Dialpad, store: &Store, leg: Unheard) {
+async fn ask_for(dialpad: &Dialpad, store: &Store, leg: MissingLeg) {
     sleep(PATIENCE).await;
     for _ in 0..TRIES {
         let known = store.call(leg.app_id, CallName::Dialpads(leg.call)).await;
@@ -60,7 +60,7 @@ async fn ask_for(dialpad: &Dialpad, store: &Store, leg: Unheard) {
                 Err(_) => RETRY,
             },
             Ok(None) => return,
-            Err(DialpadError::RateLimited { retry_after } | DialpadError::LeftAlone { retry_after }) => {
+            Err(DialpadError::RateLimited { retry_after } | DialpadError::CircuitOpen { retry_after }) => {
                 retry_after.max(RETRY)
             }
             Err(DialpadError::Unreachable(_)) => RETRY,

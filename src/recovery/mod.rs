@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  heartbeat ─┐ (the server was away)
-//!  hearing  ──┼─► gaps, durable ─► runner ─► Dialpad's list of calls that are over ─┐
+//!  silence  ──┼─► gaps, durable ─► runner ─► Dialpad's list of calls that are over ─┐
 //!  keeper   ──┘                                                                    ├─► findings, in the journal
 //!  overdue: calls of which nothing was heard for too long ─► one call at Dialpad ──┘
 //! ```
 //!
 //! What is found goes into the journal and from there the way of every webhook. Nothing is found twice: what is known
 //! to be over is not reported, and a finding that says the same as an earlier one is a duplicate in the journal. So it
-//! does no harm if several processes look at the same time. [`gap`], [`hearing`] and [`watch`] decide, and know no
+//! does no harm if several processes look at the same time. [`gap`], [`silence`] and [`watch`] decide, and know no
 //! clock; [`heartbeat`], [`runner`] and [`overdue`] ask and write.
 
 pub(crate) mod gap;
@@ -26,7 +26,7 @@ use chrono::TimeDelta;
 use cti_actors::clock::Clock;
 use tokio::task::JoinHandle;
 
-pub use self::silence::Hearing;
+pub use self::silence::SilenceDetector;
 use crate::{config::RepairConfig, dialpad::api::Dialpad, store::Store};
 
 /// Everything that repairing takes.
@@ -39,7 +39,7 @@ pub struct Repairs {
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Which apps webhooks come for.
-    pub hearing: Arc<Hearing>,
+    pub silence: Arc<SilenceDetector>,
     /// When to look.
     pub settings: RepairConfig,
     /// Whether apps without a connection have Dialpad's static key.

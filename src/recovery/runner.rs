@@ -117,7 +117,7 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
         info!(app.id = %app, reason = repair.reason.as_str(), calls = repaired, "calls that had been missed are told");
         if repair.reason == GapReason::Silence {
             warn!(app.id = %app, "Dialpad has calls and sends no webhooks of them");
-            repairs.hearing.note_missed(app, now);
+            repairs.silence.note_missed(app, now);
         }
     }
     if news.more_to_come {

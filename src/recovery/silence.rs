@@ -20,12 +20,12 @@ const MOST_LOOKS: u32 = 5;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Hearing {
-    apps: DashMap<AppId, Heard>,
+pub struct SilenceDetector {
+    apps: DashMap<AppId, LastWebhook>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Heard {
+struct LastWebhook {
     /// When the last webhook came, or the last look ended: what lies before has been told or looked for.
     known_until: DateTime<Utc>,
     /// Looks are counted from here.
@@ -33,10 +33,10 @@ struct Heard {
     looks: u32,
 }
 
-impl Hearing {
+impl SilenceDetector {
     /// A webhook came for an app.
     pub fn note(&self, app: AppId, at: DateTime<Utc>) {
-        self.apps.insert(app, Heard { known_until: at, quiet_since: at, looks: 0 });
+        self.apps.insert(app, LastWebhook { known_until: at, quiet_since: at, looks: 0 });
     }
 
     /// Calls were found that nobody told of: the silence is none of an office that has closed.
@@ -76,10 +76,10 @@ pub(crate) async fn run(repairs: Repairs) {
     loop {
         sleep(every).await;
         let now = repairs.clock.now();
-        for (app, since) in repairs.hearing.due(now, length(patience)) {
+        for (app, since) in repairs.silence.due(now, length(patience)) {
             debug!(app.id = %app, "no webhooks come");
             match repairs.store.note_gap(app, since, now, GapReason::Silence).await {
-                Ok(()) => repairs.hearing.note_looked(app, now),
+                Ok(()) => repairs.silence.note_looked(app, now),
                 // The next look reaches back as far.
                 Err(failure) => {
                     warn!(app.id = %app, error = %failure, "a silence of webhooks can't be looked into")
@@ -98,40 +98,40 @@ mod tests {
     }
 
     /// The minutes at which there is a look, out of so many.
-    fn looks(hearing: &Hearing, minutes: std::ops::Range<i64>) -> Vec<i64> {
-        let due = |minute: &i64| !hearing.due(at(*minute), TimeDelta::minutes(10)).is_empty();
+    fn looks(silence: &SilenceDetector, minutes: std::ops::Range<i64>) -> Vec<i64> {
+        let due = |minute: &i64| !silence.due(at(*minute), TimeDelta::minutes(10)).is_empty();
         minutes.filter(due).collect()
     }
 
     #[test]
     fn looks_come_at_growing_distances_and_end() {
-        let (hearing, app) = (Hearing::default(), AppId::generate());
-        hearing.note(app, at(0));
-        assert_eq!(looks(&hearing, 0..10_000), [10, 20, 40, 80, 160]);
-        assert!(hearing.apps.is_empty(), "an app that is silent for good takes no room");
+        let (silence, app) = (SilenceDetector::default(), AppId::generate());
+        silence.note(app, at(0));
+        assert_eq!(looks(&silence, 0..10_000), [10, 20, 40, 80, 160]);
+        assert!(silence.apps.is_empty(), "an app that is silent for good takes no room");
     }
 
     #[test]
     fn a_webhook_begins_anew_and_an_app_that_was_never_heard_of_is_not_looked_at() {
-        let (hearing, app) = (Hearing::default(), AppId::generate());
-        assert!(looks(&hearing, 0..100).is_empty());
-        hearing.note(app, at(0));
-        assert_eq!(looks(&hearing, 0..15), [10]);
-        hearing.note(app, at(15));
-        assert_eq!(looks(&hearing, 15..40), [25, 35]);
+        let (silence, app) = (SilenceDetector::default(), AppId::generate());
+        assert!(looks(&silence, 0..100).is_empty());
+        silence.note(app, at(0));
+        assert_eq!(looks(&silence, 0..15), [10]);
+        silence.note(app, at(15));
+        assert_eq!(looks(&silence, 15..40), [25, 35]);
     }
 
     #[test]
     fn while_calls_are_missed_the_looks_go_on() {
-        let (hearing, app) = (Hearing::default(), AppId::generate());
-        hearing.note(app, at(0));
+        let (silence, app) = (SilenceDetector::default(), AppId::generate());
+        silence.note(app, at(0));
         for minute in 1..200 {
-            let due = hearing.due(at(minute), TimeDelta::minutes(10));
+            let due = silence.due(at(minute), TimeDelta::minutes(10));
             assert_eq!(due.len(), usize::from(minute % 10 == 0), "{minute}");
             if let [(app, since)] = due[..] {
                 assert_eq!(since, at(minute - 10), "each look begins where the one before ended");
-                hearing.note_looked(app, at(minute));
-                hearing.note_missed(app, at(minute));
+                silence.note_looked(app, at(minute));
+                silence.note_missed(app, at(minute));
             }
         }
     }

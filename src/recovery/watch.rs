@@ -50,8 +50,8 @@ impl Verdict {
             Err(
                 DialpadError::Unreachable(_)
                 | DialpadError::Refused(_)
-                | DialpadError::LeftAlone { .. }
-                | DialpadError::Nonsense
+                | DialpadError::CircuitOpen { .. }
+                | DialpadError::InvalidResponse
                 | DialpadError::NoAccess(NoAccess::Degraded(_)),
             ) => Self::Unanswered,
         }

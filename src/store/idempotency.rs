@@ -104,7 +104,7 @@ enum Found {
     Nothing,
     Row(Box<KeyRow>),
     /// It was in doubt and is ours now.
-    TakenUp(Box<KeyRow>),
+    Acquired(Box<KeyRow>),
     /// Somebody has just let go of it.
     Gone,
 }
@@ -139,7 +139,7 @@ impl Store {
                     Some(row) if row.is_in_doubt(hash, now) => {
                         let taken_up = sqlx::query(TAKE_UP).bind(scope).bind(key).bind(row.attempt)
                             .bind(held_until).execute(&mut *db).await?;
-                        if taken_up.rows_affected() > 0 { Found::TakenUp(row) } else { Found::Row(row) }
+                        if taken_up.rows_affected() > 0 { Found::Acquired(row) } else { Found::Row(row) }
                     }
                     Some(row) => Found::Row(row),
                 }
@@ -156,7 +156,7 @@ impl Store {
         };
         Ok(match found {
             Found::Nothing => Taken::Fresh(held(1, correlation, now)),
-            Found::TakenUp(row) => Taken::InDoubt(held(row.attempt + 1, row.correlation.0, row.created_at)),
+            Found::Acquired(row) => Taken::InDoubt(held(row.attempt + 1, row.correlation.0, row.created_at)),
             Found::Gone => Taken::UnderWay,
             Found::Row(row) if row.request_hash != hash => Taken::AnotherRequest,
             Found::Row(row) => self.kept_answer(scope, key, *row)?.map_or(Taken::UnderWay, Taken::Answered),

@@ -81,7 +81,7 @@ fn describe() {
         "From what a webhook tells of to its arrival"
     );
     describe_gauge!("cti_journal_pending", "Webhooks that wait to be processed");
-    describe_counter!("cti_events_told_total", "Events told, by type");
+    describe_counter!("cti_events_emitted_total", "Events told, by type");
     describe_counter!(
         "cti_webhooks_given_up_total",
         "Acknowledged webhooks that could not be applied in several tries"
@@ -122,7 +122,7 @@ fn describe() {
         }
     }
     for kind in cti_actors::session::EVENT_TYPES {
-        counter!("cti_events_told_total", "type" => kind).absolute(0);
+        counter!("cti_events_emitted_total", "type" => kind).absolute(0);
     }
     for reason in CLOSE_REASONS {
         counter!("cti_ws_sessions_closed_total", "reason" => reason).absolute(0);

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, App, Ask, Asked, Call, Gate, NOON, Reply, ScriptedDialpad, Shows, TestServer, With, World,
-    eventually, kinds, of_call,
+    Answer, App, Ask, Asked, Authenticator, Call, NOON, Reply, ScriptedDialpad, Shows, TestServer, With,
+    World, eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -103,7 +103,7 @@ async fn many_readers_ask_once_and_not_again_for_a_while(world: World) {
 }
 
 async fn nobody_waits_for_a_slow_dialpad(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let (dialpad, server, app) =
         office(world, move |_| Reply::json(200, with_recording(CALL)).behind(&held)).await;
@@ -120,7 +120,7 @@ async fn nobody_waits_for_a_slow_dialpad(world: World) {
 
 /// Dialpad answers nothing, and many calls are read.
 async fn a_few_wait_and_the_others_do_not(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let (dialpad, server, app) = office(world, move |_| Reply::json(200, shown(CALL)).behind(&held)).await;
     for call in 1..=40 {

@@ -11,7 +11,7 @@ on_both_databases![
 
 const COUNTERS: [&str; 9] = [
     "cti_webhooks_total",
-    "cti_events_told_total",
+    "cti_events_emitted_total",
     "cti_ws_sessions_closed_total",
     "cti_dialpad_requests_total",
     "cti_token_refreshes_total",
@@ -75,9 +75,9 @@ async fn webhooks_and_events_are_counted(world: World) {
         ("cti_webhooks_total", &[][..], 7.0),
         ("cti_webhooks_total", &["family=\"workflow\""], 6.0),
         ("cti_webhooks_total", &["family=\"dialpad\""], 1.0),
-        ("cti_events_told_total", &[], 6.0),
-        ("cti_events_told_total", &["type=\"call.ring\""], 2.0),
-        ("cti_events_told_total", &["type=\"call.ended\""], 1.0),
+        ("cti_events_emitted_total", &[], 6.0),
+        ("cti_events_emitted_total", &["type=\"call.ring\""], 2.0),
+        ("cti_events_emitted_total", &["type=\"call.ended\""], 1.0),
         ("cti_webhook_ack_seconds_count", &[], 7.0),
     ] {
         assert_eq!(metrics.sum(name, labels), expected, "{name} {labels:?}\nin {}", metrics.text());

@@ -220,7 +220,7 @@ async fn connecting_and_disconnecting_is_told(world: World) {
     let told = ["connection.connected", "connection.connected", "connection.disconnected"];
     assert_eq!(kinds(&feed), told);
     let metrics = server.metrics().await;
-    assert_eq!(metrics.sum("cti_events_told_total", &["type=\"connection.connected\""]), 2.0);
+    assert_eq!(metrics.sum("cti_events_emitted_total", &["type=\"connection.connected\""]), 2.0);
     assert_eq!(metrics.kind("cti_token_refreshes_total"), Some("counter"), "{}", metrics.text());
 }
 

@@ -5,8 +5,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, App, Ask, Asked, Call, Dialpad, Gate, Reply, ScriptedDialpad, Shows, TestServer, With, World,
-    eventually, kinds, of_call,
+    Answer, App, Ask, Asked, Authenticator, Call, Dialpad, Reply, ScriptedDialpad, Shows, TestServer, With,
+    World, eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -87,7 +87,7 @@ async fn a_placed_call_is_shown_at_once_and_follows_its_webhooks(world: World) {
 }
 
 async fn a_webhook_that_beats_the_reply_changes_nothing(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
@@ -176,7 +176,7 @@ async fn a_key_stands_for_one_request(world: World) {
 }
 
 async fn a_request_that_is_under_way_is_waited_for_a_little(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
@@ -196,7 +196,7 @@ async fn a_request_that_is_under_way_is_waited_for_a_little(world: World) {
 }
 
 async fn a_client_that_hangs_up_does_not_stop_the_call(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
@@ -245,7 +245,7 @@ async fn a_call_in_doubt_is_looked_for_and_never_placed_again(world: World) {
 }
 
 async fn a_call_in_doubt_that_was_heard_of_is_found(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let dialpad = ScriptedDialpad::start(move |_| Reply::none().behind(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
@@ -263,7 +263,7 @@ async fn a_call_in_doubt_that_was_heard_of_is_found(world: World) {
 }
 
 async fn a_key_of_a_killed_server_places_no_second_call(world: World) {
-    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&Gate::default())).await;
+    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&Authenticator::default())).await;
     let world = world.with_scripted(&dialpad);
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::{
-    App, Ask, Asked, Call, Gate, Metrics, NOON, Reply, ScriptedDialpad, Shows, TestServer, World, eventually,
-    kinds, of_call,
+    App, Ask, Asked, Authenticator, Call, Metrics, NOON, Reply, ScriptedDialpad, Shows, TestServer, World,
+    eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -104,7 +104,7 @@ async fn a_silence_is_looked_into(world: World) {
 }
 
 async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
-    let gate = Gate::default();
+    let gate = Authenticator::default();
     let held = gate.clone();
     let dialpad = ScriptedDialpad::start(move |asked: &Asked| match &*asked.what {
         "GET call" if asked.query.contains("cursor=page-2") => {

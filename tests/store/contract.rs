@@ -153,7 +153,7 @@ pub(crate) async fn a_unit_is_written_as_a_whole(store: &impl Subject) {
         ..Unit::new(app, now())
     };
     let receipt = store.commit(Arc::new(unit)).await.expect("committed");
-    assert_eq!(receipt.told_before, Seq::START);
+    assert_eq!(receipt.last_seq_before, Seq::START);
     let calls = store.relatives(app, &[DialpadCallId(7), DialpadCallId(8)]).await.expect("read");
     assert_eq!(calls, [record.call], "what was written comes back to the letter");
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 2);
@@ -289,7 +289,7 @@ pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
     assert!(store.page(theirs, Seq::START, 10).await.expect("read").is_empty());
     assert!(store.relatives(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
     assert!(store.pending(theirs, 10).await.expect("read").is_empty());
-    assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").told_before, Seq::START);
+    assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").last_seq_before, Seq::START);
 }
 
 pub(crate) async fn users_are_called_as_was_said_last(store: &impl Subject) {

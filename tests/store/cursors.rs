@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     consumer::{Acked, Mode},
     id::{AppId, Seq},
-    ports::{KeptConsumer, TakeUp, TakenUp},
+    ports::{Acquire, Acquired, StoredConsumer},
 };
 
 use crate::contract::Subject;
@@ -23,22 +23,23 @@ async fn take_up(
     mode: Mode,
     (start, head): (i64, i64),
     holder: i64,
-) -> TakenUp {
+) -> Acquired {
     let (start, head) = (Seq(start), Seq(head));
-    let wish = TakeUp { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
+    let wish = Acquire { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
     store.take_up(wish).await.expect("asked")
 }
 
 /// It is held, has dealt with everything up to here, and was this one's before.
-fn held(acked: i64, before: Option<i64>) -> TakenUp {
-    TakenUp::Held { acked: Seq(acked), before }
+fn held(acked: i64, before: Option<i64>) -> Acquired {
+    Acquired::Held { acked: Seq(acked), before }
 }
 
 /// Says where the consumer stands; whether its holder may still say so.
 async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, holder: i64) -> bool {
     let (name, acked) = ("crm".to_owned(), Seq(acked));
-    let nobody = KeptConsumer { app_id: app, name: "nobody".into(), acked, connections, held_until: soon() };
-    let cursor = KeptConsumer { name: name.clone(), ..nobody.clone() };
+    let nobody =
+        StoredConsumer { app_id: app, name: "nobody".into(), acked, connections, held_until: soon() };
+    let cursor = StoredConsumer { name: name.clone(), ..nobody.clone() };
     let kept = store.keep_consumers(holder, &[cursor, nobody]).await.expect("kept");
     assert!(kept.is_empty() || kept == [(app, name)], "{kept:?}");
     !kept.is_empty()
@@ -75,12 +76,16 @@ pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store:
 
 pub(crate) async fn those_who_share_are_not_taken_over_by_others_who_share(store: &impl Subject) {
     let app = store.new_app().await;
-    take_up(store, app, Mode::Share, (0, 9), HERE).await;
-    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, TakenUp::Elsewhere);
+    take_up(store, app, Mode::Partition, (0, 9), HERE).await;
+    assert_eq!(take_up(store, app, Mode::Partition, (0, 9), THERE).await, Acquired::Elsewhere);
     let moved = store.advance_consumer(app, "crm", Seq(3)).await.expect("asked");
     assert_eq!(moved, Acked::Elsewhere, "its connections know better");
     assert!(keep(store, app, 1, 0, HERE).await);
-    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, held(1, Some(HERE)), "they have left");
+    assert_eq!(
+        take_up(store, app, Mode::Partition, (0, 9), THERE).await,
+        held(1, Some(HERE)),
+        "they have left"
+    );
     assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), HERE).await, held(1, Some(THERE)));
 }
 

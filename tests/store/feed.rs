@@ -17,7 +17,7 @@ use crate::contract::{Subject, event, finished_call, now, ring, telling};
 pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
     let app = store.new_app().await;
     let before = [store.commit(telling(app, 1..=3)).await, store.commit(telling(app, 4..=300)).await];
-    let before = before.map(|receipt| receipt.expect("committed").told_before);
+    let before = before.map(|receipt| receipt.expect("committed").last_seq_before);
     assert_eq!(before, [Seq(0), Seq(3)]);
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(1), head: Seq(300) });
     let page = store.page(app, Seq::START, 1000).await.expect("read");

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use cti_actors::{
     id::{DialpadCallId, KeyId, Seq, VoicemailId},
     model::call::{Direction, Voicemail, VoicemailRecord},
-    ports::{Bounds, EventLog, Gate, Journal, Ledger},
+    ports::{Authenticator, Bounds, EventLog, Journal, Ledger},
     testing::ManualClock,
     unit::Unit,
 };

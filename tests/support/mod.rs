@@ -42,7 +42,7 @@ pub(crate) use self::{
     process::{Process, run_to_end},
     proxy::Proxy,
     registry::Standing,
-    scripted::{Asked, Gate, Reply, ScriptedDialpad},
+    scripted::{Asked, Authenticator, Reply, ScriptedDialpad},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
     socket::{Said, Socket},

@@ -38,14 +38,14 @@ pub(crate) struct Reply {
     status: u16,
     headers: String,
     body: Option<String>,
-    gate: Option<Gate>,
+    gate: Option<Authenticator>,
 }
 
 /// Holds replies back until the test opens it, for good.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Gate(watch::Sender<bool>);
+pub(crate) struct Authenticator(watch::Sender<bool>);
 
-impl Gate {
+impl Authenticator {
     pub(crate) fn open(&self) {
         self.0.send_replace(true);
     }
@@ -72,7 +72,7 @@ impl Reply {
     }
 
     /// Not before the gate is open.
-    pub(crate) fn behind(mut self, gate: &Gate) -> Self {
+    pub(crate) fn behind(mut self, gate: &Authenticator) -> Self {
         self.gate = Some(gate.clone());
         self
     }

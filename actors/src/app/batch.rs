@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often a webhook is tried.
-pub(crate) const MOST_ATTEMPTS: u16 = 3;
+pub(crate) const MAX_ATTEMPTS: u16 = 3;
 
 /// See the module.
 pub(super) struct Batch<'p> {
@@ -91,8 +91,8 @@ impl<'p> Batch<'p> {
     }
 
     /// This webhook could not be applied: it has used up an attempt.
-    pub(super) fn penalise(&mut self, place: usize, reason: &str) {
-        penalise(&self.pending[place], reason, &mut self.unit);
+    pub(super) fn record_failed_attempt(&mut self, place: usize, reason: &str) {
+        record_failed_attempt(&self.pending[place], reason, &mut self.unit);
     }
 
     /// What is to be written.
@@ -108,8 +108,8 @@ impl<'p> Batch<'p> {
 }
 
 /// Counts an attempt in vain; the last one gives the webhook up.
-pub(super) fn penalise(pending: &PendingEvent, reason: &str, unit: &mut Unit) {
-    if pending.attempts + 1 < MOST_ATTEMPTS {
+pub(super) fn record_failed_attempt(pending: &PendingEvent, reason: &str, unit: &mut Unit) {
+    if pending.attempts + 1 < MAX_ATTEMPTS {
         unit.retried.push(pending.id);
     } else {
         counter!("cti_webhooks_given_up_total").increment(1);

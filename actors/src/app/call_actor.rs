@@ -14,7 +14,7 @@ use crate::{
 };
 use crate::{
     event::call_events,
-    model::call::{self, CallEvent, CallRecord, News, Origin, Snapshot, StoredCall, VoicemailRecord},
+    model::call::{self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
 };
 
 /// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
@@ -87,14 +87,14 @@ impl CallActor {
             let transition = call::apply(&call.facts, event);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
-            let mut words = Vec::with_capacity(transition.news.len());
-            for piece in &transition.news {
+            let mut words = Vec::with_capacity(transition.change.len());
+            for piece in &transition.change {
                 match piece {
-                    News::VoicemailReceived | News::VoicemailUpdated => {
+                    CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
                         call.voicemail_id.get_or_insert_with(VoicemailId::generate);
                         call.updated_at = now;
                     }
-                    News::Raw { .. } => {}
+                    CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
                 words.push(call_events::tell(self.app_id, &call, &snapshot, piece, event.at, event.origin));
@@ -122,9 +122,9 @@ impl CallActor {
             return None;
         }
         call.updated_at = batch.now;
-        let news = News::Updated(vec!["interaction_id"]);
+        let change = CallChange::Updated(vec!["interaction_id"]);
         let snapshot = call.facts.snapshot();
-        Some(call_events::tell(self.app_id, call, &snapshot, &news, batch.now, Origin::Webhook))
+        Some(call_events::tell(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
     }
 
     /// The voicemail of the call from now on, if anything that is kept with it changed.

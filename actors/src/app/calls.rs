@@ -14,13 +14,13 @@ use tracing::{error, warn};
 
 use super::{
     batch::Batch,
-    correlate::Gathered,
-    pipeline::{Pace, Pipeline, STORE_RETRY},
-    roster::{Bonds, Restart},
+    correlate::Correlated,
+    pipeline::{NextStep, Pipeline, STORE_RETRY},
+    roster::{InteractionRef, Restart},
 };
 use crate::{
     app::call_actor::{Apply, CallActor, Settle},
-    engine::Unheard,
+    engine::MissingLeg,
     error::StoreError,
     id::{DialpadCallId, InteractionId},
     model::{
@@ -50,7 +50,7 @@ impl Group {
 }
 
 /// The legs of one interaction as the batch has left them so far.
-pub(super) type Family = BTreeMap<DialpadCallId, StoredCall>;
+pub(super) type InteractionLegs = BTreeMap<DialpadCallId, StoredCall>;
 
 /// A call actor died over the webhook at this place.
 struct Died {
@@ -64,15 +64,16 @@ impl Pipeline {
         &mut self,
         groups: Vec<Group>,
         batch: &mut Batch<'_>,
-    ) -> Result<Pace, StoreError> {
+    ) -> Result<NextStep, StoreError> {
         let gathered = self.gather(&groups, batch.now).await?;
-        let (alone, related): (Vec<Group>, Vec<Group>) =
-            groups.into_iter().partition(|group| self.roster.bonds(group.call).is_some_and(|it| it.alone));
+        let (alone, related): (Vec<Group>, Vec<Group>) = groups
+            .into_iter()
+            .partition(|group| self.roster.interaction_ref(group.call).is_some_and(|it| it.alone));
         let mut pace = self.apply_alone(alone, batch).await;
         let mut by_interaction: BTreeMap<InteractionId, Vec<Group>> = BTreeMap::new();
         for group in related {
-            if let Some(bonds) = self.roster.bonds(group.call) {
-                by_interaction.entry(bonds.interaction).or_default().push(group);
+            if let Some(interaction_ref) = self.roster.interaction_ref(group.call) {
+                by_interaction.entry(interaction_ref.interaction).or_default().push(group);
             }
         }
         let mut families = self.families(by_interaction.keys().copied(), gathered).await?;
@@ -80,27 +81,33 @@ impl Pipeline {
             let family = families.entry(interaction).or_default();
             match self.apply_family(interaction, family, &groups, batch).await {
                 Ok(()) => groups.iter().for_each(|group| self.finish(group, batch)),
-                Err(died) => pace = self.give_back(&died, family, &groups, batch),
+                Err(died) => pace = self.requeue(&died, family, &groups, batch),
             }
         }
         Ok(pace)
     }
 
-    pub(super) fn start(&mut self, call: StoredCall, bonds: Bonds, now: DateTime<Utc>) -> Addr<CallActor> {
+    pub(super) fn start(
+        &mut self,
+        call: StoredCall,
+        interaction_ref: InteractionRef,
+        now: DateTime<Utc>,
+    ) -> Addr<CallActor> {
         let id = call.dialpad_call_id;
         let actor = CallActor::new(self.app_id, call).start();
-        self.roster.insert(id, actor.clone(), bonds, now);
+        self.roster.insert(id, actor.clone(), interaction_ref, now);
         actor
     }
 
     /// The calls that stand alone, side by side.
-    async fn apply_alone(&mut self, groups: Vec<Group>, batch: &mut Batch<'_>) -> Pace {
+    async fn apply_alone(&mut self, groups: Vec<Group>, batch: &mut Batch<'_>) -> NextStep {
         let now = batch.now;
         let decisions = groups.into_iter().map(|mut group| async {
             let events = std::mem::take(&mut group.events);
-            let outcome = match (self.roster.get(group.call), self.roster.bonds(group.call)) {
-                (Some(actor), Some(bonds)) => {
-                    let apply = Apply { events, now, interaction_id: bonds.interaction, goes_on: false };
+            let outcome = match (self.roster.get(group.call), self.roster.interaction_ref(group.call)) {
+                (Some(actor), Some(interaction_ref)) => {
+                    let apply =
+                        Apply { events, now, interaction_id: interaction_ref.interaction, goes_on: false };
                     actor.send(apply).await.ok()
                 }
                 _ => None,
@@ -108,7 +115,7 @@ impl Pipeline {
             (group, outcome)
         });
         let decided = join_all(decisions).await;
-        let mut pace = Pace::Again;
+        let mut pace = NextStep::Again;
         for (group, outcome) in decided {
             match outcome {
                 Some(outcome) => {
@@ -120,8 +127,8 @@ impl Pipeline {
                     // If it was one webhook, that one has used up an attempt; if there were several, they come again
                     // one at a time, to find the one that does it.
                     match group.places[..] {
-                        [place] => batch.penalise(place, "the call could not take this event"),
-                        _ => drop(self.cautious.insert(group.call)),
+                        [place] => batch.record_failed_attempt(place, "the call could not take this event"),
+                        _ => drop(self.quarantined.insert(group.call)),
                     }
                     pace = self.note_crash(group.call, now);
                 }
@@ -134,10 +141,10 @@ impl Pipeline {
     async fn families(
         &self,
         interactions: impl Iterator<Item = InteractionId>,
-        gathered: Gathered,
-    ) -> Result<HashMap<InteractionId, Family>, StoreError> {
+        gathered: Correlated,
+    ) -> Result<HashMap<InteractionId, InteractionLegs>, StoreError> {
         let ids: Vec<InteractionId> = interactions.chain(gathered.merged.keys().copied()).collect();
-        let mut families: HashMap<InteractionId, Family> = HashMap::new();
+        let mut families: HashMap<InteractionId, InteractionLegs> = HashMap::new();
         if ids.is_empty() {
             return Ok(families);
         }
@@ -153,7 +160,7 @@ impl Pipeline {
     async fn apply_family(
         &mut self,
         interaction: InteractionId,
-        family: &mut Family,
+        family: &mut InteractionLegs,
         groups: &[Group],
         batch: &mut Batch<'_>,
     ) -> Result<(), Died> {
@@ -175,29 +182,29 @@ impl Pipeline {
             self.decide(event.dialpad_call_id, Some(event.clone()), place, interaction, family, batch)
                 .await?;
             let legs: Vec<_> = family.iter().map(|(call, leg)| (*call, &leg.facts)).collect();
-            let news: Vec<_> = legs
+            let change: Vec<_> = legs
                 .iter()
                 .zip(proofs(&legs))
                 .filter(|((_, facts), proof)| facts.proof() != *proof)
                 .map(|((call, _), proof)| (*call, Signal::Proven(proof)))
                 .collect();
-            for (call, signal) in news {
+            for (call, signal) in change {
                 let knowledge = Knowledge::default();
                 let proven = CallEvent { dialpad_call_id: call, signal, knowledge, ..event.clone() };
                 self.decide(call, Some(proven), place, interaction, family, batch).await?;
             }
         }
-        self.miss_operators(family);
+        self.report_missing_legs(family);
         Ok(())
     }
 
     /// Says which operators' legs are named and were never heard from: Dialpad does not always tell of them, and only
     /// they know who answered.
-    fn miss_operators(&self, family: &Family) {
+    fn report_missing_legs(&self, family: &InteractionLegs) {
         let operators = family.values().filter_map(|leg| leg.facts.leg_ids()[2]).map(DialpadCallId);
         for call in operators.filter(|operator| !family.contains_key(operator)) {
             // Nobody has to listen, and whoever does not keep up hears of it with the next webhook.
-            let _ = self.unheard.try_send(Unheard { app_id: self.app_id, call });
+            let _ = self.missing_legs.try_send(MissingLeg { app_id: self.app_id, call });
         }
     }
 
@@ -208,7 +215,7 @@ impl Pipeline {
         event: Option<CallEvent>,
         place: usize,
         interaction_id: InteractionId,
-        family: &mut Family,
+        family: &mut InteractionLegs,
         batch: &mut Batch<'_>,
     ) -> Result<(), Died> {
         let died = Died { call, place };
@@ -216,8 +223,8 @@ impl Pipeline {
             (Some(actor), _) => actor.clone(),
             (None, Some(leg)) => {
                 let names = leg.facts.leg_ids().into_iter().flatten().collect();
-                let bonds = Bonds { interaction: interaction_id, names, alone: false };
-                self.start(leg.clone(), bonds, batch.now)
+                let interaction_ref = InteractionRef { interaction: interaction_id, names, alone: false };
+                self.start(leg.clone(), interaction_ref, batch.now)
             }
             (None, None) => return Err(died),
         };
@@ -243,15 +250,21 @@ impl Pipeline {
     fn finish(&mut self, group: &Group, batch: &mut Batch<'_>) {
         batch.processed(&group.places);
         if group.deferred {
-            self.inbox().doubt();
+            self.inbox().invalidate();
         } else {
-            self.cautious.remove(&group.call);
+            self.quarantined.remove(&group.call);
         }
     }
 
     /// A leg died, and the whole interaction is left as it was: its webhooks come again, without the one that killed
     /// once that has used up its attempts.
-    fn give_back(&mut self, died: &Died, family: &Family, groups: &[Group], batch: &mut Batch<'_>) -> Pace {
+    fn requeue(
+        &mut self,
+        died: &Died,
+        family: &InteractionLegs,
+        groups: &[Group],
+        batch: &mut Batch<'_>,
+    ) -> NextStep {
         let members: BTreeSet<DialpadCallId> = family.keys().copied().chain([died.call]).collect();
         let places: Vec<usize> = groups.iter().flat_map(|group| group.places.iter().copied()).collect();
         batch.forget(&members, &places);
@@ -262,20 +275,20 @@ impl Pipeline {
             // Where it belongs may not have become durable.
             self.roster.remove(*call);
         }
-        batch.penalise(died.place, "the call could not take this event");
+        batch.record_failed_attempt(died.place, "the call could not take this event");
         self.note_crash(died.call, batch.now)
     }
 
     /// A call actor died and will be rebuilt from the store.
-    fn note_crash(&mut self, call: DialpadCallId, now: DateTime<Utc>) -> Pace {
+    fn note_crash(&mut self, call: DialpadCallId, now: DateTime<Utc>) -> NextStep {
         counter!("cti_call_actor_crashes_total").increment(1);
         warn!(app.id = %self.app_id, call.id = %call, "a call actor died and is rebuilt from the store");
-        self.inbox().doubt();
+        self.inbox().invalidate();
         match self.roster.crashed(call, now) {
-            Restart::Allowed => Pace::Again,
+            Restart::Allowed => NextStep::Again,
             Restart::After(pause) => {
                 error!(app.id = %self.app_id, pause_s = pause.num_seconds(), "too many call actors died; pausing");
-                Pace::After(pause.to_std().unwrap_or(STORE_RETRY))
+                NextStep::After(pause.to_std().unwrap_or(STORE_RETRY))
             }
         }
     }

@@ -7,16 +7,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
-    calls::{Family, Group},
+    calls::{Group, InteractionLegs},
     pipeline::Pipeline,
-    roster::Bonds,
+    roster::InteractionRef,
 };
 use crate::{
     error::StoreError,
     id::{DialpadCallId, InteractionId},
     model::{
         call::StoredCall,
-        interaction::{Kin, join, sent_on_from},
+        interaction::{LegLinks, join, sent_on_from},
     },
 };
 
@@ -25,9 +25,9 @@ const SENT_ON_WITHIN: TimeDelta = TimeDelta::minutes(10);
 
 /// What was found out about the calls of a batch before they decide.
 #[derive(Default)]
-pub(super) struct Gathered {
+pub(super) struct Correlated {
     /// Calls that nobody has seen before.
-    pub(super) newcomers: Family,
+    pub(super) newcomers: InteractionLegs,
     /// Interactions that turned out to be part of an older one.
     pub(super) merged: HashMap<InteractionId, InteractionId>,
 }
@@ -38,62 +38,65 @@ impl Pipeline {
         &mut self,
         groups: &[Group],
         now: DateTime<Utc>,
-    ) -> Result<Gathered, StoreError> {
-        let is_news = |group: &&Group| match self.roster.bonds(group.call) {
-            Some(bonds) => !group.names().all(|name| bonds.names.contains(&name)),
+    ) -> Result<Correlated, StoreError> {
+        let is_news = |group: &&Group| match self.roster.interaction_ref(group.call) {
+            Some(interaction_ref) => !group.names().all(|name| interaction_ref.names.contains(&name)),
             None => true,
         };
-        let news: Vec<&Group> = groups.iter().filter(is_news).collect();
-        if news.is_empty() {
-            return Ok(Gathered::default());
+        let change: Vec<&Group> = groups.iter().filter(is_news).collect();
+        if change.is_empty() {
+            return Ok(Correlated::default());
         }
-        let named = news.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call]));
+        let named = change.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call]));
         let named: Vec<DialpadCallId> = named.collect::<BTreeSet<_>>().into_iter().collect();
         let relatives = self.ports.ledger.relatives(self.app_id, &named).await?;
-        let mut known: Family = relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
+        let mut known: InteractionLegs =
+            relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
 
-        let mut gathered = Gathered::default();
-        let mut kin = Vec::with_capacity(news.len());
-        for group in &news {
+        let mut gathered = Correlated::default();
+        let mut links = Vec::with_capacity(change.len());
+        for group in &change {
             let call = match known.get(&group.call) {
                 Some(call) => call,
                 None => {
                     let mut unseen = StoredCall::unseen(group.call, now);
-                    if let Some(bonds) = self.roster.bonds(group.call) {
-                        unseen.interaction_id = bonds.interaction;
+                    if let Some(interaction_ref) = self.roster.interaction_ref(group.call) {
+                        unseen.interaction_id = interaction_ref.interaction;
                     }
                     gathered.newcomers.entry(group.call).or_insert(unseen)
                 }
             };
-            let mut leg = Kin::of(call);
+            let mut leg = LegLinks::of(call);
             leg.names.extend(group.names());
-            kin.push(leg);
+            links.push(leg);
         }
-        let foreseen = foresee_transfers(&news, &known, &gathered.newcomers);
-        self.follow_transfers(&foreseen, &mut kin, &mut known, now).await?;
-        let in_batch: HashSet<DialpadCallId> = news.iter().map(|group| group.call).collect();
-        kin.extend(known.values().filter(|call| !in_batch.contains(&call.dialpad_call_id)).map(Kin::of));
+        let foreseen = foresee_transfers(&change, &known, &gathered.newcomers);
+        self.follow_transfers(&foreseen, &mut links, &mut known, now).await?;
+        let in_batch: HashSet<DialpadCallId> = change.iter().map(|group| group.call).collect();
+        links.extend(
+            known.values().filter(|call| !in_batch.contains(&call.dialpad_call_id)).map(LegLinks::of),
+        );
 
-        let bonds = bonds_of(&kin, &mut gathered.merged);
-        for (call, bonds) in bonds {
+        let interaction_ref = bonds_of(&links, &mut gathered.merged);
+        for (call, interaction_ref) in interaction_ref {
             if self.roster.get(call).is_some() {
-                self.roster.bind(call, bonds);
+                self.roster.bind(call, interaction_ref);
             } else if in_batch.contains(&call)
                 && let Some(stored) = known.remove(&call).or_else(|| gathered.newcomers.get(&call).cloned())
             {
-                self.start(stored, bonds, now);
+                self.start(stored, interaction_ref, now);
             }
         }
         Ok(gathered)
     }
 
     /// A leg to which a call was sent on does not name the leg that it came from: that one is looked for. `foreseen` are
-    /// the legs of `kin`, or none where nothing was sent on.
+    /// the legs of `links`, or none where nothing was sent on.
     async fn follow_transfers(
         &self,
         foreseen: &[StoredCall],
-        kin: &mut [Kin],
-        known: &mut Family,
+        links: &mut [LegLinks],
+        known: &mut InteractionLegs,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let is_looked_for = |call: &&StoredCall| {
@@ -111,9 +114,9 @@ impl Pipeline {
         let is_foreseen =
             |call: &StoredCall| foreseen.iter().any(|it| it.dialpad_call_id == call.dialpad_call_id);
         let stored: Vec<&StoredCall> = stored.iter().filter(|call| !is_foreseen(call)).collect();
-        for (leg, kin) in foreseen.iter().zip(kin).filter(|(leg, _)| is_looked_for(leg)) {
+        for (leg, links) in foreseen.iter().zip(links).filter(|(leg, _)| is_looked_for(leg)) {
             let Some(origin) = sent_on_from(leg, stored.iter().copied().chain(foreseen)) else { continue };
-            kin.names.push(origin.dialpad_call_id.0);
+            links.names.push(origin.dialpad_call_id.0);
             if !is_foreseen(origin) {
                 known.entry(origin.dialpad_call_id).or_insert_with(|| origin.clone());
             }
@@ -124,13 +127,17 @@ impl Pipeline {
 
 /// The calls as they will be after the batch, if any of them was sent on to where it is; none otherwise, which is nearly
 /// always so.
-fn foresee_transfers(news: &[&Group], known: &Family, newcomers: &Family) -> Vec<StoredCall> {
+fn foresee_transfers(
+    change: &[&Group],
+    known: &InteractionLegs,
+    newcomers: &InteractionLegs,
+) -> Vec<StoredCall> {
     let stored = |group: &Group| known.get(&group.call).or_else(|| newcomers.get(&group.call));
     let was_sent_on = |group: &&Group| {
         let said = group.events.iter().any(|event| event.knowledge.transferred_from.is_some());
         said || stored(group).is_some_and(|call| call.facts.transferred_from().is_some())
     };
-    if !news.iter().any(was_sent_on) {
+    if !change.iter().any(was_sent_on) {
         return Vec::new();
     }
     let after = |group: &&Group| {
@@ -138,25 +145,26 @@ fn foresee_transfers(news: &[&Group], known: &Family, newcomers: &Family) -> Vec
         group.events.iter().for_each(|event| call.facts.absorb(event));
         Some(call)
     };
-    news.iter().filter_map(after).collect()
+    change.iter().filter_map(after).collect()
 }
 
 /// Which interaction each leg belongs to, and which interactions that makes part of an older one.
 fn bonds_of(
-    kin: &[Kin],
+    links: &[LegLinks],
     merged: &mut HashMap<InteractionId, InteractionId>,
-) -> HashMap<DialpadCallId, Bonds> {
-    let joined = join(kin);
+) -> HashMap<DialpadCallId, InteractionRef> {
+    let joined = join(links);
     let mut sizes: HashMap<InteractionId, usize> = HashMap::new();
     joined.values().for_each(|interaction| *sizes.entry(*interaction).or_default() += 1);
-    kin.iter()
+    links
+        .iter()
         .map(|leg| {
             let interaction = joined[&leg.call];
             if interaction != leg.interaction {
                 merged.insert(leg.interaction, interaction);
             }
             let alone = leg.names.is_empty() && interaction == leg.interaction && sizes[&interaction] == 1;
-            (leg.call, Bonds { interaction, names: leg.names.iter().copied().collect(), alone })
+            (leg.call, InteractionRef { interaction, names: leg.names.iter().copied().collect(), alone })
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The webhooks that wait for an app's supervisor: a bounded copy of the journal's end, in memory.
 //!
 //! The journal is the truth. What was just written is handed over here as well, so that reading it back is
-//! spared while the supervisor keeps up; when it does not, or when anything is in doubt, the copy is dropped and
+//! spared while the supervisor keeps up; when it does not, or when anything is in invalidate, the copy is dropped and
 //! the journal is read. Both ways give the same webhooks in the same order. Pure.
 
 use std::collections::VecDeque;
@@ -26,7 +26,7 @@ pub(crate) struct Inbox {
 pub(crate) enum Next {
     /// These.
     Events(Vec<PendingEvent>),
-    /// Read the journal, and say so with [`Inbox::note_read`].
+    /// Read the journal, and say so with [`Inbox::on_journal_read`].
     ReadJournal,
     /// Nothing.
     Nothing,
@@ -54,7 +54,7 @@ impl Inbox {
     }
 
     /// Says that the journal holds something that was not handed over.
-    pub(crate) fn doubt(&mut self) {
+    pub(crate) fn invalidate(&mut self) {
         self.unread = true;
         self.queue.clear();
     }
@@ -74,14 +74,14 @@ impl Inbox {
     }
 
     /// Takes note of what a read of the journal with this limit gave.
-    pub(crate) fn note_read(&mut self, events: &[PendingEvent], limit: usize) {
+    pub(crate) fn on_journal_read(&mut self, events: &[PendingEvent], limit: usize) {
         if let Some(last) = events.last() {
             self.read_up_to = self.read_up_to.max(Some(last.id));
             let read_up_to = self.read_up_to;
             self.queue.retain(|event| Some(event.id) > read_up_to);
         }
         if events.len() >= limit {
-            self.doubt();
+            self.invalidate();
         }
     }
 }
@@ -104,7 +104,7 @@ mod tests {
     fn read(inbox: &mut Inbox, rows: &[u128], limit: usize) {
         assert!(matches!(inbox.next(limit), Next::ReadJournal));
         let rows: Vec<_> = rows.iter().copied().map(event).collect();
-        inbox.note_read(&rows, limit);
+        inbox.on_journal_read(&rows, limit);
     }
 
     #[test]
@@ -122,7 +122,7 @@ mod tests {
         let mut inbox = Inbox::default();
         assert!(matches!(inbox.next(10), Next::ReadJournal));
         inbox.offer(vec![event(1)]);
-        inbox.note_read(&[event(1), event(2)], 10);
+        inbox.on_journal_read(&[event(1), event(2)], 10);
         inbox.offer(vec![event(2), event(3)]);
         assert_eq!(ids(inbox.next(10)), [3]);
     }

@@ -27,11 +27,11 @@ impl Pipeline {
         let mut changed: BTreeSet<String> = BTreeSet::new();
         for (place, event) in messages {
             let id = &event.dialpad_message_id;
-            let (facts, news) = message::apply(known.get(id).map(|message| &message.facts), event);
+            let (facts, change) = message::apply(known.get(id).map(|message| &message.facts), event);
             let message = known
                 .entry(id.clone())
                 .or_insert_with(|| StoredMessage::unseen(id.clone(), facts.clone(), batch.now));
-            if news.is_some() {
+            if change.is_some() {
                 message.updated_at = batch.now;
             }
             if message.facts != facts || message.version == 0 {
@@ -39,7 +39,7 @@ impl Pipeline {
                 message.version += i64::from(changed.insert(id.clone()));
                 message.facts = facts;
             }
-            let event = news.map(|news| message::tell(self.app_id, message, news, event.at));
+            let event = change.map(|change| message::tell(self.app_id, message, change, event.at));
             batch.tell(*place, event);
             batch.processed(&[*place]);
         }

@@ -9,7 +9,7 @@
 //! they decided.
 //!
 //! Nothing is told before it is durable. Whatever goes wrong on the way, the webhooks are still pending in the
-//! journal and come again; one that can't be applied is given up after [`super::batch::MOST_ATTEMPTS`] and never holds up the
+//! journal and come again; one that can't be applied is given up after [`super::batch::MAX_ATTEMPTS`] and never holds up the
 //! others for longer.
 
 use std::{
@@ -24,14 +24,14 @@ use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{
-    batch::{Batch, penalise},
+    batch::{Batch, record_failed_attempt},
     calls::Group,
     inbox::{Inbox, Next},
     roster::Roster,
 };
 use crate::{
     app::call_actor::{CallActor, Settle},
-    engine::Unheard,
+    engine::MissingLeg,
     error::StoreError,
     event::Frame,
     feed::Feed,
@@ -54,16 +54,16 @@ pub(crate) struct Pipeline {
     feed: Arc<Feed>,
     pub(super) roster: Roster<Addr<CallActor>>,
     /// Where to say that a leg is named and was never heard from.
-    pub(super) unheard: mpsc::Sender<Unheard>,
+    pub(super) missing_legs: mpsc::Sender<MissingLeg>,
     /// Calls whose actor crashed on a batch: their webhooks go one at a time, to find the one that does it.
-    pub(super) cautious: BTreeSet<DialpadCallId>,
+    pub(super) quarantined: BTreeSet<DialpadCallId>,
     /// So many webhooks go one at a time, because the store refused a batch that they were part of.
-    one_by_one: usize,
+    singles_left: usize,
 }
 
 /// What to do after a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pace {
+pub(crate) enum NextStep {
     /// Look for more.
     Again,
     /// Everything is done.
@@ -78,10 +78,10 @@ impl Pipeline {
         ports: Ports,
         inbox: Arc<Mutex<Inbox>>,
         feed: Arc<Feed>,
-        unheard: mpsc::Sender<Unheard>,
+        missing_legs: mpsc::Sender<MissingLeg>,
     ) -> Self {
-        let (roster, cautious) = (Roster::default(), BTreeSet::new());
-        Self { app_id, ports, inbox, feed, roster, unheard, cautious, one_by_one: 0 }
+        let (roster, quarantined) = (Roster::default(), BTreeSet::new());
+        Self { app_id, ports, inbox, feed, roster, missing_legs, quarantined, singles_left: 0 }
     }
 
     pub(crate) fn evict_idle(&mut self) {
@@ -94,41 +94,41 @@ impl Pipeline {
     }
 
     /// Works off one batch.
-    pub(crate) async fn step(&mut self) -> Pace {
+    pub(crate) async fn step(&mut self) -> NextStep {
         let batch = match self.next_batch().await {
             Ok(Some(batch)) => batch,
-            Ok(None) => return Pace::Idle,
-            Err(failure) => return self.fall_back(&failure),
+            Ok(None) => return NextStep::Idle,
+            Err(failure) => return self.retry_later(&failure),
         };
         match self.process(&batch).await {
             Ok(pace) => {
-                self.one_by_one = self.one_by_one.saturating_sub(batch.len());
+                self.singles_left = self.singles_left.saturating_sub(batch.len());
                 pace
             }
             Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
                 self.isolate(&batch, &failure).await
             }
-            Err(failure) => self.fall_back(&failure),
+            Err(failure) => self.retry_later(&failure),
         }
     }
 
     async fn next_batch(&mut self) -> Result<Option<Vec<PendingEvent>>, StoreError> {
-        let limit = if self.one_by_one > 0 { 1 } else { BATCH };
+        let limit = if self.singles_left > 0 { 1 } else { BATCH };
         let next = self.inbox().next(limit);
         match next {
             Next::Nothing => Ok(None),
             Next::Events(events) => Ok(Some(events)),
             Next::ReadJournal => {
                 let events = self.ports.journal.pending(self.app_id, limit).await?;
-                self.inbox().note_read(&events, limit);
+                self.inbox().on_journal_read(&events, limit);
                 Ok(Some(events).filter(|events| !events.is_empty()))
             }
         }
     }
 
-    async fn process(&mut self, pending: &[PendingEvent]) -> Result<Pace, StoreError> {
+    async fn process(&mut self, pending: &[PendingEvent]) -> Result<NextStep, StoreError> {
         let mut batch = Batch::new(self.app_id, pending, self.ports.clock.now());
-        let (groups, messages) = self.sort_out(&mut batch);
+        let (groups, messages) = self.group_by_call(&mut batch);
         let pace = self.apply_calls(groups, &mut batch).await?;
         self.apply_messages(&messages, &mut batch).await?;
         let drafted = batch.drafted();
@@ -155,7 +155,7 @@ impl Pipeline {
     }
 
     /// Sorts a batch by call, in order of first appearance, and by message. What can't be read fails here.
-    fn sort_out<'p>(&self, batch: &mut Batch<'p>) -> (Vec<Group>, Vec<(usize, &'p MessageEvent)>) {
+    fn group_by_call<'p>(&self, batch: &mut Batch<'p>) -> (Vec<Group>, Vec<(usize, &'p MessageEvent)>) {
         let mut groups: Vec<Group> = Vec::new();
         let mut by_call: HashMap<DialpadCallId, usize> = HashMap::new();
         let mut messages = Vec::new();
@@ -170,7 +170,7 @@ impl Pipeline {
                         groups.len() - 1
                     });
                     let group = &mut groups[index];
-                    if self.cautious.contains(&call) && !group.places.is_empty() {
+                    if self.quarantined.contains(&call) && !group.places.is_empty() {
                         group.deferred = true;
                         continue;
                     }
@@ -200,10 +200,10 @@ impl Pipeline {
             }
         }
         let receipt = committed?;
-        let mut seq = receipt.told_before;
+        let mut seq = receipt.last_seq_before;
         let frames = unit.events.iter().map(|event| {
             seq = seq.next();
-            counter!("cti_events_told_total", "type" => event.kind.clone()).increment(1);
+            counter!("cti_events_emitted_total", "type" => event.kind.clone()).increment(1);
             Frame::new(seq, event.kind.clone(), event.dialpad_user_id, &event.body)
         });
         self.feed.publish(frames.collect());
@@ -211,31 +211,31 @@ impl Pipeline {
     }
 
     /// The store is away or somebody else wrote first: everything comes again from the journal.
-    fn fall_back(&mut self, failure: &StoreError) -> Pace {
-        self.inbox().doubt();
+    fn retry_later(&mut self, failure: &StoreError) -> NextStep {
+        self.inbox().invalidate();
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         match failure {
-            StoreError::Conflict(_) => Pace::Again,
-            _ => Pace::After(STORE_RETRY),
+            StoreError::Conflict(_) => NextStep::Again,
+            _ => NextStep::After(STORE_RETRY),
         }
     }
 
     /// The store refuses something in this batch. Several go one at a time from now on; a single one has used
     /// up an attempt.
-    async fn isolate(&mut self, batch: &[PendingEvent], failure: &StoreError) -> Pace {
-        self.inbox().doubt();
+    async fn isolate(&mut self, batch: &[PendingEvent], failure: &StoreError) -> NextStep {
+        self.inbox().invalidate();
         if batch.len() > 1 {
-            self.one_by_one = batch.len();
-            return Pace::Again;
+            self.singles_left = batch.len();
+            return NextStep::Again;
         }
         warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
         let mut unit = Unit::new(self.app_id, self.ports.clock.now());
         for pending in batch {
-            penalise(pending, &failure.to_string(), &mut unit);
+            record_failed_attempt(pending, &failure.to_string(), &mut unit);
         }
         match self.ports.ledger.commit(Arc::new(unit)).await {
-            Ok(_) => Pace::Again,
-            Err(failure) => self.fall_back(&failure),
+            Ok(_) => NextStep::Again,
+            Err(failure) => self.retry_later(&failure),
         }
     }
 

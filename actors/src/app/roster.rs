@@ -25,14 +25,14 @@ pub(crate) struct Roster<A> {
 #[derive(Debug)]
 struct Entry<A> {
     address: A,
-    bonds: Bonds,
+    interaction_ref: InteractionRef,
     used_at: DateTime<Utc>,
     ended: bool,
 }
 
 /// Where a call belongs, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Bonds {
+pub(crate) struct InteractionRef {
     pub(crate) interaction: InteractionId,
     /// The legs that it has named so far.
     pub(crate) names: BTreeSet<i64>,
@@ -60,29 +60,35 @@ impl<A> Roster<A> {
         self.calls.get(&call).map(|entry| &entry.address)
     }
 
-    pub(crate) fn insert(&mut self, call: DialpadCallId, address: A, bonds: Bonds, now: DateTime<Utc>) {
-        self.calls.insert(call, Entry { address, bonds, used_at: now, ended: false });
+    pub(crate) fn insert(
+        &mut self,
+        call: DialpadCallId,
+        address: A,
+        interaction_ref: InteractionRef,
+        now: DateTime<Utc>,
+    ) {
+        self.calls.insert(call, Entry { address, interaction_ref, used_at: now, ended: false });
     }
 
     /// Where an awake call belongs.
-    pub(crate) fn bonds(&self, call: DialpadCallId) -> Option<&Bonds> {
-        self.calls.get(&call).map(|entry| &entry.bonds)
+    pub(crate) fn interaction_ref(&self, call: DialpadCallId) -> Option<&InteractionRef> {
+        self.calls.get(&call).map(|entry| &entry.interaction_ref)
     }
 
     /// Notes what was found out about where an awake call belongs. What it was known to name is not forgotten.
-    pub(crate) fn bind(&mut self, call: DialpadCallId, mut bonds: Bonds) {
+    pub(crate) fn bind(&mut self, call: DialpadCallId, mut interaction_ref: InteractionRef) {
         if let Some(entry) = self.calls.get_mut(&call) {
-            bonds.names.append(&mut entry.bonds.names);
-            bonds.alone &= entry.bonds.alone;
-            entry.bonds = bonds;
+            interaction_ref.names.append(&mut entry.interaction_ref.names);
+            interaction_ref.alone &= entry.interaction_ref.alone;
+            entry.interaction_ref = interaction_ref;
         }
     }
 
     /// Notes that a call belongs to this interaction, together with others.
     pub(crate) fn move_to(&mut self, call: DialpadCallId, interaction: InteractionId) {
         if let Some(entry) = self.calls.get_mut(&call) {
-            entry.bonds.interaction = interaction;
-            entry.bonds.alone = false;
+            entry.interaction_ref.interaction = interaction;
+            entry.interaction_ref.alone = false;
         }
     }
 
@@ -126,16 +132,16 @@ mod tests {
         DateTime::from_timestamp(second, 0).expect("a valid instant")
     }
 
-    fn bonds() -> Bonds {
-        Bonds { interaction: InteractionId::generate(), names: BTreeSet::new(), alone: true }
+    fn interaction_ref() -> InteractionRef {
+        InteractionRef { interaction: InteractionId::generate(), names: BTreeSet::new(), alone: true }
     }
 
     #[test]
     fn keeps_a_live_call_longer_than_an_ended_one() {
         let mut roster = Roster::default();
         let (live, ended) = (DialpadCallId(1), DialpadCallId(2));
-        roster.insert(live, "a", bonds(), at(0));
-        roster.insert(ended, "b", bonds(), at(0));
+        roster.insert(live, "a", interaction_ref(), at(0));
+        roster.insert(ended, "b", interaction_ref(), at(0));
         roster.touch(ended, at(1), true);
         roster.evict_idle(at(100));
         assert_eq!((roster.get(live), roster.get(ended)), (Some(&"a"), None));

@@ -8,7 +8,7 @@ use std::sync::{
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use tokio::sync::watch;
 
-use super::pipeline::{Pace, Pipeline};
+use super::pipeline::{NextStep, Pipeline};
 
 /// How often call actors that have nothing to do are let go.
 const EVICTION: std::time::Duration = std::time::Duration::from_secs(10);
@@ -65,10 +65,10 @@ impl AppSupervisor {
             supervisor.busy.send_replace(false);
             let woken = std::mem::take(&mut supervisor.woken_while_busy);
             match pace {
-                Pace::Again => supervisor.work(ctx),
-                Pace::Idle if woken => supervisor.work(ctx),
-                Pace::Idle => {}
-                Pace::After(pause) => {
+                NextStep::Again => supervisor.work(ctx),
+                NextStep::Idle if woken => supervisor.work(ctx),
+                NextStep::Idle => {}
+                NextStep::After(pause) => {
                     ctx.run_later(pause, Self::work);
                 }
             }

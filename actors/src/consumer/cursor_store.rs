@@ -19,7 +19,7 @@ use crate::{
     engine::Engine,
     error::StoreError,
     id::{Seq, SessionId},
-    ports::{Clock, EventLog, KeptConsumer},
+    ports::{Clock, EventLog, StoredConsumer},
 };
 
 /// How long the store is left alone after something was kept.
@@ -44,7 +44,7 @@ pub(super) struct Kept {
 }
 
 /// What the consumers of all apps have in common: the way to the store.
-pub(crate) struct Keeper {
+pub(crate) struct CursorStore {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     /// This process, among those that share the store.
@@ -54,7 +54,7 @@ pub(crate) struct Keeper {
     turn: RwLock<()>,
 }
 
-impl Keeper {
+impl CursorStore {
     pub(crate) fn new(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Arc<Self> {
         // A process is told from an earlier one that has died as from one that runs beside it.
         let holder = SessionId::generate().0.as_u64_pair().1.cast_signed();
@@ -71,7 +71,7 @@ impl Keeper {
     }
 
     /// Says that there is something to keep.
-    pub(super) fn rouse(&self) {
+    pub(super) fn notify(&self) {
         self.dirty.notify_one();
     }
 
@@ -108,7 +108,7 @@ impl Keeper {
     }
 
     /// Lets go of what another process has taken over, or has removed.
-    pub(crate) async fn let_go_of_lost(&self, all: &[Arc<Consumers>]) -> Result<(), StoreError> {
+    pub(crate) async fn evict_lost(&self, all: &[Arc<Consumers>]) -> Result<(), StoreError> {
         if all.is_empty() {
             return Ok(());
         }
@@ -129,31 +129,31 @@ impl Keeper {
 
 impl Consumers {
     /// What the store has otherwise, or is to hear of again.
-    fn to_be_kept(&self, keeper: &Keeper) -> Vec<KeptConsumer> {
+    fn to_be_kept(&self, cursor_store: &CursorStore) -> Vec<StoredConsumer> {
         let now = Instant::now();
         let entries = self.lock();
         let standing = entries.iter().map(|(name, entry)| (name, entry, entry.stands()));
         let due = standing.filter(|(_, entry, is)| {
             entry.kept != Some(*is) || (is.connections > 0 && now >= entry.renew_at)
         });
-        let due = due.map(|(name, entry, is)| KeptConsumer {
+        let due = due.map(|(name, entry, is)| StoredConsumer {
             app_id: self.app,
             name: name.clone(),
             acked: is.acked,
             connections: is.connections,
-            held_until: keeper.lease(entry.course.mode()),
+            held_until: cursor_store.lease(entry.progress.mode()),
         });
         due.collect()
     }
 
     /// This is in the store now. What nobody has to know any more is forgotten.
-    fn was_kept(&self, kept: &KeptConsumer) {
+    fn was_kept(&self, kept: &StoredConsumer) {
         let mut entries = self.lock();
         let Some(entry) = entries.get_mut(&kept.name) else { return };
         entry.kept = Some(Kept { acked: kept.acked, connections: kept.connections });
-        entry.renew_at = Instant::now() + lease(entry.course.mode()) / 4;
+        entry.renew_at = Instant::now() + lease(entry.progress.mode()) / 4;
         let is = entry.stands();
-        if is.connections == 0 && entry.kept == Some(is) && !entry.course.is_uneven() {
+        if is.connections == 0 && entry.kept == Some(is) && !entry.progress.is_uneven() {
             entries.remove(&kept.name);
         }
     }
@@ -161,23 +161,23 @@ impl Consumers {
 
 impl Entry {
     fn stands(&self) -> Kept {
-        Kept { acked: self.course.low_water(), connections: self.course.members().len() }
+        Kept { acked: self.progress.low_water(), connections: self.progress.members().len() }
     }
 }
 
 fn lease(mode: Mode) -> Duration {
     match mode {
         Mode::Exclusive => LEASE,
-        Mode::Share => SHARE_LEASE,
+        Mode::Partition => SHARE_LEASE,
     }
 }
 
 /// Keeps where consumers stand until the engine is gone.
-pub(crate) async fn keep_cursors(engine: Weak<Engine>, keeper: Arc<Keeper>) {
+pub(crate) async fn flush_cursors(engine: Weak<Engine>, cursor_store: Arc<CursorStore>) {
     let mut away = false;
     loop {
         // Late is as good: whoever holds something is to be heard of again in any case.
-        let _ = timeout(RENEW_EVERY, keeper.dirty.notified()).await;
+        let _ = timeout(RENEW_EVERY, cursor_store.dirty.notified()).await;
         let Some(engine) = engine.upgrade() else { return };
         let kept = engine.keep_consumers().await;
         drop(engine);
@@ -187,7 +187,7 @@ pub(crate) async fn keep_cursors(engine: Weak<Engine>, keeper: Arc<Keeper>) {
         away = kept.is_err();
         sleep(if away { RETRY } else { PAUSE }).await;
         if away {
-            keeper.rouse();
+            cursor_store.notify();
         }
     }
 }

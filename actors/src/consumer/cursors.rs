@@ -16,14 +16,14 @@ pub trait Cursors: Send + Sync + 'static {
     async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError>;
 
     /// Makes this process the holder of a consumer, and the consumer if it is new.
-    async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError>;
+    async fn take_up(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError>;
 
     /// Keeps where consumers stand, never further back than is known already. Gives those that this process still
     /// holds. When this returns, it is durable.
     async fn keep_consumers(
         &self,
         holder: i64,
-        cursors: &[KeptConsumer],
+        cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError>;
 
     /// All that this process holds.
@@ -38,7 +38,7 @@ pub trait Cursors: Send + Sync + 'static {
 
 /// A process wants to be the holder of a consumer.
 #[derive(Clone, Copy, Debug)]
-pub struct TakeUp<'a> {
+pub struct Acquire<'a> {
     /// Whose consumer it is.
     pub app_id: AppId,
     /// Its name.
@@ -57,7 +57,7 @@ pub struct TakeUp<'a> {
 
 /// What came of [`Cursors::take_up`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TakenUp {
+pub enum Acquired {
     /// It is held.
     Held {
         /// Everything up to here is dealt with.
@@ -73,7 +73,7 @@ pub enum TakenUp {
 
 /// Where a consumer stands, as its holder says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptConsumer {
+pub struct StoredConsumer {
     /// Whose consumer it is.
     pub app_id: AppId,
     /// Its name.

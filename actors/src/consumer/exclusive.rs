@@ -4,7 +4,7 @@ use crate::id::{Seq, SessionId};
 
 /// An exclusive consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Solo {
+pub(super) struct Exclusive {
     /// Its connection, if it has one.
     member: Option<SessionId>,
     /// Everything up to here was given to it, or is not for it.
@@ -15,7 +15,7 @@ pub(super) struct Solo {
     acked: Seq,
 }
 
-impl Solo {
+impl Exclusive {
     /// A consumer that has dealt with everything up to here.
     pub(super) fn new(acked: Seq) -> Self {
         Self { member: None, position: acked, given: acked, acked }
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn what_was_not_dealt_with_comes_again_to_whoever_comes_next() {
         let (first, second) = (SessionId::generate(), SessionId::generate());
-        let mut consumer = Solo::new(Seq(10));
+        let mut consumer = Exclusive::new(Seq(10));
         consumer.enter(first, Seq(10));
         assert!(consumer.take(first, Some(Seq(14)), Seq(15)));
         consumer.ack(Seq(12));
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn what_is_not_for_it_is_dealt_with_once_everything_before_is() {
         let member = SessionId::generate();
-        let mut consumer = Solo::new(Seq(0));
+        let mut consumer = Exclusive::new(Seq(0));
         consumer.enter(member, Seq(0));
         assert!(consumer.take(member, None, Seq(7)));
         assert_eq!(consumer.low_water(), Seq(7));
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn nobody_deals_with_what_was_not_given_to_him() {
         let member = SessionId::generate();
-        let mut consumer = Solo::new(Seq(0));
+        let mut consumer = Exclusive::new(Seq(0));
         consumer.enter(member, Seq(0));
         assert!(consumer.take(member, Some(Seq(5)), Seq(5)));
         consumer.ack(Seq(99));

@@ -7,12 +7,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Consumer, Consumers, Course, Entry, partitions::Standing};
+use super::{Consumer, Consumers, Entry, Progress, partitions::Standing};
 use crate::{
     error::StoreError,
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
-    ports::{Bounds, TakeUp, TakenUp},
+    ports::{Acquire, Acquired, Bounds},
 };
 
 /// How long is waited for another process to let go of a consumer: somewhat longer than it could if it had died.
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Why somebody can't be a consumer's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoPlace {
+pub enum JoinError {
     /// The connections that share its work are at another process.
     Elsewhere,
     /// The app has too many consumers, and this would be a new one.
@@ -31,7 +31,7 @@ pub enum NoPlace {
     Store(StoreError),
 }
 
-impl From<StoreError> for NoPlace {
+impl From<StoreError> for JoinError {
     fn from(failure: StoreError) -> Self {
         Self::Store(failure)
     }
@@ -60,15 +60,15 @@ impl Consumers {
         member: SessionId,
         start: Seq,
         kept: Bounds,
-    ) -> Result<Membership, NoPlace> {
+    ) -> Result<Membership, JoinError> {
         let give_up = Instant::now() + WAIT_FOR_HOLDER;
         loop {
             match self.try_to_join(&consumer, member, start, kept).await {
                 Ok((changed, acked)) => {
-                    self.keeper.rouse();
+                    self.cursor_store.notify();
                     return Ok(Membership { consumers: Arc::clone(self), consumer, member, changed, acked });
                 }
-                Err(NoPlace::Elsewhere) if Instant::now() < give_up => sleep(LOOK_AGAIN).await,
+                Err(JoinError::Elsewhere) if Instant::now() < give_up => sleep(LOOK_AGAIN).await,
                 Err(refusal) => return Err(refusal),
             }
         }
@@ -80,22 +80,22 @@ impl Consumers {
         member: SessionId,
         start: Seq,
         kept: Bounds,
-    ) -> Result<(watch::Receiver<()>, Seq), NoPlace> {
-        let _entering = self.keeper.entering().await;
-        let (holder, asked_at) = (self.keeper.holder(), Instant::now());
-        let wish = TakeUp {
+    ) -> Result<(watch::Receiver<()>, Seq), JoinError> {
+        let _entering = self.cursor_store.entering().await;
+        let (holder, asked_at) = (self.cursor_store.holder(), Instant::now());
+        let wish = Acquire {
             app_id: self.app,
             name: &consumer.name,
             mode: consumer.mode,
             start,
             head: kept.head,
             holder,
-            held_until: self.keeper.lease(consumer.mode),
+            held_until: self.cursor_store.lease(consumer.mode),
         };
         let (acked, before) = match self.log.take_up(wish).await? {
-            TakenUp::Held { acked, before } => (acked, before),
-            TakenUp::Elsewhere => return Err(NoPlace::Elsewhere),
-            TakenUp::TooMany => return Err(NoPlace::TooMany),
+            Acquired::Held { acked, before } => (acked, before),
+            Acquired::Elsewhere => return Err(JoinError::Elsewhere),
+            Acquired::TooMany => return Err(JoinError::TooMany),
         };
         if before != Some(holder) {
             self.forget_if_older(&consumer.name, asked_at);
@@ -114,19 +114,19 @@ impl Consumers {
     fn enter(&self, consumer: &Consumer, member: SessionId, acked: Seq) -> (watch::Receiver<()>, Seq) {
         let mut entries = self.lock();
         let entry = entries.entry(consumer.name.clone()).or_insert_with(|| Entry {
-            course: Course::new(consumer.mode, acked),
+            progress: Progress::new(consumer.mode, acked),
             changed: watch::channel(()).0,
             entered_at: Instant::now(),
             kept: None,
             renew_at: Instant::now(),
         });
-        let before = entry.course.members();
-        entry.course.enter(consumer.mode, member, acked);
+        let before = entry.progress.members();
+        entry.progress.enter(consumer.mode, member, acked);
         entry.entered_at = Instant::now();
         entry.kept = None;
         entry.changed.send_replace(());
-        let place = (entry.changed.subscribe(), entry.course.low_water());
-        let after = entry.course.members();
+        let place = (entry.changed.subscribe(), entry.progress.low_water());
+        let after = entry.progress.members();
         drop(entries);
         let out: Vec<SessionId> = before.into_iter().filter(|member| !after.contains(member)).collect();
         self.put_out(&out, "a newer connection of this consumer has taken over");
@@ -181,16 +181,16 @@ impl Membership {
 
     fn standing(&self) -> Standing {
         let entries = self.consumers.lock();
-        entries.get(&self.consumer.name).map_or(Standing::Out, |entry| entry.course.standing(self.member))
+        entries.get(&self.consumer.name).map_or(Standing::Out, |entry| entry.progress.standing(self.member))
     }
 
     /// Takes of a batch that was read from here what is this connection's; `false` when it stands elsewhere by now.
     fn take(&self, from: Seq, batch: &mut Batch) -> bool {
         let mut entries = self.consumers.lock();
         let Some(entry) = entries.get_mut(&self.consumer.name) else { return false };
-        let taken = entry.course.take(self.member, from, batch);
+        let taken = entry.progress.take(self.member, from, batch);
         drop(entries);
-        self.consumers.keeper.rouse();
+        self.consumers.cursor_store.notify();
         taken
     }
 }
@@ -199,12 +199,12 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut entries = self.consumers.lock();
         if let Some(entry) = entries.get_mut(&self.consumer.name)
-            && entry.course.leave(self.member)
+            && entry.progress.leave(self.member)
         {
             entry.changed.send_replace(());
         }
         drop(entries);
-        self.consumers.keeper.rouse();
+        self.consumers.cursor_store.notify();
     }
 }
 

@@ -1,8 +1,8 @@
 //! Named consumers: readers of an app's feed whose cursor the server keeps.
 //!
-//! A consumer has connections. Either it has one at a time, and the newest one takes over ([`solo`]), or several that
+//! A consumer has connections. Either it has one at a time, and the newest one takes over ([`exclusive`]), or several that
 //! share the work ([`group`]). What was given to a connection and not acknowledged by it is given again. What is kept in
-//! the store is one place: everything up to it is dealt with ([`keeper`]). That statement stays true whoever makes it,
+//! the store is one place: everything up to it is dealt with ([`cursor_store`]). That statement stays true whoever makes it,
 //! so of two the larger one counts.
 //!
 //! The connections of one consumer are at one process, its holder, which knows more than the one place. Another process
@@ -23,10 +23,10 @@ use std::{
 use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
-pub use self::membership::NoPlace;
-use self::{cursor_store::Kept, progress::Course};
+pub use self::membership::JoinError;
+use self::{cursor_store::Kept, progress::Progress};
 pub(crate) use self::{
-    cursor_store::{Keeper, keep_cursors},
+    cursor_store::{CursorStore, flush_cursors},
     membership::{Acknowledger, Membership},
 };
 use crate::{
@@ -44,7 +44,7 @@ pub enum Mode {
     #[default]
     Exclusive,
     /// They share the work.
-    Share,
+    Partition,
 }
 
 impl Mode {
@@ -53,7 +53,7 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Exclusive => "exclusive",
-            Self::Share => "share",
+            Self::Partition => "share",
         }
     }
 }
@@ -88,13 +88,13 @@ pub struct Consumers {
     app: AppId,
     log: Arc<dyn EventLog>,
     sessions: Arc<Sessions>,
-    keeper: Arc<Keeper>,
+    cursor_store: Arc<CursorStore>,
     entries: Mutex<HashMap<String, Entry>>,
 }
 
 /// A consumer that this process holds.
 struct Entry {
-    course: Course,
+    progress: Progress,
     /// Wakes those of its connections that wait for something else than events.
     changed: watch::Sender<()>,
     /// When a connection last came, having made sure of who holds it.
@@ -110,9 +110,9 @@ impl Consumers {
         app: AppId,
         log: Arc<dyn EventLog>,
         sessions: Arc<Sessions>,
-        keeper: Arc<Keeper>,
+        cursor_store: Arc<CursorStore>,
     ) -> Arc<Self> {
-        Arc::new(Self { app, log, sessions, keeper, entries: Mutex::default() })
+        Arc::new(Self { app, log, sessions, cursor_store, entries: Mutex::default() })
     }
 
     /// Everything up to here is dealt with, says a connection of this consumer: everything that was given to it up to
@@ -128,7 +128,7 @@ impl Consumers {
         seq: Seq,
     ) -> Result<Acked, StoreError> {
         match self.count(name, connection, seq) {
-            Some(true) => self.keeper.keep(&[self]).await?,
+            Some(true) => self.cursor_store.keep(&[self]).await?,
             Some(false) => return Ok(Acked::Whose),
             None => {}
         }
@@ -149,7 +149,7 @@ impl Consumers {
             return Ok(false);
         }
         // Nothing is kept of it meanwhile: that would move the cursor of the next one of this name.
-        let _turn = self.keeper.turn().await;
+        let _turn = self.cursor_store.turn().await;
         let existed = self.log.remove_consumer(self.app, name).await?;
         self.forget(name, "the consumer was deleted");
         Ok(existed)
@@ -159,12 +159,12 @@ impl Consumers {
     fn count(&self, name: &str, connection: Option<SessionId>, seq: Seq) -> Option<bool> {
         let mut entries = self.lock();
         let entry = entries.get_mut(name)?;
-        let moved = entry.course.ack(connection, seq);
+        let moved = entry.progress.ack(connection, seq);
         if moved == Some(true) {
             entry.changed.send_replace(());
         }
         drop(entries);
-        self.keeper.rouse();
+        self.cursor_store.notify();
         Some(moved.is_some())
     }
 
@@ -173,10 +173,10 @@ impl Consumers {
         self.lock().is_empty()
     }
 
-    /// Lets go of a consumer and ends its connections. Whoever calls this has the keeper's turn.
+    /// Lets go of a consumer and ends its connections. Whoever calls this has the cursor_store's turn.
     fn forget(&self, name: &str, why: &str) {
         let entry = self.lock().remove(name);
-        self.put_out(&entry.map(|entry| entry.course.members()).unwrap_or_default(), why);
+        self.put_out(&entry.map(|entry| entry.progress.members()).unwrap_or_default(), why);
     }
 
     fn put_out(&self, members: &[SessionId], why: &str) {

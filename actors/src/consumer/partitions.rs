@@ -24,7 +24,7 @@ pub(super) type Slot = u8;
 /// A consumer whose connections share the work.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    slots: Vec<Share>,
+    slots: Vec<Partition>,
     members: BTreeMap<SessionId, Member>,
     /// How many events each may have that it has not dealt with.
     window: usize,
@@ -32,13 +32,13 @@ pub(super) struct Group {
 
 /// One slot.
 #[derive(Clone, Copy, Debug)]
-struct Share {
+struct Partition {
     /// Everything of it up to here was given away, or is for nobody.
     given: Seq,
     /// Who gets what comes in it.
     owner: Option<SessionId>,
     /// Who is to have it. While that is somebody else than its owner, nobody gets anything of it.
-    heir: Option<SessionId>,
+    next_owner: Option<SessionId>,
 }
 
 #[derive(Clone, Debug)]
@@ -63,7 +63,7 @@ pub(super) enum Standing {
 impl Group {
     /// A group without members that has dealt with everything up to here.
     pub(super) fn new(acked: Seq) -> Self {
-        let slots = vec![Share { given: acked, owner: None, heir: None }; SLOTS];
+        let slots = vec![Partition { given: acked, owner: None, next_owner: None }; SLOTS];
         Self { slots, members: BTreeMap::new(), window: WINDOW }
     }
 
@@ -164,11 +164,13 @@ impl Group {
     /// Decides anew who is to have which slot.
     fn share_out(&mut self) {
         for (slot, share) in self.slots.iter_mut().enumerate() {
-            share.heir = self.members.keys().copied().max_by_key(|member| weight(*member, slot));
+            share.next_owner = self.members.keys().copied().max_by_key(|member| weight(*member, slot));
             // One that was to lose it and keeps it after all has read on meanwhile, without what came in it.
-            let keeper = share.owner.filter(|owner| share.heir == Some(*owner));
-            if let Some(keeper) = keeper.and_then(|keeper| self.members.get_mut(&keeper)) {
-                keeper.position = keeper.position.min(share.given);
+            let cursor_store = share.owner.filter(|owner| share.next_owner == Some(*owner));
+            if let Some(cursor_store) =
+                cursor_store.and_then(|cursor_store| self.members.get_mut(&cursor_store))
+            {
+                cursor_store.position = cursor_store.position.min(share.given);
             }
         }
         self.hand_over();
@@ -176,7 +178,7 @@ impl Group {
 
     /// Gives the slots that can move to whoever is to have them. Says whether any has moved.
     fn hand_over(&mut self) -> bool {
-        if self.slots.iter().all(|share| share.owner == share.heir) {
+        if self.slots.iter().all(|share| share.owner == share.next_owner) {
             return false;
         }
         let mut held = [false; SLOTS];
@@ -185,12 +187,14 @@ impl Group {
         }
         let mut moved = false;
         for (share, held) in self.slots.iter_mut().zip(held) {
-            if share.owner == share.heir || held {
+            if share.owner == share.next_owner || held {
                 continue;
             }
-            share.owner = share.heir;
-            if let Some(heir) = share.heir.and_then(|heir| self.members.get_mut(&heir)) {
-                heir.position = heir.position.min(share.given);
+            share.owner = share.next_owner;
+            if let Some(next_owner) =
+                share.next_owner.and_then(|next_owner| self.members.get_mut(&next_owner))
+            {
+                next_owner.position = next_owner.position.min(share.given);
                 moved = true;
             }
         }
@@ -198,9 +202,9 @@ impl Group {
     }
 }
 
-impl Share {
+impl Partition {
     fn is_for(&self, member: SessionId) -> bool {
-        self.owner == Some(member) && self.heir == Some(member)
+        self.owner == Some(member) && self.next_owner == Some(member)
     }
 }
 

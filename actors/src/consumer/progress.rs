@@ -2,7 +2,7 @@
 
 use super::{
     Mode,
-    exclusive::Solo,
+    exclusive::Exclusive,
     partitions::{Group, Slot, Standing, slot_of},
 };
 use crate::{
@@ -11,36 +11,36 @@ use crate::{
 };
 
 /// How far a consumer has come.
-pub(super) enum Course {
-    Alone(Solo),
+pub(super) enum Progress {
+    Alone(Exclusive),
     Shared(Box<Group>),
 }
 
-impl Course {
+impl Progress {
     pub(super) fn new(mode: Mode, acked: Seq) -> Self {
         match mode {
-            Mode::Exclusive => Self::Alone(Solo::new(acked)),
-            Mode::Share => Self::Shared(Box::new(Group::new(acked))),
+            Mode::Exclusive => Self::Alone(Exclusive::new(acked)),
+            Mode::Partition => Self::Shared(Box::new(Group::new(acked))),
         }
     }
 
     pub(super) fn mode(&self) -> Mode {
         match self {
             Self::Alone(_) => Mode::Exclusive,
-            Self::Shared(_) => Mode::Share,
+            Self::Shared(_) => Mode::Partition,
         }
     }
 
     pub(super) fn members(&self) -> Vec<SessionId> {
         match self {
-            Self::Alone(solo) => solo.member().into_iter().collect(),
+            Self::Alone(exclusive) => exclusive.member().into_iter().collect(),
             Self::Shared(group) => group.members().collect(),
         }
     }
 
     pub(super) fn low_water(&self) -> Seq {
         match self {
-            Self::Alone(solo) => solo.low_water(),
+            Self::Alone(exclusive) => exclusive.low_water(),
             Self::Shared(group) => group.low_water(),
         }
     }
@@ -56,7 +56,7 @@ impl Course {
             *self = Self::new(mode, self.low_water());
         }
         match self {
-            Self::Alone(solo) => solo.enter(member, acked),
+            Self::Alone(exclusive) => exclusive.enter(member, acked),
             Self::Shared(group) => group.enter(member, acked),
         }
     }
@@ -64,8 +64,8 @@ impl Course {
     /// Says whether anybody may have something new to read.
     pub(super) fn leave(&mut self, member: SessionId) -> bool {
         match self {
-            Self::Alone(solo) => {
-                solo.leave(member);
+            Self::Alone(exclusive) => {
+                exclusive.leave(member);
                 false
             }
             Self::Shared(group) => {
@@ -79,7 +79,9 @@ impl Course {
     /// now.
     pub(super) fn take(&mut self, member: SessionId, from: Seq, batch: &mut Batch) -> bool {
         match self {
-            Self::Alone(solo) => solo.take(member, batch.frames.last().map(|last| last.seq), batch.cursor),
+            Self::Alone(exclusive) => {
+                exclusive.take(member, batch.frames.last().map(|last| last.seq), batch.cursor)
+            }
             Self::Shared(group) => {
                 let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
                 let found: Vec<(Seq, Slot)> = slots.collect();
@@ -95,8 +97,8 @@ impl Course {
     /// counts.
     pub(super) fn ack(&mut self, member: Option<SessionId>, seq: Seq) -> Option<bool> {
         match (self, member) {
-            (Self::Alone(solo), _) => {
-                solo.ack(seq);
+            (Self::Alone(exclusive), _) => {
+                exclusive.ack(seq);
                 Some(false)
             }
             (Self::Shared(group), Some(member)) => Some(group.ack(member, seq)),
@@ -106,7 +108,7 @@ impl Course {
 
     pub(super) fn standing(&self, member: SessionId) -> Standing {
         match self {
-            Self::Alone(solo) => solo.position(member).map_or(Standing::Out, Standing::At),
+            Self::Alone(exclusive) => exclusive.position(member).map_or(Standing::Out, Standing::At),
             Self::Shared(group) => group.standing(member),
         }
     }

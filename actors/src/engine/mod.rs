@@ -21,7 +21,7 @@ use tracing::warn;
 use self::tenant::Tenant;
 use crate::{
     app::Drain,
-    consumer::{Consumers, Keeper, keep_cursors},
+    consumer::{Consumers, CursorStore, flush_cursors},
     engine::{
         arbiters::Arbiters,
         session_watch::{Listened, watch},
@@ -39,15 +39,15 @@ use crate::{
 
 /// An operator's leg that a group's leg names and that was never heard from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Unheard {
+pub struct MissingLeg {
     /// Whose call it is.
     pub app_id: AppId,
     /// The operator's leg.
     pub call: DialpadCallId,
 }
 
-/// How many unheard legs wait to be asked for.
-const MOST_UNHEARD: usize = 1024;
+/// How many missing_legs legs wait to be asked for.
+const MAX_MISSING_LEGS: usize = 1024;
 
 /// How old a pending webhook must be for the sweep to care: younger ones are on their way.
 const SWEEP_AGE: TimeDelta = TimeDelta::seconds(1);
@@ -61,14 +61,14 @@ pub struct Engine {
     /// The places of those who read the past.
     past: Arc<Semaphore>,
     /// Keeps the cursors of named consumers.
-    keeper: Arc<Keeper>,
+    cursor_store: Arc<CursorStore>,
     /// Replaced when it has died.
     refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
     /// Legs that the supervisors miss.
-    unheard: mpsc::Sender<Unheard>,
+    missing_legs: mpsc::Sender<MissingLeg>,
     /// Where they come out, until somebody listens.
-    unheard_by_nobody: Mutex<Option<mpsc::Receiver<Unheard>>>,
+    missing_legs_rx: Mutex<Option<mpsc::Receiver<MissingLeg>>>,
 }
 
 impl Engine {
@@ -79,24 +79,28 @@ impl Engine {
     #[must_use]
     pub fn start(ports: Ports, tuning: Tuning) -> Arc<Self> {
         let arbiters = Arbiters::start(tuning.threads);
-        let (unheard, listener) = mpsc::channel(MOST_UNHEARD);
+        let (missing_legs, listener) = mpsc::channel(MAX_MISSING_LEGS);
         let engine = Arc::new_cyclic(|engine| Self {
             refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
-            keeper: Keeper::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
+            cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
             ports,
             tuning,
             apps: DashMap::new(),
             arbiters,
-            past: Arc::new(Semaphore::new(tuning.readers_of_the_past.max(1))),
+            past: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
             draining: AtomicBool::new(false),
-            unheard,
-            unheard_by_nobody: Mutex::new(Some(listener)),
+            missing_legs,
+            missing_legs_rx: Mutex::new(Some(listener)),
         });
-        actix_rt::spawn(watch(Arc::downgrade(&engine), tuning.watch_every, tuning.stuck_after));
-        actix_rt::spawn(keep_cursors(Arc::downgrade(&engine), Arc::clone(&engine.keeper)));
+        actix_rt::spawn(watch(
+            Arc::downgrade(&engine),
+            tuning.session_watch_interval,
+            tuning.stuck_session_timeout,
+        ));
+        actix_rt::spawn(flush_cursors(Arc::downgrade(&engine), Arc::clone(&engine.cursor_store)));
         let sweeping = Arc::downgrade(&engine);
         actix_rt::spawn(async move {
-            let mut ticks = tokio::time::interval(tuning.sweep_every);
+            let mut ticks = tokio::time::interval(tuning.sweep_interval);
             // The first tick is immediate. Nothing is on its way yet, so whatever is pending was left.
             let mut age = TimeDelta::zero();
             loop {
@@ -133,8 +137,8 @@ impl Engine {
 
     /// The legs that are named and were never heard from, as they come up. Only the first caller gets them.
     #[must_use]
-    pub fn unheard(&self) -> Option<mpsc::Receiver<Unheard>> {
-        self.unheard_by_nobody.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn missing_legs(&self) -> Option<mpsc::Receiver<MissingLeg>> {
+        self.missing_legs_rx.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The open sessions of an app.
@@ -155,12 +159,12 @@ impl Engine {
     /// The store could not be asked. What was acknowledged since the last time may be told again.
     pub async fn keep_consumers(&self) -> Result<(), StoreError> {
         let consumers = self.all_consumers();
-        self.keeper.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
+        self.cursor_store.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
     }
 
     /// Lets go of the consumers that another process has taken over.
-    pub(crate) async fn let_go_of_lost_consumers(&self) -> Result<(), StoreError> {
-        self.keeper.let_go_of_lost(&self.all_consumers()).await
+    pub(crate) async fn evict_lost_consumers(&self) -> Result<(), StoreError> {
+        self.cursor_store.evict_lost(&self.all_consumers()).await
     }
 
     fn all_consumers(&self) -> Vec<Arc<Consumers>> {
@@ -189,7 +193,7 @@ impl Engine {
     /// Shows events to the sessions of an app that were told beside its webhooks and are durable.
     pub fn show(&self, app: AppId, told: Vec<Frame>) {
         for frame in &told {
-            counter!("cti_events_told_total", "type" => frame.kind.clone()).increment(1);
+            counter!("cti_events_emitted_total", "type" => frame.kind.clone()).increment(1);
         }
         self.tenant(app).feed.publish(told);
     }
@@ -300,6 +304,6 @@ fn refresher(
     arbiters: &Arbiters,
     engine: Weak<Engine>,
 ) -> Addr<TokenRefresher> {
-    let refresher = TokenRefresher::new(ports.clone(), engine, tuning.tend_every);
+    let refresher = TokenRefresher::new(ports.clone(), engine, tuning.token_check_interval);
     TokenRefresher::start_in_arbiter(&arbiters.first(), |_| refresher)
 }

@@ -22,7 +22,7 @@ use crate::{
 pub(crate) type Listened = HashMap<AppId, (Arc<Sessions>, Arc<Feed>)>;
 
 /// Watches until the engine is gone.
-pub(crate) async fn watch(engine: Weak<Engine>, every: Duration, stuck_after: Duration) {
+pub(crate) async fn watch(engine: Weak<Engine>, every: Duration, stuck_session_timeout: Duration) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut away = false;
@@ -31,7 +31,7 @@ pub(crate) async fn watch(engine: Weak<Engine>, every: Duration, stuck_after: Du
         let Some(engine) = engine.upgrade() else { return };
         let listened = engine.listened();
         for (sessions, _) in listened.values() {
-            sessions.close_stuck(stuck_after);
+            sessions.close_stuck(stuck_session_timeout);
         }
         let looked = look(&engine, &listened).await;
         if let (false, Err(failure)) = (away, &looked) {
@@ -59,5 +59,5 @@ async fn look(engine: &Engine, listened: &Listened) -> Result<(), StoreError> {
             feed.advance(head);
         }
     }
-    engine.let_go_of_lost_consumers().await
+    engine.evict_lost_consumers().await
 }

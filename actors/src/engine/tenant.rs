@@ -35,33 +35,33 @@ impl Tenant {
     pub(super) fn new(app: AppId, engine: &Engine) -> Arc<Self> {
         let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &engine.past), Arc::default());
         let supervisor = Mutex::new(supervisor(app, engine, &inbox, &feed, &awake));
-        let sessions = Sessions::new(engine.tuning.sessions_per_app);
-        let (log, keeper) = (Arc::clone(&engine.ports.log), Arc::clone(&engine.keeper));
-        let consumers = Consumers::new(app, log, Arc::clone(&sessions), keeper);
+        let sessions = Sessions::new(engine.tuning.max_sessions_per_app);
+        let (log, cursor_store) = (Arc::clone(&engine.ports.log), Arc::clone(&engine.cursor_store));
+        let consumers = Consumers::new(app, log, Arc::clone(&sessions), cursor_store);
         Arc::new(Self { app, inbox, feed, sessions, consumers, awake, supervisor })
     }
 
     /// Hands webhooks over to its supervisor.
     pub(super) fn offer(&self, events: Vec<PendingEvent>, engine: &Engine) {
         self.inbox().offer(events);
-        self.rouse(engine);
+        self.notify(engine);
     }
 
     /// Sends its supervisor to the journal.
     pub(super) fn wake(&self, engine: &Engine) {
-        self.inbox().doubt();
-        self.rouse(engine);
+        self.inbox().invalidate();
+        self.notify(engine);
     }
 
     pub(super) fn supervisor(&self) -> Addr<AppSupervisor> {
         self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rouse(&self, engine: &Engine) {
+    fn notify(&self, engine: &Engine) {
         let current = self.supervisor();
         if !current.connected() && !engine.draining.load(Ordering::Acquire) {
             warn!(app.id = %self.app, "a supervisor had died and is started again");
-            self.inbox().doubt();
+            self.inbox().invalidate();
             let successor = supervisor(self.app, engine, &self.inbox, &self.feed, &self.awake);
             self.awake.store(true, Ordering::Release);
             successor.do_send(Wake);
@@ -83,8 +83,8 @@ fn supervisor(
     feed: &Arc<Feed>,
     awake: &Arc<AtomicBool>,
 ) -> Addr<AppSupervisor> {
-    let (ports, unheard) = (engine.ports.clone(), engine.unheard.clone());
-    let pipeline = Pipeline::new(app, ports, Arc::clone(inbox), Arc::clone(feed), unheard);
+    let (ports, missing_legs) = (engine.ports.clone(), engine.missing_legs.clone());
+    let pipeline = Pipeline::new(app, ports, Arc::clone(inbox), Arc::clone(feed), missing_legs);
     let awake = Arc::clone(awake);
     AppSupervisor::start_in_arbiter(&engine.arbiters.of(app), |_| AppSupervisor::new(pipeline, awake))
 }

@@ -31,7 +31,7 @@ pub(crate) struct TokenRefresher {
     ports: Ports,
     /// Shows what was told. Weak, because the engine holds this actor.
     engine: Weak<Engine>,
-    tend_every: Duration,
+    token_check_interval: Duration,
     flights: HashMap<TokenPair, Flight>,
     /// Whether the regular look is under way.
     looking: bool,
@@ -56,9 +56,9 @@ pub(crate) struct Tend;
 pub(crate) struct Settle;
 
 impl TokenRefresher {
-    pub(crate) fn new(ports: Ports, engine: Weak<Engine>, tend_every: Duration) -> Self {
+    pub(crate) fn new(ports: Ports, engine: Weak<Engine>, token_check_interval: Duration) -> Self {
         let flights = HashMap::new();
-        Self { ports, engine, tend_every, flights, looking: false, blind: false, settling: false }
+        Self { ports, engine, token_check_interval, flights, looking: false, blind: false, settling: false }
     }
 
     /// Begins what is due now and gives the flights. What becomes due within `ahead` begins in its time.
@@ -185,7 +185,7 @@ impl Actor for TokenRefresher {
     fn started(&mut self, ctx: &mut Self::Context) {
         // Soon, not at the first interval: what a killed process had begun comes first.
         ctx.notify(Look);
-        ctx.run_interval(self.tend_every, |_, ctx| ctx.notify(Look));
+        ctx.run_interval(self.token_check_interval, |_, ctx| ctx.notify(Look));
     }
 }
 
@@ -203,7 +203,7 @@ impl Handler<Look> for TokenRefresher {
             return;
         }
         // As far as the next look does not reach.
-        let look = self.look(self.tend_every);
+        let look = self.look(self.token_check_interval);
         ctx.spawn(look.map(|_, refresher, _| refresher.looking = false));
     }
 }

@@ -4,7 +4,7 @@
 use bytestring::ByteString;
 use serde_json::Value;
 
-use super::{Filter, keys::About};
+use super::{Filter, keys::EventKeys};
 use crate::event::write_ids_as_text;
 use crate::id::Seq;
 
@@ -25,14 +25,14 @@ pub struct ActiveCall {
     text: ByteString,
     /// The Dialpad user whose leg it is.
     pub(crate) dialpad_user_id: Option<i64>,
-    pub(crate) about: About,
+    pub(crate) about: EventKeys,
 }
 
 impl ActiveCall {
     /// A call that is shown so.
     #[must_use]
     pub fn new(dialpad_user_id: Option<i64>, text: String) -> Self {
-        Self { dialpad_user_id, about: About::read(&text), text: text.into() }
+        Self { dialpad_user_id, about: EventKeys::read(&text), text: text.into() }
     }
 
     /// The call as JSON.

@@ -1,4 +1,4 @@
-//! How news of a call is put into words: the body of the event that a CRM receives.
+//! How change of a call is put into words: the body of the event that a CRM receives.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::model::call::{CallFacts, News, Origin, Snapshot, StoredCall};
+use crate::model::call::{CallChange, CallFacts, Origin, Snapshot, StoredCall};
 use crate::{
     event::number_or_text,
     event::{OutEvent, schema::DialpadId},
@@ -158,13 +158,13 @@ pub(crate) struct Raw<'a> {
     payload: &'a serde_json::Value,
 }
 
-/// Puts one piece of news into words. `occurred_at` is the instant of what brought
+/// Puts one piece of change into words. `occurred_at` is the instant of what brought
 /// it.
 pub(crate) fn tell(
     app_id: AppId,
     call: &StoredCall,
     snapshot: &Snapshot,
-    news: &News,
+    change: &CallChange,
     occurred_at: DateTime<Utc>,
     origin: Origin,
 ) -> OutEvent {
@@ -178,19 +178,21 @@ pub(crate) fn tell(
         outcome: snapshot.outcome.map(crate::model::call::Outcome::as_str),
         answered_elsewhere: snapshot.answered_elsewhere,
     };
-    let (kind, extra) = match news {
-        News::Ring => ("call.ring", Extra::Ring(Ring { ringing_at: snapshot.ringing_at })),
-        News::Started => (
+    let (kind, extra) = match change {
+        CallChange::Ring => ("call.ring", Extra::Ring(Ring { ringing_at: snapshot.ringing_at })),
+        CallChange::Started => (
             "call.started",
             Extra::Started(Started {
                 started_at: snapshot.answered_at,
                 recording_url: snapshot.recording_url.as_deref(),
             }),
         ),
-        News::Held(held_at) => ("call.held", Extra::Held(Held { held_at: *held_at })),
-        News::Resumed(resumed_at) => ("call.resumed", Extra::Resumed(Resumed { resumed_at: *resumed_at })),
-        News::Ended => ("call.ended", Extra::Ended(ending)),
-        News::Updated(changed) => (
+        CallChange::Held(held_at) => ("call.held", Extra::Held(Held { held_at: *held_at })),
+        CallChange::Resumed(resumed_at) => {
+            ("call.resumed", Extra::Resumed(Resumed { resumed_at: *resumed_at }))
+        }
+        CallChange::Ended => ("call.ended", Extra::Ended(ending)),
+        CallChange::Updated(changed) => (
             "call.updated",
             Extra::Updated(Updated {
                 changed,
@@ -199,9 +201,9 @@ pub(crate) fn tell(
                 ending,
             }),
         ),
-        News::VoicemailReceived => ("voicemail.received", voicemail(call, snapshot)),
-        News::VoicemailUpdated => ("voicemail.updated", voicemail(call, snapshot)),
-        News::Raw { state, payload } => ("call.raw", Extra::Raw(Raw { state, payload })),
+        CallChange::VoicemailReceived => ("voicemail.received", voicemail(call, snapshot)),
+        CallChange::VoicemailUpdated => ("voicemail.updated", voicemail(call, snapshot)),
+        CallChange::Raw { state, payload } => ("call.raw", Extra::Raw(Raw { state, payload })),
     };
     let body = Body {
         event_id,

@@ -1,4 +1,4 @@
-//! How news of an app's connection is put into words. Pure.
+//! How change of an app's connection is put into words. Pure.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use crate::{
 
 /// What to tell of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConnectionNews {
+pub enum ConnectionEvent {
     /// Somebody has connected the app, or has connected it anew.
     Connected,
     /// Its tokens could not be renewed; that may heal by itself.
@@ -26,7 +26,7 @@ pub enum ConnectionNews {
     Disconnected,
 }
 
-impl ConnectionNews {
+impl ConnectionEvent {
     fn kind(self) -> &'static str {
         match self {
             Self::Connected => "connection.connected",
@@ -64,21 +64,21 @@ pub(crate) struct Body<'a> {
     timestamp: i64,
 }
 
-/// Puts news of a connection into words.
+/// Puts change of a connection into words.
 #[must_use]
 pub fn tell(
     app_id: AppId,
-    news: ConnectionNews,
+    change: ConnectionEvent,
     environment: &str,
     dialpad_org_id: Option<i64>,
     occurred_at: DateTime<Utc>,
 ) -> OutEvent {
     let event_id = EventId::generate();
     let timestamp = occurred_at.timestamp();
-    let body = Body { event_id, app_id, environment, dialpad_org_id, code: news.code(), timestamp };
+    let body = Body { event_id, app_id, environment, dialpad_org_id, code: change.code(), timestamp };
     OutEvent {
         id: event_id,
-        kind: Cow::Borrowed(news.kind()),
+        kind: Cow::Borrowed(change.kind()),
         dialpad_call_id: None,
         dialpad_user_id: None,
         occurred_at,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Frame, keys::About};
+use super::{Frame, keys::EventKeys};
 use crate::event::ActiveCall;
 use crate::model::{call::Direction, message::to_numbers};
 
@@ -42,7 +42,7 @@ impl Filter {
     }
 
     /// Whether it is about whom and what the reader asked for.
-    fn concerns<'a>(&self, user: Option<i64>, about: impl FnOnce() -> &'a About) -> bool {
+    fn concerns<'a>(&self, user: Option<i64>, about: impl FnOnce() -> &'a EventKeys) -> bool {
         let Self { types: _, dialpad_user_id, crm_user_id, direction, number, from, to } = self;
         if dialpad_user_id.is_some_and(|wanted| user != Some(wanted)) {
             return false;

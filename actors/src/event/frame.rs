@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-use super::keys::{About, ReadOnce};
+use super::keys::{EventKeys, LazyKeys};
 use crate::id::{DialpadCallId, EventId, Seq};
 
 /// An event that was decided and has no place in the feed yet.
@@ -50,7 +50,7 @@ pub struct Frame {
     pub dialpad_user_id: Option<i64>,
     /// The whole event as JSON.
     pub text: ByteString,
-    about: ReadOnce,
+    about: LazyKeys,
 }
 
 impl Frame {
@@ -59,7 +59,7 @@ impl Frame {
     pub fn new(seq: Seq, kind: Cow<'static, str>, dialpad_user_id: Option<i64>, body: &str) -> Self {
         let rest = body.strip_prefix('{').unwrap_or(body);
         let text = format!("{{\"type\":\"{kind}\",\"seq\":{seq},{rest}");
-        Self { seq, kind, dialpad_user_id, text: text.into(), about: ReadOnce::default() }
+        Self { seq, kind, dialpad_user_id, text: text.into(), about: LazyKeys::default() }
     }
 
     /// What must be dealt with in order: the same number for all events of a call, or of a message.
@@ -68,7 +68,7 @@ impl Frame {
     }
 
     /// Whom and what it is about.
-    pub(crate) fn about(&self) -> &About {
+    pub(crate) fn about(&self) -> &EventKeys {
         self.about.of(&self.text)
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// What can be asked of an event beyond its type and its Dialpad user.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct About {
+pub(crate) struct EventKeys {
     /// `inbound` or `outbound`.
     pub(crate) direction: Option<Box<str>>,
     /// Who calls or writes.
@@ -40,7 +40,7 @@ struct Text<'a> {
     message_id: Option<Cow<'a, str>>,
 }
 
-impl About {
+impl EventKeys {
     pub(crate) fn read(text: &str) -> Self {
         let Ok(text) = serde_json::from_str::<Text<'_>>(text) else { return Self::default() };
         let message = text.message_id.as_ref().and_then(|id| id.parse::<Uuid>().ok());
@@ -56,20 +56,20 @@ impl About {
     }
 }
 
-/// An event's [`About`], shared by all copies of its frame. Two of them are always equal: they add nothing to the text.
+/// An event's [`EventKeys`], shared by all copies of its frame. Two of them are always equal: they add nothing to the text.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct ReadOnce(Arc<OnceLock<About>>);
+pub(crate) struct LazyKeys(Arc<OnceLock<EventKeys>>);
 
-impl ReadOnce {
-    pub(crate) fn of(&self, text: &str) -> &About {
-        self.0.get_or_init(|| About::read(text))
+impl LazyKeys {
+    pub(crate) fn of(&self, text: &str) -> &EventKeys {
+        self.0.get_or_init(|| EventKeys::read(text))
     }
 }
 
-impl PartialEq for ReadOnce {
+impl PartialEq for LazyKeys {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for ReadOnce {}
+impl Eq for LazyKeys {}

@@ -10,7 +10,7 @@ pub mod schema;
 
 pub use self::{
     active_calls::{ActiveCall, ActiveCalls},
-    connection_events::{ConnectionNews, tell as connection_event},
+    connection_events::{ConnectionEvent, tell as connection_event},
     filter::Filter,
     frame::{Frame, OutEvent, number_or_text, write_ids_as_text},
 };

@@ -37,7 +37,7 @@ impl ToSchema for DialpadId {}
 
 /// Something that is told, or said.
 #[derive(Clone)]
-pub struct Described {
+pub struct MessageSchema {
     /// Its `type`.
     pub kind: String,
     /// Its fields.
@@ -49,7 +49,7 @@ pub type Named = (String, RefOr<Schema>);
 
 /// Every type of event, as it is told on every way to the feed.
 #[must_use]
-pub fn events() -> Vec<Described> {
+pub fn events() -> Vec<MessageSchema> {
     use call_news::{Body, Ending, Held, Raw, Resumed, Ring, Started, Updated, VoicemailTold};
     let call = |kind: &str, extra: Vec<RefOr<Schema>>| event(kind, [vec![Body::schema()], extra].concat());
     let message = |kind: &str| event(kind, vec![message::Body::schema()]);
@@ -77,10 +77,10 @@ pub fn events() -> Vec<Described> {
 
 /// What the server says of a session beyond events.
 #[must_use]
-pub fn control_messages() -> Vec<Described> {
+pub fn control_messages() -> Vec<MessageSchema> {
     let mut messages = variants(ControlMessage::schema());
     let mut of_consumers = Object::new();
-    lay_over(&mut of_consumers, ConsumerSaid::schema());
+    merge(&mut of_consumers, ConsumerSaid::schema());
     for message in messages.iter_mut().filter(|message| message.kind == "connected") {
         // Said only to connections of a consumer.
         message.schema.properties.extend(of_consumers.properties.clone());
@@ -92,7 +92,7 @@ pub fn control_messages() -> Vec<Described> {
 
 /// What a client may say on a WebSocket. What a `subscribe` may ask for, the query may as well, and is not repeated here.
 #[must_use]
-pub fn client_messages() -> Vec<Described> {
+pub fn client_messages() -> Vec<MessageSchema> {
     variants(ClientMessage::schema())
 }
 
@@ -149,7 +149,7 @@ fn may_be_null(field: &RefOr<Schema>) -> bool {
     }
 }
 
-fn event(kind: &str, parts: Vec<RefOr<Schema>>) -> Described {
+fn event(kind: &str, parts: Vec<RefOr<Schema>>) -> MessageSchema {
     let head = ObjectBuilder::new()
         .property("type", word(kind))
         .property("seq", Ref::from_schema_name("Seq"))
@@ -157,14 +157,14 @@ fn event(kind: &str, parts: Vec<RefOr<Schema>>) -> Described {
         .required("seq");
     let mut schema: Object = head.build();
     for part in parts {
-        lay_over(&mut schema, sent(part));
+        merge(&mut schema, sent(part));
     }
     schema.description = None;
-    Described { kind: kind.to_owned(), schema }
+    MessageSchema { kind: kind.to_owned(), schema }
 }
 
 /// The pieces come as text (`session::snapshot`), because that is how calls are kept.
-fn snapshot() -> Described {
+fn snapshot() -> MessageSchema {
     let calls = ArrayBuilder::new()
         .items(Ref::from_schema_name("Call"))
         .description(Some("Calls that are ringing, active or held, as `GET /api/calls` shows them."));
@@ -178,18 +178,18 @@ fn snapshot() -> Described {
         .property("calls", calls)
         .property("complete", complete);
     let schema = ["type", "seq", "calls", "complete"].into_iter().fold(schema, ObjectBuilder::required);
-    Described { kind: "snapshot".to_owned(), schema: schema.build() }
+    MessageSchema { kind: "snapshot".to_owned(), schema: schema.build() }
 }
 
 /// The messages of an enum whose variants are told apart by their `type`.
-fn variants(schema: RefOr<Schema>) -> Vec<Described> {
+fn variants(schema: RefOr<Schema>) -> Vec<MessageSchema> {
     let RefOr::T(Schema::OneOf(choice)) = schema else { return Vec::new() };
     let messages = choice.items.into_iter().map(|item| {
         let mut schema = Object::new();
-        lay_over(&mut schema, item);
+        merge(&mut schema, item);
         let kind = kind_of(&schema).unwrap_or_default();
         schema.properties.insert("type".to_owned(), word(&kind).into());
-        Described { kind, schema }
+        MessageSchema { kind, schema }
     });
     messages.collect()
 }
@@ -207,7 +207,7 @@ fn word(kind: &str) -> ObjectBuilder {
 }
 
 /// Adds the fields of one object to those of another, and takes its description if it has one.
-pub fn lay_over(onto: &mut Object, part: RefOr<Schema>) {
+pub fn merge(onto: &mut Object, part: RefOr<Schema>) {
     match part {
         RefOr::T(Schema::Object(part)) => {
             onto.properties.extend(part.properties);
@@ -216,7 +216,7 @@ pub fn lay_over(onto: &mut Object, part: RefOr<Schema>) {
         }
         RefOr::T(Schema::AllOf(parts)) => {
             onto.description = parts.description.or(onto.description.take());
-            parts.items.into_iter().for_each(|part| lay_over(onto, part));
+            parts.items.into_iter().for_each(|part| merge(onto, part));
         }
         _ => {}
     }
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn every_message_has_its_type() {
-        let kinds = |messages: Vec<Described>| messages.into_iter().map(|it| it.kind).collect::<Vec<_>>();
+        let kinds = |messages: Vec<MessageSchema>| messages.into_iter().map(|it| it.kind).collect::<Vec<_>>();
         assert_eq!(kinds(client_messages()), ["subscribe", "ack"]);
         let said = kinds(control_messages());
         assert!(

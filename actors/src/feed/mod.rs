@@ -92,11 +92,11 @@ impl Feed {
         Arc::clone(&self.past).acquire_owned().await.ok()
     }
 
-    fn after(&self, cursor: Seq, most: usize, most_bytes: usize) -> Slice {
+    fn after(&self, cursor: Seq, most: usize, max_bytes: usize) -> Slice {
         if cursor >= self.head() {
             return Slice::UpToDate;
         }
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).after(cursor, most, most_bytes)
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).after(cursor, most, max_bytes)
     }
 
     fn watch(&self) -> watch::Receiver<Seq> {

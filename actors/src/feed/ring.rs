@@ -47,8 +47,8 @@ impl Ring {
         }
     }
 
-    /// The frames right behind a cursor: at most `most`, and no more once they exceed `most_bytes`.
-    pub(crate) fn after(&self, cursor: Seq, most: usize, most_bytes: usize) -> Slice {
+    /// The frames right behind a cursor: at most `most`, and no more once they exceed `max_bytes`.
+    pub(crate) fn after(&self, cursor: Seq, most: usize, max_bytes: usize) -> Slice {
         let Some(oldest) = self.frames.front() else { return Slice::Behind };
         let Ok(skip) = usize::try_from(cursor.0 + 1 - oldest.seq.0) else { return Slice::Behind };
         let mut bytes = 0;
@@ -58,7 +58,7 @@ impl Ring {
             .skip(skip)
             .take(most)
             .take_while(|frame| {
-                let fits = bytes < most_bytes;
+                let fits = bytes < max_bytes;
                 bytes += frame.text.len();
                 fits
             })

@@ -19,15 +19,15 @@ use metrics::{counter, gauge};
 use tracing::debug;
 
 use super::{
-    Listener, Refusal, Transport, Turn, close, progress::Pulse, protocol::ClientMessage,
+    Listener, OutboundBatch, Refusal, Transport, close, progress::DeliveryProgress, protocol::ClientMessage,
     subscription::Subscription,
 };
 use crate::{
-    consumer::{Acknowledger, NoPlace},
+    consumer::{Acknowledger, JoinError},
     engine::Engine,
-    error::Denial,
+    error::AuthError,
     id::{Seq, SessionId},
-    ports::Admission,
+    ports::AuthenticatedKey,
 };
 
 /// How long after the last sign of life the client is pinged: each session has its own time between these two, so that
@@ -47,7 +47,7 @@ pub struct SessionOptions {
     /// The engine that it listens to.
     pub engine: Arc<Engine>,
     /// What the key with the request opened; `None`: the first message brings the key.
-    pub admission: Option<Admission>,
+    pub admission: Option<AuthenticatedKey>,
     /// What the query asks for.
     pub subscription: Subscription,
     /// Told of a wrong key in a first message: counts it, and says whether there were too many before it.
@@ -79,7 +79,7 @@ struct SessionActor {
     id: SessionId,
     options: SessionOptions,
     /// What is seen of it from outside, once it is authenticated.
-    pulse: Option<Arc<Pulse>>,
+    pulse: Option<Arc<DeliveryProgress>>,
     /// Where its acknowledgements go, if it is a named consumer's.
     acknowledger: Option<Acknowledger>,
     /// The last sign of life.
@@ -140,7 +140,7 @@ impl SessionActor {
     }
 
     /// Begins to listen.
-    fn listen(&mut self, admission: Admission, subscription: Subscription, ctx: &mut Context) {
+    fn listen(&mut self, admission: AuthenticatedKey, subscription: Subscription, ctx: &mut Context) {
         let engine = Arc::clone(&self.options.engine);
         let opened =
             async move { Listener::open(&engine, admission, subscription, Transport::WebSocket).await };
@@ -163,7 +163,7 @@ impl SessionActor {
     fn refuse(&mut self, refusal: &Refusal, ctx: &mut Context) {
         match refusal {
             Refusal::TooMany => self.close(close::TOO_MANY, "too many connections", ctx),
-            Refusal::Consumer(NoPlace::TooMany) => {
+            Refusal::Consumer(JoinError::TooMany) => {
                 self.close(close::TOO_MANY, "too many consumers", ctx);
             }
             Refusal::Consumer(_) => {
@@ -175,14 +175,14 @@ impl SessionActor {
         }
     }
 
-    fn turn_away(&mut self, denial: &Denial, ctx: &mut Context) {
+    fn turn_away(&mut self, denial: &AuthError, ctx: &mut Context) {
         let code = match denial {
-            Denial::UnknownKey if (self.options.is_one_guess_too_many)() => {
+            AuthError::UnknownKey if (self.options.is_one_guess_too_many)() => {
                 return self.close(close::TOO_MANY, "too many attempts from this address", ctx);
             }
-            Denial::UnknownKey => close::NOT_AUTHENTICATED,
-            Denial::AppInactive => close::FORBIDDEN,
-            Denial::Store(_) => close::GOING_AWAY,
+            AuthError::UnknownKey => close::NOT_AUTHENTICATED,
+            AuthError::AppInactive => close::FORBIDDEN,
+            AuthError::Store(_) => close::GOING_AWAY,
         };
         self.close(code, &denial.to_string(), ctx);
     }
@@ -195,7 +195,7 @@ impl SessionActor {
                     Err(problem) => return self.close(close::BAD_MESSAGE, &problem.to_string(), ctx),
                 };
                 let gate = Arc::clone(&self.options.engine.ports().gate);
-                let admitted = async move { gate.admit(&subscribe.api_key).await };
+                let admitted = async move { gate.authenticate(&subscribe.api_key).await };
                 ctx.wait(admitted.into_actor(self).then(|admitted, session, ctx| {
                     match admitted {
                         Ok(admission) => session.listen(admission, subscription, ctx),
@@ -271,8 +271,8 @@ impl Actor for SessionActor {
 }
 
 /// What is to be said.
-impl StreamHandler<Turn> for SessionActor {
-    fn handle(&mut self, turn: Turn, ctx: &mut Self::Context) {
+impl StreamHandler<OutboundBatch> for SessionActor {
+    fn handle(&mut self, turn: OutboundBatch, ctx: &mut Self::Context) {
         for word in turn.words {
             ctx.text(word.text);
         }

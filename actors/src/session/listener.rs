@@ -10,19 +10,19 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    Seat, close,
-    progress::Pulse,
-    protocol::{BadCursor, ConsumerSaid, ControlMessage, Word, gap, starting_point},
-    snapshot::Telling,
+    SessionGuard, close,
+    progress::DeliveryProgress,
+    protocol::{BadCursor, ConsumerSaid, ControlMessage, OutboundMessage, gap, starting_point},
+    snapshot::SnapshotCursor,
     subscription::Subscription,
 };
 use crate::{
-    consumer::{Acknowledger, Consumers, Membership, Mode, NoPlace},
+    consumer::{Acknowledger, Consumers, JoinError, Membership, Mode},
     engine::Engine,
     error::StoreError,
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
-    ports::{Admission, Bounds},
+    ports::{AuthenticatedKey, Bounds},
 };
 
 /// How long a reader rests when the store could not be read.
@@ -64,15 +64,15 @@ pub enum Refusal {
     /// The cursor can't be served.
     Cursor(BadCursor, Bounds),
     /// It can't be one of the consumer's connections.
-    Consumer(NoPlace),
+    Consumer(JoinError),
     /// The store could not be asked.
     Store(StoreError),
 }
 
-impl From<NoPlace> for Refusal {
-    fn from(reason: NoPlace) -> Self {
+impl From<JoinError> for Refusal {
+    fn from(reason: JoinError) -> Self {
         match reason {
-            NoPlace::Store(failure) => Self::Store(failure),
+            JoinError::Store(failure) => Self::Store(failure),
             reason => Self::Consumer(reason),
         }
     }
@@ -80,7 +80,7 @@ impl From<NoPlace> for Refusal {
 
 /// How a session ends: a code of [`close`] and a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ending {
+pub struct CloseReason {
     /// The close code.
     pub code: u16,
     /// For people.
@@ -89,25 +89,25 @@ pub struct Ending {
 
 /// What is said at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub struct OutboundBatch {
     /// One after the other.
-    pub words: Vec<Word>,
+    pub words: Vec<OutboundMessage>,
     /// After these words, it is over.
-    pub end: Option<Ending>,
+    pub end: Option<CloseReason>,
 }
 
 /// One who listens. Dropping it is leaving.
 pub struct Listener {
-    seat: Seat,
-    hung_up: oneshot::Receiver<Ending>,
+    seat: SessionGuard,
+    hung_up: oneshot::Receiver<CloseReason>,
     reader: FeedReader,
     /// Its place in a named consumer.
     membership: Option<Membership>,
     ids_as_text: bool,
     /// What is said before anything else.
-    first: Vec<Word>,
+    first: Vec<OutboundMessage>,
     /// What is said then, if it was asked for: the calls that are not over.
-    snapshot: Option<Box<Telling>>,
+    snapshot: Option<Box<SnapshotCursor>>,
     /// Where the reader stands.
     cursor: Seq,
     /// When it is to be told where it stands, because events were skipped since the last one.
@@ -122,7 +122,7 @@ impl Listener {
     /// See [`Refusal`].
     pub async fn open(
         engine: &Engine,
-        admission: Admission,
+        admission: AuthenticatedKey,
         wanted: Subscription,
         transport: Transport,
     ) -> Result<Self, Refusal> {
@@ -136,7 +136,7 @@ impl Listener {
         if wanted.snapshot {
             let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
             (start, seq) = (calls.as_of, calls.as_of);
-            snapshot = Some(Box::new(Telling::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
+            snapshot = Some(Box::new(SnapshotCursor::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
         }
         let membership = match wanted.consumer {
             Some(consumer) => Some(consumers.join(consumer, id, start, bounds).await?),
@@ -184,7 +184,7 @@ impl Listener {
 
     /// What to say next; waits while there is nothing. `None` when it is over. Asking says that the turn before was
     /// taken.
-    pub async fn next(&mut self) -> Option<Turn> {
+    pub async fn next(&mut self) -> Option<OutboundBatch> {
         if self.over {
             return None;
         }
@@ -202,9 +202,9 @@ impl Listener {
     }
 
     /// What is said before any event, as long as there is more of it.
-    fn begin(&mut self) -> Option<Turn> {
+    fn begin(&mut self) -> Option<OutboundBatch> {
         if !self.first.is_empty() {
-            return Some(Turn { words: std::mem::take(&mut self.first), end: None });
+            return Some(OutboundBatch { words: std::mem::take(&mut self.first), end: None });
         }
         let telling = self.snapshot.as_mut()?;
         let piece = telling.next_piece();
@@ -214,10 +214,10 @@ impl Listener {
         if piece.cursor.is_some() {
             self.snapshot = None;
         }
-        Some(Turn { words: vec![piece], end: None })
+        Some(OutboundBatch { words: vec![piece], end: None })
     }
 
-    async fn listen(&mut self) -> Turn {
+    async fn listen(&mut self) -> OutboundBatch {
         loop {
             let announce_at = self.announce_at;
             let announce = async {
@@ -236,19 +236,19 @@ impl Listener {
                             return turn;
                         }
                     }
-                    None => return Turn { words: Vec::new(), end: Some(gone()) },
+                    None => return OutboundBatch { words: Vec::new(), end: Some(gone()) },
                 },
                 () = announce => {
                     self.announce_at = None;
                     let word = ControlMessage::Cursor { seq: self.cursor }.word(Some(self.cursor));
-                    return Turn { words: vec![word], end: None };
+                    return OutboundBatch { words: vec![word], end: None };
                 }
             }
         }
     }
 
     /// Makes a turn of a batch, unless there is nothing in it for this listener.
-    fn take(&mut self, batch: Batch) -> Option<Turn> {
+    fn take(&mut self, batch: Batch) -> Option<OutboundBatch> {
         let mut words = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
         if let Some((from_seq, to_seq)) = batch.gap {
@@ -256,26 +256,27 @@ impl Listener {
             let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
             words.push(gap.word(Some(to_seq)));
         }
-        words.extend(batch.frames.into_iter().map(|frame| Word::of(frame, self.ids_as_text)));
+        words.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
         let told = words.last().and_then(|word| word.cursor);
         // Where several share the work, others have what lies between: no place follows from it.
-        let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
+        let is_shared =
+            self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Partition);
         if told == Some(batch.cursor) || is_shared {
             self.announce_at = None;
         } else {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
         }
-        (!words.is_empty()).then_some(Turn { words, end: None })
+        (!words.is_empty()).then_some(OutboundBatch { words, end: None })
     }
 
-    fn take_leave(&self, ending: Ending) -> Turn {
+    fn take_leave(&self, ending: CloseReason) -> OutboundBatch {
         let mut words = Vec::new();
         if ending.code == close::GOING_AWAY {
             // Spread over a few seconds, so that they do not all come back in the same moment.
             let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
             words.push(ControlMessage::Reconnect { after_ms }.word(None));
         }
-        Turn { words, end: Some(ending) }
+        OutboundBatch { words, end: Some(ending) }
     }
 
     /// Says for it what it has dealt with, where it is a named consumer's.
@@ -284,7 +285,7 @@ impl Listener {
     }
 
     /// What is seen of it from outside.
-    pub(super) fn watched(&self) -> Arc<Pulse> {
+    pub(super) fn watched(&self) -> Arc<DeliveryProgress> {
         Arc::clone(&self.seat.pulse)
     }
 }
@@ -313,8 +314,8 @@ async fn beginning(
     Err(Refusal::Cursor(problem, bounds))
 }
 
-fn gone() -> Ending {
-    Ending { code: close::GOING_AWAY, reason: "the feed ended".to_owned() }
+fn gone() -> CloseReason {
+    CloseReason { code: close::GOING_AWAY, reason: "the feed ended".to_owned() }
 }
 
 /// The next batch, however often the store has to be asked.

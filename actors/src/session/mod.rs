@@ -19,11 +19,11 @@ use metrics::gauge;
 use tokio::sync::oneshot;
 use tracing::info;
 
-use self::progress::Pulse;
+use self::progress::DeliveryProgress;
 pub use self::{
     actor::{SessionOptions, serve},
-    listener::{Ending, Listener, Refusal, Transport, Turn},
-    protocol::{BadCursor, Sort, Word},
+    listener::{CloseReason, Listener, OutboundBatch, Refusal, Transport},
+    protocol::{BadCursor, MessageKind, OutboundMessage},
     subscription::{EVENT_TYPES, Subscription, SubscriptionError, phone_number},
 };
 use crate::id::{KeyId, SessionId};
@@ -69,29 +69,29 @@ pub struct Sessions {
 
 struct Entry {
     key_id: KeyId,
-    pulse: Arc<Pulse>,
+    pulse: Arc<DeliveryProgress>,
     /// Used by whoever is the first to end it.
-    hang_up: Option<oneshot::Sender<Ending>>,
+    hang_up: Option<oneshot::Sender<CloseReason>>,
 }
 
 impl Entry {
     fn end(&mut self, code: u16, reason: &str) {
         if let Some(hang_up) = self.hang_up.take() {
             // Nobody listens where the session has ended by itself.
-            let _ = hang_up.send(Ending { code, reason: reason.to_owned() });
+            let _ = hang_up.send(CloseReason { code, reason: reason.to_owned() });
         }
     }
 }
 
 /// A place in the register. Dropping it gives it up.
-struct Seat {
+struct SessionGuard {
     sessions: Arc<Sessions>,
     id: SessionId,
     transport: Transport,
-    pulse: Arc<Pulse>,
+    pulse: Arc<DeliveryProgress>,
 }
 
-impl Drop for Seat {
+impl Drop for SessionGuard {
     fn drop(&mut self) {
         self.sessions.lock().remove(&self.id);
         gauge!("cti_feed_listeners", "transport" => self.transport.as_str()).decrement(1);
@@ -160,16 +160,16 @@ impl Sessions {
         id: SessionId,
         key_id: KeyId,
         transport: Transport,
-    ) -> Option<(Seat, oneshot::Receiver<Ending>)> {
+    ) -> Option<(SessionGuard, oneshot::Receiver<CloseReason>)> {
         let mut open = self.lock();
         if open.len() >= self.most {
             return None;
         }
         let (hang_up, hung_up) = oneshot::channel();
-        let pulse = Arc::<Pulse>::default();
+        let pulse = Arc::<DeliveryProgress>::default();
         open.insert(id, Entry { key_id, pulse: Arc::clone(&pulse), hang_up: Some(hang_up) });
         gauge!("cti_feed_listeners", "transport" => transport.as_str()).increment(1);
-        Some((Seat { sessions: Arc::clone(self), id, transport, pulse }, hung_up))
+        Some((SessionGuard { sessions: Arc::clone(self), id, transport, pulse }, hung_up))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {

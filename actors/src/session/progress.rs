@@ -11,14 +11,14 @@ use std::{
 
 /// The sign of life of one session.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(super) struct DeliveryProgress {
     /// Since when something was given to it that it has not taken.
     owed_since: Mutex<Option<Instant>>,
     /// Whether somebody outside has lost patience.
     given_up: AtomicBool,
 }
 
-impl Pulse {
+impl DeliveryProgress {
     /// Something is given to it.
     pub(super) fn gave(&self) {
         *self.owed_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());

@@ -90,18 +90,19 @@ impl ControlMessage {
     }
 
     /// As it is said; `cursor` is where a client that has heard it would resume.
-    pub(super) fn word(&self, cursor: Option<Seq>) -> Word {
+    pub(super) fn word(&self, cursor: Option<Seq>) -> OutboundMessage {
         let text = serde_json::to_string(self).expect("a control message has only string keys");
-        let sort = if matches!(self, Self::Cursor { .. }) { Sort::Cursor } else { Sort::Control };
-        Word { sort, kind: Cow::Borrowed(self.kind()), cursor, text: text.into() }
+        let sort =
+            if matches!(self, Self::Cursor { .. }) { MessageKind::Cursor } else { MessageKind::Control };
+        OutboundMessage { sort, kind: Cow::Borrowed(self.kind()), cursor, text: text.into() }
     }
 }
 
 /// One thing that is said to a reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct OutboundMessage {
     /// What sort of thing it is.
-    pub sort: Sort,
+    pub sort: MessageKind,
     /// An event's type, or that of a control message.
     pub kind: Cow<'static, str>,
     /// Where a reader that has heard it would resume. `None`: nothing new follows from it.
@@ -112,7 +113,7 @@ pub struct Word {
 
 /// Sorts of things that are said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sort {
+pub enum MessageKind {
     /// Something happened.
     Event,
     /// Something about the session.
@@ -121,10 +122,10 @@ pub enum Sort {
     Cursor,
 }
 
-impl Word {
+impl OutboundMessage {
     pub(super) fn of(frame: Frame, ids_as_text: bool) -> Self {
         let text = if ids_as_text { frame.text_with_text_ids() } else { frame.text };
-        Self { sort: Sort::Event, kind: frame.kind, cursor: Some(frame.seq), text }
+        Self { sort: MessageKind::Event, kind: frame.kind, cursor: Some(frame.seq), text }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::protocol::{Sort, Word};
+use super::protocol::{MessageKind, OutboundMessage};
 use crate::event::{ActiveCalls, Filter};
 
 /// How many calls a piece has at most.
@@ -12,7 +12,7 @@ const MOST_CALLS: usize = 100;
 const MOST_BYTES: usize = 32 << 10;
 
 /// How far a reader has come.
-pub(super) struct Telling {
+pub(super) struct SnapshotCursor {
     told: Arc<ActiveCalls>,
     filter: Filter,
     ids_as_text: bool,
@@ -20,14 +20,14 @@ pub(super) struct Telling {
     next: Option<usize>,
 }
 
-impl Telling {
+impl SnapshotCursor {
     pub(super) fn new(told: Arc<ActiveCalls>, filter: Filter, ids_as_text: bool) -> Self {
         let next = told.next_wanted(0, &filter);
         Self { told, filter, ids_as_text, next }
     }
 
     /// The next piece. Only the last one says where to resume: a reader that misses a part of it must begin anew.
-    pub(super) fn next_piece(&mut self) -> Word {
+    pub(super) fn next_piece(&mut self) -> OutboundMessage {
         let as_of = self.told.as_of;
         let mut text = format!("{{\"type\":\"snapshot\",\"seq\":{as_of},\"calls\":[");
         let mut count = 0;
@@ -48,8 +48,8 @@ impl Telling {
         }
         let complete = self.next.is_none();
         text.push_str(if complete { "],\"complete\":true}" } else { "],\"complete\":false}" });
-        Word {
-            sort: Sort::Control,
+        OutboundMessage {
+            sort: MessageKind::Control,
             kind: Cow::Borrowed("snapshot"),
             cursor: complete.then_some(as_of),
             text: text.into(),
@@ -70,7 +70,7 @@ mod tests {
     }
 
     fn told(calls: &Arc<ActiveCalls>, filter: &Filter, ids_as_text: bool) -> Vec<Value> {
-        let mut telling = Telling::new(Arc::clone(calls), filter.clone(), ids_as_text);
+        let mut telling = SnapshotCursor::new(Arc::clone(calls), filter.clone(), ids_as_text);
         let mut pieces = Vec::new();
         loop {
             let word = telling.next_piece();

@@ -123,7 +123,7 @@ fn consumer<'a>(
     let mode = match said("mode") {
         None => None,
         Some("exclusive") => Some(Mode::Exclusive),
-        Some("share") => Some(Mode::Share),
+        Some("share") => Some(Mode::Partition),
         Some(_) => return Err(wrong("mode", "must be exclusive or share")),
     };
     match (said("consumer"), mode) {

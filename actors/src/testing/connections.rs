@@ -13,7 +13,7 @@ use super::{ManualClock, MemoryStore};
 use crate::{
     clock::Clock,
     error::StoreError,
-    event::{ConnectionNews, Frame, OutEvent, connection_event},
+    event::{ConnectionEvent, Frame, OutEvent, connection_event},
     id::AppId,
     model::token::{
         DuePair, Outcome, Renewal, TokenPair,
@@ -108,12 +108,12 @@ impl MemoryConnections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn told(&self, app: AppId, news: ConnectionNews) -> Result<Vec<Frame>, StoreError> {
+    async fn told(&self, app: AppId, change: ConnectionEvent) -> Result<Vec<Frame>, StoreError> {
         let now = self.clock.now();
-        let event: OutEvent = connection_event(app, news, "sandbox", Some(1), now);
+        let event: OutEvent = connection_event(app, change, "sandbox", Some(1), now);
         let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
         let receipt = self.store.commit(Arc::new(unit)).await?;
-        Ok(vec![Frame::new(receipt.told_before.next(), event.kind, None, &event.body)])
+        Ok(vec![Frame::new(receipt.last_seq_before.next(), event.kind, None, &event.body)])
     }
 }
 
@@ -154,7 +154,7 @@ impl Connections for MemoryConnections {
         // An error means that the test is over.
         let _ = self.holding.subscribe().wait_for(|holding| !holding).await;
         let now = self.clock.now();
-        let (outcome, news) = {
+        let (outcome, change) = {
             let mut state = self.state();
             let answer = state.answers.pop_front().unwrap_or(Answer::Tokens);
             let Some(connection) = state.connections.get_mut(&app) else {
@@ -166,23 +166,23 @@ impl Connections for MemoryConnections {
                     let due_at = schedule::due(now, now + connection.life, middle());
                     connection.generation += 1;
                     (connection.due_at, connection.failures) = (Some(due_at), 0);
-                    (Outcome::Renewed, recovered.then_some(ConnectionNews::Recovered))
+                    (Outcome::Renewed, recovered.then_some(ConnectionEvent::Recovered))
                 }
                 Answer::Refusal => {
                     connection.due_at = None;
-                    (Outcome::Expired, Some(ConnectionNews::Expired))
+                    (Outcome::Expired, Some(ConnectionEvent::Expired))
                 }
                 Answer::Trouble => {
                     connection.failures += 1;
                     let pause = schedule::pause(connection.failures, None, middle());
                     connection.due_at = Some(now + pause);
                     let first = connection.failures == 1;
-                    (Outcome::Failed("trouble".into()), first.then_some(ConnectionNews::Degraded))
+                    (Outcome::Failed("trouble".into()), first.then_some(ConnectionEvent::Degraded))
                 }
             }
         };
-        let told = match news {
-            Some(news) => self.told(app, news).await?,
+        let told = match change {
+            Some(change) => self.told(app, change).await?,
             None => Vec::new(),
         };
         Ok(Renewal { outcome, told })

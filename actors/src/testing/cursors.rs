@@ -7,7 +7,7 @@ use crate::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
     id::{AppId, Seq},
-    ports::{Cursors, KeptConsumer, TakeUp, TakenUp},
+    ports::{Acquire, Acquired, Cursors, StoredConsumer},
 };
 
 /// A consumer. Nobody's lease ends here: the store has no clock.
@@ -25,23 +25,24 @@ impl Cursors for MemoryStore {
         Ok(self.state().consumers.get(&(app, name.to_owned())).map(|row| row.acked))
     }
 
-    async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError> {
-        let TakeUp { app_id, name, mode, start, head, holder, held_until: _ } = wish;
+    async fn take_up(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
+        let Acquire { app_id, name, mode, start, head, holder, held_until: _ } = wish;
         let (mut state, key) = (self.state(), (app_id, name.to_owned()));
         let known = state.consumers.get(&key).copied();
-        let is_shared = |row: Row| mode == Mode::Share && row.mode == Mode::Share && row.connections > 0;
+        let is_shared =
+            |row: Row| mode == Mode::Partition && row.mode == Mode::Partition && row.connections > 0;
         if known.is_some_and(|row| row.holder != holder && is_shared(row)) {
-            return Ok(TakenUp::Elsewhere);
+            return Ok(Acquired::Elsewhere);
         }
         let acked = known.map_or(start, |row| row.acked.min(head));
         state.consumers.insert(key, Row { mode, acked, holder, connections: 1 });
-        Ok(TakenUp::Held { acked, before: known.map(|row| row.holder) })
+        Ok(Acquired::Held { acked, before: known.map(|row| row.holder) })
     }
 
     async fn keep_consumers(
         &self,
         holder: i64,
-        cursors: &[KeptConsumer],
+        cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError> {
         let mut state = self.state();
         let mut kept = Vec::new();
@@ -65,7 +66,7 @@ impl Cursors for MemoryStore {
     async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError> {
         let mut state = self.state();
         let Some(row) = state.consumers.get_mut(&(app, name.to_owned())) else { return Ok(Acked::Unknown) };
-        if row.mode == Mode::Share && row.connections > 0 {
+        if row.mode == Mode::Partition && row.connections > 0 {
             return Ok(Acked::Elsewhere);
         }
         row.acked = row.acked.max(acked);

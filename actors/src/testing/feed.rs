@@ -41,13 +41,13 @@ impl EventLog for MemoryStore {
         app: AppId,
         after: Seq,
         limit: usize,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError> {
         let state = self.state();
         let mut bytes = 0;
         let behind = state.events.range((app, after.next())..=(app, Seq(i64::MAX)));
         let page = behind.take(limit).map(|(_, frame)| frame.clone()).take_while(|frame| {
-            let fits = bytes < most_bytes;
+            let fits = bytes < max_bytes;
             bytes += frame.text.len();
             fits
         });

@@ -20,14 +20,14 @@ pub use self::{
 };
 use crate::{
     consumer::ConsumerKey,
-    error::{Denial, StoreError},
+    error::{AuthError, StoreError},
     event::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     model::{
         call::{CallRecord, StoredCall},
         message::StoredMessage,
     },
-    ports::{Admission, Gate, Inbound, Journal, Ledger, PendingEvent, Ports},
+    ports::{AuthenticatedKey, Authenticator, Inbound, Journal, Ledger, PendingEvent, Ports},
     unit::{Receipt, Unit},
 };
 
@@ -43,7 +43,7 @@ struct State {
     calls: BTreeMap<(AppId, DialpadCallId), CallRecord>,
     messages: BTreeMap<(AppId, String), StoredMessage>,
     events: BTreeMap<(AppId, Seq), Frame>,
-    keys: BTreeMap<String, Admission>,
+    keys: BTreeMap<String, AuthenticatedKey>,
     crm_users: BTreeMap<(AppId, i64), String>,
     consumers: BTreeMap<ConsumerKey, cursors::Row>,
     /// Errors that the next commits answer, newest first.
@@ -116,7 +116,7 @@ impl MemoryStore {
     }
 
     /// Lets a key open what it says.
-    pub fn let_in(&self, api_key: &str, admission: Admission) {
+    pub fn let_in(&self, api_key: &str, admission: AuthenticatedKey) {
         self.state().keys.insert(api_key.to_owned(), admission);
     }
 
@@ -244,8 +244,8 @@ impl Ledger for MemoryStore {
         for message in &unit.messages {
             state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message.clone());
         }
-        let told_before = state.head(unit.app_id);
-        let mut seq = told_before;
+        let last_seq_before = state.head(unit.app_id);
+        let mut seq = last_seq_before;
         for event in &unit.events {
             seq = seq.next();
             let frame = Frame::new(seq, event.kind.clone(), event.dialpad_user_id, &event.body);
@@ -263,14 +263,14 @@ impl Ledger for MemoryStore {
                 row.event.attempts += 1;
             }
         }
-        Ok(Receipt { told_before })
+        Ok(Receipt { last_seq_before })
     }
 }
 
 #[async_trait]
-impl Gate for MemoryStore {
-    async fn admit(&self, api_key: &str) -> Result<Admission, Denial> {
-        self.state().keys.get(api_key).copied().ok_or(Denial::UnknownKey)
+impl Authenticator for MemoryStore {
+    async fn authenticate(&self, api_key: &str) -> Result<AuthenticatedKey, AuthError> {
+        self.state().keys.get(api_key).copied().ok_or(AuthError::UnknownKey)
     }
 
     async fn still_valid(&self, keys: &[KeyId]) -> Result<Vec<KeyId>, StoreError> {

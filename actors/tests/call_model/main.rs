@@ -9,7 +9,7 @@ mod voicemails;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     id::DialpadCallId,
-    model::call::{CallEvent, CallFacts, Direction, Knowledge, Leg, News, Origin, Signal, apply},
+    model::call::{CallChange, CallEvent, CallFacts, Direction, Knowledge, Leg, Origin, Signal, apply},
 };
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -34,11 +34,11 @@ fn event(second: i64, signal: Signal) -> CallEvent {
 }
 
 /// Applies webhooks in order and gives the facts and everything that was told.
-fn tell(events: &[CallEvent]) -> (CallFacts, Vec<News>) {
+fn tell(events: &[CallEvent]) -> (CallFacts, Vec<CallChange>) {
     let mut told = Vec::new();
     let facts = events.iter().fold(CallFacts::default(), |facts, event| {
         let transition = apply(&facts, event);
-        told.extend(transition.news);
+        told.extend(transition.change);
         transition.facts
     });
     (facts, told)

@@ -3,7 +3,7 @@
 use cti_actors::{
     id::DialpadCallId,
     model::call::{
-        CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, News, Origin, Signal, Status, apply,
+        CallChange, CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, Origin, Signal, Status, apply,
     },
 };
 use proptest::prelude::*;
@@ -94,8 +94,8 @@ proptest! {
     #[test]
     fn an_end_and_a_voicemail_are_told_at_most_once((_, shuffled) in arrivals(events())) {
         let (facts, told) = tell(&shuffled);
-        let ends = told.iter().filter(|news| **news == News::Ended).count();
-        let voicemails = told.iter().filter(|news| **news == News::VoicemailReceived).count();
+        let ends = told.iter().filter(|change| **change == CallChange::Ended).count();
+        let voicemails = told.iter().filter(|change| **change == CallChange::VoicemailReceived).count();
         prop_assert!(ends <= 1 && voicemails <= 1);
         prop_assert_eq!(voicemails == 1, facts.snapshot().voicemail.is_some());
     }
@@ -104,7 +104,7 @@ proptest! {
     fn a_webhook_that_is_known_already_is_not_told((original, _) in arrivals(events())) {
         let (facts, _) = tell(&original);
         for event in &original {
-            prop_assert_eq!(apply(&facts, event).news, vec![]);
+            prop_assert_eq!(apply(&facts, event).change, vec![]);
         }
     }
 

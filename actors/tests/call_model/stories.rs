@@ -1,6 +1,6 @@
 //! What calls come to, and what is told on the way, one story each.
 
-use cti_actors::model::call::{Direction, EndKind, Leg, News, Outcome, Signal, Status};
+use cti_actors::model::call::{CallChange, Direction, EndKind, Leg, Outcome, Signal, Status};
 
 use super::{at, event, permutations, tell};
 
@@ -13,7 +13,16 @@ fn a_call_with_a_hold_is_told_step_by_step() {
         event(50, Signal::Resumed),
         event(180, Signal::Ended(EndKind::Hangup)),
     ]);
-    assert_eq!(told, [News::Ring, News::Started, News::Held(at(45)), News::Resumed(at(50)), News::Ended]);
+    assert_eq!(
+        told,
+        [
+            CallChange::Ring,
+            CallChange::Started,
+            CallChange::Held(at(45)),
+            CallChange::Resumed(at(50)),
+            CallChange::Ended
+        ]
+    );
     let call = facts.snapshot();
     assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Answered)));
     assert_eq!(
@@ -31,13 +40,22 @@ fn a_whole_life_within_one_second_is_told_step_by_step() {
         event(0, Signal::Resumed),
         event(0, Signal::Ended(EndKind::Hangup)),
     ]);
-    assert_eq!(told, [News::Ring, News::Started, News::Held(at(0)), News::Resumed(at(0)), News::Ended]);
+    assert_eq!(
+        told,
+        [
+            CallChange::Ring,
+            CallChange::Started,
+            CallChange::Held(at(0)),
+            CallChange::Resumed(at(0)),
+            CallChange::Ended
+        ]
+    );
 }
 
 #[test]
 fn a_second_connected_ends_a_hold() {
     let (_, told) = tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
-    assert_eq!(told, [News::Started, News::Held(at(5)), News::Resumed(at(9))]);
+    assert_eq!(told, [CallChange::Started, CallChange::Held(at(5)), CallChange::Resumed(at(9))]);
 }
 
 #[test]
@@ -47,8 +65,8 @@ fn what_arrives_after_the_end_only_adds_knowledge() {
         event(60, Signal::Ended(EndKind::Hangup)),
         event(10, Signal::Connected),
     ]);
-    assert_eq!(told[..2], [News::Ring, News::Ended]);
-    assert!(matches!(&told[2], News::Updated(changed) if changed.contains(&"answered_at")), "{told:?}");
+    assert_eq!(told[..2], [CallChange::Ring, CallChange::Ended]);
+    assert!(matches!(&told[2], CallChange::Updated(changed) if changed.contains(&"answered_at")), "{told:?}");
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Answered));
 }
 
@@ -58,7 +76,7 @@ fn missed_and_hangup_make_one_end_in_either_order() {
     let hangup = event(21, Signal::Ended(EndKind::Hangup));
     for pair in [[&missed, &hangup], [&hangup, &missed]] {
         let (facts, told) = tell(&[event(0, Signal::Ringing), pair[0].clone(), pair[1].clone()]);
-        assert_eq!(told.iter().filter(|news| **news == News::Ended).count(), 1);
+        assert_eq!(told.iter().filter(|change| **change == CallChange::Ended).count(), 1);
         assert_eq!(facts.snapshot().outcome, Some(Outcome::Missed));
         assert_eq!(facts.snapshot().ended_at, Some(at(21)));
     }
@@ -71,7 +89,7 @@ fn a_caller_in_a_menu_was_not_answered() {
     let mut left = event(9, Signal::Ended(EndKind::Hangup));
     left.knowledge.leg = Some(Leg::Group);
     let (facts, told) = tell(&[menu, left]);
-    assert_eq!(told, [News::Ring, News::Ended]);
+    assert_eq!(told, [CallChange::Ring, CallChange::Ended]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Abandoned));
     assert_eq!(facts.snapshot().talk_seconds, Some(0));
 }
@@ -89,9 +107,9 @@ fn a_recording_of_a_call_never_seen_does_not_make_it_live() {
     learned.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
     let (facts, told) = tell(std::slice::from_ref(&learned));
     assert_eq!(facts.snapshot().status, Status::Ended);
-    assert!(matches!(told[..], [News::Updated(_)]));
+    assert!(matches!(told[..], [CallChange::Updated(_)]));
     let (_, told) = tell(&[learned, event(0, Signal::Ringing)]);
-    assert_eq!(told[1], News::Ring, "when it turns out to be live, it is told as every other call");
+    assert_eq!(told[1], CallChange::Ring, "when it turns out to be live, it is told as every other call");
 }
 
 #[test]
@@ -99,8 +117,8 @@ fn a_presumed_end_gives_way_to_the_real_one() {
     let presumed = event(300, Signal::Ended(EndKind::Presumed));
     let real = event(40, Signal::Ended(EndKind::Hangup));
     let (facts, told) = tell(&[event(0, Signal::Ringing), presumed, real]);
-    assert_eq!(told[..2], [News::Ring, News::Ended]);
-    assert!(matches!(&told[2], News::Updated(changed) if changed.contains(&"ended_at")), "{told:?}");
+    assert_eq!(told[..2], [CallChange::Ring, CallChange::Ended]);
+    assert!(matches!(&told[2], CallChange::Updated(changed) if changed.contains(&"ended_at")), "{told:?}");
     assert_eq!(facts.snapshot().ended_at, Some(at(40)));
 }
 
@@ -108,7 +126,7 @@ fn a_presumed_end_gives_way_to_the_real_one() {
 fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
     let raw = event(5, Signal::Raw { state: "barge".into(), payload: Box::default() });
     let (facts, told) = tell(&[event(0, Signal::Ringing), raw]);
-    assert!(matches!(&told[1], News::Raw { state, .. } if state == "barge"));
+    assert!(matches!(&told[1], CallChange::Raw { state, .. } if state == "barge"));
     assert_eq!(facts, tell(&[event(0, Signal::Ringing)]).0);
 }
 

@@ -1,13 +1,13 @@
 //! Voicemails: one is told once however its parts arrive, ends its call, and makes an answered one no less answered.
 
-use cti_actors::model::call::{CallEvent, EndKind, News, Origin, Outcome, Signal, Status, apply};
+use cti_actors::model::call::{CallChange, CallEvent, EndKind, Origin, Outcome, Signal, Status, apply};
 
 use super::{at, event, permutations, tell};
 
 #[test]
 fn a_voicemail_of_a_call_never_seen_is_told_alone() {
     let (facts, told) = tell(&[event(0, Signal::VoicemailLeft)]);
-    assert_eq!(told, [News::VoicemailReceived]);
+    assert_eq!(told, [CallChange::VoicemailReceived]);
     let call = facts.snapshot();
     assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Voicemail)));
 }
@@ -15,7 +15,7 @@ fn a_voicemail_of_a_call_never_seen_is_told_alone() {
 #[test]
 fn a_voicemail_ends_a_ringing_call() {
     let (_, told) = tell(&[event(0, Signal::Ringing), event(30, Signal::VoicemailLeft)]);
-    assert_eq!(told, [News::Ring, News::Ended, News::VoicemailReceived]);
+    assert_eq!(told, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn what_was_missed_is_told_at_once_with_its_voicemail() {
     missed.origin = Origin::Repair;
     missed.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
     let (facts, told) = tell(&[missed]);
-    assert_eq!(told, [News::Ended, News::VoicemailReceived]);
+    assert_eq!(told, [CallChange::Ended, CallChange::VoicemailReceived]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
 }
 
@@ -49,7 +49,7 @@ fn a_voicemail_that_was_deleted_does_not_come_back() {
     assert!(!serde_json::to_string(&facts).expect("facts are JSON").contains("Hi"));
     left.at = at(60);
     let transition = apply(&facts, &left);
-    assert_eq!(transition.news, vec![]);
+    assert_eq!(transition.change, vec![]);
     let call = transition.facts.snapshot();
     assert_eq!((call.voicemail, call.outcome), (None, Some(Outcome::Voicemail)));
 }
@@ -85,11 +85,11 @@ fn all_5040_orders_of_a_voicemails_life_give_one_voicemail() {
     for order in permutations(&life) {
         let (facts, told) = tell(&order);
         assert_eq!(facts.snapshot(), expected);
-        let count = |news: &News| told.iter().filter(|told| *told == news).count();
-        assert_eq!(count(&News::VoicemailReceived), 1, "{told:?}");
-        assert!(count(&News::Ended) <= 1, "{told:?}");
+        let count = |change: &CallChange| told.iter().filter(|told| *told == change).count();
+        assert_eq!(count(&CallChange::VoicemailReceived), 1, "{told:?}");
+        assert!(count(&CallChange::Ended) <= 1, "{told:?}");
         // The audio or the words, whichever comes second; and once more where the first of the two uploads is the later.
-        assert!((1..=2).contains(&count(&News::VoicemailUpdated)), "{told:?}");
+        assert!((1..=2).contains(&count(&CallChange::VoicemailUpdated)), "{told:?}");
     }
 }
 
@@ -98,7 +98,7 @@ fn a_message_that_a_hangup_knows_of_was_left() {
     let mut hangup = event(60, Signal::Ended(EndKind::Hangup));
     hangup.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
     let (facts, told) = tell(&[event(0, Signal::Ringing), hangup]);
-    assert_eq!(told, [News::Ring, News::Ended, News::VoicemailReceived]);
+    assert_eq!(told, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
 }
 
@@ -114,6 +114,6 @@ fn a_message_that_was_asked_for_is_as_old_as_its_call() {
         event(60, Signal::Ended(EndKind::Hangup)),
         asked,
     ]);
-    assert_eq!(told.last(), Some(&News::VoicemailReceived));
+    assert_eq!(told.last(), Some(&CallChange::VoicemailReceived));
     assert_eq!(facts.snapshot().voicemail.map(|voicemail| voicemail.received_at), Some(at(60)));
 }

@@ -42,11 +42,11 @@ outcomes! {
     /// No answer came.
     Unreachable = "unreachable",
     /// What came can't be understood.
-    Nonsense = "nonsense",
+    InvalidResponse = "nonsense",
     /// It was not sent: there was no place for it within the limits.
-    HeldBack = "held_back",
+    Throttled = "held_back",
     /// It was not sent: Dialpad keeps failing.
-    LeftAlone = "left_alone",
+    CircuitOpen = "left_alone",
 }
 
 impl Outcome {
@@ -68,15 +68,15 @@ impl Outcome {
             DialpadError::Unreachable(_) => Self::Unreachable,
             DialpadError::Refused(status) => Self::of(*status),
             DialpadError::RateLimited { .. } => Self::RateLimited,
-            DialpadError::LeftAlone { .. } => Self::LeftAlone,
-            DialpadError::Nonsense => Self::Nonsense,
+            DialpadError::CircuitOpen { .. } => Self::CircuitOpen,
+            DialpadError::InvalidResponse => Self::InvalidResponse,
             DialpadError::NoAccess(_) => Self::Unauthorized,
         }
     }
 
     /// Whether this counts against Dialpad: a refusal is a sensible answer.
     pub(crate) fn is_failure(self) -> bool {
-        matches!(self, Self::Failed | Self::Unreachable | Self::Nonsense)
+        matches!(self, Self::Failed | Self::Unreachable | Self::InvalidResponse)
     }
 }
 

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use self::{
     metrics::Outcome,
-    request::{Endpoint, Question, Urgency},
+    request::{ApiRequest, Endpoint, Urgency},
     retry::Failure,
     throttle::{Held, Line, Lines},
 };
@@ -55,13 +55,13 @@ pub enum DialpadError {
     },
     /// It failed so often that it is left alone for so long.
     #[error("Dialpad is left alone for {} s, because it keeps failing", whole_seconds(*retry_after))]
-    LeftAlone {
+    CircuitOpen {
         /// After which time to try again.
         retry_after: Duration,
     },
     /// Its answer can't be understood.
     #[error("Dialpad's answer can't be understood")]
-    Nonsense,
+    InvalidResponse,
     /// The app can't speak to Dialpad.
     #[error(transparent)]
     NoAccess(#[from] NoAccess),
@@ -69,7 +69,7 @@ pub enum DialpadError {
 
 impl From<reqwest::Error> for DialpadError {
     fn from(error: reqwest::Error) -> Self {
-        if error.is_decode() { Self::Nonsense } else { Self::Unreachable(short_reason(&error)) }
+        if error.is_decode() { Self::InvalidResponse } else { Self::Unreachable(short_reason(&error)) }
     }
 }
 
@@ -122,7 +122,7 @@ impl DialpadClient {
     ///
     /// # Errors
     /// See [`DialpadError`].
-    pub async fn ask(&self, access: &Access, question: &Question) -> Result<Value, DialpadError> {
+    pub async fn ask(&self, access: &Access, question: &ApiRequest) -> Result<Value, DialpadError> {
         let began = Instant::now();
         let line = self.lines.of(access, began);
         let mut last: Option<Failure> = None;
@@ -157,7 +157,7 @@ impl DialpadClient {
         endpoint: Endpoint,
         request: RequestBuilder,
     ) -> Result<Response, DialpadError> {
-        let (question, began) = (Question::get(endpoint, ""), Instant::now());
+        let (question, began) = (ApiRequest::get(endpoint, ""), Instant::now());
         let line = self.lines.of(access, began);
         place(&line, &question, began).await.map_err(|held| not_sent(endpoint, held))?;
         let sent = Instant::now();
@@ -184,7 +184,7 @@ impl DialpadClient {
         answer
     }
 
-    async fn try_once(&self, line: &Line, access: &Access, question: &Question) -> Result<Value, Failure> {
+    async fn try_once(&self, line: &Line, access: &Access, question: &ApiRequest) -> Result<Value, Failure> {
         let sent = Instant::now();
         let answered = self.answer_to(access, question).await;
         let outcome = answered.as_ref().map_or_else(|it| Outcome::of_error(&it.error), |_| Outcome::Ok);
@@ -195,7 +195,7 @@ impl DialpadClient {
         answered
     }
 
-    async fn answer_to(&self, access: &Access, question: &Question) -> Result<Value, Failure> {
+    async fn answer_to(&self, access: &Access, question: &ApiRequest) -> Result<Value, Failure> {
         let url = self.url(&format!("api/v2/{}", question.path));
         let request = self.http.request(question.method.clone(), url);
         let request = request.bearer_auth(access.token.expose_secret()).query(&question.query);
@@ -218,7 +218,7 @@ impl DialpadClient {
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
-        Ok(serde_json::from_slice(&bytes).map_err(|_| DialpadError::Nonsense)?)
+        Ok(serde_json::from_slice(&bytes).map_err(|_| DialpadError::InvalidResponse)?)
     }
 
     /// An address at Dialpad, below whatever path the base URL has.
@@ -234,11 +234,11 @@ impl DialpadClient {
     /// Neither question was answered.
     pub async fn organization_of(&self, token: &SecretString) -> Result<Option<i64>, DialpadError> {
         let access = Access { organization: None, token: token.clone(), generation: 0 };
-        let user = self.ask(&access, &Question::get(Endpoint::User, "users/me")).await;
+        let user = self.ask(&access, &ApiRequest::get(Endpoint::User, "users/me")).await;
         if let Some(id) = user.as_ref().ok().and_then(|user| id(user.get("company_id")?)) {
             return Ok(Some(id));
         }
-        let company = self.ask(&access, &Question::get(Endpoint::Company, "company")).await;
+        let company = self.ask(&access, &ApiRequest::get(Endpoint::Company, "company")).await;
         if let Some(id) = company.as_ref().ok().and_then(|company| id(company.get("id")?)) {
             return Ok(Some(id));
         }
@@ -247,7 +247,7 @@ impl DialpadClient {
 }
 
 /// Waits for a place within the limits, as long as whoever asks will wait.
-async fn place(line: &Line, question: &Question, began: Instant) -> Result<(), Held> {
+async fn place(line: &Line, question: &ApiRequest, began: Instant) -> Result<(), Held> {
     let patience = match question.urgency {
         Urgency::Foreground => Duration::from_secs(2),
         Urgency::Background => Duration::from_secs(60),
@@ -263,14 +263,14 @@ async fn place(line: &Line, question: &Question, began: Instant) -> Result<(), H
 /// Counts a question that was never asked, and says why it was not.
 fn not_sent(endpoint: Endpoint, held: Held) -> DialpadError {
     let (outcome, error) = match held {
-        Held::NoPlace(retry_after) => (Outcome::HeldBack, DialpadError::RateLimited { retry_after }),
-        Held::LeftAlone(retry_after) => (Outcome::LeftAlone, DialpadError::LeftAlone { retry_after }),
+        Held::NoPlace(retry_after) => (Outcome::Throttled, DialpadError::RateLimited { retry_after }),
+        Held::CircuitOpen(retry_after) => (Outcome::CircuitOpen, DialpadError::CircuitOpen { retry_after }),
     };
     metrics::count(endpoint, outcome);
     error
 }
 
-fn finish(line: &Line, question: &Question, outcome: Outcome, sent: Instant) {
+fn finish(line: &Line, question: &ApiRequest, outcome: Outcome, sent: Instant) {
     let took = sent.elapsed();
     metrics::record(question.endpoint, outcome, took);
     line.note(outcome, Instant::now());
@@ -289,7 +289,7 @@ async fn whole(mut answer: Response) -> Result<Vec<u8>, DialpadError> {
     let broken = |error: reqwest::Error| DialpadError::Unreachable(short_reason(&error));
     while let Some(chunk) = answer.chunk().await.map_err(broken)? {
         if bytes.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(DialpadError::Nonsense);
+            return Err(DialpadError::InvalidResponse);
         }
         bytes.extend_from_slice(&chunk);
     }

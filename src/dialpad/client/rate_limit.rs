@@ -13,7 +13,7 @@ use reqwest::Method;
 
 use super::{
     id,
-    request::{Endpoint, Question, Urgency},
+    request::{ApiRequest, Endpoint, Urgency},
 };
 
 /// Requests may come closer together at Dialpad than they were sent here.
@@ -45,7 +45,7 @@ enum Special {
 }
 
 impl Special {
-    fn of(question: &Question) -> Option<Self> {
+    fn of(question: &ApiRequest) -> Option<Self> {
         match question.endpoint {
             Endpoint::Call => Some(Self::OneCall),
             Endpoint::PlaceCall => {
@@ -81,14 +81,14 @@ impl Default for Allowance {
 
 impl Allowance {
     /// How long a question has to wait for its place; none if it need not.
-    pub(crate) fn wait(&self, question: &Question, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, question: &ApiRequest, now: Instant) -> Option<Duration> {
         let special = Special::of(question).and_then(|special| self.special.get(&special));
         let windows = special.into_iter().chain([&self.overall]);
         windows.filter_map(|window| window.wait(question.urgency, now)).max()
     }
 
     /// Takes a place. Whether there is one, [`Self::wait`] says.
-    pub(crate) fn take(&mut self, question: &Question, now: Instant) {
+    pub(crate) fn take(&mut self, question: &ApiRequest, now: Instant) {
         self.overall.take(now);
         if let Some(special) = Special::of(question) {
             self.special_window(special, now).take(now);
@@ -97,7 +97,7 @@ impl Allowance {
 
     /// Dialpad said that it takes no more for so long. Which limit was reached it does not say; a special one is
     /// the likelier.
-    pub(crate) fn close(&mut self, question: &Question, rest: Duration, now: Instant) {
+    pub(crate) fn close(&mut self, question: &ApiRequest, rest: Duration, now: Instant) {
         let window = match Special::of(question) {
             Some(special) => self.special_window(special, now),
             None => &mut self.overall,
@@ -158,20 +158,20 @@ mod tests {
 
     use super::*;
 
-    fn user() -> Question {
-        Question::get(Endpoint::User, "users/me")
+    fn user() -> ApiRequest {
+        ApiRequest::get(Endpoint::User, "users/me")
     }
 
-    fn one_call() -> Question {
-        Question::get(Endpoint::Call, "call/1")
+    fn one_call() -> ApiRequest {
+        ApiRequest::get(Endpoint::Call, "call/1")
     }
 
-    fn placed_by(user: i64) -> Question {
-        Question::new(Endpoint::PlaceCall, Method::POST, "call").saying(json!({"user_id": user}))
+    fn placed_by(user: i64) -> ApiRequest {
+        ApiRequest::new(Endpoint::PlaceCall, Method::POST, "call").saying(json!({"user_id": user}))
     }
 
     /// How many of these questions find a place at this instant.
-    fn places(allowance: &mut Allowance, question: &Question, now: Instant) -> usize {
+    fn places(allowance: &mut Allowance, question: &ApiRequest, now: Instant) -> usize {
         let mut found = 0;
         while allowance.wait(question, now).is_none() {
             allowance.take(question, now);

@@ -61,7 +61,7 @@ pub enum Urgency {
 
 /// One question.
 #[derive(Clone, Debug)]
-pub struct Question {
+pub struct ApiRequest {
     /// What is asked.
     pub endpoint: Endpoint,
     /// How.
@@ -76,7 +76,7 @@ pub struct Question {
     pub urgency: Urgency,
 }
 
-impl Question {
+impl ApiRequest {
     /// A question with this method at this path below `/api/v2/`.
     #[must_use]
     pub fn new(endpoint: Endpoint, method: Method, path: impl Into<String>) -> Self {

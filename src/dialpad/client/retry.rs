@@ -6,7 +6,7 @@ use reqwest::Method;
 
 use super::{
     DialpadError,
-    request::{Endpoint, Question, Urgency},
+    request::{ApiRequest, Endpoint, Urgency},
 };
 
 /// How often anything is asked at most.
@@ -32,7 +32,7 @@ impl From<DialpadError> for Failure {
 /// How long to pause before the question is asked again; none if it is not. `chance` is from 0 to 1: those who
 /// failed together must not come back together.
 pub(crate) fn pause(
-    question: &Question,
+    question: &ApiRequest,
     failure: &Failure,
     tries: u32,
     elapsed: Duration,
@@ -56,12 +56,12 @@ fn patience(urgency: Urgency) -> Duration {
     }
 }
 
-fn may_be_asked_again(question: &Question, failure: &Failure) -> bool {
+fn may_be_asked_again(question: &ApiRequest, failure: &Failure) -> bool {
     let may_pass = match failure.error {
         DialpadError::Unreachable(_) | DialpadError::RateLimited { .. } => true,
         DialpadError::Refused(status) => status.is_server_error(),
         // The same question would get the same answer, or none.
-        DialpadError::Nonsense | DialpadError::LeftAlone { .. } | DialpadError::NoAccess(_) => false,
+        DialpadError::InvalidResponse | DialpadError::CircuitOpen { .. } | DialpadError::NoAccess(_) => false,
     };
     // A telephone that rings twice is worse than an error.
     may_pass
@@ -89,7 +89,7 @@ mod tests {
     }
 
     fn is_asked_again(method: Method, endpoint: Endpoint, failure: &Failure) -> bool {
-        pause(&Question::new(endpoint, method, "x"), failure, 1, Duration::ZERO, 1.0).is_some()
+        pause(&ApiRequest::new(endpoint, method, "x"), failure, 1, Duration::ZERO, 1.0).is_some()
     }
 
     #[test]
@@ -98,7 +98,7 @@ mod tests {
             for failure in [failed(500), failed(503), unreachable(false)] {
                 assert!(is_asked_again(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
             }
-            for failure in [failed(400), failed(401), failed(404), DialpadError::Nonsense.into()] {
+            for failure in [failed(400), failed(401), failed(404), DialpadError::InvalidResponse.into()] {
                 assert!(
                     !is_asked_again(method.clone(), Endpoint::Webhooks, &failure),
                     "{method} {failure:?}"
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn tries_and_patience_end() {
-        let question = Question::get(Endpoint::User, "users/me");
+        let question = ApiRequest::get(Endpoint::User, "users/me");
         let after = |tries, seconds| {
             pause(&question, &failed(500), tries, Duration::from_secs(seconds), 0.5).map(|it| it.as_millis())
         };

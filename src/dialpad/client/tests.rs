@@ -68,7 +68,7 @@ impl Stub {
         Self { client, asked }
     }
 
-    async fn ask(&self, question: &Question) -> Result<Value, DialpadError> {
+    async fn ask(&self, question: &ApiRequest) -> Result<Value, DialpadError> {
         let access = Access { organization: Some(7), token: "the-token".into(), generation: 0 };
         self.client.ask(&access, question).await
     }
@@ -90,12 +90,12 @@ fn failing() -> String {
     answer("503 Service Unavailable", "", "")
 }
 
-fn get() -> Question {
-    Question::get(Endpoint::Calls, "call").with("cursor", "a b")
+fn get() -> ApiRequest {
+    ApiRequest::get(Endpoint::Calls, "call").with("cursor", "a b")
 }
 
-fn post(endpoint: Endpoint) -> Question {
-    Question::new(endpoint, Method::POST, "x").saying(json!({"user_id": 1}))
+fn post(endpoint: Endpoint) -> ApiRequest {
+    ApiRequest::new(endpoint, Method::POST, "x").saying(json!({"user_id": 1}))
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn what_is_no_json_or_too_large_is_nonsense() {
     for body in ["<html>Log in</html>", &large] {
         let stub = Stub::saying(&[&answer("200 OK", "", body)]).await;
         let nonsense = stub.ask(&get()).await;
-        assert!(matches!(nonsense, Err(DialpadError::Nonsense)), "{nonsense:?}");
+        assert!(matches!(nonsense, Err(DialpadError::InvalidResponse)), "{nonsense:?}");
         assert_eq!(stub.asked().len(), 1);
     }
 }
@@ -180,7 +180,7 @@ async fn who_keeps_failing_is_left_alone() {
         assert!(matches!(failed, Err(DialpadError::Refused(_))), "{failed:?}");
     }
     let left_alone = stub.ask(&post(Endpoint::Webhooks)).await;
-    assert!(matches!(left_alone, Err(DialpadError::LeftAlone { .. })), "{left_alone:?}");
+    assert!(matches!(left_alone, Err(DialpadError::CircuitOpen { .. })), "{left_alone:?}");
     assert_eq!(stub.asked().len(), 5);
 }
 

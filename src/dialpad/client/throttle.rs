@@ -11,7 +11,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-use super::{breaker::Breaker, metrics::Outcome, rate_limit::Allowance, request::Question};
+use super::{breaker::Breaker, metrics::Outcome, rate_limit::Allowance, request::ApiRequest};
 use crate::dialpad::oauth::access::Access;
 
 /// After how long a line that nobody uses is forgotten. Longer than any limit looks back.
@@ -40,7 +40,7 @@ pub(crate) enum Held {
     /// There is no place within the limits before so long.
     NoPlace(Duration),
     /// Dialpad keeps failing.
-    LeftAlone(Duration),
+    CircuitOpen(Duration),
 }
 
 /// All lines.
@@ -85,11 +85,11 @@ impl State {
 
 impl Line {
     /// Takes a place for a question, if there is one.
-    pub(crate) fn take(&self, question: &Question, now: Instant) -> Result<(), Held> {
+    pub(crate) fn take(&self, question: &ApiRequest, now: Instant) -> Result<(), Held> {
         let mut state = self.lock();
         state.used = now;
         if let Some(rest) = state.breaker.rests(now) {
-            return Err(Held::LeftAlone(rest));
+            return Err(Held::CircuitOpen(rest));
         }
         if let Some(wait) = state.allowance.wait(question, now) {
             return Err(Held::NoPlace(wait));
@@ -100,7 +100,7 @@ impl Line {
     }
 
     /// Dialpad takes no more of these for so long.
-    pub(crate) fn close(&self, question: &Question, rest: Duration, now: Instant) {
+    pub(crate) fn close(&self, question: &ApiRequest, rest: Duration, now: Instant) {
         self.lock().allowance.close(question, rest, now);
     }
 

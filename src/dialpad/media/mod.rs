@@ -35,7 +35,7 @@ use super::{
     api::Dialpad,
     client::{
         DialpadError,
-        request::{Endpoint, Question},
+        request::{ApiRequest, Endpoint},
     },
     oauth::access::{Access, NoAccess},
 };
@@ -193,7 +193,7 @@ impl Media {
     /// A redirect to a login page may mean that the token is no good, which is said plainly to a question alone. Gives
     /// the token that came of asking one, unless it is still the same.
     async fn newer_token(&self, app: AppId, access: &Access) -> Result<Option<Access>, DialpadError> {
-        self.dialpad.ask(app, &Question::get(Endpoint::User, "users/me")).await?;
+        self.dialpad.ask(app, &ApiRequest::get(Endpoint::User, "users/me")).await?;
         let now = self.dialpad.access.of(app).await?;
         Ok(Some(now).filter(|now| now.generation != access.generation))
     }

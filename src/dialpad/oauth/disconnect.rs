@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::access::{Access, NoAccess};
-use crate::dialpad::{api::Dialpad, webhooks::Keeper};
+use crate::dialpad::{api::Dialpad, webhooks::WebhookReconciler};
 use crate::store::Store;
 
 /// How long to wait for a token that can revoke the others.
@@ -19,7 +19,7 @@ const LIVING_TOKEN_WITHIN: Duration = Duration::from_secs(5);
 /// # Errors
 /// The database could not be asked; the tokens are still there then.
 pub async fn part(
-    keeper: &Keeper,
+    webhook_reconciler: &WebhookReconciler,
     dialpad: &Dialpad,
     store: &Store,
     engine: &Engine,
@@ -36,7 +36,7 @@ pub async fn part(
         Ok(Ok(_) | Err(_)) | Err(_) => None,
     };
     if has_connection {
-        keeper.farewell(app).await;
+        webhook_reconciler.farewell(app).await;
     }
     let Some(told) = store.disconnect(app).await? else { return Ok(false) };
     engine.show(app, vec![told]);

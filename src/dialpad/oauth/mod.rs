@@ -245,7 +245,7 @@ impl Wire {
         };
         let (judged, reason) = match &error {
             RequestTokenError::Request(error) => (Judged::Silence, short_reason(error)),
-            _ if status < 400 => (Judged::Nonsense, "Dialpad's answer can't be understood".to_owned()),
+            _ if status < 400 => (Judged::InvalidResponse, "Dialpad's answer can't be understood".to_owned()),
             _ => (Judged::Refusal { status, error: word }, refusal(status, word)),
         };
         Err(NoTokens {

@@ -23,7 +23,7 @@ use tracing::{error, warn};
 use super::{NoTokens, access::Access};
 use crate::dialpad::client::{
     DialpadClient, DialpadError,
-    request::{Endpoint, Question},
+    request::{ApiRequest, Endpoint},
 };
 use crate::{
     config::{Environment, OauthClient},
@@ -134,7 +134,7 @@ impl Renewals {
     /// whom the token stands for: that needs no scope.
     async fn make_sure_of(&self, pair: TokenPair, token: SecretString) -> Result<Renewal, StoreError> {
         let access = Access { organization: None, token, generation: pair.generation };
-        match self.client.ask(&access, &Question::get(Endpoint::User, "users/me")).await {
+        match self.client.ask(&access, &ApiRequest::get(Endpoint::User, "users/me")).await {
             Err(DialpadError::Refused(StatusCode::UNAUTHORIZED)) => {
                 self.dead(pair, "Dialpad takes the static token no more").await
             }

@@ -15,7 +15,7 @@ use crate::{
         api::Dialpad,
         client::{
             DialpadError, id_text,
-            request::{Endpoint, Question, Urgency},
+            request::{ApiRequest, Endpoint, Urgency},
         },
         oauth::scopes,
     },
@@ -159,10 +159,10 @@ impl Work<'_> {
         body: Value,
         report: &mut Report,
     ) -> Result<String, DialpadError> {
-        let reply = self.ask(Question::new(endpoint, Method::POST, path(endpoint)).saying(body)).await?;
+        let reply = self.ask(ApiRequest::new(endpoint, Method::POST, path(endpoint)).saying(body)).await?;
         report.made = true;
         report.mended = true;
-        reply.get("id").and_then(id_text).ok_or(DialpadError::Nonsense)
+        reply.get("id").and_then(id_text).ok_or(DialpadError::InvalidResponse)
     }
 
     async fn change(
@@ -173,7 +173,7 @@ impl Work<'_> {
         report: &mut Report,
     ) -> Result<String, DialpadError> {
         let at = format!("{}/{id}", path(endpoint));
-        self.ask(Question::new(endpoint, Method::PATCH, at).saying(body)).await?;
+        self.ask(ApiRequest::new(endpoint, Method::PATCH, at).saying(body)).await?;
         report.mended = true;
         Ok(id.to_owned())
     }
@@ -194,14 +194,14 @@ impl Work<'_> {
     /// What is gone already is gone.
     async fn remove(&self, endpoint: Endpoint, id: &str) -> Result<(), DialpadError> {
         let at = format!("{}/{id}", path(endpoint));
-        match self.ask(Question::new(endpoint, Method::DELETE, at)).await {
+        match self.ask(ApiRequest::new(endpoint, Method::DELETE, at)).await {
             Ok(_) | Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn ask(&self, question: Question) -> Result<Value, DialpadError> {
-        self.dialpad.ask(self.app, &Question { urgency: self.urgency, ..question }).await
+    async fn ask(&self, question: ApiRequest) -> Result<Value, DialpadError> {
+        self.dialpad.ask(self.app, &ApiRequest { urgency: self.urgency, ..question }).await
     }
 }
 

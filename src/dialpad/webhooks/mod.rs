@@ -1,4 +1,4 @@
-//! The keeper of webhooks: makes sure that Dialpad sends us each app's events, and goes on making sure.
+//! The webhook_reconciler of webhooks: makes sure that Dialpad sends us each app's events, and goes on making sure.
 //!
 //! What is wanted is a row here (`store::own_webhooks`) whose secret is known before Dialpad signs anything with it.
 //! A look at Dialpad lists what is there ([`found`]), decides ([`plan`]) and acts ([`work`]). It is done after an app
@@ -68,9 +68,9 @@ pub enum KeepError {
     Busy,
 }
 
-/// The keeper. Cheap to clone.
+/// The webhook_reconciler. Cheap to clone.
 #[derive(Clone)]
-pub struct Keeper {
+pub struct WebhookReconciler {
     inner: Arc<Inner>,
 }
 
@@ -88,8 +88,8 @@ struct Inner {
     failures: DashMap<AppId, u32>,
 }
 
-impl Keeper {
-    /// A keeper for webhooks at this public address. `by_itself`: it also does what nobody asked it for.
+impl WebhookReconciler {
+    /// A webhook_reconciler for webhooks at this public address. `by_itself`: it also does what nobody asked it for.
     #[must_use]
     pub fn new(
         dialpad: Dialpad,
@@ -141,8 +141,8 @@ impl Keeper {
         self.inner.store.want_webhook(app, &self.hook_url(app), organization, true).await?;
         self.inner.store.hurry_webhook(app).await?;
         self.inner.failures.remove(&app);
-        let keeper = self.clone();
-        tokio::spawn(async move { keeper.tend(app, organization).await });
+        let webhook_reconciler = self.clone();
+        tokio::spawn(async move { webhook_reconciler.tend(app, organization).await });
         Ok(())
     }
 

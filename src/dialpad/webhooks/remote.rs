@@ -8,7 +8,7 @@ use crate::dialpad::{
     api::Dialpad,
     client::{
         DialpadError, id_text,
-        request::{Endpoint, Question, Urgency},
+        request::{ApiRequest, Endpoint, Urgency},
     },
 };
 
@@ -93,12 +93,12 @@ async fn list(
     endpoint: Endpoint,
     urgency: Urgency,
 ) -> Result<Vec<Value>, DialpadError> {
-    let first = Question { urgency, ..Question::get(endpoint, path(endpoint)) };
+    let first = ApiRequest { urgency, ..ApiRequest::get(endpoint, path(endpoint)) };
     let (mut items, mut question) = (Vec::new(), first.clone());
     for _ in 0..MOST_PAGES {
         let mut page = dialpad.ask(app, &question).await?;
         if !page.is_object() {
-            return Err(DialpadError::Nonsense);
+            return Err(DialpadError::InvalidResponse);
         }
         if let Some(Value::Array(part)) = page.get_mut("items").map(Value::take) {
             items.extend(part);
@@ -108,7 +108,7 @@ async fn list(
             None => return Ok(items),
         }
     }
-    Err(DialpadError::Nonsense)
+    Err(DialpadError::InvalidResponse)
 }
 
 fn text(item: &Value, pointer: &str) -> Option<String> {

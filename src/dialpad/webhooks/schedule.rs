@@ -23,7 +23,7 @@ pub(crate) fn after_failure(
     let doubled = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
     let pause = doubled.min(interval).mul_f64(0.5 + 0.5 * chance);
     match error {
-        DialpadError::RateLimited { retry_after } | DialpadError::LeftAlone { retry_after } => {
+        DialpadError::RateLimited { retry_after } | DialpadError::CircuitOpen { retry_after } => {
             pause.max(*retry_after)
         }
         // Only a person can change these, and then it is looked at once.
@@ -31,7 +31,7 @@ pub(crate) fn after_failure(
         DialpadError::NoAccess(NoAccess::Degraded(_) | NoAccess::Store(_))
         | DialpadError::Unreachable(_)
         | DialpadError::Refused(_)
-        | DialpadError::Nonsense => pause,
+        | DialpadError::InvalidResponse => pause,
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn failures_make_it_patient_up_to_the_interval() {
-        let broken = DialpadError::Nonsense;
+        let broken = DialpadError::InvalidResponse;
         let pauses = [1, 2, 3, 8, 9, 100].map(|it| after_failure(it, &broken, INTERVAL, 1.0).as_secs());
         assert_eq!(pauses, [2, 4, 8, 256, 300, 300]);
         assert_eq!(after_failure(1, &broken, INTERVAL, 0.0).as_secs(), 1);

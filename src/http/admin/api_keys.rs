@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    Shared,
+    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -97,7 +97,7 @@ pub(crate) struct Audited {
 pub(crate) async fn rotate(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -116,7 +116,7 @@ pub(crate) async fn rotate(
     .await
 }
 
-async fn replace(shared: &Shared, app: AppId, grace: i64) -> Result<Value, StoreError> {
+async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
     let old = shared.store.rotate_key(app, &key, TimeDelta::seconds(grace)).await?;
     let sessions = shared.engine.sessions(app);
@@ -144,7 +144,7 @@ async fn replace(shared: &Shared, app: AppId, grace: i64) -> Result<Value, Store
 pub(crate) async fn revoke(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -163,7 +163,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn status(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -189,7 +189,7 @@ pub(crate) async fn status(
 pub(crate) async fn audit(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "offset"])?;

@@ -14,7 +14,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    Shared,
+    AppState,
     crm::status::{existing, state_of},
     extract::{
         auth::Administrator,
@@ -57,7 +57,7 @@ pub(crate) struct AppMade<'a> {
 pub(crate) async fn create(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -70,7 +70,7 @@ pub(crate) async fn create(
     .await
 }
 
-async fn make(shared: &Shared, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
+async fn make(shared: &AppState, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
     // The id is the same in every attempt: an app that an earlier one has made is found by it.
     let (id, key) = (AppId(attempt.correlation), NewKey::generate());
     let before = if attempt.is_in_doubt { shared.store.app(id).await? } else { None };
@@ -104,7 +104,7 @@ pub(crate) fn made(outcome: Result<Value, StoreError>) -> Outcome {
 pub(crate) async fn list(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor"])?;
     let page = shared.store.list_apps(query.cursor()?, lists::limit(&query)?).await?;
@@ -115,7 +115,7 @@ pub(crate) async fn list(
 pub(crate) async fn one(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -128,7 +128,7 @@ pub(crate) async fn one(
 pub(crate) async fn change(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -155,19 +155,19 @@ pub(crate) async fn change(
 pub(crate) async fn remove(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app = app_id.parse().map_err(|_| not_found())?;
-    match shared.removals.remove(app).await? {
+    match shared.app_deletion.remove(app).await? {
         RemovalBegun::Now | RemovalBegun::Before => Ok(HttpResponse::NoContent().finish()),
         RemovalBegun::NoSuchApp => Err(not_found()),
     }
 }
 
-async fn show(shared: &Shared, id: AppId, ids_as_text: bool) -> Result<HttpResponse, ApiError> {
+async fn show(shared: &AppState, id: AppId, ids_as_text: bool) -> Result<HttpResponse, ApiError> {
     let app = shared.store.app(id).await?;
     let app = app.ok_or_else(|| ApiError::new(ErrorCode::AppNotFound, "There is no such app"))?;
     let (standing, counts) = (shared.store.standing(id).await?, shared.store.counts_of(id).await?);

@@ -23,7 +23,7 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    Shared,
+    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -49,7 +49,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(15);
 pub(crate) async fn list(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &PARAMETERS)?;
     let filter = JournalFilter {
@@ -71,7 +71,7 @@ pub(crate) async fn list(
 pub(crate) async fn one(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let ids_as_text = Query::of(&request, &["ids"])?.ids_as_text()?;
@@ -84,7 +84,7 @@ pub(crate) async fn one(
 pub(crate) async fn replay(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -117,7 +117,7 @@ pub(crate) async fn replay(
 }
 
 /// The webhook once it is dealt with; as it is, should that take long.
-async fn outcome(shared: &Shared, id: JournalId) -> Result<JournalEntry, ApiError> {
+async fn outcome(shared: &AppState, id: JournalId) -> Result<JournalEntry, ApiError> {
     let began = Instant::now();
     loop {
         let entry = shared.store.journal_entry(id).await?.ok_or_else(not_found)?;

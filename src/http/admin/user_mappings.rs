@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    Shared,
+    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -39,7 +39,7 @@ const LARGEST_BATCH: usize = 1000;
 pub(crate) async fn map(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -51,7 +51,7 @@ pub(crate) async fn map(
 pub(crate) async fn map_batch(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -62,7 +62,7 @@ pub(crate) async fn map_batch(
 /// Saying it twice changes nothing, so an attempt that nobody heard the end of is simply repeated.
 async fn store(
     request: &HttpRequest,
-    shared: &Data<Shared>,
+    shared: &Data<AppState>,
     app_id: &str,
     users: Vec<(i64, String)>,
     shape: fn(Vec<Value>) -> Value,
@@ -111,7 +111,7 @@ fn read_batch(body: &Fields) -> Result<Vec<(i64, String)>, ApiError> {
 pub(crate) async fn list(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app_id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["crm_user_id", "limit", "cursor", "ids"])?;
@@ -124,7 +124,7 @@ pub(crate) async fn list(
 pub(crate) async fn of_dialpad_user(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -136,7 +136,7 @@ pub(crate) async fn of_dialpad_user(
 pub(crate) async fn of_crm_user(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -147,7 +147,7 @@ pub(crate) async fn of_crm_user(
 pub(crate) async fn delete_of_dialpad_user(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -158,7 +158,7 @@ pub(crate) async fn delete_of_dialpad_user(
 pub(crate) async fn delete_one(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -166,7 +166,10 @@ pub(crate) async fn delete_one(
     delete(&shared, app, id.parse().ok().map(MappingName::Ours)).await
 }
 
-async fn place<'p>(shared: &Shared, (app, name): &'p (String, String)) -> Result<(AppId, &'p str), ApiError> {
+async fn place<'p>(
+    shared: &AppState,
+    (app, name): &'p (String, String),
+) -> Result<(AppId, &'p str), ApiError> {
     Ok((existing(shared, app).await?, name))
 }
 
@@ -174,7 +177,7 @@ fn show(query: &Query, mapping: Option<UserMapping>) -> Result<HttpResponse, Api
     lists::item(query, &mapping.ok_or_else(not_found)?)
 }
 
-async fn delete(shared: &Shared, app: AppId, name: Option<MappingName>) -> Result<HttpResponse, ApiError> {
+async fn delete(shared: &AppState, app: AppId, name: Option<MappingName>) -> Result<HttpResponse, ApiError> {
     let name = name.ok_or_else(not_found)?;
     if !shared.store.delete_mapping(app, name).await? {
         return Err(not_found());

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::apps::SCOPE;
 use crate::http::{
-    Shared,
+    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -38,16 +38,16 @@ use crate::{
 pub(crate) async fn create(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "ids"])?;
     let app = named(&shared, query.text("app_id"))
         .await?
         .ok_or_else(|| ApiError::invalid("app_id: is required"))?;
-    let (ids_as_text, keeper) = (query.ids_as_text()?, shared.keeper.clone());
+    let (ids_as_text, webhook_reconciler) = (query.ids_as_text()?, shared.webhook_reconciler.clone());
     // What stands already is not made twice, so an attempt that nobody heard the end of is simply repeated.
     once(&request, &shared, SCOPE.to_owned(), &json!([app, ids_as_text]), move |_| async move {
-        match to_its_end(async move { keeper.ensure(app).await }).await {
+        match to_its_end(async move { webhook_reconciler.ensure(app).await }).await {
             Ok((webhook, made)) => {
                 let status = if made { StatusCode::CREATED } else { StatusCode::OK };
                 let mut body = json!(shape(webhook));
@@ -65,7 +65,7 @@ pub(crate) async fn create(
 pub(crate) async fn list(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
     let app = named(&shared, query.text("app_id")).await?;
@@ -78,7 +78,7 @@ pub(crate) async fn list(
 pub(crate) async fn one(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -89,12 +89,12 @@ pub(crate) async fn one(
 pub(crate) async fn delete(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
-    let (app, keeper) = (find(&shared, &name).await?.app, shared.keeper.clone());
-    to_its_end(async move { keeper.remove(app).await }).await?;
+    let (app, webhook_reconciler) = (find(&shared, &name).await?.app, shared.webhook_reconciler.clone());
+    to_its_end(async move { webhook_reconciler.remove(app).await }).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -102,12 +102,12 @@ pub(crate) async fn delete(
 pub(crate) async fn rotate_secret(
     _: Administrator,
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let (app, keeper) = (find(&shared, &name).await?.app, shared.keeper.clone());
-    let webhook = to_its_end(async move { keeper.rotate(app).await }).await?;
+    let (app, webhook_reconciler) = (find(&shared, &name).await?.app, shared.webhook_reconciler.clone());
+    let webhook = to_its_end(async move { webhook_reconciler.rotate(app).await }).await?;
     lists::item(&query, &shape(webhook))
 }
 
@@ -123,7 +123,7 @@ pub(crate) struct WebhookInShort {
     problems: Vec<String>,
 }
 
-pub(crate) async fn in_short(shared: &Shared, app: AppId) -> Result<WebhookInShort, ApiError> {
+pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInShort, ApiError> {
     let webhook = shared.store.webhook_of(app).await?;
     Ok(WebhookInShort {
         state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
@@ -160,7 +160,7 @@ fn not_found() -> ApiError {
 }
 
 /// A webhook by our id or by Dialpad's.
-async fn find(shared: &Shared, name: &str) -> Result<WebhookView, ApiError> {
+async fn find(shared: &AppState, name: &str) -> Result<WebhookView, ApiError> {
     let name = name.parse().map_or_else(|_| WebhookName::Dialpads(name.to_owned()), WebhookName::Ours);
     shared.store.webhook(&name).await?.ok_or_else(not_found)
 }

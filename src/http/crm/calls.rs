@@ -8,7 +8,7 @@ use actix_web::{
 use cti_actors::id::{DialpadCallId, Seq};
 
 use crate::http::{
-    Shared,
+    AppState,
     extract::{
         auth::Crm,
         lists,
@@ -26,7 +26,7 @@ const STATUSES: [&str; 4] = ["ringing", "active", "held", "ended"];
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
     let statuses = query.word("status", &STATUSES)?.map(str::to_owned).into_iter().collect();
@@ -38,7 +38,7 @@ pub(crate) async fn list(
 pub(crate) async fn active(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor", "ids"])?;
     let (cursor, limit) = (query.cursor()?, lists::limit(&query)?);
@@ -52,12 +52,12 @@ pub(crate) async fn active(
 pub(crate) async fn one(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let call = find(&shared, &crm, &name).await?;
-    let call = shared.artefacts.complete(crm.app_id, call).await;
+    let call = shared.enrichment.complete(crm.app_id, call).await;
     lists::item(&query, &call)
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn one(
 pub(crate) async fn timeline(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["after", "limit", "ids"])?;
@@ -85,7 +85,7 @@ pub(crate) async fn timeline(
 }
 
 /// A call by our id or by Dialpad's. Another app's call is not there.
-pub(crate) async fn find(shared: &Shared, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
+pub(crate) async fn find(shared: &AppState, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
     let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
     let name = name_of(name).ok_or_else(not_found)?;
     shared.store.call(crm.app_id, name).await?.ok_or_else(not_found)

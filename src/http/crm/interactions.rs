@@ -8,14 +8,14 @@ use actix_web::{
 use super::calls::name_of;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    Shared,
+    AppState,
     extract::{auth::Crm, lists, query::Query},
 };
 
 pub(crate) async fn one(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;

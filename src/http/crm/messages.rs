@@ -6,7 +6,7 @@ use actix_web::{
 };
 
 use crate::http::{
-    Shared,
+    AppState,
     extract::{auth::Crm, lists, query::Query},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &lists::PARAMETERS)?;
     let (filter, limit) = (lists::filter(&query)?, lists::limit(&query)?);
@@ -28,7 +28,7 @@ pub(crate) async fn list(
 pub(crate) async fn one(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::http::{
-    Shared,
+    AppState,
     extract::{
         auth::Crm,
         body::Fields,
@@ -49,7 +49,7 @@ const CLOCKS_DIFFER: TimeDelta = TimeDelta::seconds(2);
 pub(crate) async fn place(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -68,7 +68,7 @@ pub(crate) async fn place(
     .await
 }
 
-async fn attempt_call(shared: &Shared, app: AppId, order: CallOrder, attempt: Attempt) -> Outcome {
+async fn attempt_call(shared: &AppState, app: AppId, order: CallOrder, attempt: Attempt) -> Outcome {
     // What the client gives comes back as it was given; without anything, the order carries a mark of its own.
     let custom_data = order.custom_data.clone().unwrap_or_else(|| attempt.correlation.to_string());
     let order = CallOrder { custom_data: Some(custom_data), ..order };
@@ -102,7 +102,7 @@ fn unknown() -> ApiError {
 
 /// The call of an order that was given earlier, wherever it can be found.
 async fn find(
-    shared: &Shared,
+    shared: &AppState,
     app: AppId,
     order: &CallOrder,
     ordered_at: DateTime<Utc>,
@@ -123,7 +123,7 @@ async fn find(
 }
 
 async fn find_among_webhooks(
-    shared: &Shared,
+    shared: &AppState,
     app: AppId,
     order: &CallOrder,
     ordered_at: DateTime<Utc>,
@@ -148,7 +148,7 @@ fn marks(order: &CallOrder) -> OrderMarks<'_> {
 /// faster: the call rings once in either order. Should the engine take too long, the call is placed all the same, and
 /// the answer says what is certain.
 async fn take_up(
-    shared: &Shared,
+    shared: &AppState,
     app: AppId,
     call: DialpadCallId,
     order: &CallOrder,

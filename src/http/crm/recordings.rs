@@ -14,7 +14,7 @@ use futures_util::{StreamExt, stream};
 
 use super::{calls, voicemails};
 use crate::http::{
-    Shared,
+    AppState,
     extract::{auth::Crm, query::Query},
 };
 use crate::{
@@ -33,7 +33,7 @@ const TURN_AFTER: u32 = 5;
 pub(crate) async fn of_call(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -45,7 +45,7 @@ pub(crate) async fn of_call(
 pub(crate) async fn of_voicemail(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -62,13 +62,13 @@ pub(crate) async fn of_voicemail(
 
 async fn answer(
     request: &HttpRequest,
-    shared: &Shared,
+    shared: &AppState,
     app: AppId,
     call: &CallView,
     track: Track,
     link: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
-    match shared.artefacts.listen(app, call, track, link, &wish(request)).await {
+    match shared.enrichment.listen(app, call, track, link, &wish(request)).await {
         Ok(audio) => Ok(play(request, audio, &file_name(call, track))),
         Err(reason) => {
             tracing::info!(app.id = %app, call.id = call.dialpad_call_id, %reason, "a recording could not be had");

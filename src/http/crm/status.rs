@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::{
-    Shared,
+    AppState,
     admin::webhooks::{self, WebhookInShort},
     extract::{auth::Crm, lists, query::Query},
 };
@@ -65,7 +65,7 @@ pub(crate) struct Unrepaired {
 pub(crate) async fn status(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<impl Responder, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let standing = shared.store.standing(crm.app_id).await?;
@@ -121,7 +121,7 @@ pub(crate) fn state_of(standing: &Standing, environment: &str) -> State {
 }
 
 /// The app that a request names beside its address, where it names one: that must exist.
-pub(crate) async fn named(shared: &Shared, app_id: Option<&str>) -> Result<Option<AppId>, ApiError> {
+pub(crate) async fn named(shared: &AppState, app_id: Option<&str>) -> Result<Option<AppId>, ApiError> {
     let Some(text) = app_id else { return Ok(None) };
     if text.parse::<AppId>().is_err() {
         return Err(ApiError::invalid("app_id: must be a UUID"));
@@ -130,7 +130,7 @@ pub(crate) async fn named(shared: &Shared, app_id: Option<&str>) -> Result<Optio
 }
 
 /// The id of an app that exists.
-pub(crate) async fn existing(shared: &Shared, app_id: &str) -> Result<AppId, ApiError> {
+pub(crate) async fn existing(shared: &AppState, app_id: &str) -> Result<AppId, ApiError> {
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app_id: AppId = app_id.parse().map_err(|_| not_found())?;
     shared.store.app(app_id).await?.map(|app| app.id()).ok_or_else(not_found)

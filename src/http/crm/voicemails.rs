@@ -8,7 +8,7 @@ use cti_actors::id::AppId;
 
 use super::status;
 use crate::http::{
-    Shared,
+    AppState,
     extract::{
         auth::{Administrator, Crm},
         lists,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     list_of(&request, &shared, crm.app_id).await
 }
@@ -31,13 +31,13 @@ pub(crate) async fn list(
 pub(crate) async fn list_for_administrators(
     request: HttpRequest,
     _: Administrator,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     app: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     list_of(&request, &shared, status::existing(&shared, &app).await?).await
 }
 
-async fn list_of(request: &HttpRequest, shared: &Shared, app: AppId) -> Result<HttpResponse, ApiError> {
+async fn list_of(request: &HttpRequest, shared: &AppState, app: AppId) -> Result<HttpResponse, ApiError> {
     let query = Query::of(request, &lists::PARAMETERS)?;
     let (filter, limit) = (lists::filter(&query)?, lists::limit(&query)?);
     let page = shared.store.list_voicemails(app, &filter, query.cursor()?, limit).await?;
@@ -47,7 +47,7 @@ async fn list_of(request: &HttpRequest, shared: &Shared, app: AppId) -> Result<H
 pub(crate) async fn one(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -57,7 +57,7 @@ pub(crate) async fn one(
 pub(crate) async fn one_for_administrators(
     request: HttpRequest,
     _: Administrator,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
@@ -69,7 +69,7 @@ pub(crate) async fn one_for_administrators(
 pub(crate) async fn delete(
     request: HttpRequest,
     _: Administrator,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     path: Path<(String, String)>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -83,7 +83,7 @@ pub(crate) async fn delete(
 }
 
 /// A voicemail by our id or by Dialpad's. Another app's voicemail is not there.
-pub(crate) async fn find(shared: &Shared, app: AppId, name: &str) -> Result<VoicemailView, ApiError> {
+pub(crate) async fn find(shared: &AppState, app: AppId, name: &str) -> Result<VoicemailView, ApiError> {
     shared.store.voicemail(app, &ItemName::of(name)).await?.ok_or_else(not_found)
 }
 

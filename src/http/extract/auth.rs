@@ -5,17 +5,17 @@ use std::pin::Pin;
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use cti_actors::{
-    error::Denial,
+    error::AuthError,
     id::AppId,
-    ports::{Admission, Gate},
+    ports::{AuthenticatedKey, Authenticator},
 };
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    Shared,
-    middleware::rate_limit::{self, Guess},
+    AppState,
+    middleware::rate_limit::{self, Attempt},
 };
 
 /// A request with a valid API key.
@@ -35,7 +35,7 @@ impl FromRequest for Crm {
         let request = request.clone();
         Box::pin(async move {
             let key = api_key(&request).ok_or_else(missing_key)?;
-            let admission = admit(&request, &key).await?;
+            let admission = authenticate(&request, &key).await?;
             Ok(Self { app_id: admission.app_id })
         })
     }
@@ -52,11 +52,14 @@ pub(crate) fn api_key(request: &HttpRequest) -> Option<SecretString> {
     key.filter(|key| !key.is_empty()).map(SecretString::from).or_else(|| bearer(request))
 }
 
-pub(crate) async fn admit(request: &HttpRequest, key: &SecretString) -> Result<Admission, ApiError> {
-    let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
-    let admitted = shared.store.admit(key.expose_secret()).await;
-    if admitted == Err(Denial::UnknownKey) {
-        rate_limit::count(request, shared, Guess::Credentials)?;
+pub(crate) async fn authenticate(
+    request: &HttpRequest,
+    key: &SecretString,
+) -> Result<AuthenticatedKey, ApiError> {
+    let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
+    let admitted = shared.store.authenticate(key.expose_secret()).await;
+    if admitted == Err(AuthError::UnknownKey) {
+        rate_limit::count(request, shared, Attempt::Credentials)?;
     }
     Ok(admitted?)
 }
@@ -66,7 +69,7 @@ impl FromRequest for Administrator {
     type Future = std::future::Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
+        let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
         std::future::ready(bears_one_of(request, shared, &shared.config.internal_secrets).map(|()| Self))
     }
 }
@@ -74,7 +77,7 @@ impl FromRequest for Administrator {
 /// Whether the request has one of these secrets as its bearer.
 pub(crate) fn bears_one_of(
     request: &HttpRequest,
-    shared: &Shared,
+    shared: &AppState,
     secrets: &[SecretString],
 ) -> Result<(), ApiError> {
     let Some(given) = bearer(request) else {
@@ -84,7 +87,7 @@ pub(crate) fn bears_one_of(
     if is_one_of(&given, secrets) {
         return Ok(());
     }
-    rate_limit::count(request, shared, Guess::Credentials)?;
+    rate_limit::count(request, shared, Attempt::Credentials)?;
     Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"))
 }
 

@@ -24,7 +24,7 @@ use tracing::{Instrument, warn};
 use tracing_actix_web::RequestId;
 use uuid::Uuid;
 
-use crate::http::Shared;
+use crate::http::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     store::idempotency::{HeldKey, KeptAnswer, KeyedRequest, Taken},
@@ -65,7 +65,7 @@ pub(crate) enum Outcome {
 /// waits for the answer any more.
 pub(crate) async fn once<Work>(
     request: &HttpRequest,
-    shared: &Data<Shared>,
+    shared: &Data<AppState>,
     scope: String,
     asked: &Value,
     work: impl FnOnce(Attempt) -> Work + 'static,
@@ -133,7 +133,7 @@ fn fingerprint(request: &HttpRequest, asked: &Value) -> Vec<u8> {
 }
 
 /// Takes the key, and waits a little for whoever has it.
-async fn take(shared: &Shared, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
+async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
     let began = Instant::now();
     loop {
         let taken = shared.store.take_key(request).await?;
@@ -145,7 +145,7 @@ async fn take(shared: &Shared, request: KeyedRequest<'_>) -> Result<Taken, ApiEr
 }
 
 /// Writes down what came of it. Where that fails, the request is in doubt, which is never wrong.
-async fn settle(shared: &Shared, held: &HeldKey, outcome: &Outcome, request_id: Option<&str>) {
+async fn settle(shared: &AppState, held: &HeldKey, outcome: &Outcome, request_id: Option<&str>) {
     let kept = match outcome {
         Outcome::Done(status, body) => Some(KeptAnswer { status: status.as_u16(), body: body.to_string() }),
         Outcome::Refused(error) => {

@@ -16,7 +16,7 @@ use cti_actors::{
 use serde_json::Value;
 
 use crate::http::{
-    Shared,
+    AppState,
     extract::{
         auth::Crm,
         body::Fields,
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor"])?;
     let limit = lists::limit(&query)?;
@@ -60,7 +60,7 @@ fn decode(cursor: &str) -> Result<String, ApiError> {
 pub(crate) async fn one(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -72,7 +72,7 @@ pub(crate) async fn one(
 pub(crate) async fn delete(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
@@ -87,7 +87,7 @@ pub(crate) async fn delete(
 pub(crate) async fn ack(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     name: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
@@ -120,7 +120,7 @@ fn session(fields: &Fields) -> Result<Option<SessionId>, ApiError> {
     }
 }
 
-async fn show(shared: &Shared, crm: &Crm, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
+async fn show(shared: &AppState, crm: &Crm, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
     let consumer = shared.store.consumer_view(crm.app_id, name, head).await?;
     Ok(HttpResponse::Ok().json(consumer.ok_or_else(not_found)?))
 }
@@ -131,7 +131,7 @@ fn not_found() -> ApiError {
 
 /// Where a consumer that asks from time to time goes on; begins it if it is new.
 pub(crate) async fn cursor_of(
-    shared: &Shared,
+    shared: &AppState,
     crm: &Crm,
     name: &str,
     after: Option<Seq>,

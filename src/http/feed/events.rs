@@ -13,16 +13,18 @@ use cti_actors::{
     event::Frame,
     id::Seq,
     ports::EventLog,
-    session::{BadCursor, Listener, Sort, Subscription, Transport, Turn, Word, close},
+    session::{
+        BadCursor, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport, close,
+    },
 };
 use tokio::time::{Instant, timeout_at};
 
 use super::{CURSOR_HEADER, PARAMETERS, consumers};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    Shared,
+    AppState,
     extract::{
-        auth::{Crm, admit, api_key, missing_key},
+        auth::{Crm, api_key, authenticate, missing_key},
         query::{Query, next_link},
     },
     feed,
@@ -38,7 +40,7 @@ pub(crate) const LONGEST_WAIT: i64 = 60;
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &[&PARAMETERS[..], &["limit", "wait"]].concat())?;
     let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
@@ -48,7 +50,7 @@ pub(crate) async fn list(
 
     let consumer = wanted.consumer.take();
     if let Some(Consumer { name, mode }) = &consumer {
-        if *mode == Mode::Share {
+        if *mode == Mode::Partition {
             return Err(ApiError::invalid("mode: to share, a connection has to last"));
         }
         let bounds = shared.store.bounds(crm.app_id).await?;
@@ -93,7 +95,7 @@ struct Page {
     more: bool,
 }
 
-async fn page(shared: &Shared, crm: &Crm, wanted: &Subscription, limit: usize) -> Result<Page, ApiError> {
+async fn page(shared: &AppState, crm: &Crm, wanted: &Subscription, limit: usize) -> Result<Page, ApiError> {
     let bounds = shared.store.bounds(crm.app_id).await?;
     let oldest = Seq(bounds.oldest.0 - 1);
     // The beginning is always a place to begin at; any other cursor promises that nothing behind it is missing.
@@ -116,18 +118,19 @@ async fn page(shared: &Shared, crm: &Crm, wanted: &Subscription, limit: usize) -
 /// Answers as soon as something is told that is wanted, or with nothing when the time is over.
 async fn wait_for_more(
     request: &HttpRequest,
-    shared: &Shared,
+    shared: &AppState,
     wanted: &Subscription,
     after: Seq,
     limit: usize,
     until: Instant,
 ) -> Result<HttpResponse, ApiError> {
     let key = api_key(request).ok_or_else(missing_key)?;
-    let admission = admit(request, &key).await?;
+    let admission = authenticate(request, &key).await?;
     let wanted = Subscription { after: Some(after), ..wanted.clone() };
     let mut listener = Listener::open(&shared.engine, admission, wanted, Transport::Poll).await?;
-    while let Ok(Some(Turn { words, end })) = timeout_at(until, listener.next()).await {
-        let mut events: Vec<Word> = words.into_iter().filter(|word| word.sort == Sort::Event).collect();
+    while let Ok(Some(OutboundBatch { words, end })) = timeout_at(until, listener.next()).await {
+        let mut events: Vec<OutboundMessage> =
+            words.into_iter().filter(|word| word.sort == MessageKind::Event).collect();
         events.truncate(limit);
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
@@ -137,7 +140,7 @@ async fn wait_for_more(
         match end {
             Some(ending) if ending.code == close::FORBIDDEN => {
                 // Says which of both it was, now that it is neither.
-                admit(request, &key).await?;
+                authenticate(request, &key).await?;
                 return Err(ApiError::new(ErrorCode::InvalidApiKey, "Invalid API key"));
             }
             // A planned stop: the answer is early, and the next question goes to whoever comes after.

@@ -7,7 +7,7 @@ pub(crate) mod ws;
 
 use actix_web::HttpRequest;
 use cti_actors::{
-    consumer::NoPlace,
+    consumer::JoinError,
     event::Frame,
     id::Seq,
     ports::Bounds,
@@ -93,7 +93,7 @@ impl From<Refusal> for ApiError {
                 retry_after: Some(5),
                 ..Self::new(ErrorCode::TooManyConnections, "The app has too many connections")
             },
-            Refusal::Consumer(NoPlace::TooMany) => too_many_consumers(),
+            Refusal::Consumer(JoinError::TooMany) => too_many_consumers(),
             Refusal::Consumer(_) => elsewhere(),
             Refusal::Cursor(problem, bounds) => bad_cursor(problem, bounds),
             Refusal::Store(failure) => failure.into(),

@@ -10,7 +10,7 @@ use actix_web::{
 };
 use cti_actors::{
     id::Seq,
-    session::{Ending, Listener, Sort, Transport, Turn, Word},
+    session::{CloseReason, Listener, MessageKind, OutboundBatch, OutboundMessage, Transport},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -19,8 +19,8 @@ use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 use crate::http::{
-    Shared,
-    extract::auth::{admit, missing_key},
+    AppState,
+    extract::auth::{authenticate, missing_key},
     feed,
     middleware::tcp_timeout::StreamLine,
 };
@@ -31,9 +31,9 @@ const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(8), Duration::from_
 /// After how many milliseconds a browser is to come back when the stream breaks: between these two, likewise.
 const RETRY_MS: (u64, u64) = (1000, 3000);
 
-pub(crate) async fn follow(request: HttpRequest, shared: Data<Shared>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn follow(request: HttpRequest, shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
     let (query, key) = feed::of_session(&request)?;
-    let admission = admit(&request, &key.ok_or_else(missing_key)?).await?;
+    let admission = authenticate(&request, &key.ok_or_else(missing_key)?).await?;
     let mut wanted = feed::subscription(&query)?;
     if let Some(last) = last_event_id(&request)? {
         // A browser that comes back asks for the same address, and says here how far it got.
@@ -76,7 +76,7 @@ fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Byt
     })
 }
 
-fn write_turn(turn: Turn, retry: Option<String>) -> String {
+fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
     let room: usize = turn.words.iter().map(|word| word.text.len() + word.kind.len() + 48).sum();
     let mut out = String::with_capacity(room + 64);
     out.push_str(&retry.unwrap_or_default());
@@ -89,13 +89,13 @@ fn write_turn(turn: Turn, retry: Option<String>) -> String {
     out
 }
 
-fn write_word(word: &Word, out: &mut String) {
+fn write_word(word: &OutboundMessage, out: &mut String) {
     if let Some(cursor) = word.cursor {
         out.push_str("id: ");
         out.push_str(&cursor.to_string());
         out.push('\n');
     }
-    if word.sort != Sort::Cursor {
+    if word.sort != MessageKind::Cursor {
         write_event(&word.kind, &word.text, out);
     }
     out.push('\n');
@@ -119,7 +119,7 @@ pub(crate) struct Closed<'e> {
     reason: &'e str,
 }
 
-fn write_ending(ending: &Ending, out: &mut String) {
+fn write_ending(ending: &CloseReason, out: &mut String) {
     let closed = Closed { kind: "closed", code: ending.code, reason: &ending.reason };
     write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
@@ -131,33 +131,33 @@ mod tests {
 
     use super::*;
 
-    fn word(kind: &'static str, cursor: Option<i64>, text: &'static str) -> Word {
+    fn word(kind: &'static str, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
         let sort = match kind {
-            "cursor" => Sort::Cursor,
-            "reconnect" => Sort::Control,
-            _ => Sort::Event,
+            "cursor" => MessageKind::Cursor,
+            "reconnect" => MessageKind::Control,
+            _ => MessageKind::Event,
         };
-        Word { sort, kind: Cow::Borrowed(kind), cursor: cursor.map(Seq), text: text.into() }
+        OutboundMessage { sort, kind: Cow::Borrowed(kind), cursor: cursor.map(Seq), text: text.into() }
     }
 
     #[test]
     fn an_event_has_an_id_a_type_and_its_object() {
         let words = vec![word("call.ring", Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_turn(Turn { words, end: None }, None);
+        let text = write_turn(OutboundBatch { words, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
     }
 
     #[test]
     fn what_was_skipped_only_moves_the_id() {
         let words = vec![word("cursor", Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_turn(Turn { words, end: None }, None), "id: 9\n\n");
+        assert_eq!(write_turn(OutboundBatch { words, end: None }, None), "id: 9\n\n");
     }
 
     #[test]
     fn an_end_says_why() {
         let words = vec![word("reconnect", None, r#"{"type":"reconnect","after_ms":700}"#)];
-        let end = Some(Ending { code: 1001, reason: "the server goes away".into() });
-        let text = write_turn(Turn { words, end }, None);
+        let end = Some(CloseReason { code: 1001, reason: "the server goes away".into() });
+        let text = write_turn(OutboundBatch { words, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

@@ -10,18 +10,18 @@ use cti_actors::session::{SessionOptions, serve};
 
 use crate::http::error::ApiError;
 use crate::http::{
-    Shared,
-    extract::auth::admit,
+    AppState,
+    extract::auth::authenticate,
     feed,
     middleware::{
-        rate_limit::{self, Guess},
+        rate_limit::{self, Attempt},
         tcp_timeout::Line,
     },
 };
 
 pub(crate) async fn connect(
     request: HttpRequest,
-    shared: Data<Shared>,
+    shared: Data<AppState>,
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let options = options(&request, shared).await?;
@@ -29,16 +29,16 @@ pub(crate) async fn connect(
     serve(&request, payload, options)
 }
 
-async fn options(request: &HttpRequest, shared: Data<Shared>) -> Result<SessionOptions, ApiError> {
+async fn options(request: &HttpRequest, shared: Data<AppState>) -> Result<SessionOptions, ApiError> {
     let (query, key) = feed::of_session(request)?;
     let admission = match key {
-        Some(key) => Some(admit(request, &key).await?),
+        Some(key) => Some(authenticate(request, &key).await?),
         None => None,
     };
     let subscription = feed::subscription(&query)?;
-    let (engine, address) = (Arc::clone(&shared.engine), rate_limit::who_asks(request, &shared));
+    let (engine, address) = (Arc::clone(&shared.engine), rate_limit::client_ip(request, &shared));
     let is_one_guess_too_many = move || {
-        address.is_some_and(|address| rate_limit::count_of(address, &shared, Guess::Credentials).is_err())
+        address.is_some_and(|address| rate_limit::count_of(address, &shared, Attempt::Credentials).is_err())
     };
     Ok(SessionOptions {
         engine,

@@ -19,7 +19,7 @@ use thiserror::Error;
 use tracing::Span;
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
-use super::Shared;
+use super::AppState;
 use crate::{
     config::Environment,
     http::error::{ApiError, ErrorCode},
@@ -111,7 +111,7 @@ pub async fn insist_on_https<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let shared = request.app_data::<Data<Shared>>().expect("every route has the shared state");
+    let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
     if shared.config.environment != Environment::Production {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }

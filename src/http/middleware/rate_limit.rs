@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use metrics::counter;
 use tracing::warn;
 
-use crate::http::Shared;
+use crate::http::AppState;
 use crate::{
     config::RateLimits,
     http::error::{ApiError, ErrorCode},
@@ -29,14 +29,14 @@ const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guess {
+pub(crate) enum Attempt {
     /// A wrong API key, or a wrong bearer.
     Credentials,
     /// The beginning of an authorization.
     Authorization,
 }
 
-impl Guess {
+impl Attempt {
     fn as_str(self) -> &'static str {
         match self {
             Self::Credentials => "credentials",
@@ -46,13 +46,13 @@ impl Guess {
 }
 
 /// What addresses have done in the last minute.
-pub struct Guesses {
+pub struct RateLimiter {
     credentials: Tally,
     authorizations: Tally,
     trusted_proxies: Vec<IpNet>,
 }
 
-impl Guesses {
+impl RateLimiter {
     /// Nobody has guessed yet.
     #[must_use]
     pub fn new(limits: &RateLimits) -> Self {
@@ -63,10 +63,10 @@ impl Guesses {
         }
     }
 
-    fn of(&self, guess: Guess) -> &Tally {
+    fn of(&self, guess: Attempt) -> &Tally {
         match guess {
-            Guess::Credentials => &self.credentials,
-            Guess::Authorization => &self.authorizations,
+            Attempt::Credentials => &self.credentials,
+            Attempt::Authorization => &self.authorizations,
         }
     }
 }
@@ -75,25 +75,25 @@ impl Guesses {
 ///
 /// # Errors
 /// The address has guessed too often; this is what it is answered.
-pub(crate) fn count(request: &HttpRequest, shared: &Shared, guess: Guess) -> Result<(), ApiError> {
-    match who_asks(request, shared) {
+pub(crate) fn count(request: &HttpRequest, shared: &AppState, guess: Attempt) -> Result<(), ApiError> {
+    match client_ip(request, shared) {
         Some(address) => count_of(address, shared, guess),
         None => Ok(()),
     }
 }
 
-/// The address whose guesses these are.
-pub(crate) fn who_asks(request: &HttpRequest, shared: &Shared) -> Option<IpAddr> {
+/// The address whose rate_limiter these are.
+pub(crate) fn client_ip(request: &HttpRequest, shared: &AppState) -> Option<IpAddr> {
     let peer = request.peer_addr()?;
-    Some(client_address(peer.ip(), request.headers(), &shared.guesses.trusted_proxies))
+    Some(client_address(peer.ip(), request.headers(), &shared.rate_limiter.trusted_proxies))
 }
 
 /// Counts a guess that comes after the request itself.
 ///
 /// # Errors
 /// As for [`count`].
-pub(crate) fn count_of(address: IpAddr, shared: &Shared, guess: Guess) -> Result<(), ApiError> {
-    match shared.guesses.of(guess).count(address, shared.clock.now()) {
+pub(crate) fn count_of(address: IpAddr, shared: &AppState, guess: Attempt) -> Result<(), ApiError> {
+    match shared.rate_limiter.of(guess).count(address, shared.clock.now()) {
         Verdict::Within => Ok(()),
         Verdict::Beyond { wait, is_first } => {
             counter!("cti_rate_limited_total", "guess" => guess.as_str()).increment(1);
@@ -133,7 +133,7 @@ fn address_in(text: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// The guesses of one kind.
+/// The rate_limiter of one kind.
 struct Tally {
     /// 0: as many as they like.
     limit: u32,

@@ -38,7 +38,7 @@ pub struct Line {
 impl Line {
     /// Lets the kernel watch over a connection that was just accepted.
     #[must_use]
-    pub fn accept(stream: &TcpStream, stuck_after: Duration) -> Self {
+    pub fn accept(stream: &TcpStream, stuck_session_timeout: Duration) -> Self {
         let socket = SockRef::from(stream);
         let probes =
             TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
@@ -46,8 +46,10 @@ impl Line {
         let _ = socket.set_tcp_keepalive(&probes);
         let _ = socket.set_tcp_nodelay(true);
         let second = if cfg!(target_os = "linux") { socket.try_clone().ok() } else { None };
-        let line =
-            Self { patience: stuck_after.saturating_add(LAST_WORDS), socket: Rc::new(RefCell::new(second)) };
+        let line = Self {
+            patience: stuck_session_timeout.saturating_add(LAST_WORDS),
+            socket: Rc::new(RefCell::new(second)),
+        };
         line.wait_for(line.patience);
         line
     }

@@ -2,7 +2,7 @@
 //! the other document has.
 
 use cti_actors::{
-    event::schema::{self, Described, sent},
+    event::schema::{self, MessageSchema, sent},
     session::close,
 };
 use serde_json::{Map, Value, json};
@@ -120,11 +120,11 @@ fn reference(place: &str, name: &str) -> Value {
 }
 
 /// Messages by the names that the document has for them.
-fn named(messages: Vec<Described>) -> Map<String, Value> {
+fn named(messages: Vec<MessageSchema>) -> Map<String, Value> {
     messages.into_iter().map(message).collect()
 }
 
-fn message(Described { kind, schema }: Described) -> (String, Value) {
+fn message(MessageSchema { kind, schema }: MessageSchema) -> (String, Value) {
     let is_event = cti_actors::session::EVENT_TYPES.contains(&kind.as_str());
     let summary = examples::meaning_of_event(&kind).map(str::to_owned).or_else(|| schema.description.clone());
     let payload = match is_event {
@@ -140,7 +140,7 @@ fn message(Described { kind, schema }: Described) -> (String, Value) {
 }
 
 /// A `subscribe` may ask for what the query may ask for.
-fn with_wishes(mut message: Described) -> Described {
+fn with_wishes(mut message: MessageSchema) -> MessageSchema {
     if message.kind != "subscribe" {
         return message;
     }
@@ -165,13 +165,13 @@ fn wishes() -> Vec<Parameter> {
     wishes
 }
 
-fn closed() -> Described {
+fn closed() -> MessageSchema {
     let mut schema = match Closed::schema() {
         RefOr::T(Schema::Object(schema)) => schema,
         _ => Default::default(),
     };
     schema.properties.insert("type".to_owned(), parameters::one_of(&["closed"]).into());
-    Described { kind: "closed".to_owned(), schema }
+    MessageSchema { kind: "closed".to_owned(), schema }
 }
 
 /// The query of the handshake.

@@ -1,7 +1,7 @@
 //! The schemas of everything that is sent and read, by their names.
 
 use cti_actors::{
-    event::schema::{self, Described, Named, lay_over, sent},
+    event::schema::{self, MessageSchema, Named, merge, sent},
     id::JournalId,
 };
 use utoipa::{
@@ -112,7 +112,7 @@ fn answer<T: ToSchema>() -> Named {
 fn whole<T: ToSchema>(parts: &[RefOr<Schema>]) -> Named {
     let mut whole = Object::new();
     for part in parts.iter().cloned().chain([T::schema()]) {
-        lay_over(&mut whole, part);
+        merge(&mut whole, part);
     }
     (T::name().into_owned(), sent(RefOr::T(Schema::Object(whole))))
 }
@@ -143,7 +143,7 @@ fn of_events() -> Vec<Named> {
     all
 }
 
-fn event(Described { kind, mut schema }: Described) -> Named {
+fn event(MessageSchema { kind, mut schema }: MessageSchema) -> Named {
     schema.title = Some(kind.clone());
     schema.description = examples::meaning_of_event(&kind).map(str::to_owned);
     schema.examples = examples::event(&kind).into_iter().collect();

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
-    event::{ConnectionNews, Frame, connection_event},
+    event::{ConnectionEvent, Frame, connection_event},
     id::AppId,
     model::token::{
         TokenPair,
@@ -128,7 +128,7 @@ impl Store {
         // under way meanwhile would pass for one of the new tokens.
         let generation = now.timestamp_micros();
         let (access, refresh) = self.seal_tokens(app, tokens);
-        let event = connection_event(app, ConnectionNews::Connected, environment, organization, now);
+        let event = connection_event(app, ConnectionEvent::Connected, environment, organization, now);
         let told = on_db!(self, write db => {
             let mut transaction = db.begin().await?;
             sqlx::query(CONNECT).bind(Id::from(app)).bind(environment).bind(organization).bind(&access).bind(&refresh)
@@ -153,7 +153,7 @@ impl Store {
             let deleted: Option<(String, Option<i64>)> =
                 sqlx::query_as(DELETE).bind(Id::from(app)).fetch_optional(&mut *transaction).await?;
             let Some((environment, organization)) = deleted else { return Ok(None) };
-            let event = connection_event(app, ConnectionNews::Disconnected, &environment, organization, now);
+            let event = connection_event(app, ConnectionEvent::Disconnected, &environment, organization, now);
             let frame = transaction.tell(app, &event, now).await?;
             transaction.commit().await?;
             Ok(Some(frame))

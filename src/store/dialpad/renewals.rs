@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
-    event::{ConnectionNews, Frame, connection_event},
+    event::{ConnectionEvent, Frame, connection_event},
     id::AppId,
     model::token::{DuePair, TokenPair, schedule::APART},
 };
@@ -197,7 +197,7 @@ impl Store {
             let recovered = sqlx::query(RECOVER).bind(app).execute(&mut *transaction).await?.rows_affected();
             let mut told = Vec::new();
             if recovered > 0 {
-                let event = connection_event(pair.app_id, ConnectionNews::Recovered, &environment, organization, now);
+                let event = connection_event(pair.app_id, ConnectionEvent::Recovered, &environment, organization, now);
                 told.push(transaction.tell(pair.app_id, &event, now).await?);
             }
             transaction.commit().await?;
@@ -226,7 +226,7 @@ impl Store {
                 sqlx::query(DEGRADE).bind(app).bind(now).execute(&mut *transaction).await?.rows_affected();
             let mut told = Vec::new();
             if degraded > 0 {
-                let event = connection_event(pair.app_id, ConnectionNews::Degraded, &environment, organization, now);
+                let event = connection_event(pair.app_id, ConnectionEvent::Degraded, &environment, organization, now);
                 told.push(transaction.tell(pair.app_id, &event, now).await?);
             }
             transaction.commit().await?;
@@ -245,7 +245,7 @@ impl Store {
             let whose: Option<Whose> = sqlx::query_as(EXPIRE).bind(app).bind(pair.generation).bind(reason)
                 .bind(now).fetch_optional(&mut *transaction).await?;
             let Some((environment, organization)) = whose else { return Ok(None) };
-            let event = connection_event(pair.app_id, ConnectionNews::Expired, &environment, organization, now);
+            let event = connection_event(pair.app_id, ConnectionEvent::Expired, &environment, organization, now);
             let frame = transaction.tell(pair.app_id, &event, now).await?;
             transaction.commit().await?;
             Ok(Some(frame))

@@ -8,7 +8,7 @@ use cti_actors::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
     id::{AppId, Seq},
-    ports::{Cursors, KeptConsumer, TakeUp, TakenUp},
+    ports::{Acquire, Acquired, Cursors, StoredConsumer},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -185,8 +185,8 @@ impl Cursors for Store {
         Ok(row.map(|(acked,)| Seq(acked)))
     }
 
-    async fn take_up(&self, wish: TakeUp<'_>) -> Result<TakenUp, StoreError> {
-        let TakeUp { app_id, name, mode, start, head, holder, held_until } = wish;
+    async fn take_up(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
+        let Acquire { app_id, name, mode, start, head, holder, held_until } = wish;
         let now = self.now();
         let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
             sqlx::query_as(TAKE_UP)
@@ -203,16 +203,16 @@ impl Cursors for Store {
                 .await
         })?;
         if let Some((acked, before)) = taken {
-            return Ok(TakenUp::Held { acked: Seq(acked), before });
+            return Ok(Acquired::Held { acked: Seq(acked), before });
         }
         let known = self.consumer(app_id, name).await?;
-        Ok(if known.is_some() { TakenUp::Elsewhere } else { TakenUp::TooMany })
+        Ok(if known.is_some() { Acquired::Elsewhere } else { Acquired::TooMany })
     }
 
     async fn keep_consumers(
         &self,
         holder: i64,
-        cursors: &[KeptConsumer],
+        cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError> {
         let now = self.now();
         // In one order for all processes, so that two of them never wait for each other.

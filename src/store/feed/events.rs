@@ -87,12 +87,12 @@ impl EventLog for Store {
         app: AppId,
         after: Seq,
         limit: usize,
-        most_bytes: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError> {
         let most = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        let (limit, most_bytes) = (most(limit), most(most_bytes));
+        let (limit, max_bytes) = (most(limit), most(max_bytes));
         let rows: Vec<EventRow> = on_db!(self, read db => {
-            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(most_bytes).fetch_all(db).await
+            sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
         })?;
         Ok(rows.into_iter().map(Into::into).collect())
     }

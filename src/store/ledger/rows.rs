@@ -145,7 +145,7 @@ fn message_rows(records: &[(&Unit, &StoredMessage)]) -> Rows {
 
 fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
     let seqs = units.iter().zip(receipts).flat_map(|(unit, receipt)| {
-        (1..).zip(&unit.events).map(|(place, _): (i64, _)| receipt.told_before.0 + place)
+        (1..).zip(&unit.events).map(|(place, _): (i64, _)| receipt.last_seq_before.0 + place)
     });
     let events: Vec<_> = each(units, |unit| &unit.events).collect();
     Rows::of(vec![

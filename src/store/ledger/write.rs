@@ -100,14 +100,14 @@ pub(in crate::store) async fn write_sqlite(
     let mut receipts = Vec::with_capacity(units.len());
     for unit in units {
         let count = event_count(unit);
-        let mut told_before = 0;
+        let mut last_seq_before = 0;
         if count > 0 {
             let take = sqlx::query_as(TAKE_SEQ).bind(Id::from(unit.app_id)).bind(count);
             let (last,): (i64,) =
                 take.fetch_optional(&mut *db).await?.ok_or_else(|| app_is_gone(unit.app_id))?;
-            told_before = last - count;
+            last_seq_before = last - count;
         }
-        receipts.push(Receipt { told_before: Seq(told_before) });
+        receipts.push(Receipt { last_seq_before: Seq(last_seq_before) });
     }
     let rows = UnitRows::of(units, &receipts);
     rows.calls.write_sqlite(db, CALLS_HEAD, CALLS_TAIL).await?;
@@ -134,7 +134,7 @@ pub(in crate::store) async fn write_postgres(
         .iter()
         .map(|unit| {
             let count = counts.entry(unit.app_id).or_default();
-            let place = Receipt { told_before: Seq(*count) };
+            let place = Receipt { last_seq_before: Seq(*count) };
             *count += event_count(unit);
             place
         })
@@ -156,10 +156,10 @@ pub(in crate::store) async fn write_postgres(
         sqlx::query(FAIL).bind(id).bind(reason).bind(at).execute(&mut *db).await?;
     }
 
-    let told_before: HashMap<AppId, i64> =
+    let last_seq_before: HashMap<AppId, i64> =
         feeds.into_iter().map(|(app, before)| (app.into(), before)).collect();
-    let receipts = units.iter().zip(places).map(|(unit, place)| match told_before.get(&unit.app_id) {
-        Some(before) => Ok(Receipt { told_before: Seq(before + place.told_before.0) }),
+    let receipts = units.iter().zip(places).map(|(unit, place)| match last_seq_before.get(&unit.app_id) {
+        Some(before) => Ok(Receipt { last_seq_before: Seq(before + place.last_seq_before.0) }),
         None if unit.events.is_empty() => Ok(place),
         None => Err(app_is_gone(unit.app_id)),
     });
@@ -190,12 +190,12 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
         "WITH feed AS (
             UPDATE event_feeds SET last_seq = last_seq + taken.count
             FROM {feeds} AS taken (app_id, count) WHERE event_feeds.app_id = taken.app_id
-            RETURNING event_feeds.app_id, event_feeds.last_seq - taken.count AS told_before
+            RETURNING event_feeds.app_id, event_feeds.last_seq - taken.count AS last_seq_before
         ),
         written_calls AS ({calls}), written_voicemails AS ({voicemails}), written_messages AS ({messages}),
         written_events AS (
             {EVENTS_HEAD}
-            SELECT told.app_id, feed.told_before + told.place, told.id, told.type, told.dialpad_call_id,
+            SELECT told.app_id, feed.last_seq_before + told.place, told.id, told.type, told.dialpad_call_id,
                 told.dialpad_user_id, told.occurred_at, told.told_at, told.body
             FROM {events} AS told (app_id, place, id, type, dialpad_call_id, dialpad_user_id, occurred_at, told_at, body)
             JOIN feed ON feed.app_id = told.app_id
@@ -204,7 +204,7 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
             UPDATE webhook_events SET status = 'processed', processed_at = ${at}, reason = NULL
             WHERE id IN (SELECT * FROM {ids})
         )
-        SELECT app_id, told_before FROM feed"
+        SELECT app_id, last_seq_before FROM feed"
     )
 }
 

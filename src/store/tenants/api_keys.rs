@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    error::{Denial, StoreError},
+    error::{AuthError, StoreError},
     id::{AppId, KeyId},
-    ports::{Admission, Gate},
+    ports::{AuthenticatedKey, Authenticator},
 };
 use dashmap::DashMap;
 use secrecy::{ExposeSecret, SecretString};
@@ -64,7 +64,7 @@ pub(crate) struct KeyCache {
 
 #[derive(Clone, Copy)]
 struct Known {
-    admission: Admission,
+    admission: AuthenticatedKey,
     until: DateTime<Utc>,
 }
 
@@ -256,8 +256,8 @@ struct KeyRow {
 }
 
 #[async_trait]
-impl Gate for Store {
-    async fn admit(&self, api_key: &str) -> Result<Admission, Denial> {
+impl Authenticator for Store {
+    async fn authenticate(&self, api_key: &str) -> Result<AuthenticatedKey, AuthError> {
         let (hash, now, cache) = (hash_of(api_key), self.now(), &self.shared.keys);
         if let Some(known) = cache.known.get(&hash)
             && known.until > now
@@ -267,12 +267,12 @@ impl Gate for Store {
         let changes = cache.changes.load(Ordering::SeqCst);
         let row: Option<KeyRow> =
             on_db!(self, read db => sqlx::query_as(LOOK_UP).bind(hash.to_vec()).fetch_optional(db).await)?;
-        let row = row.filter(|row| row.expires_at.is_none_or(|at| at > now)).ok_or(Denial::UnknownKey)?;
+        let row = row.filter(|row| row.expires_at.is_none_or(|at| at > now)).ok_or(AuthError::UnknownKey)?;
         if !row.is_active {
-            return Err(Denial::AppInactive);
+            return Err(AuthError::AppInactive);
         }
         let admission =
-            Admission { app_id: row.app_id.into(), key_id: row.id.into(), expires_at: row.expires_at };
+            AuthenticatedKey { app_id: row.app_id.into(), key_id: row.id.into(), expires_at: row.expires_at };
         if cache.known.len() >= CACHE_SIZE {
             cache.known.clear();
         }

@@ -14,12 +14,12 @@ pub struct Transition {
     /// The facts from now on.
     pub facts: CallFacts,
     /// What to tell, in this order. Empty when nothing that anybody can see has changed.
-    pub news: Vec<News>,
+    pub change: Vec<CallChange>,
 }
 
 /// One thing to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum CallChange {
     /// The call rings: it is new.
     Ring,
     /// A person answered.
@@ -50,23 +50,23 @@ pub enum News {
 pub fn apply(known: &CallFacts, event: &CallEvent) -> Transition {
     let mut facts = known.clone();
     facts.absorb(event);
-    let mut news = if facts == *known { Vec::new() } else { differences(known, &facts, event) };
+    let mut change = if facts == *known { Vec::new() } else { differences(known, &facts, event) };
     if let Signal::Raw { state, payload } = &event.signal {
-        news.push(News::Raw { state: state.clone(), payload: payload.clone() });
+        change.push(CallChange::Raw { state: state.clone(), payload: payload.clone() });
     }
-    Transition { facts, news }
+    Transition { facts, change }
 }
 
-fn differences(known: &CallFacts, facts: &CallFacts, event: &CallEvent) -> Vec<News> {
+fn differences(known: &CallFacts, facts: &CallFacts, event: &CallEvent) -> Vec<CallChange> {
     let (before, after) = (known.snapshot(), facts.snapshot());
-    let mut news = Vec::new();
-    news.extend(call_news(known, &before, facts, &after, event));
+    let mut change = Vec::new();
+    change.extend(call_news(known, &before, facts, &after, event));
     match (&before.voicemail, &after.voicemail) {
-        (None, Some(_)) => news.push(News::VoicemailReceived),
-        (Some(before), Some(after)) if before != after => news.push(News::VoicemailUpdated),
+        (None, Some(_)) => change.push(CallChange::VoicemailReceived),
+        (Some(before), Some(after)) if before != after => change.push(CallChange::VoicemailUpdated),
         _ => {}
     }
-    news
+    change
 }
 
 fn call_news(
@@ -75,22 +75,22 @@ fn call_news(
     facts: &CallFacts,
     after: &Snapshot,
     event: &CallEvent,
-) -> Option<News> {
+) -> Option<CallChange> {
     let first_sight = !known.was_witnessed() && facts.was_witnessed();
     if first_sight && event.signal == Signal::VoicemailLeft {
         return None;
     }
     if first_sight || before.status != after.status {
         return Some(match after.status {
-            Status::Ringing => News::Ring,
-            Status::Active if before.status == Status::Held => News::Resumed(event.at),
-            Status::Active => News::Started,
-            Status::Held => News::Held(event.at),
-            Status::Ended => News::Ended,
+            Status::Ringing => CallChange::Ring,
+            Status::Active if before.status == Status::Held => CallChange::Resumed(event.at),
+            Status::Active => CallChange::Started,
+            Status::Held => CallChange::Held(event.at),
+            Status::Ended => CallChange::Ended,
         });
     }
     let changed = changed_fields(before, after);
-    (!changed.is_empty()).then_some(News::Updated(changed))
+    (!changed.is_empty()).then_some(CallChange::Updated(changed))
 }
 
 /// The fields of a call, by their names on the wire, that differ. The status is not among them: its changes

@@ -12,7 +12,7 @@ mod snapshot;
 pub use self::{
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal},
     facts::CallFacts,
-    machine::{News, Transition, apply},
+    machine::{CallChange, Transition, apply},
     record::{CallRecord, StoredCall, VoicemailRecord},
     snapshot::{Outcome, Snapshot, Status, Voicemail},
 };

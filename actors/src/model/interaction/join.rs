@@ -9,7 +9,7 @@ use crate::{
 
 /// A leg as the join sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Kin {
+pub(crate) struct LegLinks {
     pub(crate) call: DialpadCallId,
     /// The interaction that it is in so far: its own where it stands alone.
     pub(crate) interaction: InteractionId,
@@ -17,7 +17,7 @@ pub(crate) struct Kin {
     pub(crate) names: Vec<i64>,
 }
 
-impl Kin {
+impl LegLinks {
     pub(crate) fn of(call: &StoredCall) -> Self {
         let names = call.facts.leg_ids().into_iter().flatten().collect();
         Self { call: call.dialpad_call_id, interaction: call.interaction_id, names }
@@ -25,8 +25,8 @@ impl Kin {
 }
 
 /// The interaction of each leg: the oldest of those that any leg of its family is in. Ids of ours sort by their age.
-pub(crate) fn join(legs: &[Kin]) -> HashMap<DialpadCallId, InteractionId> {
-    let mut families = Families::default();
+pub(crate) fn join(legs: &[LegLinks]) -> HashMap<DialpadCallId, InteractionId> {
+    let mut families = UnionFind::default();
     for leg in legs {
         for name in &leg.names {
             families.unite(Name::Leg(leg.call.0), Name::Leg(*name));
@@ -49,12 +49,12 @@ enum Name {
 }
 
 #[derive(Default)]
-struct Families {
+struct UnionFind {
     places: BTreeMap<Name, usize>,
     parents: Vec<usize>,
 }
 
-impl Families {
+impl UnionFind {
     fn unite(&mut self, one: Name, other: Name) {
         let (one, other) = (self.of(one), self.of(other));
         self.parents[one] = other;
@@ -103,12 +103,12 @@ mod tests {
     use super::*;
     use crate::model::call::{CallEvent, Direction, EndKind, Knowledge, Origin, Signal};
 
-    fn leg(call: i64, interaction: u128, names: &[i64]) -> Kin {
+    fn leg(call: i64, interaction: u128, names: &[i64]) -> LegLinks {
         let interaction = InteractionId(Uuid::from_u128(interaction));
-        Kin { call: DialpadCallId(call), interaction, names: names.to_vec() }
+        LegLinks { call: DialpadCallId(call), interaction, names: names.to_vec() }
     }
 
-    fn partition(legs: &[Kin]) -> Vec<u128> {
+    fn partition(legs: &[LegLinks]) -> Vec<u128> {
         let joined = join(legs);
         legs.iter().map(|leg| joined[&leg.call].0.as_u128()).collect()
     }

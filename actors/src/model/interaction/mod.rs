@@ -10,6 +10,6 @@ pub(crate) mod join;
 pub(crate) mod proof;
 
 pub(crate) use self::{
-    join::{Kin, join, sent_on_from},
+    join::{LegLinks, join, sent_on_from},
     proof::proofs,
 };

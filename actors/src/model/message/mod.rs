@@ -188,7 +188,7 @@ impl StoredMessage {
 
 /// What to tell of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageNews {
+pub enum MessageChange {
     /// Somebody wrote to the company.
     Received,
     /// The company wrote to somebody.
@@ -201,7 +201,7 @@ pub enum MessageNews {
 ///
 /// A message is told as received or sent once: when it becomes known who wrote whom. Until then it is only updated.
 #[must_use]
-pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFacts, Option<MessageNews>) {
+pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFacts, Option<MessageChange>) {
     let facts = match known {
         Some(known) => {
             let mut facts = known.clone();
@@ -212,13 +212,13 @@ pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFact
     };
     let (before, after) = (known.map(MessageFacts::snapshot), facts.snapshot());
     let known_direction = before.as_ref().and_then(|before| before.direction);
-    let news = match (known_direction, after.direction) {
-        (None, Some(Direction::Inbound)) => Some(MessageNews::Received),
-        (None, Some(Direction::Outbound)) => Some(MessageNews::Sent),
-        _ if before.as_ref() != Some(&after) => Some(MessageNews::Updated),
+    let change = match (known_direction, after.direction) {
+        (None, Some(Direction::Inbound)) => Some(MessageChange::Received),
+        (None, Some(Direction::Outbound)) => Some(MessageChange::Sent),
+        _ if before.as_ref() != Some(&after) => Some(MessageChange::Updated),
         _ => None,
     };
-    (facts, news)
+    (facts, change)
 }
 
 /// The numbers that a message was written to, one by one.
@@ -261,12 +261,12 @@ pub(crate) struct Body<'a> {
     timestamp: i64,
 }
 
-/// Puts news of a message into words. `occurred_at` is the instant of the webhook that brought it.
+/// Puts change of a message into words. `occurred_at` is the instant of the webhook that brought it.
 #[must_use]
 pub fn tell(
     app_id: AppId,
     message: &StoredMessage,
-    news: MessageNews,
+    change: MessageChange,
     occurred_at: DateTime<Utc>,
 ) -> OutEvent {
     let shown = message.facts.snapshot();
@@ -288,10 +288,10 @@ pub fn tell(
         sent_at: shown.sent_at,
         timestamp: occurred_at.timestamp(),
     };
-    let kind = match news {
-        MessageNews::Received => "message.received",
-        MessageNews::Sent => "message.sent",
-        MessageNews::Updated => "message.updated",
+    let kind = match change {
+        MessageChange::Received => "message.received",
+        MessageChange::Sent => "message.sent",
+        MessageChange::Updated => "message.updated",
     };
     OutEvent {
         id: event_id,

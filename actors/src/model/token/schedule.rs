@@ -85,7 +85,7 @@ pub enum Reply<'a> {
         error: Option<&'a str>,
     },
     /// A success that holds no tokens.
-    Nonsense,
+    InvalidResponse,
     /// None: no connection, or none in time.
     Silence,
 }
@@ -109,7 +109,7 @@ impl Reply<'_> {
         match self {
             Self::Tokens => Verdict::Renewed,
             Self::Refusal { status: 400..=499, error: Some("invalid_grant") } => Verdict::RefusedForGood,
-            Self::Refusal { .. } | Self::Nonsense | Self::Silence => Verdict::NotNow,
+            Self::Refusal { .. } | Self::InvalidResponse | Self::Silence => Verdict::NotNow,
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
         ] {
             assert_eq!(refused(status, error), Verdict::NotNow, "{status} {error:?}");
         }
-        assert_eq!(Reply::Nonsense.verdict(), Verdict::NotNow);
+        assert_eq!(Reply::InvalidResponse.verdict(), Verdict::NotNow);
         assert_eq!(Reply::Silence.verdict(), Verdict::NotNow);
         assert_eq!(Reply::Tokens.verdict(), Verdict::Renewed);
     }
