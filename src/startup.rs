@@ -146,7 +146,7 @@ impl Application {
             ..Tuning::default()
         };
         let engine = Engine::start(ports, tuning);
-        store.hand_over_to(&engine);
+        store.journal().hand_over_to(&engine);
 
         // 5. The way to Dialpad for apps, and those who look after what is there.
         let api_key = config.dialpad.api_key.clone();

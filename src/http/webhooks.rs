@@ -99,7 +99,7 @@ async fn take_in(
         state.silence.note(app, received_at);
     }
     let sleeping = sleeping_apps(&webhooks);
-    let appended = state.store.append(webhooks).await?;
+    let appended = state.store.journal().append(webhooks).await?;
     for app in sleeping {
         look_again(state, app).await;
     }
@@ -123,11 +123,11 @@ async fn verified(
         let payload = signature::verify(body, header, &state.config.webhook_secrets);
         return Ok((None, payload.map_err(|_| not_authentic())?));
     };
-    let mut route = state.store.own_route(app).await?.ok_or_else(not_authentic)?;
+    let mut route = state.store.routes().of_app(app).await?.ok_or_else(not_authentic)?;
     let mut payload = signature::verify(body, header, &secrets(state, &route));
     if payload.is_err() {
         // Another process may have made a new secret since this one looked.
-        route = state.store.own_route_now(app).await?.ok_or_else(not_authentic)?;
+        route = state.store.routes().of_app_now(app).await?.ok_or_else(not_authentic)?;
         payload = signature::verify(body, header, &secrets(state, &route));
     }
     Ok((Some((app, route)), payload.map_err(|_| not_authentic())?))
@@ -178,7 +178,7 @@ async fn address(
     let Some(organization) = reading.organization_id else {
         return Ok(vec![row(None, Some(waiting_for::AN_ORGANIZATION))]);
     };
-    let routes = state.store.routes_of(organization).await?;
+    let routes = state.store.routes().of_organization(organization).await?;
     if routes.is_empty() {
         return Ok(vec![row(None, Some(waiting_for::AN_APP))]);
     }
@@ -195,7 +195,7 @@ fn sleeping_apps(webhooks: &[NewWebhook]) -> Vec<AppId> {
 
 /// The app may have been switched on while its webhook was written: then nobody else comes for it soon.
 async fn look_again(state: &AppState, app: AppId) {
-    if let Ok(Some(route)) = state.store.own_route(app).await
+    if let Ok(Some(route)) = state.store.routes().of_app(app).await
         && route.is_active
     {
         unrouted::release(&state.store, &state.engine, app).await;
@@ -211,7 +211,7 @@ async fn first_id(
     match (appended.first(), first) {
         (Some(Appended::New(id)), _) => Ok(Some(*id)),
         (Some(Appended::Duplicate), Some((app, dedup_key))) => {
-            Ok(state.store.find_webhook(app, dedup_key).await?)
+            Ok(state.store.journal().find_duplicate(app, dedup_key).await?)
         }
         _ => Ok(None),
     }

@@ -80,6 +80,72 @@ macro_rules! on_db {
 }
 pub(crate) use on_db;
 
+/// Declares the repositories: one small handle each, so that a question is asked where its tables are.
+macro_rules! repositories {
+    ($($(#[doc = $doc:literal])+ $accessor:ident => $Repository:ident;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy)]
+            pub struct $Repository<'s> {
+                store: &'s Store,
+            }
+        )+
+
+        impl Store {
+            $(
+                $(#[doc = $doc])+
+                #[must_use]
+                pub fn $accessor(&self) -> $Repository<'_> {
+                    $Repository { store: self }
+                }
+            )+
+        }
+    };
+}
+
+repositories! {
+    /// Every accepted webhook.
+    journal => JournalStore;
+    /// Stored events.
+    feed => FeedStore;
+    /// Named consumers and their cursors.
+    consumers => ConsumerStore;
+    /// Calls as clients read them.
+    calls => Calls;
+    /// Interactions: the legs of one human call.
+    interactions => Interactions;
+    /// Voicemails.
+    voicemails => Voicemails;
+    /// Text messages.
+    messages => Messages;
+    /// Apps: created, renamed, activated, deleted.
+    apps => Apps;
+    /// API keys of apps and their audit log.
+    api_keys => ApiKeys;
+    /// Dialpad users and what the CRM calls them.
+    user_mappings => UserMappings;
+    /// Which apps a webhook goes to.
+    routes => Routes;
+    /// Apps' connections to Dialpad and their tokens.
+    connections => ConnectionStore;
+    /// Token pairs that are being replaced.
+    renewals => Renewals;
+    /// The webhooks that this server registers at Dialpad, and their secrets.
+    webhooks => Webhooks;
+    /// OAuth attempts under way.
+    oauth_sessions => OauthSessions;
+    /// Times for which webhooks may be missing.
+    gaps => Gaps;
+    /// Answers stored under an `Idempotency-Key`.
+    idempotency => Idempotency;
+    /// Deletion of what is older than it is kept.
+    retention => Retention;
+    /// Replacing the encryption key.
+    reencryption => Reencryption;
+    /// What the server remembers of itself.
+    server_state => ServerState;
+}
+
 impl Store {
     /// Opens the database. The runtime that this is called on owns the connections and must outlive them.
     ///
@@ -146,7 +212,7 @@ impl Store {
 
     /// Open connections: idle ones and ones at work.
     #[must_use]
-    pub fn connections(&self) -> (usize, usize) {
+    pub fn pool_connections(&self) -> (usize, usize) {
         self.shared.database.connections()
     }
 

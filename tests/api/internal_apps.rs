@@ -290,10 +290,12 @@ async fn an_app_that_was_made_and_never_shown_is_found_again(world: World) {
     let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
     // A server that died between making the app and answering.
     let request = KeyedRequest { scope: "internal", key: "click", hash: &fingerprint("CRM") };
-    let Taken::Fresh(held) = store.take_key(request).await.expect("taken") else { panic!("it is not fresh") };
+    let Taken::Fresh(held) = store.idempotency().claim(request).await.expect("taken") else {
+        panic!("it is not fresh")
+    };
     let (id, lost) = (AppId(held.correlation), NewKey::generate());
-    store.create_app_as(id, "CRM", &lost).await.expect("made");
-    store.leave_in_doubt(&held).await.expect("left");
+    store.apps().create_with_id(id, "CRM", &lost).await.expect("made");
+    store.idempotency().leave_unknown(&held).await.expect("left");
     store.close().await;
 
     let request = server.post("/internal/apps").by_admin().header("idempotency-key", "click");

@@ -57,11 +57,11 @@ impl Subject for MemoryStore {
 #[async_trait]
 impl Subject for Store {
     async fn new_app(&self) -> AppId {
-        self.create_app("an app", &NewKey::generate()).await.expect("an app").id()
+        self.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
     }
 
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {
-        let appended = self.append(vec![webhook(app, call, at)]).await.expect("written");
+        let appended = self.journal().append(vec![webhook(app, call, at)]).await.expect("written");
         match appended[..] {
             [Appended::New(id)] => id,
             _ => panic!("expected one new row, got {appended:?}"),
@@ -69,7 +69,7 @@ impl Subject for Store {
     }
 
     async fn name_user(&self, app: AppId, user: i64, name: &str) {
-        self.map_users(app, &[(user, name.to_owned())]).await.expect("mapped");
+        self.user_mappings().map(app, &[(user, name.to_owned())]).await.expect("mapped");
     }
 }
 

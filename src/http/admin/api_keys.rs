@@ -118,7 +118,7 @@ pub(crate) async fn rotate(
 
 async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
-    let old = shared.store.rotate_key(app, &key, TimeDelta::seconds(grace)).await?;
+    let old = shared.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace)).await?;
     let sessions = shared.engine.sessions(app);
     for old in old {
         if grace == 0 {
@@ -151,7 +151,7 @@ pub(crate) async fn revoke(
     Query::of(&request, &[])?;
     Fields::of_optional(&body, &[])?;
     let app = existing(&shared, &app_id).await?;
-    let revoked = shared.store.revoke_keys(app).await?;
+    let revoked = shared.store.api_keys().revoke(app).await?;
     // None of the app's sessions has a key any more, whichever it was.
     shared.engine.close_sessions_of(app, close::FORBIDDEN, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
@@ -168,7 +168,8 @@ pub(crate) async fn status(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let app = existing(&shared, &app_id).await?;
-    let (keys, last_rotated) = (shared.store.valid_keys(app).await?, shared.store.last_rotated(app).await?);
+    let (keys, last_rotated) =
+        (shared.store.api_keys().valid(app).await?, shared.store.api_keys().last_rotated(app).await?);
     Ok(HttpResponse::Ok().json(KeyStatus {
         app_id: app,
         has_active_key: !keys.is_empty(),
@@ -198,7 +199,7 @@ pub(crate) async fn audit(
         return Err(ApiError::invalid("offset: must not be negative"));
     }
     let app = existing(&shared, &app_id).await?;
-    let mut entries = shared.store.key_audit(app, limit + 1, offset).await?;
+    let mut entries = shared.store.api_keys().audit(app, limit + 1, offset).await?;
     let mut answer = HttpResponse::Ok();
     if entries.len() > limit {
         entries.truncate(limit);

@@ -70,7 +70,7 @@ pub(crate) async fn list(
     let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
     let app = named(&shared, query.text("app_id")).await?;
     let limit = lists::limit(&query)?;
-    let page = shared.store.list_webhooks(app, query.cursor()?, limit).await?;
+    let page = shared.store.webhooks().list(app, query.cursor()?, limit).await?;
     let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
     lists::page(&request, &query, &page)
 }
@@ -124,7 +124,7 @@ pub(crate) struct WebhookInShort {
 }
 
 pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInShort, ApiError> {
-    let webhook = shared.store.webhook_of(app).await?;
+    let webhook = shared.store.webhooks().of_app(app).await?;
     Ok(WebhookInShort {
         state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
         webhook_id: webhook.as_ref().map(|webhook| webhook.id),
@@ -162,7 +162,7 @@ fn not_found() -> ApiError {
 /// A webhook by our id or by Dialpad's.
 async fn find(shared: &AppState, name: &str) -> Result<WebhookView, ApiError> {
     let name = name.parse().map_or_else(|_| WebhookName::Dialpads(name.to_owned()), WebhookName::Ours);
-    shared.store.webhook(&name).await?.ok_or_else(not_found)
+    shared.store.webhooks().find(&name).await?.ok_or_else(not_found)
 }
 
 /// What is shown of a webhook at Dialpad: never its secret.

@@ -21,6 +21,6 @@ pub(crate) async fn one(
     let query = Query::of(&request, &["ids"])?;
     let not_found = || ApiError::new(ErrorCode::InteractionNotFound, "There is no such interaction");
     let leg = name_of(&name).ok_or_else(not_found)?;
-    let interaction = shared.store.interaction(crm.app_id, leg).await?.ok_or_else(not_found)?;
+    let interaction = shared.store.interactions().find(crm.app_id, leg).await?.ok_or_else(not_found)?;
     lists::item(&query, &interaction)
 }

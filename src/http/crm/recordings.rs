@@ -52,7 +52,7 @@ pub(crate) async fn of_voicemail(
     let voicemail = voicemails::find(&shared, crm.app_id, &name).await?;
     let call = voicemail.dialpad_call_id.map(|id| CallName::Dialpads(DialpadCallId(id)));
     let call = match call {
-        Some(name) => shared.store.call(crm.app_id, name).await?,
+        Some(name) => shared.store.calls().find(crm.app_id, name).await?,
         None => None,
     };
     let call = call.ok_or_else(not_found)?;

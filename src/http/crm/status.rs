@@ -68,18 +68,18 @@ pub(crate) async fn status(
     shared: Data<AppState>,
 ) -> Result<impl Responder, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let standing = shared.store.standing(crm.app_id).await?;
-    let by_static_key = shared.store.static_organization().filter(|_| standing.is_none());
+    let standing = shared.store.connections().state(crm.app_id).await?;
+    let by_static_key = shared.store.routes().static_organization().filter(|_| standing.is_none());
     let ours = shared.config.environment.as_str();
     let (state, message) = match &standing {
         Some(standing) => state_of(standing, ours),
         None if by_static_key.is_some() => CONNECTED,
         None => ("disconnected", "App is not connected to Dialpad"),
     };
-    let lost = shared.store.given_up_repairs(crm.app_id).await?;
+    let lost = shared.store.gaps().given_up(crm.app_id).await?;
     let lost =
         lost.into_iter().map(|gap| Unrepaired { since: gap.since, until: gap.until, reason: gap.given_up });
-    let granted = shared.store.granted_scopes(crm.app_id).await?;
+    let granted = shared.store.webhooks().granted_scopes(crm.app_id).await?;
     let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
     let status = AppStatus {
         message,
@@ -133,5 +133,5 @@ pub(crate) async fn named(shared: &AppState, app_id: Option<&str>) -> Result<Opt
 pub(crate) async fn existing(shared: &AppState, app_id: &str) -> Result<AppId, ApiError> {
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app_id: AppId = app_id.parse().map_err(|_| not_found())?;
-    shared.store.app(app_id).await?.map(|app| app.id()).ok_or_else(not_found)
+    shared.store.apps().find(app_id).await?.map(|app| app.id()).ok_or_else(not_found)
 }

@@ -136,7 +136,7 @@ fn fingerprint(request: &HttpRequest, asked: &Value) -> Vec<u8> {
 async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
     let began = Instant::now();
     loop {
-        let taken = shared.store.take_key(request).await?;
+        let taken = shared.store.idempotency().claim(request).await?;
         if !matches!(taken, Taken::UnderWay) || began.elapsed() >= PATIENCE {
             return Ok(taken);
         }
@@ -155,9 +155,9 @@ async fn settle(shared: &AppState, held: &HeldKey, outcome: &Outcome, request_id
         Outcome::NothingDone(_) | Outcome::InDoubt(_) => None,
     };
     let written = match (kept, outcome) {
-        (Some(kept), _) => shared.store.keep_answer(held, &kept).await,
-        (None, Outcome::NothingDone(_)) => shared.store.release_key(held).await,
-        (None, _) => shared.store.leave_in_doubt(held).await,
+        (Some(kept), _) => shared.store.idempotency().store_answer(held, &kept).await,
+        (None, Outcome::NothingDone(_)) => shared.store.idempotency().release(held).await,
+        (None, _) => shared.store.idempotency().leave_unknown(held).await,
     };
     if let Err(failure) = written {
         warn!(error = %failure, "an answer could not be kept for its idempotency key");

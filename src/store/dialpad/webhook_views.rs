@@ -5,7 +5,7 @@ use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    Webhooks,
     db::types::Id,
     on_db,
     views::listing::{Cursor, Page},
@@ -132,13 +132,13 @@ impl From<Row> for WebhookView {
     }
 }
 
-impl Store {
+impl Webhooks<'_> {
     /// The webhooks, newest first: of one app, which has one at most, or of all.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_webhooks(
-        &self,
+    pub async fn list(
+        self,
         app: Option<AppId>,
         cursor: Option<Cursor>,
         limit: usize,
@@ -146,7 +146,7 @@ impl Store {
         let (app, at) = (app.map(Id::from), cursor.map(|cursor| cursor.at));
         let id = Id(cursor.map_or(Uuid::nil(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let rows: Vec<Row> = on_db!(self, read db => {
+        let rows: Vec<Row> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(app).bind(at).bind(id).bind(one_more).fetch_all(db).await
         })?;
         let views = rows.into_iter().map(WebhookView::from).collect();
@@ -157,21 +157,21 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn webhook_of(&self, app: AppId) -> Result<Option<WebhookView>, StoreError> {
-        Ok(self.list_webhooks(Some(app), None, 1).await?.items.pop())
+    pub async fn of_app(self, app: AppId) -> Result<Option<WebhookView>, StoreError> {
+        Ok(self.list(Some(app), None, 1).await?.items.pop())
     }
 
     /// The webhook with this name.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn webhook(&self, name: &WebhookName) -> Result<Option<WebhookView>, StoreError> {
+    pub async fn find(self, name: &WebhookName) -> Result<Option<WebhookView>, StoreError> {
         let row: Option<Row> = match name {
             WebhookName::Ours(id) => {
-                on_db!(self, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)?
+                on_db!(self.store, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)?
             }
             WebhookName::Dialpads(id) => {
-                on_db!(self, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)?
+                on_db!(self.store, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)?
             }
         };
         Ok(row.map(WebhookView::from))
@@ -181,9 +181,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn granted_scopes(&self, app: AppId) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> =
-            on_db!(self, read db => sqlx::query_as(SCOPES).bind(Id::from(app)).fetch_optional(db).await)?;
+    pub async fn granted_scopes(self, app: AppId) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = on_db!(self.store, read db => sqlx::query_as(SCOPES).bind(Id::from(app)).fetch_optional(db).await)?;
         Ok(row.map(|(scopes,)| scopes))
     }
 }

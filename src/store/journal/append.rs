@@ -16,7 +16,7 @@ use cti_actors::{
 use sqlx::{PgConnection, SqliteConnection};
 
 use crate::store::{
-    Store,
+    JournalStore, Store,
     db::{
         bulk::{Column, Rows},
         types::Id,
@@ -192,37 +192,37 @@ impl Handover {
     }
 }
 
-impl Store {
+impl JournalStore<'_> {
     /// From now on, what becomes durable is handed over to this engine.
-    pub fn hand_over_to(&self, engine: &Arc<Engine>) {
+    pub fn hand_over_to(self, engine: &Arc<Engine>) {
         // A second engine over one store would be a programming error; the first one stays.
-        let _ = self.shared.handover.0.set(Arc::downgrade(engine));
+        let _ = self.store.shared.handover.0.set(Arc::downgrade(engine));
     }
 
     /// Writes one request's webhooks, all or none. When this returns, they are durable.
     ///
     /// # Errors
     /// There is no durable place for them now.
-    pub async fn append(&self, webhooks: Vec<NewWebhook>) -> Result<Vec<Appended>, StoreError> {
-        self.shared.lanes.append(webhooks).await
+    pub async fn append(self, webhooks: Vec<NewWebhook>) -> Result<Vec<Appended>, StoreError> {
+        self.store.shared.lanes.append(webhooks).await
     }
 
     /// The id under which a webhook was written the first time.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn find_webhook(
-        &self,
+    pub async fn find_duplicate(
+        self,
         app: Option<AppId>,
         dedup_key: DedupKey,
     ) -> Result<Option<JournalId>, StoreError> {
         let key = dedup_key.to_vec();
         let found: Option<(Id,)> = match app {
-            Some(app) => on_db!(self, read db => {
+            Some(app) => on_db!(self.store, read db => {
                 sqlx::query_as(FIND).bind(Id::from(app)).bind(key).fetch_optional(db).await
             })?,
             None => {
-                on_db!(self, read db => sqlx::query_as(FIND_UNROUTED).bind(key).fetch_optional(db).await)?
+                on_db!(self.store, read db => sqlx::query_as(FIND_UNROUTED).bind(key).fetch_optional(db).await)?
             }
         };
         Ok(found.map(|(id,)| id.into()))
@@ -232,8 +232,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn pending_count(&self) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_db!(self, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
+    pub async fn pending_count(self) -> Result<i64, StoreError> {
+        let (count,): (i64,) =
+            on_db!(self.store, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
         Ok(count)
     }
 }

@@ -3,17 +3,17 @@
 use cti_actors::{error::StoreError, id::AppId};
 
 use super::append::{Appended, Disposition, NewWebhook};
-use crate::store::Store;
+use crate::store::JournalStore;
 use crate::webhook::payload::{self, Finding};
 
-impl Store {
+impl JournalStore<'_> {
     /// Writes a finding about one of the app's calls into its journal, from where it is processed like a webhook. One
     /// that says what an earlier one has said is a duplicate.
     ///
     /// # Errors
     /// There is no durable place for it now.
-    pub async fn report(&self, app: AppId, finding: &Finding) -> Result<Appended, StoreError> {
-        let (bytes, now) = (finding.payload().to_string().into_bytes(), self.now());
+    pub async fn append_finding(self, app: AppId, finding: &Finding) -> Result<Appended, StoreError> {
+        let (bytes, now) = (finding.payload().to_string().into_bytes(), self.store.now());
         let reading = payload::read(&bytes, now);
         let disposition = match reading.content {
             Ok(inbound) => Disposition::Pending(Box::new(inbound)),

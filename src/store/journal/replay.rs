@@ -9,7 +9,7 @@ use super::{
     append::waiting_for,
     unrouted::{Adopted, IdleWebhook},
 };
-use crate::store::{Store, db::types::Id, on_db, tenants::routes::Route};
+use crate::store::{JournalStore, db::types::Id, on_db, tenants::routes::Route};
 
 const FIND: &str =
     "SELECT id, app_id, status, attempts, organization_id, dedup_key, event_type, payload, received_at
@@ -49,15 +49,15 @@ enum Way {
     Nowhere(&'static str),
 }
 
-impl Store {
+impl JournalStore<'_> {
     /// Processes a webhook that failed, or routes one anew that waits. `owner` says whose it is, where it does not say
     /// so itself.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn replay(&self, id: JournalId, owner: Option<AppId>) -> Result<Replay, StoreError> {
+    pub async fn replay(self, id: JournalId, owner: Option<AppId>) -> Result<Replay, StoreError> {
         let row: Option<JournalRow> =
-            on_db!(self, read db => sqlx::query_as(FIND).bind(Id::from(id)).fetch_optional(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(FIND).bind(Id::from(id)).fetch_optional(db).await)?;
         let Some(row) = row else { return Ok(Replay::NotThere) };
         let app = row.app_id.map(AppId::from);
         if owner.is_some() && app.is_some() && owner != app {
@@ -69,27 +69,27 @@ impl Store {
             _ => {}
         }
         if let Err(reason) = row.webhook.read().content {
-            return self.stay(&row.webhook, "failed", &reason).await;
+            return self.keep_unprocessed(&row.webhook, "failed", &reason).await;
         }
-        match self.way_of(&row, owner).await? {
-            Way::Nowhere(reason) => self.stay(&row.webhook, "unrouted", reason).await,
-            Way::To(routes) => Ok(match self.give(&row.webhook, &routes).await? {
+        match self.destination(&row, owner).await? {
+            Way::Nowhere(reason) => self.keep_unprocessed(&row.webhook, "unrouted", reason).await,
+            Way::To(routes) => Ok(match self.assign(&row.webhook, &routes).await? {
                 Adopted::Taken => Replay::Taken(routes.iter().map(|route| route.app_id).collect()),
                 Adopted::Duplicate => Replay::Duplicate,
             }),
         }
     }
 
-    async fn way_of(&self, row: &JournalRow, owner: Option<AppId>) -> Result<Way, StoreError> {
+    async fn destination(self, row: &JournalRow, owner: Option<AppId>) -> Result<Way, StoreError> {
         let organization = row.webhook.organization_id;
         let Some(app) = row.app_id.map(AppId::from).or(owner) else {
             let Some(organization) = organization else {
                 return Ok(Way::Nowhere(waiting_for::AN_ORGANIZATION));
             };
-            let routes = self.routes_of(organization).await?;
+            let routes = self.store.routes().of_organization(organization).await?;
             return Ok(if routes.is_empty() { Way::Nowhere(waiting_for::AN_APP) } else { Way::To(routes) });
         };
-        let Some(route) = self.own_route_now(app).await? else {
+        let Some(route) = self.store.routes().of_app_now(app).await? else {
             return Ok(Way::Nowhere(waiting_for::AN_APP));
         };
         // Whoever names the app has looked into it; and what was processed in vain was the app's already.
@@ -100,8 +100,13 @@ impl Store {
         Ok(Way::To(vec![Route { app_id: app, is_active: route.is_active }]))
     }
 
-    async fn stay(&self, webhook: &IdleWebhook, status: &str, reason: &str) -> Result<Replay, StoreError> {
-        on_db!(self, write db => {
+    async fn keep_unprocessed(
+        self,
+        webhook: &IdleWebhook,
+        status: &str,
+        reason: &str,
+    ) -> Result<Replay, StoreError> {
+        on_db!(self.store, write db => {
             sqlx::query(STAY).bind(webhook.id).bind(status).bind(reason).execute(db).await.map(|_| Replay::Stays)
         })
     }

@@ -6,7 +6,7 @@ use cti_actors::{Engine, error::StoreError, id::AppId};
 use tracing::info;
 
 use super::append::{Disposition, NewWebhook, waiting_for};
-use crate::store::{Store, db::types::Id, on_db, tenants::routes::Route};
+use crate::store::{JournalStore, db::types::Id, on_db, tenants::routes::Route};
 use crate::webhook::payload::{self, Reading};
 
 const OF_ORGANIZATION: &str = "SELECT id, organization_id, dedup_key, event_type, payload, received_at
@@ -54,14 +54,14 @@ impl IdleWebhook {
     }
 }
 
-impl Store {
+impl JournalStore<'_> {
     /// Processes the webhooks that came before anybody was connected to their organisation.
     ///
     /// # Errors
     /// The database could not be asked; nothing is lost, calling again goes on.
-    pub async fn take_up_what_waited(&self, organization_id: i64, engine: &Engine) -> Result<(), StoreError> {
-        let routes = self.routes_of(organization_id).await?;
-        let adopted = self.adopt_of(organization_id, &routes).await?;
+    pub async fn route_unrouted(self, organization_id: i64, engine: &Engine) -> Result<(), StoreError> {
+        let routes = self.store.routes().of_organization(organization_id).await?;
+        let adopted = self.assign_all_of(organization_id, &routes).await?;
         if adopted > 0 {
             info!(
                 organization_id,
@@ -78,25 +78,25 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn organizations_with_forgotten_webhooks(&self) -> Result<Vec<i64>, StoreError> {
-        let by_static_key = self.static_organization();
+    pub async fn organizations_with_unrouted(self) -> Result<Vec<i64>, StoreError> {
+        let by_static_key = self.store.routes().static_organization();
         let rows: Vec<(i64,)> =
-            on_db!(self, read db => sqlx::query_as(FORGOTTEN).bind(by_static_key).fetch_all(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(FORGOTTEN).bind(by_static_key).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(organization,)| organization).collect())
     }
 
     /// Gives an organisation's webhooks to its apps, in the order in which they came. Says how many there were.
-    async fn adopt_of(&self, organization_id: i64, routes: &[Route]) -> Result<usize, StoreError> {
+    async fn assign_all_of(self, organization_id: i64, routes: &[Route]) -> Result<usize, StoreError> {
         let mut adopted = 0;
         if routes.is_empty() {
             return Ok(adopted);
         }
         loop {
-            let waiting: Vec<IdleWebhook> = on_db!(self, read db => {
+            let waiting: Vec<IdleWebhook> = on_db!(self.store, read db => {
                 sqlx::query_as(OF_ORGANIZATION).bind(organization_id).bind(PAGE).fetch_all(db).await
             })?;
             for webhook in &waiting {
-                self.give(webhook, routes).await?;
+                self.assign(webhook, routes).await?;
             }
             adopted += waiting.len();
             if waiting.is_empty() {
@@ -106,19 +106,19 @@ impl Store {
     }
 
     /// Gives a webhook to these apps: itself to the first, copies to the others. Says what became of it.
-    pub(crate) async fn give(&self, webhook: &IdleWebhook, routes: &[Route]) -> Result<Adopted, StoreError> {
+    pub(crate) async fn assign(self, webhook: &IdleWebhook, routes: &[Route]) -> Result<Adopted, StoreError> {
         let Some((first, others)) = routes.split_first() else { return Ok(Adopted::Taken) };
         let reading = webhook.read();
         self.copy_to(others, webhook, &reading).await?;
         let disposition = disposition(&reading, first.is_active);
         let (status, reason) = (disposition.status(), disposition.reason());
-        let adopted = on_db!(self, write db => {
+        let adopted = on_db!(self.store, write db => {
             sqlx::query(ADOPT).bind(webhook.id).bind(Id::from(first.app_id)).bind(status).bind(&reason)
                 .execute(db).await.map(|_| Adopted::Taken)
         });
         match adopted {
             Err(StoreError::Conflict(_)) => {
-                on_db!(self, write db => sqlx::query(DROP).bind(webhook.id).execute(db).await.map(|_| ()))?;
+                on_db!(self.store, write db => sqlx::query(DROP).bind(webhook.id).execute(db).await.map(|_| ()))?;
                 Ok(Adopted::Duplicate)
             }
             adopted => adopted,
@@ -126,7 +126,7 @@ impl Store {
     }
 
     async fn copy_to(
-        &self,
+        self,
         routes: &[Route],
         webhook: &IdleWebhook,
         reading: &Reading,
