@@ -18,7 +18,7 @@ fn now() -> DateTime<Utc> {
     "2024-01-01T12:00:00Z".parse().expect("a time")
 }
 
-fn sent(line: &[&str]) -> Vec<Step> {
+fn sent(line: &[&str]) -> Vec<ScheduledWebhook> {
     steps(&parsed(line).expect("valid"), now()).expect("a webhook")
 }
 

@@ -1,13 +1,13 @@
 //! The page on which a person approves or denies a connection.
 
-use super::World;
+use super::State;
 use super::authorize::AuthorizeRequest;
 use super::flows;
 
 const PAGE: &str = include_str!("consent.html");
 
 /// Renders the page for one request; its form posts the request back together with the decision.
-pub(crate) fn page(world: &World, request: &AuthorizeRequest) -> String {
+pub(crate) fn page(state: &State, request: &AuthorizeRequest) -> String {
     let scopes: String = request
         .scope
         .split_whitespace()
@@ -20,7 +20,7 @@ pub(crate) fn page(world: &World, request: &AuthorizeRequest) -> String {
         .map(|(name, value)| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escape(value)))
         .collect();
     let parts = [
-        ("{{company_id}}", world.company_id().to_string()),
+        ("{{company_id}}", state.company_id().to_string()),
         ("{{user}}", escape(flows::first_user().name)),
         ("{{scopes}}", scopes),
         ("{{client_id}}", escape(&request.client_id)),

@@ -9,7 +9,7 @@ use serde_json::json;
 /// Which kind of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Group {
+pub enum EndpointGroup {
     /// `/oauth2/token`.
     Token,
     /// `/api/v2/…`.
@@ -18,7 +18,7 @@ pub enum Group {
     Media,
 }
 
-impl Group {
+impl EndpointGroup {
     /// The group of a path, unless it is one that nothing goes wrong with.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
@@ -39,12 +39,12 @@ impl Group {
 #[serde(deny_unknown_fields)]
 pub struct NextAnswer {
     /// Which requests.
-    pub to: Group,
+    pub to: EndpointGroup,
     /// Only those of one endpoint, as `METHOD /its/{pattern}`.
     #[serde(default)]
     pub only: Option<String>,
     /// What they are answered.
-    pub answer: Answer,
+    pub answer: FaultAnswer,
     /// How many of them; none (`null`) is all, until the switch is set back.
     #[serde(default = "once")]
     pub times: Option<u32>,
@@ -63,7 +63,7 @@ fn once() -> Option<u32> {
 /// What is said instead of the truth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum FaultAnswer {
     /// 500.
     ServerError,
     /// 503.
@@ -88,7 +88,7 @@ pub enum Answer {
 
 impl NextAnswer {
     /// Takes the first answer that is meant for this request out of what is to come.
-    pub(crate) fn take(pending: &mut Vec<Self>, group: Group, endpoint: &str) -> Option<Self> {
+    pub(crate) fn take(pending: &mut Vec<Self>, group: EndpointGroup, endpoint: &str) -> Option<Self> {
         let meant = |next: &Self| {
             next.to == group
                 && next.only.as_deref().is_none_or(|only| only == endpoint)
@@ -113,19 +113,19 @@ impl NextAnswer {
             HttpResponse::build(status).json(json!({"error": error}))
         };
         let mut reply = match self.answer {
-            Answer::ServerError => problem(StatusCode::INTERNAL_SERVER_ERROR, "backendError"),
-            Answer::Unavailable => problem(StatusCode::SERVICE_UNAVAILABLE, "backendError"),
-            Answer::TooManyRequests => problem(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded"),
-            Answer::Unauthorized => problem(StatusCode::UNAUTHORIZED, "authError"),
-            Answer::Forbidden => problem(StatusCode::FORBIDDEN, "forbidden"),
-            Answer::NotFound => problem(StatusCode::NOT_FOUND, "notFound"),
-            Answer::InvalidGrant => HttpResponse::BadRequest()
+            FaultAnswer::ServerError => problem(StatusCode::INTERNAL_SERVER_ERROR, "backendError"),
+            FaultAnswer::Unavailable => problem(StatusCode::SERVICE_UNAVAILABLE, "backendError"),
+            FaultAnswer::TooManyRequests => problem(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded"),
+            FaultAnswer::Unauthorized => problem(StatusCode::UNAUTHORIZED, "authError"),
+            FaultAnswer::Forbidden => problem(StatusCode::FORBIDDEN, "forbidden"),
+            FaultAnswer::NotFound => problem(StatusCode::NOT_FOUND, "notFound"),
+            FaultAnswer::InvalidGrant => HttpResponse::BadRequest()
                 .json(json!({"error": "invalid_grant", "error_description": "on purpose"})),
-            Answer::Html => HttpResponse::Ok()
+            FaultAnswer::Html => HttpResponse::Ok()
                 .content_type(ContentType::html())
                 .body("<!doctype html><title>Dialpad</title><h1>We will be right back</h1>"),
-            Answer::Empty => HttpResponse::Ok().json(json!({})),
-            Answer::Reset => return None,
+            FaultAnswer::Empty => HttpResponse::Ok().json(json!({})),
+            FaultAnswer::Reset => return None,
         };
         if let Some(value) = self.retry_after.as_deref().and_then(|value| value.parse().ok()) {
             reply.headers_mut().insert(RETRY_AFTER, value);
@@ -138,11 +138,11 @@ impl NextAnswer {
 mod tests {
     use super::*;
 
-    fn next(to: Group, only: Option<&str>, times: Option<u32>) -> NextAnswer {
+    fn next(to: EndpointGroup, only: Option<&str>, times: Option<u32>) -> NextAnswer {
         NextAnswer {
             to,
             only: only.map(str::to_owned),
-            answer: Answer::Html,
+            answer: FaultAnswer::Html,
             times,
             retry_after: None,
             takes_effect: false,
@@ -151,22 +151,24 @@ mod tests {
 
     #[test]
     fn answers_are_used_up_in_their_order_by_the_requests_they_are_meant_for() {
-        let mut pending =
-            vec![next(Group::Api, Some("POST /api/v2/call"), Some(1)), next(Group::Api, None, Some(2))];
+        let mut pending = vec![
+            next(EndpointGroup::Api, Some("POST /api/v2/call"), Some(1)),
+            next(EndpointGroup::Api, None, Some(2)),
+        ];
         let mut take = |group, endpoint| NextAnswer::take(&mut pending, group, endpoint).is_some();
-        assert!(!take(Group::Token, "POST /oauth2/token"));
-        assert!(take(Group::Api, "GET /api/v2/company"));
-        assert!(take(Group::Api, "POST /api/v2/call"));
-        assert!(take(Group::Api, "POST /api/v2/call"));
-        assert!(!take(Group::Api, "POST /api/v2/call"));
+        assert!(!take(EndpointGroup::Token, "POST /oauth2/token"));
+        assert!(take(EndpointGroup::Api, "GET /api/v2/company"));
+        assert!(take(EndpointGroup::Api, "POST /api/v2/call"));
+        assert!(take(EndpointGroup::Api, "POST /api/v2/call"));
+        assert!(!take(EndpointGroup::Api, "POST /api/v2/call"));
         assert_eq!(pending, []);
     }
 
     #[test]
     fn an_endless_answer_stays() {
-        let mut pending = vec![next(Group::Media, None, None)];
+        let mut pending = vec![next(EndpointGroup::Media, None, None)];
         for _ in 0..3 {
-            assert!(NextAnswer::take(&mut pending, Group::Media, "GET /r/{id}").is_some());
+            assert!(NextAnswer::take(&mut pending, EndpointGroup::Media, "GET /r/{id}").is_some());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Which codes and tokens are good: a code works once, a refresh token works once (or as long as the terms allow), an
+//! Which codes and tokens are good: a code works once, a refresh token works once (or as long as the policy allow), an
 //! access token works until it expires or its connection is revoked.
 //!
 //! Time comes in as an argument; only the tokens themselves are left to chance, because nobody may guess them.
@@ -32,7 +32,7 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
-    fn met_by(&self, verifier: &str) -> bool {
+    fn matches(&self, verifier: &str) -> bool {
         match self {
             Self::Plain(challenge) => challenge == verifier,
             Self::S256(challenge) => *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
@@ -41,14 +41,14 @@ impl Challenge {
 }
 
 /// A new access token and, with the scope `offline_access`, its refresh token.
-pub(crate) struct Pair {
+pub(crate) struct TokenPair {
     pub(crate) access_token: String,
     pub(crate) refresh_token: Option<String>,
 }
 
-/// On which terms tokens are issued and taken.
+/// On which policy tokens are issued and taken.
 #[derive(Clone, Copy)]
-pub(crate) struct Terms {
+pub(crate) struct TokenPolicy {
     /// How long a new access token is good.
     pub(crate) lifetime: Duration,
     /// Whether a refresh gives a new refresh token, and spends the old one.
@@ -61,14 +61,14 @@ pub(crate) struct Terms {
 
 /// What a good access token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admission {
+pub(crate) struct TokenInfo {
     pub(crate) company_id: i64,
     pub(crate) scope: String,
 }
 
 /// Why a code or refresh token was not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum GrantError {
     #[error("the code is unknown, used or expired")]
     Code,
     #[error("redirect_uri is not the one that the authorization began with")]
@@ -85,7 +85,7 @@ pub(crate) enum Refused {
 #[derive(Default)]
 pub(crate) struct Grants {
     codes: HashMap<String, (Consent, Instant)>,
-    access: HashMap<String, Access>,
+    access: HashMap<String, AccessToken>,
     /// Refresh token → the connection it renews.
     refresh: HashMap<String, Connection>,
     /// The same for those that were used, and when.
@@ -97,12 +97,12 @@ pub(crate) struct Grants {
 #[derive(Clone)]
 struct Connection {
     number: u64,
-    admission: Admission,
+    info: TokenInfo,
 }
 
-struct Access {
+struct AccessToken {
     connection: u64,
-    admission: Admission,
+    info: TokenInfo,
     expires: Instant,
 }
 
@@ -116,70 +116,70 @@ impl Grants {
     }
 
     /// Trades a code for tokens. Any attempt spends the code.
-    pub(crate) fn trade_code(
+    pub(crate) fn exchange_code(
         &mut self,
         code: &str,
         verifier: Option<&str>,
         redirect_uri: Option<&str>,
-        terms: Terms,
+        policy: TokenPolicy,
         now: Instant,
-    ) -> Result<Pair, Refused> {
-        let (consent, expires) = self.codes.remove(code).ok_or(Refused::Code)?;
+    ) -> Result<TokenPair, GrantError> {
+        let (consent, expires) = self.codes.remove(code).ok_or(GrantError::Code)?;
         if expires <= now {
-            return Err(Refused::Code);
+            return Err(GrantError::Code);
         }
         if redirect_uri.is_some_and(|uri| uri != consent.redirect_uri) {
-            return Err(Refused::RedirectUri);
+            return Err(GrantError::RedirectUri);
         }
         if let Some(challenge) = &consent.challenge
-            && !verifier.is_some_and(|verifier| challenge.met_by(verifier))
+            && !verifier.is_some_and(|verifier| challenge.matches(verifier))
         {
-            return Err(Refused::Verifier);
+            return Err(GrantError::Verifier);
         }
         self.connections += 1;
-        let admission = Admission { company_id: consent.company_id, scope: consent.scope };
-        let connection = Connection { number: self.connections, admission };
-        let lasting = connection.admission.scope.split_whitespace().any(|scope| scope == "offline_access");
-        Ok(self.issue_pair(connection, lasting, terms, now))
+        let info = TokenInfo { company_id: consent.company_id, scope: consent.scope };
+        let connection = Connection { number: self.connections, info };
+        let is_refreshable = connection.info.scope.split_whitespace().any(|scope| scope == "offline_access");
+        Ok(self.issue_pair(connection, is_refreshable, policy, now))
     }
 
     /// Trades a refresh token for a new pair. The old refresh token is spent; the old access token lives out its time.
-    pub(crate) fn trade_refresh_token(
+    pub(crate) fn refresh(
         &mut self,
         token: &str,
-        terms: Terms,
+        policy: TokenPolicy,
         now: Instant,
-    ) -> Result<Pair, Refused> {
-        if !terms.rotate {
-            let connection = self.refresh.get(token).cloned().ok_or(Refused::RefreshToken)?;
-            return Ok(self.issue_pair(connection, false, terms, now));
+    ) -> Result<TokenPair, GrantError> {
+        if !policy.rotate {
+            let connection = self.refresh.get(token).cloned().ok_or(GrantError::RefreshToken)?;
+            return Ok(self.issue_pair(connection, false, policy, now));
         }
         let connection = match self.refresh.remove(token) {
             Some(connection) => {
                 self.spent.insert(token.to_owned(), (connection.clone(), now));
                 connection
             }
-            None => self.reuse(token, terms, now)?,
+            None => self.reuse(token, policy, now)?,
         };
-        Ok(self.issue_pair(connection, true, terms, now))
+        Ok(self.issue_pair(connection, true, policy, now))
     }
 
     /// A refresh token that is not good: perhaps it was.
-    fn reuse(&mut self, token: &str, terms: Terms, now: Instant) -> Result<Connection, Refused> {
-        let (connection, at) = self.spent.get(token).cloned().ok_or(Refused::RefreshToken)?;
-        if now.duration_since(at) < terms.grace {
+    fn reuse(&mut self, token: &str, policy: TokenPolicy, now: Instant) -> Result<Connection, GrantError> {
+        let (connection, at) = self.spent.get(token).cloned().ok_or(GrantError::RefreshToken)?;
+        if now.duration_since(at) < policy.grace {
             return Ok(connection);
         }
-        if !terms.reuse_revokes {
-            return Err(Refused::RefreshToken);
+        if !policy.reuse_revokes {
+            return Err(GrantError::RefreshToken);
         }
         self.revoke_connection(connection.number);
-        Err(Refused::Reused)
+        Err(GrantError::Reused)
     }
 
     /// What an access token stands for, if it is good.
-    pub(crate) fn admit(&self, token: &str, now: Instant) -> Option<Admission> {
-        self.access.get(token).filter(|access| access.expires > now).map(|access| access.admission.clone())
+    pub(crate) fn validate(&self, token: &str, now: Instant) -> Option<TokenInfo> {
+        self.access.get(token).filter(|access| access.expires > now).map(|access| access.info.clone())
     }
 
     /// Revokes every token of the connection that this access token belongs to.
@@ -206,20 +206,26 @@ impl Grants {
         self.spent.retain(|_, (kept, _)| kept.number != number);
     }
 
-    fn issue_pair(&mut self, connection: Connection, lasting: bool, terms: Terms, now: Instant) -> Pair {
+    fn issue_pair(
+        &mut self,
+        connection: Connection,
+        is_refreshable: bool,
+        policy: TokenPolicy,
+        now: Instant,
+    ) -> TokenPair {
         self.access.retain(|_, access| access.expires > now);
         let access_token = opaque("access");
-        let access = Access {
+        let access = AccessToken {
             connection: connection.number,
-            admission: connection.admission.clone(),
-            expires: now + terms.lifetime,
+            info: connection.info.clone(),
+            expires: now + policy.lifetime,
         };
         self.access.insert(access_token.clone(), access);
-        let refresh_token = lasting.then(|| opaque("refresh"));
+        let refresh_token = is_refreshable.then(|| opaque("refresh"));
         if let Some(token) = &refresh_token {
             self.refresh.insert(token.clone(), connection);
         }
-        Pair { access_token, refresh_token }
+        TokenPair { access_token, refresh_token }
     }
 }
 

@@ -22,30 +22,30 @@
 //! 3. [`Simulator::stop`] cuts connections, drops what is playing and joins the thread; dropping it does the same
 //!    without waiting.
 
-pub(crate) mod attend;
 pub(crate) mod authorize;
-pub(crate) mod calls;
+pub(crate) mod call_log;
 pub mod clock;
 pub(crate) mod consent;
 pub(crate) mod control;
-pub(crate) mod deliver;
-pub(crate) mod deliveries;
+pub(crate) mod delivery_log;
 pub(crate) mod dispatch;
 pub(crate) mod faults;
+pub(crate) mod flow_request;
 pub mod flows;
 pub(crate) mod grants;
-pub(crate) mod limits;
-pub mod parcel;
+pub(crate) mod middleware;
+pub(crate) mod rate_limiter;
 pub(crate) mod registry;
-pub(crate) mod request;
-pub(crate) mod requests;
+pub(crate) mod request_log;
 pub(crate) mod rest;
 pub(crate) mod runs;
+pub(crate) mod sender;
+pub mod signed_webhook;
+pub(crate) mod state;
 pub(crate) mod switches;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod token;
-pub(crate) mod world;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -57,12 +57,12 @@ use actix_web::{App, HttpServer, web};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-pub use deliveries::Delivery;
-pub use faults::{Answer, Group, NextAnswer};
-pub use request::{BadRequest, FlowRequest, Program, Target, UnknownProgram};
+pub use delivery_log::Delivery;
+pub use faults::{EndpointGroup, FaultAnswer, NextAnswer};
+pub use flow_request::{FlowChoice, FlowRequest, InvalidFlowRequest, Target, UnknownFlowChoice};
 pub use runs::Progress;
-pub use switches::{BadSwitch, Order, Switches, Turn};
-use world::{World, lock};
+use state::{State, lock};
+pub use switches::{InvalidSwitch, SwitchSetting, Switches, WebhookOrder};
 
 /// The company that simulator, demo and `trigger` share unless told otherwise.
 pub const DEMO_COMPANY_ID: i64 = 12_345_678;
@@ -118,7 +118,7 @@ impl Default for SimulatorOptions {
 
 /// A running simulator.
 pub struct Simulator {
-    world: web::Data<World>,
+    state: web::Data<State>,
     /// Dropping it is the signal to stop.
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
@@ -138,14 +138,14 @@ impl Simulator {
         let thread = thread::Builder::new().name("dialpad-simulator".to_owned()).spawn(move || {
             actix_web::rt::System::new().block_on(serve(listener, options, base_url, started, stopped));
         })?;
-        let world =
+        let state =
             running.await.map_err(|_| io::Error::other("the simulator's thread died while starting"))??;
-        Ok(Self { world, stop, thread })
+        Ok(Self { state, stop, thread })
     }
 
     /// Where it listens, as `http://host:port`.
     pub fn base_url(&self) -> &str {
-        &self.world.base_url
+        &self.state.base_url
     }
 
     /// Begins to play flows and returns the id of the run: `POST /simulator/flows` without HTTP.
@@ -153,18 +153,18 @@ impl Simulator {
     /// # Errors
     ///
     /// The request asks for something that cannot be played.
-    pub fn play(&self, request: FlowRequest) -> Result<String, BadRequest> {
-        World::play(&self.world, request)
+    pub fn play(&self, request: FlowRequest) -> Result<String, InvalidFlowRequest> {
+        State::play(&self.state, request)
     }
 
     /// How far a run has come; none if there is no such run.
     pub fn progress(&self, run_id: &str) -> Option<Progress> {
-        self.world.progress(run_id)
+        self.state.progress(run_id)
     }
 
     /// The deliveries after number `after`, of all runs.
     pub fn deliveries(&self, after: u64) -> Vec<Delivery> {
-        lock(&self.world.courier.deliveries).after(after, None)
+        lock(&self.state.sender.deliveries).after(after, None)
     }
 
     /// Stops it: open connections are cut, calls that are playing end in the middle.
@@ -180,15 +180,15 @@ async fn serve(
     listener: TcpListener,
     options: SimulatorOptions,
     base_url: String,
-    started: oneshot::Sender<io::Result<web::Data<World>>>,
+    started: oneshot::Sender<io::Result<web::Data<State>>>,
     stopped: oneshot::Receiver<()>,
 ) {
-    let world = web::Data::new(World::new(options, base_url, Handle::current()));
-    let served = world.clone();
+    let state = web::Data::new(State::new(options, base_url, Handle::current()));
+    let served = state.clone();
     let server = HttpServer::new(move || {
-        App::new().app_data(served.clone()).configure(routes).wrap(from_fn(attend::attend))
+        App::new().app_data(served.clone()).configure(routes).wrap(from_fn(middleware::intercept))
     })
-    .on_connect(attend::keep_wire)
+    .on_connect(middleware::store_socket)
     .workers(1)
     .disable_signals()
     .listen(listener);
@@ -202,7 +202,7 @@ async fn serve(
     };
     let handle = server.handle();
     let running = actix_web::rt::spawn(server);
-    let _ = started.send(Ok(world));
+    let _ = started.send(Ok(state));
     // Nothing is ever sent: the other end is dropped, by `stop` or together with the simulator.
     let _ = stopped.await;
     handle.stop(false).await;
@@ -211,7 +211,7 @@ async fn serve(
 
 fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::resource("/oauth2/authorize").get(authorize::ask).post(authorize::answer))
+        .service(web::resource("/oauth2/authorize").get(authorize::get).post(authorize::post))
         .route("/oauth2/token", web::post().to(token::token))
         .route("/oauth2/deauthorize", web::post().to(token::deauthorize))
         .configure(rest::routes)

@@ -22,12 +22,12 @@ pub(crate) struct Subscription {
     pub(crate) enabled: bool,
     /// `None` is the whole company.
     pub(crate) target: Option<(String, i64)>,
-    pub(crate) topic: Topic,
+    pub(crate) filter: SubscriptionFilter,
 }
 
 /// What a subscription wants to hear.
 #[derive(Clone)]
-pub(crate) enum Topic {
+pub(crate) enum SubscriptionFilter {
     Calls {
         /// `None` is every state.
         states: Option<Vec<String>>,
@@ -43,24 +43,24 @@ pub(crate) enum Topic {
 
 /// The two kinds of subscriptions, each with its own list and address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum SubscriptionKind {
     Calls,
     Texts,
 }
 
-impl Topic {
-    pub(crate) fn kind(&self) -> Kind {
+impl SubscriptionFilter {
+    pub(crate) fn kind(&self) -> SubscriptionKind {
         match self {
-            Self::Calls { .. } => Kind::Calls,
-            Self::Texts { .. } => Kind::Texts,
+            Self::Calls { .. } => SubscriptionKind::Calls,
+            Self::Texts { .. } => SubscriptionKind::Texts,
         }
     }
 }
 
 /// How many subscriptions of a kind a company may have.
-const SUBSCRIPTIONS: usize = 100;
+const MAX_SUBSCRIPTIONS: usize = 100;
 /// How many of them may have the whole company as their target.
-const COMPANY_SUBSCRIPTIONS: usize = 10;
+const MAX_COMPANY_SUBSCRIPTIONS: usize = 10;
 
 /// Everything that was registered and not deleted.
 #[derive(Default)]
@@ -85,23 +85,28 @@ impl Registry {
     }
 
     /// Whether a company may have one more subscription of a kind: so many in all, and fewer for the whole company.
-    pub(crate) fn has_room(&self, company_id: i64, kind: Kind, target: Option<&(String, i64)>) -> bool {
+    pub(crate) fn allows_another(
+        &self,
+        company_id: i64,
+        kind: SubscriptionKind,
+        target: Option<&(String, i64)>,
+    ) -> bool {
         let whole = |target: Option<&(String, i64)>| target.is_none_or(|(kind, _)| kind == "company");
         let of_kind = || {
             let all = self.subscriptions.values();
-            all.filter(|one| one.company_id == company_id && one.topic.kind() == kind)
+            all.filter(|one| one.company_id == company_id && one.filter.kind() == kind)
         };
         let of_company = of_kind().filter(|one| whole(one.target.as_ref())).count();
-        of_kind().count() < SUBSCRIPTIONS && (!whole(target) || of_company < COMPANY_SUBSCRIPTIONS)
+        of_kind().count() < MAX_SUBSCRIPTIONS && (!whole(target) || of_company < MAX_COMPANY_SUBSCRIPTIONS)
     }
 
     /// How many enabled subscriptions there are.
-    pub(crate) fn listeners(&self) -> usize {
+    pub(crate) fn enabled_subscriptions(&self) -> usize {
         self.subscriptions.values().filter(|subscription| subscription.enabled).count()
     }
 
     /// The webhooks of a company that hear this payload: once for each subscription that wants it.
-    pub(crate) fn audience(&self, company_id: i64, payload: &Value) -> Vec<Webhook> {
+    pub(crate) fn receivers(&self, company_id: i64, payload: &Value) -> Vec<Webhook> {
         let wants = |subscription: &&Subscription| {
             subscription.company_id == company_id && subscription.enabled && subscription.wants(payload)
         };
@@ -112,10 +117,10 @@ impl Registry {
 
 impl Subscription {
     fn wants(&self, payload: &Value) -> bool {
-        self.covers(payload) && self.topic.includes(payload)
+        self.is_in_scope(payload) && self.filter.matches(payload)
     }
 
-    fn covers(&self, payload: &Value) -> bool {
+    fn is_in_scope(&self, payload: &Value) -> bool {
         let Some((kind, id)) = &self.target else {
             return true;
         };
@@ -134,8 +139,8 @@ impl Subscription {
     }
 }
 
-impl Topic {
-    fn includes(&self, payload: &Value) -> bool {
+impl SubscriptionFilter {
+    fn matches(&self, payload: &Value) -> bool {
         match self {
             Self::Calls { states, group_calls_only } => {
                 let Some(state) = call_state(payload) else {
@@ -208,41 +213,41 @@ mod tests {
 
     use super::*;
 
-    fn calls(states: Option<&[&str]>) -> Topic {
+    fn calls(states: Option<&[&str]>) -> SubscriptionFilter {
         let owned = |states: &[&str]| states.iter().map(|state| (*state).to_owned()).collect();
-        Topic::Calls { states: states.map(owned), group_calls_only: false }
+        SubscriptionFilter::Calls { states: states.map(owned), group_calls_only: false }
     }
 
     #[test]
     fn omitted_states_are_all_states() {
         let hangup = json!({"state": "hangup", "call_id": 1});
-        assert!(calls(None).includes(&hangup));
-        assert!(calls(Some(&["all"])).includes(&hangup));
-        assert!(calls(Some(&["ringing", "hangup"])).includes(&hangup));
-        assert!(!calls(Some(&["ringing"])).includes(&hangup));
-        assert!(!calls(Some(&[])).includes(&hangup));
+        assert!(calls(None).matches(&hangup));
+        assert!(calls(Some(&["all"])).matches(&hangup));
+        assert!(calls(Some(&["ringing", "hangup"])).matches(&hangup));
+        assert!(!calls(Some(&["ringing"])).matches(&hangup));
+        assert!(!calls(Some(&[])).matches(&hangup));
     }
 
     #[test]
     fn workflow_types_pass_the_filter_of_their_state() {
         let resumed = json!({"event_type": "call.resumed", "call_id": 1});
-        assert!(calls(Some(&["connected"])).includes(&resumed));
-        assert!(!calls(Some(&["hold"])).includes(&resumed));
-        assert!(!calls(None).includes(&json!({"event_type": "message.sent", "direction": "outbound"})));
+        assert!(calls(Some(&["connected"])).matches(&resumed));
+        assert!(!calls(Some(&["hold"])).matches(&resumed));
+        assert!(!calls(None).matches(&json!({"event_type": "message.sent", "direction": "outbound"})));
     }
 
     #[test]
     fn texts_are_filtered_by_direction_and_status() {
-        let topic = |direction: &str, status| Topic::Texts {
+        let filter = |direction: &str, status| SubscriptionFilter::Texts {
             direction: direction.to_owned(),
             include_internal: false,
             status,
         };
         let sent = json!({"direction": "outbound", "message_status": "pending"});
         let delivered = json!({"direction": "outbound", "message_status": "delivered"});
-        assert!(topic("all", false).includes(&sent) && topic("outbound", false).includes(&sent));
-        assert!(!topic("inbound", true).includes(&sent));
-        assert!(!topic("all", false).includes(&delivered) && topic("all", true).includes(&delivered));
-        assert!(!topic("all", true).includes(&json!({"state": "ringing", "direction": "inbound"})));
+        assert!(filter("all", false).matches(&sent) && filter("outbound", false).matches(&sent));
+        assert!(!filter("inbound", true).matches(&sent));
+        assert!(!filter("all", false).matches(&delivered) && filter("all", true).matches(&delivered));
+        assert!(!filter("all", true).matches(&json!({"state": "ringing", "direction": "inbound"})));
     }
 }

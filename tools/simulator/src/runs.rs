@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock;
-use super::dispatch::{Audience, Dispatch};
-use super::flows::{self, Family, Flow, Overrides, Performance, Setting};
-use super::request::{FlowRequest, Program};
-use super::{World, lock};
+use super::dispatch::{Dispatch, Recipients};
+use super::flow_request::{FlowChoice, FlowRequest};
+use super::flows::{self, Family, Flow, FlowOptions, Overrides, Playback};
+use super::{State, lock};
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,11 +89,11 @@ impl Run {
 }
 
 /// Plays a request to its end.
-pub(crate) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+pub(crate) async fn play_run(state: web::Data<State>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
     if request.wait_for_subscriber {
-        let mut listeners = world.listeners.subscribe();
+        let mut enabled_subscriptions = state.enabled_subscriptions.subscribe();
         // An error means that the simulator is going away, and this task with it.
-        let _ = listeners.wait_for(|count| *count > 0).await;
+        let _ = enabled_subscriptions.wait_for(|count| *count > 0).await;
     }
     let began = Instant::now();
     let mut calls = JoinSet::new();
@@ -102,7 +102,7 @@ pub(crate) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc
         let due = began + Duration::from_secs_f64(index as f64 / request.rate);
         sleep_until(due).await;
         run.calls_started.fetch_add(1, Ordering::AcqRel);
-        calls.spawn(play_call(world.clone(), run.clone(), request.clone(), call_seed(seed, index)));
+        calls.spawn(play_call(state.clone(), run.clone(), request.clone(), call_seed(seed, index)));
         // An endless run must not keep what has ended.
         while calls.try_join_next().is_some() {}
     }
@@ -111,73 +111,73 @@ pub(crate) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc
 }
 
 /// A call that was placed over the API.
-pub(crate) struct Placed {
+pub(crate) struct PlacedCall {
     pub(crate) company_id: i64,
     pub(crate) seed: u64,
     /// Its life has its pace already.
-    pub(crate) performance: Performance,
+    pub(crate) playback: Playback,
     /// How long it waits before it begins.
     pub(crate) after: Duration,
 }
 
-/// Plays a call that was placed over the API. `begun` hears when its first webhook was delivered.
-pub(crate) async fn perform_placed(
-    world: web::Data<World>,
+/// Plays a call that was placed over the API. `first_delivered` hears when its first webhook was delivered.
+pub(crate) async fn play_placed_call(
+    state: web::Data<State>,
     run: Arc<Run>,
-    placed: Placed,
-    begun: Option<oneshot::Sender<()>>,
+    placed: PlacedCall,
+    first_delivered: Option<oneshot::Sender<()>>,
 ) {
     sleep(placed.after).await;
     run.calls_started.fetch_add(1, Ordering::AcqRel);
-    let audience = Audience::Subscribers(placed.company_id);
-    let dispatch = Dispatch::new(&world, &run, audience, placed.seed);
-    act(&world, placed.company_id, placed.performance, 1.0, dispatch, begun).await;
+    let recipients = Recipients::Subscribers(placed.company_id);
+    let dispatch = Dispatch::new(&state, &run, recipients, placed.seed);
+    play(&state, placed.company_id, placed.playback, 1.0, dispatch, first_delivered).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
     run.done.store(true, Ordering::Release);
 }
 
-async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+async fn play_call(state: web::Data<State>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
     let flow = match request.flow {
-        Program::Only(flow) => flow,
-        Program::Mixed => drawn(seed),
+        FlowChoice::Single(flow) => flow,
+        FlowChoice::Mixed => drawn(seed),
     };
-    let company_id = request.company_id.unwrap_or_else(|| world.company_id());
-    let natural = flows::length(flow, request.family, seed);
-    let setting = Setting {
+    let company_id = request.company_id.unwrap_or_else(|| state.company_id());
+    let natural = flows::duration(flow, request.family, seed);
+    let options = FlowOptions {
         start: flows::start_for(clock::now(), natural, request.pace),
         organization_id: organization(company_id, &request),
-        media_base: world.base_url.clone(),
-        tempo: 1.0,
+        media_base: state.base_url.clone(),
+        time_scale: 1.0,
         overrides: Overrides::default(),
     };
-    let performance = Performance::new(flow, request.family, seed, setting);
-    let audience = match &request.target {
-        Some(target) => Audience::Only(target),
-        None => Audience::Subscribers(company_id),
+    let playback = Playback::new(flow, request.family, seed, options);
+    let recipients = match &request.target {
+        Some(target) => Recipients::Target(target),
+        None => Recipients::Subscribers(company_id),
     };
-    let dispatch = Dispatch::new(&world, &run, audience, seed);
-    act(&world, company_id, performance, request.pace, dispatch, None).await;
+    let dispatch = Dispatch::new(&state, &run, recipients, seed);
+    play(&state, company_id, playback, request.pace, dispatch, None).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Plays one call to its end, or until somebody hangs up. `begun` hears when the first webhook was delivered.
-async fn act(
-    world: &World,
+/// Plays one call to its end, or until somebody hangs up. `first_delivered` hears when the first webhook was delivered.
+async fn play(
+    state: &State,
     company_id: i64,
-    mut performance: Performance,
+    mut playback: Playback,
     pace: f64,
     mut dispatch: Dispatch<'_>,
-    mut begun: Option<oneshot::Sender<()>>,
+    mut first_delivered: Option<oneshot::Sender<()>>,
 ) {
-    let line = Arc::new(Notify::new());
+    let hang_up = Arc::new(Notify::new());
     let mut began = Instant::now();
     let mut elapsed = Duration::ZERO;
-    while let Some(after) = performance.wait() {
+    while let Some(after) = playback.wait() {
         // Counted from the beginning of the call: a slow receiver does not make the call longer.
         let due = began + (elapsed + after).mul_f64(pace);
         tokio::select! {
             biased;
-            () = line.notified() => if performance.hang_up(clock::now()) {
+            () = hang_up.notified() => if playback.hang_up(clock::now()) {
                 // What follows is counted from here.
                 (began, elapsed) = (Instant::now(), Duration::ZERO);
             } else {
@@ -185,17 +185,17 @@ async fn act(
             },
             () = sleep_until(due) => elapsed += after,
         }
-        let Some(moment) = performance.next() else { break };
-        // The platform knows it before it tells it.
-        if let Some(call) = &moment.call {
-            lock(&world.calls).record(company_id, call, &line);
+        let Some(played) = playback.next() else { break };
+        // The platform knows it before it expected_event it.
+        if let Some(call) = &played.call {
+            lock(&state.calls).record(company_id, call, &hang_up);
         }
-        if let Some(webhook) = moment.webhook {
-            dispatch.tell(webhook).await;
+        if let Some(webhook) = played.webhook {
+            dispatch.submit(webhook).await;
         }
-        if let Some(begun) = begun.take() {
+        if let Some(first_delivered) = first_delivered.take() {
             // Nobody listens any more where the caller has gone away.
-            let _ = begun.send(());
+            let _ = first_delivered.send(());
         }
     }
     dispatch.close().await;

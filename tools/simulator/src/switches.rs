@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::faults::{Group, NextAnswer};
-use super::grants::Terms;
+use super::faults::{EndpointGroup, NextAnswer};
+use super::grants::TokenPolicy;
 
 /// The position of every switch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub struct Switches {
     /// How long each webhook waits before it is sent, in milliseconds.
     pub webhook_delay_ms: u64,
     /// In which order the webhooks of a call are sent; all but the first kind wait for its end.
-    pub webhook_order: Order,
+    pub webhook_order: WebhookOrder,
     /// States or event types whose webhooks are never sent; `"all"` is every one.
     pub dropped_webhooks: Vec<String>,
     /// The share of webhooks that are never sent, from 0 to 1, left to chance.
@@ -76,7 +76,7 @@ pub struct Switches {
 /// In which order the webhooks of a call are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Order {
+pub enum WebhookOrder {
     /// Each when it happens.
     #[default]
     AsItHappens,
@@ -111,7 +111,7 @@ impl Default for Switches {
             placed_call_pace: 1.0,
             webhook_copies: 1,
             webhook_delay_ms: 0,
-            webhook_order: Order::AsItHappens,
+            webhook_order: WebhookOrder::AsItHappens,
             dropped_webhooks: Vec::new(),
             webhook_loss: 0.0,
         }
@@ -124,42 +124,42 @@ impl Switches {
     /// # Errors
     ///
     /// There is no such switch, or it has no such position.
-    pub fn changed(&self, change: &Map<String, Value>) -> Result<Self, BadSwitch> {
-        let mut all = serde_json::to_value(self).map_err(|error| BadSwitch(error.to_string()))?;
+    pub fn changed(&self, change: &Map<String, Value>) -> Result<Self, InvalidSwitch> {
+        let mut all = serde_json::to_value(self).map_err(|error| InvalidSwitch(error.to_string()))?;
         for (name, position) in change {
             all[name] = position.clone();
         }
-        let changed: Self = serde_json::from_value(all).map_err(|error| BadSwitch(error.to_string()))?;
+        let changed: Self = serde_json::from_value(all).map_err(|error| InvalidSwitch(error.to_string()))?;
         changed.check()?;
         Ok(changed)
     }
 
-    fn check(&self) -> Result<(), BadSwitch> {
+    fn check(&self) -> Result<(), InvalidSwitch> {
         if !(0.0..=1_000.0).contains(&self.placed_call_pace) {
-            return Err(BadSwitch("placed_call_pace must be between 0 and 1000".to_owned()));
+            return Err(InvalidSwitch("placed_call_pace must be between 0 and 1000".to_owned()));
         }
         if !(0.0..=1.0).contains(&self.webhook_loss) {
-            return Err(BadSwitch("webhook_loss must be between 0 and 1".to_owned()));
+            return Err(InvalidSwitch("webhook_loss must be between 0 and 1".to_owned()));
         }
         if !(1..=100).contains(&self.webhook_copies) {
-            return Err(BadSwitch("webhook_copies must be between 1 and 100".to_owned()));
+            return Err(InvalidSwitch("webhook_copies must be between 1 and 100".to_owned()));
         }
         Ok(())
     }
 
     /// How long a request waits before it is dealt with, and its answer afterwards.
-    pub(crate) fn delays(&self, group: Group) -> (Duration, Duration) {
+    pub(crate) fn delays(&self, group: EndpointGroup) -> (Duration, Duration) {
         let (before, afterwards) = match group {
-            Group::Token => (self.token_delay_ms, self.token_answer_delay_ms),
-            Group::Api => (self.api_delay_ms, self.api_answer_delay_ms),
-            Group::Media => (self.media_delay_ms, self.media_answer_delay_ms),
+            EndpointGroup::Token => (self.token_delay_ms, self.token_answer_delay_ms),
+            EndpointGroup::Api => (self.api_delay_ms, self.api_answer_delay_ms),
+            EndpointGroup::Media => (self.media_delay_ms, self.media_answer_delay_ms),
         };
         (Duration::from_millis(before), Duration::from_millis(afterwards))
     }
 
     /// What new tokens are issued on.
-    pub(crate) fn terms(&self) -> Terms {
-        Terms {
+    pub(crate) fn policy(&self) -> TokenPolicy {
+        TokenPolicy {
             lifetime: Duration::from_secs(self.token_lifetime_seconds),
             rotate: !self.keep_refresh_tokens,
             grace: Duration::from_secs(self.refresh_reuse_grace_seconds),
@@ -171,26 +171,26 @@ impl Switches {
 /// Why switches were left as they were.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct BadSwitch(String);
+pub struct InvalidSwitch(String);
 
 /// A switch on the command line, as `NAME=VALUE`.
 #[derive(Clone, Debug)]
-pub struct Turn {
+pub struct SwitchSetting {
     name: String,
     position: Value,
 }
 
-impl Turn {
+impl SwitchSetting {
     /// Makes one change of several.
     pub fn all(turns: impl IntoIterator<Item = Self>) -> Map<String, Value> {
         turns.into_iter().map(|turn| (turn.name, turn.position)).collect()
     }
 }
 
-impl FromStr for Turn {
-    type Err = BadSwitch;
+impl FromStr for SwitchSetting {
+    type Err = InvalidSwitch;
 
-    fn from_str(text: &str) -> Result<Self, BadSwitch> {
+    fn from_str(text: &str) -> Result<Self, InvalidSwitch> {
         let (name, value) = text.split_once('=').unwrap_or((text, "true"));
         // What is not JSON is a text that needs no quotes in a shell.
         let position = serde_json::from_str(value).unwrap_or_else(|_| value.into());
@@ -229,10 +229,10 @@ mod tests {
     #[test]
     fn a_command_line_needs_no_quotes() {
         let turns = ["enforce_scopes", "recordings_elsewhere=http://127.0.0.1:9", "placed_call_pace=0"];
-        let change = Turn::all(turns.map(|turn| turn.parse().expect("a switch")));
+        let change = SwitchSetting::all(turns.map(|turn| turn.parse().expect("a switch")));
         let switches = Switches::default().changed(&change).expect("valid");
         assert!(switches.enforce_scopes && switches.placed_call_pace == 0.0);
         assert_eq!(switches.recordings_elsewhere.as_deref(), Some("http://127.0.0.1:9"));
-        assert!("nonsense=1".parse::<Turn>().is_err());
+        assert!("nonsense=1".parse::<SwitchSetting>().is_err());
     }
 }

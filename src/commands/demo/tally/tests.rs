@@ -2,14 +2,14 @@ use super::*;
 
 const EVER: i64 = i64::MAX;
 
-fn webhook(call: i64, tells: Option<&'static str>, sent_at: i64) -> Delivery {
+fn webhook(call: i64, expected_event: Option<&'static str>, sent_at: i64) -> Delivery {
     Delivery {
         n: 0,
         run_id: "run-1".to_owned(),
         call_id: Some(call),
         message_id: None,
         state_or_type: String::new(),
-        tells: tells.map(Into::into),
+        expected_event: expected_event.map(Into::into),
         url: String::new(),
         sent_at,
         acked_at: Some(sent_at + 900),

@@ -1,14 +1,14 @@
-//! What is known of a call leg at one moment: each beat of the score adds to it, and the payloads are views of it.
+//! What is known of a call leg at one played: each step of the score adds to it, and the payloads are views of it.
 
 use chrono::{DateTime, Utc};
 
-use super::plot::Beat;
+use super::timeline::Step;
 
 /// One leg while it is played.
 #[derive(Default)]
 pub(crate) struct Leg {
-    /// The newest beat that is a state of the leg itself, and not of something that it left behind.
-    pub(crate) standing: Option<Beat>,
+    /// The newest step that is a state of the leg itself, and not of something that it left behind.
+    pub(crate) state_step: Option<Step>,
     /// When it entered Dialpad.
     pub(crate) began: Option<DateTime<Utc>>,
     /// When it rang a person.
@@ -21,52 +21,52 @@ pub(crate) struct Leg {
     /// Whether nobody answered in time.
     pub(crate) missed: bool,
     /// Whether it ended because the customer was sent on to somebody else.
-    pub(crate) sent_on: bool,
+    pub(crate) transferred: bool,
     pub(crate) voicemail_began: Option<DateTime<Utc>>,
     pub(crate) voicemail_ready: bool,
     pub(crate) transcribed: bool,
     pub(crate) recording_ready: bool,
-    /// How many beats it has had.
-    beats: u32,
+    /// How many steps it has had.
+    steps: u32,
     held_since: Option<DateTime<Utc>>,
     held_ms: i64,
 }
 
 impl Leg {
-    pub(crate) fn apply(&mut self, beat: Beat, at: DateTime<Utc>) {
-        self.beats += 1;
+    pub(crate) fn apply(&mut self, step: Step, at: DateTime<Utc>) {
+        self.steps += 1;
         self.began.get_or_insert(at);
-        if !beat.is_afterwards() {
-            self.standing = Some(beat);
+        if !step.is_after_end() {
+            self.state_step = Some(step);
         }
-        match beat {
-            Beat::Ring => self.rang = Some(at),
-            Beat::PickUp => {}
-            Beat::Queue => self.queued = Some(at),
-            Beat::Menu => self.connected = Some(at),
-            Beat::Answer => {
+        match step {
+            Step::Ring => self.rang = Some(at),
+            Step::PickUp => {}
+            Step::Queue => self.queued = Some(at),
+            Step::Menu => self.connected = Some(at),
+            Step::Answer => {
                 self.connected.get_or_insert(at);
                 self.answered = true;
             }
-            Beat::Hold | Beat::Park => self.held_since = Some(at),
-            Beat::Resume | Beat::Merge => self.stop_holding(at),
+            Step::Hold | Step::Park => self.held_since = Some(at),
+            Step::Resume | Step::Merge => self.stop_holding(at),
             // The leg lives on until it is hung up: the caller may still be talking to the voicemail.
-            Beat::Miss => self.missed = true,
-            Beat::LeaveVoicemail => self.voicemail_began = Some(at),
-            Beat::HangUp | Beat::HandOver => {
+            Step::Miss => self.missed = true,
+            Step::LeaveVoicemail => self.voicemail_began = Some(at),
+            Step::HangUp | Step::TransferAway => {
                 self.stop_holding(at);
                 self.ended = Some(at);
-                self.sent_on = beat == Beat::HandOver;
+                self.transferred = step == Step::TransferAway;
             }
-            Beat::VoicemailReady => self.voicemail_ready = true,
-            Beat::Transcribed => self.transcribed = true,
-            Beat::RecordingReady => self.recording_ready = true,
+            Step::VoicemailReady => self.voicemail_ready = true,
+            Step::Transcribed => self.transcribed = true,
+            Step::RecordingReady => self.recording_ready = true,
         }
     }
 
-    /// Whether the newest beat is its first.
+    /// Whether the newest step is its first.
     pub(crate) fn is_new(&self) -> bool {
-        self.beats == 1
+        self.steps == 1
     }
 
     /// Whether it has begun and is not over.

@@ -1,6 +1,6 @@
 //! What happens on the telephone: a seed and a start time give the webhooks of one call or conversation, always the same.
 //!
-//! Nothing here reads a clock or the network. Each [`Step`] also says which CRM event it must cause, so that a test can
+//! Nothing here reads a clock or the network. Each [`ScheduledWebhook`] also says which CRM event it must cause, so that a test can
 //! compare what a server told with what it was told.
 //!
 //! | flow | Dialpad's states | events told |
@@ -18,17 +18,17 @@
 //! | `message` | a text comes in, the reply goes out, the reply is delivered | `message.received`, `message.sent`, `message.updated` |
 //!
 //! To add one more: a variant of [`Flow`], its roles and its score in `plot.rs`, a line in the table above; a role that
-//! is new as well needs its two ends in `cast.rs`, a beat its effect in `leg.rs` and its name in `dialpad.rs` and
+//! is new as well needs its two ends in `participants.rs`, a step its effect in `leg.rs` and its name in `dialpad.rs` and
 //! `workflow.rs`.
 
-pub(crate) mod cast;
 pub(crate) mod dialpad;
 pub(crate) mod leg;
 pub(crate) mod message;
-pub(crate) mod performance;
-pub(crate) mod plot;
+pub(crate) mod participants;
+pub(crate) mod playback;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod timeline;
 pub(crate) mod workflow;
 
 use std::fmt;
@@ -39,8 +39,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use cast::{OFFICE_ID, Party, first_user, user_by_id};
-pub(crate) use performance::{Performance, Webhook};
+pub(crate) use participants::{OFFICE_ID, Party, first_user, user_by_id};
+pub(crate) use playback::{Playback, Webhook};
 
 /// One story that the simulator can tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -135,19 +135,19 @@ pub enum Family {
 
 /// One webhook of a flow.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct ScheduledWebhook {
     /// How long after the previous step (the first: after the start) it happens.
     pub after: Duration,
     /// The body, before it is signed.
     pub payload: Value,
     /// The CRM event about its call or text that must have been told once it was dealt with; `None` when it only adds
     /// knowledge to what was told before.
-    pub tells: Option<&'static str>,
+    pub expected_event: Option<&'static str>,
 }
 
 /// Everything about a flow that its seed does not decide.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct FlowOptions {
     /// When the first step happens.
     pub start: DateTime<Utc>,
     /// Named in the payloads when given. Dialpad's real events never name the company: leave it out to be like them.
@@ -155,7 +155,7 @@ pub struct Setting {
     /// Where the links to recordings point: scheme and host.
     pub media_base: String,
     /// Scales the flow itself, with all times in it: 1 is as in life, 0 as fast as can be told apart.
-    pub tempo: f64,
+    pub time_scale: f64,
     /// What the caller fixes instead of leaving it to chance.
     pub overrides: Overrides,
 }
@@ -169,7 +169,7 @@ pub struct Overrides {
     pub external_number: Option<String>,
     /// The number on the company's side.
     pub internal_number: Option<String>,
-    /// The Dialpad user who takes part.
+    /// The Dialpad user who takes spec.
     pub user_id: Option<i64>,
     /// What whoever placed the call attached to it.
     pub custom_data: Option<String>,
@@ -177,29 +177,29 @@ pub struct Overrides {
 
 /// Writes out a flow. The same arguments give the same steps; another start also gives another call id, so that a seed
 /// can be played twice without naming the same call twice.
-pub fn script(flow: Flow, family: Family, seed: u64, setting: &Setting) -> Vec<Step> {
+pub fn webhooks(flow: Flow, family: Family, seed: u64, options: &FlowOptions) -> Vec<ScheduledWebhook> {
     let mut steps = Vec::new();
     let mut waited = Duration::ZERO;
-    for moment in Performance::new(flow, family, seed, setting.clone()) {
-        waited += moment.after;
-        // A moment that a family has no word for only makes the next step come later.
-        if let Some(Webhook { payload, tells }) = moment.webhook {
-            steps.push(Step { after: std::mem::take(&mut waited), payload, tells });
+    for played in Playback::new(flow, family, seed, options.clone()) {
+        waited += played.after;
+        // A played that a family has no word for only makes the next step come later.
+        if let Some(Webhook { payload, expected_event }) = played.webhook {
+            steps.push(ScheduledWebhook { after: std::mem::take(&mut waited), payload, expected_event });
         }
     }
     steps
 }
 
 /// How long a flow takes at its natural pace, from its first step to its last.
-pub fn length(flow: Flow, family: Family, seed: u64) -> Duration {
-    let anywhen = Setting {
+pub fn duration(flow: Flow, family: Family, seed: u64) -> Duration {
+    let anywhen = FlowOptions {
         start: DateTime::UNIX_EPOCH,
         organization_id: None,
         media_base: String::new(),
-        tempo: 1.0,
+        time_scale: 1.0,
         overrides: Overrides::default(),
     };
-    script(flow, family, seed, &anywhen).iter().map(|step| step.after).sum()
+    webhooks(flow, family, seed, &anywhen).iter().map(|step| step.after).sum()
 }
 
 /// The start that lets a flow played at `pace` end about now: a flow that is hurried lies in the past, so that none of

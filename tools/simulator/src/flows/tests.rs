@@ -1,39 +1,40 @@
-use super::performance::Moment;
+use super::playback::PlayedStep;
 use super::*;
 
-fn setting() -> Setting {
-    Setting {
+fn options() -> FlowOptions {
+    FlowOptions {
         start: "2024-01-01T12:00:00Z".parse().expect("a time"),
         organization_id: None,
         media_base: "https://dialpad.example".to_owned(),
-        tempo: 1.0,
+        time_scale: 1.0,
         overrides: Overrides::default(),
     }
 }
 
-fn play(flow: Flow, family: Family) -> Vec<Step> {
-    script(flow, family, 7, &setting())
+fn play(flow: Flow, family: Family) -> Vec<ScheduledWebhook> {
+    webhooks(flow, family, 7, &options())
 }
 
 fn told(flow: Flow, family: Family) -> Vec<&'static str> {
-    play(flow, family).iter().filter_map(|step| step.tells).collect()
+    play(flow, family).iter().filter_map(|step| step.expected_event).collect()
 }
 
 #[test]
 fn the_same_seed_and_start_give_the_same_steps() {
     for flow in Flow::ALL {
         for family in [Family::Dialpad, Family::Workflow] {
-            assert_eq!(script(flow, family, 3, &setting()), script(flow, family, 3, &setting()));
-            assert_ne!(script(flow, family, 3, &setting()), script(flow, family, 4, &setting()));
+            assert_eq!(webhooks(flow, family, 3, &options()), webhooks(flow, family, 3, &options()));
+            assert_ne!(webhooks(flow, family, 3, &options()), webhooks(flow, family, 4, &options()));
         }
     }
 }
 
 #[test]
 fn another_start_is_another_call_of_the_same_length() {
-    let mut later = setting();
+    let mut later = options();
     later.start += Duration::from_millis(1);
-    let (first, second) = (play(Flow::Hold, Family::Dialpad), script(Flow::Hold, Family::Dialpad, 7, &later));
+    let (first, second) =
+        (play(Flow::Hold, Family::Dialpad), webhooks(Flow::Hold, Family::Dialpad, 7, &later));
     assert_ne!(first[0].payload["call_id"], second[0].payload["call_id"]);
     assert!(first.iter().map(|step| step.after).eq(second.iter().map(|step| step.after)));
 }
@@ -47,7 +48,7 @@ fn told_by_leg(flow: Flow, family: Family) -> Vec<Vec<&'static str>> {
             legs.push((id, Vec::new()));
             legs.len() - 1
         });
-        legs[index].1.extend(step.tells);
+        legs[index].1.extend(step.expected_event);
     }
     legs.into_iter().map(|(_, told)| told).collect()
 }
@@ -126,7 +127,7 @@ fn dialpads_states_come_in_the_order_of_the_table() {
 fn the_legs_of_a_queue_name_each_other_as_far_as_the_real_ones_do() {
     let steps = play(Flow::Queue, Family::Dialpad);
     let last = |target: &str| {
-        let of_target = |step: &&Step| step.payload["target"]["type"] == target;
+        let of_target = |step: &&ScheduledWebhook| step.payload["target"]["type"] == target;
         steps.iter().rev().find(of_target).expect("a leg").payload.clone()
     };
     let (main_line, centre, operator) = (last("office"), last("call_center"), last("user"));
@@ -149,7 +150,7 @@ fn a_transfer_says_who_sent_the_customer_on() {
         assert_eq!(last["transferred_from"]["id"], first["target"]["id"], "{flow}");
         assert_eq!(last["external_number"], first["external_number"]);
         assert!(last["call_id"] != first["call_id"] && last["target"]["id"] != first["target"]["id"]);
-        let of_first = |step: &&Step| step.payload["call_id"] == first["call_id"];
+        let of_first = |step: &&ScheduledWebhook| step.payload["call_id"] == first["call_id"];
         let end = steps.iter().rev().find(of_first).expect("an end");
         assert_eq!(end.payload["is_transferred"], true);
     }
@@ -157,19 +158,19 @@ fn a_transfer_says_who_sent_the_customer_on() {
 
 #[test]
 fn hanging_up_ends_every_leg_that_lives_and_lets_none_begin() {
-    let mut queue = Performance::new(Flow::Queue, Family::Dialpad, 7, setting());
-    let state = |moment: &Moment| moment.webhook.as_ref().expect("told").payload["state"].clone();
-    while queue.next().is_some_and(|moment| state(&moment) != "queued") {}
-    assert!(queue.hang_up(setting().start));
-    let rest: Vec<Value> = queue.by_ref().map(|moment| state(&moment)).collect();
+    let mut queue = Playback::new(Flow::Queue, Family::Dialpad, 7, options());
+    let state = |played: &PlayedStep| played.webhook.as_ref().expect("told").payload["state"].clone();
+    while queue.next().is_some_and(|played| state(&played) != "queued") {}
+    assert!(queue.hang_up(options().start));
+    let rest: Vec<Value> = queue.by_ref().map(|played| state(&played)).collect();
     assert_eq!(rest, ["hangup", "hangup"]);
-    assert!(!queue.hang_up(setting().start), "nothing is left to end");
+    assert!(!queue.hang_up(options().start), "nothing is left to end");
 }
 
 #[test]
 fn event_times_move_by_the_waits() {
     for flow in Flow::ALL {
-        let mut at = setting().start;
+        let mut at = options().start;
         for step in play(flow, Family::Dialpad) {
             at += step.after;
             assert_eq!(step.payload["event_timestamp"], at.timestamp_millis(), "{flow}");
@@ -192,7 +193,7 @@ fn the_hangup_carries_the_honest_durations() {
 
 #[test]
 fn an_outbound_call_goes_from_the_user_to_the_customer() {
-    let mut mine = setting();
+    let mut mine = options();
     mine.overrides = Overrides {
         call_id: Some(9_876_543_210),
         external_number: Some("+14155551234".to_owned()),
@@ -200,7 +201,7 @@ fn an_outbound_call_goes_from_the_user_to_the_customer() {
         user_id: Some(555),
         custom_data: None,
     };
-    let call = &script(Flow::Outbound, Family::Workflow, 1, &mine)[0].payload;
+    let call = &webhooks(Flow::Outbound, Family::Workflow, 1, &mine)[0].payload;
     assert_eq!(call["call_id"], 9_876_543_210_i64);
     assert_eq!((&call["from_number"], &call["to_number"]), (&"+14155555678".into(), &"+14155551234".into()));
     assert_eq!((&call["dialpad_user_id"], &call["direction"]), (&555.into(), &"outbound".into()));
@@ -208,16 +209,19 @@ fn an_outbound_call_goes_from_the_user_to_the_customer() {
 
 #[test]
 fn only_the_workflow_family_names_the_organization_unless_asked() {
-    let mut named = setting();
+    let mut named = options();
     named.organization_id = Some(12_345_678);
-    assert_eq!(script(Flow::Answered, Family::Workflow, 1, &named)[0].payload["organization_id"], 12_345_678);
-    assert_eq!(script(Flow::Answered, Family::Dialpad, 1, &named)[0].payload["company_id"], 12_345_678);
+    assert_eq!(
+        webhooks(Flow::Answered, Family::Workflow, 1, &named)[0].payload["organization_id"],
+        12_345_678
+    );
+    assert_eq!(webhooks(Flow::Answered, Family::Dialpad, 1, &named)[0].payload["company_id"], 12_345_678);
     assert_eq!(play(Flow::Answered, Family::Dialpad)[0].payload.get("company_id"), None);
 }
 
 #[test]
 fn a_hurried_flow_ends_now() {
-    let now = setting().start;
+    let now = options().start;
     let minute = Duration::from_secs(60);
     assert_eq!(start_for(now, minute, 0.0), now - minute);
     assert_eq!(start_for(now, minute, 1.0), now);

@@ -5,21 +5,21 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Caller, Int64, PAGE, Problem};
-use crate::calls::{Call, Recording};
-use crate::{World, lock};
+use super::{Caller, Int64, PAGE_SIZE, Problem};
+use crate::call_log::{Call, Recording};
+use crate::{State, lock};
 
 /// `GET /api/v2/call/{id}`, while the call lives and afterwards.
 pub(crate) async fn show(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let renewed = world.switches().expired_recording_links;
-    let calls = lock(&world.calls);
+    let renewed = state.switches().expired_recording_links;
+    let calls = lock(&state.calls);
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
-    Ok(HttpResponse::Ok().json(rendered(call, &world.base_url, renewed)))
+    Ok(HttpResponse::Ok().json(rendered(call, &state.base_url, renewed)))
 }
 
 /// The history's query. Times are milliseconds, and neither end belongs to the answer.
@@ -66,26 +66,26 @@ impl HistoryQuery {
 
 /// `GET /api/v2/call`: concluded calls, the newest first.
 pub(crate) async fn list(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     query: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     if query.target_type.is_some() != query.target_id.is_some() {
         return Err(Problem::bad("target_type and target_id belong together"));
     }
-    let renewed = world.switches().expired_recording_links;
-    let calls = lock(&world.calls);
+    let renewed = state.switches().expired_recording_links;
+    let calls = lock(&state.calls);
     let mut found = calls
         .concluded(query.behind()?)
         .filter(|call| caller.sees(call.company_id) && query.wants(call))
         .peekable();
     let mut reply = Map::new();
     let mut items = Vec::new();
-    while items.len() < PAGE
+    while items.len() < PAGE_SIZE
         && let Some(call) = found.next()
     {
-        items.push(rendered(call, &world.base_url, renewed));
-        if items.len() == PAGE && found.peek().is_some() {
+        items.push(rendered(call, &state.base_url, renewed));
+        if items.len() == PAGE_SIZE && found.peek().is_some() {
             reply.insert("cursor".to_owned(), format!("{}-{}", call.started, call.id).into());
         }
     }
@@ -97,11 +97,11 @@ pub(crate) async fn list(
 
 /// `GET /api/v2/transcripts/{call_id}`: there are lines once a recorded call is over and its recording is ready.
 pub(crate) async fn transcript(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let calls = lock(&world.calls);
+    let calls = lock(&state.calls);
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
     let mut reply = json!({"call_id": Int64(call.id)});

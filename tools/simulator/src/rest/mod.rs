@@ -23,8 +23,8 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::registry::Kind;
-use super::{World, lock};
+use super::registry::SubscriptionKind;
+use super::{State, lock};
 
 /// The routes below `/api/v2`, and the recordings.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
@@ -52,8 +52,8 @@ pub(crate) fn api(config: &mut web::ServiceConfig) {
                     .patch(webhooks::update)
                     .delete(webhooks::delete),
             )
-            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
-            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", SubscriptionKind::Calls))
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", SubscriptionKind::Texts))
             .default_service(web::to(nothing_here)),
     );
 }
@@ -78,8 +78,8 @@ impl Caller {
     }
 
     /// The company that what the caller makes belongs to.
-    fn company(&self, world: &World) -> i64 {
-        self.company_id.unwrap_or_else(|| world.company_id())
+    fn company(&self, state: &State) -> i64 {
+        self.company_id.unwrap_or_else(|| state.company_id())
     }
 }
 
@@ -93,21 +93,21 @@ impl FromRequest for Caller {
 }
 
 fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
-    let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
+    let state = http.app_data::<web::Data<State>>().expect("every route is mounted with its state");
     if http.path().starts_with("/simulator/") {
         return Ok(Caller { token: String::new(), company_id: None });
     }
     let now = Instant::now();
     let token = bearer(http).ok_or_else(Problem::unauthorized)?;
-    let is_key = world.options.api_key.as_ref() == Some(&token);
+    let is_key = state.options.api_key.as_ref() == Some(&token);
     let (company_id, scopes) = if is_key {
-        (world.options.company_id, None)
+        (state.options.company_id, None)
     } else {
-        let admission = lock(&world.grants).admit(&token, now).ok_or_else(Problem::unauthorized)?;
-        (admission.company_id, Some(admission.scope))
+        let info = lock(&state.grants).validate(&token, now).ok_or_else(Problem::unauthorized)?;
+        (info.company_id, Some(info.scope))
     };
     let route = http.match_pattern().unwrap_or_default();
-    let switches = world.switches();
+    let switches = state.switches();
     if switches.enforce_scopes
         && let Some(scopes) = scopes
         && let Some(scope) = scopes::lacking(&scopes, http.method(), &route)
@@ -116,7 +116,7 @@ fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
     }
     if switches.enforce_rate_limits {
         let endpoint = format!("{} {route}", http.method());
-        lock(&world.limits).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
+        lock(&state.rate_limiter).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
     }
     Ok(Caller { token, company_id: Some(company_id) })
 }
@@ -227,7 +227,7 @@ pub(crate) struct PageQuery {
 }
 
 /// Small, so that clients meet a second page before production does.
-const PAGE: usize = 20;
+const PAGE_SIZE: usize = 20;
 
 /// One page of items that are sorted by id.
 fn page(items: impl Iterator<Item = (i64, Value)>, query: &PageQuery) -> HttpResponse {
@@ -236,7 +236,7 @@ fn page(items: impl Iterator<Item = (i64, Value)>, query: &PageQuery) -> HttpRes
     let mut reply = serde_json::Map::new();
     let mut shown = Vec::new();
     let mut last = seen;
-    while shown.len() < PAGE
+    while shown.len() < PAGE_SIZE
         && let Some((id, item)) = rest.next()
     {
         last = id;

@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use super::{Approval, Simulator, SimulatorOptions};
 
 /// A simulator on a free port, and a client of it.
-struct Trial {
+struct Fixture {
     simulator: Simulator,
     client: Client,
 }
 
-impl Trial {
+impl Fixture {
     async fn start() -> Self {
         Self::with(SimulatorOptions { api_key: Some("static-key".to_owned()), ..SimulatorOptions::default() })
             .await
@@ -47,22 +47,22 @@ impl Trial {
 
     /// Turns switches.
     async fn switch(&self, change: Value) {
-        answered(self.client.patch(self.url("/simulator/switches")).json(&change)).await;
+        success_json(self.client.patch(self.url("/simulator/switches")).json(&change)).await;
     }
 
     /// What the static key reads.
     async fn read(&self, path: &str) -> Value {
-        answered(self.get(path).bearer_auth("static-key")).await
+        success_json(self.get(path).bearer_auth("static-key")).await
     }
 
     /// Plays flows without waits until they are over.
     async fn play(&self, mut order: Value) -> Value {
         order["pace"] = 0.into();
-        let (status, started) = replied(self.post("/simulator/flows").json(&order)).await;
+        let (status, started) = status_and_json(self.post("/simulator/flows").json(&order)).await;
         assert_eq!(status, 202, "{started}");
         let path = format!("/simulator/flows/{}", started["run_id"].as_str().expect("an id"));
-        until("the run is over", async || {
-            let progress = answered(self.get(&path)).await;
+        eventually("the run is over", async || {
+            let progress = success_json(self.get(&path)).await;
             (progress["done"] == true).then_some(progress)
         })
         .await
@@ -77,7 +77,7 @@ impl Trial {
     async fn refresh(&self, refresh_token: &Value) -> (u16, Value) {
         let trade = json!({"grant_type": "refresh_token", "refresh_token": refresh_token,
             "client_id": "demo-client", "client_secret": "demo-secret"});
-        replied(self.post("/oauth2/token").json(&trade)).await
+        status_and_json(self.post("/oauth2/token").json(&trade)).await
     }
 
     /// The token answer to a new connection with these scopes.
@@ -93,17 +93,17 @@ impl Trial {
         let code = back.split("code=").nth(1).expect("a code").to_owned();
         let trade = json!({"grant_type": "authorization_code", "code": code,
             "client_id": "demo-client", "client_secret": "demo-secret"});
-        answered(self.post("/oauth2/token").json(&trade)).await
+        success_json(self.post("/oauth2/token").json(&trade)).await
     }
 
     /// Posts with the static key and returns the reply to a request that must succeed.
     async fn create(&self, path: &str, body: Value) -> Value {
-        answered(self.post(path).bearer_auth("static-key").json(&body)).await
+        success_json(self.post(path).bearer_auth("static-key").json(&body)).await
     }
 }
 
 /// Asks again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {
             if let Some(answer) = ask().await {
@@ -118,25 +118,25 @@ async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// The body of a reply that must be a success.
-async fn answered(request: RequestBuilder) -> Value {
+async fn success_json(request: RequestBuilder) -> Value {
     let response = request.send().await.expect("an answer");
     assert!(response.status().is_success(), "{}: {}", response.status(), response.url());
     response.json().await.expect("a JSON body")
 }
 
 /// Status and body of any reply.
-async fn replied(request: RequestBuilder) -> (u16, Value) {
+async fn status_and_json(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("an answer");
     (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
 #[actix_web::test]
 async fn it_starts_inside_an_actix_system_too_and_frees_its_port_when_stopped() {
-    let trial = Trial::start().await;
-    let (status, body) = replied(trial.get("/api/v2/users/me")).await;
+    let fixture = Fixture::start().await;
+    let (status, body) = status_and_json(fixture.get("/api/v2/users/me")).await;
     assert_eq!((status, &body["error"]["code"]), (401, &json!(401)));
-    let address = trial.simulator.base_url().trim_start_matches("http://").parse().expect("an address");
-    trial.simulator.stop().await;
-    let again = Trial::with(SimulatorOptions { listen: address, ..SimulatorOptions::default() }).await;
+    let address = fixture.simulator.base_url().trim_start_matches("http://").parse().expect("an address");
+    fixture.simulator.stop().await;
+    let again = Fixture::with(SimulatorOptions { listen: address, ..SimulatorOptions::default() }).await;
     again.simulator.stop().await;
 }

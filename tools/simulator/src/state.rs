@@ -7,32 +7,32 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use super::SimulatorOptions;
-use super::calls::Calls;
-use super::deliver::Courier;
+use super::call_log::CallLog;
+use super::flow_request::{FlowRequest, InvalidFlowRequest};
 use super::grants::Grants;
-use super::limits::Limits;
+use super::rate_limiter::RateLimiter;
 use super::registry::Registry;
-use super::request::{BadRequest, FlowRequest};
-use super::requests::Requests;
-use super::runs::{self, Placed, Progress, Run};
+use super::request_log::RequestLog;
+use super::runs::{self, PlacedCall, Progress, Run};
+use super::sender::WebhookSender;
 use super::switches::Switches;
 
-pub(crate) struct World {
+pub(crate) struct State {
     pub(crate) options: SimulatorOptions,
     /// How the outside reaches the simulator; links to recordings begin with it.
     pub(crate) base_url: String,
     pub(crate) grants: Mutex<Grants>,
     pub(crate) registry: Mutex<Registry>,
-    pub(crate) calls: Mutex<Calls>,
-    /// To be turned; whoever only reads them asks [`World::switches`].
+    pub(crate) calls: Mutex<CallLog>,
+    /// To be turned; whoever only reads them asks [`State::switches`].
     pub(crate) switches: Mutex<Switches>,
-    pub(crate) requests: Mutex<Requests>,
-    pub(crate) limits: Mutex<Limits>,
+    pub(crate) requests: Mutex<RequestLog>,
+    pub(crate) rate_limiter: Mutex<RateLimiter>,
     /// What signs the last link to a recording.
     pub(crate) blob_key: [u8; 32],
-    pub(crate) courier: Courier,
+    pub(crate) sender: WebhookSender,
     /// How many enabled subscriptions there are; runs that wait for the first one watch it.
-    pub(crate) listeners: watch::Sender<usize>,
+    pub(crate) enabled_subscriptions: watch::Sender<usize>,
     /// Every run since the start, in the order of their numbers.
     runs: Mutex<Vec<Arc<Run>>>,
     /// The runtime that all flows and deliveries live on. A pooled connection must not outlive the runtime that opened
@@ -40,10 +40,10 @@ pub(crate) struct World {
     runtime: Handle,
 }
 
-impl World {
+impl State {
     pub(crate) fn new(options: SimulatorOptions, base_url: String, runtime: Handle) -> Self {
         Self {
-            courier: Courier::new(options.backoff.clone()),
+            sender: WebhookSender::new(options.backoff.clone()),
             switches: Mutex::new(options.switches.clone()),
             options,
             base_url,
@@ -51,15 +51,15 @@ impl World {
             registry: Mutex::default(),
             calls: Mutex::default(),
             requests: Mutex::default(),
-            limits: Mutex::default(),
+            rate_limiter: Mutex::default(),
             blob_key: rand::random(),
-            listeners: watch::Sender::new(0),
+            enabled_subscriptions: watch::Sender::new(0),
             runs: Mutex::default(),
             runtime,
         }
     }
 
-    /// How the switches stand now. A copy: nobody must hold their lock while the world does anything else.
+    /// How the switches stand now. A copy: nobody must hold their lock while the state does anything else.
     pub(crate) fn switches(&self) -> Switches {
         lock(&self.switches).clone()
     }
@@ -70,30 +70,34 @@ impl World {
     }
 
     /// Tells waiting runs how many subscriptions are enabled now.
-    pub(crate) fn count_listeners(&self) {
-        let count = lock(&self.registry).listeners();
-        self.listeners.send_replace(count);
+    pub(crate) fn publish_subscription_count(&self) {
+        let count = lock(&self.registry).enabled_subscriptions();
+        self.enabled_subscriptions.send_replace(count);
     }
 
     /// Begins a run and returns its id.
-    pub(crate) fn play(world: &web::Data<Self>, request: FlowRequest) -> Result<String, BadRequest> {
+    pub(crate) fn play(state: &web::Data<Self>, request: FlowRequest) -> Result<String, InvalidFlowRequest> {
         request.check()?;
-        let (run, chance) = world.new_run();
-        let seed = request.seed.unwrap_or(chance);
+        let (run, run_seed) = state.new_run();
+        let seed = request.seed.unwrap_or(run_seed);
         let id = run.id.clone();
-        world.runtime.spawn(runs::perform(world.clone(), run, Arc::new(request), seed));
+        state.runtime.spawn(runs::play_run(state.clone(), run, Arc::new(request), seed));
         Ok(id)
     }
 
-    /// Begins a call that was placed over the API. `begun` hears when its first webhook was delivered.
-    pub(crate) fn place(world: &web::Data<Self>, placed: Placed, begun: Option<oneshot::Sender<()>>) {
-        let (run, _) = world.new_run();
-        world.runtime.spawn(runs::perform_placed(world.clone(), run, placed, begun));
+    /// Begins a call that was placed over the API. `first_delivered` hears when its first webhook was delivered.
+    pub(crate) fn place(
+        state: &web::Data<Self>,
+        placed: PlacedCall,
+        first_delivered: Option<oneshot::Sender<()>>,
+    ) {
+        let (run, _) = state.new_run();
+        state.runtime.spawn(runs::play_placed_call(state.clone(), run, placed, first_delivered));
     }
 
     /// The seed of the next run, without beginning one.
-    pub(crate) fn chance(&self) -> u64 {
-        self.chance_of(lock(&self.runs).len() as u64 + 1)
+    pub(crate) fn next_seed(&self) -> u64 {
+        self.seed_of(lock(&self.runs).len() as u64 + 1)
     }
 
     fn new_run(&self) -> (Arc<Run>, u64) {
@@ -101,11 +105,11 @@ impl World {
         let number = all.len() as u64 + 1;
         let run = Arc::new(Run::new(format!("run-{number}")));
         all.push(run.clone());
-        (run, self.chance_of(number))
+        (run, self.seed_of(number))
     }
 
-    fn chance_of(&self, number: u64) -> u64 {
-        self.options.seed.wrapping_add(number.wrapping_mul(SPREAD))
+    fn seed_of(&self, number: u64) -> u64 {
+        self.options.seed.wrapping_add(number.wrapping_mul(SEED_STRIDE))
     }
 
     /// How far a run has come.
@@ -115,9 +119,9 @@ impl World {
 }
 
 /// Keeps the runs of neighbouring seeds apart.
-const SPREAD: u64 = 0xd1b5_4a32_d192_ed03;
+const SEED_STRIDE: u64 = 0xd1b5_4a32_d192_ed03;
 
-/// Locks one of the world's parts. What a panicking handler left behind is still whole: every change is one insert,
+/// Locks one of the state's parts. What a panicking handler left behind is still whole: every change is one insert,
 /// remove or replace.
 pub(crate) fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)

@@ -13,7 +13,7 @@ const SIGNATURE_HEADER: &str = "x-dialpad-signature";
 
 /// How a receiver can tell that a webhook is authentic.
 #[derive(Clone, Copy)]
-pub enum Seal<'a> {
+pub enum Signature<'a> {
     /// The body is a compact JWS over the payload, HS256 with the raw bytes of the secret.
     Jws(&'a str),
     /// The body is JSON, its HMAC-SHA256 stands in a header.
@@ -23,25 +23,25 @@ pub enum Seal<'a> {
 }
 
 /// A webhook on its way to one address.
-pub struct Parcel {
+pub struct SignedWebhook {
     pub(crate) url: String,
     body: Bytes,
     content_type: &'static str,
     signature: Option<String>,
 }
 
-impl Parcel {
+impl SignedWebhook {
     /// Signs a payload and addresses it to this URL.
     #[must_use]
-    pub fn seal(url: String, payload: &Value, seal: Seal<'_>) -> Self {
+    pub fn new(url: String, payload: &Value, signature: Signature<'_>) -> Self {
         let json = payload.to_string();
-        let (body, content_type, signature) = match seal {
-            Seal::Jws(secret) => (jws(payload, secret), "application/jwt", None),
-            Seal::Hmac(secret) => {
+        let (body, content_type, signature) = match signature {
+            Signature::Jws(secret) => (jws(payload, secret), "application/jwt", None),
+            Signature::Hmac(secret) => {
                 let signature = hmac_hex(json.as_bytes(), secret);
                 (json, "application/json", Some(format!("sha256={signature}")))
             }
-            Seal::None => (json, "application/json", None),
+            Signature::None => (json, "application/json", None),
         };
         Self { url, body: body.into(), content_type, signature }
     }

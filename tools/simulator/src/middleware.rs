@@ -14,12 +14,12 @@ use actix_web::rt::net::TcpStream;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use socket2::Socket;
 
-use super::faults::{Group, NextAnswer};
-use super::requests::Note;
-use super::{World, clock, lock};
+use super::faults::{EndpointGroup, NextAnswer};
+use super::request_log::RequestNote;
+use super::{State, clock, lock};
 
-pub(crate) async fn attend(
-    world: web::Data<World>,
+pub(crate) async fn intercept(
+    state: web::Data<State>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -28,55 +28,55 @@ pub(crate) async fn attend(
     }
     let route = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
     let endpoint = format!("{} {route}", request.method());
-    let n = lock(&world.requests).arrived(request.method().as_str(), route, request.path(), now());
-    let group = Group::of(request.path());
+    let n = lock(&state.requests).arrived(request.method().as_str(), route, request.path(), now());
+    let group = EndpointGroup::of(request.path());
     let (before, afterwards) = match group {
-        Some(group) => world.switches().delays(group),
+        Some(group) => state.switches().delays(group),
         None => (Duration::ZERO, Duration::ZERO),
     };
 
-    pause(before).await;
-    let instead =
-        group.and_then(|group| NextAnswer::take(&mut lock(&world.switches).next_answers, group, &endpoint));
-    let answered = if instead.as_ref().is_some_and(|instead| !instead.takes_effect) {
+    sleep_unless_zero(before).await;
+    let fault =
+        group.and_then(|group| NextAnswer::take(&mut lock(&state.switches).next_answers, group, &endpoint));
+    let answered = if fault.as_ref().is_some_and(|fault| !fault.takes_effect) {
         request.into_response(HttpResponse::Ok().finish())
     } else {
         let answered = next.call(request).await?.map_into_boxed_body();
-        let note = answered.response().extensions().get::<Note>().cloned();
-        lock(&world.requests).handled(n, note, now());
+        let note = answered.response().extensions().get::<RequestNote>().cloned();
+        lock(&state.requests).handled(n, note, now());
         answered
     };
-    pause(afterwards).await;
+    sleep_unless_zero(afterwards).await;
 
-    let answered = match &instead {
-        Some(instead) => match instead.render() {
+    let answered = match &fault {
+        Some(fault) => match fault.render() {
             Some(reply) => answered.into_response(reply),
             None => {
-                cut(answered.request());
-                lock(&world.requests).answered(n, None, now());
+                reset(answered.request());
+                lock(&state.requests).answered(n, None, now());
                 return Ok(answered);
             }
         },
         None => answered,
     };
-    lock(&world.requests).answered(n, Some(answered.status().as_u16()), now());
+    lock(&state.requests).answered(n, Some(answered.status().as_u16()), now());
     Ok(answered)
 }
 
-/// A second handle of a connection, by which it can be cut.
-struct Wire(Socket);
+/// A second handle of a connection, by which it can be reset.
+struct ConnectionSocket(Socket);
 
 /// Keeps a second handle of each connection at hand.
-pub(crate) fn keep_wire(connection: &dyn Any, extensions: &mut Extensions) {
+pub(crate) fn store_socket(connection: &dyn Any, extensions: &mut Extensions) {
     let stream = connection.downcast_ref::<TcpStream>();
     if let Some(Ok(handle)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
-        extensions.insert(Wire(Socket::from(handle)));
+        extensions.insert(ConnectionSocket(Socket::from(handle)));
     }
 }
 
 /// Ends the connection of a request before it is answered: what is written afterwards reaches nobody.
-fn cut(request: &HttpRequest) {
-    if let Some(Wire(socket)) = request.conn_data() {
+fn reset(request: &HttpRequest) {
+    if let Some(ConnectionSocket(socket)) = request.conn_data() {
         // One that is gone already is as good.
         let _ = socket.set_linger(Some(Duration::ZERO));
         let _ = socket.shutdown(Shutdown::Both);
@@ -84,7 +84,7 @@ fn cut(request: &HttpRequest) {
 }
 
 /// A timer of no length would still give way to others.
-async fn pause(length: Duration) {
+async fn sleep_unless_zero(length: Duration) {
     if !length.is_zero() {
         tokio::time::sleep(length).await;
     }

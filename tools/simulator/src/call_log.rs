@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 /// How many legs are remembered; a simulator that runs for weeks forgets those that began first.
-const KEPT: usize = 10_000;
+const MAX_ENTRIES: usize = 10_000;
 /// Where the numbers of renewed links begin: apart from those that flows draw.
 const RENEWED_LINKS: i64 = 4_900_000_000_000_000;
 
@@ -49,7 +49,7 @@ const KNOWN_TO_REST: [&str; 32] = [
 
 /// The legs, by their ids.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub(crate) struct CallLog {
     entries: HashMap<i64, Call>,
     /// The same by when they began, which is the order of the history.
     history: BTreeMap<(i64, i64), i64>,
@@ -71,7 +71,7 @@ pub(crate) struct Call {
     /// Its voicemail or recording.
     pub(crate) recording: Option<Recording>,
     /// Whoever is told here hangs up.
-    pub(crate) line: Arc<Notify>,
+    pub(crate) hang_up: Arc<Notify>,
 }
 
 /// What can be listened to of a call.
@@ -98,9 +98,9 @@ impl Call {
     }
 }
 
-impl Calls {
+impl CallLog {
     /// Writes down what is known of a leg from now on.
-    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, line: &Arc<Notify>) {
+    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, hang_up: &Arc<Notify>) {
         let (Some(id), Some(started)) = (snapshot["call_id"].as_i64(), snapshot["date_started"].as_i64())
         else {
             return;
@@ -125,8 +125,8 @@ impl Calls {
             self.links.extend([(recording.id, id), (recording.renewed, id)]);
         }
         self.history.insert((started, id), id);
-        self.entries.insert(id, Call { id, company_id, started, facts, recording, line: line.clone() });
-        if self.arrivals.len() > KEPT {
+        self.entries.insert(id, Call { id, company_id, started, facts, recording, hang_up: hang_up.clone() });
+        if self.arrivals.len() > MAX_ENTRIES {
             self.forget_first();
         }
     }
@@ -196,9 +196,9 @@ mod tests {
 
     #[test]
     fn only_what_is_set_and_known_to_rest_is_kept_and_the_newest_wins() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
-        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &line);
-        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &line);
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
+        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &hang_up);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &hang_up);
         let facts = Value::from(calls.get(1).expect("written down").facts.clone());
         assert_eq!(facts, json!({"call_id": 1, "date_started": 10, "state": "connected"}));
         assert_eq!(calls.concluded(None).count(), 0);
@@ -206,9 +206,9 @@ mod tests {
 
     #[test]
     fn the_history_is_newest_first_and_goes_on_behind_a_page() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
         for (id, started) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
-            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &line);
+            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &hang_up);
         }
         let ids = |behind| calls.concluded(behind).map(|call| call.id).collect::<Vec<_>>();
         assert_eq!(ids(None), [2, 4, 3, 1]);
@@ -217,19 +217,22 @@ mod tests {
 
     #[test]
     fn both_links_of_a_recording_lead_to_it_until_its_call_is_forgotten() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
         let details = json!([{"id": "77", "recording_type": "voicemail", "duration": 2_500.5}]);
         for _ in 0..2 {
-            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &line);
+            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &hang_up);
         }
-        let behind = |calls: &Calls, link| calls.behind_link(link).and_then(|call| call.recording.clone());
+        let behind = |calls: &CallLog, link| calls.behind_link(link).and_then(|call| call.recording.clone());
         let recording = behind(&calls, 77).expect("a recording");
         assert_eq!((recording.kind.as_str(), recording.millis), ("voicemail", 2_500));
         assert_eq!(behind(&calls, recording.renewed), Some(recording));
-        for id in 2..=i64::try_from(KEPT).expect("small") + 1 {
-            calls.record(9, &snapshot(id, 10, &json!({})), &line);
+        for id in 2..=i64::try_from(MAX_ENTRIES).expect("small") + 1 {
+            calls.record(9, &snapshot(id, 10, &json!({})), &hang_up);
         }
         assert!(calls.get(1).is_none() && calls.behind_link(77).is_none());
-        assert_eq!((calls.entries.len(), calls.history.len(), calls.links.len()), (KEPT, KEPT, 0));
+        assert_eq!(
+            (calls.entries.len(), calls.history.len(), calls.links.len()),
+            (MAX_ENTRIES, MAX_ENTRIES, 0)
+        );
     }
 }

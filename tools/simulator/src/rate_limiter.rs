@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 type Rate = (usize, u64);
 
 /// What a company may ask in all.
-const COMPANY: Rate = (20, 1);
+const COMPANY_LIMIT: Rate = (20, 1);
 
 /// Endpoints with a limit of their own, which each company has once.
-const ENDPOINTS: [(&str, Rate); 5] = [
+const ENDPOINT_LIMITS: [(&str, Rate); 5] = [
     ("POST /api/v2/call", (5, 60)),
     ("POST /api/v2/users/{id}/initiate_call", (5, 60)),
     ("GET /api/v2/call/{id}", (10, 60)),
@@ -21,15 +21,15 @@ const ENDPOINTS: [(&str, Rate); 5] = [
 
 /// When each company asked for what.
 #[derive(Default)]
-pub(crate) struct Limits {
+pub(crate) struct RateLimiter {
     taken: HashMap<(i64, &'static str), VecDeque<Instant>>,
 }
 
-impl Limits {
+impl RateLimiter {
     /// Counts a request, or says how long to wait before the next one.
     pub(crate) fn take(&mut self, company: i64, endpoint: &str, now: Instant) -> Result<(), Duration> {
-        let own = ENDPOINTS.iter().find(|(name, _)| *name == endpoint).copied();
-        let budgets = || own.into_iter().chain([("", COMPANY)]);
+        let own = ENDPOINT_LIMITS.iter().find(|(name, _)| *name == endpoint).copied();
+        let budgets = || own.into_iter().chain([("", COMPANY_LIMIT)]);
         // Nothing is taken from one budget when the other is empty.
         for (name, (count, seconds)) in budgets() {
             let taken = self.taken.entry((company, name)).or_default();
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_company_may_ask_twenty_times_a_second() {
-        let (mut limits, now) = (Limits::default(), Instant::now());
+        let (mut limits, now) = (RateLimiter::default(), Instant::now());
         for _ in 0..20 {
             assert_eq!(limits.take(1, "GET /api/v2/company", now), Ok(()));
         }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn one_call_may_be_read_ten_times_a_minute() {
-        let (mut limits, now) = (Limits::default(), Instant::now());
+        let (mut limits, now) = (RateLimiter::default(), Instant::now());
         for _ in 0..10 {
             assert_eq!(limits.take(1, "GET /api/v2/call/{id}", now), Ok(()));
         }

@@ -13,7 +13,7 @@ use super::flows::{Family, Flow, UnknownFlow};
 #[serde(deny_unknown_fields)]
 pub struct FlowRequest {
     /// Which flow to play.
-    pub flow: Program,
+    pub flow: FlowChoice,
     /// How many calls; none (`null`) means until the simulator stops.
     #[serde(default = "one_call")]
     pub calls: Option<u64>,
@@ -63,7 +63,7 @@ pub struct Target {
 
 impl FlowRequest {
     /// One call of a flow at its natural pace, to whoever subscribed.
-    pub fn new(flow: Program) -> Self {
+    pub fn new(flow: FlowChoice) -> Self {
         Self {
             flow,
             calls: one_call(),
@@ -78,25 +78,25 @@ impl FlowRequest {
     }
 
     /// Refuses what cannot be played.
-    pub(crate) fn check(&self) -> Result<(), BadRequest> {
+    pub(crate) fn check(&self) -> Result<(), InvalidFlowRequest> {
         if !(self.rate.is_finite() && self.rate >= 0.001) {
-            return Err(BadRequest::Rate);
+            return Err(InvalidFlowRequest::Rate);
         }
         if !(0.0..=1_000.0).contains(&self.pace) {
-            return Err(BadRequest::Pace);
+            return Err(InvalidFlowRequest::Pace);
         }
         let url = self.target.as_ref().map(|target| Url::parse(&target.url));
         match url {
-            Some(Ok(url)) if !matches!(url.scheme(), "http" | "https") => Err(BadRequest::Target),
-            Some(Err(_)) => Err(BadRequest::Target),
+            Some(Ok(url)) if !matches!(url.scheme(), "http" | "https") => Err(InvalidFlowRequest::Target),
+            Some(Err(_)) => Err(InvalidFlowRequest::Target),
             Some(Ok(_)) | None => Ok(()),
         }
     }
 }
 
-/// Why a request for flows was refused.
+/// Why a request for flows was rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
+pub enum InvalidFlowRequest {
     /// Calls cannot begin that rarely, or the rate is no number.
     #[error("rate must be a number of calls per second, at least 0.001")]
     Rate,
@@ -111,28 +111,28 @@ pub enum BadRequest {
 /// Which flow each call of a run plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Program {
+pub enum FlowChoice {
     /// The same for all.
-    Only(Flow),
+    Single(Flow),
     /// A mixture as a company sees it on an ordinary day.
     Mixed,
 }
 
-impl FromStr for Program {
-    type Err = UnknownProgram;
+impl FromStr for FlowChoice {
+    type Err = UnknownFlowChoice;
 
-    fn from_str(name: &str) -> Result<Self, UnknownProgram> {
+    fn from_str(name: &str) -> Result<Self, UnknownFlowChoice> {
         match name {
             "mixed" => Ok(Self::Mixed),
-            flow => Ok(Self::Only(flow.parse()?)),
+            flow => Ok(Self::Single(flow.parse()?)),
         }
     }
 }
 
-impl fmt::Display for Program {
+impl fmt::Display for FlowChoice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Only(flow) => flow.fmt(out),
+            Self::Single(flow) => flow.fmt(out),
             Self::Mixed => out.write_str("mixed"),
         }
     }
@@ -141,12 +141,12 @@ impl fmt::Display for Program {
 /// A name that is neither a flow nor `mixed`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}, or mixed")]
-pub struct UnknownProgram(#[from] UnknownFlow);
+pub struct UnknownFlowChoice(#[from] UnknownFlow);
 
-impl TryFrom<String> for Program {
-    type Error = UnknownProgram;
+impl TryFrom<String> for FlowChoice {
+    type Error = UnknownFlowChoice;
 
-    fn try_from(name: String) -> Result<Self, UnknownProgram> {
+    fn try_from(name: String) -> Result<Self, UnknownFlowChoice> {
         name.parse()
     }
 }
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_flow_is_enough_and_a_slip_is_named() {
         let request = parsed(r#"{"flow":"mixed"}"#).expect("the rest has defaults");
-        assert_eq!((request.flow, request.calls, request.check()), (Program::Mixed, Some(1), Ok(())));
+        assert_eq!((request.flow, request.calls, request.check()), (FlowChoice::Mixed, Some(1), Ok(())));
         assert!(parsed(r#"{"flow":"anwsered"}"#).err().is_some_and(|error| error.contains("anwsered")));
         assert!(parsed(r#"{"flow":"hold","cals":3}"#).err().is_some_and(|error| error.contains("cals")));
     }
@@ -170,17 +170,17 @@ mod tests {
     #[test]
     fn impossible_speeds_and_addresses_are_refused() {
         let checked = |change: fn(&mut FlowRequest)| {
-            let mut request = FlowRequest::new(Program::Mixed);
+            let mut request = FlowRequest::new(FlowChoice::Mixed);
             change(&mut request);
             request.check()
         };
-        assert_eq!(checked(|request| request.rate = 0.0), Err(BadRequest::Rate));
-        assert_eq!(checked(|request| request.rate = f64::NAN), Err(BadRequest::Rate));
-        assert_eq!(checked(|request| request.pace = -1.0), Err(BadRequest::Pace));
+        assert_eq!(checked(|request| request.rate = 0.0), Err(InvalidFlowRequest::Rate));
+        assert_eq!(checked(|request| request.rate = f64::NAN), Err(InvalidFlowRequest::Rate));
+        assert_eq!(checked(|request| request.pace = -1.0), Err(InvalidFlowRequest::Pace));
         let nowhere =
             |url: &str| Some(Target { url: url.to_owned(), secret: String::new(), organization_id: None });
-        let mut request = FlowRequest::new(Program::Mixed);
+        let mut request = FlowRequest::new(FlowChoice::Mixed);
         request.target = nowhere("localhost:4000");
-        assert_eq!(request.check(), Err(BadRequest::Target));
+        assert_eq!(request.check(), Err(InvalidFlowRequest::Target));
     }
 }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 /// How many deliveries are remembered; a simulator that runs for weeks forgets the oldest.
-const KEPT: usize = 500_000;
+const MAX_ENTRIES: usize = 500_000;
 
 /// One webhook that was delivered to one receiver, or given up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,7 +22,7 @@ pub struct Delivery {
     /// Dialpad's `state`, the workflow family's `event_type`, or the `message_status` of a text.
     pub state_or_type: String,
     /// The CRM event about its call or text that must have been told by now; none when it only added knowledge.
-    pub tells: Option<Cow<'static, str>>,
+    pub expected_event: Option<Cow<'static, str>>,
     /// Where it went.
     pub url: String,
     /// When the first attempt began, in microseconds since 1970.
@@ -39,17 +39,17 @@ pub struct Delivery {
 
 /// The latest deliveries, in the order of their numbers.
 #[derive(Default)]
-pub(crate) struct Deliveries {
+pub(crate) struct DeliveryLog {
     kept: VecDeque<Delivery>,
     last: u64,
 }
 
-impl Deliveries {
+impl DeliveryLog {
     /// Writes down a delivery that ended, under the next number.
     pub(crate) fn append(&mut self, mut delivery: Delivery) {
         self.last += 1;
         delivery.n = self.last;
-        if self.kept.len() == KEPT {
+        if self.kept.len() == MAX_ENTRIES {
             self.kept.pop_front();
         }
         self.kept.push_back(delivery);

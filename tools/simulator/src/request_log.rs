@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 /// How many requests are remembered.
-const KEPT: usize = 50_000;
+const MAX_ENTRIES: usize = 50_000;
 
 /// One request. Times are microseconds since 1970.
 #[derive(Clone, Serialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Request {
 
 /// What a handler adds to the book.
 #[derive(Clone)]
-pub(crate) struct Note(pub(crate) Cow<'static, str>);
+pub(crate) struct RequestNote(pub(crate) Cow<'static, str>);
 
 /// How many requests of one kind there were.
 #[derive(Serialize)]
@@ -47,16 +47,16 @@ pub(crate) struct Total {
 
 /// The latest requests, in the order in which they came.
 #[derive(Default)]
-pub(crate) struct Requests {
+pub(crate) struct RequestLog {
     kept: VecDeque<Request>,
     last: u64,
 }
 
-impl Requests {
+impl RequestLog {
     /// Writes down a request that came, and returns its number.
     pub(crate) fn arrived(&mut self, method: &str, route: String, path: &str, at: i64) -> u64 {
         self.last += 1;
-        if self.kept.len() == KEPT {
+        if self.kept.len() == MAX_ENTRIES {
             self.kept.pop_front();
         }
         self.kept.push_back(Request {
@@ -74,7 +74,7 @@ impl Requests {
     }
 
     /// It has taken effect.
-    pub(crate) fn handled(&mut self, n: u64, note: Option<Note>, at: i64) {
+    pub(crate) fn handled(&mut self, n: u64, note: Option<RequestNote>, at: i64) {
         if let Some(request) = self.find(n) {
             (request.handled_at, request.note) = (Some(at), note.map(|note| note.0));
         }
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn requests_are_numbered_completed_and_added_up() {
-        let mut requests = Requests::default();
+        let mut requests = RequestLog::default();
         let mut ask = |route: &str, status, at| {
             let n = requests.arrived("GET", route.to_owned(), "/somewhere", at);
             requests.handled(n, None, at);
@@ -145,11 +145,11 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten_and_stay_so() {
-        let mut requests = Requests::default();
-        for at in 0..=i64::try_from(KEPT).expect("small") {
+        let mut requests = RequestLog::default();
+        for at in 0..=i64::try_from(MAX_ENTRIES).expect("small") {
             requests.arrived("GET", "/a".to_owned(), "/a", at);
         }
         requests.answered(1, Some(200), 0);
-        assert_eq!((requests.kept.len(), requests.after(0, None)[0].n), (KEPT, 2));
+        assert_eq!((requests.kept.len(), requests.after(0, None)[0].n), (MAX_ENTRIES, 2));
     }
 }

@@ -1,10 +1,10 @@
-//! Who takes part in a flow: users of a small invented company, and customers with numbers that nobody has.
+//! Who takes spec in a flow: users of a small invented company, and customers with numbers that nobody has.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::plot::{self, Role};
-use super::{Flow, Setting};
+use super::timeline::{self, Role};
+use super::{Flow, FlowOptions};
 
 /// Which way the call or text goes, from the company's viewpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +56,15 @@ pub(crate) fn user_by_id(id: i64) -> Option<Party> {
 pub(crate) const OFFICE_ID: i64 = 5_527_348_325_810_176;
 
 /// Everyone and everything that a flow names.
-pub(crate) struct Cast {
+pub(crate) struct Participants {
     /// The legs, in the order of the flow's roles.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) legs: Vec<LegSpec>,
     /// What the customer says on the voicemail.
     pub(crate) transcript: String,
 }
 
 /// One leg, as far as it does not change while it is played.
-pub(crate) struct Part {
+pub(crate) struct LegSpec {
     pub(crate) call_id: i64,
     pub(crate) direction: Direction,
     /// Whose leg it is.
@@ -89,7 +89,7 @@ pub(crate) struct Part {
     pub(crate) custom_data: Option<String>,
 }
 
-impl Part {
+impl LegSpec {
     /// The link to the voicemail or recording.
     pub(crate) fn media_url(&self, base: &str) -> String {
         format!("{base}/r/{}", self.media_id)
@@ -104,17 +104,17 @@ impl Part {
     }
 }
 
-impl Cast {
-    pub(crate) fn pick(flow: Flow, seed: u64, setting: &Setting) -> Self {
-        let people = People::pick(seed, setting);
-        let mut ids = ids(seed, setting);
-        let roles = plot::roles(flow);
-        let mut parts: Vec<Part> = roles
+impl Participants {
+    pub(crate) fn pick(flow: Flow, seed: u64, options: &FlowOptions) -> Self {
+        let people = People::pick(seed, options);
+        let mut ids = ids(seed, options);
+        let roles = timeline::roles(flow);
+        let mut legs: Vec<LegSpec> = roles
             .iter()
             .map(|role| {
                 let (call_id, media_id) = (next_id(&mut ids), next_id(&mut ids));
                 let (direction, target, contact) = people.ends(*role);
-                Part {
+                LegSpec {
                     call_id,
                     media_id,
                     direction,
@@ -126,38 +126,38 @@ impl Cast {
                     operator_call_id: None,
                     entry_point: None,
                     transferred_from: None,
-                    custom_data: setting.overrides.custom_data.clone(),
+                    custom_data: options.overrides.custom_data.clone(),
                 }
             })
             .collect();
-        if let (Some(first), Some(call_id)) = (parts.first_mut(), setting.overrides.call_id) {
+        if let (Some(first), Some(call_id)) = (legs.first_mut(), options.overrides.call_id) {
             first.call_id = call_id;
         }
-        link(&roles, &mut parts, &people);
+        link(&roles, &mut legs, &people);
         let transcript = format!(
             "Hi, this is {}. I am calling about {}. Please call me back. Thanks!",
-            people.customer.name, people.topic
+            people.customer.name, people.filter
         );
-        Self { parts, transcript }
+        Self { legs, transcript }
     }
 }
 
 /// Lets the legs name each other, as far as the real ones do.
-fn link(roles: &[Role], parts: &mut [Part], people: &People) {
+fn link(roles: &[Role], legs: &mut [LegSpec], people: &People) {
     let call_of = |wanted: Role| roles.iter().position(|role| *role == wanted);
-    let id_of = |parts: &[Part], wanted: Role| call_of(wanted).map(|index| parts[index].call_id);
+    let id_of = |legs: &[LegSpec], wanted: Role| call_of(wanted).map(|index| legs[index].call_id);
     for (index, role) in roles.iter().enumerate() {
         match role {
             Role::Centre => {
-                parts[index].master_call_id = id_of(parts, Role::MainLine);
-                parts[index].operator_call_id = id_of(parts, Role::Operator);
-                parts[index].entry_point = Some(people.main_line.clone());
+                legs[index].master_call_id = id_of(legs, Role::MainLine);
+                legs[index].operator_call_id = id_of(legs, Role::Operator);
+                legs[index].entry_point = Some(people.main_line.clone());
             }
             Role::Agent | Role::Operator => {
-                parts[index].entry_point_call_id = id_of(parts, Role::Centre);
-                parts[index].entry_point = Some(people.main_line.clone());
+                legs[index].entry_point_call_id = id_of(legs, Role::Centre);
+                legs[index].entry_point = Some(people.main_line.clone());
             }
-            Role::Successor => parts[index].transferred_from = Some(people.lead.clone()),
+            Role::Successor => legs[index].transferred_from = Some(people.lead.clone()),
             Role::Called | Role::Calling | Role::MainLine | Role::Consultation | Role::Conference => {}
         }
     }
@@ -188,18 +188,18 @@ struct People {
     other_customer: Party,
     main_line: Party,
     centre: Party,
-    topic: &'static str,
+    filter: &'static str,
 }
 
 impl People {
-    fn pick(seed: u64, setting: &Setting) -> Self {
+    fn pick(seed: u64, options: &FlowOptions) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let lead = rng.random_range(0..USERS.len());
         let customer = rng.random_range(0..CONTACTS.len());
-        let topic = TOPICS[rng.random_range(0..TOPICS.len())];
+        let filter = TOPICS[rng.random_range(0..TOPICS.len())];
         let colleague = user((lead + rng.random_range(1..USERS.len())) % USERS.len());
         let other_customer = contact((customer + rng.random_range(1..CONTACTS.len())) % CONTACTS.len());
-        let fixed = &setting.overrides;
+        let fixed = &options.overrides;
         let mut people = Self {
             lead: match fixed.user_id {
                 Some(id) => user_by_id(id).unwrap_or(Party { id, ..user(lead) }),
@@ -210,7 +210,7 @@ impl People {
             other_customer,
             main_line: main_line(),
             centre: centre(),
-            topic,
+            filter,
         };
         if people.colleague.id == people.lead.id {
             people.colleague = user((lead + 1) % USERS.len());
@@ -241,8 +241,8 @@ impl People {
 }
 
 /// The chance that ids are drawn from. It knows the start: a seed played again is another call.
-pub(crate) fn ids(seed: u64, setting: &Setting) -> Xoshiro256PlusPlus {
-    let start = setting.start.timestamp_micros().cast_unsigned();
+pub(crate) fn ids(seed: u64, options: &FlowOptions) -> Xoshiro256PlusPlus {
+    let start = options.start.timestamp_micros().cast_unsigned();
     Xoshiro256PlusPlus::seed_from_u64(seed ^ start.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 

@@ -1,6 +1,6 @@
 //! What happens in a flow, and how long each thing takes: the same seed gives the same plot.
 //!
-//! A plot is a list of roles, one for each leg, and a score: which beat happens when on which leg.
+//! A plot is a list of roles, one for each leg, and a score: which step happens when on which leg.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::Flow;
 
 /// One thing that happens on a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beat {
+pub(crate) enum Step {
     /// Somebody's telephone rings: the user's, or the customer's on an outbound call.
     Ring,
     /// A group's line is picked up by a greeting.
@@ -28,7 +28,7 @@ pub(crate) enum Beat {
     Park,
     /// The other side is taken off hold, or out of the park.
     Resume,
-    /// The leg becomes part of another call.
+    /// The leg becomes spec of another call.
     Merge,
     /// Nobody answered in time.
     Miss,
@@ -37,7 +37,7 @@ pub(crate) enum Beat {
     /// The leg is over.
     HangUp,
     /// The leg is over, and the customer was sent on to another one.
-    HandOver,
+    TransferAway,
     /// The voicemail can be listened to.
     VoicemailReady,
     /// The voicemail can be read.
@@ -46,9 +46,9 @@ pub(crate) enum Beat {
     RecordingReady,
 }
 
-impl Beat {
-    /// Whether it is about what a leg left behind: such beats come when the leg is over and change nothing of its state.
-    pub(crate) fn is_afterwards(self) -> bool {
+impl Step {
+    /// Whether it is about what a leg left behind: such steps come when the leg is over and change nothing of its state.
+    pub(crate) fn is_after_end(self) -> bool {
         matches!(self, Self::VoicemailReady | Self::Transcribed | Self::RecordingReady)
     }
 }
@@ -76,14 +76,14 @@ pub(crate) enum Role {
     Conference,
 }
 
-/// One beat of the score.
+/// One step of the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
-    /// How long after the note before.
+pub(crate) struct TimedStep {
+    /// How long after the timed before.
     pub(crate) after: Duration,
     /// On which leg, counted as in the list of roles.
     pub(crate) leg: usize,
-    pub(crate) beat: Beat,
+    pub(crate) step: Step,
 }
 
 /// The legs of a flow, by whose they are. The first one is what the flow is about.
@@ -105,14 +105,14 @@ pub(crate) fn roles(flow: Flow) -> Vec<Role> {
 ///
 /// Beats that change the state of a leg are at least a second apart where people act, because one payload family
 /// counts in whole seconds.
-pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
-    use Beat::{
-        Answer, HandOver, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue,
-        RecordingReady, Resume, Ring, Transcribed, VoicemailReady,
+pub(crate) fn steps(flow: Flow, seed: u64) -> Vec<TimedStep> {
+    use Step::{
+        Answer, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue, RecordingReady, Resume,
+        Ring, Transcribed, TransferAway, VoicemailReady,
     };
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ PLOT);
-    // Milliseconds from and to, the leg, the beat.
-    let beats: &[(u64, u64, usize, Beat)] = match flow {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ TIMELINE_SALT);
+    // Milliseconds from and to, the leg, the step.
+    let steps: &[(u64, u64, usize, Step)] = match flow {
         Flow::Answered => &[
             (0, 0, 0, Ring),
             (2_000, 9_000, 0, Answer),
@@ -158,13 +158,13 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
             (20, 90, 2, HangUp),
             (30_000, 200_000, 3, HangUp),
             (50, 300, 1, HangUp),
-            (5, 60, 0, HandOver),
+            (5, 60, 0, TransferAway),
             (4_000, 20_000, 3, RecordingReady),
         ],
         Flow::Transfer => &[
             (0, 0, 0, Ring),
             (2_000, 9_000, 0, Answer),
-            (15_000, 90_000, 0, HandOver),
+            (15_000, 90_000, 0, TransferAway),
             (100, 600, 1, Ring),
             (2_000, 9_000, 1, Answer),
             (20_000, 150_000, 1, HangUp),
@@ -179,7 +179,7 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
             (5_000, 30_000, 1, HangUp),
             // The colleague is on the telephone already: nothing rings any more.
             (50, 200, 2, Answer),
-            (20, 100, 0, HandOver),
+            (20, 100, 0, TransferAway),
             (20_000, 150_000, 2, HangUp),
         ],
         Flow::Merge => &[
@@ -195,13 +195,13 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
         ],
         Flow::Message => &[],
     };
-    let note = |&(low, high, leg, beat): &(u64, u64, usize, Beat)| {
-        // The first beat is no matter of chance, and takes none away from the others.
+    let timed = |&(low, high, leg, step): &(u64, u64, usize, Step)| {
+        // The first step is no matter of chance, and takes none away from the others.
         let after = if high == 0 { 0 } else { rng.random_range(low..=high) };
-        Note { after: Duration::from_millis(after), leg, beat }
+        TimedStep { after: Duration::from_millis(after), leg, step }
     };
-    beats.iter().map(note).collect()
+    steps.iter().map(timed).collect()
 }
 
-/// Keeps the plot's chance apart from the cast's, so that neither moves when the other draws once more.
-const PLOT: u64 = 0x706c_6f74;
+/// Keeps the plot's chance apart from the participants's, so that neither moves when the other draws once more.
+const TIMELINE_SALT: u64 = 0x706c_6f74;
