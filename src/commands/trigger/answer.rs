@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::commands::causes;
 use crate::commands::picture::{Look, Paint, harmless};
 use cti_simulator::clock;
-use cti_simulator::flows::ScheduledWebhook;
+use cti_simulator::flows::{EventType, ScheduledWebhook};
 use cti_simulator::signed_webhook::SignedWebhook;
 
 /// The answer to one webhook.
@@ -28,7 +28,10 @@ impl Answer {
     /// Posts the webhook.
     pub(super) async fn to(client: &Client, webhook: &SignedWebhook, step: &ScheduledWebhook) -> Self {
         let payload = &step.payload;
-        let event = payload["event_type"].as_str().or(payload["state"].as_str()).or(step.expected_event);
+        let event = payload["event_type"]
+            .as_str()
+            .or(payload["state"].as_str())
+            .or(step.expected_event.map(EventType::name));
         let id = ["call_id", "message_id", "id"].iter().find_map(|key| payload[key].as_i64());
         let (status, text) = match webhook.post(client).await {
             Ok(answer) => {

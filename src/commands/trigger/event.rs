@@ -48,7 +48,7 @@ impl Told {
     pub(super) fn is(self, step: &ScheduledWebhook) -> bool {
         match self.state {
             Some(state) => step.payload["state"] == state || step.payload["event_type"] == self.name,
-            None => step.expected_event == Some(self.name),
+            None => step.expected_event.is_some_and(|event| event.name() == self.name),
         }
     }
 }

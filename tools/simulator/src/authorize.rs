@@ -1,4 +1,4 @@
-//! `/oauth2/authorize`: sends the browser back with a code or with a reason, never elsewhere than it asked for.
+//! `/oauth2/authorize`: redirects the browser back with a code or an error, only to a known client's address.
 
 use std::time::Instant;
 
@@ -24,7 +24,7 @@ pub(crate) struct AuthorizeRequest {
     state: Option<String>,
     code_challenge: Option<String>,
     code_challenge_method: Option<String>,
-    /// What the person pressed; only on the form of the consent page.
+    /// The button that the person pressed; set only by the form of the consent page.
     decision: Option<Decision>,
 }
 
@@ -36,7 +36,7 @@ enum Decision {
 }
 
 impl AuthorizeRequest {
-    /// The request as form fields, without a decision.
+    /// Returns the request as form fields, without the decision.
     pub(crate) fn fields(&self) -> Vec<(&'static str, &str)> {
         let mut fields = vec![
             ("client_id", self.client_id.as_str()),
@@ -65,7 +65,7 @@ impl AuthorizeRequest {
     }
 }
 
-/// `GET`: approves at once or asks the person.
+/// `GET`: approves at once, or shows the consent page.
 pub(crate) async fn get(state: web::Data<State>, query: web::Query<AuthorizeRequest>) -> HttpResponse {
     decide(&state, &query, None)
 }
@@ -76,7 +76,7 @@ pub(crate) async fn post(state: web::Data<State>, form: web::Form<AuthorizeReque
 }
 
 fn decide(state: &State, request: &AuthorizeRequest, decision: Option<Decision>) -> HttpResponse {
-    // A client or an address that is not known gets no redirect: it could lead anybody anywhere.
+    // An unknown client or address gets no redirect: it would be an open redirect.
     if request.client_id != state.options.client_id {
         return bad_request("unknown client_id");
     }
@@ -111,7 +111,7 @@ fn decide(state: &State, request: &AuthorizeRequest, decision: Option<Decision>)
     }
 }
 
-/// What is asked for, without what is withheld.
+/// Returns the requested scopes without the withheld ones.
 fn granted(asked: &str, withheld: &[String]) -> String {
     let granted = asked.split_whitespace().filter(|scope| !withheld.iter().any(|name| name == scope));
     granted.collect::<Vec<_>>().join(" ")
@@ -130,9 +130,9 @@ fn redirect_with_error(
     redirect_back(back, request, &[("error", error), ("error_description", description)])
 }
 
-fn redirect_back(mut back: Url, request: &AuthorizeRequest, post: &[(&str, &str)]) -> HttpResponse {
+fn redirect_back(mut back: Url, request: &AuthorizeRequest, parameters: &[(&str, &str)]) -> HttpResponse {
     back.query_pairs_mut()
-        .extend_pairs(post)
+        .extend_pairs(parameters)
         .extend_pairs(request.state.iter().map(|state| ("state", state)));
     HttpResponse::Found()
         .insert_header((LOCATION, back.as_str()))

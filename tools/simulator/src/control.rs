@@ -1,5 +1,5 @@
-//! `/simulator/…`: what a real platform does not have: flows on demand, the books, the switches, and the REST API once
-//! more without a token, a fault or an entry in a book, to break things from outside.
+//! `/simulator/…`: flows on demand, the logs, the switches, and the REST API without a token, faults or log entries, for
+//! changes from outside.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use super::flow_request::FlowRequest;
 use super::switches::Switches;
 use super::{State, lock, request_log, rest};
 
-/// The routes of the control API. It asks for no token: the simulator is nobody's secret.
+/// Mounts the control API. It needs no token.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     let unreadable = web::JsonConfig::default().error_handler(|error, _| {
         let reply = rejected(&error.to_string());
@@ -79,7 +79,7 @@ enum TokenKind {
     Refresh,
 }
 
-/// Nobody's tokens are good any more.
+/// Revokes the tokens of all connections.
 async fn revoke(state: web::Data<State>, query: web::Query<RevokeQuery>) -> HttpResponse {
     let mut grants = lock(&state.grants);
     if query.only != Some(TokenKind::Refresh) {
@@ -95,24 +95,24 @@ async fn switches(state: web::Data<State>) -> HttpResponse {
     HttpResponse::Ok().json(state.switches())
 }
 
-/// What is not named is set back.
+/// Changes the named switches and resets the others.
 async fn set_all(state: web::Data<State>, body: web::Json<Map<String, Value>>) -> HttpResponse {
-    turn(&mut lock(&state.switches), &Switches::default(), &body)
+    change_switches(&mut lock(&state.switches), &Switches::default(), &body)
 }
 
 async fn set_some(state: web::Data<State>, body: web::Json<Map<String, Value>>) -> HttpResponse {
     let mut switches = lock(&state.switches);
     let before = switches.clone();
-    turn(&mut switches, &before, &body)
+    change_switches(&mut switches, &before, &body)
 }
 
-fn turn(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
+fn change_switches(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
     match from.changed(change) {
         Ok(changed) => {
             *switches = changed;
             HttpResponse::Ok().json(switches)
         }
-        Err(slip) => rejected(&slip.to_string()),
+        Err(error) => rejected(&error.to_string()),
     }
 }
 

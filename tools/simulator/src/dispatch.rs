@@ -1,5 +1,5 @@
-//! The way of a call's webhooks from where they happen to the sender. On it they may be lost, held back, put in another
-//! order or multiplied: all that the switches `webhook_…` and `dropped_webhooks` are subject.
+//! Passes a call's webhooks to the sender. The switches `webhook_…` and `dropped_webhooks` act here: they drop, delay,
+//! reorder or duplicate webhooks.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use super::signed_webhook::{Signature, SignedWebhook};
 use super::switches::{Switches, WebhookOrder};
 use super::{State, lock};
 
-/// Who hears of a call.
+/// The receivers of a call's webhooks.
 #[derive(Clone, Copy)]
 pub(crate) enum Recipients<'a> {
-    /// Whoever of the company subscribed.
+    /// Every subscription of this company.
     Subscribers(i64),
-    /// One receiver that has not subscribed.
+    /// One receiver without a subscription.
     Target(&'a Target),
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Dispatch<'a> {
     run: &'a Run,
     recipients: Recipients<'a>,
     rng: Xoshiro256PlusPlus,
-    /// Those that wait for the end of the call.
+    /// Webhooks that wait for the end of the call.
     held: Vec<Webhook>,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Dispatch<'a> {
         Self { state, run, recipients, rng, held: Vec::new() }
     }
 
-    /// Takes a webhook when it happens, and returns when it has been delivered, given up, lost or put aside.
+    /// Takes the next webhook. Returns once it was delivered, given up, dropped or put aside.
     pub(crate) async fn submit(&mut self, webhook: Webhook) {
         let switches = self.state.switches();
         if is_dropped(&webhook, &switches) || self.rng.random_bool(switches.webhook_loss) {
@@ -54,7 +54,7 @@ impl<'a> Dispatch<'a> {
         }
     }
 
-    /// The call is over: sends what was put aside.
+    /// Sends the webhooks that were put aside, once the call has ended.
     pub(crate) async fn close(mut self) {
         let switches = self.state.switches();
         let mut held = std::mem::take(&mut self.held);
@@ -112,12 +112,12 @@ impl<'a> Dispatch<'a> {
 }
 
 fn is_dropped(webhook: &Webhook, switches: &Switches) -> bool {
-    let word = webhook.payload["event_type"].as_str();
+    let event_type = webhook.payload["event_type"].as_str();
     let state = registry::call_state(&webhook.payload);
     let is_named =
-        |name: &String| name == "all" || Some(name.as_str()) == word || Some(name.as_str()) == state;
+        |name: &String| name == "all" || Some(name.as_str()) == event_type || Some(name.as_str()) == state;
     switches.dropped_webhooks.iter().any(is_named)
 }
 
-/// Keeps the rng of the way apart from the flow's.
+/// Separates the random numbers of the dispatch from those of the flow.
 const DISPATCH_SALT: u64 = 0x0077_6179;

@@ -1,4 +1,4 @@
-//! What can be asked of the simulator: which flows, how many, how fast, to whom.
+//! A request for flows: which, how many, how fast, to whom.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,34 +8,34 @@ use serde::Deserialize;
 
 use super::flows::{Family, Flow, UnknownFlow};
 
-/// One order for flows: the body of `POST /simulator/flows`.
+/// A request for flows: the body of `POST /simulator/flows`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowRequest {
     /// Which flow to play.
     pub flow: FlowChoice,
-    /// How many calls; none (`null`) means until the simulator stops.
+    /// The number of calls; `None` (`null`): until the simulator stops.
     #[serde(default = "one_call")]
     pub calls: Option<u64>,
-    /// How many calls begin in a second. Not touched by `pace`.
+    /// Calls per second; not scaled by `pace`.
     #[serde(default = "one")]
     pub rate: f64,
-    /// What all chance comes from. Without one, the simulator's own seed and the number of the run decide.
+    /// The seed of all random choices; by default derived from the simulator's seed and the number of the run.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// The shape of the payloads.
+    /// The payload family.
     #[serde(default)]
     pub family: Family,
-    /// The company that it happens at; without one, that of new authorisations.
+    /// The company where it happens; by default that of new authorizations.
     #[serde(default)]
     pub company_id: Option<i64>,
-    /// Scales every wait within a call: 0.5 is twice as fast, 0 does not wait at all.
+    /// Scales every delay within a call: 0.5 is twice as fast, 0 does not wait.
     #[serde(default = "one")]
     pub pace: f64,
-    /// Sends there instead of to the subscriptions.
+    /// Sends to this receiver instead of the subscriptions.
     #[serde(default)]
     pub target: Option<Target>,
-    /// Begins only when somebody has subscribed.
+    /// Starts once somebody has subscribed.
     #[serde(default)]
     pub wait_for_subscriber: bool,
 }
@@ -48,21 +48,21 @@ fn one() -> f64 {
     1.0
 }
 
-/// A receiver that has not subscribed: it gets JSON with an HMAC in `x-dialpad-signature`.
+/// A receiver without a subscription: it gets JSON with an HMAC in `x-dialpad-signature`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Where to post.
+    /// The receiver's URL.
     pub url: String,
     /// The key of the HMAC.
     pub secret: String,
-    /// What the workflow family names as the organisation; without it, the company that the flow happens at.
+    /// The organization that the workflow family names; by default the company where the flow happens.
     #[serde(default)]
     pub organization_id: Option<i64>,
 }
 
 impl FlowRequest {
-    /// One call of a flow at its natural pace, to whoever subscribed.
+    /// Requests one call of a flow, unscaled, for all subscribers.
     pub fn new(flow: FlowChoice) -> Self {
         Self {
             flow,
@@ -77,7 +77,7 @@ impl FlowRequest {
         }
     }
 
-    /// Refuses what cannot be played.
+    /// Rejects a request that cannot be played.
     pub(crate) fn check(&self) -> Result<(), InvalidFlowRequest> {
         if !(self.rate.is_finite() && self.rate >= 0.001) {
             return Err(InvalidFlowRequest::Rate);
@@ -97,24 +97,24 @@ impl FlowRequest {
 /// Why a request for flows was rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidFlowRequest {
-    /// Calls cannot begin that rarely, or the rate is no number.
+    /// The rate is too low, or not a number.
     #[error("rate must be a number of calls per second, at least 0.001")]
     Rate,
-    /// Waits cannot be scaled by that.
+    /// The pace is out of range.
     #[error("pace must be between 0 and 1000")]
     Pace,
-    /// The receiver's address is none.
+    /// The receiver's URL is invalid.
     #[error("target.url must be an absolute http(s) address")]
     Target,
 }
 
-/// Which flow each call of a run plays.
+/// Which flow the calls of a run play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum FlowChoice {
-    /// The same for all.
+    /// The same flow for all calls.
     Single(Flow),
-    /// A mixture as a company sees it on an ordinary day.
+    /// The mix of an ordinary day.
     Mixed,
 }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_is_enough_and_a_slip_is_named() {
+    fn a_flow_is_enough_and_an_error_names_the_field() {
         let request = parsed(r#"{"flow":"mixed"}"#).expect("the rest has defaults");
         assert_eq!((request.flow, request.calls, request.check()), (FlowChoice::Mixed, Some(1), Ok(())));
         assert!(parsed(r#"{"flow":"anwsered"}"#).err().is_some_and(|error| error.contains("anwsered")));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_speeds_and_addresses_are_refused() {
+    fn impossible_rates_and_addresses_are_rejected() {
         let checked = |change: fn(&mut FlowRequest)| {
             let mut request = FlowRequest::new(FlowChoice::Mixed);
             change(&mut request);

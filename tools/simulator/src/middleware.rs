@@ -1,6 +1,6 @@
-//! Attends to every request of the platform: writes it down, lets it wait, and answers it wrongly where a switch says so.
+//! Logs every request to the simulated platform, delays it, and replaces its answer where a switch says so.
 //!
-//! The simulator's own controls (`/simulator/…`) pass untouched.
+//! The simulator's own controls (`/simulator/…`) are not affected.
 
 use std::any::Any;
 use std::net::Shutdown;
@@ -30,43 +30,43 @@ pub(crate) async fn intercept(
     let endpoint = format!("{} {route}", request.method());
     let n = lock(&state.requests).arrived(request.method().as_str(), route, request.path(), now());
     let group = EndpointGroup::of(request.path());
-    let (before, afterwards) = match group {
+    let (delay_before, delay_after) = match group {
         Some(group) => state.switches().delays(group),
         None => (Duration::ZERO, Duration::ZERO),
     };
 
-    sleep_unless_zero(before).await;
+    sleep_unless_zero(delay_before).await;
     let fault =
         group.and_then(|group| NextAnswer::take(&mut lock(&state.switches).next_answers, group, &endpoint));
-    let answered = if fault.as_ref().is_some_and(|fault| !fault.takes_effect) {
+    let response = if fault.as_ref().is_some_and(|fault| !fault.takes_effect) {
         request.into_response(HttpResponse::Ok().finish())
     } else {
-        let answered = next.call(request).await?.map_into_boxed_body();
-        let note = answered.response().extensions().get::<RequestNote>().cloned();
+        let response = next.call(request).await?.map_into_boxed_body();
+        let note = response.response().extensions().get::<RequestNote>().cloned();
         lock(&state.requests).handled(n, note, now());
-        answered
+        response
     };
-    sleep_unless_zero(afterwards).await;
+    sleep_unless_zero(delay_after).await;
 
-    let answered = match &fault {
+    let response = match &fault {
         Some(fault) => match fault.render() {
-            Some(reply) => answered.into_response(reply),
+            Some(reply) => response.into_response(reply),
             None => {
-                reset(answered.request());
+                reset(response.request());
                 lock(&state.requests).answered(n, None, now());
-                return Ok(answered);
+                return Ok(response);
             }
         },
-        None => answered,
+        None => response,
     };
-    lock(&state.requests).answered(n, Some(answered.status().as_u16()), now());
-    Ok(answered)
+    lock(&state.requests).answered(n, Some(response.status().as_u16()), now());
+    Ok(response)
 }
 
-/// A second handle of a connection, by which it can be reset.
+/// A duplicated handle of a connection, by which the connection can be reset.
 struct ConnectionSocket(Socket);
 
-/// Keeps a second handle of each connection at hand.
+/// Stores a duplicated handle of each connection in its extensions.
 pub(crate) fn store_socket(connection: &dyn Any, extensions: &mut Extensions) {
     let stream = connection.downcast_ref::<TcpStream>();
     if let Some(Ok(handle)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
@@ -74,16 +74,16 @@ pub(crate) fn store_socket(connection: &dyn Any, extensions: &mut Extensions) {
     }
 }
 
-/// Ends the connection of a request before it is answered: what is written afterwards reaches nobody.
+/// Resets the connection of a request before the answer is written.
 fn reset(request: &HttpRequest) {
     if let Some(ConnectionSocket(socket)) = request.conn_data() {
-        // One that is gone already is as good.
+        // The connection may be closed already.
         let _ = socket.set_linger(Some(Duration::ZERO));
         let _ = socket.shutdown(Shutdown::Both);
     }
 }
 
-/// A timer of no length would still give way to others.
+/// Sleeps, unless the length is zero: even a timer of zero length yields to other tasks.
 async fn sleep_unless_zero(length: Duration) {
     if !length.is_zero() {
         tokio::time::sleep(length).await;

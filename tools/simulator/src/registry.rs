@@ -1,10 +1,10 @@
-//! The webhooks and subscriptions of the simulated companies, and who of them hears a given event.
+//! The webhooks and subscriptions of the simulated companies, and which webhooks receive an event.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// Where events go, and the secret that signs them.
+/// A webhook: where events are sent, and the secret that signs them.
 #[derive(Clone)]
 pub(crate) struct Webhook {
     pub(crate) id: i64,
@@ -13,35 +13,35 @@ pub(crate) struct Webhook {
     pub(crate) secret: Option<String>,
 }
 
-/// A wish to hear of calls or of texts.
+/// A subscription to calls or to text messages.
 #[derive(Clone)]
 pub(crate) struct Subscription {
     pub(crate) id: i64,
     pub(crate) company_id: i64,
     pub(crate) endpoint_id: i64,
     pub(crate) enabled: bool,
-    /// `None` is the whole company.
+    /// `None`: the whole company.
     pub(crate) target: Option<(String, i64)>,
     pub(crate) filter: SubscriptionFilter,
 }
 
-/// What a subscription wants to hear.
+/// Which events a subscription receives.
 #[derive(Clone)]
 pub(crate) enum SubscriptionFilter {
     Calls {
-        /// `None` is every state.
+        /// `None`: every state.
         states: Option<Vec<String>>,
         group_calls_only: bool,
     },
     Texts {
         direction: String,
         include_internal: bool,
-        /// Whether changes of a text's delivery status are told too.
+        /// Whether changes of the delivery status are sent too.
         status: bool,
     },
 }
 
-/// The two kinds of subscriptions, each with its own list and address.
+/// The two kinds of subscriptions; each has its own list and path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubscriptionKind {
     Calls,
@@ -57,9 +57,9 @@ impl SubscriptionFilter {
     }
 }
 
-/// How many subscriptions of a kind a company may have.
+/// Maximum number of subscriptions of a kind per company.
 const MAX_SUBSCRIPTIONS: usize = 100;
-/// How many of them may have the whole company as their target.
+/// Maximum number of subscriptions of a kind with the whole company as target.
 const MAX_COMPANY_SUBSCRIPTIONS: usize = 10;
 
 /// Everything that was registered and not deleted.
@@ -71,20 +71,20 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// An id that nothing had before.
+    /// Returns an id that was never used.
     pub(crate) fn next_id(&mut self) -> i64 {
         self.issued += 1;
         4_800_000_000_000_000 + self.issued
     }
 
-    /// Deletes a webhook and the subscriptions that point at it.
+    /// Deletes a webhook and its subscriptions.
     pub(crate) fn delete_webhook(&mut self, id: i64) -> Option<Webhook> {
         let webhook = self.webhooks.remove(&id)?;
         self.subscriptions.retain(|_, subscription| subscription.endpoint_id != id);
         Some(webhook)
     }
 
-    /// Whether a company may have one more subscription of a kind: so many in all, and fewer for the whole company.
+    /// Returns whether a company may have one more subscription of a kind with this target.
     pub(crate) fn allows_another(
         &self,
         company_id: i64,
@@ -94,29 +94,31 @@ impl Registry {
         let whole = |target: Option<&(String, i64)>| target.is_none_or(|(kind, _)| kind == "company");
         let of_kind = || {
             let all = self.subscriptions.values();
-            all.filter(|one| one.company_id == company_id && one.filter.kind() == kind)
+            all.filter(|subscription| {
+                subscription.company_id == company_id && subscription.filter.kind() == kind
+            })
         };
         let of_company = of_kind().filter(|one| whole(one.target.as_ref())).count();
         of_kind().count() < MAX_SUBSCRIPTIONS && (!whole(target) || of_company < MAX_COMPANY_SUBSCRIPTIONS)
     }
 
-    /// How many enabled subscriptions there are.
+    /// Returns the number of enabled subscriptions.
     pub(crate) fn enabled_subscriptions(&self) -> usize {
         self.subscriptions.values().filter(|subscription| subscription.enabled).count()
     }
 
-    /// The webhooks of a company that hear this payload: once for each subscription that wants it.
+    /// Returns the webhooks of a company that receive this payload, once per matching subscription.
     pub(crate) fn receivers(&self, company_id: i64, payload: &Value) -> Vec<Webhook> {
-        let wants = |subscription: &&Subscription| {
-            subscription.company_id == company_id && subscription.enabled && subscription.wants(payload)
+        let receives = |subscription: &&Subscription| {
+            subscription.company_id == company_id && subscription.enabled && subscription.matches(payload)
         };
         let endpoint = |subscription: &Subscription| self.webhooks.get(&subscription.endpoint_id).cloned();
-        self.subscriptions.values().filter(wants).filter_map(endpoint).collect()
+        self.subscriptions.values().filter(receives).filter_map(endpoint).collect()
     }
 }
 
 impl Subscription {
-    fn wants(&self, payload: &Value) -> bool {
+    fn matches(&self, payload: &Value) -> bool {
         self.is_in_scope(payload) && self.filter.matches(payload)
     }
 
@@ -125,15 +127,15 @@ impl Subscription {
             return true;
         };
         let target = &payload["target"];
-        let whose = target["id"].as_i64().or_else(|| payload["dialpad_user_id"].as_i64());
+        let target_id = target["id"].as_i64().or_else(|| payload["dialpad_user_id"].as_i64());
         match kind.as_str() {
             "company" => true,
             "office" if target["office_id"] == *id => true,
-            // Targets are named otherwise in events than in subscriptions.
+            // Events and subscriptions name target types differently.
             kind => {
                 let of_kind =
                     target["type"].as_str().map_or_else(|| "user".to_owned(), |kind| kind.replace('_', ""));
-                whose == Some(*id) && of_kind == kind
+                target_id == Some(*id) && of_kind == kind
             }
         }
     }
@@ -162,7 +164,7 @@ impl SubscriptionFilter {
     }
 }
 
-/// The state of a call event. The workflow family's types count as the states in which they happen, so that one
+/// Returns the state of a call event. The workflow family's types count as the states in which they happen, so that one
 /// subscription filters both families.
 pub(crate) fn call_state(payload: &Value) -> Option<&str> {
     if let Some(state) = payload["state"].as_str() {
@@ -181,7 +183,7 @@ pub(crate) fn call_state(payload: &Value) -> Option<&str> {
     }
 }
 
-/// A leg of a group, or one that was rung for a group.
+/// Returns whether a leg belongs to a group, or was rung for a group.
 fn is_group_call(payload: &Value) -> bool {
     let of_group = payload["target"]["type"].as_str().is_some_and(|kind| kind != "user");
     of_group || payload["entry_point_call_id"].is_i64()
@@ -201,7 +203,7 @@ impl<'a> Text<'a> {
         Some(Self {
             direction: payload["direction"].as_str()?,
             internal: payload["is_internal"].as_bool().unwrap_or(false),
-            // The first event of a text says `pending`; whatever follows is a change.
+            // The first event of a text says `pending`; later ones are changes.
             status_change: payload["message_status"].as_str().is_some_and(|status| status != "pending"),
         })
     }

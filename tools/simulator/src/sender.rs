@@ -1,9 +1,9 @@
-//! Brings webhooks to their receivers as patiently as Dialpad does, and writes down how each delivery went.
+//! Delivers webhooks with the timeouts and retries of Dialpad, and logs the result of each delivery.
 //!
-//! A receiver has five seconds. 5xx is tried again after 2, 4 and 8 seconds, silence (no connection, no answer in time)
-//! twice at once, and any other answer is final: a 4xx loses the event.
+//! A receiver has five seconds to answer. 5xx is retried after 2, 4 and 8 seconds; no answer (no connection, or a timeout)
+//! is retried twice at once; any other answer is final: a 4xx loses the event.
 //!
-//! Anything that should go wrong on purpose between the signature and the receiver belongs around [`WebhookSender::attempt`].
+//! A fault between signature and receiver belongs around [`WebhookSender::attempt`].
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,18 +13,19 @@ use serde_json::Value;
 
 use super::clock;
 use super::delivery_log::{Delivery, DeliveryLog};
+use super::flows::EventType;
 use super::lock;
 use super::signed_webhook::SignedWebhook;
 
 /// How long a receiver may take to answer.
 const RECEIVER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a delivery is tried again after silence.
+/// How often a delivery without an answer is retried.
 const IMMEDIATE_RETRIES: u32 = 2;
 
-/// The one HTTP client of the simulator, and its book of deliveries.
+/// The simulator's HTTP client and its delivery log.
 pub(crate) struct WebhookSender {
     client: Client,
-    /// The waits before each new try after a 5xx.
+    /// The wait before each retry after a 5xx.
     backoff: Vec<Duration>,
     pub(crate) deliveries: Mutex<DeliveryLog>,
 }
@@ -32,15 +33,15 @@ pub(crate) struct WebhookSender {
 /// How a delivery ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeliveryOutcome {
-    /// The receiver took it with a 2xx.
+    /// The receiver answered 2xx.
     Acknowledged,
-    /// It was rejected, or tried often enough.
+    /// The receiver refused it, or all retries failed.
     GivenUp,
 }
 
 enum Attempt {
     Answered(u16),
-    /// Nobody answered, or not in time; the reason, for the book.
+    /// There was no answer in time; the reason, for the log.
     NoAnswer(String),
 }
 
@@ -48,7 +49,7 @@ impl WebhookSender {
     pub(crate) fn new(backoff: Vec<Duration>) -> Self {
         let client = Client::builder()
             .timeout(RECEIVER_TIMEOUT)
-            // A redirect is an answer that is not a 2xx; a proxy has no place between a simulator and a test.
+            // A redirect is an answer that is not a 2xx. A proxy must not come between simulator and test.
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
@@ -56,7 +57,7 @@ impl WebhookSender {
         Self { client, backoff, deliveries: Mutex::default() }
     }
 
-    /// Delivers one webhook, retries included.
+    /// Delivers one webhook, including retries.
     pub(crate) async fn deliver(
         &self,
         run_id: &str,
@@ -69,7 +70,7 @@ impl WebhookSender {
             call_id: subject.call_id,
             message_id: subject.message_id,
             state_or_type: subject.state_or_type,
-            expected_event: subject.expected_event.map(Into::into),
+            expected_event: subject.expected_event,
             url: webhook.url.clone(),
             sent_at: clock::now().timestamp_micros(),
             acked_at: None,
@@ -83,7 +84,8 @@ impl WebhookSender {
             delivery.attempts += 1;
             match self.attempt(webhook).await {
                 Attempt::Answered(status) => {
-                    (delivery.status, delivery.error) = (Some(status), None);
+                    delivery.status = Some(status);
+                    delivery.error = None;
                     match status {
                         200..=299 => {
                             delivery.acked_at = Some(clock::now().timestamp_micros());
@@ -97,7 +99,8 @@ impl WebhookSender {
                     }
                 }
                 Attempt::NoAnswer(reason) => {
-                    (delivery.status, delivery.error) = (None, Some(reason));
+                    delivery.status = None;
+                    delivery.error = Some(reason);
                     if immediate_retries == 0 {
                         break DeliveryOutcome::GivenUp;
                     }
@@ -113,8 +116,7 @@ impl WebhookSender {
         match webhook.post(&self.client).await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                // A body that is read to its end leaves the connection free for the next webhook; what it says, or
-                // whether it ever ends, changes nothing.
+                // A body that is read to its end leaves the connection reusable; its content does not matter.
                 let _ = response.bytes().await;
                 Attempt::Answered(status)
             }
@@ -124,23 +126,26 @@ impl WebhookSender {
     }
 }
 
-/// What a webhook is subject, for the book of deliveries.
+/// The subject of a webhook, for the delivery log.
 pub(crate) struct WebhookSubject {
     call_id: Option<i64>,
     message_id: Option<i64>,
     state_or_type: String,
-    expected_event: Option<&'static str>,
+    expected_event: Option<EventType>,
 }
 
 impl WebhookSubject {
-    pub(crate) fn of(payload: &Value, expected_event: Option<&'static str>) -> Self {
-        let word = payload["state"].as_str().or_else(|| payload["event_type"].as_str());
+    pub(crate) fn of(payload: &Value, expected_event: Option<EventType>) -> Self {
+        let state_or_type = payload["state"].as_str().or_else(|| payload["event_type"].as_str());
         let call_id = payload["call_id"].as_i64();
         let text_id = payload["message_id"].as_i64().or_else(|| payload["id"].as_i64());
         Self {
             call_id,
             message_id: if call_id.is_none() { text_id } else { None },
-            state_or_type: word.or_else(|| payload["message_status"].as_str()).unwrap_or_default().to_owned(),
+            state_or_type: state_or_type
+                .or_else(|| payload["message_status"].as_str())
+                .unwrap_or_default()
+                .to_owned(),
             expected_event,
         }
     }

@@ -1,4 +1,4 @@
-//! One signed webhook, ready to be posted: the bytes that are signed are the bytes that are sent, at every attempt.
+//! A signed webhook: the bytes that are signed are the bytes that every attempt sends.
 
 use actix_web::web::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
@@ -11,18 +11,18 @@ use sha2::Sha256;
 /// The header of the HMAC form.
 const SIGNATURE_HEADER: &str = "x-dialpad-signature";
 
-/// How a receiver can tell that a webhook is authentic.
+/// How a webhook is signed.
 #[derive(Clone, Copy)]
 pub enum Signature<'a> {
     /// The body is a compact JWS over the payload, HS256 with the raw bytes of the secret.
     Jws(&'a str),
-    /// The body is JSON, its HMAC-SHA256 stands in a header.
+    /// The body is JSON, and a header carries its HMAC-SHA256.
     Hmac(&'a str),
-    /// The body is JSON and nobody can tell.
+    /// The body is JSON without a signature.
     None,
 }
 
-/// A webhook on its way to one address.
+/// A webhook for one receiver.
 pub struct SignedWebhook {
     pub(crate) url: String,
     body: Bytes,
@@ -31,7 +31,7 @@ pub struct SignedWebhook {
 }
 
 impl SignedWebhook {
-    /// Signs a payload and addresses it to this URL.
+    /// Signs a payload for the receiver at `url`.
     #[must_use]
     pub fn new(url: String, payload: &Value, signature: Signature<'_>) -> Self {
         let json = payload.to_string();

@@ -1,4 +1,4 @@
-//! What the simulated Dialpad knows: its HTTP workers and the flows that are playing all see the same.
+//! The state of the simulated Dialpad, shared by its HTTP worker and by the flows that run.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,24 +19,24 @@ use super::switches::Switches;
 
 pub(crate) struct State {
     pub(crate) options: SimulatorOptions,
-    /// How the outside reaches the simulator; links to recordings begin with it.
+    /// The simulator's own address; links to recordings start with it.
     pub(crate) base_url: String,
     pub(crate) grants: Mutex<Grants>,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) calls: Mutex<CallLog>,
-    /// To be turned; whoever only reads them asks [`State::switches`].
+    /// Locked only to change a switch; readers call [`State::switches`].
     pub(crate) switches: Mutex<Switches>,
     pub(crate) requests: Mutex<RequestLog>,
     pub(crate) rate_limiter: Mutex<RateLimiter>,
-    /// What signs the last link to a recording.
+    /// The HMAC key of the last link to a recording.
     pub(crate) blob_key: [u8; 32],
     pub(crate) sender: WebhookSender,
-    /// How many enabled subscriptions there are; runs that wait for the first one watch it.
+    /// The number of enabled subscriptions; runs with `wait_for_subscriber` watch it.
     pub(crate) enabled_subscriptions: watch::Sender<usize>,
-    /// Every run since the start, in the order of their numbers.
+    /// Every run since the start, ordered by number.
     runs: Mutex<Vec<Arc<Run>>>,
-    /// The runtime that all flows and deliveries live on. A pooled connection must not outlive the runtime that opened
-    /// it, so none of them is spawned on an HTTP worker or on the caller's runtime.
+    /// The runtime of all flows and deliveries. A pooled connection must not outlive the runtime that opened it, so no
+    /// delivery is spawned on an HTTP worker or on the caller's runtime.
     runtime: Handle,
 }
 
@@ -59,23 +59,23 @@ impl State {
         }
     }
 
-    /// How the switches stand now. A copy: nobody must hold their lock while the state does anything else.
+    /// Returns a copy of the switches, so that their lock is not held while a request is handled.
     pub(crate) fn switches(&self) -> Switches {
         lock(&self.switches).clone()
     }
 
-    /// The company that new authorisations and flows belong to.
+    /// Returns the company of new authorizations and flows.
     pub(crate) fn company_id(&self) -> i64 {
         self.switches().company_id.unwrap_or(self.options.company_id)
     }
 
-    /// Tells waiting runs how many subscriptions are enabled now.
+    /// Publishes the number of enabled subscriptions to the runs that wait for one.
     pub(crate) fn publish_subscription_count(&self) {
         let count = lock(&self.registry).enabled_subscriptions();
         self.enabled_subscriptions.send_replace(count);
     }
 
-    /// Begins a run and returns its id.
+    /// Starts a run and returns its id.
     pub(crate) fn play(state: &web::Data<Self>, request: FlowRequest) -> Result<String, InvalidFlowRequest> {
         request.check()?;
         let (run, run_seed) = state.new_run();
@@ -85,7 +85,7 @@ impl State {
         Ok(id)
     }
 
-    /// Begins a call that was placed over the API. `first_delivered` hears when its first webhook was delivered.
+    /// Starts a call that was placed over the API. `first_delivered` fires once its first webhook was delivered.
     pub(crate) fn place(
         state: &web::Data<Self>,
         placed: PlacedCall,
@@ -95,7 +95,7 @@ impl State {
         state.runtime.spawn(runs::play_placed_call(state.clone(), run, placed, first_delivered));
     }
 
-    /// The seed of the next run, without beginning one.
+    /// Returns the seed of the next run without starting it.
     pub(crate) fn next_seed(&self) -> u64 {
         self.seed_of(lock(&self.runs).len() as u64 + 1)
     }
@@ -112,16 +112,16 @@ impl State {
         self.options.seed.wrapping_add(number.wrapping_mul(SEED_STRIDE))
     }
 
-    /// How far a run has come.
+    /// Returns the progress of a run; `None` if there is no such run.
     pub(crate) fn progress(&self, run_id: &str) -> Option<Progress> {
         lock(&self.runs).iter().find(|run| run.id == run_id).map(|run| run.progress())
     }
 }
 
-/// Keeps the runs of neighbouring seeds apart.
+/// Spreads the seeds of consecutive runs.
 const SEED_STRIDE: u64 = 0xd1b5_4a32_d192_ed03;
 
-/// Locks one of the state's parts. What a panicking handler left behind is still whole: every change is one insert,
+/// Locks one part of the state. A part that a panicking handler left behind is consistent: every change is one insert,
 /// remove or replace.
 pub(crate) fn lock<T>(part: &Mutex<T>) -> MutexGuard<'_, T> {
     part.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,6 @@
-//! `/oauth2/token` and `/oauth2/deauthorize`: trades codes and refresh tokens for tokens, and takes tokens back.
+//! `/oauth2/token` and `/oauth2/deauthorize`: exchanges codes and refresh tokens for tokens, and revokes tokens.
 //!
-//! Bodies may be forms or JSON, and the client may name itself in the body or by HTTP Basic: integrations do all four.
+//! Bodies may be forms or JSON, and the client may authenticate in the body or by HTTP Basic: integrations do all four.
 
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// The `grant_type`, if it is one: whatever else stands there is not written down.
+    /// Returns the `grant_type` for the log, if it is a known one.
     fn note(&self) -> RequestNote {
         RequestNote(match self.grant_type.as_deref() {
             Some("authorization_code") => "authorization_code".into(),
@@ -70,7 +70,7 @@ fn answer(pair: TokenPair, switches: &Switches) -> Value {
     answer
 }
 
-/// `POST /oauth2/deauthorize`: revokes the tokens of the connection that asks.
+/// `POST /oauth2/deauthorize`: revokes the tokens of the caller's connection.
 pub(crate) async fn deauthorize(state: web::Data<State>, caller: Caller) -> HttpResponse {
     lock(&state.grants).revoke(&caller.token);
     HttpResponse::NoContent().finish()
@@ -110,7 +110,7 @@ fn parse(http: &HttpRequest, body: &[u8]) -> Result<TokenRequest, OAuthError> {
         return serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()));
     }
     let text = str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
-    // A form body and a query are the same language.
+    // A form body has the syntax of a query.
     let form = web::Query::<TokenRequest>::from_query(text).map_err(|error| unreadable(error.to_string()))?;
     Ok(form.into_inner())
 }
@@ -132,7 +132,7 @@ fn basic_credentials(http: &HttpRequest) -> Option<(String, String)> {
     let header = http.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let text = String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ")?).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
-    // RFC 6749 (2.3.1) has both parts form-encoded before they are joined.
+    // RFC 6749 (2.3.1): both parts are form-encoded before they are joined.
     Some((form_decoded(id)?, form_decoded(secret)?))
 }
 

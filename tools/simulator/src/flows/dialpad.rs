@@ -1,31 +1,32 @@
-//! A leg as Dialpad expected_event it: one flat snapshot per state, every field present, `null` and `{}` where nothing is known.
+//! Dialpad's payload family: one flat snapshot per state, with every field present, `null` or `{}` where it is not set.
 
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
+use super::EventType;
 use super::leg::Leg;
 use super::participants::{Direction, LegSpec, OFFICE_ID, Party};
 use super::playback::Frame;
 use super::timeline::Step;
 
-/// The webhook of a frame, and the CRM event that must have been told when it was dealt with. What other legs prove may
-/// tell it a played before: a call centre's call is answered as soon as its agent's is.
-pub(crate) fn webhook(frame: &Frame<'_>) -> (Value, Option<&'static str>) {
+/// Returns the webhook of a frame, and the CRM event that it must cause. The server may emit that event a moment earlier,
+/// from other legs: a call center's call is answered as soon as its agent's leg is.
+pub(crate) fn webhook(frame: &Frame<'_>) -> (Value, Option<EventType>) {
     let leg = frame.leg;
     let expected_event = match frame.step {
-        // Greeting, queue and bell are one: the call is on its way to a person.
-        Step::Ring | Step::PickUp | Step::Queue => leg.is_new().then_some("call.ring"),
-        Step::Answer => Some("call.started"),
-        Step::Hold | Step::Park => Some("call.held"),
-        Step::Resume => Some("call.resumed"),
-        Step::Merge => Some("call.raw"),
-        Step::Miss => Some("call.ended"),
-        // After `missed` the call is over for the CRM; the hangup then only brings the final durations.
-        Step::HangUp | Step::TransferAway => (!leg.missed).then_some("call.ended"),
-        Step::VoicemailReady => Some("voicemail.received"),
-        Step::Transcribed => Some("voicemail.updated"),
+        // Greeting, queue and ringing are one status: the call is on its way to a person.
+        Step::Ring | Step::PickUp | Step::Queue => leg.is_new().then_some(EventType::CallRing),
+        Step::Answer => Some(EventType::CallStarted),
+        Step::Hold | Step::Park => Some(EventType::CallHeld),
+        Step::Resume => Some(EventType::CallResumed),
+        Step::Merge => Some(EventType::CallRaw),
+        Step::Miss => Some(EventType::CallEnded),
+        // `missed` ends the call for the CRM; the hangup only adds the final durations.
+        Step::HangUp | Step::TransferAway => (!leg.missed).then_some(EventType::CallEnded),
+        Step::VoicemailReady => Some(EventType::VoicemailReceived),
+        Step::Transcribed => Some(EventType::VoicemailUpdated),
         Step::Menu | Step::LeaveVoicemail | Step::RecordingReady => None,
     };
     let mut payload = snapshot(frame, frame.step);
@@ -35,7 +36,7 @@ pub(crate) fn webhook(frame: &Frame<'_>) -> (Value, Option<&'static str>) {
     (payload, expected_event)
 }
 
-/// The leg as the platform knows it after a frame: what a leg left behind shows in its fields, never in its state.
+/// Returns the leg as the REST API shows it after a frame. Recordings and voicemails show in fields, never in its state.
 pub(crate) fn rest_snapshot(frame: &Frame<'_>) -> Value {
     snapshot(frame, frame.leg.state_step.unwrap_or(frame.step))
 }
@@ -48,7 +49,7 @@ fn state(step: Step, direction: Direction) -> &'static str {
         },
         Step::PickUp => "preanswer",
         Step::Queue => "queued",
-        // There is no state for the end of a hold: the leg is connected once more.
+        // Dialpad has no state for the end of a hold: the leg is connected again.
         Step::Menu | Step::Answer | Step::Resume => "connected",
         Step::Hold => "hold",
         Step::Park => "parked",
@@ -64,7 +65,7 @@ fn state(step: Step, direction: Direction) -> &'static str {
 
 fn snapshot(frame: &Frame<'_>, step: Step) -> Value {
     let Frame { spec, leg, at, options, .. } = *frame;
-    let legs = [
+    let sections = [
         parties(spec),
         links(spec, leg),
         times(spec, leg, at),
@@ -72,15 +73,15 @@ fn snapshot(frame: &Frame<'_>, step: Step) -> Value {
         NOTHING_KNOWN.clone(),
     ];
     let mut snapshot = Map::new();
-    for spec in legs {
-        let Value::Object(fields) = spec else { unreachable!("every spec is written as an object") };
+    for section in sections {
+        let Value::Object(fields) = section else { unreachable!("every section is written as an object") };
         snapshot.extend(fields);
     }
     snapshot.insert("state".to_owned(), state(step, spec.direction).into());
     snapshot.into()
 }
 
-/// What every call here leaves empty.
+/// The fields that no simulated call sets.
 static NOTHING_KNOWN: LazyLock<Value> = LazyLock::new(|| {
     json!({
         "admin_recording_urls": [], "call_dispositions": {}, "callback_requested": null,
@@ -105,18 +106,18 @@ fn parties(spec: &LegSpec) -> Value {
     })
 }
 
-/// What the leg says of others.
+/// Returns the fields that refer to other legs and parties.
 fn links(spec: &LegSpec, leg: &Leg) -> Value {
-    let or_nothing = |party: &Option<Party>| party.as_ref().map_or_else(|| json!({}), target);
+    let or_empty = |party: &Option<Party>| party.as_ref().map_or_else(|| json!({}), target);
     json!({
         "entry_point_call_id": spec.entry_point_call_id,
-        "entry_point_target": or_nothing(&spec.entry_point),
+        "entry_point_target": or_empty(&spec.entry_point),
         "group_id": group_id(spec),
         "is_transferred": leg.transferred,
         "master_call_id": spec.master_call_id,
-        // Nobody knows who will answer before somebody does.
+        // Who answers is unknown until somebody answers.
         "operator_call_id": spec.operator_call_id.filter(|_| leg.answered),
-        "transferred_from": or_nothing(&spec.transferred_from),
+        "transferred_from": or_empty(&spec.transferred_from),
     })
 }
 
@@ -130,11 +131,11 @@ fn group_id(spec: &LegSpec) -> Option<String> {
 
 fn times(spec: &LegSpec, leg: &Leg, at: DateTime<Utc>) -> Value {
     let millis = |instant: Option<DateTime<Utc>>| instant.map(|instant| instant.timestamp_millis());
-    // A call enters Dialpad a played before anything is heard of it.
-    let started = millis(leg.began).unwrap_or_default() - 412;
+    // A call enters Dialpad a moment before its first webhook.
+    let started = millis(leg.started_at).unwrap_or_default() - 412;
     let ended = millis(leg.ended);
     let held_ms = leg.held_ms(leg.ended.unwrap_or(at));
-    // Only what rings a user counts as ringing.
+    // Only ringing a user counts as ringing.
     let user_rang = leg.rang.filter(|_| spec.direction == Direction::Inbound);
     json!({
         "date_connected": millis(leg.connected),
@@ -168,7 +169,7 @@ fn artefacts(frame: &Frame<'_>, media_base: &str) -> Value {
     })
 }
 
-/// Dialpad sends durations as floating-point milliseconds with digits that mean nothing.
+/// Returns milliseconds as Dialpad sends them: a float with meaningless decimals.
 fn float(whole: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a call is shorter than 2^53 ms")]
     let whole = whole as f64;
@@ -176,8 +177,8 @@ fn float(whole: i64) -> f64 {
 }
 
 fn recordings(spec: &LegSpec, leg: &Leg, media_base: &str) -> Vec<Value> {
-    let (kind, began, length) = match (leg.voicemail_ready, leg.recording_ready) {
-        (true, _) => ("voicemail", leg.voicemail_began, leg.voicemail_ms()),
+    let (kind, started_at, length) = match (leg.voicemail_ready, leg.recording_ready) {
+        (true, _) => ("voicemail", leg.voicemail_started_at, leg.voicemail_ms()),
         (false, true) => (
             "callrecording",
             leg.connected,
@@ -189,7 +190,7 @@ fn recordings(spec: &LegSpec, leg: &Leg, media_base: &str) -> Vec<Value> {
         "id": spec.media_id.to_string(),
         "url": spec.media_url(media_base),
         "recording_type": kind,
-        "start_time": began.map(|began| began.timestamp_millis()),
+        "start_time": started_at.map(|started_at| started_at.timestamp_millis()),
         "duration": length.map(float),
     })]
 }

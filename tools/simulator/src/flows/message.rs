@@ -1,4 +1,4 @@
-//! A short exchange of texts: the customer writes, the user replies, and the reply is delivered.
+//! An exchange of text messages: the customer writes, the user replies, and the reply is delivered.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::participants::{self, Direction, LegSpec, Participants, Party};
 use super::workflow::of_organization;
-use super::{Family, FlowOptions, ScheduledWebhook};
+use super::{EventType, Family, FlowOptions, ScheduledWebhook};
 
 pub(crate) fn webhooks(
     participants: &Participants,
@@ -17,10 +17,10 @@ pub(crate) fn webhooks(
     options: &FlowOptions,
 ) -> Vec<ScheduledWebhook> {
     let mut rng = participants::ids(seed, options);
-    // The first ids of this chance went to the participants.
+    // The first two ids of this generator belong to the participants.
     let _ = (participants::next_id(&mut rng), participants::next_id(&mut rng));
     let reply_id = participants::next_id(&mut rng);
-    let (after_reply, after_delivery) = waits(seed);
+    let (after_reply, after_delivery) = delays(seed);
 
     let received = options.start;
     let sent = received + after_reply;
@@ -28,25 +28,37 @@ pub(crate) fn webhooks(
     let question =
         Text { id: spec.call_id, direction: Direction::Inbound, written: received, text: QUESTION };
     let reply = Text { id: reply_id, direction: Direction::Outbound, written: sent, text: REPLY };
-    let step = |after, payload, expected_event| ScheduledWebhook {
+    let webhook = |after, payload, expected_event| ScheduledWebhook {
         after,
         payload,
         expected_event: Some(expected_event),
     };
     match family {
         Family::Dialpad => vec![
-            step(Duration::ZERO, dialpad(spec, &question, "pending", received, options), "message.received"),
-            step(after_reply, dialpad(spec, &reply, "pending", sent, options), "message.sent"),
-            step(
+            webhook(
+                Duration::ZERO,
+                dialpad(spec, &question, "pending", received, options),
+                EventType::MessageReceived,
+            ),
+            webhook(after_reply, dialpad(spec, &reply, "pending", sent, options), EventType::MessageSent),
+            webhook(
                 after_delivery,
                 dialpad(spec, &reply, "delivered", sent + after_delivery, options),
-                "message.updated",
+                EventType::MessageUpdated,
             ),
         ],
         Family::Workflow => vec![
-            step(Duration::ZERO, workflow(spec, &question, "message.received", options), "message.received"),
-            step(after_reply, workflow(spec, &reply, "message.sent", options), "message.sent"),
-            step(after_delivery, delivered(spec, &reply, sent + after_delivery, options), "message.updated"),
+            webhook(
+                Duration::ZERO,
+                workflow(spec, &question, "message.received", options),
+                EventType::MessageReceived,
+            ),
+            webhook(after_reply, workflow(spec, &reply, "message.sent", options), EventType::MessageSent),
+            webhook(
+                after_delivery,
+                delivered(spec, &reply, sent + after_delivery, options),
+                EventType::MessageUpdated,
+            ),
         ],
     }
 }
@@ -61,14 +73,14 @@ struct Text {
 const QUESTION: &str = "Hello, is my order on its way?";
 const REPLY: &str = "Yes, it left our warehouse this morning.";
 
-fn waits(seed: u64) -> (Duration, Duration) {
+fn delays(seed: u64) -> (Duration, Duration) {
     use rand::SeedableRng;
     let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed ^ MESSAGE_SALT);
     let reply = Duration::from_millis(rng.random_range(5_000..=40_000));
     (reply, Duration::from_millis(rng.random_range(600..=3_000)))
 }
 
-/// Keeps the chance of the waits apart from the participants's.
+/// Separates the random numbers of the delays from those of the participants.
 const MESSAGE_SALT: u64 = 0x7465_7874;
 
 fn dialpad(spec: &LegSpec, text: &Text, status: &str, at: DateTime<Utc>, options: &FlowOptions) -> Value {
@@ -114,7 +126,7 @@ fn workflow(spec: &LegSpec, text: &Text, event_type: &str, options: &FlowOptions
     of_organization(payload, options)
 }
 
-/// What became of a text that was sent.
+/// Returns the workflow payload of the delivery report.
 fn delivered(spec: &LegSpec, text: &Text, at: DateTime<Utc>, options: &FlowOptions) -> Value {
     let mut payload = workflow(spec, text, "message.updated", options);
     payload["message_status"] = "delivered".into();
@@ -137,7 +149,7 @@ fn party(person: &Party, phone: String, kind: Option<&str>) -> Value {
     party
 }
 
-/// `+14155550100` as `(415) 555-0100`; any other number as it is.
+/// Formats `+14155550100` as `(415) 555-0100`, and any other number as it is.
 fn displayed(number: &str) -> String {
     match number.strip_prefix("+1") {
         Some(local) if local.len() == 10 && local.is_ascii() => {

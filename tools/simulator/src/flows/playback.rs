@@ -1,4 +1,4 @@
-//! A flow while it is played: one played after the other, and it can be cut short in the middle.
+//! The playback of a flow: step by step, and it can be hung up in the middle.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,25 +9,25 @@ use serde_json::Value;
 use super::leg::Leg;
 use super::participants::{LegSpec, Participants};
 use super::timeline::{self, Step, TimedStep};
-use super::{Family, Flow, FlowOptions, ScheduledWebhook, dialpad, message, workflow};
+use super::{EventType, Family, Flow, FlowOptions, ScheduledWebhook, dialpad, message, workflow};
 
-/// One played of a flow: the platform knows it first, and then perhaps expected_event it.
+/// One step that was played: the REST API shows it first, then its webhook is sent.
 pub(crate) struct PlayedStep {
-    /// How long after the played before it happens.
+    /// The delay after the previous step.
     pub(crate) after: Duration,
-    /// The leg it happened on, as the REST API must show it from now on; none for texts.
+    /// The leg after the step, as the REST API must show it; `None` for text messages.
     pub(crate) call: Option<Value>,
-    /// The webhook, unless the family has no word for this played.
+    /// The webhook; `None` if the family has none for this step.
     pub(crate) webhook: Option<Webhook>,
 }
 
-/// A body before it is signed, and the CRM event that it must cause.
+/// A webhook body before it is signed, and the CRM event that it must cause.
 pub(crate) struct Webhook {
     pub(crate) payload: Value,
-    pub(crate) expected_event: Option<&'static str>,
+    pub(crate) expected_event: Option<EventType>,
 }
 
-/// All that a payload is made of.
+/// All that a payload is built from.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {
     pub(crate) participants: &'a Participants,
@@ -38,18 +38,18 @@ pub(crate) struct Frame<'a> {
     pub(crate) options: &'a FlowOptions,
 }
 
-/// What is still to come of a flow.
+/// The remaining steps of a flow.
 pub(crate) struct Playback {
     family: Family,
     options: FlowOptions,
     participants: Participants,
-    /// One for each spec.
+    /// One per leg of the participants.
     legs: Vec<Leg>,
-    /// The notes ahead.
-    score: VecDeque<TimedStep>,
-    /// The texts ahead, in a flow of texts.
+    /// The remaining steps of the call.
+    upcoming: VecDeque<TimedStep>,
+    /// The remaining text messages of a flow of texts.
     texts: VecDeque<ScheduledWebhook>,
-    /// When the newest step happened.
+    /// When the latest step happened.
     at: DateTime<Utc>,
 }
 
@@ -60,12 +60,12 @@ impl Playback {
             Flow::Message => message::webhooks(&participants, family, seed, &options).into(),
             _ => VecDeque::new(),
         };
-        let score = timeline::steps(flow, seed).into_iter();
+        let steps = timeline::steps(flow, seed).into_iter();
         Self {
             family,
             legs: participants.legs.iter().map(|_| Leg::default()).collect(),
-            score: score
-                .map(|timed| TimedStep { after: scaled(timed.after, options.time_scale), ..timed })
+            upcoming: steps
+                .map(|step| TimedStep { after: scaled(step.after, options.time_scale), ..step })
                 .collect(),
             texts,
             at: options.start,
@@ -74,30 +74,30 @@ impl Playback {
         }
     }
 
-    /// The call that it is about: its first leg, or its first text.
+    /// Returns the id of the first leg or text.
     pub(crate) fn call_id(&self) -> i64 {
         self.participants.legs[0].call_id
     }
 
-    /// How long after the last played the next one happens; none when it is over.
+    /// Returns the delay before the next step; `None` at the end.
     pub(crate) fn wait(&self) -> Option<Duration> {
-        let timed = self.score.front().map(|timed| timed.after);
-        timed.or_else(|| self.texts.front().map(|text| text.after))
+        let step = self.upcoming.front().map(|step| step.after);
+        step.or_else(|| self.texts.front().map(|text| text.after))
     }
 
-    /// Somebody hangs up now: every leg that lives ends with the next moments, those that have not begun never will, and
-    /// only what was left behind follows. Says whether there was anything to end.
+    /// Hangs up at `now`: every live leg ends next, legs that have not started never do, and only recordings and voicemails
+    /// follow. Returns whether there was a leg to end.
     pub(crate) fn hang_up(&mut self, now: DateTime<Utc>) -> bool {
         let live: Vec<usize> = (0..self.legs.len()).filter(|leg| self.legs[*leg].is_live()).collect();
-        let Some(next) = self.score.front().filter(|_| !live.is_empty()) else {
+        let Some(next) = self.upcoming.front().filter(|_| !live.is_empty()) else {
             return false;
         };
-        // A flow that is hurried or slow has a time of its own, which must not jump.
+        // A scaled flow has times of its own, which must not jump.
         let mut waited = (now - self.at).to_std().unwrap_or_default().min(next.after);
         let legs = &self.legs;
-        self.score.retain(|timed| match timed.step {
-            Step::RecordingReady => legs[timed.leg].answered,
-            Step::VoicemailReady | Step::Transcribed => legs[timed.leg].voicemail_began.is_some(),
+        self.upcoming.retain(|step| match step.step {
+            Step::RecordingReady => legs[step.leg].answered,
+            Step::VoicemailReady | Step::Transcribed => legs[step.leg].voicemail_started_at.is_some(),
             _ => false,
         });
         let ends = live.into_iter().map(|leg| TimedStep {
@@ -105,7 +105,7 @@ impl Playback {
             leg,
             step: Step::HangUp,
         });
-        self.score = ends.chain(std::mem::take(&mut self.score)).collect();
+        self.upcoming = ends.chain(std::mem::take(&mut self.upcoming)).collect();
         true
     }
 }
@@ -114,7 +114,7 @@ impl Iterator for Playback {
     type Item = PlayedStep;
 
     fn next(&mut self) -> Option<PlayedStep> {
-        let Some(TimedStep { after, leg, step }) = self.score.pop_front() else {
+        let Some(TimedStep { after, leg, step }) = self.upcoming.pop_front() else {
             return self.texts.pop_front().map(|ScheduledWebhook { after, payload, expected_event }| {
                 PlayedStep { after, call: None, webhook: Some(Webhook { payload, expected_event }) }
             });
@@ -129,19 +129,19 @@ impl Iterator for Playback {
             at: self.at,
             options: &self.options,
         };
-        let told = match self.family {
+        let webhook = match self.family {
             Family::Dialpad => Some(dialpad::webhook(&frame)),
             Family::Workflow => workflow::webhook(&frame),
         };
         Some(PlayedStep {
             after,
             call: Some(dialpad::rest_snapshot(&frame)),
-            webhook: told.map(|(payload, expected_event)| Webhook { payload, expected_event }),
+            webhook: webhook.map(|(payload, expected_event)| Webhook { payload, expected_event }),
         })
     }
 }
 
-/// Beats of a faster life still come one after the other: their order is told by milliseconds.
+/// Scales a delay. Steps stay at least a millisecond apart, because their order is read from millisecond timestamps.
 fn scaled(after: Duration, time_scale: f64) -> Duration {
     if after.is_zero() { after } else { after.mul_f64(time_scale).max(Duration::from_millis(1)) }
 }

@@ -1,31 +1,30 @@
-//! A call as flat events with an `event_type`: what a CRM wants to hear, in whole seconds, with the organisation named.
+//! The workflow payload family: flat events with an `event_type`, in whole seconds, which name the organization.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::FlowOptions;
 use super::participants::{LegSpec, Party};
 use super::playback::Frame;
 use super::timeline::Step;
+use super::{EventType, FlowOptions};
 
-/// The webhook of a frame, if this family has a word for it, and the CRM event that must have been told when it was
-/// dealt with.
-pub(crate) fn webhook(frame: &Frame<'_>) -> Option<(Value, Option<&'static str>)> {
-    let told = |name| Some((event(frame, name), Some(name)));
+/// Returns the webhook of a frame, if this family has one for it, and the CRM event that it must cause.
+pub(crate) fn webhook(frame: &Frame<'_>) -> Option<(Value, Option<EventType>)> {
+    let named = |event_type: EventType| Some((event(frame, event_type.name()), Some(event_type)));
     match frame.step {
-        Step::Ring | Step::PickUp | Step::Queue if frame.leg.is_new() => told("call.ring"),
-        Step::Answer => told("call.started"),
-        Step::Hold | Step::Park => told("call.held"),
-        Step::Resume => told("call.resumed"),
-        // A type that nobody knows, as a platform may always invent one.
-        Step::Merge => Some((event(frame, "call.merged"), Some("call.raw"))),
+        Step::Ring | Step::PickUp | Step::Queue if frame.leg.is_new() => named(EventType::CallRing),
+        Step::Answer => named(EventType::CallStarted),
+        Step::Hold | Step::Park => named(EventType::CallHeld),
+        Step::Resume => named(EventType::CallResumed),
+        // A type that the server does not know: a platform may add types at any time.
+        Step::Merge => Some((event(frame, "call.merged"), Some(EventType::CallRaw))),
         Step::HangUp | Step::TransferAway => {
             let mut ended = event(frame, "call.ended");
-            // The difference of the two `timestamp`s, not of the exact times: the reader sees only those.
-            ended["duration_seconds"] = (frame.at.timestamp() - began(frame).timestamp()).into();
-            Some((ended, Some("call.ended")))
+            // The difference of the `timestamp`s in the payloads, which are whole seconds.
+            ended["duration_seconds"] = (frame.at.timestamp() - started_at(frame).timestamp()).into();
+            Some((ended, Some(EventType::CallEnded)))
         }
-        Step::VoicemailReady => Some((voicemail(frame), Some("voicemail.received"))),
+        Step::VoicemailReady => Some((voicemail(frame), Some(EventType::VoicemailReceived))),
         Step::RecordingReady => {
             let mut recording = event(frame, "call.recording.completed");
             recording["recording_url"] = frame.spec.media_url(&frame.options.media_base).into();
@@ -41,8 +40,8 @@ pub(crate) fn webhook(frame: &Frame<'_>) -> Option<(Value, Option<&'static str>)
     }
 }
 
-fn began(frame: &Frame<'_>) -> DateTime<Utc> {
-    frame.leg.began.unwrap_or(frame.at)
+fn started_at(frame: &Frame<'_>) -> DateTime<Utc> {
+    frame.leg.started_at.unwrap_or(frame.at)
 }
 
 fn event(frame: &Frame<'_>, event_type: &str) -> Value {
@@ -65,7 +64,7 @@ fn event(frame: &Frame<'_>, event_type: &str) -> Value {
                 "from_number": from,
                 "to_number": to,
                 "user_id": user_id,
-                "created_at": began(frame).to_rfc3339_opts(SecondsFormat::Secs, true),
+                "created_at": started_at(frame).to_rfc3339_opts(SecondsFormat::Secs, true),
             },
         },
     });
@@ -86,7 +85,7 @@ fn event(frame: &Frame<'_>, event_type: &str) -> Value {
     of_organization(payload, options)
 }
 
-/// Groups are nobody.
+/// Returns the user of a leg; a group has none.
 fn user_id(spec: &LegSpec) -> Option<i64> {
     (!spec.target.is_group()).then_some(spec.target.id)
 }
@@ -109,7 +108,7 @@ fn voicemail(frame: &Frame<'_>) -> Value {
     of_organization(payload, options)
 }
 
-/// Names the organisation, if there is one to name.
+/// Adds the organization to a payload, if the options name one.
 pub(crate) fn of_organization(mut payload: Value, options: &FlowOptions) -> Value {
     if let Some(organization) = options.organization_id {
         payload["organization_id"] = organization.into();

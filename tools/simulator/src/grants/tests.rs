@@ -9,7 +9,7 @@ fn consent(scope: &str, challenge: Option<Challenge>) -> Consent {
     Consent { redirect_uri, scope: scope.to_owned(), company_id: 1, challenge }
 }
 
-/// The first pair of a new connection.
+/// Returns the first token pair of a new connection.
 fn connect(grants: &mut Grants, scope: &str, now: Instant) -> TokenPair {
     let code = grants.issue_code(consent(scope, None), now);
     grants.exchange_code(&code, None, None, USUAL, now).expect("tokens")
@@ -33,7 +33,7 @@ fn a_code_works_once_and_not_after_ten_minutes() {
 }
 
 #[test]
-fn the_challenge_of_rfc_7636_is_met_by_its_verifier_only() {
+fn the_challenge_of_rfc_7636_matches_its_verifier_only() {
     let challenge = Challenge::S256("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM".to_owned());
     assert!(challenge.matches("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk"));
     assert!(!challenge.matches("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXK"));
@@ -53,7 +53,7 @@ fn a_refresh_token_works_once_and_only_exists_with_offline_access() {
 }
 
 #[test]
-fn reuse_after_its_grace_brings_down_the_family_where_it_is_detected() {
+fn reuse_after_the_grace_time_revokes_the_connection_where_it_is_detected() {
     let (mut grants, now) = (Grants::default(), Instant::now());
     let strict = TokenPolicy { grace: Duration::from_secs(30), reuse_revokes: true, ..USUAL };
     let token = refresh_token(&connect(&mut grants, "offline_access", now));
@@ -73,7 +73,7 @@ fn reuse_after_its_grace_brings_down_the_family_where_it_is_detected() {
 }
 
 #[test]
-fn without_rotation_the_refresh_token_stays_and_is_not_named_again() {
+fn without_rotation_the_refresh_token_stays_valid_and_is_not_returned_again() {
     let (mut grants, now) = (Grants::default(), Instant::now());
     let keeping = TokenPolicy { rotate: false, ..USUAL };
     let token = refresh_token(&connect(&mut grants, "offline_access", now));
@@ -84,7 +84,7 @@ fn without_rotation_the_refresh_token_stays_and_is_not_named_again() {
 }
 
 #[test]
-fn revoking_takes_the_whole_connection_and_no_other() {
+fn revoking_ends_the_whole_connection_and_no_other() {
     let (mut grants, now) = (Grants::default(), Instant::now());
     let gone = connect(&mut grants, "offline_access", now);
     let kept = connect(&mut grants, "offline_access", now);

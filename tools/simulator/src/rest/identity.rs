@@ -1,4 +1,4 @@
-//! Who the token belongs to: the only way to learn the company, because no token answer names it.
+//! User and company of the token: the only way to learn the company, because no token answer names it.
 
 use actix_web::{HttpResponse, web};
 use serde_json::json;

@@ -1,7 +1,7 @@
-//! Recordings: `/r/{id}` → `/secureblob/…` → `/blob-server/…?signature=` → audio, all on one host, as the real ones are.
+//! Recordings: `/r/{id}` → `/secureblob/…` → `/blob-server/…?signature=` → audio, all on one host, as at Dialpad.
 //!
-//! The first two want the token and send a stranger to a login page that is no error by its status. The last one wants
-//! only its signature, gives parts (`Range`), and lasts as long as what was said on the call.
+//! The first two require a token and redirect other requests to a login page, which answers 200. The last one requires
+//! only its signature, supports `Range`, and is as long as the talk time of the call.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ContentType, LOCATION, RANGE};
@@ -22,15 +22,15 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/login", web::get().to(login));
 }
 
-/// What a webhook, or the call itself, links to.
+/// The link in webhooks and calls.
 async fn link(
     state: web::Data<State>,
     caller: Result<Caller, Problem>,
     number: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = match turned_away(caller)? {
+    let caller = match caller_or_login(caller)? {
         Ok(caller) => caller,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(login) => return Ok(login),
     };
     let recording = find(&state, *number, &caller)?;
     if state.switches().expired_recording_links && *number != recording.renewed {
@@ -44,9 +44,9 @@ async fn blob(
     caller: Result<Caller, Problem>,
     path: web::Path<(String, i64)>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = match turned_away(caller)? {
+    let caller = match caller_or_login(caller)? {
         Ok(caller) => caller,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(login) => return Ok(login),
     };
     let recording = find(&state, path.1, &caller)?;
     let host = state.switches().recordings_elsewhere.unwrap_or_default();
@@ -67,7 +67,7 @@ async fn audio(
     query: web::Query<Signed>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let recording = lock(&state.calls).behind_link(path.1).and_then(|call| call.recording.clone());
+    let recording = lock(&state.calls).by_link(path.1).and_then(|call| call.recording.clone());
     let recording = recording.ok_or_else(|| Problem::not_found("recording"))?;
     if query.signature != signature(&state, &recording) {
         return Err(Problem::expired_link());
@@ -90,15 +90,15 @@ async fn audio(
     })
 }
 
-/// The page that a browser would see: 200 and no audio.
+/// The page that a browser would see: 200, but no audio.
 async fn login() -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .body("<!doctype html><title>Log in</title><h1>Log in to Dialpad</h1>")
 }
 
-/// The caller, or where a request without a good token goes. A good token without the scope is rejected.
-fn turned_away(caller: Result<Caller, Problem>) -> Result<Result<Caller, HttpResponse>, Problem> {
+/// Returns the caller, or the redirect for a request without a valid token. A token without the scope is an error.
+fn caller_or_login(caller: Result<Caller, Problem>) -> Result<Result<Caller, HttpResponse>, Problem> {
     match caller {
         Ok(caller) => Ok(Ok(caller)),
         Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Ok(Err(redirect("/login".to_owned()))),
@@ -112,7 +112,7 @@ fn redirect(target: String) -> HttpResponse {
 
 fn find(state: &State, link: i64, caller: &Caller) -> Result<Recording, Problem> {
     let calls = lock(&state.calls);
-    let call = calls.behind_link(link).filter(|call| caller.sees(call.company_id));
+    let call = calls.by_link(link).filter(|call| caller.sees(call.company_id));
     call.and_then(|call| call.recording.clone()).ok_or_else(|| Problem::not_found("recording"))
 }
 
@@ -122,7 +122,7 @@ fn signature(state: &State, recording: &Recording) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Which bytes were asked for.
+/// The requested bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum ByteRange {
     Whole,
@@ -130,7 +130,7 @@ enum ByteRange {
     Beyond,
 }
 
-/// Reads one range; what is no range, or several, asks for the whole.
+/// Parses a single range (RFC 9110); anything else requests the whole recording.
 fn byte_range(range: Option<&str>, length: usize) -> ByteRange {
     let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return ByteRange::Whole;
@@ -151,7 +151,7 @@ fn byte_range(range: Option<&str>, length: usize) -> ByteRange {
     }
 }
 
-/// The call as a low hum that is never quite the same: 8 kHz, mono, 8 bits, in which 128 is zero.
+/// Generates the audio: a low hum, 8 kHz, mono, 8 bits unsigned.
 fn sound(recording: &Recording) -> Vec<u8> {
     const RATE: u32 = 8_000;
     const MAX_MILLIS: u64 = 600_000;
@@ -170,7 +170,7 @@ fn sound(recording: &Recording) -> Vec<u8> {
     wav.extend_from_slice(b"data");
     wav.extend_from_slice(&samples.to_le_bytes());
     let seed = recording.id.cast_unsigned() % 251;
-    // Any two places differ somewhere nearby, so that a wrong part of it can be told from the right one.
+    // Any two positions differ nearby, so that a test recognizes a wrong range.
     wav.extend((0..u64::from(samples)).map(|at| 120 + ((at / 9 + at / 251 + seed) % 17) as u8));
     wav
 }

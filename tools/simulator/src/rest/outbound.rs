@@ -1,4 +1,4 @@
-//! Calls that begin or end over the API: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
+//! Placing and ending calls: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::flows::{self, Family, Flow, FlowOptions, Overrides, Party, Playback};
 use crate::runs::PlacedCall;
 use crate::{State, clock, lock};
 
-/// From the reply to the first webhook: long enough for the reply to arrive first.
+/// The delay from the reply to the first webhook, so that the reply arrives first.
 const DIAL_DELAY: Duration = Duration::from_millis(100);
-/// How long a reply waits for the first webhook, where it is told to.
+/// How long a reply waits for the first webhook, with `webhook_before_reply`.
 const FIRST_WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest `custom_data`, in bytes.
+/// The maximum length of `custom_data`, in bytes.
 const MAX_CUSTOM_DATA_BYTES: usize = 2_000;
 
-/// A call to place. What else the API takes changes nothing here.
+/// A call to place. Other fields of the API are ignored.
 #[derive(Deserialize)]
 pub(crate) struct PlaceCallRequest {
     user_id: Option<Int64>,
@@ -28,7 +28,7 @@ pub(crate) struct PlaceCallRequest {
     custom_data: Option<String>,
 }
 
-/// `POST /api/v2/call`: all devices of the user ring, and the reply names the call.
+/// `POST /api/v2/call`: all devices of the user ring; the reply names the call.
 pub(crate) async fn place(
     state: web::Data<State>,
     caller: Caller,
@@ -41,7 +41,7 @@ pub(crate) async fn place(
     Ok(HttpResponse::Ok().json(json!({"call_id": Int64(call_id)})))
 }
 
-/// `POST /api/v2/users/{id}/initiate_call`: an app of the user dials, and the reply does not name the call.
+/// `POST /api/v2/users/{id}/initiate_call`: an app of the user dials; the reply does not name the call.
 pub(crate) async fn initiate(
     state: web::Data<State>,
     caller: Caller,
@@ -68,7 +68,7 @@ pub(crate) async fn hang_up(
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
     if call.is_concluded() {
-        return Err(Problem::bad("the call is over"));
+        return Err(Problem::bad("the call has ended"));
     }
     call.hang_up.notify_one();
     Ok(HttpResponse::Ok().finish())
@@ -110,7 +110,7 @@ async fn dial(
             PlacedCall { company_id, seed, playback, after: Duration::ZERO },
             Some(first_delivered),
         );
-        // A receiver that never answers must not hold up the caller for longer than the real one would.
+        // A receiver that does not answer must not delay the reply for longer than Dialpad would.
         let _ = timeout(FIRST_WEBHOOK_TIMEOUT, first).await;
     } else {
         State::place(state, PlacedCall { company_id, seed, playback, after: DIAL_DELAY }, None);

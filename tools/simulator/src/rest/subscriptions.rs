@@ -1,4 +1,4 @@
-//! `/api/v2/subscriptions/call` and `/api/v2/subscriptions/sms`: which events go there.
+//! `/api/v2/subscriptions/call` and `/api/v2/subscriptions/sms`.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, path: &str, kind: Subscrip
     );
 }
 
-/// What a subscription may be filtered by; anything else is a slip of the client.
+/// The states that a subscription may name; others are rejected.
 const CALL_STATES: [&str; 33] = [
     "admin",
     "admin_recording",
@@ -55,7 +55,7 @@ const CALL_STATES: [&str; 33] = [
     "voicemail_uploaded",
 ];
 
-/// A create or update body: what an update leaves out stays as it is.
+/// The body of a create or update request: an update keeps what it leaves out.
 #[derive(Deserialize)]
 pub(crate) struct Change {
     endpoint_id: Option<Int64>,
@@ -85,7 +85,7 @@ impl Change {
         match (self.target_type, self.target_id) {
             (Some(kind), Some(id)) => subscription.target = Some((kind, id.0)),
             (None, None) => {}
-            _ => return Err(Problem::bad("target_type and target_id belong together")),
+            _ => return Err(Problem::bad("target_type and target_id require each other")),
         }
         match &mut subscription.filter {
             SubscriptionFilter::Calls { states, group_calls_only } => {
@@ -154,7 +154,7 @@ pub(crate) async fn create(
     Ok(HttpResponse::Ok().json(reply))
 }
 
-/// The list's query: a page, and optionally one target only.
+/// The query of the list: a page, and optionally one target.
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! `/api/v2/webhooks`: where events go.
+//! `/api/v2/webhooks`.
 
 use actix_web::{HttpResponse, web};
 use reqwest::Url;
@@ -26,7 +26,7 @@ impl Change {
         }
     }
 
-    /// An empty secret is none.
+    /// Returns the secret; an empty one is none.
     fn secret(self) -> Option<String> {
         self.secret.filter(|secret| !secret.is_empty())
     }
@@ -88,7 +88,7 @@ pub(crate) async fn update(
     Ok(HttpResponse::Ok().json(rendered(webhook)))
 }
 
-/// Replies with what was deleted, as the real one does.
+/// Replies with the deleted webhook, as Dialpad does.
 pub(crate) async fn delete(
     state: web::Data<State>,
     caller: Caller,

@@ -2,7 +2,7 @@ use super::*;
 
 const USER: &str = "5100000000000000";
 
-/// The only call that was played.
+/// Plays one call and returns it.
 async fn played(fixture: &Fixture, flow: &str) -> Value {
     fixture.play(json!({"flow": flow})).await;
     let history = fixture.read("/api/v2/call").await;
@@ -11,7 +11,7 @@ async fn played(fixture: &Fixture, flow: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_call_is_known_with_its_integers_as_strings_and_without_what_is_not_set() {
+async fn a_call_has_integers_as_strings_and_no_unset_fields() {
     let fixture = Fixture::start().await;
     let call = played(&fixture, "answered").await;
     assert_eq!((&call["state"], &call["direction"]), (&json!("hangup"), &json!("inbound")));
@@ -38,7 +38,7 @@ async fn a_call_is_known_with_its_integers_as_strings_and_without_what_is_not_se
 }
 
 #[tokio::test]
-async fn a_voicemail_has_its_link_and_its_text_and_a_missed_call_no_lines() {
+async fn a_voicemail_has_its_link_and_its_transcript_and_a_missed_call_no_lines() {
     let fixture = Fixture::start().await;
     let call = played(&fixture, "voicemail").await;
     assert_eq!(call["voicemail_share_link"], call["recording_details"][0]["url"]);
@@ -49,7 +49,7 @@ async fn a_voicemail_has_its_link_and_its_text_and_a_missed_call_no_lines() {
 }
 
 #[tokio::test]
-async fn the_history_has_what_is_over_newest_first_in_pages() {
+async fn the_history_lists_ended_calls_newest_first_in_pages() {
     let fixture = Fixture::start().await;
     fixture.play(json!({"flow": "missed", "calls": 25, "rate": 1000})).await;
     let first = fixture.read("/api/v2/call").await;
@@ -76,7 +76,7 @@ async fn the_history_has_what_is_over_newest_first_in_pages() {
 }
 
 #[tokio::test]
-async fn a_placed_call_can_be_watched_and_hung_up_and_keeps_its_custom_data() {
+async fn a_placed_call_can_be_read_and_hung_up_and_keeps_its_custom_data() {
     let fixture = Fixture::start().await;
     let order = json!({"user_id": USER, "phone_number": "+14155551234", "custom_data": "ours-1"});
     let placed = fixture.create("/api/v2/call", order).await;
@@ -91,7 +91,7 @@ async fn a_placed_call_can_be_watched_and_hung_up_and_keeps_its_custom_data() {
     let live = state("calling").await;
     assert_eq!((&live["custom_data"], &live["external_number"]), (&json!("ours-1"), &json!("+14155551234")));
     assert_eq!((&live["target"]["id"], &live["direction"]), (&json!(USER), &json!("outbound")));
-    assert_eq!(fixture.read("/api/v2/call").await, json!({}), "a call that lives is not in the history");
+    assert_eq!(fixture.read("/api/v2/call").await, json!({}), "a live call is not in the history");
 
     let hang_up =
         || fixture.client.put(fixture.url(&format!("{path}/actions/hangup"))).bearer_auth("static-key");
@@ -118,27 +118,29 @@ async fn placed_calls_are_checked_and_can_be_fast() {
         assert_eq!(replied, status, "{path} {order}: {body}");
         assert_eq!(body["device"]["id"].is_string(), status == 200);
     }
-    let call =
-        eventually("the call is over", async || fixture.read("/api/v2/call").await["items"].get(0).cloned())
-            .await;
+    let call = eventually("the call has ended", async || {
+        fixture.read("/api/v2/call").await["items"].get(0).cloned()
+    })
+    .await;
     assert!(call["date_connected"].is_string(), "{call}");
     fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn scopes_count_once_they_are_enforced() {
+async fn scopes_are_required_once_they_are_enforced() {
     let fixture = Fixture::start().await;
-    let (poor, rich) = (fixture.token("offline_access").await, fixture.token("calls:list").await);
+    let (without_scope, with_scope) =
+        (fixture.token("offline_access").await, fixture.token("calls:list").await);
     let list = |token: &str| status_and_json(fixture.get("/api/v2/call").bearer_auth(token));
-    assert_eq!(list(&poor).await.0, 200);
+    assert_eq!(list(&without_scope).await.0, 200);
     fixture.switch(json!({"enforce_scopes": true})).await;
-    let (status, body) = list(&poor).await;
+    let (status, body) = list(&without_scope).await;
     assert_eq!((status, &body["error"]["errors"][0]["reason"]), (403, &json!("insufficientPermissions")));
-    assert_eq!(list(&rich).await.0, 200);
+    assert_eq!(list(&with_scope).await.0, 200);
     assert_eq!(list("static-key").await.0, 200);
     let texts =
-        fixture.post("/api/v2/subscriptions/sms").bearer_auth(&rich).json(&json!({"direction": "all"}));
+        fixture.post("/api/v2/subscriptions/sms").bearer_auth(&with_scope).json(&json!({"direction": "all"}));
     assert_eq!(status_and_json(texts).await.0, 403);
-    assert_eq!(status_and_json(fixture.get("/api/v2/users/me").bearer_auth(&poor)).await.0, 200);
+    assert_eq!(status_and_json(fixture.get("/api/v2/users/me").bearer_auth(&without_scope)).await.0, 200);
     fixture.simulator.stop().await;
 }

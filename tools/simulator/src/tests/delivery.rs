@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-/// One webhook as it arrived.
+/// One received webhook.
 struct Arrival {
     content_type: String,
     signature: Option<String>,
@@ -20,7 +20,7 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// The payload, if it is a JWS of this secret.
+    /// Verifies a JWS with this secret and returns its payload.
     fn opened(&self, secret: &str) -> Value {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.required_spec_claims.clear();
@@ -30,7 +30,7 @@ impl Arrival {
     }
 }
 
-/// A server that takes webhooks: answers 200, or what it was told to answer first.
+/// A server that receives webhooks: it answers with the given statuses, then with 200.
 struct Receiver {
     url: String,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
@@ -88,7 +88,7 @@ async fn quick() -> Fixture {
 }
 
 #[actix_web::test]
-async fn a_subscriber_hears_the_whole_call_in_order_as_jws() {
+async fn a_subscriber_receives_the_whole_call_in_order_as_jws() {
     let (fixture, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&fixture, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
     let progress = fixture.play(json!({"flow": "hold", "seed": 7})).await;
@@ -107,21 +107,21 @@ async fn a_subscriber_hears_the_whole_call_in_order_as_jws() {
     call_ids.dedup();
     assert_eq!(call_ids.len(), 1);
 
-    let book = deliveries(&fixture, 0).await;
-    let told: Vec<&Value> = book.iter().map(|delivery| &delivery["expected_event"]).collect();
+    let log = deliveries(&fixture, 0).await;
+    let expected: Vec<&Value> = log.iter().map(|delivery| &delivery["expected_event"]).collect();
     assert_eq!(
-        json!(told),
+        json!(expected),
         json!(["call.ring", "call.started", "call.held", "call.resumed", "call.ended", null])
     );
-    assert!(book.iter().all(|delivery| delivery["acked_at"].as_i64() >= delivery["sent_at"].as_i64()));
-    assert_eq!(book[0]["call_id"], call_ids[0]);
+    assert!(log.iter().all(|delivery| delivery["acked_at"].as_i64() >= delivery["sent_at"].as_i64()));
+    assert_eq!(log[0]["call_id"], call_ids[0]);
     assert_eq!(deliveries(&fixture, 4).await.len(), 2);
     receiver.handle.stop(false).await;
     fixture.simulator.stop().await;
 }
 
 #[actix_web::test]
-async fn filters_of_subscriptions_hold_and_without_a_secret_the_body_is_plain() {
+async fn subscriptions_filter_and_without_a_secret_the_body_is_plain() {
     let (fixture, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&fixture, json!({"hook_url": receiver.url}), "call", json!({"call_states": ["hangup"]})).await;
     subscribe(&fixture, json!({"hook_url": receiver.url}), "sms", json!({"direction": "outbound"})).await;
@@ -137,7 +137,7 @@ async fn filters_of_subscriptions_hold_and_without_a_secret_the_body_is_plain() 
 }
 
 #[actix_web::test]
-async fn server_errors_are_tried_again_with_the_same_bytes_and_refusals_are_not() {
+async fn server_errors_are_retried_with_the_same_bytes_and_refusals_are_not() {
     let (fixture, mut receiver) = (quick().await, Receiver::start(&[503, 500, 200, 404, 500, 500, 500, 500]));
     subscribe(&fixture, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
     let progress = fixture.play(json!({"flow": "missed"})).await;
@@ -147,7 +147,7 @@ async fn server_errors_are_tried_again_with_the_same_bytes_and_refusals_are_not(
     let ended: Vec<(Value, Value)> = deliveries(&fixture, 0)
         .await
         .iter()
-        .map(|one| (one["attempts"].clone(), one["status"].clone()))
+        .map(|delivery| (delivery["attempts"].clone(), delivery["status"].clone()))
         .collect();
     assert_eq!(json!(ended), json!([[3, 200], [1, 404], [4, 500]]));
     receiver.handle.stop(false).await;
@@ -155,19 +155,19 @@ async fn server_errors_are_tried_again_with_the_same_bytes_and_refusals_are_not(
 }
 
 #[actix_web::test]
-async fn silence_is_tried_twice_more() {
+async fn a_delivery_without_an_answer_is_retried_twice() {
     let fixture = quick().await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let nobody = format!("http://{}", taken.local_addr().expect("an address"));
+    let closed_port = format!("http://{}", taken.local_addr().expect("an address"));
     drop(taken);
-    subscribe(&fixture, json!({"hook_url": nobody}), "call", json!({"call_states": ["ringing"]})).await;
+    subscribe(&fixture, json!({"hook_url": closed_port}), "call", json!({"call_states": ["ringing"]})).await;
     assert_eq!(fixture.play(json!({"flow": "missed"})).await["failed"], 1);
-    let book = deliveries(&fixture, 0).await;
+    let log = deliveries(&fixture, 0).await;
     assert_eq!(
-        (&book[0]["attempts"], &book[0]["status"], &book[0]["acked_at"]),
+        (&log[0]["attempts"], &log[0]["status"], &log[0]["acked_at"]),
         (&json!(3), &json!(null), &json!(null))
     );
-    assert!(book[0]["error"].is_string());
+    assert!(log[0]["error"].is_string());
     fixture.simulator.stop().await;
 }
 
@@ -200,14 +200,14 @@ async fn calls_can_wait_for_the_first_subscription() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), finished).await.expect("it began");
+    tokio::time::timeout(Duration::from_secs(10), finished).await.expect("the run ended");
     assert_eq!(fixture.simulator.progress(run_id).expect("known").acknowledged, 3);
     receiver.handle.stop(false).await;
     fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn slips_in_a_request_for_flows_are_named() {
+async fn an_error_in_a_request_for_flows_names_the_field() {
     let fixture = quick().await;
     let (status, body) =
         status_and_json(fixture.post("/simulator/flows").json(&json!({"flow": "anwsered"}))).await;
@@ -221,7 +221,7 @@ async fn slips_in_a_request_for_flows_are_named() {
 }
 
 #[actix_web::test]
-async fn the_first_webhook_of_a_placed_call_can_beat_the_reply() {
+async fn the_first_webhook_of_a_placed_call_can_arrive_before_the_reply() {
     let (fixture, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&fixture, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
     fixture.switch(json!({"webhook_before_reply": true, "placed_call_pace": 0})).await;
@@ -239,10 +239,10 @@ async fn the_first_webhook_of_a_placed_call_can_beat_the_reply() {
 }
 
 #[actix_web::test]
-async fn webhooks_can_come_twice_backwards_or_not_at_all() {
+async fn webhooks_can_be_duplicated_reversed_or_dropped() {
     let (fixture, mut receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&fixture, json!({"hook_url": receiver.url, "secret": "s3cret"}), "call", json!({})).await;
-    let heard = async |receiver: &mut Receiver, count: usize| {
+    let received_states = async |receiver: &mut Receiver, count: usize| {
         let mut states = Vec::new();
         for _ in 0..count {
             states.push(receiver.next().await.opened("s3cret")["state"].clone());
@@ -251,25 +251,25 @@ async fn webhooks_can_come_twice_backwards_or_not_at_all() {
     };
     fixture.switch(json!({"webhook_copies": 2, "dropped_webhooks": ["missed"]})).await;
     assert_eq!(fixture.play(json!({"flow": "missed"})).await["acknowledged"], 4);
-    assert_eq!(heard(&mut receiver, 4).await, json!(["ringing", "ringing", "hangup", "hangup"]));
-    let book = deliveries(&fixture, 0).await;
-    let told: Vec<&Value> = book.iter().map(|delivery| &delivery["expected_event"]).collect();
-    assert_eq!(json!(told), json!(["call.ring", null, null, null]));
+    assert_eq!(received_states(&mut receiver, 4).await, json!(["ringing", "ringing", "hangup", "hangup"]));
+    let log = deliveries(&fixture, 0).await;
+    let expected: Vec<&Value> = log.iter().map(|delivery| &delivery["expected_event"]).collect();
+    assert_eq!(json!(expected), json!(["call.ring", null, null, null]));
 
     fixture.switch(json!({"webhook_copies": 1, "dropped_webhooks": [], "webhook_order": "reversed"})).await;
     fixture.play(json!({"flow": "missed"})).await;
-    assert_eq!(heard(&mut receiver, 3).await, json!(["hangup", "missed", "ringing"]));
+    assert_eq!(received_states(&mut receiver, 3).await, json!(["hangup", "missed", "ringing"]));
 
     fixture.switch(json!({"webhook_loss": 1})).await;
     assert_eq!(fixture.play(json!({"flow": "missed"})).await["sent"], 0);
     let history = fixture.read("/api/v2/call").await;
-    assert_eq!(history["items"].as_array().map(Vec::len), Some(3), "the platform knows it all the same");
+    assert_eq!(history["items"].as_array().map(Vec::len), Some(3), "the REST API shows it nevertheless");
     receiver.handle.stop(false).await;
     fixture.simulator.stop().await;
 }
 
 #[actix_web::test]
-async fn a_company_hears_of_its_own_calls_only() {
+async fn a_company_receives_webhooks_of_its_own_calls_only() {
     let (fixture, receiver) = (quick().await, Receiver::start(&[]));
     subscribe(&fixture, json!({"hook_url": receiver.url}), "call", json!({})).await;
     assert_eq!(fixture.play(json!({"flow": "missed", "company_id": 99})).await["sent"], 0);
@@ -283,7 +283,7 @@ async fn targets_and_groups_filter_the_legs_of_a_queue() {
     let (fixture, receiver) = (quick().await, Receiver::start(&[]));
     let group = json!({"target_type": "callcenter", "target_id": "5300000000000000"});
     subscribe(&fixture, json!({"hook_url": receiver.url}), "call", group).await;
-    assert_eq!(fixture.play(json!({"flow": "queue"})).await["sent"], 4, "the call centre's own leg");
+    assert_eq!(fixture.play(json!({"flow": "queue"})).await["sent"], 4, "the call center's own leg");
     let grouped = json!({"group_calls_only": true});
     subscribe(&fixture, json!({"hook_url": receiver.url}), "call", grouped).await;
     assert_eq!(fixture.play(json!({"flow": "queue"})).await["sent"], 4 + 15, "every leg of the queue");

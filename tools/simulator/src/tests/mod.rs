@@ -1,4 +1,4 @@
-//! The simulator over real HTTP, as a server meets it.
+//! The simulator over real HTTP, as a server uses it.
 
 pub(crate) mod calls;
 pub(crate) mod delivery;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Approval, Simulator, SimulatorOptions};
 
-/// A simulator on a free port, and a client of it.
+/// A simulator on a free port, and a client.
 struct Fixture {
     simulator: Simulator,
     client: Client,
@@ -45,42 +45,42 @@ impl Fixture {
         self.client.post(self.url(path))
     }
 
-    /// Turns switches.
+    /// Changes switches.
     async fn switch(&self, change: Value) {
         success_json(self.client.patch(self.url("/simulator/switches")).json(&change)).await;
     }
 
-    /// What the static key reads.
+    /// Reads a path with the static key.
     async fn read(&self, path: &str) -> Value {
         success_json(self.get(path).bearer_auth("static-key")).await
     }
 
-    /// Plays flows without waits until they are over.
+    /// Plays flows without delays until they end.
     async fn play(&self, mut order: Value) -> Value {
         order["pace"] = 0.into();
         let (status, started) = status_and_json(self.post("/simulator/flows").json(&order)).await;
         assert_eq!(status, 202, "{started}");
         let path = format!("/simulator/flows/{}", started["run_id"].as_str().expect("an id"));
-        eventually("the run is over", async || {
+        eventually("the run has ended", async || {
             let progress = success_json(self.get(&path)).await;
             (progress["done"] == true).then_some(progress)
         })
         .await
     }
 
-    /// An access token with these scopes.
+    /// Returns an access token with these scopes.
     async fn token(&self, scope: &str) -> String {
         self.connect(scope).await["access_token"].as_str().expect("a token").to_owned()
     }
 
-    /// The answer to a refresh.
+    /// Refreshes a token and returns the answer.
     async fn refresh(&self, refresh_token: &Value) -> (u16, Value) {
-        let trade = json!({"grant_type": "refresh_token", "refresh_token": refresh_token,
+        let exchange = json!({"grant_type": "refresh_token", "refresh_token": refresh_token,
             "client_id": "demo-client", "client_secret": "demo-secret"});
-        status_and_json(self.post("/oauth2/token").json(&trade)).await
+        status_and_json(self.post("/oauth2/token").json(&exchange)).await
     }
 
-    /// The token answer to a new connection with these scopes.
+    /// Connects with these scopes and returns the token answer.
     async fn connect(&self, scope: &str) -> Value {
         let query = [
             ("client_id", "demo-client"),
@@ -91,18 +91,18 @@ impl Fixture {
         let sent = self.get("/oauth2/authorize").query(&query).send().await.expect("an answer");
         let back = sent.headers()["location"].to_str().expect("ASCII").to_owned();
         let code = back.split("code=").nth(1).expect("a code").to_owned();
-        let trade = json!({"grant_type": "authorization_code", "code": code,
+        let exchange = json!({"grant_type": "authorization_code", "code": code,
             "client_id": "demo-client", "client_secret": "demo-secret"});
-        success_json(self.post("/oauth2/token").json(&trade)).await
+        success_json(self.post("/oauth2/token").json(&exchange)).await
     }
 
-    /// Posts with the static key and returns the reply to a request that must succeed.
+    /// Posts with the static key and returns the reply, which must be a success.
     async fn create(&self, path: &str, body: Value) -> Value {
         success_json(self.post(path).bearer_auth("static-key").json(&body)).await
     }
 }
 
-/// Asks again until there is an answer.
+/// Polls until there is an answer.
 async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asked = async {
         loop {
@@ -112,26 +112,24 @@ async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), asked)
-        .await
-        .unwrap_or_else(|_| panic!("not in time: {what}"))
+    tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap_or_else(|_| panic!("timed out: {what}"))
 }
 
-/// The body of a reply that must be a success.
+/// Returns the body of a reply, which must be a success.
 async fn success_json(request: RequestBuilder) -> Value {
     let response = request.send().await.expect("an answer");
     assert!(response.status().is_success(), "{}: {}", response.status(), response.url());
     response.json().await.expect("a JSON body")
 }
 
-/// Status and body of any reply.
+/// Returns status and body of any reply.
 async fn status_and_json(request: RequestBuilder) -> (u16, Value) {
     let response = request.send().await.expect("an answer");
     (response.status().as_u16(), response.json().await.unwrap_or(Value::Null))
 }
 
 #[actix_web::test]
-async fn it_starts_inside_an_actix_system_too_and_frees_its_port_when_stopped() {
+async fn it_starts_inside_an_actix_system_and_frees_its_port_when_stopped() {
     let fixture = Fixture::start().await;
     let (status, body) = status_and_json(fixture.get("/api/v2/users/me")).await;
     assert_eq!((status, &body["error"]["code"]), (401, &json!(401)));

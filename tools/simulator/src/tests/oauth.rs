@@ -20,7 +20,7 @@ fn query<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     query
 }
 
-/// Where a request sends the browser.
+/// Returns the query to which a request redirects the browser.
 async fn sent_back(request: RequestBuilder) -> Vec<(String, String)> {
     let response = request.send().await.expect("an answer");
     assert_eq!(response.status(), 302);
@@ -42,19 +42,19 @@ async fn code(fixture: &Fixture) -> String {
     value(&pairs, "code")
 }
 
-fn trade(code: &str, verifier: &str) -> Value {
+fn exchange(code: &str, verifier: &str) -> Value {
     json!({"grant_type": "authorization_code", "code": code, "code_verifier": verifier,
         "client_id": "demo-client", "client_secret": "demo-secret"})
 }
 
 #[tokio::test]
-async fn a_code_with_its_verifier_becomes_tokens_that_open_the_api_until_they_are_revoked() {
+async fn a_code_with_its_verifier_yields_tokens_that_work_until_they_are_revoked() {
     let fixture = Fixture::start().await;
-    let body = trade(&code(&fixture).await, VERIFIER);
+    let body = exchange(&code(&fixture).await, VERIFIER);
     let first = success_json(fixture.post("/oauth2/token").json(&body)).await;
     assert_eq!((&first["token_type"], &first["expires_in"]), (&json!("bearer"), &json!(3600)));
 
-    // The second pair, by form and HTTP Basic.
+    // The second pair, with a form body and HTTP Basic.
     let refresh =
         [("grant_type", "refresh_token"), ("refresh_token", first["refresh_token"].as_str().expect("one"))];
     let request =
@@ -74,12 +74,12 @@ async fn a_code_with_its_verifier_becomes_tokens_that_open_the_api_until_they_ar
 }
 
 #[tokio::test]
-async fn a_wrong_verifier_spends_the_code() {
+async fn a_wrong_verifier_uses_up_the_code() {
     let fixture = Fixture::start().await;
     let code = code(&fixture).await;
     for verifier in ["another", VERIFIER] {
         let (status, error) =
-            status_and_json(fixture.post("/oauth2/token").json(&trade(&code, verifier))).await;
+            status_and_json(fixture.post("/oauth2/token").json(&exchange(&code, verifier))).await;
         assert_eq!((status, &error["error"]), (400, &json!("invalid_grant")));
     }
     fixture.simulator.stop().await;
@@ -88,11 +88,11 @@ async fn a_wrong_verifier_spends_the_code() {
 #[tokio::test]
 async fn bad_token_requests_get_the_errors_of_oauth() {
     let fixture = Fixture::start().await;
-    let mut foreign = trade("any", "any");
+    let mut foreign = exchange("any", "any");
     foreign["client_secret"] = "wrong".into();
-    let mut untyped = trade("any", "any");
+    let mut untyped = exchange("any", "any");
     untyped["grant_type"] = Value::Null;
-    let mut odd = trade("any", "any");
+    let mut odd = exchange("any", "any");
     odd["grant_type"] = "password".into();
     let cases = [
         (foreign, 401, "invalid_client"),
@@ -108,12 +108,14 @@ async fn bad_token_requests_get_the_errors_of_oauth() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_never_redirected() {
+async fn an_unknown_client_is_never_redirected() {
     let fixture = Fixture::start().await;
-    let stranger = [("client_id", "other"), ("redirect_uri", "http://x.example"), ("response_type", "code")];
-    assert_eq!(status_and_json(fixture.get("/oauth2/authorize").query(&stranger)).await.0, 400);
-    let nowhere = [("client_id", "demo-client"), ("redirect_uri", "javascript:1"), ("response_type", "code")];
-    assert_eq!(status_and_json(fixture.get("/oauth2/authorize").query(&nowhere)).await.0, 400);
+    let unknown_client =
+        [("client_id", "other"), ("redirect_uri", "http://x.example"), ("response_type", "code")];
+    assert_eq!(status_and_json(fixture.get("/oauth2/authorize").query(&unknown_client)).await.0, 400);
+    let bad_redirect =
+        [("client_id", "demo-client"), ("redirect_uri", "javascript:1"), ("response_type", "code")];
+    assert_eq!(status_and_json(fixture.get("/oauth2/authorize").query(&bad_redirect)).await.0, 400);
     let pairs = sent_back(
         fixture
             .get("/oauth2/authorize")
@@ -125,7 +127,7 @@ async fn a_stranger_is_never_redirected() {
 }
 
 #[tokio::test]
-async fn the_page_asks_and_takes_both_answers() {
+async fn the_consent_page_accepts_both_decisions() {
     let options = SimulatorOptions { approval: Approval::Page, ..SimulatorOptions::default() };
     let fixture = Fixture::with(options).await;
     let asked = fixture.get("/oauth2/authorize").query(&query(&[])).send().await.expect("an answer");

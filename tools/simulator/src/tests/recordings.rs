@@ -2,7 +2,7 @@ use reqwest::Response;
 
 use super::*;
 
-/// The link to the recording of a call that was just played.
+/// Plays a call and returns the link to its recording, and the call.
 async fn recorded(fixture: &Fixture, seed: u64) -> (String, Value) {
     fixture.play(json!({"flow": "answered", "seed": seed})).await;
     let call = fixture.read("/api/v2/call").await["items"][0].clone();
@@ -43,7 +43,7 @@ async fn a_recording_is_two_redirects_away_and_as_long_as_its_call() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_recording_is_that_part() {
+async fn a_range_of_a_recording_has_the_right_bytes() {
     let fixture = Fixture::start().await;
     let (link, _) = recorded(&fixture, 3).await;
     let secure = target(&asked(&fixture, &link, Some("static-key")).await);
@@ -62,7 +62,7 @@ async fn a_part_of_a_recording_is_that_part() {
 }
 
 #[tokio::test]
-async fn strangers_see_a_login_page_and_a_missing_scope_is_refused() {
+async fn requests_without_a_token_see_a_login_page_and_a_missing_scope_is_rejected() {
     let fixture = Fixture::start().await;
     let (link, _) = recorded(&fixture, 3).await;
     for token in [None, Some("wrong")] {
@@ -72,14 +72,15 @@ async fn strangers_see_a_login_page_and_a_missing_scope_is_refused() {
         assert!(page.headers()["content-type"].to_str().expect("ASCII").starts_with("text/html"));
     }
     fixture.switch(json!({"enforce_scopes": true})).await;
-    let (poor, rich) = (fixture.token("calls:list").await, fixture.token("recordings_export").await);
-    assert_eq!(asked(&fixture, &link, Some(&poor)).await.status(), 403);
-    assert_eq!(asked(&fixture, &link, Some(&rich)).await.status(), 302);
+    let (without_scope, with_scope) =
+        (fixture.token("calls:list").await, fixture.token("recordings_export").await);
+    assert_eq!(asked(&fixture, &link, Some(&without_scope)).await.status(), 403);
+    assert_eq!(asked(&fixture, &link, Some(&with_scope)).await.status(), 302);
     fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn an_expired_link_is_renewed_by_the_call_and_a_recording_may_lie_elsewhere() {
+async fn the_call_has_a_valid_link_after_one_expired_and_recordings_may_be_elsewhere() {
     let fixture = Fixture::start().await;
     let (link, call) = recorded(&fixture, 3).await;
     fixture

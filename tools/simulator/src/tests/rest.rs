@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn webhooks_live_through_all_verbs_and_echo_their_secret() {
+async fn webhooks_can_be_created_read_changed_and_deleted() {
     let fixture = Fixture::start().await;
     let body = json!({"hook_url": "http://crm.example/webhooks/1", "secret": "s3cret"});
     let made = fixture.create("/api/v2/webhooks", body).await;
@@ -21,7 +21,7 @@ async fn webhooks_live_through_all_verbs_and_echo_their_secret() {
 }
 
 #[tokio::test]
-async fn subscriptions_live_through_all_verbs_and_fall_with_their_webhook() {
+async fn subscriptions_can_be_changed_and_are_deleted_with_their_webhook() {
     let fixture = Fixture::start().await;
     let hook = fixture.create("/api/v2/webhooks", json!({"hook_url": "http://crm.example"})).await;
     let body = json!({"endpoint_id": hook["id"], "call_states": ["ringing", "hangup"]});
@@ -48,7 +48,7 @@ async fn subscriptions_live_through_all_verbs_and_fall_with_their_webhook() {
 }
 
 #[tokio::test]
-async fn slips_in_a_subscription_are_refused() {
+async fn invalid_subscriptions_are_rejected() {
     let fixture = Fixture::start().await;
     let hook = fixture.create("/api/v2/webhooks", json!({"hook_url": "http://crm.example"})).await;
     let cases = [

@@ -1,7 +1,7 @@
 use super::*;
 
 #[tokio::test]
-async fn switches_are_read_set_back_and_refused_by_name() {
+async fn switches_can_be_read_reset_and_unknown_ones_are_rejected() {
     let fixture = Fixture::start().await;
     let first = success_json(fixture.get("/simulator/switches")).await;
     fixture.switch(json!({"enforce_scopes": true, "placed_call_pace": 0.5})).await;
@@ -15,7 +15,7 @@ async fn switches_are_read_set_back_and_refused_by_name() {
 }
 
 #[tokio::test]
-async fn the_next_answers_are_wrong_and_then_the_truth_comes_back() {
+async fn the_next_answers_are_faulty_and_later_ones_are_not() {
     let fixture = Fixture::start().await;
     let next = json!([
         {"to": "api", "answer": "too_many_requests", "retry_after": "7"},
@@ -52,24 +52,24 @@ async fn an_answer_can_be_lost_after_its_request_took_effect() {
 }
 
 #[tokio::test]
-async fn the_book_of_requests_counts_by_outcome_and_shows_what_is_under_way() {
+async fn the_request_log_counts_by_outcome_and_shows_pending_requests() {
     let fixture = Fixture::start().await;
     let tokens = fixture.connect("offline_access").await;
     assert_eq!(fixture.refresh(&json!("wrong")).await.0, 400);
     fixture.switch(json!({"token_answer_delay_ms": 60_000})).await;
-    let book = || success_json(fixture.get("/simulator/requests?route=/oauth2/token"));
+    let log = || success_json(fixture.get("/simulator/requests?route=/oauth2/token"));
     let late = tokio::select! {
         _ = fixture.refresh(&tokens["refresh_token"]) => panic!("answered"),
         late = eventually("the refresh took effect", async || {
-            let last = book().await["requests"][2].clone();
+            let last = log().await["requests"][2].clone();
             last["handled_at"].is_i64().then_some(last)
         }) => late,
     };
     assert_eq!((&late["answered_at"], &late["note"]), (&json!(null), &json!("refresh_token")));
     fixture.switch(json!({"token_answer_delay_ms": 0})).await;
-    assert_eq!(fixture.refresh(&tokens["refresh_token"]).await.0, 400, "it was spent");
-    let book = book().await;
-    let counts: Vec<Value> = book["totals"]
+    assert_eq!(fixture.refresh(&tokens["refresh_token"]).await.0, 400, "it was used before");
+    let log = log().await;
+    let counts: Vec<Value> = log["totals"]
         .as_array()
         .expect("totals")
         .iter()
@@ -79,12 +79,12 @@ async fn the_book_of_requests_counts_by_outcome_and_shows_what_is_under_way() {
         json!(counts),
         json!([["refresh_token", null, 1], ["authorization_code", 200, 1], ["refresh_token", 400, 2]])
     );
-    assert!(!book.to_string().contains("sim_"), "no token is written down");
+    assert!(!log.to_string().contains("sim_"), "no token is logged");
     fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn token_answers_may_be_odd() {
+async fn token_answers_can_be_unusual() {
     let fixture = Fixture::start().await;
     fixture.switch(json!({"token_lifetime_seconds": 90})).await;
     let tokens = fixture.connect("offline_access").await;
@@ -129,7 +129,7 @@ async fn reuse_and_revocation_end_connections() {
 }
 
 #[tokio::test]
-async fn companies_see_their_own_things_only() {
+async fn companies_access_only_their_own_things() {
     let fixture = Fixture::start().await;
     fixture.create("/api/v2/webhooks", json!({"hook_url": "http://crm.example"})).await;
     fixture.play(json!({"flow": "missed"})).await;
@@ -148,7 +148,7 @@ async fn companies_see_their_own_things_only() {
 }
 
 #[tokio::test]
-async fn the_controls_reach_everything_without_a_token_and_leave_no_trace() {
+async fn the_controls_need_no_token_and_are_not_logged() {
     let fixture = Fixture::start().await;
     let hook = fixture.create("/api/v2/webhooks", json!({"hook_url": "http://crm.example"})).await;
     fixture.create("/api/v2/subscriptions/call", json!({"endpoint_id": hook["id"]})).await;
@@ -157,8 +157,8 @@ async fn the_controls_reach_everything_without_a_token_and_leave_no_trace() {
     let path = format!("/simulator/api/v2/webhooks/{}", hook["id"].as_str().expect("a string"));
     success_json(fixture.client.delete(fixture.url(&path))).await;
     assert_eq!(success_json(fixture.get("/simulator/api/v2/subscriptions/call")).await, json!({}));
-    let book = success_json(fixture.get("/simulator/requests")).await;
-    assert_eq!(book["requests"].as_array().map(Vec::len), Some(2));
+    let log = success_json(fixture.get("/simulator/requests")).await;
+    assert_eq!(log["requests"].as_array().map(Vec::len), Some(2));
     fixture.simulator.stop().await;
 }
 
