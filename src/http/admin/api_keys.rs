@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -29,6 +28,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{http::error::ApiError, store::tenants::api_keys::NewKey};
 

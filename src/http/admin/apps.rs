@@ -14,7 +14,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::{existing, state_of},
     extract::{
         auth::Administrator,
@@ -23,6 +22,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

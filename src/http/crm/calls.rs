@@ -8,13 +8,13 @@ use actix_web::{
 use cti_actors::id::{DialpadCallId, Seq};
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         lists,
         query::{Query, next_link},
     },
     feed::{self, events},
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

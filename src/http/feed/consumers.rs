@@ -16,7 +16,6 @@ use cti_actors::{
 use serde_json::Value;
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         body::Fields,
@@ -24,6 +23,7 @@ use crate::http::{
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{CURSOR_HEADER, PARAMETERS, consumers};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     extract::{
         auth::{Crm, api_key, authenticate, missing_key},
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 
 pub(crate) const DEFAULT_LIMIT: usize = 100;
