@@ -35,6 +35,7 @@ use crate::{
     store::{
         DatabaseUrl, Store,
         crypto::vault::{Vault, VaultError},
+        journal::pending::DurableWebhooks,
     },
     telemetry::metrics::Metrics,
 };
@@ -113,7 +114,7 @@ impl Application {
         });
 
         // 3. The database and its schema.
-        let store = open_store(&config, Arc::clone(&clock)).await?;
+        let (store, durable) = open_store(&config, Arc::clone(&clock)).await?;
         if config.auto_migrate {
             for migration in store.migrate().await? {
                 info!(migration, "a migration was applied");
@@ -146,7 +147,6 @@ impl Application {
             ..Tuning::default()
         };
         let engine = Engine::start(ports, tuning);
-        store.journal().hand_over_to(&engine);
 
         // 5. The way to Dialpad for apps, and those who look after what is there.
         let api_key = config.dialpad.api_key.clone();
@@ -178,6 +178,7 @@ impl Application {
         // 6. What runs beside, until it is aborted.
         let every = config.retention.interval;
         let mut upkeep = vec![
+            tokio::spawn(hand_over(durable, Arc::clone(&engine))),
             tokio::spawn(upkeep::remove_old(store.clone(), Arc::clone(&clock), config.retention)),
             tokio::spawn(upkeep::reseal(store.clone(), every)),
             tokio::spawn(upkeep::find_static_organization(
@@ -305,11 +306,21 @@ fn public_url(config: &Config, address: SocketAddr) -> Url {
     })
 }
 
+/// Hands the engine the webhooks that have become durable.
+async fn hand_over(mut durable: DurableWebhooks, engine: Arc<Engine>) {
+    while let Some(batch) = durable.recv().await {
+        engine.offer(batch.app, batch.events);
+    }
+}
+
 /// Opens the database with the vault that its secrets are sealed in.
 ///
 /// # Errors
 /// Either can't be had.
-pub async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
+pub async fn open_store(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, DurableWebhooks), StartError> {
     let vault = match &config.token_encryption_key {
         Some(keys) => Vault::from_keys(keys)?,
         None => {

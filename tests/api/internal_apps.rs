@@ -287,7 +287,7 @@ async fn an_app_that_was_made_and_never_shown_is_found_again(world: World) {
     let server = world.start().await;
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
     let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let (store, _) = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
     // A server that died between making the app and answering.
     let request = KeyedRequest { scope: "internal", key: "click", hash: &fingerprint("CRM") };
     let Taken::Fresh(held) = store.idempotency().claim(request).await.expect("taken") else {

@@ -33,7 +33,7 @@ async fn open(world: &World) -> Store {
 async fn open_at(world: &World, clock: Arc<dyn Clock>) -> Store {
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
     let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-    let store = Store::open(&url, vault, clock).await.expect("the database opens");
+    let (store, _) = Store::open(&url, vault, clock).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }

@@ -136,7 +136,8 @@ async fn a_secret_that_no_key_opens_is_replaced_when_the_app_is_connected_anew(w
     let app = app_with_webhook(&store).await;
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
     let other_key = Vault::from_keys(&"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_owned().into());
-    let other = Store::open(&url, other_key.expect("a key"), Arc::new(SystemClock)).await.expect("it opens");
+    let (other, _) =
+        Store::open(&url, other_key.expect("a key"), Arc::new(SystemClock)).await.expect("it opens");
     other.webhooks().ensure(app, HOOK, Some(1), false).await.expect("asked");
     let lost = other.webhooks().claim(app, TimeDelta::zero()).await;
     assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");

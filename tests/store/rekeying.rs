@@ -30,7 +30,7 @@ async fn open(world: &World, keys: &[u8]) -> Store {
     let keys: Vec<String> = keys.iter().map(|seed| BASE64_STANDARD.encode([*seed; 32])).collect();
     let vault = Vault::from_keys(&keys.join(",").into()).expect("keys");
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let (store, _) = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }

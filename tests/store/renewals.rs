@@ -53,7 +53,7 @@ impl Office {
         let clock = Arc::new(ManualClock::default());
         let url = world.setting("DATABASE_URL").parse().expect("a database URL");
         let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-        let store = Store::open(&url, vault, clock.clone()).await.expect("the database opens");
+        let (store, _) = Store::open(&url, vault, clock.clone()).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
         Self { store, clock }
     }
