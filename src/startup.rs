@@ -22,21 +22,19 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     config::Config,
+    database_url::DatabaseUrl,
     dialpad::{
         api::Dialpad,
         client::DialpadClient,
         oauth::{access::AccessBook, refresh::Renewals},
         webhooks::WebhookReconciler,
     },
+    encryption_keys::{EncryptionKeys, KeyError},
     enrichment::CallEnrichment,
     http::{self, AppState, RequestSpan},
     jobs::{app_deletion::AppDeletion, unrouted, upkeep},
     recovery::{Repairs, missing_legs},
-    store::{
-        DatabaseUrl, Store,
-        crypto::vault::{Vault, VaultError},
-        journal::pending::DurableWebhooks,
-    },
+    store::{Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
     telemetry::metrics::Metrics,
 };
 
@@ -74,7 +72,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// There is no key for stored tokens.
     #[error(transparent)]
-    Vault(#[from] VaultError),
+    Keys(#[from] KeyError),
     /// A library can't be set up.
     #[error("{0}")]
     Setup(String),
@@ -321,15 +319,15 @@ pub async fn open_store(
     config: &Config,
     clock: Arc<dyn Clock>,
 ) -> Result<(Store, DurableWebhooks), StartError> {
-    let vault = match &config.token_encryption_key {
-        Some(keys) => Vault::from_keys(keys)?,
+    let keys = match &config.token_encryption_keys {
+        Some(keys) => keys.clone(),
         None => {
             let path = key_file(&config.database_url);
             warn!(file = %path.display(), "TOKEN_ENCRYPTION_KEY is not set; stored tokens are sealed with a key file");
-            Vault::from_key_file(&path)?
+            EncryptionKeys::from_file(&path)?
         }
     };
-    Ok(Store::open(&config.database_url, vault, clock).await?)
+    Ok(Store::open(&config.database_url, Vault::new(&keys), clock).await?)
 }
 
 fn key_file(database: &DatabaseUrl) -> PathBuf {

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use cti_actors::{clock::Clock, error::StoreError};
 
-pub use self::db::pool::{DatabaseUrl, DatabaseUrlError};
 use self::{
     crypto::vault::Vault,
     db::{
@@ -35,6 +34,7 @@ use self::{
     },
     tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::NameCache},
 };
+use crate::database_url::DatabaseUrl;
 
 /// The open database. Cheap to clone.
 #[derive(Clone)]

@@ -20,11 +20,13 @@ use cti_actors::{
     testing::MemoryStore,
     unit::Unit,
 };
-use cti_server::store::{Store, journal::append::Appended, tenants::api_keys::NewKey};
-use cti_server::webhook::{
-    new_webhook::NewWebhook,
-    payload,
-    routing::{Destination, Disposition},
+use cti_server::{
+    store::{Store, journal::append::Appended, tenants::api_keys::NewKey},
+    webhook::{
+        new_webhook::NewWebhook,
+        payload,
+        routing::{Destination, Disposition},
+    },
 };
 use serde_json::json;
 
