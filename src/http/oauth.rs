@@ -167,11 +167,14 @@ async fn connect(
         .await?;
     shared.engine.show(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
-    if let Some(organization) = organization
-        && let Err(failure) = shared.store.journal().route_unrouted(organization, &shared.engine).await
-    {
-        // The app is connected all the same.
-        warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+    if let Some(organization) = organization {
+        match shared.store.journal().route_unrouted(organization).await {
+            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.wake(app)),
+            // The app is connected all the same.
+            Err(failure) => {
+                warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+            }
+        }
     }
     // The person need not wait for it, nor for a database that went away just now: the webhook_reconciler finds the app.
     if let Err(failure) = shared.webhook_reconciler.welcome(session.app_id, organization).await {

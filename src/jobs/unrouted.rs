@@ -54,7 +54,9 @@ pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
 
 async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreError> {
     for organization in store.journal().organizations_with_unrouted().await? {
-        store.journal().route_unrouted(organization, engine).await?;
+        for app in store.journal().route_unrouted(organization).await? {
+            engine.wake(app);
+        }
     }
     Ok(())
 }

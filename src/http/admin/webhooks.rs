@@ -114,11 +114,11 @@ pub(crate) async fn rotate_secret(
 /// How an app's webhook is, for its own eyes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookInShort {
-    /// `none`, `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `none`, `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     webhook_id: Option<Uuid>,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
     problems: Vec<String>,
 }
@@ -128,7 +128,7 @@ pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInS
     Ok(WebhookInShort {
         state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
         webhook_id: webhook.as_ref().map(|webhook| webhook.id),
-        stood_at: webhook.as_ref().and_then(|webhook| webhook.stood_at),
+        verified_at: webhook.as_ref().and_then(|webhook| webhook.verified_at),
         problems: webhook.map(|webhook| webhook.problems).unwrap_or_default(),
     })
 }
@@ -178,10 +178,10 @@ pub(crate) struct Shown {
     dialpad_webhook_id: Option<Value>,
     /// What it is subscribed to.
     subscriptions: Vec<ShownSubscription>,
-    /// `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// When it was last looked at.
     checked_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
@@ -214,7 +214,7 @@ fn shape(webhook: WebhookView) -> Shown {
         hook_url: webhook.hook_url,
         dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
         subscriptions: subscriptions.into_iter().flatten().collect(),
-        stood_at: webhook.stood_at,
+        verified_at: webhook.verified_at,
         checked_at: webhook.checked_at,
         problems: webhook.problems,
         created_at: webhook.created_at,
