@@ -33,7 +33,7 @@ use crate::{
     id::{AppId, DialpadCallId},
     model::token::{Outcome, TokenPair},
     ports::{Bounds, PendingEvent, Ports},
-    session::Sessions,
+    session::{CloseCode, Sessions},
     tuning::Tuning,
 };
 
@@ -225,14 +225,14 @@ impl Engine {
     }
 
     /// Closes every session with this close code, for a planned stop.
-    pub fn close_sessions(&self, code: u16, reason: &str) {
+    pub fn close_sessions(&self, code: CloseCode, reason: &str) {
         for tenant in &self.apps {
             tenant.sessions.close_all(code, reason);
         }
     }
 
     /// Closes every session of one app with this close code.
-    pub fn close_sessions_of(&self, app: AppId, code: u16, reason: &str) {
+    pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
         if let Some(tenant) = self.apps.get(&app) {
             tenant.sessions.close_all(code, reason);
         }
@@ -246,7 +246,7 @@ impl Engine {
 
     /// Lets go of an app that is removed: its sessions are closed with this code, the batch that it is at is finished,
     /// and what it had awake is gone when this returns.
-    pub async fn forget(&self, app: AppId, code: u16, reason: &str) {
+    pub async fn forget(&self, app: AppId, code: CloseCode, reason: &str) {
         let Some((_, tenant)) = self.apps.remove(&app) else { return };
         tenant.sessions.close_all(code, reason);
         // An error means that the supervisor has died, and what it was at with it.

@@ -10,7 +10,7 @@ use std::{
 
 use tracing::warn;
 
-use crate::session::{Sessions, close};
+use crate::session::{CloseCode, Sessions};
 use crate::{
     engine::Engine,
     error::StoreError,
@@ -50,7 +50,11 @@ async fn look(engine: &Engine, listened: &Listened) -> Result<(), StoreError> {
     let valid: HashSet<KeyId> = engine.ports().gate.still_valid(&keys).await?.into_iter().collect();
     for key in keys.into_iter().filter(|key| !valid.contains(key)) {
         for (sessions, _) in listened.values() {
-            sessions.close_of_key(key, close::FORBIDDEN, "the API key has ended, or the app is switched off");
+            sessions.close_of_key(
+                key,
+                CloseCode::Forbidden,
+                "the API key has ended, or the app is switched off",
+            );
         }
     }
     let apps: Vec<AppId> = listened.keys().copied().collect();

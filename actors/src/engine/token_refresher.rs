@@ -126,26 +126,23 @@ impl TokenRefresher {
 
     fn landed(&self, pair: TokenPair, renewal: Result<Renewal, StoreError>) {
         let TokenPair { app_id, generation } = pair;
-        let counted = |outcome: &'static str| {
-            counter!("cti_token_refreshes_total", "outcome" => outcome).increment(1);
-        };
         let renewal = match renewal {
             Ok(renewal) => renewal,
             Err(failure) => {
                 return warn!(app.id = %app_id, generation, error = %failure, "the database was in the way of new tokens");
             }
         };
+        if let Some(result) = renewal.outcome.result() {
+            counter!("cti_token_refreshes_total", "outcome" => result.as_str()).increment(1);
+        }
         match &renewal.outcome {
             Outcome::Renewed => {
-                counted("renewed");
                 info!(app.id = %app_id, generation, "tokens were renewed");
             }
             Outcome::Expired => {
-                counted("expired");
                 warn!(app.id = %app_id, generation, "tokens have expired; the app must be connected anew");
             }
             Outcome::Failed(reason) => {
-                counted("failed");
                 warn!(app.id = %app_id, generation, %reason, "tokens could not be renewed; the old ones stand");
             }
             Outcome::TooSoon { .. } | Outcome::UnderWay | Outcome::Superseded | Outcome::StillGood => {}

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -10,7 +11,8 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    SessionGuard, close,
+    SessionGuard,
+    close_code::{CloseCode, SessionEnd},
     progress::DeliveryProgress,
     protocol::{BadCursor, ConsumerSaid, ControlMessage, OutboundMessage, gap, starting_point},
     snapshot::SnapshotCursor,
@@ -30,29 +32,23 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// How long what was skipped may go unannounced.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
-/// How a listener is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a listener's events are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Transport {
     /// Over a WebSocket: a cursor that can't be served is announced as a gap.
     WebSocket,
     /// As server-sent events: such a cursor is refused.
     Stream,
-    /// In the answer to a request that waits: likewise.
+    /// In the response to a request that waits: such a cursor is refused.
     Poll,
 }
 
 impl Transport {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Stream, Self::Poll];
-
-    /// Its name in the metrics.
+    /// Returns the label in the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WebSocket => "websocket",
-            Self::Stream => "stream",
-            Self::Poll => "poll",
-        }
+        self.into()
     }
 }
 
@@ -78,28 +74,19 @@ impl From<JoinError> for Refusal {
     }
 }
 
-/// How a session ends: a code of [`close`] and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseReason {
-    /// The close code.
-    pub code: u16,
-    /// For people.
-    pub reason: String,
-}
-
 /// What is said at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundBatch {
     /// One after the other.
     pub words: Vec<OutboundMessage>,
     /// After these words, it is over.
-    pub end: Option<CloseReason>,
+    pub end: Option<SessionEnd>,
 }
 
 /// One who listens. Dropping it is leaving.
 pub struct Listener {
     seat: SessionGuard,
-    hung_up: oneshot::Receiver<CloseReason>,
+    hung_up: oneshot::Receiver<SessionEnd>,
     reader: FeedReader,
     /// Its place in a named consumer.
     membership: Option<Membership>,
@@ -259,8 +246,7 @@ impl Listener {
         words.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
         let told = words.last().and_then(|word| word.cursor);
         // Where several share the work, others have what lies between: no place follows from it.
-        let is_shared =
-            self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Partition);
+        let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
         if told == Some(batch.cursor) || is_shared {
             self.announce_at = None;
         } else {
@@ -269,9 +255,9 @@ impl Listener {
         (!words.is_empty()).then_some(OutboundBatch { words, end: None })
     }
 
-    fn take_leave(&self, ending: CloseReason) -> OutboundBatch {
+    fn take_leave(&self, ending: SessionEnd) -> OutboundBatch {
         let mut words = Vec::new();
-        if ending.code == close::GOING_AWAY {
+        if ending.code == CloseCode::GoingAway {
             // Spread over a few seconds, so that they do not all come back in the same moment.
             let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
             words.push(ControlMessage::Reconnect { after_ms }.word(None));
@@ -314,8 +300,8 @@ async fn beginning(
     Err(Refusal::Cursor(problem, bounds))
 }
 
-fn gone() -> CloseReason {
-    CloseReason { code: close::GOING_AWAY, reason: "the feed ended".to_owned() }
+fn gone() -> SessionEnd {
+    SessionEnd { code: CloseCode::GoingAway, reason: "the feed ended".to_owned() }
 }
 
 /// The next batch, however often the store has to be asked.

@@ -9,7 +9,7 @@ use actix_web::{
     web::{Bytes, Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, id::AppId, session::close};
+use cti_actors::{error::StoreError, id::AppId, session::CloseCode};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -122,12 +122,12 @@ async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, Sto
     let sessions = shared.engine.sessions(app);
     for old in old {
         if grace == 0 {
-            sessions.close_of_key(old.id(), close::FORBIDDEN, "the API key was replaced");
+            sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
         } else {
             let (sessions, grace) = (sessions.clone(), Duration::from_secs(grace.unsigned_abs()));
             rt::spawn(async move {
                 sleep(grace).await;
-                sessions.close_of_key(old.id(), close::FORBIDDEN, "the API key was replaced");
+                sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
             });
         }
     }
@@ -153,7 +153,7 @@ pub(crate) async fn revoke(
     let app = existing(&shared, &app_id).await?;
     let revoked = shared.store.api_keys().revoke(app).await?;
     // None of the app's sessions has a key any more, whichever it was.
-    shared.engine.close_sessions_of(app, close::FORBIDDEN, "the API key was revoked");
+    shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
     let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
     let revoked = revoked.into_iter().map(|key| key.hint).collect();

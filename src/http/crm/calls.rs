@@ -5,7 +5,11 @@ use actix_web::{
     http::header::{self, ContentType, HeaderName, HeaderValue},
     web::{Data, Path},
 };
-use cti_actors::id::{DialpadCallId, Seq};
+use cti_actors::{
+    id::{DialpadCallId, Seq},
+    model::call::Status,
+};
+use strum::VariantNames;
 
 use crate::http::{
     extract::{
@@ -21,15 +25,13 @@ use crate::{
     store::views::calls::{CallFilter, CallName, CallView},
 };
 
-const STATUSES: [&str; 4] = ["ringing", "active", "held", "ended"];
-
 pub(crate) async fn list(
     request: HttpRequest,
     crm: Crm,
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
-    let statuses = query.word("status", &STATUSES)?.map(str::to_owned).into_iter().collect();
+    let statuses = query.word("status", Status::VARIANTS)?.map(str::to_owned).into_iter().collect();
     let filter = CallFilter { statuses, common: lists::filter(&query)? };
     let page = shared.store.calls().list(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
     lists::page(&request, &query, &page)

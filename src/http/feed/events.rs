@@ -14,7 +14,7 @@ use cti_actors::{
     id::Seq,
     ports::EventLog,
     session::{
-        BadCursor, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport, close,
+        BadCursor, CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -50,7 +50,7 @@ pub(crate) async fn list(
 
     let consumer = wanted.consumer.take();
     if let Some(Consumer { name, mode }) = &consumer {
-        if *mode == Mode::Partition {
+        if *mode == Mode::Share {
             return Err(ApiError::invalid("mode: to share, a connection has to last"));
         }
         let bounds = shared.store.bounds(crm.app_id).await?;
@@ -138,7 +138,7 @@ async fn wait_for_more(
             return Ok(answer(cursor).body(format!("[{}]", texts.join(","))));
         }
         match end {
-            Some(ending) if ending.code == close::FORBIDDEN => {
+            Some(ending) if ending.code == CloseCode::Forbidden => {
                 // Says which of both it was, now that it is neither.
                 authenticate(request, &key).await?;
                 return Err(ApiError::new(ErrorCode::InvalidApiKey, "Invalid API key"));

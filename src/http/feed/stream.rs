@@ -10,7 +10,7 @@ use actix_web::{
 };
 use cti_actors::{
     id::Seq,
-    session::{CloseReason, Listener, MessageKind, OutboundBatch, OutboundMessage, Transport},
+    session::{Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -119,8 +119,8 @@ pub(crate) struct Closed<'e> {
     reason: &'e str,
 }
 
-fn write_ending(ending: &CloseReason, out: &mut String) {
-    let closed = Closed { kind: "closed", code: ending.code, reason: &ending.reason };
+fn write_ending(ending: &SessionEnd, out: &mut String) {
+    let closed = Closed { kind: "closed", code: ending.code.code(), reason: &ending.reason };
     write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
 }
@@ -128,6 +128,8 @@ fn write_ending(ending: &CloseReason, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+
+    use cti_actors::session::CloseCode;
 
     use super::*;
 
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn an_end_says_why() {
         let words = vec![word("reconnect", None, r#"{"type":"reconnect","after_ms":700}"#)];
-        let end = Some(CloseReason { code: 1001, reason: "the server goes away".into() });
+        let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server goes away".into() });
         let text = write_turn(OutboundBatch { words, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
