@@ -38,8 +38,4 @@ pub mod testing;
 mod tuning;
 pub mod unit;
 
-pub use self::{
-    engine::{Engine, MissingLeg},
-    ports::Ports,
-    tuning::Tuning,
-};
+pub use self::{app::MissingLeg, engine::Engine, ports::Ports, tuning::Tuning};

@@ -1,23 +1,26 @@
-//! The supervisor of one app. It does one thing at a time: while a batch is under way, wakes are only noted.
+//! The supervisor of one app. It applies one batch at a time; a wake that arrives meanwhile is only recorded.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
 use tokio::sync::watch;
 
-use super::pipeline::{NextStep, Pipeline};
+use super::{next_step::NextStep, pipeline::Pipeline};
 
-/// How often call actors that have nothing to do are let go.
-const EVICTION: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often idle call actors are stopped.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One tenant's actor.
+/// The actor of one app.
 pub(crate) struct AppSupervisor {
-    /// Here while nothing is under way; with the batch otherwise.
+    /// `None` while a batch is under way, which has it then.
     pipeline: Option<Pipeline>,
-    /// Set by whoever wakes, cleared when the wake is taken up: at most one wake is ever in the mailbox.
+    /// Set by the sender of a wake, cleared when the wake is handled: at most one wake is ever in the mailbox.
     awake: Arc<AtomicBool>,
     woken_while_busy: bool,
     draining: bool,
@@ -25,17 +28,17 @@ pub(crate) struct AppSupervisor {
     busy: watch::Sender<bool>,
 }
 
-/// There may be something to do. A hint without data: losing one costs time, not webhooks.
+/// Says that something may be pending. A hint without data: losing one costs time, not webhooks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Wake;
 
-/// Finish the batch under way and begin no other. Answers when that is done.
+/// Ends the work of the app: begins no other batch, and answers when the one under way is finished.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
-/// Makes the actor of a call panic, if it is awake.
+/// Makes the actor of a call panic; `false` when the call has none.
 #[cfg(feature = "testing")]
 #[derive(Message)]
 #[rtype(result = "bool")]
@@ -47,6 +50,7 @@ impl AppSupervisor {
         Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy }
     }
 
+    /// Begins the next batch.
     fn work(&mut self, ctx: &mut Context<Self>) {
         if self.draining {
             return;
@@ -57,14 +61,14 @@ impl AppSupervisor {
         };
         self.busy.send_replace(true);
         let batch = async move {
-            let pace = pipeline.step().await;
-            (pipeline, pace)
+            let next = pipeline.step().await;
+            (pipeline, next)
         };
-        ctx.spawn(batch.into_actor(self).map(|(pipeline, pace), supervisor, ctx| {
+        ctx.spawn(batch.into_actor(self).map(|(pipeline, next), supervisor, ctx| {
             supervisor.pipeline = Some(pipeline);
             supervisor.busy.send_replace(false);
             let woken = std::mem::take(&mut supervisor.woken_while_busy);
-            match pace {
+            match next {
                 NextStep::Again => supervisor.work(ctx),
                 NextStep::Idle if woken => supervisor.work(ctx),
                 NextStep::Idle => {}
@@ -80,7 +84,7 @@ impl Actor for AppSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(EVICTION, |supervisor, _| {
+        ctx.run_interval(EVICTION_INTERVAL, |supervisor, _| {
             if let Some(pipeline) = &mut supervisor.pipeline {
                 pipeline.evict_idle();
             }
@@ -92,7 +96,7 @@ impl Handler<Wake> for AppSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
-        // Cleared before looking: a wake that comes while we look is sent again.
+        // Cleared before the inbox is read: a wake that arrives meanwhile is sent again.
         self.awake.store(false, Ordering::Release);
         self.work(ctx);
     }
@@ -105,7 +109,7 @@ impl Handler<Drain> for AppSupervisor {
         self.draining = true;
         let mut busy = self.busy.subscribe();
         Box::pin(async move {
-            // An error means that the supervisor is gone, and its batch with it.
+            // An error means that the supervisor has died, and its batch with it.
             let _ = busy.wait_for(|busy| !busy).await;
         })
     }

@@ -20,7 +20,7 @@ use tracing::warn;
 
 use self::tenant::Tenant;
 use crate::{
-    app::Drain,
+    app::{Drain, MissingLeg, MissingLegReporter},
     consumer::{Consumers, CursorStore, flush_cursors},
     engine::{
         arbiters::Arbiters,
@@ -30,24 +30,12 @@ use crate::{
     error::StoreError,
     event::Frame,
     feed::Feed,
-    id::{AppId, DialpadCallId},
+    id::AppId,
     model::token::{Outcome, TokenPair},
     ports::{Bounds, PendingEvent, Ports},
     session::Sessions,
     tuning::Tuning,
 };
-
-/// An operator's leg that a group's leg names and that was never heard from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MissingLeg {
-    /// Whose call it is.
-    pub app_id: AppId,
-    /// The operator's leg.
-    pub call: DialpadCallId,
-}
-
-/// How many missing_legs legs wait to be asked for.
-const MAX_MISSING_LEGS: usize = 1024;
 
 /// How old a pending webhook must be for the sweep to care: younger ones are on their way.
 const SWEEP_AGE: TimeDelta = TimeDelta::seconds(1);
@@ -66,7 +54,7 @@ pub struct Engine {
     refresher: Mutex<Addr<TokenRefresher>>,
     draining: AtomicBool,
     /// Legs that the supervisors miss.
-    missing_legs: mpsc::Sender<MissingLeg>,
+    missing_legs: MissingLegReporter,
     /// Where they come out, until somebody listens.
     missing_legs_rx: Mutex<Option<mpsc::Receiver<MissingLeg>>>,
 }
@@ -79,7 +67,7 @@ impl Engine {
     #[must_use]
     pub fn start(ports: Ports, tuning: Tuning) -> Arc<Self> {
         let arbiters = Arbiters::start(tuning.threads);
-        let (missing_legs, listener) = mpsc::channel(MAX_MISSING_LEGS);
+        let (missing_legs, listener) = MissingLegReporter::channel();
         let engine = Arc::new_cyclic(|engine| Self {
             refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
             cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
@@ -292,7 +280,7 @@ impl Engine {
 
     /// Makes the actor of a call panic, as a bug in it would; `false` when no such actor is awake.
     #[cfg(feature = "testing")]
-    pub async fn crash_call(&self, app: AppId, call: DialpadCallId) -> bool {
+    pub async fn crash_call(&self, app: AppId, call: crate::id::DialpadCallId) -> bool {
         let supervisor = self.tenant(app).supervisor();
         supervisor.send(crate::app::CrashCall(call)).await.unwrap_or(false)
     }

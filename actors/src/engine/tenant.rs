@@ -2,7 +2,7 @@
 //! started again where it has died.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::Engine;
 use crate::{
-    app::{AppSupervisor, Inbox, Pipeline, Wake},
+    app::{AppSupervisor, Pipeline, SharedInbox, Wake},
     consumer::Consumers,
     feed::Feed,
     id::AppId,
@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) struct Tenant {
     app: AppId,
-    inbox: Arc<Mutex<Inbox>>,
+    inbox: SharedInbox,
     pub(super) feed: Arc<Feed>,
     pub(super) sessions: Arc<Sessions>,
     pub(super) consumers: Arc<Consumers>,
@@ -43,13 +43,13 @@ impl Tenant {
 
     /// Hands webhooks over to its supervisor.
     pub(super) fn offer(&self, events: Vec<PendingEvent>, engine: &Engine) {
-        self.inbox().offer(events);
+        self.inbox.lock().push(events);
         self.notify(engine);
     }
 
     /// Sends its supervisor to the journal.
     pub(super) fn wake(&self, engine: &Engine) {
-        self.inbox().invalidate();
+        self.inbox.lock().invalidate();
         self.notify(engine);
     }
 
@@ -61,7 +61,7 @@ impl Tenant {
         let current = self.supervisor();
         if !current.connected() && !engine.draining.load(Ordering::Acquire) {
             warn!(app.id = %self.app, "a supervisor had died and is started again");
-            self.inbox().invalidate();
+            self.inbox.lock().invalidate();
             let successor = supervisor(self.app, engine, &self.inbox, &self.feed, &self.awake);
             self.awake.store(true, Ordering::Release);
             successor.do_send(Wake);
@@ -70,16 +70,12 @@ impl Tenant {
             current.do_send(Wake);
         }
     }
-
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 fn supervisor(
     app: AppId,
     engine: &Engine,
-    inbox: &Arc<Mutex<Inbox>>,
+    inbox: &SharedInbox,
     feed: &Arc<Feed>,
     awake: &Arc<AtomicBool>,
 ) -> Addr<AppSupervisor> {
