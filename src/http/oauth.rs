@@ -159,7 +159,7 @@ async fn connect(
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
     let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
-    shared.engine.show(session.app_id, vec![told]);
+    shared.engine.publish(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
     if let Some(organization) = organization
         && let Err(failure) = shared.store.take_up_what_waited(organization, &shared.engine).await

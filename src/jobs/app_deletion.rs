@@ -79,7 +79,7 @@ impl AppDeletion {
         {
             return warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
-        self.engine.forget(app, close::FORBIDDEN, REASON).await;
+        self.engine.remove_app(app, close::FORBIDDEN, REASON).await;
         if let Err(failure) = self.store.remove_rows(app).await {
             warn!(app.id = %app, error = %failure, "a removal has to wait");
         }

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    WrapFuture,
+};
 use tokio::sync::watch;
 
 use super::{next_step::NextStep, pipeline::Pipeline};
@@ -103,15 +106,14 @@ impl Handler<Wake> for AppSupervisor {
 }
 
 impl Handler<Drain> for AppSupervisor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
         let mut busy = self.busy.subscribe();
-        Box::pin(async move {
-            // An error means that the supervisor has died, and its batch with it.
-            let _ = busy.wait_for(|busy| !busy).await;
-        })
+        // The sender is the supervisor itself, which drives this future: it can't be gone.
+        let finished = async move { drop(busy.wait_for(|busy| !busy).await) };
+        Box::pin(finished.into_actor(self).map(|(), _, ctx| ctx.stop()))
     }
 }
 

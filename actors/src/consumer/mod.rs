@@ -24,11 +24,11 @@ use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
 pub use self::membership::JoinError;
-use self::{cursor_store::Kept, progress::Progress};
 pub(crate) use self::{
-    cursor_store::{CursorStore, flush_cursors},
+    cursor_store::CursorStore,
     membership::{Acknowledger, Membership},
 };
+use self::{cursor_store::Kept, progress::Progress};
 use crate::{
     error::StoreError,
     id::{AppId, Seq, SessionId},

@@ -187,7 +187,7 @@ impl Handover {
             }
         }
         for (app, events) in by_app {
-            engine.offer(app, events);
+            engine.push(app, events);
         }
     }
 }

@@ -68,7 +68,7 @@ impl Store {
                 webhooks = adopted,
                 "webhooks that had waited for their organization are processed"
             );
-            routes.iter().for_each(|route| engine.wake(route.app_id));
+            routes.iter().for_each(|route| engine.notify(route.app_id));
         }
         Ok(())
     }
