@@ -33,6 +33,7 @@ pub mod id;
 pub mod model;
 pub mod ports;
 pub mod session;
+pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tuning;

@@ -162,7 +162,7 @@ impl World {
         let mut begun = false;
         loop {
             let transport = chance.one_of(&Transport::ALL);
-            let mut listener = Listener::open(&self.engine, admission, wanted.clone(), transport)
+            let mut listener = Listener::open(&self.engine.tenant(app), admission, wanted.clone(), transport)
                 .await
                 .expect("the cursor can be served");
             let stays = 1 + chance.below(6);

@@ -12,6 +12,7 @@ use crate::{
     event::{OutEvent, call_events},
     id::{AppId, InteractionId, VoicemailId},
     model::call::{self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
+    state::LiveGuard,
 };
 
 /// The actor of one call leg. It stops when its last address is dropped; the app's supervisor holds that address.
@@ -21,6 +22,8 @@ pub(crate) struct CallActor {
     settled: StoredCall,
     /// The call as it will be once the batch under way is durable.
     staged: Option<StoredCall>,
+    /// Counts this actor.
+    _live: LiveGuard,
 }
 
 /// Decides on a batch of webhooks of this call, in order, and stages the result.
@@ -69,8 +72,8 @@ pub(crate) struct Crash;
 impl CallActor {
     /// Returns the actor of a call as the store has it, or of a new call.
     #[must_use]
-    pub(crate) fn new(app_id: AppId, call: StoredCall) -> Self {
-        Self { app_id, settled: call, staged: None }
+    pub(crate) fn new(app_id: AppId, call: StoredCall, live: LiveGuard) -> Self {
+        Self { app_id, settled: call, staged: None, _live: live }
     }
 
     fn apply(&mut self, batch: &Apply) -> ApplyOutcome {
@@ -194,6 +197,7 @@ mod tests {
     use crate::{
         id::DialpadCallId,
         model::call::{Knowledge, Signal},
+        state::LiveCount,
     };
 
     #[test]
@@ -209,7 +213,7 @@ mod tests {
         };
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
-        let mut actor = CallActor::new(AppId::generate(), call);
+        let mut actor = CallActor::new(AppId::generate(), call, LiveCount::default().guard());
         let apply = |events, continues| Apply { events, now, interaction_id, continues };
         assert!(actor.apply(&apply(vec![ring], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");

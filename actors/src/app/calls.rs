@@ -146,6 +146,7 @@ fn requeue(
 fn record_crash(ctx: &mut CallContext<'_>, call: DialpadCallId, now: DateTime<Utc>) -> NextStep {
     counter!("cti_call_actor_crashes_total").increment(1);
     warn!(app.id = %ctx.app_id, call.id = %call, "a call actor died and is rebuilt from the store");
+    ctx.stats.record_error(format_args!("the actor of call {call} died"), now);
     ctx.inbox.lock().invalidate();
     match ctx.roster.record_crash(call, now) {
         Restart::Allowed => NextStep::Again,

@@ -11,6 +11,7 @@ use super::{
     inbox::SharedInbox,
     missing_leg::MissingLegReporter,
     roster::{InteractionRef, Roster},
+    stats::SupervisorStats,
 };
 use crate::{
     id::{AppId, DialpadCallId},
@@ -27,6 +28,7 @@ pub(super) struct CallContext<'p> {
     /// Calls whose actor crashed: their webhooks are applied one at a time, to find the one that causes it.
     pub(super) quarantined: &'p mut BTreeSet<DialpadCallId>,
     pub(super) missing_legs: &'p MissingLegReporter,
+    pub(super) stats: &'p SupervisorStats,
 }
 
 impl CallContext<'_> {
@@ -38,7 +40,7 @@ impl CallContext<'_> {
         now: DateTime<Utc>,
     ) -> Addr<CallActor> {
         let id = call.dialpad_call_id;
-        let actor = CallActor::new(self.app_id, call).start();
+        let actor = CallActor::new(self.app_id, call, self.stats.calls.guard()).start();
         self.roster.insert(id, actor.clone(), interaction_ref, now);
         actor
     }

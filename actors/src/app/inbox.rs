@@ -64,6 +64,11 @@ impl Inbox {
         self.queue.clear();
     }
 
+    /// Returns how many webhooks are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Takes at most `limit` webhooks out.
     pub(crate) fn next(&mut self, limit: usize) -> Next {
         if self.unread {

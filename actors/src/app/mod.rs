@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! supervisor ─► pipeline ─► correlate, calls ─► interactions, messages ─► context ─► batch, call_actor, call_group,
-//!                                                                  inbox, missing_leg, next_step, roster
+//!                                                                  inbox, missing_leg, next_step, roster, stats
 //! ```
 
 mod batch;
@@ -20,6 +20,7 @@ mod missing_leg;
 mod next_step;
 mod pipeline;
 mod roster;
+mod stats;
 mod supervisor;
 
 pub use self::missing_leg::MissingLeg;
@@ -29,5 +30,6 @@ pub(crate) use self::{
     inbox::SharedInbox,
     missing_leg::MissingLegReporter,
     pipeline::Pipeline,
+    stats::SupervisorStats,
     supervisor::{AppSupervisor, Drain, Wake},
 };

@@ -28,6 +28,7 @@ use super::{
     missing_leg::MissingLegReporter,
     next_step::{NextStep, STORE_BACKOFF},
     roster::Roster,
+    stats::SupervisorStats,
 };
 use crate::{
     error::StoreError,
@@ -53,6 +54,7 @@ pub(crate) struct Pipeline {
     quarantined: BTreeSet<DialpadCallId>,
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
+    stats: Arc<SupervisorStats>,
 }
 
 impl Pipeline {
@@ -62,6 +64,7 @@ impl Pipeline {
         inbox: SharedInbox,
         feed: Arc<Feed>,
         missing_legs: MissingLegReporter,
+        stats: Arc<SupervisorStats>,
     ) -> Self {
         let roster = Roster::default();
         Self {
@@ -73,6 +76,7 @@ impl Pipeline {
             missing_legs,
             quarantined: BTreeSet::new(),
             singles_left: 0,
+            stats,
         }
     }
 
@@ -128,9 +132,11 @@ impl Pipeline {
             roster: &mut self.roster,
             quarantined: &mut self.quarantined,
             missing_legs: &self.missing_legs,
+            stats: &self.stats,
         };
         let correlated = correlate(&mut ctx, &groups, batch.now).await?;
         let next = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
+        self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
         let mut unit = batch.into_unit();
@@ -186,6 +192,7 @@ impl Pipeline {
     /// Leaves the batch to the journal, because the store is unavailable or another process wrote first.
     fn retry_later(&mut self, failure: &StoreError) -> NextStep {
         self.inbox.lock().invalidate();
+        self.stats.record_error(failure, self.ports.clock.now());
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         match failure {
             StoreError::Conflict(_) => NextStep::Again,
@@ -202,7 +209,9 @@ impl Pipeline {
             return NextStep::Again;
         }
         warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
-        let mut unit = Unit::new(self.app_id, self.ports.clock.now());
+        let now = self.ports.clock.now();
+        self.stats.record_error(failure, now);
+        let mut unit = Unit::new(self.app_id, now);
         for pending in batch {
             record_failed_attempt(pending, &failure.to_string(), &mut unit);
         }

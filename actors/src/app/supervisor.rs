@@ -14,7 +14,7 @@ use actix::{
 };
 use tokio::sync::watch;
 
-use super::{next_step::NextStep, pipeline::Pipeline};
+use super::{next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
 
 /// How often idle call actors are stopped.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
@@ -29,6 +29,7 @@ pub(crate) struct AppSupervisor {
     draining: bool,
     /// Whether a batch is under way; a drain waits for it to become false.
     busy: watch::Sender<bool>,
+    stats: Arc<SupervisorStats>,
 }
 
 /// Says that something may be pending. A hint without data: losing one costs time, not webhooks.
@@ -48,9 +49,9 @@ pub(crate) struct Drain;
 pub(crate) struct CrashCall(pub(crate) crate::id::DialpadCallId);
 
 impl AppSupervisor {
-    pub(crate) fn new(pipeline: Pipeline, awake: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(pipeline: Pipeline, awake: Arc<AtomicBool>, stats: Arc<SupervisorStats>) -> Self {
         let (busy, _) = watch::channel(false);
-        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy }
+        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy, stats }
     }
 
     /// Begins the next batch.
@@ -63,11 +64,12 @@ impl AppSupervisor {
             return;
         };
         self.busy.send_replace(true);
+        let in_progress = self.stats.batches.guard();
         let batch = async move {
             let next = pipeline.step().await;
-            (pipeline, next)
+            (pipeline, next, in_progress)
         };
-        ctx.spawn(batch.into_actor(self).map(|(pipeline, next), supervisor, ctx| {
+        ctx.spawn(batch.into_actor(self).map(|(pipeline, next, in_progress), supervisor, ctx| {
             supervisor.pipeline = Some(pipeline);
             supervisor.busy.send_replace(false);
             let woken = std::mem::take(&mut supervisor.woken_while_busy);
@@ -79,6 +81,8 @@ impl AppSupervisor {
                     ctx.run_later(pause, Self::work);
                 }
             }
+            // Counted until here: between two batches there is no moment at which none is in progress.
+            drop(in_progress);
         }));
     }
 }
@@ -99,9 +103,12 @@ impl Handler<Wake> for AppSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        // Counted before the flag is cleared: an observer sees one or the other.
+        let in_progress = self.stats.batches.guard();
         // Cleared before the inbox is read: a wake that arrives meanwhile is sent again.
         self.awake.store(false, Ordering::Release);
         self.work(ctx);
+        drop(in_progress);
     }
 }
 

@@ -168,6 +168,11 @@ impl Consumers {
         Some(moved.is_some())
     }
 
+    /// Returns how many of them this process holds.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether this process holds none of them.
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().is_empty()

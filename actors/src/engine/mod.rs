@@ -11,6 +11,7 @@ mod arbiters;
 mod cursor_flush;
 mod periodic;
 mod refresher_handle;
+mod renewal;
 mod session_watch;
 mod sweep;
 mod tenant;
@@ -28,18 +29,17 @@ use self::{
     arbiters::Arbiters,
     refresher_handle::{RefresherHandle, RefresherSetup},
     tenants::Tenants,
-    token_refresher::FeedUpdate,
 };
 use crate::{
     app::{MissingLeg, MissingLegReporter},
-    consumer::Consumers,
     error::StoreError,
     event::Frame,
     feed::Feed,
     id::AppId,
     model::token::{Outcome, TokenPair},
     ports::{Bounds, PendingEvent, Ports},
-    session::Sessions,
+    session::{TenantDirectory, TenantHandle},
+    state::EngineState,
     tuning::Tuning,
 };
 
@@ -71,10 +71,7 @@ impl Engine {
         let feeds = Arc::clone(&tenants);
         let setup = RefresherSetup {
             ports,
-            update_feed: Arc::new(move |app, update| match update {
-                FeedUpdate::Events(frames) => feeds.publish(app, frames),
-                FeedUpdate::Head(head) => feeds.of(app).feed.advance(head),
-            }),
+            update_feed: Arc::new(move |app, update| feeds.update_feed(app, update)),
             check_interval: tuning.token_check_interval,
             arbiter: arbiters.first(),
         };
@@ -91,20 +88,12 @@ impl Engine {
     }
 
     fn start_tasks(&self, tuning: Tuning) {
+        let tenants = || Arc::clone(&self.tenants);
         let stop = || self.stopping.clone();
-        self.tasks.spawn_local(sweep::run(
-            Arc::clone(&self.tenants),
-            Arc::clone(&self.refresher),
-            tuning.sweep_interval,
-            stop(),
-        ));
-        self.tasks.spawn_local(session_watch::run(
-            Arc::clone(&self.tenants),
-            tuning.session_watch_interval,
-            tuning.stuck_session_timeout,
-            stop(),
-        ));
-        self.tasks.spawn_local(cursor_flush::run(Arc::clone(&self.tenants), stop()));
+        let refresher = Arc::clone(&self.refresher);
+        self.tasks.spawn_local(sweep::run(tenants(), refresher, tuning.sweep_interval, stop()));
+        self.tasks.spawn_local(session_watch::run(tenants(), tuning, stop()));
+        self.tasks.spawn_local(cursor_flush::run(tenants(), stop()));
     }
 
     /// Returns everything that the engine was given.
@@ -136,27 +125,32 @@ impl Engine {
         self.tenants.publish(app, frames);
     }
 
+    /// Returns what sessions need of an app.
+    #[must_use]
+    pub fn tenant(&self, app: AppId) -> Arc<TenantHandle> {
+        self.tenants.tenant(app)
+    }
+
+    /// Returns what finds the app of a session.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<dyn TenantDirectory> {
+        Arc::clone(&self.tenants) as Arc<dyn TenantDirectory>
+    }
+
     /// Returns the feed of an app, up to date with the store, and what the store keeps of it.
     ///
     /// # Errors
     /// The store failed.
     pub async fn feed(&self, app: AppId) -> Result<(Arc<Feed>, Bounds), StoreError> {
-        let feed = Arc::clone(&self.tenants.of(app).feed);
-        let bounds = self.ports().log.bounds(app).await?;
-        feed.advance(bounds.head);
-        Ok((feed, bounds))
+        let tenant = self.tenant(app);
+        let bounds = tenant.bounds().await?;
+        Ok((Arc::clone(&tenant.feed), bounds))
     }
 
     /// Returns the receiver of legs that are named and were never received. Only the first caller gets it.
     #[must_use]
     pub fn missing_legs(&self) -> Option<mpsc::Receiver<MissingLeg>> {
         self.missing_legs.lock().take()
-    }
-
-    /// Returns the named consumers of an app.
-    #[must_use]
-    pub fn consumers(&self, app: AppId) -> Arc<Consumers> {
-        Arc::clone(&self.tenants.of(app).consumers)
     }
 
     /// Writes the cursors of all named consumers. When this returns, they are durable.
@@ -181,48 +175,47 @@ impl Engine {
         self.refresher.renew_due().await;
     }
 
-    /// Returns the open sessions of an app.
-    #[must_use]
-    pub fn sessions(&self, app: AppId) -> Arc<Sessions> {
-        Arc::clone(&self.tenants.of(app).sessions)
-    }
-
     /// Returns how many sessions are open.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.tenants.all().iter().map(|tenant| tenant.sessions.len()).sum()
+        self.tenants.all().iter().map(|tenant| tenant.handle.sessions.len()).sum()
     }
 
     /// Returns how many sessions of an app are open.
     #[must_use]
     pub fn session_count_of(&self, app: AppId) -> usize {
-        self.tenants.get(app).map_or(0, |tenant| tenant.sessions.len())
+        self.tenants.get(app).map_or(0, |tenant| tenant.handle.sessions.len())
     }
 
     /// Closes all sessions with this close code.
     pub fn close_sessions(&self, code: u16, reason: &str) {
         for tenant in self.tenants.all() {
-            tenant.sessions.close_all(code, reason);
+            tenant.handle.sessions.close_all(code, reason);
         }
     }
 
     /// Closes all sessions of an app with this close code.
     pub fn close_sessions_of(&self, app: AppId, code: u16, reason: &str) {
         if let Some(tenant) = self.tenants.get(app) {
-            tenant.sessions.close_all(code, reason);
+            tenant.handle.sessions.close_all(code, reason);
         }
+    }
+
+    /// Returns the state of the engine. Never waits for an actor.
+    #[must_use]
+    pub fn state(&self) -> EngineState {
+        self.tenants.state(self.refresher.state())
     }
 
     /// Removes an app: closes its sessions with this code, completes the batch under way and ends its actors.
     pub async fn remove_app(&self, app: AppId, code: u16, reason: &str) {
         let Some(tenant) = self.tenants.remove(app) else { return };
-        tenant.sessions.close_all(code, reason);
+        tenant.handle.sessions.close_all(code, reason);
         tenant.drain().await;
     }
 
-    /// Ends the work of the engine: completes the batches and the renewals under way and begins no others, and waits
-    /// for the background tasks. What is pending stays in the journal. Tokens that are being renewed are waited for,
-    /// because Dialpad may have invalidated the old ones already.
+    /// Completes the batches and the renewals under way, begins no others, and ends the background tasks. What is
+    /// pending stays in the journal. Renewals are waited for, because Dialpad may have invalidated the old tokens.
     pub async fn drain(&self) {
         self.stopping.cancel();
         self.tasks.close();

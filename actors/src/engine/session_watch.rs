@@ -4,29 +4,24 @@
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use tokio_util::sync::CancellationToken;
 
-use super::{periodic::periodic, tenant::Tenant, tenants::Tenants};
+use super::{periodic::periodic, tenants::Tenants};
 use crate::{
     error::StoreError,
     id::{AppId, KeyId},
-    session::close,
+    session::{TenantHandle, close},
+    tuning::Tuning,
 };
 
 /// Watches until it is stopped.
-pub(super) async fn run(
-    tenants: Arc<Tenants>,
-    interval: Duration,
-    stuck_session_timeout: Duration,
-    stop: CancellationToken,
-) {
-    periodic("session watch", interval, stop, async || {
+pub(super) async fn run(tenants: Arc<Tenants>, tuning: Tuning, stop: CancellationToken) {
+    periodic("session watch", tuning.session_watch_interval, stop, async || {
         let listened = tenants.with_sessions();
         for tenant in &listened {
-            tenant.sessions.close_stuck(stuck_session_timeout);
+            tenant.sessions.close_stuck(tuning.stuck_session_timeout);
         }
         if listened.is_empty() {
             return Ok(());
@@ -38,7 +33,7 @@ pub(super) async fn run(
     .await;
 }
 
-async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<Tenant>]) -> Result<(), StoreError> {
+async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Result<(), StoreError> {
     let keys: BTreeSet<KeyId> = listened.iter().flat_map(|tenant| tenant.sessions.keys()).collect();
     let keys: Vec<KeyId> = keys.into_iter().collect();
     let valid: HashSet<KeyId> = tenants.ports().gate.still_valid(&keys).await?.into_iter().collect();
@@ -51,7 +46,7 @@ async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<Tenant>]) -> Resu
     Ok(())
 }
 
-async fn advance_feeds(tenants: &Tenants, listened: &[Arc<Tenant>]) -> Result<(), StoreError> {
+async fn advance_feeds(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Result<(), StoreError> {
     let apps: Vec<AppId> = listened.iter().map(|tenant| tenant.app_id).collect();
     for (app, head) in tenants.ports().log.heads(&apps).await? {
         if let Some(tenant) = listened.iter().find(|tenant| tenant.app_id == app) {

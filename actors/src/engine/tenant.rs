@@ -12,20 +12,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    app::{AppSupervisor, Drain, MissingLegReporter, Pipeline, SharedInbox, Wake},
-    consumer::Consumers,
+    app::{AppSupervisor, Drain, MissingLegReporter, Pipeline, SharedInbox, SupervisorStats, Wake},
     feed::Feed,
     id::AppId,
     ports::{PendingEvent, Ports},
-    session::Sessions,
+    session::TenantHandle,
+    state::SupervisorState,
 };
 
 /// One app, from the first time that it is named.
 pub(super) struct Tenant {
-    pub(super) app_id: AppId,
-    pub(super) feed: Arc<Feed>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) consumers: Arc<Consumers>,
+    /// What its sessions work with.
+    pub(super) handle: Arc<TenantHandle>,
     setup: SupervisorSetup,
     /// Replaced when it has died.
     supervisor: Mutex<Addr<AppSupervisor>>,
@@ -44,6 +42,7 @@ pub(super) struct SupervisorSetup {
     pub(super) inbox: SharedInbox,
     /// Whether a wake is in its mailbox; at most one ever is.
     pub(super) awake: Arc<AtomicBool>,
+    pub(super) stats: Arc<SupervisorStats>,
 }
 
 impl SupervisorSetup {
@@ -54,22 +53,21 @@ impl SupervisorSetup {
             Arc::clone(&self.inbox),
             Arc::clone(&self.feed),
             self.missing_legs.clone(),
+            Arc::clone(&self.stats),
         );
-        let awake = Arc::clone(&self.awake);
-        AppSupervisor::start_in_arbiter(&self.arbiter, |_| AppSupervisor::new(pipeline, awake))
+        let supervisor = AppSupervisor::new(pipeline, Arc::clone(&self.awake), Arc::clone(&self.stats));
+        AppSupervisor::start_in_arbiter(&self.arbiter, |_| supervisor)
     }
 }
 
 impl Tenant {
     pub(super) fn start(
+        handle: Arc<TenantHandle>,
         setup: SupervisorSetup,
-        sessions: Arc<Sessions>,
-        consumers: Arc<Consumers>,
         stopping: CancellationToken,
     ) -> Arc<Self> {
-        let feed = Arc::clone(&setup.feed);
         let supervisor = Mutex::new(setup.start());
-        Arc::new(Self { app_id: setup.app_id, feed, sessions, consumers, setup, supervisor, stopping })
+        Arc::new(Self { handle, setup, supervisor, stopping })
     }
 
     /// Hands webhooks that have just become durable to the supervisor, in the order of the journal.
@@ -82,6 +80,23 @@ impl Tenant {
     pub(super) fn notify(&self) {
         self.setup.inbox.lock().invalidate();
         self.wake();
+    }
+
+    pub(super) fn state(&self) -> SupervisorState {
+        let stats = &self.setup.stats;
+        // In this order: a wake is counted as a batch before its flag is cleared.
+        let is_woken = self.setup.awake.load(Ordering::Acquire);
+        SupervisorState {
+            app_id: self.setup.app_id,
+            owned: true,
+            batch_in_progress: is_woken || stats.batches.get() > 0,
+            inbox: self.setup.inbox.lock().len(),
+            live_calls: stats.calls.get(),
+            restarts: stats.restarts(),
+            quarantined: stats.quarantined(),
+            sessions: self.handle.sessions.len(),
+            last_error: stats.last_error(),
+        }
     }
 
     /// Completes the batch under way and ends the supervisor.
@@ -99,7 +114,9 @@ impl Tenant {
     fn wake(&self) {
         let mut supervisor = self.supervisor.lock();
         if !supervisor.connected() && !self.stopping.is_cancelled() {
-            warn!(app.id = %self.app_id, "a supervisor has died and is started again");
+            warn!(app.id = %self.setup.app_id, "a supervisor has died and is started again");
+            self.setup.stats.record_restart();
+            self.setup.stats.record_error("the supervisor died", self.setup.ports.clock.now());
             self.setup.inbox.lock().invalidate();
             *supervisor = self.setup.start();
             self.setup.awake.store(false, Ordering::Release);

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     arbiters::Arbiters,
     tenant::{SupervisorSetup, Tenant},
+    token_refresher::FeedUpdate,
 };
 use crate::{
     app::MissingLegReporter,
@@ -18,8 +19,9 @@ use crate::{
     event::Frame,
     feed::Feed,
     id::AppId,
-    ports::Ports,
-    session::Sessions,
+    ports::{Authenticator, Ports},
+    session::{Sessions, TenantDirectory, TenantHandle},
+    state::{EngineState, SupervisorState, TokenRefresherState},
     tuning::Tuning,
 };
 
@@ -87,10 +89,9 @@ impl Tenants {
     }
 
     /// Returns the apps that have open sessions.
-    pub(super) fn with_sessions(&self) -> Vec<Arc<Tenant>> {
-        let mut tenants = self.all();
-        tenants.retain(|tenant| !tenant.sessions.is_empty());
-        tenants
+    pub(super) fn with_sessions(&self) -> Vec<Arc<TenantHandle>> {
+        let handles = self.apps.iter().map(|tenant| Arc::clone(&tenant.handle));
+        handles.filter(|handle| !handle.sessions.is_empty()).collect()
     }
 
     /// Publishes events that are durable to the sessions of an app.
@@ -98,7 +99,27 @@ impl Tenants {
         for frame in &frames {
             counter!("cti_events_emitted_total", "type" => frame.kind.clone()).increment(1);
         }
-        self.of(app).feed.publish(frames);
+        self.of(app).handle.feed.publish(frames);
+    }
+
+    /// Applies what a renewal of tokens changes in the feed of an app.
+    pub(super) fn update_feed(&self, app: AppId, update: FeedUpdate) {
+        match update {
+            FeedUpdate::Events(frames) => self.publish(app, frames),
+            FeedUpdate::Head(head) => self.of(app).handle.feed.advance(head),
+        }
+    }
+
+    pub(super) fn state(&self, token_refresher: TokenRefresherState) -> EngineState {
+        let tenants = self.all();
+        let mut apps: Vec<SupervisorState> = tenants.iter().map(|tenant| tenant.state()).collect();
+        apps.sort_by_key(|app| app.app_id);
+        EngineState {
+            sessions: apps.iter().map(|app| app.sessions).sum(),
+            apps,
+            consumers: tenants.iter().map(|tenant| tenant.handle.consumers.held()).sum(),
+            token_refresher,
+        }
     }
 
     /// Writes the cursors of all named consumers. When this returns, they are durable.
@@ -113,24 +134,41 @@ impl Tenants {
     }
 
     fn held_consumers(&self) -> Vec<Arc<Consumers>> {
-        let all = self.apps.iter().map(|tenant| Arc::clone(&tenant.consumers));
+        let all = self.apps.iter().map(|tenant| Arc::clone(&tenant.handle.consumers));
         all.filter(|consumers| !consumers.is_idle()).collect()
     }
 
     fn start(&self, app_id: AppId) -> Arc<Tenant> {
-        let feed = Feed::beside(app_id, &self.store_readers);
         let sessions = Sessions::new(self.max_sessions_per_app);
         let log = Arc::clone(&self.ports.log);
-        let consumers = Consumers::new(app_id, log, Arc::clone(&sessions), Arc::clone(&self.cursor_store));
+        let cursor_store = Arc::clone(&self.cursor_store);
+        let handle = Arc::new(TenantHandle {
+            app_id,
+            feed: Feed::beside(app_id, &self.store_readers),
+            consumers: Consumers::new(app_id, Arc::clone(&log), Arc::clone(&sessions), cursor_store),
+            log,
+            sessions,
+        });
         let setup = SupervisorSetup {
             app_id,
             ports: self.ports.clone(),
-            feed,
+            feed: Arc::clone(&handle.feed),
             missing_legs: self.missing_legs.clone(),
             arbiter: self.arbiters.of(app_id),
             inbox: Arc::default(),
             awake: Arc::default(),
+            stats: Arc::default(),
         };
-        Tenant::start(setup, sessions, consumers, self.stopping.child_token())
+        Tenant::start(handle, setup, self.stopping.child_token())
+    }
+}
+
+impl TenantDirectory for Tenants {
+    fn tenant(&self, app: AppId) -> Arc<TenantHandle> {
+        Arc::clone(&self.of(app).handle)
+    }
+
+    fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.ports.gate)
     }
 }

@@ -7,39 +7,39 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
     ResponseFuture, WrapFuture,
 };
-use chrono::{DateTime, Utc};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared, join_all},
-};
+use futures_util::future::join_all;
 use metrics::counter;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use super::periodic::Outage;
+use super::{
+    periodic::Outage,
+    renewal::{self, Flight, delay_until},
+};
 use crate::{
     error::StoreError,
     event::Frame,
     id::{AppId, Seq},
-    model::token::{DuePair, Outcome, Renewal, TokenPair, schedule::APART},
+    model::token::{DuePair, Outcome, Renewal, TokenPair},
     ports::Ports,
+    state::{LastError, LiveCount},
 };
 
 /// How many renewals may be under way before a check begins no more: after a long stop, all of them are due.
 const MAX_RENEWALS: usize = 16;
-/// How often the outcome of a renewal by another process is checked.
-const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How long a renewal that is due waits at least.
-const MIN_DELAY: Duration = Duration::from_millis(10);
-
-/// A renewal under way; all who want it wait for the same one.
-type Flight = Shared<BoxFuture<'static, Result<Renewal, StoreError>>>;
-
 /// What a renewal changes in the feed of its app.
 pub(super) enum FeedUpdate {
     /// These events are durable.
     Events(Vec<Frame>),
     /// Another process may have published: the feed reaches at least this far.
     Head(Seq),
+}
+
+/// The counters of the refresher, beside it: they outlive it.
+#[derive(Default)]
+pub(super) struct RefresherStats {
+    pub(super) renewals: LiveCount,
+    pub(super) last_error: Mutex<Option<LastError>>,
 }
 
 /// Passes updates on to the feeds.
@@ -55,6 +55,7 @@ pub(super) struct TokenRefresher {
     checking: bool,
     outage: Outage,
     draining: bool,
+    stats: Arc<RefresherStats>,
 }
 
 /// Renews a pair now, and answers when that is done.
@@ -78,7 +79,12 @@ pub(super) struct Drain;
 struct Check;
 
 impl TokenRefresher {
-    pub(super) fn new(ports: Ports, update_feed: UpdateFeed, check_interval: Duration) -> Self {
+    pub(super) fn new(
+        ports: Ports,
+        update_feed: UpdateFeed,
+        check_interval: Duration,
+        stats: Arc<RefresherStats>,
+    ) -> Self {
         Self {
             ports,
             update_feed,
@@ -87,6 +93,7 @@ impl TokenRefresher {
             checking: false,
             outage: Outage::new("check of due tokens"),
             draining: false,
+            stats,
         }
     }
 
@@ -102,6 +109,7 @@ impl TokenRefresher {
         let due = async move { connections.due(now + ahead, MAX_RENEWALS).await };
         Box::pin(due.into_actor(self).map(move |due, refresher, ctx| {
             refresher.outage.observe(&due);
+            refresher.record_failure(&due);
             let mut due = due.unwrap_or_default();
             due.retain(|due| !refresher.flights.contains_key(&due.pair));
             let (due_now, later): (Vec<DuePair>, Vec<DuePair>) =
@@ -126,7 +134,7 @@ impl TokenRefresher {
         if let Some(flight) = self.flights.get(&pair) {
             return flight.clone();
         }
-        let flight = renew(self.ports.clone(), pair).boxed().shared();
+        let flight = renewal::start(self.ports.clone(), pair, self.stats.renewals.guard());
         self.flights.insert(pair, flight.clone());
         ctx.spawn(flight.clone().into_actor(self).map(move |renewal, refresher, ctx| {
             refresher.remove_finished();
@@ -141,6 +149,7 @@ impl TokenRefresher {
     }
 
     fn on_renewed(&mut self, pair: TokenPair, renewal: Result<Renewal, StoreError>, ctx: &mut Context<Self>) {
+        self.record_failure(&renewal);
         let TokenPair { app_id, generation } = pair;
         let renewal = match renewal {
             Ok(renewal) => renewal,
@@ -171,6 +180,13 @@ impl TokenRefresher {
         }
     }
 
+    fn record_failure<T>(&self, result: &Result<T, StoreError>) {
+        if let Err(failure) = result {
+            let at = self.ports.clock.now();
+            *self.stats.last_error.lock() = Some(LastError { message: failure.to_string(), at });
+        }
+    }
+
     /// Asks the store how far the feed of an app reaches. Another process may have published, or this one has and did
     /// not learn that it was durable.
     fn catch_up(&self, app: AppId, ctx: &mut Context<Self>) {
@@ -187,25 +203,6 @@ impl TokenRefresher {
 
 fn count(outcome: &'static str) {
     counter!("cti_token_refreshes_total", "outcome" => outcome).increment(1);
-}
-
-/// Renews a pair, or waits until the process that renews it has finished.
-async fn renew(ports: Ports, pair: TokenPair) -> Result<Renewal, StoreError> {
-    loop {
-        let renewal = ports.connections.renew(pair).await?;
-        match renewal.outcome {
-            // Its lease ends, and then it is taken over: this ends.
-            Outcome::UnderWay => tokio::time::sleep(POLL_INTERVAL).await,
-            Outcome::TooSoon { until, .. } if until - ports.clock.now() <= APART => {
-                tokio::time::sleep(delay_until(until, ports.clock.now())).await;
-            }
-            _ => return Ok(renewal),
-        }
-    }
-}
-
-fn delay_until(until: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (until - now).to_std().unwrap_or_default().max(MIN_DELAY)
 }
 
 impl Actor for TokenRefresher {

@@ -8,6 +8,7 @@ mod progress;
 pub(crate) mod protocol;
 mod snapshot;
 mod subscription;
+mod tenant;
 
 use std::{
     collections::HashMap,
@@ -25,6 +26,7 @@ pub use self::{
     listener::{CloseReason, Listener, OutboundBatch, Refusal, Transport},
     protocol::{BadCursor, MessageKind, OutboundMessage},
     subscription::{EVENT_TYPES, Subscription, SubscriptionError, phone_number},
+    tenant::{TenantDirectory, TenantHandle},
 };
 use crate::id::{KeyId, SessionId};
 
