@@ -307,7 +307,7 @@ fn public_url(config: &Config, address: SocketAddr) -> Url {
 /// Hands the engine the webhooks that have become durable.
 async fn hand_over(mut durable: DurableWebhooks, engine: Arc<Engine>) {
     while let Some(batch) = durable.recv().await {
-        engine.offer(batch.app, batch.events);
+        engine.push(batch.app, batch.events);
     }
 }
 

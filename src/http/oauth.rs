@@ -165,11 +165,11 @@ async fn connect(
         .connections()
         .connect(session.app_id, environment, organization, &tokens, &scopes)
         .await?;
-    shared.engine.show(session.app_id, vec![told]);
+    shared.engine.publish(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
     if let Some(organization) = organization {
         match shared.store.journal().route_unrouted(organization).await {
-            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.wake(app)),
+            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.notify(app)),
             // The app is connected all the same.
             Err(failure) => {
                 warn!(organization, error = %failure, "webhooks that waited for their organization still wait");

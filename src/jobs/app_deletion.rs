@@ -79,7 +79,7 @@ impl AppDeletion {
         {
             return warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
-        self.engine.forget(app, CloseCode::Forbidden, REASON).await;
+        self.engine.remove_app(app, CloseCode::Forbidden, REASON).await;
         if let Err(failure) = self.store.apps().delete_rows(app).await {
             warn!(app.id = %app, error = %failure, "a removal has to wait");
         }

@@ -1,6 +1,6 @@
 //! The API keys of an app, for administrators. A key is shown once, when it is made; from then on there are hints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -119,15 +119,16 @@ pub(crate) async fn rotate(
 async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
     let old = shared.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace)).await?;
-    let sessions = shared.engine.sessions(app);
+    let tenant = shared.engine.tenant(app);
     for old in old {
         if grace == 0 {
-            sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+            tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
         } else {
-            let (sessions, grace) = (sessions.clone(), Duration::from_secs(grace.unsigned_abs()));
+            let tenant = Arc::clone(&tenant);
+            let grace = Duration::from_secs(grace.unsigned_abs());
             rt::spawn(async move {
                 sleep(grace).await;
-                sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+                tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
             });
         }
     }

@@ -127,7 +127,8 @@ async fn wait_for_more(
     let key = api_key(request).ok_or_else(missing_key)?;
     let admission = authenticate(request, &key).await?;
     let wanted = Subscription { after: Some(after), ..wanted.clone() };
-    let mut listener = Listener::open(&shared.engine, admission, wanted, Transport::Poll).await?;
+    let mut listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Poll).await?;
     while let Ok(Some(OutboundBatch { words, end })) = timeout_at(until, listener.next()).await {
         let mut events: Vec<OutboundMessage> =
             words.into_iter().filter(|word| word.sort == MessageKind::Event).collect();

@@ -39,7 +39,8 @@ pub(crate) async fn follow(request: HttpRequest, shared: Data<AppState>) -> Resu
         // A browser that comes back asks for the same address, and says here how far it got.
         (wanted.after, wanted.snapshot) = (Some(last), false);
     }
-    let listener = Listener::open(&shared.engine, admission, wanted, Transport::Stream).await?;
+    let listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For a proxy that would otherwise collect the events before it passes them on.
