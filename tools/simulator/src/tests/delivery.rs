@@ -25,7 +25,7 @@ impl Arrival {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
-        let key = DecodingKey::from_secret(secret.as_bytes());
+        let key = DecodingKey::from_secret(secret.as_bytes()).expect("a secret");
         jsonwebtoken::decode::<Value>(&self.body, &key, &validation).expect("a good signature").claims
     }
 }
