@@ -8,13 +8,12 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
 use metrics::gauge;
 
-use crate::{
-    event::OutEvent,
-    id::{AppId, InteractionId, VoicemailId},
+use crate::model::call::{
+    self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord,
 };
 use crate::{
-    event::call_events,
-    model::call::{self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
+    event::{OutEvent, call_event},
+    id::{AppId, InteractionId, VoicemailId},
 };
 
 /// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
@@ -97,7 +96,7 @@ impl CallActor {
                     CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                words.push(call_events::tell(self.app_id, &call, &snapshot, piece, event.at, event.origin));
+                words.push(call_event(self.app_id, &call, &snapshot, piece, event.at, event.origin));
             }
             told.push(words);
         }
@@ -124,7 +123,7 @@ impl CallActor {
         call.updated_at = batch.now;
         let change = CallChange::Updated(vec!["interaction_id"]);
         let snapshot = call.facts.snapshot();
-        Some(call_events::tell(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
+        Some(call_event(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
     }
 
     /// The voicemail of the call from now on, if anything that is kept with it changed.

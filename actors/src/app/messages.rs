@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{batch::Batch, pipeline::Pipeline};
 use crate::{
     error::StoreError,
+    event::message_event,
     model::message::{self, MessageEvent, StoredMessage},
 };
 
@@ -39,7 +40,7 @@ impl Pipeline {
                 message.version += i64::from(changed.insert(id.clone()));
                 message.facts = facts;
             }
-            let event = change.map(|change| message::tell(self.app_id, message, change, event.at));
+            let event = change.map(|change| message_event(self.app_id, message, change, event.at));
             batch.tell(*place, event);
             batch.processed(&[*place]);
         }

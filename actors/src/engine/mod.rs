@@ -193,7 +193,7 @@ impl Engine {
     /// Shows events to the sessions of an app that were told beside its webhooks and are durable.
     pub fn show(&self, app: AppId, told: Vec<Frame>) {
         for frame in &told {
-            counter!("cti_events_emitted_total", "type" => frame.kind.clone()).increment(1);
+            counter!("cti_events_emitted_total", "type" => frame.event_type.to_string()).increment(1);
         }
         self.tenant(app).feed.publish(told);
     }

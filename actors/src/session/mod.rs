@@ -25,7 +25,7 @@ pub use self::{
     actor::{SessionOptions, serve},
     close_code::{CloseCode, CloseReason, SessionEnd},
     listener::{Listener, OutboundBatch, Refusal, Transport},
-    protocol::{BadCursor, MessageKind, OutboundMessage},
+    protocol::{BadCursor, ControlType, MessageKind, OutboundMessage},
     subscription::{Subscription, SubscriptionError, phone_number},
 };
 use crate::id::{KeyId, SessionId};
