@@ -11,8 +11,8 @@ use cti_actors::{
     id::{AppId, DialpadCallId, JournalId, Seq},
     model::{
         call::{
-            CallChange, CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin, Signal,
-            StoredCall, apply,
+            CallChange, CallCommand, CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin,
+            Signal, StoredCall, apply,
         },
         message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     },
@@ -113,13 +113,13 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
         let at = now() + TimeDelta::milliseconds(second * 1001);
         apply(
             &facts,
-            &CallEvent {
+            &CallCommand::Webhook(CallEvent {
                 dialpad_call_id: DialpadCallId(id),
                 at,
                 signal,
                 knowledge: known.clone(),
                 origin: Origin::Webhook,
-            },
+            }),
         )
         .facts
     });

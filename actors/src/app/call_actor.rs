@@ -8,12 +8,10 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
 use metrics::gauge;
 
-use crate::model::call::{
-    self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord,
-};
 use crate::{
     event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
+    model::call::{self, CallChange, CallCommand, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
 };
 
 /// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
@@ -29,8 +27,8 @@ pub(crate) struct CallActor {
 #[derive(Message)]
 #[rtype(result = "ApplyOutcome")]
 pub(crate) struct Apply {
-    /// The webhooks.
-    pub events: Vec<CallEvent>,
+    /// The webhooks, and what follows for this call from those of others.
+    pub commands: Vec<CallCommand>,
     /// When this is decided.
     pub now: DateTime<Utc>,
     /// The interaction that the call belongs to from now on.
@@ -80,14 +78,14 @@ impl CallActor {
         // What a batch left that ended before it could be settled is forgotten: a later one must not adopt it.
         let staged = self.staged.take().filter(|_| batch.goes_on);
         let mut call = staged.unwrap_or_else(|| self.settled.clone());
-        let mut told = Vec::with_capacity(batch.events.len());
+        let mut told = Vec::with_capacity(batch.commands.len());
         let joined = self.join(&mut call, batch);
-        for event in &batch.events {
-            let transition = call::apply(&call.facts, event);
+        for command in &batch.commands {
+            let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
-            let mut words = Vec::with_capacity(transition.change.len());
-            for piece in &transition.change {
+            let mut words = Vec::with_capacity(transition.changes.len());
+            for piece in &transition.changes {
                 match piece {
                     CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
                         call.voicemail_id.get_or_insert_with(VoicemailId::generate);
@@ -96,7 +94,7 @@ impl CallActor {
                     CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                words.push(call_event(self.app_id, &call, &snapshot, piece, event.at, event.origin));
+                words.push(call_event(self.app_id, &call, &snapshot, piece, command.at(), command.origin()));
             }
             told.push(words);
         }
@@ -194,7 +192,7 @@ mod tests {
     use super::*;
     use crate::{
         id::DialpadCallId,
-        model::call::{Knowledge, Signal},
+        model::call::{CallEvent, Knowledge, Signal},
     };
 
     #[test]
@@ -211,8 +209,8 @@ mod tests {
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
         let mut actor = CallActor::new(AppId::generate(), call);
-        let apply = |events, goes_on| Apply { events, now, interaction_id, goes_on };
-        assert!(actor.apply(&apply(vec![ring], false)).record.is_some());
+        let apply = |commands, goes_on| Apply { commands, now, interaction_id, goes_on };
+        assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
         assert!(actor.apply(&apply(vec![], false)).record.is_none());
         assert_eq!(actor.staged, None, "nothing is left that could be adopted");

@@ -24,7 +24,7 @@ use crate::{
     error::StoreError,
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallEvent, Knowledge, Signal, Status, StoredCall},
+        call::{CallCommand, CallEvent, Status, StoredCall},
         interaction::proofs,
     },
 };
@@ -103,11 +103,11 @@ impl Pipeline {
     async fn apply_alone(&mut self, groups: Vec<Group>, batch: &mut Batch<'_>) -> NextStep {
         let now = batch.now;
         let decisions = groups.into_iter().map(|mut group| async {
-            let events = std::mem::take(&mut group.events);
+            let commands = std::mem::take(&mut group.events).into_iter().map(Into::into).collect();
             let outcome = match (self.roster.get(group.call), self.roster.interaction_ref(group.call)) {
                 (Some(actor), Some(interaction_ref)) => {
                     let apply =
-                        Apply { events, now, interaction_id: interaction_ref.interaction, goes_on: false };
+                        Apply { commands, now, interaction_id: interaction_ref.interaction, goes_on: false };
                     actor.send(apply).await.ok()
                 }
                 _ => None,
@@ -179,18 +179,17 @@ impl Pipeline {
             self.decide(call, None, first, interaction, family, batch).await?;
         }
         for (place, event) in webhooks {
-            self.decide(event.dialpad_call_id, Some(event.clone()), place, interaction, family, batch)
+            self.decide(event.dialpad_call_id, Some(event.clone().into()), place, interaction, family, batch)
                 .await?;
             let legs: Vec<_> = family.iter().map(|(call, leg)| (*call, &leg.facts)).collect();
             let change: Vec<_> = legs
                 .iter()
                 .zip(proofs(&legs))
                 .filter(|((_, facts), proof)| facts.proof() != *proof)
-                .map(|((call, _), proof)| (*call, Signal::Proven(proof)))
+                .map(|((call, _), proof)| (*call, proof))
                 .collect();
-            for (call, signal) in change {
-                let knowledge = Knowledge::default();
-                let proven = CallEvent { dialpad_call_id: call, signal, knowledge, ..event.clone() };
+            for (call, proof) in change {
+                let proven = CallCommand::Proven { proof, at: event.at, origin: event.origin };
                 self.decide(call, Some(proven), place, interaction, family, batch).await?;
             }
         }
@@ -212,7 +211,7 @@ impl Pipeline {
     async fn decide(
         &mut self,
         call: DialpadCallId,
-        event: Option<CallEvent>,
+        command: Option<CallCommand>,
         place: usize,
         interaction_id: InteractionId,
         family: &mut InteractionLegs,
@@ -229,8 +228,8 @@ impl Pipeline {
             (None, None) => return Err(died),
         };
         let goes_on = batch.has_draft(call);
-        let events = event.into_iter().collect();
-        let apply = Apply { events, now: batch.now, interaction_id, goes_on };
+        let commands = command.into_iter().collect();
+        let apply = Apply { commands, now: batch.now, interaction_id, goes_on };
         let outcome = actor.send(apply).await.map_err(|_| died)?;
         self.roster.move_to(call, interaction_id);
         self.note(call, outcome.record.as_ref().map(|record| record.snapshot.status), batch.now);
