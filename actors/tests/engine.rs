@@ -58,7 +58,7 @@ impl World {
     }
 
     fn told(&self) -> Vec<String> {
-        self.store.told(self.app).iter().map(|frame| frame.kind.to_string()).collect()
+        self.store.told(self.app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 
@@ -187,8 +187,11 @@ async fn many_calls_at_once_keep_each_its_order_and_the_feed_has_no_hole() {
     assert!(told.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
     for call in 1..=300 {
         let needle = format!("\"call_id\":{call},");
-        let kinds: Vec<_> =
-            told.iter().filter(|frame| frame.text.contains(&needle)).map(|it| &*it.kind).collect();
+        let kinds: Vec<_> = told
+            .iter()
+            .filter(|frame| frame.text.contains(&needle))
+            .map(|it| it.event_type.as_str())
+            .collect();
         assert_eq!(kinds, ["call.ring", "call.started", "call.ended"]);
     }
 }

@@ -137,7 +137,7 @@ async fn what_is_told_does_not_depend_on_where_a_batch_ends() {
         }
         engine.stop().await;
         let call = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok()?["call_id"].as_i64();
-        store.told(app).iter().map(|frame| (frame.kind.to_string(), call(&frame.text))).collect()
+        store.told(app).iter().map(|frame| (frame.event_type.to_string(), call(&frame.text))).collect()
     }
     let one_by_one = told(1).await;
     assert_eq!(told(100).await, one_by_one);

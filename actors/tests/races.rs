@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
     clock::Clock,
-    event::{Filter, OutEvent},
-    id::{AppId, DialpadCallId, EventId, KeyId, Seq},
-    model::call::{CallEvent, Direction, Knowledge, Origin, Signal},
+    event::{Filter, call_event},
+    id::{AppId, DialpadCallId, KeyId, Seq},
+    model::call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
     ports::{AuthenticatedKey, Inbound, Ledger},
     session::{Listener, MessageKind, Subscription, Transport},
     testing::{ManualClock, MemoryStore},
@@ -113,15 +113,24 @@ impl World {
     /// What was told before this process began: the store has it, and nothing in memory.
     async fn remember(&self, app: AppId, events: u64) {
         let mut unit = Unit::new(app, self.clock.now());
-        let told = |_| OutEvent {
-            id: EventId::generate(),
-            kind: "call.ring".into(),
-            dialpad_call_id: None,
+        let mut call = StoredCall::unseen(DialpadCallId(1), self.clock.now());
+        let knowledge = Knowledge {
+            direction: Some(Direction::Outbound),
+            from_number: Some("+2".into()),
             dialpad_user_id: Some(BEN),
-            occurred_at: self.clock.now(),
-            body: r#"{"direction":"outbound","from_number":"+2"}"#.to_owned(),
+            ..Knowledge::default()
         };
-        unit.events = (0..events).map(told).collect();
+        call.facts.absorb(&CallEvent {
+            dialpad_call_id: call.dialpad_call_id,
+            at: self.clock.now(),
+            signal: Signal::Ringing,
+            knowledge,
+            origin: Origin::Webhook,
+        });
+        let snapshot = call.facts.snapshot();
+        let rang =
+            |_| call_event(app, &call, &snapshot, &CallChange::Ring, self.clock.now(), Origin::Webhook);
+        unit.events = (0..events).map(rang).collect();
         self.store.commit(Arc::new(unit)).await.expect("the store takes a unit");
     }
 
@@ -171,9 +180,9 @@ impl World {
                 chance.dawdle(6).await;
                 let turn = listener.next().await.expect("nobody ends the session");
                 assert_eq!(turn.end, None);
-                for word in turn.words {
-                    match (word.sort, word.cursor) {
-                        (MessageKind::Control, Some(start)) if !begun => {
+                for message in turn.messages {
+                    match (message.kind, message.cursor) {
+                        (MessageKind::Control(_), Some(start)) if !begun => {
                             assert!(
                                 after.is_none_or(|after| after == start),
                                 "asked for {after:?}, began at {start}"
@@ -182,7 +191,7 @@ impl World {
                             heard.start = start;
                             begun = true;
                         }
-                        (MessageKind::Event, Some(seq)) => heard.seqs.push(seq),
+                        (MessageKind::Event(_), Some(seq)) => heard.seqs.push(seq),
                         _ => {}
                     }
                 }

@@ -47,7 +47,7 @@ impl World {
     }
 
     fn told(&self, app: AppId) -> Vec<String> {
-        self.store.told(app).iter().map(|frame| frame.kind.to_string()).collect()
+        self.store.told(app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 
