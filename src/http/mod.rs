@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
+use uuid::Uuid;
 
 pub use self::middleware::{
     RequestSpan, catch_panics, insist_on_https, observe, rate_limit::RateLimiter, tcp_timeout::Line,
@@ -62,6 +63,8 @@ pub struct AppState {
     pub redirect_uri: Url,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The id of this process, another one after each start.
+    pub process_id: Uuid,
     /// When the server began.
     pub started: Instant,
 }
@@ -147,6 +150,7 @@ table! {
     "/internal/webhook-events" { get admin::journal::list }
     "/internal/webhook-events/{id}" { get admin::journal::one }
     "/internal/webhook-events/{id}/replay" { post admin::journal::replay }
+    "/internal/engine" { get admin::engine::state }
     "/internal/webhooks" { get admin::webhooks::list }
     "/internal/webhooks/create" { post admin::webhooks::create }
     "/internal/webhooks/{webhook_id}" { get admin::webhooks::one, delete admin::webhooks::delete }

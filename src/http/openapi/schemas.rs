@@ -3,6 +3,7 @@
 use cti_actors::{
     event::schema::{self, MessageSchema, Named, merge, sent},
     id::JournalId,
+    state::{LastError, SupervisorState, TokenRefresherState},
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -15,7 +16,7 @@ use utoipa::{
 use super::{bodies, examples};
 use crate::{
     http::{
-        admin::{self, api_keys, apps, journal},
+        admin::{self, api_keys, apps, engine, journal},
         crm::status,
         error::{ErrorBody, ErrorCode},
         health, oauth, webhooks,
@@ -83,6 +84,10 @@ fn of_answers() -> Vec<Named> {
         answer::<oauth::Disconnected>(),
         answer::<webhooks::Taken>(),
         answer::<journal::Shown<'_>>(),
+        answer::<engine::ProcessState>(),
+        answer::<SupervisorState>(),
+        answer::<TokenRefresherState>(),
+        answer::<LastError>(),
         answer::<JournalId>(),
     ]
 }
