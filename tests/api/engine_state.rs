@@ -55,7 +55,8 @@ async fn calls_sessions_and_consumers_appear_and_go(world: World) {
 
     let path = format!("/internal/apps/{}", app.id);
     server.request(Method::DELETE, &path).by_admin().answer().await;
-    engine_when(&server, "the calls of a deleted app are gone", |state| state_of(state, &app).is_none()).await;
+    engine_when(&server, "the calls of a deleted app are gone", |state| state_of(state, &app).is_none())
+        .await;
 }
 
 async fn an_outage_of_the_engine_is_its_last_error(world: World) {
