@@ -86,7 +86,7 @@ async fn whoever_is_taken_over_ends_at_once_and_says_so(world: World) {
     server.webhooks(&app, &Call::new(1).life()[..3]).await;
     refusing.was_asked("POST /", 1).await;
     let (world, second) = listen_as_crm(world, &server, &app, &[]).await;
-    exits_with_3(first, "the consumer is not ours any more: a newer connection").await;
+    exits_with_3(first, "the consumer belongs to another connection: a newer connection").await;
     let all = refusing.asked("POST /");
     assert!(all.iter().all(|asked| asked.body["seq"] == 1), "{all:?}");
     assert_contiguous(&prints(&second, 3).await, 0);
@@ -96,7 +96,7 @@ async fn whoever_is_taken_over_ends_at_once_and_says_so(world: World) {
 
     let deleted = server.request(Method::DELETE, "/api/consumers/crm").by(&app).answer().await;
     assert_eq!(deleted.status, 204);
-    exits_with_3(second, "the consumer is not ours any more").await;
+    exits_with_3(second, "the consumer belongs to another connection").await;
     drop(world);
 }
 

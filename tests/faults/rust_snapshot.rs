@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cti_client::{CursorStore, Feed, FileCursor, Heard, Notice, Snapshot, Subscription};
+use cti_client::{CursorStore, Feed, FileCursor, Item, Notice, Snapshot, Subscription};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     burst::{Burst, LIFE},
-    rust_client::{rage_until_killed, subscribe},
+    rust_client::{burst_until_killed, subscribe},
     support::{
         App, Ask, Call, PATIENCE, TestServer, World, assert_contiguous, eventually, free_port, kinds, of_call,
     },
@@ -45,17 +45,17 @@ impl Crm {
             }
         };
         let subscription: Subscription = subscribe(&server.base_url, app).with_snapshot();
-        subscription.keep_cursor_in(cursor.clone()).observed_by(observer).open().expect("it goes together")
+        subscription.cursor_store(cursor.clone()).on_notice(observer).open().expect("valid options")
     }
 
     /// Deals with what comes next.
     async fn take(&mut self, feed: &mut Feed) {
         let place = match feed.next().await {
-            Some(Ok(Heard::Event(event))) => {
+            Some(Ok(Item::Event(event))) => {
                 self.events.push(serde_json::from_str(&event.json).expect("an event"));
                 event.seq
             }
-            Some(Ok(Heard::Snapshot(snapshot))) => {
+            Some(Ok(Item::Snapshot(snapshot))) => {
                 assert!(self.events.is_empty(), "the snapshot comes first");
                 let seq = snapshot.seq;
                 self.snapshots.push(snapshot);
@@ -63,7 +63,7 @@ impl Crm {
             }
             other => panic!("neither a snapshot nor an event: {other:?}"),
         };
-        feed.done(place).await.expect("the cursor can be kept");
+        feed.ack(place).await.expect("the cursor can be kept");
     }
 
     async fn hear_up_to(&mut self, last: &Value, feed: &mut Feed) {
@@ -111,7 +111,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
         }
     };
     tokio::select! {
-        () = rage_until_killed(&burst, &server, &app, KILL_AFTER) => {}
+        () = burst_until_killed(&burst, &server, &app, KILL_AFTER) => {}
         () = following => {}
     }
     let mut feed = feed.expect("it came before the server was killed");
@@ -163,13 +163,13 @@ async fn a_cursor_that_has_expired_is_told_and_brings_no_snapshot(world: World) 
     .await;
     let mut feed = Crm::default().follow(&server, &app, &cursor);
     let gap = match timeout(PATIENCE, feed.next()).await.expect("something is said") {
-        Some(Ok(Heard::Gap(gap))) => gap,
+        Some(Ok(Item::Gap(gap))) => gap,
         other => panic!("no gap: {other:?}"),
     };
-    assert_eq!((gap.reason.as_str(), gap.from_seq, gap.go_on_from()), ("expired", 2, 3));
-    feed.done(gap.go_on_from()).await.expect("kept");
+    assert_eq!((gap.reason.as_str(), gap.from_seq, gap.resume_after()), ("expired", 2, 3));
+    feed.ack(gap.resume_after()).await.expect("kept");
     server.webhook(&app, &Call::new(1).resumed(50)).await;
     let event = timeout(PATIENCE, feed.next()).await.expect("in time");
-    assert!(matches!(event, Some(Ok(Heard::Event(event))) if event.seq == 4));
+    assert!(matches!(event, Some(Ok(Item::Event(event))) if event.seq == 4));
     feed.close().await;
 }
