@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::{
     burst::{Burst, LIFE},
-    support::{App, Ask, PATIENCE, TestServer, World, assert_contiguous, eventually, free_port},
+    support::{App, Ask, TestServer, WAIT_TIMEOUT, World, assert_contiguous, eventually, free_port},
 };
 
 on_both_databases![
@@ -68,7 +68,7 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
             take(&mut feed, &heard).await;
         }
     };
-    timeout(PATIENCE, everything).await.unwrap_or_else(|_| {
+    timeout(WAIT_TIMEOUT, everything).await.unwrap_or_else(|_| {
         panic!("{} of {webhooks} events were heard", heard.lock().expect("nobody panics").len())
     });
     feed.close().await;
@@ -103,7 +103,7 @@ pub(crate) async fn burst_until_killed(burst: &Burst, server: &TestServer, app: 
         let killed = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
         assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
     };
-    tokio::join!(burst.rage(server, app, SENDERS), killing);
+    tokio::join!(burst.send_all(server, app, SENDERS), killing);
 }
 
 pub(crate) fn subscribe(base_url: &str, app: &App) -> Subscription {
@@ -151,7 +151,7 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
             }
         }
     };
-    timeout(2 * PATIENCE, everything).await.expect("everything is heard by one of them");
+    timeout(2 * WAIT_TIMEOUT, everything).await.expect("everything is heard by one of them");
     for heard in [ours, theirs] {
         let heard = heard.into_inner().expect("nobody panics");
         assert!(!heard.is_empty(), "one of them heard nothing");

@@ -36,7 +36,7 @@ impl Dialpad {
         command.args(["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]).env_clear();
         let mut process = Process::spawn("cti-server simulate", &mut command);
         let base_url = process
-            .says("where it is", |line| {
+            .wait_for_line("where it is", |line| {
                 let rest = line.strip_prefix("Dialpad simulator on ")?;
                 rest.split_whitespace().next().map(str::to_owned)
             })
@@ -126,7 +126,7 @@ impl TestServer {
     }
 
     /// The browser comes back.
-    pub(crate) async fn come_back(&self, callback: &str, cookie: &str) -> Answer {
+    pub(crate) async fn finish_authorization(&self, callback: &str, cookie: &str) -> Answer {
         self.browser().get(callback).header(header::COOKIE, cookie).answer().await
     }
 
@@ -134,6 +134,6 @@ impl TestServer {
     pub(crate) async fn connect(&self, app: &App) -> Value {
         let sent = self.authorize(app).await;
         let callback = self.approve(&sent).await;
-        self.come_back(&callback, sent.cookie()).await.ok()
+        self.finish_authorization(&callback, sent.cookie()).await.ok()
     }
 }

@@ -28,7 +28,7 @@ impl TestServer {
     }
 
     /// Waits until so many events were told, and gives them. More of them are an error.
-    pub(crate) async fn told(&self, app: &App, count: usize) -> Vec<Value> {
+    pub(crate) async fn wait_for_events(&self, app: &App, count: usize) -> Vec<Value> {
         let feed = self.feed_when(app, &format!("{count} events are told"), |feed| feed.len() >= count).await;
         assert_eq!(feed.len(), count, "{:?}", kinds(&feed));
         feed
@@ -41,7 +41,7 @@ impl TestServer {
 
     /// Lets a call ring and waits until that is told: all webhooks before it have been dealt with then. Gives the
     /// feed without it.
-    pub(crate) async fn feed_when_dealt_with(&self, app: &App, marker: i64) -> Vec<Value> {
+    pub(crate) async fn feed_once_processed(&self, app: &App, marker: i64) -> Vec<Value> {
         self.webhook(app, &Call::new(marker).ring(0)).await;
         let what = format!("what came before call {marker} is dealt with");
         let mut feed = self.feed_when(app, &what, |feed| !of_call(feed, marker).is_empty()).await;

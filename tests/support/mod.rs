@@ -15,7 +15,7 @@ mod dialpad;
 mod documents;
 mod events;
 mod feed;
-mod jukebox;
+mod media_stub;
 mod metrics;
 mod postgres;
 mod process;
@@ -37,22 +37,22 @@ pub(crate) use self::{
     dialpad::{CLIENT_SECRET, Dialpad},
     documents::problems_of,
     events::{assert_contiguous, kinds, of_call, seqs},
-    jukebox::{Heard, Jukebox, Track},
+    media_stub::{MediaRequest, MediaResponse, MediaStub},
     metrics::Metrics,
     process::{Process, run_to_end},
     proxy::Proxy,
-    registry::Standing,
-    scripted::{Asked, Authenticator, Reply, ScriptedDialpad},
+    registry::Registration,
+    scripted::{Reply, ReplyGate, ScriptedDialpad, ScriptedRequest},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
-    socket::{Said, Socket},
-    stream::{EventStream, Sent},
+    socket::{Received, Socket},
+    stream::{EventStream, StreamPart},
     tls::TlsProxy,
     world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
 };
 
 /// How long anything that should happen may take before a test calls it missing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A port for a server that must come back where it was.
 pub(crate) fn free_port() -> String {
@@ -64,7 +64,7 @@ const TICK: Duration = Duration::from_millis(15);
 
 /// Waits until the probe finds something.
 pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, probe).await
+    within(WAIT_TIMEOUT, what, probe).await
 }
 
 /// Waits until the probe finds something, for so long at most.

@@ -40,10 +40,10 @@ impl Process {
     }
 
     /// Waits for a line in which `find` finds something.
-    pub(crate) async fn says<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) async fn wait_for_line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let name = self.name;
         eventually(&format!("{name} says {what}"), async || {
-            // Asked before the lines are looked through: what a dead process said last is not missed.
+            // ScriptedRequest before the lines are looked through: what a dead process said last is not missed.
             let exit = self.child.try_wait().expect("the child can be asked");
             let found = self.lines().iter().find_map(|line| find(line));
             assert!(found.is_some() || exit.is_none(), "{name} ended ({exit:?}):\n{}", self.log());

@@ -11,20 +11,20 @@ use super::{
 };
 
 /// What an app has at Dialpad: its only webhook, and the only subscription of each kind on it.
-pub(crate) struct Standing {
+pub(crate) struct Registration {
     pub(crate) webhook: Value,
     pub(crate) calls: Value,
     pub(crate) messages: Value,
 }
 
-impl Standing {
+impl Registration {
     /// The secret that the app's webhooks are signed with.
     pub(crate) fn secret(&self) -> &str {
         self.webhook["signature"]["secret"].as_str().unwrap_or_else(|| panic!("unsigned: {:#}", self.webhook))
     }
 
     /// All that matters: signed, to the app's address, all calls and all messages of the whole company.
-    pub(crate) fn is_right(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         let Self { webhook, calls, messages } = self;
         let states = calls["call_states"].as_array();
         let all_states = states.is_none_or(|states| states.contains(&"all".into()));
@@ -107,7 +107,7 @@ impl Dialpad {
     }
 
     /// What an app has; none where it lacks something, or has something twice.
-    pub(crate) async fn standing(&self, app: &App) -> Option<Standing> {
+    pub(crate) async fn registration(&self, app: &App) -> Option<Registration> {
         let theirs = |hook: &Value| {
             let url = hook["hook_url"].as_str();
             url.is_some_and(|url| url.ends_with(&format!("/webhooks/{}", app.id)))
@@ -120,16 +120,16 @@ impl Dialpad {
         messages.retain(|it| theirs(&it["webhook"]));
         match [&mut webhooks, &mut calls, &mut messages].map(Vec::as_mut_slice) {
             [[webhook], [calls], [messages]] => {
-                Some(Standing { webhook: webhook.take(), calls: calls.take(), messages: messages.take() })
+                Some(Registration { webhook: webhook.take(), calls: calls.take(), messages: messages.take() })
             }
             _ => None,
         }
     }
 
     /// Waits until an app has what it should, as it should be.
-    pub(crate) async fn stands(&self, app: &App) -> Standing {
+    pub(crate) async fn wait_for_registration(&self, app: &App) -> Registration {
         eventually("the app's webhook and subscriptions stand", async || {
-            self.standing(app).await.filter(Standing::is_right)
+            self.registration(app).await.filter(Registration::is_complete)
         })
         .await
     }

@@ -72,9 +72,9 @@ impl TestServer {
     }
 
     /// Waits until the server has said for the first time that it is alive: from then on, what it misses is a gap.
-    pub(crate) async fn is_known_to_live(&mut self) {
+    pub(crate) async fn wait_for_heartbeat(&mut self) {
         let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
-        self.process.says("that it is alive", said).await;
+        self.process.wait_for_line("that it is alive", said).await;
     }
 
     /// A client that knows nothing of this server, for addresses that it gave.

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    PATIENCE, documents,
+    WAIT_TIMEOUT, documents,
     server::{App, Ask, TestServer},
 };
 
@@ -16,14 +16,14 @@ pub(crate) struct EventStream {
     response: reqwest::Response,
     /// What came and is not yet a whole part.
     rest: String,
-    parts: VecDeque<Sent>,
+    parts: VecDeque<StreamPart>,
     /// What a browser would send when it comes back.
     pub(crate) last_id: Option<i64>,
 }
 
 /// One part of a stream, as an `EventSource` understands it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Sent {
+pub(crate) struct StreamPart {
     pub(crate) id: Option<i64>,
     pub(crate) kind: Option<String>,
     pub(crate) data: Option<Value>,
@@ -54,11 +54,11 @@ impl EventStream {
     }
 
     /// The next part; `None` at the end.
-    pub(crate) async fn part(&mut self) -> Option<Sent> {
-        timeout(PATIENCE, self.more()).await.expect("the stream says something in time")
+    pub(crate) async fn part(&mut self) -> Option<StreamPart> {
+        timeout(WAIT_TIMEOUT, self.more()).await.expect("the stream says something in time")
     }
 
-    async fn more(&mut self) -> Option<Sent> {
+    async fn more(&mut self) -> Option<StreamPart> {
         loop {
             if let Some(part) = self.parts.pop_front() {
                 self.last_id = part.id.or(self.last_id);
@@ -67,10 +67,10 @@ impl EventStream {
             let chunk = self.response.chunk().await.ok()??;
             self.rest.push_str(std::str::from_utf8(&chunk).expect("pieces end between characters"));
             while let Some((part, rest)) = self.rest.split_once("\n\n") {
-                let part = Sent::read(part);
+                let part = StreamPart::read(part);
                 self.rest = rest.to_owned();
                 // A comment, or what the browser is to do when the stream breaks.
-                if part != Sent::default() {
+                if part != StreamPart::default() {
                     self.parts.push_back(part);
                 }
             }
@@ -107,7 +107,7 @@ impl EventStream {
     }
 
     /// Reads to the end and gives what was said last.
-    pub(crate) async fn last_words(&mut self) -> Vec<Value> {
+    pub(crate) async fn remaining_messages(&mut self) -> Vec<Value> {
         let mut words = Vec::new();
         while let Some(part) = self.part().await {
             words.extend(part.data);
@@ -116,7 +116,7 @@ impl EventStream {
     }
 }
 
-impl Sent {
+impl StreamPart {
     fn read(part: &str) -> Self {
         let mut sent = Self::default();
         for line in part.lines() {

@@ -114,7 +114,7 @@ impl World {
     /// The same with other words at the command line.
     pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
         let mut process = Process::spawn("cti-server serve", &mut self.command(args));
-        let base_url = process.says("where it is listening", listening_at).await;
+        let base_url = process.wait_for_line("where it is listening", listening_at).await;
         TestServer::new(base_url, process, Arc::clone(&self.folder))
     }
 

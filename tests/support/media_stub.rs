@@ -18,17 +18,17 @@ use tokio::{
 
 use super::world::World;
 
-/// A running one. Dropping it closes its door.
-pub(crate) struct Jukebox {
+/// A running one. Dropping it closes its server.
+pub(crate) struct MediaStub {
     pub(crate) base_url: String,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    left: Arc<AtomicUsize>,
-    door: JoinHandle<()>,
+    requests: Arc<Mutex<Vec<MediaRequest>>>,
+    disconnects: Arc<AtomicUsize>,
+    server: JoinHandle<()>,
 }
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Heard {
+pub(crate) struct MediaRequest {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
@@ -36,7 +36,7 @@ pub(crate) struct Heard {
     pub(crate) headers: BTreeMap<String, String>,
 }
 
-impl Heard {
+impl MediaRequest {
     /// Where it was asked.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.headers["host"])
@@ -45,22 +45,22 @@ impl Heard {
 
 /// What it plays.
 #[derive(Clone, Debug)]
-pub(crate) struct Track {
+pub(crate) struct MediaResponse {
     status: u16,
     headers: String,
     bytes: Vec<u8>,
-    goes_on: bool,
+    is_endless: bool,
     /// How much it says that there is.
     length: Option<usize>,
 }
 
-impl Track {
+impl MediaResponse {
     pub(crate) fn new(status: u16) -> Self {
-        Self { status, headers: String::new(), bytes: Vec::new(), goes_on: false, length: None }
+        Self { status, headers: String::new(), bytes: Vec::new(), is_endless: false, length: None }
     }
 
-    /// The bytes of a sound, or of what calls itself one.
-    pub(crate) fn sound(media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
+    /// The bytes of a audio, or of what calls itself one.
+    pub(crate) fn audio(media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(200).header("content-type", media_type).bytes(bytes)
     }
 
@@ -70,7 +70,7 @@ impl Track {
     }
 
     pub(crate) fn json(body: &Value) -> Self {
-        Self::sound("application/json", body.to_string())
+        Self::audio("application/json", body.to_string())
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
@@ -84,101 +84,103 @@ impl Track {
     }
 
     /// It breaks off in the middle: so much was promised.
-    pub(crate) fn promising(mut self, length: usize) -> Self {
+    pub(crate) fn truncated_from(mut self, length: usize) -> Self {
         self.length = Some(length);
         self
     }
 
     /// It never ends: what it consists of comes again and again.
-    pub(crate) fn for_ever(mut self) -> Self {
-        self.goes_on = true;
+    pub(crate) fn endless(mut self) -> Self {
+        self.is_endless = true;
         self
     }
 }
 
-type Programme = Arc<Mutex<dyn FnMut(&Heard) -> Track + Send>>;
+type Handler = Arc<Mutex<dyn FnMut(&MediaRequest) -> MediaResponse + Send>>;
 
-impl Jukebox {
-    /// Who asks for a user's own data is told; everything else is the programme's.
-    pub(crate) async fn start(programme: impl FnMut(&Heard) -> Track + Send + 'static) -> Self {
+impl MediaStub {
+    /// Who asks for a user's own data is told; everything else is the handler's.
+    pub(crate) async fn start(handler: impl FnMut(&MediaRequest) -> MediaResponse + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let base_url = format!("http://{}", listener.local_addr().expect("it listens"));
-        let (heard, left) = (Arc::<Mutex<Vec<Heard>>>::default(), Arc::<AtomicUsize>::default());
-        let programme: Programme = Arc::new(Mutex::new(programme));
-        let (noted, leaving) = (Arc::clone(&heard), Arc::clone(&left));
-        let door = tokio::spawn(async move {
+        let (requests, disconnects) =
+            (Arc::<Mutex<Vec<MediaRequest>>>::default(), Arc::<AtomicUsize>::default());
+        let handler: Handler = Arc::new(Mutex::new(handler));
+        let (noted, leaving) = (Arc::clone(&requests), Arc::clone(&disconnects));
+        let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, Arc::clone(&noted), Arc::clone(&leaving), Arc::clone(&programme)));
+                tokio::spawn(serve(stream, Arc::clone(&noted), Arc::clone(&leaving), Arc::clone(&handler)));
             }
         });
-        Self { base_url, heard, left, door }
+        Self { base_url, requests, disconnects, server }
     }
 
     /// Plays the same whatever is asked.
-    pub(crate) async fn playing(track: Track) -> Self {
-        Self::start(move |_| track.clone()).await
+    pub(crate) async fn always(response: MediaResponse) -> Self {
+        Self::start(move |_| response.clone()).await
     }
 
     /// All requests but those for a user's own data.
-    pub(crate) fn heard(&self) -> Vec<Heard> {
-        let heard = self.heard.lock().expect("no programme panics");
-        heard.iter().filter(|it| it.target != "/api/v2/users/me").cloned().collect()
+    pub(crate) fn requests(&self) -> Vec<MediaRequest> {
+        let requests = self.requests.lock().expect("no handler panics");
+        requests.iter().filter(|it| it.target != "/api/v2/users/me").cloned().collect()
     }
 
     /// Those for a call.
-    pub(crate) fn looked_up(&self, call: i64) -> usize {
+    pub(crate) fn call_lookups(&self, call: i64) -> usize {
         let target = format!("/api/v2/call/{call}");
-        self.heard().iter().filter(|heard| heard.target == target).count()
+        self.requests().iter().filter(|requests| requests.target == target).count()
     }
 
     /// How many listeners of something endless have gone away.
-    pub(crate) fn left(&self) -> usize {
-        self.left.load(Ordering::SeqCst)
+    pub(crate) fn disconnects(&self) -> usize {
+        self.disconnects.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Jukebox {
+impl Drop for MediaStub {
     fn drop(&mut self) {
-        self.door.abort();
+        self.server.abort();
     }
 }
 
 impl World {
     /// Apps without a connection belong to this Dialpad.
-    pub(crate) fn with_jukebox(self, jukebox: &Jukebox) -> Self {
-        self.with("DIALPAD_SANDBOX_BASE_URL", &jukebox.base_url)
+    pub(crate) fn with_media_stub(self, media_stub: &MediaStub) -> Self {
+        self.with("DIALPAD_SANDBOX_BASE_URL", &media_stub.base_url)
             .with("DIALPAD_API_KEY", "a-static-key-of-the-tests")
     }
 }
 
 async fn serve(
     mut stream: TcpStream,
-    heard: Arc<Mutex<Vec<Heard>>>,
-    left: Arc<AtomicUsize>,
-    programme: Programme,
+    requests: Arc<Mutex<Vec<MediaRequest>>>,
+    disconnects: Arc<AtomicUsize>,
+    handler: Handler,
 ) {
     while let Some(request) = read(&mut stream).await {
-        heard.lock().expect("no programme panics").push(request.clone());
-        let track = if request.target == "/api/v2/users/me" {
-            Track::json(&json!({"id": "1", "company_id": "12345678"}))
+        requests.lock().expect("no handler panics").push(request.clone());
+        let response = if request.target == "/api/v2/users/me" {
+            MediaResponse::json(&json!({"id": "1", "company_id": "12345678"}))
         } else {
-            (programme.lock().expect("no programme panics"))(&request)
+            (handler.lock().expect("no handler panics"))(&request)
         };
-        let length = track.length.unwrap_or(track.bytes.len());
-        let length = if track.goes_on { String::new() } else { format!("content-length: {length}\r\n") };
-        let head = format!("HTTP/1.1 {} Playing\r\n{length}{}\r\n", track.status, track.headers);
+        let length = response.length.unwrap_or(response.bytes.len());
+        let length =
+            if response.is_endless { String::new() } else { format!("content-length: {length}\r\n") };
+        let head = format!("HTTP/1.1 {} Playing\r\n{length}{}\r\n", response.status, response.headers);
         if stream.write_all(head.as_bytes()).await.is_err() {
             return;
         }
         loop {
-            if stream.write_all(&track.bytes).await.is_err() {
-                left.fetch_add(1, Ordering::SeqCst);
+            if stream.write_all(&response.bytes).await.is_err() {
+                disconnects.fetch_add(1, Ordering::SeqCst);
                 return;
             }
-            if track.length.is_some() {
+            if response.length.is_some() {
                 return;
             }
-            if !track.goes_on {
+            if !response.is_endless {
                 break;
             }
         }
@@ -186,7 +188,7 @@ async fn serve(
 }
 
 /// The next request on a connection; none of them has a body.
-async fn read(stream: &mut TcpStream) -> Option<Heard> {
+async fn read(stream: &mut TcpStream) -> Option<MediaRequest> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
         if bytes.windows(4).any(|it| it == b"\r\n\r\n") {
@@ -196,7 +198,7 @@ async fn read(stream: &mut TcpStream) -> Option<Heard> {
             let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
             let headers = lines.filter_map(|line| line.split_once(':'));
             let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()));
-            return Some(Heard { method, target, headers: headers.collect() });
+            return Some(MediaRequest { method, target, headers: headers.collect() });
         }
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return None,
