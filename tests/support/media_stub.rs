@@ -1,5 +1,5 @@
-//! A Dialpad that plays what the test says, bytes, redirects and pages that are no audio, and notes who asked with what.
-//! It has no OAuth; an app belongs to it by `DIALPAD_API_KEY`.
+//! A Dialpad stub that serves media: bytes, redirects and pages that are not audio. It records its requests. It has no
+//! OAuth; apps use it through `DIALPAD_API_KEY`.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +18,7 @@ use tokio::{
 
 use super::world::World;
 
-/// A running one. Dropping it closes its server.
+/// A running stub. Dropping it closes its listener.
 pub(crate) struct MediaStub {
     pub(crate) base_url: String,
     requests: Arc<Mutex<Vec<MediaRequest>>>,
@@ -26,31 +26,31 @@ pub(crate) struct MediaStub {
     server: JoinHandle<()>,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(crate) struct MediaRequest {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
-    /// By their names in lower case.
+    /// By lower-case name.
     pub(crate) headers: BTreeMap<String, String>,
 }
 
 impl MediaRequest {
-    /// Where it was asked.
+    /// Returns the URL of the stub that was requested.
     pub(crate) fn base_url(&self) -> String {
         format!("http://{}", self.headers["host"])
     }
 }
 
-/// What it plays.
+/// An answer of the stub.
 #[derive(Clone, Debug)]
 pub(crate) struct MediaResponse {
     status: u16,
     headers: String,
     bytes: Vec<u8>,
     is_endless: bool,
-    /// How much it says that there is.
+    /// The `content-length`, if it differs from the bytes.
     length: Option<usize>,
 }
 
@@ -59,12 +59,12 @@ impl MediaResponse {
         Self { status, headers: String::new(), bytes: Vec::new(), is_endless: false, length: None }
     }
 
-    /// The bytes of a audio, or of what calls itself one.
+    /// Answers with these bytes as this media type.
     pub(crate) fn audio(media_type: &str, bytes: impl Into<Vec<u8>>) -> Self {
         Self::new(200).header("content-type", media_type).bytes(bytes)
     }
 
-    /// Leads elsewhere.
+    /// Redirects to this location.
     pub(crate) fn redirect(location: &str) -> Self {
         Self::new(302).header("location", location)
     }
@@ -83,13 +83,13 @@ impl MediaResponse {
         self
     }
 
-    /// It breaks off in the middle: so much was promised.
+    /// Breaks off after the bytes, although this length was announced.
     pub(crate) fn truncated_from(mut self, length: usize) -> Self {
         self.length = Some(length);
         self
     }
 
-    /// It never ends: what it consists of comes again and again.
+    /// Repeats the bytes without end.
     pub(crate) fn endless(mut self) -> Self {
         self.is_endless = true;
         self
@@ -99,7 +99,7 @@ impl MediaResponse {
 type Handler = Arc<Mutex<dyn FnMut(&MediaRequest) -> MediaResponse + Send>>;
 
 impl MediaStub {
-    /// Who asks for a user's own data is told; everything else is the handler's.
+    /// Starts a stub. It answers `users/me` itself; the handler answers everything else.
     pub(crate) async fn start(handler: impl FnMut(&MediaRequest) -> MediaResponse + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let base_url = format!("http://{}", listener.local_addr().expect("it listens"));
@@ -115,24 +115,24 @@ impl MediaStub {
         Self { base_url, requests, disconnects, server }
     }
 
-    /// Plays the same whatever is asked.
+    /// Starts a stub that gives every request the same answer.
     pub(crate) async fn always(response: MediaResponse) -> Self {
         Self::start(move |_| response.clone()).await
     }
 
-    /// All requests but those for a user's own data.
+    /// Returns all requests except `users/me`.
     pub(crate) fn requests(&self) -> Vec<MediaRequest> {
         let requests = self.requests.lock().expect("no handler panics");
-        requests.iter().filter(|it| it.target != "/api/v2/users/me").cloned().collect()
+        requests.iter().filter(|request| request.target != "/api/v2/users/me").cloned().collect()
     }
 
-    /// Those for a call.
+    /// Returns how often a call was read.
     pub(crate) fn call_lookups(&self, call: i64) -> usize {
         let target = format!("/api/v2/call/{call}");
         self.requests().iter().filter(|requests| requests.target == target).count()
     }
 
-    /// How many listeners of something endless have gone away.
+    /// Returns how many clients of an endless answer have disconnected.
     pub(crate) fn disconnects(&self) -> usize {
         self.disconnects.load(Ordering::SeqCst)
     }
@@ -145,7 +145,7 @@ impl Drop for MediaStub {
 }
 
 impl World {
-    /// Apps without a connection belong to this Dialpad.
+    /// Uses this stub for apps without a connection.
     pub(crate) fn with_media_stub(self, media_stub: &MediaStub) -> Self {
         self.with("DIALPAD_SANDBOX_BASE_URL", &media_stub.base_url)
             .with("DIALPAD_API_KEY", "a-static-key-of-the-tests")
@@ -187,11 +187,11 @@ async fn serve(
     }
 }
 
-/// The next request on a connection; none of them has a body.
+/// Reads the next request of a connection; none has a body.
 async fn read(stream: &mut TcpStream) -> Option<MediaRequest> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        if bytes.windows(4).any(|it| it == b"\r\n\r\n") {
+        if bytes.windows(4).any(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes).into_owned();
             let mut lines = head.lines();
             let mut words = lines.next()?.split_whitespace();

@@ -1,5 +1,5 @@
-//! A Dialpad that answers what the test says: for replies that a healthy one never gives, and for moments between a
-//! question and its reply. It has no OAuth; an app belongs to it by `DIALPAD_API_KEY`.
+//! A scripted Dialpad stub: for replies that Dialpad does not give by itself, and for moments between a request and its
+//! reply. It has no OAuth; apps use it through `DIALPAD_API_KEY`.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,17 +13,17 @@ use tokio::{
 
 use super::{eventually, world::World};
 
-/// The organisation that the key belongs to.
+/// The organization of the key.
 const COMPANY: i64 = 12_345_678;
 
-/// A running one. Dropping it closes its server.
+/// A running stub. Dropping it closes its listener.
 pub(crate) struct ScriptedDialpad {
     base_url: String,
     requests: Arc<Mutex<Vec<ScriptedRequest>>>,
     server: JoinHandle<()>,
 }
 
-/// What it was requests.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub(crate) struct ScriptedRequest {
     /// Method and path below `/api/v2/`: `POST call`.
@@ -32,7 +32,7 @@ pub(crate) struct ScriptedRequest {
     pub(crate) body: Value,
 }
 
-/// What it replies.
+/// A reply of the stub.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,
@@ -41,7 +41,7 @@ pub(crate) struct Reply {
     gate: Option<ReplyGate>,
 }
 
-/// Holds replies back until the test opens it, for good.
+/// Delays replies until the test opens it, once and for all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ReplyGate(watch::Sender<bool>);
 
@@ -51,7 +51,7 @@ impl ReplyGate {
     }
 
     async fn is_open(&self) {
-        // It is held by whoever waits, so it can't be gone.
+        // The sender is held by the waiting reply, so it is not dropped.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
@@ -61,7 +61,7 @@ impl Reply {
         Self { status, headers: String::new(), body: Some(body.to_string()), gate: None }
     }
 
-    /// The connection ends without a reply.
+    /// Closes the connection without a reply.
     pub(crate) fn none() -> Self {
         Self { status: 0, headers: String::new(), body: None, gate: None }
     }
@@ -71,7 +71,7 @@ impl Reply {
         self
     }
 
-    /// Not before the gate is open.
+    /// Delays the reply until the gate is open.
     pub(crate) fn held_by(mut self, gate: &ReplyGate) -> Self {
         self.gate = Some(gate.clone());
         self
@@ -81,7 +81,7 @@ impl Reply {
 type Script = Arc<Mutex<dyn FnMut(&ScriptedRequest) -> Reply + Send>>;
 
 impl ScriptedDialpad {
-    /// Who asks for a user's own data is told; everything else is the script's.
+    /// Starts a stub. It answers `users/me` itself; the script answers everything else.
     pub(crate) async fn start(script: impl FnMut(&ScriptedRequest) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let base_url = format!("http://{}", listener.local_addr().expect("it listens"));
@@ -96,26 +96,26 @@ impl ScriptedDialpad {
         Self { base_url, requests, server }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub(crate) fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// Everything that it was requests under this name, in order.
+    /// Returns the requests of this name, in order.
     pub(crate) fn requests(&self, what: &str) -> Vec<ScriptedRequest> {
         let requests = self.requests.lock().expect("no script panics");
-        requests.iter().filter(|it| it.what == what).cloned().collect()
+        requests.iter().filter(|request| request.what == what).cloned().collect()
     }
 
-    /// Waits until it was requests so often.
+    /// Waits for this many requests of this name.
     pub(crate) async fn wait_for_requests(&self, what: &str, times: usize) -> Vec<ScriptedRequest> {
-        eventually(&format!("{what} is requests {times} times"), async || {
+        eventually(&format!("{times} requests of {what}"), async || {
             Some(self.requests(what)).filter(|requests| requests.len() >= times)
         })
         .await
     }
 
-    /// Nobody can reach it any more.
+    /// Closes the listener.
     pub(crate) fn close(&self) {
         self.server.abort();
     }
@@ -128,7 +128,7 @@ impl Drop for ScriptedDialpad {
 }
 
 impl World {
-    /// Apps without a connection belong to this Dialpad.
+    /// Uses this stub for apps without a connection.
     pub(crate) fn with_scripted(self, dialpad: &ScriptedDialpad) -> Self {
         self.with("DIALPAD_SANDBOX_BASE_URL", &dialpad.base_url)
             .with("DIALPAD_API_KEY", "a-static-key-of-the-tests")
@@ -159,11 +159,11 @@ async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<ScriptedRequest>>>
     }
 }
 
-/// The next request on a connection.
+/// Reads the next request of a connection.
 async fn read(stream: &mut TcpStream) -> Option<ScriptedRequest> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
             let length = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;

@@ -21,11 +21,11 @@ pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// What comes from the server.
+/// Something received from the server.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Received {
     Message(Value),
-    /// The close code; none where the connection just ended.
+    /// The close code; `None` if the connection ended without one.
     Closed(Option<u16>),
 }
 
@@ -44,19 +44,19 @@ impl TestServer {
         Socket { stream }
     }
 
-    /// A session with the app's key and a query; the first message is read.
+    /// Opens a session with the app's key and a query, and reads `connected`.
     pub(crate) async fn subscribe(&self, app: &App, query: &str) -> Socket {
         let mut socket = self.open_socket(&format!("/ws{query}"), &[("x-api-key", &app.key)]).await;
         socket.expect("connected").await;
         socket
     }
 
-    /// A session that hears what is told from now on.
+    /// Opens a session for new events.
     pub(crate) async fn listen(&self, app: &App) -> Socket {
         self.subscribe(app, "").await
     }
 
-    /// A handshake as plain HTTP, for those that are refused.
+    /// Builds a handshake as plain HTTP, for handshakes that are refused.
     pub(crate) fn handshake(&self, path: &str) -> RequestBuilder {
         self.get(path)
             .header("connection", "upgrade")
@@ -67,7 +67,7 @@ impl TestServer {
 }
 
 impl Socket {
-    /// The next message, or the end.
+    /// Returns the next message, or the end.
     pub(crate) async fn receive(&mut self) -> Received {
         timeout(WAIT_TIMEOUT, self.more()).await.expect("the socket says something in time")
     }
@@ -90,8 +90,7 @@ impl Socket {
         }
     }
 
-    /// The next message, which must not be the end. What only says where the session stands is passed over: when it is
-    /// said depends on the time.
+    /// Returns the next message, which must not be the end. `cursor` messages are skipped, because they depend on the time.
     pub(crate) async fn next_event(&mut self) -> Value {
         loop {
             match self.receive().await {
@@ -102,7 +101,7 @@ impl Socket {
         }
     }
 
-    /// Waits until it says that everything up to here is dealt with, and hears nothing else meanwhile.
+    /// Waits for a `cursor` message with this `seq`, and receives nothing else meanwhile.
     pub(crate) async fn expect_cursor(&mut self, seq: i64) {
         loop {
             match self.receive().await {
@@ -113,14 +112,14 @@ impl Socket {
         }
     }
 
-    /// The next message, which must be of this type.
+    /// Returns the next message, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let event = self.next_event().await;
         assert_eq!(event["type"], kind, "{event:#}");
         event
     }
 
-    /// So many messages.
+    /// Returns this many messages.
     pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -129,7 +128,7 @@ impl Socket {
         events
     }
 
-    /// Lets another call ring, and hears nothing before that.
+    /// Lets a marker call ring, and asserts that its event is the next one.
     pub(crate) async fn expect_nothing_more(&mut self, server: &TestServer, app: &App) {
         let marker = Call::new(7_777_777_777);
         server.webhook(app, &marker.ring(0)).await;
@@ -137,7 +136,7 @@ impl Socket {
         assert_eq!(event["dialpad_call_id"], marker.id, "one event too many: {event:#}");
     }
 
-    /// Stays alive, answering pings, until something else has happened; hears nothing meanwhile.
+    /// Answers pings until a future completes, and receives nothing meanwhile.
     pub(crate) async fn stays_idle_until<T>(&mut self, something: impl Future<Output = T>) -> T {
         tokio::select! {
             happened = something => happened,
@@ -145,7 +144,7 @@ impl Socket {
         }
     }
 
-    /// The close code, unless something else is said first.
+    /// Returns the close code; `None` if a message comes first.
     pub(crate) async fn close_code_or_message(&mut self) -> Option<u16> {
         match self.receive().await {
             Received::Message(_) => None,
@@ -153,7 +152,7 @@ impl Socket {
         }
     }
 
-    /// Reads to the end and gives the close code, if there is one.
+    /// Reads until the end and returns the close code.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         loop {
             if let Received::Closed(code) = self.receive().await {
@@ -166,12 +165,12 @@ impl Socket {
         self.stream.send(Message::text(text)).await.expect("the socket takes a message");
     }
 
-    /// Says something that the server may stop listening to in the middle.
+    /// Sends a text of which the server may stop reading in the middle.
     pub(crate) async fn send_text_lossy(&mut self, text: &str) {
         let _ = self.stream.send(Message::text(text)).await;
     }
 
-    /// Sends a ping and gives what comes back.
+    /// Sends a ping and returns the payload of the pong.
     pub(crate) async fn ping(&mut self, payload: &'static [u8]) -> Vec<u8> {
         self.stream.send(Message::Ping(payload.into())).await.expect("the socket takes a ping");
         let next = timeout(WAIT_TIMEOUT, self.stream.next()).await.expect("a ping is answered in time");
@@ -181,7 +180,7 @@ impl Socket {
         }
     }
 
-    /// The first message of a client that brought no key.
+    /// Sends the first message of a client that sent no key in the handshake.
     pub(crate) async fn send_subscribe(&mut self, key: &str) {
         self.send_text(&json!({"type": "subscribe", "api_key": key}).to_string()).await;
     }
