@@ -122,12 +122,12 @@ async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, Sto
     let sessions = shared.engine.sessions(app);
     for old in old {
         if grace == 0 {
-            sessions.close_of_key(old.id(), close::FORBIDDEN, "the API key was replaced");
+            sessions.close_of_key(old.id, close::FORBIDDEN, "the API key was replaced");
         } else {
             let (sessions, grace) = (sessions.clone(), Duration::from_secs(grace.unsigned_abs()));
             rt::spawn(async move {
                 sleep(grace).await;
-                sessions.close_of_key(old.id(), close::FORBIDDEN, "the API key was replaced");
+                sessions.close_of_key(old.id, close::FORBIDDEN, "the API key was replaced");
             });
         }
     }
@@ -207,7 +207,7 @@ pub(crate) async fn audit(
         answer.insert_header((header::LINK, next_link(&request, &[("offset", &next)])));
     }
     let entries = entries.into_iter().map(|entry| Audited {
-        id: entry.id(),
+        id: entry.id,
         action: entry.action,
         old_key_hint: entry.old_key_hint,
         new_key_hint: entry.new_key_hint,

@@ -21,7 +21,9 @@ pub(crate) const PARAMETERS: [&str; 10] =
 /// By what a list is to be narrowed.
 pub(crate) fn filter(query: &Query) -> Result<Filter, ApiError> {
     Ok(Filter {
-        direction: query.word("direction", &DIRECTIONS)?.map(str::to_owned),
+        direction: query
+            .word("direction", &DIRECTIONS)?
+            .and_then(|word| serde_json::from_value(word.into()).ok()),
         from: query.text("from").map(phone_number),
         to: query.text("to").map(phone_number),
         dialpad_user_id: query.integer("dialpad_user_id")?,

@@ -1,6 +1,7 @@
 //! What the world is shown of a call: everything here is derived from its facts, nothing is remembered.
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
@@ -10,8 +11,8 @@ use super::{
 use crate::model::latest::value;
 
 /// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Status {
     /// On its way to a person.
     Ringing,
@@ -37,8 +38,8 @@ impl Status {
 }
 
 /// What came of a call, once it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
-#[schema(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// A person answered.
     Answered,
