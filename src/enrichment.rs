@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     clock::Clock,
     id::{AppId, DialpadCallId},
-    model::call::Knowledge,
+    model::call::{Knowledge, Outcome, Status},
 };
 use dashmap::{DashMap, mapref::entry::Entry};
 use futures_util::{
@@ -34,7 +34,7 @@ use crate::{
     },
     store::{
         Store,
-        views::calls::{CallName, CallView},
+        views::calls::{CallRef, CallView},
     },
     webhook::payload::{self, Finding},
 };
@@ -124,7 +124,7 @@ impl CallEnrichment {
             return None;
         }
         loop {
-            let now = self.store.calls().find(app, CallName::Ours(call.id)).await.ok()??;
+            let now = self.store.calls().find(app, CallRef::Ours(call.id)).await.ok()??;
             if now.updated_at != call.updated_at && !fills_a_gap(&now, &known) {
                 return Some(now);
             }
@@ -235,10 +235,10 @@ async fn ask(enrichment: CallEnrichment, app: AppId, call: CallView, urgency: Ur
 
 /// Whether anything that belongs to a call that is over has not come.
 fn lacks_something(call: &CallView) -> bool {
-    if call.status != "ended" {
+    if call.status != Status::Ended {
         return false;
     }
-    let lacks_recording = call.outcome.as_deref() == Some("answered") && call.recording_url.is_none();
+    let lacks_recording = call.outcome == Some(Outcome::Answered) && call.recording_url.is_none();
     let lacks_voicemail = match &call.voicemail {
         Some(voicemail) => voicemail.recording_url.is_none() || voicemail.transcript.is_none(),
         None => call.is_voicemail && !call.voicemail_was_deleted,
@@ -249,7 +249,7 @@ fn lacks_something(call: &CallView) -> bool {
 /// Whether the words on voicemail are missing. A transcript of the call holds them only if nobody answered.
 fn lacks_words(call: &CallView) -> bool {
     let has_words = call.voicemail.as_ref().is_some_and(|voicemail| voicemail.transcript.is_some());
-    call.outcome.as_deref() == Some("voicemail") && !has_words && !call.voicemail_was_deleted
+    call.outcome == Some(Outcome::Voicemail) && !has_words && !call.voicemail_was_deleted
 }
 
 /// What is known of a call's enrichment, side by side: before, and now.

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::{
     dialpad::{api::Dialpad, oauth::disconnect::part, webhooks::WebhookReconciler},
-    store::{Store, tenants::deletion::RemovalBegun},
+    store::{Store, tenants::deletion::DeletionBegun},
 };
 
 /// How long whoever removes an app waits for its rows to go. What takes longer goes on by itself.
@@ -39,9 +39,9 @@ impl AppDeletion {
     ///
     /// # Errors
     /// The database could not be asked; the app may be there still.
-    pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
+    pub async fn remove(&self, app: AppId) -> Result<DeletionBegun, StoreError> {
         let begun = self.store.apps().begin_deletion(app).await?;
-        if begun == RemovalBegun::Now {
+        if begun == DeletionBegun::Now {
             self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
             info!(app.id = %app, "an app is being removed");
             let app_deletion = self.clone();

@@ -14,7 +14,7 @@ use crate::{
         client::{DialpadClient, DialpadError},
         oauth::access::NoAccess,
     },
-    store::{Store, crypto::reencrypt::Resealed, retention::Removed},
+    store::{Store, crypto::reencrypt::Resealed, retention::Pruned},
 };
 
 /// Removes what is older than it is kept.
@@ -24,7 +24,7 @@ pub async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retentio
         ticks.tick().await;
         let now = clock.now();
         match store.retention().prune(now - retention.events, now - retention.journal).await {
-            Ok(removed) if removed == Removed::default() => {}
+            Ok(removed) if removed == Pruned::default() => {}
             Ok(removed) => {
                 info!(events = removed.events, webhooks = removed.webhooks, "what was old was removed")
             }

@@ -8,7 +8,7 @@ use cti_actors::MissingLeg;
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::debug;
 
-use crate::store::{Store, views::calls::CallName};
+use crate::store::{Store, views::calls::CallRef};
 use crate::{
     dialpad::{
         api::Dialpad,
@@ -50,7 +50,7 @@ pub async fn ask_for_unheard(dialpad: Dialpad, store: Store, mut missing_legs: m
 async fn ask_for(dialpad: &Dialpad, store: &Store, leg: MissingLeg) {
     sleep(PATIENCE).await;
     for _ in 0..TRIES {
-        let known = store.calls().find(leg.app_id, CallName::Dialpads(leg.call)).await;
+        let known = store.calls().find(leg.app_id, CallRef::Dialpads(leg.call)).await;
         if !matches!(known, Ok(None)) {
             return;
         }

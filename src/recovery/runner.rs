@@ -19,7 +19,7 @@ use super::{
 use crate::{
     dialpad::client::DialpadError,
     store::{
-        dialpad::gaps::{GapReason, Repair},
+        dialpad::gaps::{ClaimedGap, GapReason},
         journal::append::Appended,
     },
     webhook::payload::{Conclusion, Finding},
@@ -86,7 +86,7 @@ async fn take_turn(repairs: &Repairs) -> Result<bool, StoreError> {
 }
 
 /// One page: what had been missed is reported before the page counts as done.
-async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> {
+async fn work_at(repairs: &Repairs, repair: &ClaimedGap) -> Result<(), Interrupted> {
     let (store, app) = (&repairs.store, repair.app);
     let since = repair.since - repairs.retries();
     let list_from = match repair.list_from {
@@ -131,7 +131,7 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
     Ok(())
 }
 
-async fn put_off(repairs: &Repairs, repair: &Repair, error: &DialpadError) -> Result<(), StoreError> {
+async fn put_off(repairs: &Repairs, repair: &ClaimedGap, error: &DialpadError) -> Result<(), StoreError> {
     let (store, app) = (&repairs.store, repair.app);
     match gap::after_failure(error, repair.failures, repair.cursor.is_some()) {
         Next::Later { pause, is_failure, from_the_beginning } => {
