@@ -7,7 +7,7 @@
 # What to do: `async with asyncio.timeout(2): await ws.receive()`.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --target "$work/lib" aiohttp==3.14.5
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" aiohttp==3.14.5
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import asyncio, time
 import aiohttp

@@ -8,7 +8,7 @@
 # What to do: `if not event.data: continue`, but keep `event.id` as the cursor.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --target "$work/lib" httpx==0.28.1 httpx-sse==0.4.3 sseclient-py==1.9.0 requests==2.34.2 requests-sse==0.5.3
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" httpx==0.28.1 httpx-sse==0.4.3 sseclient-py==1.9.0 requests==2.34.2 requests-sse==0.5.3
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import http.server, importlib.metadata as meta, json, threading
 import httpx, httpx_sse, requests, requests_sse, sseclient

@@ -7,8 +7,8 @@
 # What to do: `proxy=None`, `http_no_proxy=["…"]`, or NO_PROXY with the feed's host.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --target "$work/old" websockets==14.2
-python3 -m pip install -q --disable-pip-version-check --no-compile --target "$work/new" websockets==17.4 websocket-client==1.9.2 aiohttp==3.14.5
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/old" websockets==14.2
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/new" websockets==17.4 websocket-client==1.9.2 aiohttp==3.14.5
 cat > "$work/run.py" <<'PY'
 import asyncio, os, socket, sys, threading
 with socket.socket() as closed:
