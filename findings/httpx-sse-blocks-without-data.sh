@@ -2,7 +2,8 @@
 # Wrong guess: an SSE library gives the application only events that have data, as the standard says
 #   ("if the data buffer is an empty string … return"), so `json.loads(event.data)` is safe.
 # True: httpx-sse 0.4.3 hands over every block that has any field, as an event "message" with data "": one with only
-#   `retry:`, one with only `id:`, and, once an id has been seen, even a heartbeat comment. sseclient-py 1.9.0 and requests-sse 0.5.3 skip such blocks.
+#   `retry:`, one with only `id:`, and, once an id has been seen, even a heartbeat
+#   comment (florimondmanca/httpx-sse#35). sseclient-py 1.9.0 and requests-sse 0.5.3 skip such blocks.
 # Why it matters: event feeds use id-only blocks to move the cursor past events that a filter skipped, and a lone
 #   `retry:` at the start. A Python CRM that parses each event fails on the first block of such a feed.
 # What to do: `if not event.data: continue`, but keep `event.id` as the cursor.
