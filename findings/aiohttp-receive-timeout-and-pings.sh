@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Wrong guess: `await ws.receive(timeout=2)` of aiohttp raises TimeoutError after 2 s without a message.
-# True: aiohttp 3.14.5 starts the time anew with every ping and pong, which the application never sees. With a `heartbeat`
-#   shorter than the timeout, or a server that pings often, the timeout never comes on a quiet connection.
-# Why it matters: a CRM consumer that uses the timeout to flush a batch, or to notice that no event came, waits for ever
-#   as soon as somebody adds a heartbeat.
+# True: aiohttp 3.14.5 starts the time anew with every ping and pong, which the application never sees. With a
+#   `heartbeat` shorter than the timeout, or a server that pings often, the timeout never comes on a quiet connection.
+# Why it matters: a CRM consumer that uses the timeout to flush a batch, or to notice that no event came, waits for
+#   ever as soon as somebody adds a heartbeat.
 # What to do: `async with asyncio.timeout(2): await ws.receive()`.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" aiohttp==3.14.5
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    aiohttp==3.14.5
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import asyncio, time
 import aiohttp

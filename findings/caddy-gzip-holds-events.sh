@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Wrong guess: a reverse proxy either buffers server-sent events always (then the first test shows it) or never.
-# True: Caddy 2.6.2 (Debian 12) with `encode gzip` passes a stream on at once as long as the first write is shorter than
-#   512 bytes, and holds everything back, until the stream ends, when it is longer. `flush_interval -1`,
-#   `X-Accel-Buffering: no` and `Cache-Control: no-transform` change nothing. Without `Accept-Encoding: gzip` all is well.
+# True: Caddy 2.6.2 (Debian 12) with `encode gzip` passes a stream on at once as long as the first write is shorter
+#   than 512 bytes, and holds everything back, until the stream ends, when it is longer. `flush_interval -1`,
+#   `X-Accel-Buffering: no` and `Cache-Control: no-transform` change nothing. Without `Accept-Encoding: gzip` all is
+#   well.
 #   (caddyserver/caddy#6293 has the part about late headers.)
-# Why it matters: a hand test with curl, or with a short event, works. Browsers and most HTTP clients offer gzip, and a
-#   call event with all its fields is longer: the screen pop comes when the call is long over.
+# Why it matters: a hand test with curl, or with a short event, works. Browsers and most HTTP clients offer gzip, and
+#   a call event with all its fields is longer: the screen pop comes when the call is long over.
 # What to do: `encode { gzip; match { not header Content-Type text/event-stream* } }`, or no `encode` on that path.
 # Needs a Debian 12 system (apt-get download; nothing is installed).
 set -euo pipefail

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Wrong guess: a WebSocket client gives the application the close code that the server sent, and 1006 if there was none.
-# True: faye-websocket 0.11.4 (npm; the Ruby gem of the same authors does so too) reports 1002 "protocol error" when the upgrade
-#   was refused with a status, such as 401, 429 or 503. `ws` 8.23.0 reports 1006 and the browser's interface too.
-# Why it matters: feeds document 1002 as "correct your client, do not come back". A rejected key, a full server and a restart
-#   behind a proxy all look like that. The status is in the event's text only, or on the client object.
+# Wrong guess: a WebSocket client gives the application the close code that the server sent, and 1006 if there was
+#   none.
+# True: faye-websocket 0.11.4 (npm; the Ruby gem of the same authors does so too) reports 1002 "protocol error" when
+#   the upgrade was refused with a status, such as 401, 429 or 503. `ws` 8.23.0 reports 1006 and the browser's
+#   interface too.
+# Why it matters: feeds document 1002 as "correct your client, do not come back". A rejected key, a full server and a
+#   restart behind a proxy all look like that. The status is in the event's text only, or on the client object.
 # What to do: decide by the status before the close code: `client.statusCode` / the text of the `close` event.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

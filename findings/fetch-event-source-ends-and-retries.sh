@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Wrong guess: @microsoft/fetch-event-source behaves like EventSource and only adds request headers.
 # True: with its default handlers it does the opposite of EventSource in both cases that matter:
-#   - a refused request (401, 403, 410 …): EventSource stops for good; fetch-event-source asks again every second, for ever;
-#   - a stream that the server ends in an orderly way: EventSource comes back with Last-Event-ID; fetch-event-source is
-#     finished, without an error.
+#   - a refused request (401, 403, 410 …): EventSource stops for good; fetch-event-source asks again every second, for
+#     ever;
+#   - a stream that the server ends in an orderly way: EventSource comes back with Last-Event-ID; fetch-event-source
+#     is finished, without an error.
 # Versions: @microsoft/fetch-event-source 2.0.1, eventsource 5.1.5.
-# Why it matters: a CRM front end that swaps one for the other to send its API key in a header goes silent at the first
-#   restart of the feed, and hammers the feed with a revoked key (which then counts as guessing).
+# Why it matters: a CRM front end that swaps one for the other to send its API key in a header goes silent at the
+#   first restart of the feed, and hammers the feed with a revoked key (which then counts as guessing).
 # What to do: throw a "fatal" error from onopen for 4xx and from onerror; throw a "retriable" one from onclose.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

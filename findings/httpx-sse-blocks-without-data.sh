@@ -2,14 +2,15 @@
 # Wrong guess: an SSE library gives the application only events that have data, as the standard says
 #   ("if the data buffer is an empty string … return"), so `json.loads(event.data)` is safe.
 # True: httpx-sse 0.4.3 hands over every block that has any field, as an event "message" with data "": one with only
-#   `retry:`, one with only `id:`, and, once an id has been seen, even a heartbeat
-#   comment (florimondmanca/httpx-sse#35). sseclient-py 1.9.0 and requests-sse 0.5.3 skip such blocks.
+#   `retry:`, one with only `id:`, and, once an id has been seen, even a heartbeat comment
+#   (florimondmanca/httpx-sse#35). sseclient-py 1.9.0 and requests-sse 0.5.3 skip such blocks.
 # Why it matters: event feeds use id-only blocks to move the cursor past events that a filter skipped, and a lone
 #   `retry:` at the start. A Python CRM that parses each event fails on the first block of such a feed.
 # What to do: `if not event.data: continue`, but keep `event.id` as the cursor.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" httpx==0.28.1 httpx-sse==0.4.3 sseclient-py==1.9.0 requests==2.34.2 requests-sse==0.5.3
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    httpx==0.28.1 httpx-sse==0.4.3 sseclient-py==1.9.0 requests==2.34.2 requests-sse==0.5.3
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import http.server, importlib.metadata as meta, json, threading
 import httpx, httpx_sse, requests, requests_sse, sseclient

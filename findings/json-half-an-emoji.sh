@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # Wrong guess: JSON that Python's json and JavaScript write and read is JSON for everybody.
-# True: a text that was cut in the middle of an emoji is written as "\ud83d" by both, which RFC 8259 allows. Python's json, simplejson
-#   4.1.1 and ujson 6.1.0 read it, into a str that can't be encoded again; orjson 3.13.0, msgspec 0.23.0 and python-rapidjson 1.23
-#   refuse the whole document.
-# Why it matters: contact names and text messages are cut to a length by phones, carriers and CRMs. The event of a call then stops at the
-#   first strict reader, for a name that nobody needs. With a tolerant reader it fails later, at the database or the socket.
+# True: a text that was cut in the middle of an emoji is written as "\ud83d" by both, which RFC 8259 allows. Python's
+#   json, simplejson 4.1.1 and ujson 6.1.0 read it, into a str that can't be encoded again; orjson 3.13.0, msgspec
+#   0.23.0 and python-rapidjson 1.23 refuse the whole document.
+# Why it matters: contact names and text messages are cut to a length by phones, carriers and CRMs. The event of a
+#   call then stops at the first strict reader, for a name that is not used. With a tolerant reader it fails later, at
+#   the database or the socket.
 # What to do: on a parse error replace lone surrogate escapes with \ufffd and parse again; never answer 4xx for it.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    \
     orjson==3.13.0 ujson==6.1.0 msgspec==0.23.0 simplejson==4.1.1 python-rapidjson==1.23
 written=$(node -e 'console.log(JSON.stringify({ text: "Call me 📞".slice(0, 9) }))')
 WRITTEN="$written" PYTHONPATH="$work/lib" python3 - <<'PY'

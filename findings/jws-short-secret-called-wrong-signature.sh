@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Wrong guess: "invalid signature" from a JWS library means that the secret or the bytes are wrong.
-# True: jwcrypto 1.6.1 reports InvalidJWSSignature for a right HS256 signature whose secret is shorter than 32 bytes, and says
-#   nothing about the length. PyJWT 2.15.1 verifies it with a warning, python-jose 3.5.0 and joserfc 1.8.0 and
+# True: jwcrypto 1.6.1 reports InvalidJWSSignature for a right HS256 signature whose secret is shorter than 32 bytes,
+#   and says nothing about the length. PyJWT 2.15.1 verifies it with a warning, python-jose 3.5.0 and joserfc 1.8.0
+#   and
 #   (npm) jose, jsonwebtoken without a word.
-# Why it matters: Dialpad's API names no length for a webhook secret, and people type short ones. The same delivery is then authentic for one
-#   receiver and "forged" for another; a receiver that answers 401 loses it for good, since Dialpad does not repeat after a 4xx.
+# Why it matters: Dialpad's API names no length for a webhook secret, and people type short ones. The same delivery is
+#   then authentic for one receiver and "forged" for another; a receiver that answers 401 loses it for good, since
+#   Dialpad does not repeat after a 4xx.
 # What to do: secrets of 32 bytes or more (openssl rand -hex 32).
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    \
     pyjwt==2.15.1 python-jose==3.5.0 joserfc==1.8.0 jwcrypto==1.6.1
 PYTHONPATH="$work/lib" python3 -W ignore - <<'PY'
 import base64, hashlib, hmac, importlib.metadata as meta, json

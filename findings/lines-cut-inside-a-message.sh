@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Wrong guess: "read the stream line by line" is safe for server-sent events and for JSON per line: JSON text has no raw line ends.
-# True: requests 2.34.2 with iter_lines(decode_unicode=True) and httpx 0.28.1 with iter_lines() also cut at U+2028, U+2029 and U+0085,
-#   which JSON may contain as they are. bytes lines of requests and aiohttp's line reader are right.
-# Why it matters: text messages and transcripts that were pasted from a word processor have these characters. The consumer loses or
-#   chokes on exactly that message, and works for all others.
+# Wrong guess: "read the stream line by line" is safe for server-sent events and for JSON per line: JSON text has no
+#   raw line ends.
+# True: requests 2.34.2 with iter_lines(decode_unicode=True) and httpx 0.28.1 with iter_lines() also cut at U+2028,
+#   U+2029 and U+0085, which JSON may contain as they are. bytes lines of requests and aiohttp's line reader are
+#   right.
+# Why it matters: text messages and transcripts that were pasted from a word processor have these characters. The
+#   consumer loses or chokes on exactly that message, and works for all others.
 # What to do: split bytes at \n (and \r), then decode; or use a library for the format.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    \
     requests==2.34.2 httpx==0.28.1
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import http.server, json, threading

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Wrong guess: ids below 2^53 survive every JSON library.
-# True: lua-cjson 2.1.0 (Debian 12) writes numbers with 14 significant digits, and
-#   encode_number_precision allows no more. Dialpad's ids have 16: 4700000000000001 comes out as 4.7e+15. Millisecond times, with
-#   13 digits, are right, so nothing looks wrong.
-# Why it matters: a gateway or a script in Lua that reads a call event and writes it on makes many calls one. Only text ids pass.
+# True: lua-cjson 2.1.0 (Debian 12) writes numbers with 14 significant digits, and encode_number_precision allows no
+#   more. Dialpad's ids have 16: 4700000000000001 comes out as 4.7e+15. Millisecond times, with 13 digits, are right,
+#   so nothing looks wrong.
+# Why it matters: a gateway or a script in Lua that reads a call event and writes it on makes many calls one. Only
+#   text ids pass.
 # What to do: ids as strings in everything that passes through Lua.
 # Needs a Debian 12 system (apt-get download; nothing is installed).
 set -euo pipefail

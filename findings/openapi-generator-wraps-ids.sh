@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Wrong guess: an id that is "a number or its digits as a string" is an int or a str in a generated Python client.
-# True: openapi-generator 7.26.0 makes a class of `anyOf: [integer, string]` as a component. call.call_id is an object that is equal neither
-#   to 1 nor to "1", is no usable dict key beside plain ids, and goes into an f-string as its inner fields. The value is in
-#   .actual_instance. The same schema written into the property, without a component, is wrapped as well.
-# Why it matters: telephony APIs offer 64-bit ids in both forms because of JavaScript. `if call.call_id == event["call_id"]` is silently
-#   false, and a URL made with the id has the text of the object in it.
+# True: openapi-generator 7.26.0 makes a class of `anyOf: [integer, string]` as a component. call.call_id is an object
+#   that is equal neither to 1 nor to "1", is no usable dict key beside plain ids, and goes into an f-string as its
+#   inner fields. The value is in .actual_instance. The same schema written into the property, without a component, is
+#   wrapped as well.
+# Why it matters: telephony APIs offer 64-bit ids in both forms because of JavaScript. `if call.call_id ==
+#   event["call_id"]` is silently false, and a URL made with the id has the text of the object in it.
 # What to do: call.call_id.actual_instance; or another generator (openapi-python-client 0.29.1 gives int | str).
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Wrong guess: pandas.read_json leaves JSON strings as strings.
-# True: pandas 3.1.1 turns a column of strings that look like numbers into numbers: "+14155550101" becomes 14155550101, the CRM's user
-#   "007" becomes 7, an id that was sent as a string on purpose becomes a number again. A column of ids with one null becomes
-#   float64, where 9007199254740993 is 9007199254740992.
-# Why it matters: call lists and event feeds are read like this for every report. The join with the CRM on the phone number finds
-#   nothing, and ids that were protected from JavaScript's numbers are not protected from pandas.
+# True: pandas 3.1.1 turns a column of strings that look like numbers into numbers: "+14155550101" becomes
+#   14155550101, the CRM's user "007" becomes 7, an id that was sent as a string on purpose becomes a number again. A
+#   column of ids with one null becomes float64, where 9007199254740993 is 9007199254740992.
+# Why it matters: call lists and event feeds are read like this for every report. The join with the CRM on the phone
+#   number finds nothing, and ids that were protected from JavaScript's numbers are not protected from pandas.
 # What to do: read_json(…, dtype=False) or DataFrame(json.loads(text)); nullable ids as "Int64" or string.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" pandas==3.1.1
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    pandas==3.1.1
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import io, json
 import pandas

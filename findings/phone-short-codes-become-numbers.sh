@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Wrong guess: formatting as E.164 fails for what is no phone number, so what comes out can be stored and dialled.
-# True: phonenumbers 9.0.43 and (npm) libphonenumber-js 1.13.16 format the sender of a bank's text message, 22395, as +122395, and 911 as
-#   +1911, without an error; only is_valid_number says no. The caller id +266696687, which is "ANONYMOUS" on a keypad and which
-#   carriers put in for a hidden number, is given the region LS (Lesotho).
-# Why it matters: a CRM that normalises sender and caller to E.164 files text messages under numbers that nobody has, merges
-#   contacts by them, offers to call +1911, and shows all hidden callers as one customer from Lesotho.
+# True: phonenumbers 9.0.43 and (npm) libphonenumber-js 1.13.16 format the sender of a bank's text message, 22395, as
+#   +122395, and 911 as +1911, without an error; only is_valid_number says no. The caller id +266696687, which is
+#   "ANONYMOUS" on a keypad and which carriers put in for a hidden number, is given the region LS (Lesotho).
+# Why it matters: a CRM that normalises sender and caller to E.164 files text messages under numbers that do not
+#   exist, merges contacts by them, offers to call +1911, and shows all hidden callers as one customer from Lesotho.
 # What to do: format only if is_valid_number; keep short codes as they came; treat +266696687 as "no number".
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" phonenumbers==9.0.43
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    phonenumbers==9.0.43
 (cd "$work" && npm init -y >/dev/null && npm install --silent --no-audit --no-fund libphonenumber-js@1.13.16)
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import phonenumbers as library

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
 # Wrong guess: a parser of the Prometheus text format either understands an exemplar or refuses the line.
-# True: prometheus-client 0.26.0 for Python reads the last number of the exemplar as the sample's time: a bucket's value gets the time
-#   0.001 s after 1970, without an error. Prometheus 2.42 itself refuses the whole page for the same line.
-# Why it matters: exporters of call latencies attach the trace of a slow call as an exemplar. Sent as text/plain (an old scraper, a proxy that
-#   drops Accept), one line loses all metrics at Prometheus, while a script or gateway with the Python parser stores them in 1970.
+# True: prometheus-client 0.26.0 for Python reads the last number of the exemplar as the sample's time: a bucket's
+#   value gets the time 0.001 s after 1970, without an error. Prometheus 2.42 itself refuses the whole page for the
+#   same line.
+# Why it matters: exporters of call latencies attach the trace of a slow call as an exemplar. Sent as text/plain (an
+#   old scraper, a proxy that drops Accept), one line loses all metrics at Prometheus, while a script or gateway with
+#   the Python parser stores them in 1970.
 # What to do: exemplars only in application/openmetrics-text; read that with prometheus_client.openmetrics.parser.
 # Needs a Debian 12 system for Prometheus's own reader (apt-get download; nothing is installed).
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" prometheus-client==0.26.0
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    prometheus-client==0.26.0
 cd "$work"
 apt-get download prometheus >/dev/null 2>&1
 dpkg -x prometheus_*.deb root

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Wrong guess: python-dialpad's types (call_id: int, date_started: int …) say what its methods return.
-# True: python-dialpad 3.2.0 returns the reply's JSON as it is, and Dialpad's REST replies have 64-bit numbers as text, as in its own
-#   OpenAPI examples. Type checkers accept `call['call_id'] == event['call_id']`, and it is false for every call, because webhooks
-#   have numbers. `call['date_ended'] - call['date_started']` is a TypeError.
-# Why it matters: looking a call up after its webhook, or filling gaps from the call list, never finds the row that the webhook stored, and
-#   stores it a second time.
+# True: python-dialpad 3.2.0 returns the reply's JSON as it is, and Dialpad's REST replies have 64-bit numbers as
+#   text, as in its own OpenAPI examples. Type checkers accept `call['call_id'] == event['call_id']`, and it is false
+#   for every call, because webhooks have numbers. `call['date_ended'] - call['date_started']` is a TypeError.
+# Why it matters: looking a call up after its webhook, or filling gaps from the call list, never finds the row that
+#   the webhook stored, and stores it a second time.
 # What to do: int(…) on every id and time of a reply, or str(…) on both sides.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" python-dialpad==3.2.0
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    python-dialpad==3.2.0
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import http.server, importlib.metadata as meta, json, threading, typing
 from dialpad import DialpadClient

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Wrong guess: a method that is declared `-> None` does not read a body.
-# True: python-dialpad 3.2.0 parses JSON out of every success but 204. calls.hangup_call(id) is declared `-> None`, and Dialpad's
-#   specification gives it 200 without a body: the call is hung up, and JSONDecodeError is raised.
-# Why it matters: code that retries or compensates on an exception hangs up twice, shows the agent "failed", or leaves its own record live.
+# True: python-dialpad 3.2.0 parses JSON out of every success but 204. calls.hangup_call(id) is declared `-> None`,
+#   and Dialpad's specification gives it 200 without a body: the call is hung up, and JSONDecodeError is raised.
+# Why it matters: code that retries or compensates on an exception hangs up twice, shows the agent "failed", or leaves
+#   its own record live.
 # What to do: catch requests.exceptions.JSONDecodeError around such methods and take it as success.
 set -euo pipefail
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" python-dialpad==3.2.0
+python3 -m pip install -q --disable-pip-version-check --no-compile --no-warn-conflicts --root-user-action=ignore --target "$work/lib" \
+    python-dialpad==3.2.0
 PYTHONPATH="$work/lib" python3 - <<'PY'
 import http.server, importlib.metadata as meta, inspect, threading
 import requests

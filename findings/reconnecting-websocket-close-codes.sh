@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# Wrong guess: the reconnecting WebSocket wrappers stop at close codes of the application (4000-4999), which mean a decision
-#   and no accident, and at least slow down.
-# True: reconnecting-websocket 4.4.0 and partysocket 1.3.0 come back after every close code but the one of their own close(),
-#   1000 included. A connection that lived as long as `minUptime` resets the pause, so they come back at full speed.
-# Why it matters: telephony feeds say "your key was revoked" (4403) or "a newer connection of the same consumer took over"
+# Wrong guess: the reconnecting WebSocket wrappers stop at close codes of the application (4000-4999), which mean a
+#   decision and no accident, and at least slow down.
+# True: reconnecting-websocket 4.4.0 and partysocket 1.3.0 come back after every close code but the one of their own
+#   close(), 1000 included. A connection that lived as long as `minUptime` resets the pause, so they come back at full
+#   speed.
+# Why it matters: telephony feeds say "your key was revoked" (4403) or "a newer connection of the same consumer took
+#   over"
 #   (4409) with such codes. Two CRM processes on these wrappers that share a consumer throw each other out for ever.
 # What to do: on `close`, compare the code and call close() on the wrapper.
 set -euo pipefail
