@@ -1,13 +1,14 @@
 //! What the black-box tests stand on: the real binary as a child process, in a world of its own.
 //!
 //! * [`World`] is one database and one configuration; [`World::start`] runs a server in it, as often as a test likes;
-//! * [`TestServer`] is that process, with a method per thing that operators, Dialpad and CRMs do;
+//! * [`TestServer`] is that process, with a method per thing that operators, Dialpad and CRMs do; a test that leaves a
+//!   server with work, a session or a pending webhook fails (see [`rest`]);
 //! * [`Socket`] is a CRM on the WebSocket, [`EventStream`] one on server-sent events; [`Dialpad`] the built-in simulator, a process of its own too;
 //! * [`Call`] makes the webhooks of a call, [`Shows`] and the functions of [`feed`] say what was told.
 //!
 //! Nothing here waits by the clock: every wait is for a condition, under a limit.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
 mod answer;
 mod call;
@@ -21,6 +22,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod registry;
+mod rest;
 mod scripted;
 mod server;
 mod signing;
@@ -79,14 +81,32 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut probe: impl Async
     }
 }
 
-/// Makes of each named function (`async fn name(world: World)`) two tests: `sqlite::name` and `postgres::name`.
+/// Makes a test `sqlite_only::name` of each named function (`async fn name(world: World)`).
+macro_rules! on_sqlite {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite_only {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let world = $crate::support::World::on_sqlite();
+                    Box::pin(super::$test(world.clone())).await;
+                    world.finish().await;
+                }
+            )+
+        }
+    };
+}
+
+/// Makes two tests of each named function (`async fn name(world: World)`): `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    Box::pin(super::$test($crate::support::World::on_sqlite())).await;
+                    let world = $crate::support::World::on_sqlite();
+                    Box::pin(super::$test(world.clone())).await;
+                    world.finish().await;
                 }
             )+
         }
@@ -96,7 +116,8 @@ macro_rules! on_both_databases {
                 #[tokio::test]
                 async fn $test() {
                     if let Some(world) = $crate::support::World::on_postgres(stringify!($test)).await {
-                        Box::pin(super::$test(world)).await;
+                        Box::pin(super::$test(world.clone())).await;
+                        world.finish().await;
                     }
                 }
             )+
