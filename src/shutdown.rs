@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use cti_actors::session::close;
+use cti_actors::session::CloseCode;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout_at},
@@ -46,7 +46,7 @@ impl Application {
         self.server.pause().await;
 
         // 2. Tell the sessions to come back elsewhere, and let them take it.
-        self.engine.close_sessions(close::GOING_AWAY, "the server is going away");
+        self.engine.close_sessions(CloseCode::GoingAway, "the server is going away");
         let farewell = Instant::now() + FAREWELL;
         while self.engine.session_count() > 0 && Instant::now() < farewell {
             sleep(Duration::from_millis(10)).await;

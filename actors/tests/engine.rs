@@ -49,7 +49,7 @@ impl World {
 
     /// Returns the types of the events of the app, in order.
     fn emitted(&self) -> Vec<String> {
-        self.engine.store.events(self.app).iter().map(|frame| frame.kind.to_string()).collect()
+        self.engine.store.events(self.app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
 
     /// Returns the state of the app; `None` before its first webhook.
@@ -182,8 +182,11 @@ async fn many_concurrent_calls_keep_their_order_and_the_feed_has_no_hole() {
     assert!(events.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
     for call in 1..=300 {
         let needle = format!("\"call_id\":{call},");
-        let kinds: Vec<_> =
-            events.iter().filter(|frame| frame.text.contains(&needle)).map(|it| &*it.kind).collect();
+        let kinds: Vec<_> = events
+            .iter()
+            .filter(|frame| frame.text.contains(&needle))
+            .map(|it| it.event_type.to_string())
+            .collect();
         assert_eq!(kinds, ["call.ring", "call.started", "call.ended"]);
     }
     world.engine.finish().await;
@@ -310,7 +313,10 @@ async fn a_removed_app_leaves_no_actor_and_no_state() {
     let tenant = world.engine.tenant(world.app);
     world.receive(1, 0, Signal::Ringing);
     world.engine.settled().await;
-    world.engine.remove_app(world.app, 4403, "the app was removed").await;
+    world
+        .engine
+        .remove_app(world.app, cti_actors::session::CloseCode::Forbidden, "the app was removed")
+        .await;
     assert_eq!(world.state(), None);
     assert!(tenant.sessions().is_empty());
     world.engine.finish().await;

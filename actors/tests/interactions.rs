@@ -129,7 +129,7 @@ async fn what_is_emitted_does_not_depend_on_where_a_batch_ends() {
         let call = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok()?["call_id"].as_i64();
         let events = engine.store.events(app);
         engine.finish().await;
-        events.iter().map(|frame| (frame.kind.to_string(), call(&frame.text))).collect()
+        events.iter().map(|frame| (frame.event_type.to_string(), call(&frame.text))).collect()
     }
     let one_by_one = emitted(1).await;
     assert_eq!(emitted(100).await, one_by_one);

@@ -6,15 +6,16 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     clock::Clock,
-    event::{Filter, OutEvent},
-    id::{AppId, DialpadCallId, EventId, KeyId, Seq},
-    model::call::{CallEvent, Direction, Knowledge, Origin, Signal},
+    event::{Filter, call_event},
+    id::{AppId, DialpadCallId, KeyId, Seq},
+    model::call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
     ports::{AuthenticatedKey, Inbound, Ledger},
     session::{Listener, MessageKind, Subscription, Transport},
     testing::TestEngine,
     unit::Unit,
 };
 use futures_util::future::join_all;
+use strum::VariantArray;
 use tokio::task::yield_now;
 
 const ROUNDS: u64 = 1_000;
@@ -104,16 +105,25 @@ impl World {
 
     /// Writes events of an earlier process: the store has them, memory does not.
     async fn store_events(&self, app: AppId, events: u64) {
-        let mut unit = Unit::new(app, self.engine.clock.now());
-        let event = |_| OutEvent {
-            id: EventId::generate(),
-            kind: "call.ring".into(),
-            dialpad_call_id: None,
+        let now = self.engine.clock.now();
+        let mut unit = Unit::new(app, now);
+        let mut call = StoredCall::unseen(DialpadCallId(1), now);
+        let knowledge = Knowledge {
+            direction: Some(Direction::Outbound),
+            from_number: Some("+2".into()),
             dialpad_user_id: Some(BEN),
-            occurred_at: self.engine.clock.now(),
-            body: r#"{"direction":"outbound","from_number":"+2"}"#.to_owned(),
+            ..Knowledge::default()
         };
-        unit.events = (0..events).map(event).collect();
+        call.facts.absorb(&CallEvent {
+            dialpad_call_id: call.dialpad_call_id,
+            at: now,
+            signal: Signal::Ringing,
+            knowledge,
+            origin: Origin::Webhook,
+        });
+        let snapshot = call.facts.snapshot();
+        let ring = |_| call_event(app, &call, &snapshot, &CallChange::Ring, now, Origin::Webhook);
+        unit.events = (0..events).map(ring).collect();
         self.engine.store.commit(Arc::new(unit)).await.expect("the store takes a unit");
     }
 
@@ -154,7 +164,7 @@ impl World {
         let mut received = Received { start: after.unwrap_or(head), filter, seqs: Vec::new() };
         let mut begun = false;
         loop {
-            let transport = random.one_of(&Transport::ALL);
+            let transport = random.one_of(Transport::VARIANTS);
             let mut listener = Listener::open(&self.engine.tenant(app), key, wanted.clone(), transport)
                 .await
                 .expect("the cursor can be served");
@@ -163,9 +173,9 @@ impl World {
                 random.pause(6).await;
                 let turn = listener.next().await.expect("the session goes on");
                 assert_eq!(turn.end, None);
-                for word in turn.words {
-                    match (word.sort, word.cursor) {
-                        (MessageKind::Control, Some(start)) if !begun => {
+                for message in turn.messages {
+                    match (message.kind, message.cursor) {
+                        (MessageKind::Control(_), Some(start)) if !begun => {
                             assert!(
                                 after.is_none_or(|after| after == start),
                                 "asked for {after:?}, began at {start}"
@@ -177,7 +187,7 @@ impl World {
                             received.start = start;
                             begun = true;
                         }
-                        (MessageKind::Event, Some(seq)) => received.seqs.push(seq),
+                        (MessageKind::Event(_), Some(seq)) => received.seqs.push(seq),
                         _ => {}
                     }
                 }

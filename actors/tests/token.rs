@@ -37,7 +37,7 @@ impl World {
     }
 
     fn emitted(&self, app: AppId) -> Vec<String> {
-        self.engine.store.events(app).iter().map(|frame| frame.kind.to_string()).collect()
+        self.engine.store.events(app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 

@@ -162,6 +162,6 @@ impl Entry {
 fn lease(mode: Mode) -> Duration {
     match mode {
         Mode::Exclusive => LEASE,
-        Mode::Partition => SHARE_LEASE,
+        Mode::Share => SHARE_LEASE,
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     id::AppId,
     model::token::{Outcome, TokenPair},
     ports::{Bounds, PendingEvent, Ports},
-    session::{TenantDirectory, TenantHandle},
+    session::{CloseCode, TenantDirectory, TenantHandle},
     state::EngineState,
     tuning::Tuning,
 };
@@ -188,14 +188,14 @@ impl Engine {
     }
 
     /// Closes all sessions with this close code.
-    pub fn close_sessions(&self, code: u16, reason: &str) {
+    pub fn close_sessions(&self, code: CloseCode, reason: &str) {
         for tenant in self.tenants.all() {
             tenant.handle.sessions.close_all(code, reason);
         }
     }
 
     /// Closes all sessions of an app with this close code.
-    pub fn close_sessions_of(&self, app: AppId, code: u16, reason: &str) {
+    pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
         if let Some(tenant) = self.tenants.get(app) {
             tenant.handle.sessions.close_all(code, reason);
         }
@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// Removes an app: closes its sessions with this code, completes the batch under way and ends its actors.
-    pub async fn remove_app(&self, app: AppId, code: u16, reason: &str) {
+    pub async fn remove_app(&self, app: AppId, code: CloseCode, reason: &str) {
         let Some(tenant) = self.tenants.remove(app) else { return };
         tenant.handle.sessions.close_all(code, reason);
         tenant.drain().await;

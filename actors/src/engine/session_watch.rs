@@ -12,7 +12,7 @@ use super::{periodic::periodic, tenants::Tenants};
 use crate::{
     error::StoreError,
     id::{AppId, KeyId},
-    session::{TenantHandle, close},
+    session::{CloseCode, TenantHandle},
     tuning::Tuning,
 };
 
@@ -40,7 +40,7 @@ async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -
     for key in keys.into_iter().filter(|key| !valid.contains(key)) {
         for tenant in listened {
             let reason = "the API key has ended, or the app is switched off";
-            tenant.sessions.close_of_key(key, close::FORBIDDEN, reason);
+            tenant.sessions.close_of_key(key, CloseCode::Forbidden, reason);
         }
     }
     Ok(())

@@ -158,17 +158,17 @@ impl TokenRefresher {
                 return;
             }
         };
+        if let Some(result) = renewal.outcome.result() {
+            counter!("cti_token_refreshes_total", "outcome" => result.as_str()).increment(1);
+        }
         match &renewal.outcome {
             Outcome::Renewed => {
-                count("renewed");
                 info!(app.id = %app_id, generation, "tokens were renewed");
             }
             Outcome::Expired => {
-                count("expired");
                 warn!(app.id = %app_id, generation, "tokens have expired; the app must be connected anew");
             }
             Outcome::Failed(reason) => {
-                count("failed");
                 warn!(app.id = %app_id, generation, %reason, "tokens could not be renewed; the old ones stay in use");
             }
             Outcome::TooSoon { .. } | Outcome::UnderWay | Outcome::Superseded | Outcome::StillGood => {}
@@ -199,10 +199,6 @@ impl TokenRefresher {
             }
         }));
     }
-}
-
-fn count(outcome: &'static str) {
-    counter!("cti_token_refreshes_total", "outcome" => outcome).increment(1);
 }
 
 impl Actor for TokenRefresher {

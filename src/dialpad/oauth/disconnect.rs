@@ -38,7 +38,7 @@ pub async fn part(
     if has_connection {
         webhook_reconciler.farewell(app).await;
     }
-    let Some(told) = store.disconnect(app).await? else { return Ok(false) };
+    let Some(told) = store.connections().disconnect(app).await? else { return Ok(false) };
     engine.publish(app, vec![told]);
     revoke(dialpad, app, access).await;
     Ok(true)

@@ -8,13 +8,13 @@ use cti_actors::session::{SessionOptions, serve};
 
 use crate::http::error::ApiError;
 use crate::http::{
-    AppState,
     extract::auth::authenticate,
     feed,
     middleware::{
         rate_limit::{self, Attempt},
-        tcp_timeout::Line,
+        tcp_timeout::ConnectionTimeouts,
     },
+    state::AppState,
 };
 
 pub(crate) async fn connect(
@@ -23,7 +23,7 @@ pub(crate) async fn connect(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let options = options(&request, shared).await?;
-    Line::let_go(&request);
+    ConnectionTimeouts::release(&request);
     serve(&request, payload, options)
 }
 
@@ -37,7 +37,8 @@ async fn options(request: &HttpRequest, shared: Data<AppState>) -> Result<Sessio
     let tenants = shared.engine.tenants();
     let address = rate_limit::client_ip(request, &shared);
     let is_one_guess_too_many = move || {
-        address.is_some_and(|address| rate_limit::count_of(address, &shared, Attempt::Credentials).is_err())
+        address
+            .is_some_and(|address| rate_limit::check_address(address, &shared, Attempt::Credentials).is_err())
     };
     Ok(SessionOptions {
         tenants,
