@@ -17,7 +17,7 @@ use super::{TICK, process::Process};
 /// How long a server may take to go back to rest.
 const REST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a server at rest may take to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that its test has dropped and that still runs.
 pub(super) struct LeftServer {
