@@ -39,6 +39,9 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
         (server.get("/health").answer().await.status == 200).then_some(())
     })
     .await;
+    // While the proxy is there: the server needs its database to be asked.
+    drop(server);
+    world.finish().await;
 }
 
 async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
@@ -85,6 +88,9 @@ async fn a_listener_goes_on_when_the_database_is_back() {
         .await;
     }
     assert_eq!(kinds(&socket.events(3).await), ["call.held", "call.resumed", "call.ended"]);
+    // While the proxy is there: the server needs its database to be asked.
+    drop((socket, server));
+    world.finish().await;
 }
 
 /// Whoever loses the connection at a commit can't know whether it happened.
@@ -114,6 +120,9 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
         burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
     }
     assert_eq!(socket.events(total).await, server.feed(&app).await, "who listened all the time heard it all");
+    // While the proxy is there: the server needs its database to be asked.
+    drop((socket, server));
+    world.finish().await;
 }
 
 /// A world whose PostgreSQL can be taken away.

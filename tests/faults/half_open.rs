@@ -54,7 +54,8 @@ async fn whoever_vanishes_is_found_in_25_s() {
 }
 
 async fn vanish() {
-    let server = World::on_sqlite().start().await;
+    let world = World::on_sqlite();
+    let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
     let stream = server.stream(&app, "").await;
@@ -66,7 +67,8 @@ async fn vanish() {
     socket.stays_idle_until(listeners_become(&server, 1.0, 1.0)).await;
     let closed = server.metrics().await.sum("cti_ws_sessions_closed_total", &["reason=\"silent\""]);
     assert_eq!(closed, 1.0, "the WebSocket was found by its pings");
-    drop(stream);
+    drop((stream, socket, server));
+    world.finish().await;
 }
 
 async fn from_there(server: &TestServer, app: &App, path: &str, headers: &str) -> TcpStream {

@@ -240,4 +240,8 @@ async fn new_tokens_are_kept_while_the_database_is_away() {
     assert_eq!(placed.status, 201, "{placed}");
     assert_eq!(office.refreshes().await.len(), 1);
     assert_eq!(office.event_types().await, ["connection.connected"]);
+    // While the proxy is there: the server needs its database to be asked.
+    let world = office.world.clone();
+    drop(office);
+    world.finish().await;
 }
