@@ -151,7 +151,9 @@ impl CallEnrichment {
     ) -> Result<Audio, MediaError> {
         let failure = match link {
             Some(link) => match self.media.fetch(app, link, range).await {
-                Err(error @ (MediaError::Expired | MediaError::LoginRequired | MediaError::NotAudio)) => error,
+                Err(error @ (MediaError::Expired | MediaError::LoginRequired | MediaError::NotAudio)) => {
+                    error
+                }
                 result => return result,
             },
             None if lacks_something(call) => MediaError::NotFound,

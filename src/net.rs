@@ -63,10 +63,4 @@ mod tests {
         assert_eq!(raise_nofile(), maximum);
         assert_eq!(getrlimit(Resource::Nofile).current, maximum);
     }
-
-    #[test]
-    fn a_name_without_an_address_is_not_available() {
-        let error = listen("no-such-host.invalid", 0).expect_err("the name does not exist");
-        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
-    }
 }

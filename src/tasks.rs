@@ -2,20 +2,28 @@
 
 use std::future::Future;
 
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
 
 /// The background tasks of one server. Cheap to clone; all clones share the tasks.
 ///
 /// A cancelled task ends at its next `.await`, so its work must be safe to interrupt and to repeat.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tasks {
+    /// The runtime that outlives all tasks; a worker of the HTTP server has a shorter-lived one of its own.
+    runtime: Handle,
     tracker: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Tasks {
+    /// Creates a group whose tasks run on the current runtime.
+    #[must_use]
+    pub(crate) fn new() -> Self {
+        Self { runtime: Handle::current(), tracker: TaskTracker::new(), stop: CancellationToken::new() }
+    }
+
     /// Runs `work` until it ends or [`Self::stop`] cancels it; the handle then gives `None`. Its log lines belong to the
     /// current span.
     pub fn spawn<F>(&self, work: F) -> JoinHandle<Option<F::Output>>
@@ -24,7 +32,7 @@ impl Tasks {
     {
         let stop = self.stop.clone();
         let until_stopped = async move { stop.run_until_cancelled(work).await };
-        self.tracker.spawn(until_stopped.in_current_span())
+        self.tracker.spawn_on(until_stopped.in_current_span(), &self.runtime)
     }
 
     /// Cancels every task, also one that is spawned later, and waits until all of them have ended.
@@ -57,7 +65,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stop_cancels_every_task_and_waits_for_it() {
-        let tasks = Tasks::default();
+        let tasks = Tasks::new();
         let ended = Arc::new(AtomicBool::new(false));
         let guard = SetOnDrop(Arc::clone(&ended));
         tasks.clone().spawn(async move {
@@ -70,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_is_spawned_after_the_stop_ends_at_once() {
-        let tasks = Tasks::default();
+        let tasks = Tasks::new();
         tasks.stop().await;
         let ended = tasks.spawn(pending::<()>());
         assert_eq!(ended.await.expect("it does not panic"), None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::rlimit;
+use crate::net;
 use cti_bench::{self, DatabaseChoice, Failure, Measure, Plan};
 
 /// Measure ingest, latency, the sustained rate, fan-out, catching up, coming back and memory
@@ -61,7 +61,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         storm: args.storm,
         idle: args.idle,
     };
-    rlimit::allow_most();
+    net::raise_nofile();
     // Dropping the run stops the server and removes its database; a signal's default would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {

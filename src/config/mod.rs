@@ -5,7 +5,7 @@
 
 mod dialpad;
 mod limits;
-mod repair;
+mod recovery;
 mod settings;
 
 use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, time::Duration};
@@ -18,9 +18,9 @@ use self::settings::Settings;
 pub use self::{
     dialpad::{DialpadConfig, OauthClient},
     limits::RateLimits,
-    repair::RepairConfig,
+    recovery::RecoveryConfig,
 };
-use crate::store::DatabaseUrl;
+use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -75,7 +75,7 @@ pub struct Config {
     /// What webhooks are signed with.
     pub webhook_secrets: Vec<SecretString>,
     /// What stored tokens are sealed with; `None`: a key beside the SQLite file.
-    pub token_encryption_key: Option<SecretString>,
+    pub token_encryption_keys: Option<EncryptionKeys>,
     /// The bearer of `/metrics`.
     pub metrics_token: Option<SecretString>,
     /// Dialpad.
@@ -91,7 +91,7 @@ pub struct Config {
     /// How often strangers may guess.
     pub rate_limits: RateLimits,
     /// When to look for what did not come by itself.
-    pub repair: RepairConfig,
+    pub recovery: RecoveryConfig,
     /// How many sessions an app may have.
     pub max_sessions_per_app: usize,
     /// How long a session may take nothing of what it is given.
@@ -213,25 +213,24 @@ impl Config {
             (settings.duration("retention_events"), settings.duration("retention_journal"));
         let unrouted = settings.duration("retention_unrouted");
         let interval = settings.duration("retention_interval");
-        let repair = RepairConfig::read(settings);
+        let recovery = RecoveryConfig::read(settings);
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.switch("auto_migrate");
         let auto_subscribe = settings.switch("auto_subscribe");
         let subscription_check_interval = settings.duration("subscription_check_interval");
-        let token_encryption_key = settings.secret("token_encryption_key");
-        if let Some(key) = &token_encryption_key
-            && let Err(error) = crate::store::crypto::vault::Vault::from_keys(key)
-        {
-            settings.complain("token_encryption_key", &error.to_string());
-        }
+        let token_encryption_keys = settings.secret("token_encryption_key").and_then(|keys| {
+            settings.parse("token_encryption_key", |_| {
+                EncryptionKeys::parse(&keys).map_err(|error| error.to_string())
+            })
+        });
         let (internal_secrets, webhook_secrets) =
             (settings.secrets("internal_api_secret"), settings.secrets("dialpad_webhook_secret"));
         if needs == Needs::Serving {
             for (name, missing) in [
                 ("internal_api_secret", internal_secrets.is_empty()),
                 ("dialpad_webhook_secret", webhook_secrets.is_empty()),
-                ("token_encryption_key", production && token_encryption_key.is_none()),
+                ("token_encryption_key", production && token_encryption_keys.is_none()),
             ] {
                 if missing && !settings.has_problem(name) {
                     settings.complain(name, "is required");
@@ -261,7 +260,7 @@ impl Config {
             auto_migrate: auto_migrate?,
             internal_secrets,
             webhook_secrets,
-            token_encryption_key,
+            token_encryption_keys,
             metrics_token: settings.secret("metrics_token"),
             dialpad: dialpad?,
             signature_header: signature_header?,
@@ -274,7 +273,7 @@ impl Config {
                 interval: interval?,
             },
             rate_limits: rate_limits?,
-            repair: repair?,
+            recovery: recovery?,
             max_sessions_per_app: usize::try_from(max_sessions_per_app?).ok()?,
             stuck_session_timeout: stuck_session_timeout?,
             log_filter: log_filter?,

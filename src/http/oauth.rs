@@ -13,13 +13,13 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
     crm::status::existing,
     extract::{auth::Administrator, query::Query},
     middleware::rate_limit::{self, Attempt},
+    state::AppState,
 };
 use crate::{
-    dialpad::oauth::disconnect::part,
+    dialpad::oauth::disconnect::disconnect_app,
     http::error::{ApiError, ErrorCode},
     store::dialpad::oauth_sessions::{OauthSession, random_token},
 };
@@ -50,7 +50,7 @@ pub(super) async fn authorize(
     request: HttpRequest,
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    rate_limit::count(&request, &shared, Attempt::Authorization)?;
+    rate_limit::check(&request, &shared, Attempt::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
@@ -126,9 +126,7 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<AppState>) -> Re
     let code = given.get("code").ok_or_else(|| ApiError::invalid("code: is required"))?;
     // On its own: the code is spent by the first try, and a browser that hangs up would drop this request with it.
     let connecting = actix_web::rt::spawn(connect(shared, session, code.to_string()));
-    let session = connecting
-        .await
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))??;
+    let session = connecting.await.map_err(|_| ApiError::internal())??;
     Ok(connected(&request, &session))
 }
 
@@ -159,7 +157,7 @@ async fn connect(
             said
         }
     };
-    shared.webhook_reconciler.before_welcome(session.app_id, organization).await;
+    shared.webhook_reconciler.on_reconnecting(session.app_id, organization).await;
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
     let told = shared
@@ -167,16 +165,19 @@ async fn connect(
         .connections()
         .connect(session.app_id, environment, organization, &tokens, &scopes)
         .await?;
-    shared.engine.show(session.app_id, vec![told]);
+    shared.engine.publish(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
-    if let Some(organization) = organization
-        && let Err(failure) = shared.store.journal().route_unrouted(organization, &shared.engine).await
-    {
-        // The app is connected all the same.
-        warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+    if let Some(organization) = organization {
+        match shared.store.journal().route_unrouted(organization).await {
+            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.notify(app)),
+            // The app is connected all the same.
+            Err(failure) => {
+                warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+            }
+        }
     }
     // The person need not wait for it, nor for a database that went away just now: the webhook_reconciler finds the app.
-    if let Err(failure) = shared.webhook_reconciler.welcome(session.app_id, organization).await {
+    if let Err(failure) = shared.webhook_reconciler.on_connected(session.app_id, organization).await {
         warn!(app.id = %session.app_id, error = %failure, "the app's webhook has to wait");
     }
     Ok(session)
@@ -213,7 +214,8 @@ pub(super) async fn disconnect(
     Query::of(&request, &[])?;
     let app_id = existing(&shared, &app_id).await?;
     let disconnected =
-        part(&shared.webhook_reconciler, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
+        disconnect_app(&shared.webhook_reconciler, &shared.dialpad, &shared.store, &shared.engine, app_id)
+            .await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
 }

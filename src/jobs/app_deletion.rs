@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cti_actors::{Engine, error::StoreError, id::AppId, session::close};
+use cti_actors::{Engine, error::StoreError, id::AppId, session::CloseCode};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -45,7 +45,7 @@ impl AppDeletion {
     pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
         let begun = self.store.apps().begin_deletion(app).await?;
         if begun == RemovalBegun::Now {
-            self.engine.close_sessions_of(app, close::FORBIDDEN, REASON);
+            self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
             info!(app.id = %app, "an app is being deleted");
             let deletion = self.clone();
             // A task of its own: it continues when the request has ended.
@@ -59,13 +59,15 @@ impl AppDeletion {
 
     /// Finishes the deletions that were interrupted, periodically.
     pub(super) async fn run(self) {
-        let finish_all = async || {
-            for app in self.store.apps().unfinished_deletions().await? {
-                self.finish(app).await;
-            }
-            Ok::<_, StoreError>(())
-        };
-        periodic("finish app deletions", every(UNFINISHED_INTERVAL), finish_all).await;
+        let ticks = every(UNFINISHED_INTERVAL);
+        periodic("finish app deletions", ticks, self, |deletion| Box::pin(deletion.finish_all())).await;
+    }
+
+    async fn finish_all(&self) -> Result<(), StoreError> {
+        for app in self.store.apps().unfinished_deletions().await? {
+            self.finish(app).await;
+        }
+        Ok(())
     }
 
     async fn finish(&self, app: AppId) {
@@ -78,7 +80,7 @@ impl AppDeletion {
         // Also for an app that has its webhook by the static key, and so no connection to disconnect.
         self.webhook_reconciler.deregister(app).await;
         disconnect_app(&self.webhook_reconciler, &self.dialpad, &self.store, &self.engine, app).await?;
-        self.engine.forget(app, close::FORBIDDEN, REASON).await;
+        self.engine.remove_app(app, CloseCode::Forbidden, REASON).await;
         self.store.apps().delete_rows(app).await
     }
 }

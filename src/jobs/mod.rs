@@ -50,13 +50,7 @@ pub(crate) fn start(tasks: &Tasks, config: &Config, services: Services) {
         let client = dialpad.client.clone();
         tasks.spawn(resolve_organizations::of_static_key(store.clone(), Arc::clone(&engine), client, key));
     }
-    tasks.spawn(resolve_organizations::of_connections(
-        store.clone(),
-        Arc::clone(&engine),
-        dialpad,
-        config.environment,
-        interval,
-    ));
+    tasks.spawn(resolve_organizations::of_connections(store.clone(), Arc::clone(&engine), dialpad, interval));
 
     // What the database has to lose or to change.
     tasks.spawn(app_deletion.run());

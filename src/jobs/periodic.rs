@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{info, warn};
 
@@ -15,18 +16,19 @@ pub(super) fn every_after(interval: Duration) -> Interval {
     tokio::time::interval_at(Instant::now() + interval, interval)
 }
 
-/// Runs `work` at every tick and never returns. A run that fails is repeated at the next tick. Of an outage only its
-/// first failure and its end are logged.
-pub(super) async fn periodic<E: Display>(
+/// Runs `work` on `state` at every tick and never returns. A run that fails is repeated at the next tick. Of an outage
+/// only its first failure and its end are logged.
+pub(super) async fn periodic<S, E: Display>(
     name: &'static str,
     mut ticks: Interval,
-    mut work: impl AsyncFnMut() -> Result<(), E>,
+    mut state: S,
+    mut work: impl for<'s> FnMut(&'s mut S) -> BoxFuture<'s, Result<(), E>>,
 ) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_failing = false;
     loop {
         ticks.tick().await;
-        let done = work().await;
+        let done = work(&mut state).await;
         match &done {
             Err(error) if !is_failing => warn!(job = name, %error, "a background job fails and is retried"),
             Ok(()) if is_failing => info!(job = name, "a background job works again"),
@@ -65,9 +67,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_work_is_done_at_every_tick_also_after_a_failure() {
         let mut runs = 0;
-        let job = periodic("test", every(Duration::from_secs(10)), async || {
-            runs += 1;
-            if runs == 1 { Err("broken") } else { Ok(()) }
+        let job = periodic("test", every(Duration::from_secs(10)), &mut runs, |runs| {
+            **runs += 1;
+            let done = if **runs == 1 { Err("broken") } else { Ok(()) };
+            Box::pin(async move { done })
         });
         assert!(timeout(Duration::from_secs(35), job).await.is_err(), "it never ends by itself");
         assert_eq!(runs, 4);
@@ -76,9 +79,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_first_run_can_wait_for_one_interval() {
         let mut runs = 0;
-        let job = periodic("test", every_after(Duration::from_secs(10)), async || {
-            runs += 1;
-            Ok::<_, String>(())
+        let job = periodic("test", every_after(Duration::from_secs(10)), &mut runs, |runs| {
+            **runs += 1;
+            Box::pin(async { Ok::<_, String>(()) })
         });
         assert!(timeout(Duration::from_secs(35), job).await.is_err());
         assert_eq!(runs, 3);
@@ -90,8 +93,11 @@ mod tests {
         let to_log = log.clone();
         let subscriber = tracing_subscriber::fmt().with_writer(move || to_log.clone()).finish();
         let _guard = set_default(subscriber);
-        let mut results = [Ok(()), Err("away"), Err("away"), Err("away"), Ok(()), Ok(())].into_iter();
-        let job = periodic("test", every(Duration::from_secs(1)), async || results.next().unwrap_or(Ok(())));
+        let results = [Ok(()), Err("away"), Err("away"), Err("away"), Ok(()), Ok(())].into_iter();
+        let job = periodic("test", every(Duration::from_secs(1)), results, |results| {
+            let next = results.next().unwrap_or(Ok(()));
+            Box::pin(async move { next })
+        });
         assert!(timeout(Duration::from_secs(9), job).await.is_err());
         let log = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("text");
         assert_eq!(log.matches("a background job fails and is retried").count(), 1, "{log}");

@@ -13,8 +13,8 @@ use crate::{
 };
 
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
-    let prune = async || prune(&store, clock.now(), retention).await;
-    periodic("prune", every(retention.interval), prune).await;
+    let ticks = every(retention.interval);
+    periodic("prune", ticks, store, |store| Box::pin(prune(store, clock.now(), retention))).await;
 }
 
 /// Removes each kind of old rows, also when another kind could not be removed.
@@ -23,7 +23,7 @@ async fn prune(store: &Store, now: DateTime<Utc>, retention: Retention) -> Resul
     let unrouted = prune_unrouted(store, now, retention).await;
     let keys = store.idempotency().prune().await;
     let authorizations = store.oauth_sessions().prune().await;
-    processed.and(unrouted).and(keys).and(authorizations)
+    processed.and(unrouted).and(keys).and(authorizations).map(|_| ())
 }
 
 async fn prune_processed(store: &Store, now: DateTime<Utc>, retention: Retention) -> Result<(), StoreError> {

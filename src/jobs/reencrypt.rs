@@ -13,8 +13,8 @@ pub(super) async fn run(store: Store, interval: Duration) {
     if !store.reencryption().is_due() {
         return;
     }
-    let mut last = None;
-    periodic("reencrypt", every(interval), async || reencrypt(&store, &mut last).await).await;
+    let state = (store, None);
+    periodic("reencrypt", every(interval), state, |(store, last)| Box::pin(reencrypt(store, last))).await;
 }
 
 /// Encrypts everything that the first key did not encrypt. Logs the result unless it is the same as the last one.
@@ -25,7 +25,9 @@ async fn reencrypt(store: &Store, last: &mut Option<Resealed>) -> Result<(), Sto
     }
     match result {
         Resealed { changed: 0, lost: 0 } => {
-            info!("every secret is encrypted with the first TOKEN_ENCRYPTION_KEY; the other keys can be removed");
+            info!(
+                "every secret is encrypted with the first TOKEN_ENCRYPTION_KEY; the other keys can be removed"
+            );
         }
         Resealed { changed, lost: 0 } => {
             info!(changed, "secrets were encrypted again, with the first TOKEN_ENCRYPTION_KEY");

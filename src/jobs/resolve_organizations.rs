@@ -9,10 +9,12 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::periodic::{every, periodic};
+use super::{
+    periodic::{every, periodic},
+    unrouted::route_organization,
+};
 use crate::{
     backoff::Backoff,
-    config::Environment,
     dialpad::{
         api::Dialpad,
         client::{DialpadClient, DialpadError},
@@ -43,31 +45,33 @@ pub(super) async fn of_static_key(
         sleep(STATIC_KEY_BACKOFF.ceiling(failures)).await;
     };
     store.routes().set_static_organization(organization);
-    if let Err(error) = store.journal().route_unrouted(organization, &engine).await {
+    if let Err(error) = route_organization(&store, &engine, organization).await {
         warn!(%error, "webhooks that wait for their organization could not be routed yet");
     }
     info!(organization, "apps without a connection belong to the organization of DIALPAD_API_KEY");
 }
 
 /// Asks again for the organizations that Dialpad did not name when the apps were connected.
-pub(super) async fn of_connections(
-    store: Store,
-    engine: Arc<Engine>,
-    dialpad: Dialpad,
-    environment: Environment,
-    interval: Duration,
-) {
-    let resolve_all = async || {
-        for app in store.connections().without_organization(environment.as_str()).await? {
-            match resolve(&store, &engine, &dialpad, app).await {
-                Ok(Some(organization)) => info!(app.id = %app, organization, "Dialpad named the app's organization"),
-                Ok(None) => debug!(app.id = %app, "Dialpad names no organization for the app's token"),
-                Err(error) => warn!(app.id = %app, %error, "Dialpad did not name the organization of the app's token"),
+pub(super) async fn of_connections(store: Store, engine: Arc<Engine>, dialpad: Dialpad, interval: Duration) {
+    let state = (store, engine, dialpad);
+    periodic("resolve organizations", every(interval), state, |(store, engine, dialpad)| {
+        Box::pin(resolve_all(store, engine, dialpad))
+    })
+    .await;
+}
+
+async fn resolve_all(store: &Store, engine: &Engine, dialpad: &Dialpad) -> Result<(), StoreError> {
+    let environment = dialpad.access.environment();
+    for app in store.connections().without_organization(environment.as_str()).await? {
+        match resolve(store, engine, dialpad, app).await {
+            Ok(Some(organization)) => {
+                info!(app.id = %app, organization, "Dialpad named the organization of the app");
             }
+            Ok(None) => debug!(app.id = %app, "Dialpad names no organization for the app"),
+            Err(error) => warn!(app.id = %app, %error, "Dialpad did not name the organization of the app"),
         }
-        Ok::<_, StoreError>(())
-    };
-    periodic("resolve organizations", every(interval), resolve_all).await;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Error)]
@@ -89,7 +93,7 @@ async fn resolve(
     let access = dialpad.access.of(app).await?;
     let Some(organization) = dialpad.client.organization_of(&access.token).await? else { return Ok(None) };
     if store.connections().set_organization(app, access.generation, organization).await? {
-        store.journal().route_unrouted(organization, engine).await?;
+        route_organization(store, engine, organization).await?;
     }
     Ok(Some(organization))
 }

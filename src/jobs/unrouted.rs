@@ -28,7 +28,7 @@ pub async fn activate_app(
 ) -> Result<(), StoreError> {
     store.apps().activate(app).await?;
     info!(app.id = %app, "an app was activated");
-    engine.wake(app);
+    engine.notify(app);
     let (store, engine) = (store.clone(), Arc::clone(engine));
     tasks.spawn(async move {
         sleep(LATE_WEBHOOKS_DELAY).await;
@@ -40,14 +40,19 @@ pub async fn activate_app(
 /// Releases the webhooks that wait for an app, if the app is active.
 pub async fn release_unrouted(store: &Store, engine: &Engine, app: AppId) {
     match store.apps().release_unrouted(app).await {
-        Ok(true) => engine.wake(app),
+        Ok(true) => engine.notify(app),
         Ok(false) => {}
-        Err(error) => warn!(app.id = %app, %error, "webhooks that wait for their app could not be released yet"),
+        Err(error) => {
+            warn!(app.id = %app, %error, "webhooks that wait for their app could not be released yet")
+        }
     }
 }
 
 pub(super) async fn run(store: Store, engine: Arc<Engine>, interval: Duration) {
-    periodic("route unrouted webhooks", every(interval), async || route_all(&store, &engine).await).await;
+    let state = (store, engine);
+    let ticks = every(interval);
+    periodic("route unrouted webhooks", ticks, state, |(store, engine)| Box::pin(route_all(store, engine)))
+        .await;
 }
 
 async fn route_all(store: &Store, engine: &Engine) -> Result<(), StoreError> {
@@ -55,7 +60,19 @@ async fn route_all(store: &Store, engine: &Engine) -> Result<(), StoreError> {
         release_unrouted(store, engine, app).await;
     }
     for organization in store.journal().organizations_with_unrouted().await? {
-        store.journal().route_unrouted(organization, engine).await?;
+        route_organization(store, engine, organization).await?;
+    }
+    Ok(())
+}
+
+/// Routes the webhooks that wait for an organization, and notifies the apps that get them.
+pub(super) async fn route_organization(
+    store: &Store,
+    engine: &Engine,
+    organization: i64,
+) -> Result<(), StoreError> {
+    for app in store.journal().route_unrouted(organization).await? {
+        engine.notify(app);
     }
     Ok(())
 }

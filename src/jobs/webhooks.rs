@@ -9,5 +9,5 @@ pub(super) async fn run(reconciler: WebhookReconciler) {
         return;
     }
     let ticks = every(reconciler.due_interval());
-    periodic("check webhooks", ticks, async || reconciler.reconcile_due().await).await;
+    periodic("check webhooks", ticks, reconciler, |reconciler| Box::pin(reconciler.reconcile_due())).await;
 }

@@ -167,8 +167,9 @@ mod tests {
     #[test]
     fn the_list_begins_before_the_gap_and_at_the_oldest_call_under_way() {
         let max_call_length = TimeDelta::hours(4);
-        let minutes_before =
-            |oldest: Option<i64>| (at(1000) - list_from(at(1000), oldest.map(at), max_call_length)).num_minutes();
+        let minutes_before = |oldest: Option<i64>| {
+            (at(1000) - list_from(at(1000), oldest.map(at), max_call_length)).num_minutes()
+        };
         assert_eq!(minutes_before(None), 60);
         assert_eq!(minutes_before(Some(990)), 60);
         assert_eq!(minutes_before(Some(900)), 105);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
 use tracing::debug;
@@ -92,6 +92,8 @@ pub(crate) async fn check(recovery: &Recovery) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
 
     const MAX_SILENCE: Duration = Duration::from_secs(600);

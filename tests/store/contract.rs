@@ -20,10 +20,13 @@ use cti_actors::{
     testing::MemoryStore,
     unit::Unit,
 };
-use cti_server::store::{
-    Store,
-    journal::append::{Appended, Disposition, NewWebhook},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    store::{Store, journal::append::Appended, tenants::api_keys::NewKey},
+    webhook::{
+        new_webhook::NewWebhook,
+        payload,
+        routing::{Destination, Disposition},
+    },
 };
 use serde_json::json;
 
@@ -77,10 +80,10 @@ impl Subject for Store {
 pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
     let payload =
         json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
-    let mut key = [0; 36];
-    key[..8].copy_from_slice(&call.to_be_bytes());
+    let reading = payload::read(payload.as_bytes(), at);
     let disposition = Disposition::Pending(Box::new(Inbound::Call(ring(call, at))));
-    NewWebhook::new(Some(app), None, key, "call.ring".into(), payload.into_bytes().into(), disposition, at)
+    let destination = Destination { app_id: Some(app), disposition };
+    NewWebhook::new(&reading, destination, payload.into_bytes().into(), at)
 }
 
 pub(crate) fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {

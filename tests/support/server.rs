@@ -73,7 +73,7 @@ impl TestServer {
 
     /// Waits until the server has said for the first time that it is alive: from then on, what it misses is a gap.
     pub(crate) async fn is_known_to_live(&mut self) {
-        let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
+        let said = |line: &str| line.contains("the first heartbeat on this database").then_some(());
         self.process.says("that it is alive", said).await;
     }
 

@@ -20,14 +20,14 @@ impl Progress {
     pub(super) fn new(mode: Mode, acked: Seq) -> Self {
         match mode {
             Mode::Exclusive => Self::Alone(Exclusive::new(acked)),
-            Mode::Partition => Self::Shared(Box::new(Group::new(acked))),
+            Mode::Share => Self::Shared(Box::new(Group::new(acked))),
         }
     }
 
     pub(super) fn mode(&self) -> Mode {
         match self {
             Self::Alone(_) => Mode::Exclusive,
-            Self::Shared(_) => Mode::Partition,
+            Self::Shared(_) => Mode::Share,
         }
     }
 

@@ -73,7 +73,10 @@ impl Outcome {
 
 /// Registers the metrics, every series with 0.
 pub(crate) fn register() {
-    describe_counter!("cti_dialpad_requests_total", "Requests to Dialpad, including those that were not sent");
+    describe_counter!(
+        "cti_dialpad_requests_total",
+        "Requests to Dialpad, including those that were not sent"
+    );
     describe_histogram!(
         "cti_dialpad_request_seconds",
         Unit::Seconds,

@@ -250,11 +250,7 @@ mod tests {
         assert_eq!(limits.wait(&user(), now), None, "only the special limit was reached");
         limits.close(&user(), seconds(5), now);
         limits.close(&user(), seconds(2), now);
-        assert_eq!(
-            limits.wait(&user(), now),
-            Some(seconds(5)),
-            "a shorter pause does not end a longer one"
-        );
+        assert_eq!(limits.wait(&user(), now), Some(seconds(5)), "a shorter pause does not end a longer one");
         assert_eq!(limits.wait(&user(), now + seconds(5)), None);
     }
 

@@ -65,9 +65,7 @@ fn may_retry(request: &ApiRequest, failure: &Failure) -> bool {
         DialpadError::InvalidResponse | DialpadError::CircuitOpen { .. } | DialpadError::NoAccess(_) => false,
     };
     // A telephone that rings twice is worse than an error.
-    may_pass
-        && request.endpoint != Endpoint::PlaceCall
-        && (is_idempotent(&request.method) || failure.unsent)
+    may_pass && request.endpoint != Endpoint::PlaceCall && (is_idempotent(&request.method) || failure.unsent)
 }
 
 /// Returns whether a repetition changes nothing (RFC 9110, section 9.2.2). The PATCH requests that are sent here are
@@ -101,10 +99,7 @@ mod tests {
                 assert!(is_retried(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
             }
             for failure in [failed(400), failed(401), failed(404), DialpadError::InvalidResponse.into()] {
-                assert!(
-                    !is_retried(method.clone(), Endpoint::Webhooks, &failure),
-                    "{method} {failure:?}"
-                );
+                assert!(!is_retried(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
             }
         }
     }
@@ -125,7 +120,8 @@ mod tests {
     fn attempts_and_time_are_limited() {
         let request = ApiRequest::get(Endpoint::User, "users/me");
         let after = |attempt, seconds| {
-            pause(&request, &failed(500), attempt, Duration::from_secs(seconds), 0.5).map(|pause| pause.as_millis())
+            pause(&request, &failed(500), attempt, Duration::from_secs(seconds), 0.5)
+                .map(|pause| pause.as_millis())
         };
         assert_eq!([after(1, 0), after(2, 0), after(3, 0)], [Some(125), Some(250), None]);
         assert_eq!(after(1, 5), None);

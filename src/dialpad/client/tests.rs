@@ -194,7 +194,8 @@ async fn a_refusal_is_no_failure() {
 
 #[tokio::test]
 async fn a_fetched_answer_is_returned_as_it_is() {
-    let stub = Stub::answering(&[&answer("206 Partial Content", "content-type: audio/wav\r\n", "RIFF")]).await;
+    let stub =
+        Stub::answering(&[&answer("206 Partial Content", "content-type: audio/wav\r\n", "RIFF")]).await;
     let access = Access { organization: None, token: "the-token".into(), generation: 0 };
     let request = stub.client.http.get(stub.client.url("r/1"));
     let answer = stub.client.fetch(&access, Endpoint::Recording, request).await.expect("an answer");

@@ -78,7 +78,8 @@ struct State {
 
 impl OrgThrottle {
     fn new(organization: Option<i64>, now: Instant) -> Self {
-        let state = State { rate_limits: DialpadLimits::default(), breaker: Breaker::default(), used_at: now };
+        let state =
+            State { rate_limits: DialpadLimits::default(), breaker: Breaker::default(), used_at: now };
         Self { organization, state: Mutex::new(state) }
     }
 
@@ -117,7 +118,10 @@ impl OrgThrottle {
         let has_opened = state.breaker.fail(now);
         drop(state);
         if has_opened {
-            warn!(organization = self.organization, "Dialpad keeps failing; no requests are sent for a while");
+            warn!(
+                organization = self.organization,
+                "Dialpad keeps failing; no requests are sent for a while"
+            );
         }
     }
 }

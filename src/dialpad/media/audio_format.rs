@@ -124,7 +124,9 @@ impl AudioFormat {
 /// Returns whether a response of this media type may be audio. Blob stores call everything a stream of bytes.
 pub(super) fn may_be_audio(media_type: &str) -> bool {
     let of_bytes = ["application/octet-stream", "binary/octet-stream"];
-    media_type.starts_with("audio/") || of_bytes.contains(&media_type) || AudioFormat::of_type(media_type).is_some()
+    media_type.starts_with("audio/")
+        || of_bytes.contains(&media_type)
+        || AudioFormat::of_type(media_type).is_some()
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub async fn disconnect_app(
         webhook_reconciler.deregister(app).await;
     }
     let Some(event) = store.connections().disconnect(app).await? else { return Ok(false) };
-    engine.show(app, vec![event]);
+    engine.publish(app, vec![event]);
     revoke(dialpad, app, access).await;
     Ok(true)
 }
@@ -52,6 +52,8 @@ async fn revoke(dialpad: &Dialpad, app: AppId, access: Option<Access>) {
     };
     match dialpad.client.deauthorize(&access.token).await {
         Ok(()) => info!(app.id = %app, "an app was disconnected"),
-        Err(error) => warn!(app.id = %app, %error, "the app's tokens were deleted but not revoked at Dialpad"),
+        Err(error) => {
+            warn!(app.id = %app, %error, "the app's tokens were deleted but not revoked at Dialpad")
+        }
     }
 }

@@ -236,7 +236,7 @@ impl WebhookReconciler {
         urgency: Urgency,
     ) -> Result<Report, ReconcileError> {
         let app = claimed.app;
-        let verified_at = claimed.webhook.stood_at;
+        let verified_at = claimed.webhook.verified_at;
         let hook_url = self.hook_url(app);
         let granted = self.inner.store.webhooks().granted_scopes(app).await?;
         let can_read_texts = granted.as_deref().is_some_and(scopes::can_read_texts);
@@ -254,7 +254,7 @@ impl WebhookReconciler {
                 warn!(app.id = %app, %since, reason, "calls may have been missed and will be recovered");
                 self.inner.store.gaps().record(app, since, now, GapReason::SubscriptionMissing).await?;
             }
-            claimed.webhook.stood_at = Some(now);
+            claimed.webhook.verified_at = Some(now);
         }
         report.problems.extend(reconciled.as_ref().err().map(ToString::to_string));
         report.problems.extend(self.inner.address_problem.clone());

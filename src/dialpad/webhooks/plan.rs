@@ -57,9 +57,8 @@ pub(crate) fn plan(remote: &Remote, own: &OwnWebhook, hook_url: &str, can_read_t
     let stored_id = own.dialpad_webhook_id.as_deref();
     let candidates = remote.webhooks.iter().filter(|webhook| is_own(webhook, own, hook_url));
     // Preferably one that needs no change, and then the stored one.
-    let kept = candidates.min_by_key(|webhook| {
-        (!is_in_order(webhook, own, hook_url), Some(webhook.id.as_str()) != stored_id)
-    });
+    let kept = candidates
+        .min_by_key(|webhook| (!is_in_order(webhook, own, hook_url), Some(webhook.id.as_str()) != stored_id));
     let webhook = match kept {
         None => Step::Create,
         Some(kept) if is_in_order(kept, own, hook_url) => Step::Keep(kept.id.clone()),
@@ -68,10 +67,8 @@ pub(crate) fn plan(remote: &Remote, own: &OwnWebhook, hook_url: &str, can_read_t
     let kept_id = kept.map(|webhook| webhook.id.as_str());
     // The stored one, if it points at another address, is not the app's any more as soon as there is another.
     let at_hook_url = remote.webhooks.iter().filter(|webhook| webhook.hook_url.as_deref() == Some(hook_url));
-    let surplus_webhooks: Vec<String> = at_hook_url
-        .map(|webhook| webhook.id.clone())
-        .filter(|id| Some(id.as_str()) != kept_id)
-        .collect();
+    let surplus_webhooks: Vec<String> =
+        at_hook_url.map(|webhook| webhook.id.clone()).filter(|id| Some(id.as_str()) != kept_id).collect();
 
     let own_webhooks = OwnWebhooks { kept: kept_id, surplus: &surplus_webhooks, hook_url };
     let mut subscriptions = BTreeMap::new();
@@ -134,9 +131,7 @@ fn has_accepted_secret(webhook: &RemoteWebhook, own: &OwnWebhook) -> bool {
     match &webhook.signing {
         Signing::Hidden => true,
         Signing::Unsigned => false,
-        signing => {
-            signing.is_with(&own.secret) || own.retired.iter().any(|old| signing.is_with(&old.secret))
-        }
+        signing => signing.is_with(&own.secret) || own.retired.iter().any(|old| signing.is_with(&old.secret)),
     }
 }
 
@@ -153,7 +148,8 @@ impl OwnWebhooks<'_> {
     /// Returns whether a subscription delivers to one of them.
     fn have(&self, subscription: &RemoteSubscription) -> bool {
         let webhook = subscription.webhook_id.as_deref();
-        let by_id = webhook.is_some_and(|id| Some(id) == self.kept || self.surplus.iter().any(|own| own == id));
+        let by_id =
+            webhook.is_some_and(|id| Some(id) == self.kept || self.surplus.iter().any(|own| own == id));
         by_id || subscription.hook_url.as_deref() == Some(self.hook_url)
     }
 
@@ -184,11 +180,13 @@ impl OwnWebhooks<'_> {
         let usable = existing.iter().filter(|subscription| {
             !is_outdated && !subscription.has_target && (self.have(subscription) || is_stored(subscription))
         });
-        let kept = usable
-            .min_by_key(|subscription| (self.defect(subscription).is_some(), !is_stored(subscription)));
+        let kept =
+            usable.min_by_key(|subscription| (self.defect(subscription).is_some(), !is_stored(subscription)));
         let surplus: Vec<&RemoteSubscription> = existing
             .iter()
-            .filter(|subscription| self.have(subscription) && kept.is_none_or(|kept| kept.id != subscription.id))
+            .filter(|subscription| {
+                self.have(subscription) && kept.is_none_or(|kept| kept.id != subscription.id)
+            })
             .collect();
         let missing = match kept {
             Some(kept) => self.defect(kept),
@@ -199,9 +197,8 @@ impl OwnWebhooks<'_> {
         let all = existing.len();
         let all_company_wide = existing.iter().filter(company_wide).count();
         let surplus_company_wide = surplus.iter().copied().filter(company_wide).count();
-        let is_full = |all, company_wide| {
-            all >= MAX_SUBSCRIPTIONS || company_wide >= MAX_COMPANY_SUBSCRIPTIONS
-        };
+        let is_full =
+            |all, company_wide| all >= MAX_SUBSCRIPTIONS || company_wide >= MAX_COMPANY_SUBSCRIPTIONS;
         let step = match kept {
             Some(kept) if missing.is_none() => Step::Keep(kept.id.clone()),
             Some(kept) => Step::Update(kept.id.clone()),

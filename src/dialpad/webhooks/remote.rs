@@ -73,8 +73,7 @@ pub(crate) struct RemoteSubscription {
 /// Reads everything from Dialpad.
 pub(crate) async fn read(dialpad: &Dialpad, app: AppId, urgency: Urgency) -> Result<Remote, DialpadError> {
     let webhooks = list(dialpad, app, Endpoint::Webhooks, urgency).await?;
-    let mut remote =
-        Remote { webhooks: webhooks.iter().filter_map(webhook).collect(), ..Remote::default() };
+    let mut remote = Remote { webhooks: webhooks.iter().filter_map(webhook).collect(), ..Remote::default() };
     for kind in SubscriptionKind::VARIANTS {
         let items = match list(dialpad, app, kind.endpoint(), urgency).await {
             Err(DialpadError::Refused(status))

@@ -52,7 +52,8 @@ mod tests {
     #[test]
     fn pauses_grow_with_failures_up_to_the_interval() {
         let broken = DialpadError::InvalidResponse;
-        let pauses = [1, 2, 3, 8, 9, 100].map(|failures| after_failure(failures, &broken, INTERVAL, 1.0).as_secs());
+        let pauses =
+            [1, 2, 3, 8, 9, 100].map(|failures| after_failure(failures, &broken, INTERVAL, 1.0).as_secs());
         assert_eq!(pauses, [2, 4, 8, 256, 300, 300]);
         assert_eq!(after_failure(1, &broken, INTERVAL, 0.0).as_secs(), 1);
     }

@@ -23,7 +23,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -31,6 +30,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -98,18 +98,18 @@ pub(crate) async fn replay(
     let id: JournalId = id.parse().map_err(|_| not_found())?;
     let before = shared.store.journal().entry(id).await?.ok_or_else(not_found)?;
     let entry = match shared.store.journal().replay(id, owner).await? {
-        Replay::NotThere => return Err(not_found()),
+        Replay::NotFound => return Err(not_found()),
         Replay::AlreadyProcessed => {
             return Err(ApiError::new(ErrorCode::AlreadyProcessed, "The webhook was processed already"));
         }
-        Replay::AnotherApps => {
+        Replay::BelongsToAnotherApp => {
             return Err(ApiError::invalid("app_id: the webhook belongs to another app"));
         }
         Replay::Duplicate => JournalEntry { status: "duplicate".into(), reason: None, ..before },
-        Replay::Stays => shared.store.journal().entry(id).await?.ok_or_else(not_found)?,
+        Replay::Kept => shared.store.journal().entry(id).await?.ok_or_else(not_found)?,
         Replay::Taken(apps) => {
             info!(webhook.id = %id, "a webhook is replayed");
-            apps.iter().for_each(|app| shared.engine.wake(*app));
+            apps.iter().for_each(|app| shared.engine.notify(*app));
             outcome(&shared, id).await?
         }
     };

@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::apps::SCOPE;
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -24,9 +23,10 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
-    dialpad::webhooks::KeepError,
+    dialpad::webhooks::ReconcileError,
     http::error::{ApiError, ErrorCode},
     store::{
         dialpad::webhook_views::{WebhookName, WebhookView},
@@ -114,11 +114,11 @@ pub(crate) async fn rotate_secret(
 /// How an app's webhook is, for its own eyes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookInShort {
-    /// `none`, `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `none`, `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     webhook_id: Option<Uuid>,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
     problems: Vec<String>,
 }
@@ -128,26 +128,26 @@ pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInS
     Ok(WebhookInShort {
         state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
         webhook_id: webhook.as_ref().map(|webhook| webhook.id),
-        stood_at: webhook.as_ref().and_then(|webhook| webhook.stood_at),
+        verified_at: webhook.as_ref().and_then(|webhook| webhook.verified_at),
         problems: webhook.map(|webhook| webhook.problems).unwrap_or_default(),
     })
 }
 
 /// Goes on with what was begun even if whoever asked for it hangs up: it has several steps, here and at Dialpad.
 async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, KeepError>> + Send + 'static,
+    work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let broken = |_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side");
+    let broken = |_| ApiError::internal();
     Ok(tokio::spawn(work).await.map_err(broken)??)
 }
 
-impl From<KeepError> for ApiError {
-    fn from(error: KeepError) -> Self {
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
         match error {
-            KeepError::Store(failure) => failure.into(),
-            KeepError::Dialpad(error) => error.into(),
-            KeepError::NotThere => not_found(),
-            KeepError::Busy => Self {
+            ReconcileError::Store(failure) => failure.into(),
+            ReconcileError::Dialpad(error) => error.into(),
+            ReconcileError::NotFound => not_found(),
+            ReconcileError::Busy => Self {
                 retry_after: Some(5),
                 ..Self::new(ErrorCode::DialpadUnavailable, "The webhook is being looked after; try again")
             },
@@ -178,10 +178,10 @@ pub(crate) struct Shown {
     dialpad_webhook_id: Option<Value>,
     /// What it is subscribed to.
     subscriptions: Vec<ShownSubscription>,
-    /// `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// When it was last looked at.
     checked_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
@@ -214,7 +214,7 @@ fn shape(webhook: WebhookView) -> Shown {
         hook_url: webhook.hook_url,
         dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
         subscriptions: subscriptions.into_iter().flatten().collect(),
-        stood_at: webhook.stood_at,
+        verified_at: webhook.verified_at,
         checked_at: webhook.checked_at,
         problems: webhook.problems,
         created_at: webhook.created_at,

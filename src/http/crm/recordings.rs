@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{calls, voicemails};
 use crate::http::{
-    AppState,
     extract::{auth::Crm, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::{
@@ -135,7 +135,9 @@ fn refuse(reason: MediaError) -> Result<HttpResponse, ApiError> {
     match reason {
         MediaError::NotFound | MediaError::Expired => Err(not_found()),
         MediaError::Forbidden => unavailable("The recording lies where this server does not fetch from"),
-        MediaError::LoginRequired | MediaError::Refused(_) => unavailable("Dialpad does not give the recording"),
+        MediaError::LoginRequired | MediaError::Refused(_) => {
+            unavailable("Dialpad does not give the recording")
+        }
         MediaError::NotAudio => unavailable("What Dialpad gives is no recording"),
         MediaError::TooLarge => unavailable("The recording is too large"),
         MediaError::RangeNotSatisfiable(size) => {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     admin::webhooks::{self, WebhookInShort},
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::oauth::scopes,
@@ -45,7 +45,7 @@ pub(crate) struct AppStatus {
     /// Why they can't.
     problem: Option<String>,
     /// Times whose calls were missed and could not be fetched afterwards.
-    unrepaired: Vec<Unrepaired>,
+    unrecovered_gaps: Vec<UnrecoveredGap>,
     /// What the connection was not asked for and the server needs.
     missing_scopes: Vec<&'static str>,
     webhook: WebhookInShort,
@@ -53,7 +53,7 @@ pub(crate) struct AppStatus {
 
 /// A time whose calls are not known.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Unrepaired {
+pub(crate) struct UnrecoveredGap {
     /// When it began.
     since: DateTime<Utc>,
     /// When it ended.
@@ -77,8 +77,11 @@ pub(crate) async fn status(
         None => ("disconnected", "App is not connected to Dialpad"),
     };
     let lost = shared.store.gaps().given_up(crm.app_id).await?;
-    let lost =
-        lost.into_iter().map(|gap| Unrepaired { since: gap.since, until: gap.until, reason: gap.given_up });
+    let lost = lost.into_iter().map(|gap| UnrecoveredGap {
+        since: gap.since,
+        until: gap.until,
+        reason: gap.given_up,
+    });
     let granted = shared.store.webhooks().granted_scopes(crm.app_id).await?;
     let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
     let status = AppStatus {
@@ -93,7 +96,7 @@ pub(crate) async fn status(
         token_expires_at: standing.as_ref().and_then(|standing| standing.expires_at),
         degraded_since: standing.as_ref().and_then(|standing| standing.degraded_since),
         problem: standing.and_then(|standing| standing.refresh_problem),
-        unrepaired: lost.collect(),
+        unrecovered_gaps: lost.collect(),
         missing_scopes: missing.collect(),
         webhook: webhooks::in_short(&shared, crm.app_id).await?,
     };

@@ -5,7 +5,8 @@ use chrono::{DateTime, Utc};
 use super::{
     event::{CallEvent, Signal},
     facts::CallFacts,
-    snapshot::{Snapshot, Status},
+    snapshot::Snapshot,
+    status::Status,
 };
 
 /// What came of one webhook.

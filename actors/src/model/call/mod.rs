@@ -8,11 +8,13 @@ mod facts;
 mod machine;
 mod record;
 mod snapshot;
+mod status;
 
 pub use self::{
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Proof, Signal},
     facts::CallFacts,
     machine::{CallChange, Transition, apply},
     record::{CallRecord, StoredCall, VoicemailRecord},
-    snapshot::{Outcome, Snapshot, Status, Voicemail},
+    snapshot::{Snapshot, Voicemail},
+    status::{Outcome, Status},
 };

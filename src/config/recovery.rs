@@ -6,7 +6,7 @@ use super::settings::Settings;
 
 /// When the server looks for what did not come by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepairConfig {
+pub struct RecoveryConfig {
     /// How long Dialpad's own retries are given.
     pub after: Duration,
     /// For how long no webhook of a busy app may come.
@@ -17,7 +17,7 @@ pub struct RepairConfig {
     pub calls_live_at_most: Duration,
 }
 
-impl RepairConfig {
+impl RecoveryConfig {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let after = settings.duration("repair_after");
         let webhook_silence = settings.duration("webhook_silence");
