@@ -29,6 +29,7 @@ use crate::{
     config::Config,
     database_url::DatabaseUrl,
     dialpad::{
+        self,
         api::Dialpad,
         client::DialpadClient,
         oauth::{access::AccessBook, refresh::TokenRefresher},
@@ -39,10 +40,10 @@ use crate::{
     http::{self, AppState, RequestSpan},
     jobs::{self, Services, app_deletion::AppDeletion},
     net,
-    recovery::Recovery,
-    store::{Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
+    recovery::{self, Recovery},
+    store::{self, Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
     tasks::Tasks,
-    telemetry::metrics::Metrics,
+    telemetry::{self, metrics::Metrics},
 };
 
 /// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
@@ -103,7 +104,7 @@ impl Application {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::new();
-        let metrics = Metrics::install().map_err(setup)?;
+        let metrics = Metrics::install(register_metrics).map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
 
         // 2. The address, before anything durable happens: a second server on the same port fails here.
@@ -197,6 +198,14 @@ impl Application {
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
     }
+}
+
+fn register_metrics() {
+    telemetry::metrics::register_metrics();
+    store::gauges::register_metrics();
+    dialpad::register_metrics();
+    recovery::metrics::register_metrics();
+    http::metrics::register_metrics();
 }
 
 fn setup(error: impl std::fmt::Display) -> StartError {

@@ -11,3 +11,9 @@ pub mod client;
 pub mod media;
 pub mod oauth;
 pub mod webhooks;
+
+/// Registers the metrics, every series with 0.
+pub(crate) fn register_metrics() {
+    client::metrics::register_metrics();
+    webhooks::outcome::register_metrics();
+}

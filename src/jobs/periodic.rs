@@ -30,8 +30,10 @@ pub(super) async fn periodic<S, E: Display>(
         ticks.tick().await;
         let done = work(&mut state).await;
         match &done {
-            Err(error) if !is_failing => warn!(job = name, %error, "a background job fails and is retried"),
-            Ok(()) if is_failing => info!(job = name, "a background job works again"),
+            Err(error) if !is_failing => {
+                warn!(task = name, %error, "a background task failed and is retried")
+            }
+            Ok(()) if is_failing => info!(task = name, "a background task works again"),
             Ok(()) | Err(_) => {}
         }
         is_failing = done.is_err();
@@ -100,7 +102,7 @@ mod tests {
         });
         assert!(timeout(Duration::from_secs(9), job).await.is_err());
         let log = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("text");
-        assert_eq!(log.matches("a background job fails and is retried").count(), 1, "{log}");
-        assert_eq!(log.matches("a background job works again").count(), 1, "{log}");
+        assert_eq!(log.matches("a background task failed and is retried").count(), 1, "{log}");
+        assert_eq!(log.matches("a background task works again").count(), 1, "{log}");
     }
 }

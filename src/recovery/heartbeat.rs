@@ -50,7 +50,11 @@ impl Heartbeat {
     async fn record_gaps(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let gaps = self.recovery.store.gaps();
         let apps = gaps.connected_apps(self.recovery.has_static_key).await?;
-        info!(away_s = (now - since).num_seconds(), apps = apps.len(), "calls may have been missed");
+        info!(
+            away_s = (now - since).num_seconds(),
+            apps = apps.len(),
+            "calls may have been missed since the last heartbeat"
+        );
         for app in apps {
             gaps.record(app, since, now, GapReason::Away).await?;
         }

@@ -16,6 +16,7 @@
 mod check_schedule;
 mod gap;
 pub(crate) mod heartbeat;
+pub(crate) mod metrics;
 pub(crate) mod missing_legs;
 pub(crate) mod overdue;
 pub(crate) mod runner;

@@ -72,7 +72,7 @@ impl Outcome {
 }
 
 /// Registers the metrics, every series with 0.
-pub(crate) fn register() {
+pub(crate) fn register_metrics() {
     describe_counter!(
         "cti_dialpad_requests_total",
         "Requests to Dialpad, including those that were not sent"

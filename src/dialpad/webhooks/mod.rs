@@ -9,7 +9,7 @@ mod apply;
 mod deregister;
 mod diagnostics;
 mod kind;
-mod outcome;
+pub(crate) mod outcome;
 mod plan;
 mod remote;
 mod schedule;
@@ -25,7 +25,6 @@ use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
-pub(crate) use self::outcome::register_metrics;
 use self::{
     apply::{RemoteWebhooks, Report},
     outcome::Outcome,
