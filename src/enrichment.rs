@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use cti_actors::{
     clock::Clock,
     id::{AppId, DialpadCallId},
-    model::call::Knowledge,
+    model::call::{Knowledge, Outcome, Status},
 };
 use dashmap::DashMap;
 use moka::{future::Cache, policy::EvictionPolicy};
@@ -31,7 +31,7 @@ use crate::{
     },
     store::{
         Store,
-        views::calls::{CallName, CallView},
+        views::calls::{CallRef, CallView},
     },
     tasks::Tasks,
     webhook::payload::{self, Finding},
@@ -128,7 +128,7 @@ impl CallEnrichment {
             return None;
         }
         loop {
-            let now = self.store.calls().find(app, CallName::Ours(call.id)).await.ok()??;
+            let now = self.store.calls().find(app, CallRef::Ours(call.id)).await.ok()??;
             if now.updated_at != call.updated_at && !adds_missing(&now, &known) {
                 return Some(now);
             }
@@ -247,10 +247,10 @@ async fn request_details(
 
 /// Returns whether a call has ended and may still get a recording, a voicemail or a transcript.
 fn lacks_something(call: &CallView) -> bool {
-    if call.status != "ended" {
+    if call.status != Status::Ended {
         return false;
     }
-    let lacks_recording = call.outcome.as_deref() == Some("answered") && call.recording_url.is_none();
+    let lacks_recording = call.outcome == Some(Outcome::Answered) && call.recording_url.is_none();
     let lacks_voicemail = match &call.voicemail {
         Some(voicemail) => voicemail.recording_url.is_none() || voicemail.transcript.is_none(),
         None => call.is_voicemail && !call.voicemail_was_deleted,
@@ -261,7 +261,7 @@ fn lacks_something(call: &CallView) -> bool {
 /// Returns whether the voicemail's transcript is missing. The transcript of a call contains it only if nobody answered.
 fn lacks_voicemail_transcript(call: &CallView) -> bool {
     let has_transcript = call.voicemail.as_ref().is_some_and(|voicemail| voicemail.transcript.is_some());
-    call.outcome.as_deref() == Some("voicemail") && !has_transcript && !call.voicemail_was_deleted
+    call.outcome == Some(Outcome::Voicemail) && !has_transcript && !call.voicemail_was_deleted
 }
 
 /// Returns pairs of what a call has and what Dialpad knows: recording, voicemail, transcript.

@@ -109,7 +109,7 @@ async fn accept(
 struct Verified {
     payload: Vec<u8>,
     /// The app whose own address it was sent to.
-    own: Option<(AppId, OwnRoute)>,
+    own: Option<(AppId, Arc<OwnRoute>)>,
 }
 
 async fn verify(

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::periodic::{every, periodic};
 use crate::{
     dialpad::{api::Dialpad, oauth::disconnect::disconnect_app, webhooks::WebhookReconciler},
-    store::{Store, tenants::deletion::RemovalBegun},
+    store::{Store, tenants::deletion::DeletionBegun},
     tasks::Tasks,
 };
 
@@ -42,9 +42,9 @@ impl AppDeletion {
     ///
     /// # Errors
     /// The database can't be reached; the app may still exist.
-    pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
+    pub async fn remove(&self, app: AppId) -> Result<DeletionBegun, StoreError> {
         let begun = self.store.apps().begin_deletion(app).await?;
-        if begun == RemovalBegun::Now {
+        if begun == DeletionBegun::Now {
             self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
             info!(app.id = %app, "an app is being deleted");
             let deletion = self.clone();

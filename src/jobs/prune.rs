@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::periodic::{every, periodic};
 use crate::{
     config::Retention,
-    store::{Store, retention::Removed},
+    store::{Store, retention::Pruned},
 };
 
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
@@ -27,9 +27,9 @@ async fn prune(store: &Store, now: DateTime<Utc>, retention: Retention) -> Resul
 }
 
 async fn prune_processed(store: &Store, now: DateTime<Utc>, retention: Retention) -> Result<(), StoreError> {
-    let removed = store.retention().prune(now - retention.events, now - retention.journal).await?;
-    if removed != Removed::default() {
-        info!(events = removed.events, webhooks = removed.webhooks, "old events and webhooks were removed");
+    let pruned = store.retention().prune(now - retention.events, now - retention.journal).await?;
+    if pruned != Pruned::default() {
+        info!(events = pruned.events, webhooks = pruned.webhooks, "old events and webhooks were removed");
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::{
         api::Dialpad,
         client::{DialpadError, request::Urgency},
     },
-    store::{Store, views::calls::CallName},
+    store::{Store, views::calls::CallRef},
     webhook::payload::Finding,
 };
 
@@ -50,7 +50,7 @@ pub(crate) async fn run(dialpad: Dialpad, store: Store, mut missing_legs: mpsc::
 async fn request_leg(dialpad: &Dialpad, store: &Store, leg: MissingLeg) {
     sleep(WEBHOOK_TIMEOUT).await;
     for _ in 0..MAX_ATTEMPTS {
-        let known = store.calls().find(leg.app_id, CallName::Dialpads(leg.call)).await;
+        let known = store.calls().find(leg.app_id, CallRef::Dialpads(leg.call)).await;
         if !matches!(known, Ok(None)) {
             return;
         }

@@ -1,11 +1,12 @@
 //! Recovers gaps, one page of Dialpad's list at a time, as background requests. A restart continues with the page that
 //! was in progress, and the gaps of many apps take turns.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use cti_actors::{error::StoreError, id::DialpadCallId};
 use metrics::counter;
 use serde_json::{Map, Value};
-use std::time::Duration;
 use thiserror::Error;
 use tracing::{info, warn};
 
@@ -17,7 +18,7 @@ use super::{
 use crate::{
     dialpad::client::DialpadError,
     store::{
-        dialpad::gaps::{GapReason, Repair},
+        dialpad::gaps::{ClaimedGap, GapReason},
         journal::append::Appended,
     },
     webhook::payload::{Conclusion, Finding},
@@ -70,7 +71,7 @@ async fn recover_next_page(recovery: &Recovery) -> Result<bool, StoreError> {
 }
 
 /// Reports the missed calls of one page, and then stores that the page is done.
-async fn recover_page(recovery: &Recovery, gap: &Repair) -> Result<(), PageError> {
+async fn recover_page(recovery: &Recovery, gap: &ClaimedGap) -> Result<(), PageError> {
     let store = &recovery.store;
     let since = gap.since - recovery.retry_period();
     let list_from = match gap.list_from {
@@ -117,7 +118,11 @@ async fn recover_page(recovery: &Recovery, gap: &Repair) -> Result<(), PageError
     Ok(())
 }
 
-async fn handle_failure(recovery: &Recovery, gap: &Repair, error: &DialpadError) -> Result<(), StoreError> {
+async fn handle_failure(
+    recovery: &Recovery,
+    gap: &ClaimedGap,
+    error: &DialpadError,
+) -> Result<(), StoreError> {
     let gaps = recovery.store.gaps();
     match gap::after_failure(error, gap.failures, gap.cursor.is_some()) {
         NextStep::RetryLater { pause, is_failure, from_the_beginning } => {

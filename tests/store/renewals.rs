@@ -71,7 +71,7 @@ impl Office {
     }
 
     async fn app(&self) -> AppId {
-        self.store.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
+        self.store.apps().create("an app", &NewKey::generate()).await.expect("an app").id
     }
 
     async fn connect(&self, app: AppId, tokens: &Tokens) -> TokenPair {
@@ -127,7 +127,7 @@ impl Office {
 
     async fn told(&self, app: AppId) -> Vec<String> {
         let page = self.store.page(app, Seq::START, 100).await.expect("read");
-        page.iter().map(|frame| frame.kind.to_string()).collect()
+        page.iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 

@@ -9,9 +9,9 @@ use chrono::{DateTime, Utc};
 use metrics::gauge;
 
 use crate::{
-    event::{OutEvent, call_events},
+    event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
-    model::call::{self, CallChange, CallEvent, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
+    model::call::{self, CallChange, CallCommand, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
     state::LiveGuard,
 };
 
@@ -30,8 +30,8 @@ pub(crate) struct CallActor {
 #[derive(Message)]
 #[rtype(result = "ApplyOutcome")]
 pub(crate) struct Apply {
-    /// The webhooks.
-    pub events: Vec<CallEvent>,
+    /// The webhooks, and what follows for this call from those of other legs.
+    pub commands: Vec<CallCommand>,
     /// The time of the decision.
     pub now: DateTime<Utc>,
     /// The interaction that the call belongs to from now on.
@@ -81,14 +81,14 @@ impl CallActor {
         // What an earlier batch staged and never settled is dropped: a later one must not adopt it.
         let staged = self.staged.take().filter(|_| batch.continues);
         let mut call = staged.unwrap_or_else(|| self.settled.clone());
-        let mut events = Vec::with_capacity(batch.events.len());
+        let mut events = Vec::with_capacity(batch.commands.len());
         let joined = self.join(&mut call, batch);
-        for event in &batch.events {
-            let transition = call::apply(&call.facts, event);
+        for command in &batch.commands {
+            let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
-            let mut caused = Vec::with_capacity(transition.change.len());
-            for change in &transition.change {
+            let mut caused = Vec::with_capacity(transition.changes.len());
+            for change in &transition.changes {
                 match change {
                     CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
                         call.voicemail_id.get_or_insert_with(VoicemailId::generate);
@@ -97,7 +97,14 @@ impl CallActor {
                     CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                caused.push(call_events::tell(self.app_id, &call, &snapshot, change, event.at, event.origin));
+                caused.push(call_event(
+                    self.app_id,
+                    &call,
+                    &snapshot,
+                    change,
+                    command.at(),
+                    command.origin(),
+                ));
             }
             events.push(caused);
         }
@@ -125,7 +132,7 @@ impl CallActor {
         call.updated_at = batch.now;
         let change = CallChange::Updated(vec!["interaction_id"]);
         let snapshot = call.facts.snapshot();
-        Some(call_events::tell(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
+        Some(call_event(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
     }
 
     /// Returns the voicemail of the call, if anything that is stored with it changed.
@@ -196,7 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         id::DialpadCallId,
-        model::call::{Knowledge, Signal},
+        model::call::{CallEvent, Knowledge, Signal},
         state::LiveCount,
     };
 
@@ -214,8 +221,8 @@ mod tests {
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
         let mut actor = CallActor::new(AppId::generate(), call, LiveCount::default().guard());
-        let apply = |events, continues| Apply { events, now, interaction_id, continues };
-        assert!(actor.apply(&apply(vec![ring], false)).record.is_some());
+        let apply = |commands, continues| Apply { commands, now, interaction_id, continues };
+        assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
         assert!(actor.apply(&apply(vec![], false)).record.is_none());
         assert_eq!(actor.staged, None, "nothing is left that could be adopted");

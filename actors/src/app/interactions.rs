@@ -15,7 +15,7 @@ use super::{
 use crate::{
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallEvent, Knowledge, Signal},
+        call::{CallCommand, CallEvent},
         interaction::proofs,
     },
 };
@@ -44,9 +44,10 @@ pub(super) async fn apply_interaction(
         decide(ctx, call, None, first, interaction, legs, batch).await?;
     }
     for (position, event) in webhooks {
-        decide(ctx, event.dialpad_call_id, Some(event.clone()), position, interaction, legs, batch).await?;
-        for proven in new_proofs(event, legs) {
-            decide(ctx, proven.dialpad_call_id, Some(proven), position, interaction, legs, batch).await?;
+        let webhook = CallCommand::Webhook(event.clone());
+        decide(ctx, event.dialpad_call_id, Some(webhook), position, interaction, legs, batch).await?;
+        for (call, proven) in new_proofs(event, legs) {
+            decide(ctx, call, Some(proven), position, interaction, legs, batch).await?;
         }
     }
     report_missing_legs(ctx, legs);
@@ -65,18 +66,16 @@ fn legs_to_move(
     moves.map(|leg| leg.dialpad_call_id).collect()
 }
 
-/// Returns an event for each leg about which the others prove something since this webhook.
-fn new_proofs(cause: &CallEvent, legs: &InteractionLegs) -> Vec<CallEvent> {
+/// Returns a command for each leg about which the others prove something new since this webhook.
+fn new_proofs(cause: &CallEvent, legs: &InteractionLegs) -> Vec<(DialpadCallId, CallCommand)> {
     let facts: Vec<_> = legs.iter().map(|(call, leg)| (*call, &leg.facts)).collect();
-    let mut events = Vec::new();
+    let mut commands = Vec::new();
     for ((call, facts), proof) in facts.iter().zip(proofs(&facts)) {
         if facts.proof() != proof {
-            let signal = Signal::Proven(proof);
-            let knowledge = Knowledge::default();
-            events.push(CallEvent { dialpad_call_id: *call, signal, knowledge, ..cause.clone() });
+            commands.push((*call, CallCommand::Proven { proof, at: cause.at, origin: cause.origin }));
         }
     }
-    events
+    commands
 }
 
 /// Reports the operators' legs that are named and were never received.
@@ -87,11 +86,11 @@ fn report_missing_legs(ctx: &CallContext<'_>, legs: &InteractionLegs) {
     }
 }
 
-/// Lets one leg decide on one webhook, or only on its interaction, on top of what it decided before.
+/// Lets one leg decide on one command, or only on its interaction, on top of what it decided before.
 async fn decide(
     ctx: &mut CallContext<'_>,
     call: DialpadCallId,
-    event: Option<CallEvent>,
+    command: Option<CallCommand>,
     position: usize,
     interaction_id: InteractionId,
     legs: &mut InteractionLegs,
@@ -100,7 +99,7 @@ async fn decide(
     let died = ActorDied { call, position };
     let actor = actor_of(ctx, call, interaction_id, legs, batch).ok_or(died)?;
     let apply = Apply {
-        events: event.into_iter().collect(),
+        commands: command.into_iter().collect(),
         now: batch.now,
         interaction_id,
         continues: batch.has_draft(call),

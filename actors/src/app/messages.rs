@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{batch::Batch, call_group::MessageAt};
 use crate::{
     error::StoreError,
+    event::message_event,
     id::AppId,
     model::message::{self, StoredMessage},
     ports::Ledger,
@@ -41,7 +42,7 @@ pub(super) async fn apply_messages(
             message.facts = facts;
         }
         if let Some(change) = change {
-            batch.add_event(*position, message::tell(app_id, message, change, event.at));
+            batch.add_event(*position, message_event(app_id, message, change, event.at));
         }
         batch.mark_processed(&[*position]);
     }

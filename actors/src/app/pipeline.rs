@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    event::Frame,
+    event::{Frame, OutEvent},
     feed::Feed,
     id::{AppId, DialpadCallId},
     ports::{PendingEvent, Ports},
@@ -147,15 +147,15 @@ impl Pipeline {
 
     /// Adds the CRM's name of the Dialpad user to each event, as it is known now. Events emitted earlier keep theirs.
     async fn name_crm_users(&self, unit: &mut Unit) -> Result<(), StoreError> {
-        let users: BTreeSet<i64> = unit.events.iter().filter_map(|event| event.dialpad_user_id).collect();
+        let users: BTreeSet<i64> = unit.events.iter().filter_map(OutEvent::dialpad_user_id).collect();
         if users.is_empty() {
             return Ok(());
         }
         let users: Vec<i64> = users.into_iter().collect();
         let names = self.ports.ledger.crm_users(self.app_id, &users).await?;
         for event in &mut unit.events {
-            if let Some(name) = event.dialpad_user_id.and_then(|user| names.get(&user)) {
-                event.name_crm_user(name);
+            if let Some(name) = event.dialpad_user_id().and_then(|user| names.get(&user)) {
+                event.set_crm_user_id(name);
             }
         }
         Ok(())
@@ -182,8 +182,8 @@ impl Pipeline {
         let mut seq = receipt.last_seq_before;
         let frames = unit.events.iter().map(|event| {
             seq = seq.next();
-            counter!("cti_events_emitted_total", "type" => event.kind.clone()).increment(1);
-            Frame::new(seq, event.kind.clone(), event.dialpad_user_id, &event.body)
+            counter!("cti_events_emitted_total", "type" => event.event_type.as_str()).increment(1);
+            Frame::new(seq, event)
         });
         self.feed.publish(frames.collect());
         Ok(())

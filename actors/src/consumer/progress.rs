@@ -83,7 +83,7 @@ impl Progress {
                 exclusive.take(member, batch.frames.last().map(|last| last.seq), batch.cursor)
             }
             Self::Shared(group) => {
-                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
+                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.partition_key())));
                 let found: Vec<(Seq, Slot)> = slots.collect();
                 let Some(taken) = group.take(member, from, batch.cursor, &found) else { return false };
                 let mut taken = taken.into_iter().peekable();

@@ -97,7 +97,7 @@ impl Tenants {
     /// Publishes events that are durable to the sessions of an app.
     pub(super) fn publish(&self, app: AppId, frames: Vec<Frame>) {
         for frame in &frames {
-            counter!("cti_events_emitted_total", "type" => frame.kind.clone()).increment(1);
+            counter!("cti_events_emitted_total", "type" => frame.event_type.to_string()).increment(1);
         }
         self.of(app).handle.feed.publish(frames);
     }

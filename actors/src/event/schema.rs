@@ -10,14 +10,20 @@ use utoipa::{
     },
 };
 
+use super::{
+    EventType,
+    call_event::{
+        CallBody, EndFields, HeldFields, RawFields, ResumedFields, RingFields, StartedFields, UpdatedFields,
+        VoicemailFields,
+    },
+    connection_event::ConnectionBody,
+    message_event::MessageBody,
+    out_event::EventFields,
+};
 use crate::{
     consumer::Mode,
-    event::{EventType, call_events as call_news},
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
-    model::{
-        call::{Direction, Leg, Outcome, Status},
-        message,
-    },
+    model::call::{Direction, Leg, Outcome, Status},
     session::protocol::{ClientMessage, ConsumerSaid, ControlMessage},
 };
 
@@ -59,26 +65,25 @@ pub fn events() -> Vec<MessageSchema> {
 /// Returns the schema of the events of a type.
 #[must_use]
 pub fn event(event_type: EventType) -> Object {
-    use call_news::{Body, Ending, Held, Raw, Resumed, Ring, Started, Updated, VoicemailTold};
     let parts = match event_type {
-        EventType::CallRing => vec![Body::schema(), Ring::schema()],
-        EventType::CallStarted => vec![Body::schema(), Started::schema()],
-        EventType::CallHeld => vec![Body::schema(), Held::schema()],
-        EventType::CallResumed => vec![Body::schema(), Resumed::schema()],
-        EventType::CallEnded => vec![Body::schema(), Ending::schema()],
-        EventType::CallUpdated => vec![Body::schema(), Updated::schema(), Ending::schema()],
-        EventType::CallRaw => vec![Body::schema(), Raw::schema()],
+        EventType::CallRing => vec![CallBody::schema(), RingFields::schema()],
+        EventType::CallStarted => vec![CallBody::schema(), StartedFields::schema()],
+        EventType::CallHeld => vec![CallBody::schema(), HeldFields::schema()],
+        EventType::CallResumed => vec![CallBody::schema(), ResumedFields::schema()],
+        EventType::CallEnded => vec![CallBody::schema(), EndFields::schema()],
+        EventType::CallUpdated => vec![CallBody::schema(), UpdatedFields::schema(), EndFields::schema()],
+        EventType::CallRaw => vec![CallBody::schema(), RawFields::schema()],
         EventType::VoicemailReceived | EventType::VoicemailUpdated => {
-            vec![Body::schema(), VoicemailTold::schema()]
+            vec![CallBody::schema(), VoicemailFields::schema()]
         }
         EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated => {
-            vec![message::Body::schema()]
+            vec![MessageBody::schema()]
         }
         EventType::ConnectionConnected
         | EventType::ConnectionDegraded
         | EventType::ConnectionRecovered
         | EventType::ConnectionExpired
-        | EventType::ConnectionDisconnected => vec![super::connection_events::Body::schema()],
+        | EventType::ConnectionDisconnected => vec![ConnectionBody::schema()],
     };
     let head = ObjectBuilder::new()
         .property("type", word(event_type.as_str()))
@@ -86,7 +91,7 @@ pub fn event(event_type: EventType) -> Object {
         .required("type")
         .required("seq");
     let mut schema: Object = head.build();
-    for part in parts {
+    for part in std::iter::once(EventFields::schema()).chain(parts) {
         merge(&mut schema, sent(part));
     }
     schema.description = None;

@@ -273,8 +273,8 @@ impl Actor for SessionActor {
 /// What is to be said.
 impl StreamHandler<OutboundBatch> for SessionActor {
     fn handle(&mut self, turn: OutboundBatch, ctx: &mut Self::Context) {
-        for word in turn.words {
-            ctx.text(word.text);
+        for message in turn.messages {
+            ctx.text(message.text);
         }
         if let Some(ending) = turn.end {
             self.close(ending.code, &ending.reason, ctx);

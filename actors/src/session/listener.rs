@@ -78,8 +78,8 @@ impl From<JoinError> for Refusal {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundBatch {
     /// One after the other.
-    pub words: Vec<OutboundMessage>,
-    /// After these words, it is over.
+    pub messages: Vec<OutboundMessage>,
+    /// After these messages, it is over.
     pub end: Option<SessionEnd>,
 }
 
@@ -137,8 +137,8 @@ impl Listener {
             consumer: membership.as_ref().map(ConsumerSaid::of),
         };
         // Whoever breaks off before it has heard the active calls is to begin with them again.
-        let mut first = vec![connected.word(snapshot.is_none().then_some(start))];
-        first.extend(gap.map(|gap| gap.word(Some(start))));
+        let mut first = vec![connected.message(snapshot.is_none().then_some(start))];
+        first.extend(gap.map(|gap| gap.message(Some(start))));
         let (feed, log) = (Arc::clone(&tenant.feed), Arc::clone(&tenant.log));
         let reader = FeedReader::new(feed, log, start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
@@ -191,7 +191,7 @@ impl Listener {
     /// What is said before any event, as long as there is more of it.
     fn begin(&mut self) -> Option<OutboundBatch> {
         if !self.first.is_empty() {
-            return Some(OutboundBatch { words: std::mem::take(&mut self.first), end: None });
+            return Some(OutboundBatch { messages: std::mem::take(&mut self.first), end: None });
         }
         let telling = self.snapshot.as_mut()?;
         let piece = telling.next_piece();
@@ -201,7 +201,7 @@ impl Listener {
         if piece.cursor.is_some() {
             self.snapshot = None;
         }
-        Some(OutboundBatch { words: vec![piece], end: None })
+        Some(OutboundBatch { messages: vec![piece], end: None })
     }
 
     async fn listen(&mut self) -> OutboundBatch {
@@ -223,12 +223,12 @@ impl Listener {
                             return turn;
                         }
                     }
-                    None => return OutboundBatch { words: Vec::new(), end: Some(gone()) },
+                    None => return OutboundBatch { messages: Vec::new(), end: Some(gone()) },
                 },
                 () = announce => {
                     self.announce_at = None;
-                    let word = ControlMessage::Cursor { seq: self.cursor }.word(Some(self.cursor));
-                    return OutboundBatch { words: vec![word], end: None };
+                    let word = ControlMessage::Cursor { seq: self.cursor }.message(Some(self.cursor));
+                    return OutboundBatch { messages: vec![word], end: None };
                 }
             }
         }
@@ -236,15 +236,15 @@ impl Listener {
 
     /// Makes a turn of a batch, unless there is nothing in it for this listener.
     fn take(&mut self, batch: Batch) -> Option<OutboundBatch> {
-        let mut words = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
+        let mut messages = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
         if let Some((from_seq, to_seq)) = batch.gap {
             let (oldest_seq, seq) = (to_seq.next(), batch.cursor);
             let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
-            words.push(gap.word(Some(to_seq)));
+            messages.push(gap.message(Some(to_seq)));
         }
-        words.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
-        let told = words.last().and_then(|word| word.cursor);
+        messages.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
+        let told = messages.last().and_then(|word| word.cursor);
         // Where several share the work, others have what lies between: no place follows from it.
         let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
         if told == Some(batch.cursor) || is_shared {
@@ -252,17 +252,17 @@ impl Listener {
         } else {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
         }
-        (!words.is_empty()).then_some(OutboundBatch { words, end: None })
+        (!messages.is_empty()).then_some(OutboundBatch { messages, end: None })
     }
 
     fn take_leave(&self, ending: SessionEnd) -> OutboundBatch {
-        let mut words = Vec::new();
+        let mut messages = Vec::new();
         if ending.code == CloseCode::GoingAway {
             // Spread over a few seconds, so that they do not all come back in the same moment.
             let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
-            words.push(ControlMessage::Reconnect { after_ms }.word(None));
+            messages.push(ControlMessage::Reconnect { after_ms }.message(None));
         }
-        OutboundBatch { words, end: Some(ending) }
+        OutboundBatch { messages, end: Some(ending) }
     }
 
     /// Says for it what it has dealt with, where it is a named consumer's.

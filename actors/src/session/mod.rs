@@ -26,7 +26,7 @@ pub use self::{
     actor::{SessionOptions, serve},
     close_code::{CloseCode, CloseReason, SessionEnd},
     listener::{Listener, OutboundBatch, Refusal, Transport},
-    protocol::{BadCursor, MessageKind, OutboundMessage},
+    protocol::{BadCursor, ControlType, MessageKind, OutboundMessage},
     subscription::{Subscription, SubscriptionError, phone_number},
     tenant::{TenantDirectory, TenantHandle},
 };

@@ -122,13 +122,13 @@ async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, Sto
     let tenant = shared.engine.tenant(app);
     for old in old {
         if grace == 0 {
-            tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+            tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
         } else {
             let tenant = Arc::clone(&tenant);
             let grace = Duration::from_secs(grace.unsigned_abs());
             rt::spawn(async move {
                 sleep(grace).await;
-                tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+                tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
             });
         }
     }
@@ -208,7 +208,7 @@ pub(crate) async fn audit(
         answer.insert_header((header::LINK, next_link(&request, &[("offset", &next)])));
     }
     let entries = entries.into_iter().map(|entry| Audited {
-        id: entry.id(),
+        id: entry.id,
         action: entry.action,
         old_key_hint: entry.old_key_hint,
         new_key_hint: entry.new_key_hint,

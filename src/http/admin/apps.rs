@@ -31,7 +31,7 @@ use crate::{
         tenants::{
             api_keys::NewKey,
             apps::{App, AppCounts},
-            deletion::RemovalBegun,
+            deletion::DeletionBegun,
         },
         views::listing::Page,
     },
@@ -162,8 +162,8 @@ pub(crate) async fn remove(
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app = app_id.parse().map_err(|_| not_found())?;
     match shared.app_deletion.remove(app).await? {
-        RemovalBegun::Now | RemovalBegun::Before => Ok(HttpResponse::NoContent().finish()),
-        RemovalBegun::NoSuchApp => Err(not_found()),
+        DeletionBegun::Now | DeletionBegun::Before => Ok(HttpResponse::NoContent().finish()),
+        DeletionBegun::NoSuchApp => Err(not_found()),
     }
 }
 
@@ -242,7 +242,7 @@ pub(crate) struct Counts {
 }
 
 fn shape(app: App) -> Shown {
-    let app_id = app.id();
+    let app_id = app.id;
     let App { name, is_active, created_at, updated_at, .. } = app;
     Shown { app_id, name, is_active, created_at, updated_at }
 }

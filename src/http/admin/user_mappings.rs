@@ -24,8 +24,8 @@ use crate::http::{
 use crate::{
     http::error::{ApiError, ErrorCode},
     store::{
-        tenants::user_mappings::{MappingName, UserMapping},
-        views::listing::findable,
+        tenants::user_mappings::{MappingRef, UserMapping},
+        views::listing::without_nul,
     },
 };
 
@@ -141,7 +141,7 @@ pub(crate) async fn of_crm_user(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let (app, name) = place(&shared, &path).await?;
-    show(&query, shared.store.user_mappings().of_crm_user(app, &findable(name)).await?)
+    show(&query, shared.store.user_mappings().of_crm_user(app, &without_nul(name)).await?)
 }
 
 pub(crate) async fn delete_of_dialpad_user(
@@ -152,7 +152,7 @@ pub(crate) async fn delete_of_dialpad_user(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let (app, user) = place(&shared, &path).await?;
-    delete(&shared, app, user.parse().ok().map(MappingName::DialpadUser)).await
+    delete(&shared, app, user.parse().ok().map(MappingRef::DialpadUser)).await
 }
 
 pub(crate) async fn delete_one(
@@ -163,7 +163,7 @@ pub(crate) async fn delete_one(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let (app, id) = place(&shared, &path).await?;
-    delete(&shared, app, id.parse().ok().map(MappingName::Ours)).await
+    delete(&shared, app, id.parse().ok().map(MappingRef::Ours)).await
 }
 
 async fn place<'p>(
@@ -177,7 +177,7 @@ fn show(query: &Query, mapping: Option<UserMapping>) -> Result<HttpResponse, Api
     lists::item(query, &mapping.ok_or_else(not_found)?)
 }
 
-async fn delete(shared: &AppState, app: AppId, name: Option<MappingName>) -> Result<HttpResponse, ApiError> {
+async fn delete(shared: &AppState, app: AppId, name: Option<MappingRef>) -> Result<HttpResponse, ApiError> {
     let name = name.ok_or_else(not_found)?;
     if !shared.store.user_mappings().delete(app, name).await? {
         return Err(not_found());

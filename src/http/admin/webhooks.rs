@@ -29,7 +29,7 @@ use crate::{
     dialpad::webhooks::ReconcileError,
     http::error::{ApiError, ErrorCode},
     store::{
-        dialpad::webhook_views::{WebhookName, WebhookView},
+        dialpad::webhook_views::{WebhookRef, WebhookView},
         views::listing::Page,
     },
 };
@@ -161,7 +161,7 @@ fn not_found() -> ApiError {
 
 /// A webhook by our id or by Dialpad's.
 async fn find(shared: &AppState, name: &str) -> Result<WebhookView, ApiError> {
-    let name = name.parse().map_or_else(|_| WebhookName::Dialpads(name.to_owned()), WebhookName::Ours);
+    let name = name.parse().map_or_else(|_| WebhookRef::Dialpads(name.to_owned()), WebhookRef::Ours);
     shared.store.webhooks().find(&name).await?.ok_or_else(not_found)
 }
 

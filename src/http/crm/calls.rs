@@ -22,7 +22,7 @@ use crate::http::{
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
-    store::views::calls::{CallFilter, CallName, CallView},
+    store::views::calls::{CallFilter, CallRef, CallView},
 };
 
 pub(crate) async fn list(
@@ -31,7 +31,8 @@ pub(crate) async fn list(
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
-    let statuses = query.word("status", Status::VARIANTS)?.map(str::to_owned).into_iter().collect();
+    let statuses =
+        query.word("status", Status::VARIANTS)?.and_then(|word| word.parse().ok()).into_iter().collect();
     let filter = CallFilter { statuses, common: lists::filter(&query)? };
     let page = shared.store.calls().list(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
     lists::page(&request, &query, &page)
@@ -94,10 +95,10 @@ pub(crate) async fn find(shared: &AppState, crm: &Crm, name: &str) -> Result<Cal
 }
 
 /// Whichever id a call was named by.
-pub(crate) fn name_of(name: &str) -> Option<CallName> {
+pub(crate) fn name_of(name: &str) -> Option<CallRef> {
     match (name.parse(), name.parse()) {
-        (Ok(id), _) => Some(CallName::Ours(id)),
-        (_, Ok(id)) => Some(CallName::Dialpads(DialpadCallId(id))),
+        (Ok(id), _) => Some(CallRef::Ours(id)),
+        (_, Ok(id)) => Some(CallRef::Dialpads(DialpadCallId(id))),
         _ => None,
     }
 }

@@ -11,7 +11,7 @@ use crate::http::{
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
-    store::views::listing::ItemName,
+    store::views::listing::ItemRef,
 };
 
 pub(crate) async fn list(
@@ -32,7 +32,7 @@ pub(crate) async fn one(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let message = shared.store.messages().find(crm.app_id, &ItemName::of(&name)).await?;
+    let message = shared.store.messages().find(crm.app_id, &ItemRef::of(&name)).await?;
     let message =
         message.ok_or_else(|| ApiError::new(ErrorCode::MessageNotFound, "There is no such message"))?;
     lists::item(&query, &message)

@@ -31,7 +31,7 @@ use crate::{
         client::DialpadError,
     },
     http::error::{ApiError, ErrorCode},
-    store::{ledger::outbound_calls::OrderMarks, views::calls::CallName},
+    store::{ledger::outbound_calls::CallMatch, views::calls::CallRef},
     webhook::payload::Finding,
 };
 
@@ -137,8 +137,8 @@ async fn find_among_webhooks(
     }
 }
 
-fn marks(order: &CallOrder) -> OrderMarks<'_> {
-    OrderMarks {
+fn marks(order: &CallOrder) -> CallMatch<'_> {
+    CallMatch {
         custom_data: order.custom_data.as_deref().unwrap_or_default(),
         phone_number: &order.phone_number,
     }
@@ -162,7 +162,7 @@ async fn take_up(
     }
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        match shared.store.calls().find(app, CallName::Dialpads(call)).await {
+        match shared.store.calls().find(app, CallRef::Dialpads(call)).await {
             Ok(Some(call)) => return serde_json::to_value(call).unwrap_or_default(),
             Ok(None) => sleep(LOOK_EVERY).await,
             Err(failure) => {

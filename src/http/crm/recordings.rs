@@ -24,7 +24,7 @@ use crate::{
     },
     enrichment::AudioKind,
     http::error::{ApiError, ErrorCode},
-    store::views::calls::{CallName, CallView},
+    store::views::calls::{CallRef, CallView},
 };
 
 /// After how many seconds a place among the app's downloads may be free.
@@ -50,7 +50,7 @@ pub(crate) async fn of_voicemail(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let voicemail = voicemails::find(&shared, crm.app_id, &name).await?;
-    let call = voicemail.dialpad_call_id.map(|id| CallName::Dialpads(DialpadCallId(id)));
+    let call = voicemail.dialpad_call_id.map(|id| CallRef::Dialpads(DialpadCallId(id)));
     let call = match call {
         Some(name) => shared.store.calls().find(crm.app_id, name).await?,
         None => None,

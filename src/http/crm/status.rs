@@ -14,7 +14,7 @@ use crate::http::{
 use crate::{
     dialpad::oauth::scopes,
     http::error::{ApiError, ErrorCode},
-    store::dialpad::connections::Standing,
+    store::dialpad::connections::ConnectionState,
 };
 
 /// What an app sees of itself.
@@ -108,18 +108,18 @@ pub(crate) type State = (&'static str, &'static str);
 
 const CONNECTED: State = ("connected", "App is connected to Dialpad");
 
-pub(crate) fn state_of(standing: &Standing, environment: &str) -> State {
+pub(crate) fn state_of(standing: &ConnectionState, environment: &str) -> State {
     match standing {
-        Standing { status, .. } if status == "expired" => {
+        ConnectionState { status, .. } if status == "expired" => {
             ("expired", "OAuth tokens expired and refresh failed; the app must be authorised again")
         }
-        Standing { environment: connected_in, .. } if connected_in != environment => {
+        ConnectionState { environment: connected_in, .. } if connected_in != environment => {
             ("disconnected", "App is connected to the Dialpad of another environment")
         }
-        Standing { degraded_since: Some(_), .. } => {
+        ConnectionState { degraded_since: Some(_), .. } => {
             ("degraded", "App is connected to Dialpad, but its tokens can't be renewed at the moment")
         }
-        Standing { .. } => CONNECTED,
+        ConnectionState { .. } => CONNECTED,
     }
 }
 
@@ -136,5 +136,5 @@ pub(crate) async fn named(shared: &AppState, app_id: Option<&str>) -> Result<Opt
 pub(crate) async fn existing(shared: &AppState, app_id: &str) -> Result<AppId, ApiError> {
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app_id: AppId = app_id.parse().map_err(|_| not_found())?;
-    shared.store.apps().find(app_id).await?.map(|app| app.id()).ok_or_else(not_found)
+    shared.store.apps().find(app_id).await?.map(|app| app.id).ok_or_else(not_found)
 }

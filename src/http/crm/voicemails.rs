@@ -17,7 +17,7 @@ use crate::http::{
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
-    store::views::{listing::ItemName, voicemails::VoicemailView},
+    store::views::{listing::ItemRef, voicemails::VoicemailView},
 };
 
 pub(crate) async fn list(
@@ -75,7 +75,7 @@ pub(crate) async fn delete(
     Query::of(&request, &[])?;
     let (app, name) = path.into_inner();
     let app = status::existing(&shared, &app).await?;
-    if !shared.store.voicemails().delete(app, &ItemName::of(&name)).await? {
+    if !shared.store.voicemails().delete(app, &ItemRef::of(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %app, "a voicemail was deleted");
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
 
 /// A voicemail by our id or by Dialpad's. Another app's voicemail is not there.
 pub(crate) async fn find(shared: &AppState, app: AppId, name: &str) -> Result<VoicemailView, ApiError> {
-    shared.store.voicemails().find(app, &ItemName::of(name)).await?.ok_or_else(not_found)
+    shared.store.voicemails().find(app, &ItemRef::of(name)).await?.ok_or_else(not_found)
 }
 
 fn not_found() -> ApiError {

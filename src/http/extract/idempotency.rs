@@ -27,7 +27,7 @@ use uuid::Uuid;
 use crate::http::state::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
-    store::idempotency::{HeldKey, KeptAnswer, KeyedRequest, Taken},
+    store::idempotency::{Claim, HeldKey, KeyedRequest, StoredAnswer},
 };
 
 const HEADER: &str = "idempotency-key";
@@ -83,17 +83,17 @@ where
     let hash = fingerprint(request, asked);
     let (held, is_in_doubt) =
         match take(shared, KeyedRequest { scope: &scope, key: &key, hash: &hash }).await? {
-            Taken::Fresh(held) => (held, false),
-            Taken::InDoubt(held) => (held, true),
-            Taken::Answered(kept) => return replay(&kept),
-            Taken::UnderWay => {
+            Claim::New(held) => (held, false),
+            Claim::OutcomeUnknown(held) => (held, true),
+            Claim::Answered(kept) => return replay(&kept),
+            Claim::InProgress => {
                 let sentence = "The first request with this idempotency key is under way";
                 return Err(ApiError {
                     retry_after: Some(1),
                     ..ApiError::new(ErrorCode::IdempotencyKeyInUse, sentence)
                 });
             }
-            Taken::AnotherRequest => {
+            Claim::OtherRequest => {
                 let sentence = "This idempotency key was used for another request";
                 return Err(ApiError::new(ErrorCode::IdempotencyKeyReused, sentence));
             }
@@ -133,11 +133,11 @@ fn fingerprint(request: &HttpRequest, asked: &Value) -> Vec<u8> {
 }
 
 /// Takes the key, and waits a little for whoever has it.
-async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
+async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Claim, ApiError> {
     let began = Instant::now();
     loop {
         let taken = shared.store.idempotency().claim(request).await?;
-        if !matches!(taken, Taken::UnderWay) || began.elapsed() >= PATIENCE {
+        if !matches!(taken, Claim::InProgress) || began.elapsed() >= PATIENCE {
             return Ok(taken);
         }
         sleep(LOOK_EVERY).await;
@@ -147,10 +147,10 @@ async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Taken, Api
 /// Writes down what came of it. Where that fails, the request is in doubt, which is never wrong.
 async fn settle(shared: &AppState, held: &HeldKey, outcome: &Outcome, request_id: Option<&str>) {
     let kept = match outcome {
-        Outcome::Done(status, body) => Some(KeptAnswer { status: status.as_u16(), body: body.to_string() }),
+        Outcome::Done(status, body) => Some(StoredAnswer { status: status.as_u16(), body: body.to_string() }),
         Outcome::Refused(error) => {
             let body = error.body(request_id).to_string();
-            Some(KeptAnswer { status: error.code.status().as_u16(), body })
+            Some(StoredAnswer { status: error.code.status().as_u16(), body })
         }
         Outcome::NothingDone(_) | Outcome::InDoubt(_) => None,
     };
@@ -173,7 +173,7 @@ fn answer(outcome: Outcome, request_id: Option<&str>) -> Result<HttpResponse, Ap
     }
 }
 
-fn replay(kept: &KeptAnswer) -> Result<HttpResponse, ApiError> {
+fn replay(kept: &StoredAnswer) -> Result<HttpResponse, ApiError> {
     let status = StatusCode::from_u16(kept.status).map_err(|_| ApiError::internal())?;
     let mut answer = HttpResponse::build(status);
     Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(kept.body.clone()))

@@ -21,7 +21,7 @@ pub(crate) const PARAMETERS: [&str; 10] =
 /// By what a list is to be narrowed.
 pub(crate) fn filter(query: &Query) -> Result<Filter, ApiError> {
     Ok(Filter {
-        direction: query.word("direction", Direction::VARIANTS)?.map(str::to_owned),
+        direction: query.word("direction", Direction::VARIANTS)?.and_then(|word| word.parse().ok()),
         from: query.text("from").map(phone_number),
         to: query.text("to").map(phone_number),
         dialpad_user_id: query.integer("dialpad_user_id")?,

@@ -27,7 +27,7 @@ use crate::http::{
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
-    store::views::listing::findable,
+    store::views::listing::without_nul,
 };
 
 pub(crate) async fn list(
@@ -65,7 +65,7 @@ pub(crate) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let head = shared.store.bounds(crm.app_id).await?.head;
-    show(&shared, &crm, &findable(&name), head).await
+    show(&shared, &crm, &without_nul(&name), head).await
 }
 
 /// Ends a consumer. The next connection of this name begins anew.
@@ -76,7 +76,7 @@ pub(crate) async fn delete(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
-    if !shared.engine.tenant(crm.app_id).consumers().remove(&findable(&name)).await? {
+    if !shared.engine.tenant(crm.app_id).consumers().remove(&without_nul(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %crm.app_id, consumer = %name, "a consumer was deleted");
@@ -96,7 +96,7 @@ pub(crate) async fn ack(
     let seq = fields.number("seq", 0, i64::MAX)?;
     let seq = seq.map(Seq).ok_or_else(|| ApiError::invalid("seq: is required and must be a whole number"))?;
     let session = session(&fields)?;
-    let name = findable(&name);
+    let name = without_nul(&name);
     let bounds = shared.store.bounds(crm.app_id).await?;
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));

@@ -129,13 +129,13 @@ async fn wait_for_more(
     let wanted = Subscription { after: Some(after), ..wanted.clone() };
     let mut listener =
         Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Poll).await?;
-    while let Ok(Some(OutboundBatch { words, end })) = timeout_at(until, listener.next()).await {
+    while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
         let mut events: Vec<OutboundMessage> =
-            words.into_iter().filter(|word| word.sort == MessageKind::Event).collect();
+            messages.into_iter().filter(|message| matches!(message.kind, MessageKind::Event(_))).collect();
         events.truncate(limit);
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
-            let texts: Vec<&str> = events.iter().map(|word| &*word.text).collect();
+            let texts: Vec<&str> = events.iter().map(|event| &*event.text).collect();
             return Ok(answer(cursor).body(format!("[{}]", texts.join(","))));
         }
         match end {

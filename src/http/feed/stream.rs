@@ -10,7 +10,7 @@ use actix_web::{
 };
 use cti_actors::{
     id::Seq,
-    session::{Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
+    session::{ControlType, Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -78,11 +78,12 @@ fn events(listener: Listener, line: StreamTimeout) -> impl Stream<Item = Result<
 }
 
 fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
-    let room: usize = turn.words.iter().map(|word| word.text.len() + word.kind.len() + 48).sum();
+    let room: usize =
+        turn.messages.iter().map(|message| message.text.len() + message.kind.as_str().len() + 48).sum();
     let mut out = String::with_capacity(room + 64);
     out.push_str(&retry.unwrap_or_default());
-    for word in &turn.words {
-        write_word(word, &mut out);
+    for message in &turn.messages {
+        write_message(message, &mut out);
     }
     if let Some(ending) = &turn.end {
         write_ending(ending, &mut out);
@@ -90,14 +91,14 @@ fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
     out
 }
 
-fn write_word(word: &OutboundMessage, out: &mut String) {
-    if let Some(cursor) = word.cursor {
+fn write_message(message: &OutboundMessage, out: &mut String) {
+    if let Some(cursor) = message.cursor {
         out.push_str("id: ");
         out.push_str(&cursor.to_string());
         out.push('\n');
     }
-    if word.sort != MessageKind::Cursor {
-        write_event(&word.kind, &word.text, out);
+    if message.kind != MessageKind::Control(ControlType::Cursor) {
+        write_event(message.kind.as_str(), &message.text, out);
     }
     out.push('\n');
 }
@@ -128,39 +129,35 @@ fn write_ending(ending: &SessionEnd, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
-    use cti_actors::session::CloseCode;
+    use cti_actors::{event::EventType, session::CloseCode};
 
     use super::*;
 
-    fn word(kind: &'static str, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
-        let sort = match kind {
-            "cursor" => MessageKind::Cursor,
-            "reconnect" => MessageKind::Control,
-            _ => MessageKind::Event,
-        };
-        OutboundMessage { sort, kind: Cow::Borrowed(kind), cursor: cursor.map(Seq), text: text.into() }
+    fn message(kind: MessageKind, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
+        OutboundMessage { kind, cursor: cursor.map(Seq), text: text.into() }
     }
 
     #[test]
     fn an_event_has_an_id_a_type_and_its_object() {
-        let words = vec![word("call.ring", Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_turn(OutboundBatch { words, end: None }, None);
+        let kind = MessageKind::Event(EventType::CallRing.into());
+        let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
+        let text = write_turn(OutboundBatch { messages, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
     }
 
     #[test]
     fn what_was_skipped_only_moves_the_id() {
-        let words = vec![word("cursor", Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_turn(OutboundBatch { words, end: None }, None), "id: 9\n\n");
+        let kind = MessageKind::Control(ControlType::Cursor);
+        let messages = vec![message(kind, Some(9), r#"{"type":"cursor","seq":9}"#)];
+        assert_eq!(write_turn(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
     }
 
     #[test]
     fn an_end_says_why() {
-        let words = vec![word("reconnect", None, r#"{"type":"reconnect","after_ms":700}"#)];
+        let kind = MessageKind::Control(ControlType::Reconnect);
+        let messages = vec![message(kind, None, r#"{"type":"reconnect","after_ms":700}"#)];
         let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server goes away".into() });
-        let text = write_turn(OutboundBatch { words, end }, None);
+        let text = write_turn(OutboundBatch { messages, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

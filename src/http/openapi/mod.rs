@@ -9,6 +9,7 @@ pub(crate) mod asyncapi;
 pub(crate) mod bodies;
 pub(crate) mod calls;
 pub(crate) mod consumers;
+pub(crate) mod engine;
 pub(crate) mod errors;
 pub(crate) mod examples;
 pub(crate) mod feed;
@@ -44,7 +45,7 @@ given twice and a value that can't be understood answer 400 and name the paramet
 **Lists** are arrays; while there is more, a `Link` leads to the next page.\n\n\
 In production, what comes over plain http is sent to https (`GET` and `HEAD`: 308) or refused (403 `HTTPS_REQUIRED`).";
 
-const TAGS: [(&str, &str); 16] = [
+const TAGS: [(&str, &str); 17] = [
     ("Connecting", "An app is connected to Dialpad by a person, once."),
     ("Calls", "Calls, each one leg at Dialpad, and the human calls that they belong to."),
     ("Recordings", "Audio, streamed from Dialpad."),
@@ -62,6 +63,7 @@ const TAGS: [(&str, &str); 16] = [
     ("Administration: voicemails", "An app's voicemails, which may be deleted."),
     ("Administration: journal", "Every authentic webhook as it came, and what became of it."),
     ("Administration: webhooks at Dialpad", "What the server has registered there."),
+    ("Administration: engine", "What this process does at the moment."),
     ("Health", "How the server is."),
     ("Documents", "What the server says of itself."),
 ];
@@ -78,6 +80,7 @@ fn ways() -> Vec<Way> {
         apps::ways(),
         users::ways(),
         journal::ways(),
+        engine::ways(),
         health::ways(),
     ];
     groups.into_iter().flatten().collect()

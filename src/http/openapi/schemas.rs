@@ -6,6 +6,7 @@ use cti_actors::{
         schema::{self, Named, merge, sent},
     },
     id::JournalId,
+    state::{LastError, SupervisorState, TokenRefresherState},
 };
 use strum::VariantArray;
 use utoipa::{
@@ -19,7 +20,7 @@ use utoipa::{
 use super::{bodies, examples};
 use crate::{
     http::{
-        admin::{self, api_keys, apps, journal},
+        admin::{self, api_keys, apps, engine, journal},
         crm::status,
         error::{ErrorBody, ErrorCode},
         health, oauth, webhooks,
@@ -87,6 +88,10 @@ fn of_answers() -> Vec<Named> {
         answer::<oauth::Disconnected>(),
         answer::<webhooks::Taken>(),
         answer::<journal::Shown<'_>>(),
+        answer::<engine::ProcessState>(),
+        answer::<SupervisorState>(),
+        answer::<TokenRefresherState>(),
+        answer::<LastError>(),
         answer::<JournalId>(),
     ]
 }

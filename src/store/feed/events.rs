@@ -1,4 +1,4 @@
-//! The feed as it is stored: what was told to an app, in the order of `seq`.
+//! The events of an app, in the order of `seq`.
 
 use async_trait::async_trait;
 use cti_actors::{
@@ -18,8 +18,8 @@ use crate::store::{
 };
 
 const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
-/// A row is in it as long as those before it have fewer than so many bytes together. The innermost limit comes first,
-/// so that nobody adds up the whole feed.
+/// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first, so
+/// that the whole feed is never summed up.
 const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
     SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
         SELECT seq, type, dialpad_user_id, body FROM events
@@ -38,17 +38,16 @@ struct EventRow {
     body: String,
 }
 
-impl From<EventRow> for Frame {
-    fn from(row: EventRow) -> Self {
-        Frame::new(Seq(row.seq), row.r#type.into(), row.dialpad_user_id, &row.body)
+impl TryFrom<EventRow> for Frame {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        Frame::stored(Seq(row.seq), &row.r#type, row.dialpad_user_id, &row.body)
     }
 }
 
 impl FeedStore<'_> {
-    /// The events of one call behind a cursor, at most `limit`.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the events of one call after a cursor, at most `limit`.
     pub async fn of_call(
         self,
         app: AppId,
@@ -59,7 +58,7 @@ impl FeedStore<'_> {
         let rows: Vec<EventRow> = on_db!(self.store, read db => {
             sqlx::query_as(OF_CALL).bind(Id::from(app)).bind(call.0).bind(after.0).bind(limit).fetch_all(db).await
         })?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        rows.into_iter().map(Frame::try_from).collect()
     }
 }
 
@@ -89,11 +88,11 @@ impl EventLog for Store {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError> {
-        let most = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        let (limit, max_bytes) = (most(limit), most(max_bytes));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
         let rows: Vec<EventRow> = on_db!(self, read db => {
             sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
         })?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        rows.into_iter().map(Frame::try_from).collect()
     }
 }

@@ -127,9 +127,6 @@ pub enum Signal {
     VoicemailLeft,
     /// Something became known about the call: a recording, for instance.
     Learned,
-    /// What the other legs of its interaction prove now, in place of what they did before. No webhook says this; it
-    /// follows from those of the others.
-    Proven(Proof),
     /// A state for which there is no name here. It is passed on as it came and changes nothing; only the legs that it
     /// names count.
     Raw {
@@ -138,16 +135,6 @@ pub enum Signal {
         /// The payload, as JSON.
         payload: Box<serde_json::Value>,
     },
-}
-
-/// What the other legs of an interaction prove of one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Proof {
-    /// Of a group's leg: when a person took the call whom the group had rung.
-    pub taken_at: Option<DateTime<Utc>>,
-    /// Of a person's leg that ended unanswered: whether somebody else answered while it rang, or after.
-    pub answered_elsewhere: bool,
 }
 
 /// How a leg ended, by the signal that said so. The order is that of trust in its instant.
