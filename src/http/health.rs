@@ -89,7 +89,8 @@ pub(super) async fn metrics(request: HttpRequest, shared: Data<AppState>) -> Res
     if let Some(token) = &shared.config.metrics_token {
         auth::bears_one_of(&request, &shared, std::slice::from_ref(token))?;
     }
-    let text = shared.metrics.render(&shared.store).await;
+    shared.store.update_gauges().await;
+    let text = shared.metrics.render();
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(text))

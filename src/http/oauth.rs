@@ -19,7 +19,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    dialpad::oauth::disconnect::part,
+    dialpad::oauth::disconnect::disconnect_app,
     http::error::{ApiError, ErrorCode},
     store::dialpad::oauth_sessions::{OauthSession, random_token},
 };
@@ -157,7 +157,7 @@ async fn connect(
             said
         }
     };
-    shared.webhook_reconciler.before_welcome(session.app_id, organization).await;
+    shared.webhook_reconciler.on_reconnecting(session.app_id, organization).await;
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
     let told = shared
@@ -177,7 +177,7 @@ async fn connect(
         }
     }
     // The person need not wait for it, nor for a database that went away just now: the webhook_reconciler finds the app.
-    if let Err(failure) = shared.webhook_reconciler.welcome(session.app_id, organization).await {
+    if let Err(failure) = shared.webhook_reconciler.on_connected(session.app_id, organization).await {
         warn!(app.id = %session.app_id, error = %failure, "the app's webhook has to wait");
     }
     Ok(session)
@@ -214,7 +214,8 @@ pub(super) async fn disconnect(
     Query::of(&request, &[])?;
     let app_id = existing(&shared, &app_id).await?;
     let disconnected =
-        part(&shared.webhook_reconciler, &shared.dialpad, &shared.store, &shared.engine, app_id).await?;
+        disconnect_app(&shared.webhook_reconciler, &shared.dialpad, &shared.store, &shared.engine, app_id)
+            .await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
 }

@@ -20,6 +20,7 @@ pub mod crypto;
 pub mod db;
 pub mod dialpad;
 pub mod feed;
+pub(crate) mod gauges;
 pub mod idempotency;
 pub mod journal;
 pub(crate) mod ledger;

@@ -125,7 +125,9 @@ async fn a_gap_is_told_once_it_is_closed(world: World) {
     let dialpad = Dialpad::start().await;
     let mut server = watchful(world, &dialpad).await;
     let app = connected(&server, &dialpad).await;
-    let told = |line: &str| line.contains("calls may not have been told").then(|| line.to_owned());
+    let told = |line: &str| {
+        line.contains("calls may have been missed and will be recovered").then(|| line.to_owned())
+    };
     let standing = dialpad.wait_for_registration(&app).await;
     dialpad.change("/subscriptions/sms", &standing.messages, json!({"enabled": false})).await;
     dialpad.wait_for_registration(&app).await;

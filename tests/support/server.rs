@@ -72,7 +72,7 @@ impl TestServer {
 
     /// Waits for the server's first heartbeat: from then on, missed webhooks are a gap.
     pub(crate) async fn wait_for_heartbeat(&mut self) {
-        let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
+        let said = |line: &str| line.contains("the first heartbeat on this database").then_some(());
         self.process.wait_for_line("its first heartbeat", said).await;
     }
 

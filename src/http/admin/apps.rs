@@ -140,7 +140,7 @@ pub(crate) async fn change(
         shared.store.apps().rename(app, name).await?;
     }
     match is_active {
-        Some(true) => unrouted::switch_on(&shared.store, &shared.engine, app).await?,
+        Some(true) => unrouted::activate_app(&shared.store, &shared.engine, &shared.tasks, app).await?,
         Some(false) => {
             shared.store.apps().deactivate(app).await?;
             shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was switched off");

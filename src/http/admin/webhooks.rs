@@ -26,7 +26,7 @@ use crate::http::{
     state::AppState,
 };
 use crate::{
-    dialpad::webhooks::KeepError,
+    dialpad::webhooks::ReconcileError,
     http::error::{ApiError, ErrorCode},
     store::{
         dialpad::webhook_views::{WebhookRef, WebhookView},
@@ -135,19 +135,19 @@ pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInS
 
 /// Goes on with what was begun even if whoever asked for it hangs up: it has several steps, here and at Dialpad.
 async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, KeepError>> + Send + 'static,
+    work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     let broken = |_| ApiError::internal();
     Ok(tokio::spawn(work).await.map_err(broken)??)
 }
 
-impl From<KeepError> for ApiError {
-    fn from(error: KeepError) -> Self {
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
         match error {
-            KeepError::Store(failure) => failure.into(),
-            KeepError::Dialpad(error) => error.into(),
-            KeepError::NotThere => not_found(),
-            KeepError::Busy => Self {
+            ReconcileError::Store(failure) => failure.into(),
+            ReconcileError::Dialpad(error) => error.into(),
+            ReconcileError::NotFound => not_found(),
+            ReconcileError::Busy => Self {
                 retry_after: Some(5),
                 ..Self::new(ErrorCode::DialpadUnavailable, "The webhook is being looked after; try again")
             },

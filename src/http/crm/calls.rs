@@ -60,7 +60,7 @@ pub(crate) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let call = find(&shared, &crm, &name).await?;
-    let call = shared.enrichment.complete(crm.app_id, call).await;
+    let call = shared.enrichment.enrich(crm.app_id, call).await;
     lists::item(&query, &call)
 }
 

@@ -27,7 +27,7 @@ use crate::http::{
 };
 use crate::{
     dialpad::{
-        api::{CallOrder, may_have_been_done},
+        api::{CallOrder, may_have_taken_effect},
         client::DialpadError,
     },
     http::error::{ApiError, ErrorCode},
@@ -78,7 +78,7 @@ async fn attempt_call(shared: &AppState, app: AppId, order: CallOrder, attempt: 
     } else {
         match shared.dialpad.place_call(app, &order).await {
             Ok(call) => Some(call),
-            Err(error) if may_have_been_done(&error) => {
+            Err(error) if may_have_taken_effect(&error) => {
                 warn!(app.id = %app, %error, "Dialpad did not say whether it placed a call");
                 find_among_webhooks(shared, app, &order, ordered_at).await
             }

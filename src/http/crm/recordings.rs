@@ -20,9 +20,9 @@ use crate::http::{
 use crate::{
     dialpad::{
         client::DialpadError,
-        media::{Audio, Unheard, Wish},
+        media::{Audio, MediaError, RangeRequest},
     },
-    enrichment::Track,
+    enrichment::AudioKind,
     http::error::{ApiError, ErrorCode},
     store::views::calls::{CallRef, CallView},
 };
@@ -39,7 +39,7 @@ pub(crate) async fn of_call(
     Query::of(&request, &[])?;
     let call = calls::find(&shared, &crm, &name).await?;
     let link = call.recording_url.as_deref();
-    answer(&request, &shared, crm.app_id, &call, Track::Recording, link).await
+    answer(&request, &shared, crm.app_id, &call, AudioKind::Recording, link).await
 }
 
 pub(crate) async fn of_voicemail(
@@ -57,7 +57,7 @@ pub(crate) async fn of_voicemail(
     };
     let call = call.ok_or_else(not_found)?;
     let link = voicemail.recording_url.as_deref();
-    answer(&request, &shared, crm.app_id, &call, Track::Voicemail, link).await
+    answer(&request, &shared, crm.app_id, &call, AudioKind::Voicemail, link).await
 }
 
 async fn answer(
@@ -65,11 +65,11 @@ async fn answer(
     shared: &AppState,
     app: AppId,
     call: &CallView,
-    track: Track,
+    kind: AudioKind,
     link: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
-    match shared.enrichment.listen(app, call, track, link, &wish(request)).await {
-        Ok(audio) => Ok(play(request, audio, &file_name(call, track))),
+    match shared.enrichment.open_audio(app, call, kind, link, &range_request(request)).await {
+        Ok(audio) => Ok(play(request, audio, &file_name(call, kind))),
         Err(reason) => {
             tracing::info!(app.id = %app, call.id = call.dialpad_call_id, %reason, "a recording could not be had");
             refuse(reason)
@@ -77,12 +77,13 @@ async fn answer(
     }
 }
 
-/// What of the recording is wanted: one range of bytes. Whatever else `Range` may say, the whole is a right answer.
-fn wish(request: &HttpRequest) -> Wish {
+/// Reads a single byte range. For any other `Range`, the whole recording is a valid answer.
+fn range_request(request: &HttpRequest) -> RangeRequest {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let range = text(header::RANGE).filter(|range| is_one_range(range));
     let if_range = range.and_then(|_| text(header::IF_RANGE));
-    Wish { range: range.and_then(|it| it.parse().ok()), if_range: if_range.and_then(|it| it.parse().ok()) }
+    let parse = |text: &str| text.parse().ok();
+    RangeRequest { range: range.and_then(parse), if_range: if_range.and_then(parse) }
 }
 
 fn is_one_range(range: &str) -> bool {
@@ -93,17 +94,17 @@ fn is_one_range(range: &str) -> bool {
     is_number(first) && is_number(last) && !(first.is_empty() && last.is_empty())
 }
 
-fn file_name(call: &CallView, track: Track) -> String {
-    let what = match track {
-        Track::Recording => "call",
-        Track::Voicemail => "voicemail",
+fn file_name(call: &CallView, kind: AudioKind) -> String {
+    let what = match kind {
+        AudioKind::Recording => "call",
+        AudioKind::Voicemail => "voicemail",
     };
     format!("{what}-{}", call.dialpad_call_id)
 }
 
 fn play(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
-    let status = if audio.is_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let extension = audio.sound.map_or("bin", |sound| sound.extension());
+    let status = if audio.is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let extension = audio.format.map_or("bin", |format| format.extension());
     let mut answer = HttpResponse::build(status);
     answer
         .insert_header((header::CONTENT_TYPE, audio.media_type))
@@ -129,15 +130,17 @@ fn not_found() -> ApiError {
     ApiError::new(ErrorCode::RecordingNotFound, "There is no recording, or Dialpad has it no more")
 }
 
-fn refuse(reason: Unheard) -> Result<HttpResponse, ApiError> {
+fn refuse(reason: MediaError) -> Result<HttpResponse, ApiError> {
     let unavailable = |sentence: &'static str| Err(ApiError::new(ErrorCode::RecordingUnavailable, sentence));
     match reason {
-        Unheard::Gone | Unheard::Expired => Err(not_found()),
-        Unheard::OffLimits => unavailable("The recording lies where this server does not fetch from"),
-        Unheard::LoginWanted | Unheard::Refused(_) => unavailable("Dialpad does not give the recording"),
-        Unheard::NoAudio => unavailable("What Dialpad gives is no recording"),
-        Unheard::TooLarge => unavailable("The recording is too large"),
-        Unheard::NothingInRange(size) => {
+        MediaError::NotFound | MediaError::Expired => Err(not_found()),
+        MediaError::Forbidden => unavailable("The recording lies where this server does not fetch from"),
+        MediaError::LoginRequired | MediaError::Refused(_) => {
+            unavailable("Dialpad does not give the recording")
+        }
+        MediaError::NotAudio => unavailable("What Dialpad gives is no recording"),
+        MediaError::TooLarge => unavailable("The recording is too large"),
+        MediaError::RangeNotSatisfiable(size) => {
             let error = ApiError::new(
                 ErrorCode::RangeNotSatisfiable,
                 "No part of the recording lies in the range that was asked for",
@@ -148,14 +151,14 @@ fn refuse(reason: Unheard) -> Result<HttpResponse, ApiError> {
             }
             Ok(answer)
         }
-        Unheard::TooMany => Err(ApiError {
+        MediaError::TooManyDownloads => Err(ApiError {
             retry_after: Some(TURN_AFTER),
             ..ApiError::new(ErrorCode::DialpadRateLimited, "Too many recordings of this app are under way")
         }),
-        Unheard::Dialpad(DialpadError::Refused(status)) if !status.is_server_error() => {
+        MediaError::Dialpad(DialpadError::Refused(status)) if !status.is_server_error() => {
             unavailable("Dialpad does not give the recording")
         }
-        Unheard::Dialpad(error) => Err(error.into()),
+        MediaError::Dialpad(error) => Err(error.into()),
     }
 }
 
