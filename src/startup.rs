@@ -246,13 +246,13 @@ fn serve(shared: &Data<AppState>, listener: TcpListener) -> io::Result<actix_web
             .app_data(shared.clone())
             .configure(http::routes)
             .wrap(from_fn(http::catch_panics))
-            .wrap(from_fn(http::insist_on_https))
+            .wrap(from_fn(http::require_https))
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .on_connect(move |connection, data| {
         if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            data.insert(http::Line::accept(stream, stuck_session_timeout));
+            data.insert(http::ConnectionTimeouts::accept(stream, stuck_session_timeout));
         }
     })
     // Who hangs up is gone: a stream without an end would otherwise go on for nobody.
@@ -307,7 +307,7 @@ fn public_url(config: &Config, address: SocketAddr) -> Url {
 /// Hands the engine the webhooks that have become durable.
 async fn hand_over(mut durable: DurableWebhooks, engine: Arc<Engine>) {
     while let Some(batch) = durable.recv().await {
-        engine.offer(batch.app, batch.events);
+        engine.push(batch.app, batch.events);
     }
 }
 

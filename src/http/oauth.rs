@@ -13,10 +13,10 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
     crm::status::existing,
     extract::{auth::Administrator, query::Query},
     middleware::rate_limit::{self, Attempt},
+    state::AppState,
 };
 use crate::{
     dialpad::oauth::disconnect::part,
@@ -50,7 +50,7 @@ pub(super) async fn authorize(
     request: HttpRequest,
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    rate_limit::count(&request, &shared, Attempt::Authorization)?;
+    rate_limit::check(&request, &shared, Attempt::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
@@ -126,9 +126,7 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<AppState>) -> Re
     let code = given.get("code").ok_or_else(|| ApiError::invalid("code: is required"))?;
     // On its own: the code is spent by the first try, and a browser that hangs up would drop this request with it.
     let connecting = actix_web::rt::spawn(connect(shared, session, code.to_string()));
-    let session = connecting
-        .await
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))??;
+    let session = connecting.await.map_err(|_| ApiError::internal())??;
     Ok(connected(&request, &session))
 }
 
@@ -167,11 +165,11 @@ async fn connect(
         .connections()
         .connect(session.app_id, environment, organization, &tokens, &scopes)
         .await?;
-    shared.engine.show(session.app_id, vec![told]);
+    shared.engine.publish(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
     if let Some(organization) = organization {
         match shared.store.journal().route_unrouted(organization).await {
-            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.wake(app)),
+            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.notify(app)),
             // The app is connected all the same.
             Err(failure) => {
                 warn!(organization, error = %failure, "webhooks that waited for their organization still wait");

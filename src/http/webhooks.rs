@@ -21,7 +21,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use super::AppState;
+use super::state::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     jobs::unrouted,

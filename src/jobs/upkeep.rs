@@ -60,7 +60,7 @@ pub async fn find_static_organization(
             Ok(Some(organization)) => {
                 store.routes().set_static_organization(organization);
                 match store.journal().route_unrouted(organization).await {
-                    Ok(apps) => apps.into_iter().for_each(|app| engine.wake(app)),
+                    Ok(apps) => apps.into_iter().for_each(|app| engine.notify(app)),
                     Err(failure) => {
                         warn!(error = %failure, "webhooks that waited for their organization still wait");
                     }
@@ -164,7 +164,7 @@ async fn find_organization(
     let Some(organization) = dialpad.client.organization_of(&access.token).await? else { return Ok(None) };
     if store.connections().set_organization(app, access.generation, organization).await? {
         for app in store.journal().route_unrouted(organization).await? {
-            engine.wake(app);
+            engine.notify(app);
         }
     }
     Ok(Some(organization))

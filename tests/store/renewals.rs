@@ -127,7 +127,7 @@ impl Office {
 
     async fn told(&self, app: AppId) -> Vec<String> {
         let page = self.store.page(app, Seq::START, 100).await.expect("read");
-        page.iter().map(|frame| frame.kind.to_string()).collect()
+        page.iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 

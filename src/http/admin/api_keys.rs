@@ -1,6 +1,6 @@
 //! The API keys of an app, for administrators. A key is shown once, when it is made; from then on there are hints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -9,7 +9,7 @@ use actix_web::{
     web::{Bytes, Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, id::AppId, session::close};
+use cti_actors::{error::StoreError, id::AppId, session::CloseCode};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -29,6 +28,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{http::error::ApiError, store::tenants::api_keys::NewKey};
 
@@ -119,15 +119,16 @@ pub(crate) async fn rotate(
 async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
     let old = shared.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace)).await?;
-    let sessions = shared.engine.sessions(app);
+    let tenant = shared.engine.tenant(app);
     for old in old {
         if grace == 0 {
-            sessions.close_of_key(old.id, close::FORBIDDEN, "the API key was replaced");
+            tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
         } else {
-            let (sessions, grace) = (sessions.clone(), Duration::from_secs(grace.unsigned_abs()));
+            let tenant = Arc::clone(&tenant);
+            let grace = Duration::from_secs(grace.unsigned_abs());
             rt::spawn(async move {
                 sleep(grace).await;
-                sessions.close_of_key(old.id, close::FORBIDDEN, "the API key was replaced");
+                tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
             });
         }
     }
@@ -153,7 +154,7 @@ pub(crate) async fn revoke(
     let app = existing(&shared, &app_id).await?;
     let revoked = shared.store.api_keys().revoke(app).await?;
     // None of the app's sessions has a key any more, whichever it was.
-    shared.engine.close_sessions_of(app, close::FORBIDDEN, "the API key was revoked");
+    shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
     let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
     let revoked = revoked.into_iter().map(|key| key.hint).collect();

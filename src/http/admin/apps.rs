@@ -6,7 +6,7 @@ use actix_web::{
     web::{Bytes, Data, Path},
 };
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::close};
+use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::CloseCode};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -14,7 +14,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::{existing, state_of},
     extract::{
         auth::Administrator,
@@ -23,6 +22,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -143,7 +143,7 @@ pub(crate) async fn change(
         Some(true) => unrouted::switch_on(&shared.store, &shared.engine, app).await?,
         Some(false) => {
             shared.store.apps().deactivate(app).await?;
-            shared.engine.close_sessions_of(app, close::FORBIDDEN, "the app was switched off");
+            shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was switched off");
             info!(app.id = %app, "an app was switched off");
         }
         None => {}

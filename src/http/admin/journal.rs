@@ -23,7 +23,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -31,6 +30,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -109,7 +109,7 @@ pub(crate) async fn replay(
         Replay::Kept => shared.store.journal().entry(id).await?.ok_or_else(not_found)?,
         Replay::Taken(apps) => {
             info!(webhook.id = %id, "a webhook is replayed");
-            apps.iter().for_each(|app| shared.engine.wake(*app));
+            apps.iter().for_each(|app| shared.engine.notify(*app));
             outcome(&shared, id).await?
         }
     };

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -20,6 +19,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::apps::SCOPE;
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -24,6 +23,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     dialpad::webhooks::KeepError,
@@ -137,7 +137,7 @@ pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInS
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, KeepError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let broken = |_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side");
+    let broken = |_| ApiError::internal();
     Ok(tokio::spawn(work).await.map_err(broken)??)
 }
 

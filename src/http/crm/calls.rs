@@ -5,23 +5,25 @@ use actix_web::{
     http::header::{self, ContentType, HeaderName, HeaderValue},
     web::{Data, Path},
 };
-use cti_actors::id::{DialpadCallId, Seq};
+use cti_actors::{
+    id::{DialpadCallId, Seq},
+    model::call::Status,
+};
+use strum::VariantNames;
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         lists,
         query::{Query, next_link},
     },
     feed::{self, events},
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
     store::views::calls::{CallFilter, CallRef, CallView},
 };
-
-const STATUSES: [&str; 4] = ["ringing", "active", "held", "ended"];
 
 pub(crate) async fn list(
     request: HttpRequest,
@@ -29,8 +31,8 @@ pub(crate) async fn list(
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
-    let status = query.word("status", &STATUSES)?.and_then(|word| serde_json::from_value(word.into()).ok());
-    let statuses = status.into_iter().collect();
+    let statuses =
+        query.word("status", Status::VARIANTS)?.and_then(|word| word.parse().ok()).into_iter().collect();
     let filter = CallFilter { statuses, common: lists::filter(&query)? };
     let page = shared.store.calls().list(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
     lists::page(&request, &query, &page)

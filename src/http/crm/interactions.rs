@@ -8,8 +8,8 @@ use actix_web::{
 use super::calls::name_of;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 
 pub(crate) async fn one(

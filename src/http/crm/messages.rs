@@ -6,8 +6,8 @@ use actix_web::{
 };
 
 use crate::http::{
-    AppState,
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         body::Fields,
         idempotency::{Attempt, Outcome, once},
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     dialpad::{

@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{calls, voicemails};
 use crate::http::{
-    AppState,
     extract::{auth::Crm, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::{

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     admin::webhooks::{self, WebhookInShort},
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::oauth::scopes,

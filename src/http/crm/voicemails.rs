@@ -8,12 +8,12 @@ use cti_actors::id::AppId;
 
 use super::status;
 use crate::http::{
-    AppState,
     extract::{
         auth::{Administrator, Crm},
         lists,
         query::Query,
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},

@@ -24,7 +24,7 @@ use tracing::{Instrument, warn};
 use tracing_actix_web::RequestId;
 use uuid::Uuid;
 
-use crate::http::AppState;
+use crate::http::state::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     store::idempotency::{Claim, HeldKey, KeyedRequest, StoredAnswer},
@@ -174,8 +174,7 @@ fn answer(outcome: Outcome, request_id: Option<&str>) -> Result<HttpResponse, Ap
 }
 
 fn replay(kept: &StoredAnswer) -> Result<HttpResponse, ApiError> {
-    let status = StatusCode::from_u16(kept.status)
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))?;
+    let status = StatusCode::from_u16(kept.status).map_err(|_| ApiError::internal())?;
     let mut answer = HttpResponse::build(status);
     Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(kept.body.clone()))
 }
@@ -186,7 +185,7 @@ async fn finish(
 ) -> Result<HttpResponse, ApiError> {
     rt::spawn(work.in_current_span()).await.unwrap_or_else(|failure| {
         tracing::error!(error = %failure, "a request was not finished");
-        Err(ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))
+        Err(ApiError::internal())
     })
 }
 

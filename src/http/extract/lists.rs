@@ -1,8 +1,9 @@
 //! What lists and items have in common over HTTP: their parameters, their pages, and how ids are written.
 
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
-use cti_actors::session::phone_number;
+use cti_actors::{model::call::Direction, session::phone_number};
 use serde::Serialize;
+use strum::VariantNames;
 
 use super::query::{Query, next_link, write_ids_as_text};
 use crate::{
@@ -10,7 +11,6 @@ use crate::{
     store::views::listing::{Filter, Page},
 };
 
-const DIRECTIONS: [&str; 2] = ["inbound", "outbound"];
 pub(crate) const DEFAULT_LIMIT: usize = 50;
 pub(crate) const LARGEST_LIMIT: usize = 500;
 
@@ -21,9 +21,7 @@ pub(crate) const PARAMETERS: [&str; 10] =
 /// By what a list is to be narrowed.
 pub(crate) fn filter(query: &Query) -> Result<Filter, ApiError> {
     Ok(Filter {
-        direction: query
-            .word("direction", &DIRECTIONS)?
-            .and_then(|word| serde_json::from_value(word.into()).ok()),
+        direction: query.word("direction", Direction::VARIANTS)?.and_then(|word| word.parse().ok()),
         from: query.text("from").map(phone_number),
         to: query.text("to").map(phone_number),
         dialpad_user_id: query.integer("dialpad_user_id")?,

@@ -16,7 +16,6 @@ use cti_actors::{
 use serde_json::Value;
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         body::Fields,
@@ -24,6 +23,7 @@ use crate::http::{
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -76,7 +76,7 @@ pub(crate) async fn delete(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
-    if !shared.engine.consumers(crm.app_id).remove(&without_nul(&name)).await? {
+    if !shared.engine.tenant(crm.app_id).consumers().remove(&without_nul(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %crm.app_id, consumer = %name, "a consumer was deleted");
@@ -101,7 +101,7 @@ pub(crate) async fn ack(
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
-    match shared.engine.consumers(crm.app_id).ack(&name, session, seq).await? {
+    match shared.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&shared, &crm, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
         Acked::Whose => Err(ApiError::invalid(

@@ -14,7 +14,7 @@ use cti_actors::{
     id::Seq,
     ports::EventLog,
     session::{
-        BadCursor, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport, close,
+        BadCursor, CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{CURSOR_HEADER, PARAMETERS, consumers};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     extract::{
         auth::{Crm, api_key, authenticate, missing_key},
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 
 pub(crate) const DEFAULT_LIMIT: usize = 100;
@@ -50,7 +50,7 @@ pub(crate) async fn list(
 
     let consumer = wanted.consumer.take();
     if let Some(Consumer { name, mode }) = &consumer {
-        if *mode == Mode::Partition {
+        if *mode == Mode::Share {
             return Err(ApiError::invalid("mode: to share, a connection has to last"));
         }
         let bounds = shared.store.bounds(crm.app_id).await?;
@@ -127,18 +127,19 @@ async fn wait_for_more(
     let key = api_key(request).ok_or_else(missing_key)?;
     let admission = authenticate(request, &key).await?;
     let wanted = Subscription { after: Some(after), ..wanted.clone() };
-    let mut listener = Listener::open(&shared.engine, admission, wanted, Transport::Poll).await?;
-    while let Ok(Some(OutboundBatch { words, end })) = timeout_at(until, listener.next()).await {
+    let mut listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Poll).await?;
+    while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
         let mut events: Vec<OutboundMessage> =
-            words.into_iter().filter(|word| word.sort == MessageKind::Event).collect();
+            messages.into_iter().filter(|message| matches!(message.kind, MessageKind::Event(_))).collect();
         events.truncate(limit);
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
-            let texts: Vec<&str> = events.iter().map(|word| &*word.text).collect();
+            let texts: Vec<&str> = events.iter().map(|event| &*event.text).collect();
             return Ok(answer(cursor).body(format!("[{}]", texts.join(","))));
         }
         match end {
-            Some(ending) if ending.code == close::FORBIDDEN => {
+            Some(ending) if ending.code == CloseCode::Forbidden => {
                 // Says which of both it was, now that it is neither.
                 authenticate(request, &key).await?;
                 return Err(ApiError::new(ErrorCode::InvalidApiKey, "Invalid API key"));

@@ -10,7 +10,7 @@ use actix_web::{
 };
 use cti_actors::{
     id::Seq,
-    session::{CloseReason, Listener, MessageKind, OutboundBatch, OutboundMessage, Transport},
+    session::{ControlType, Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -19,10 +19,10 @@ use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 use crate::http::{
-    AppState,
     extract::auth::{authenticate, missing_key},
     feed,
-    middleware::tcp_timeout::StreamLine,
+    middleware::tcp_timeout::StreamTimeout,
+    state::AppState,
 };
 
 /// After how long a quiet stream says something that means nothing, so that a dead one is found and proxies keep it: a
@@ -39,12 +39,13 @@ pub(crate) async fn follow(request: HttpRequest, shared: Data<AppState>) -> Resu
         // A browser that comes back asks for the same address, and says here how far it got.
         (wanted.after, wanted.snapshot) = (Some(last), false);
     }
-    let listener = Listener::open(&shared.engine, admission, wanted, Transport::Stream).await?;
+    let listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For a proxy that would otherwise collect the events before it passes them on.
     answer.insert_header(("x-accel-buffering", "no"));
-    Ok(answer.streaming(Box::pin(events(listener, StreamLine::of(&request)))))
+    Ok(answer.streaming(Box::pin(events(listener, StreamTimeout::of(&request)))))
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
@@ -60,7 +61,7 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
 }
 
 /// What is written, piece by piece. Asked for the next piece only when the one before was taken.
-fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(listener: Listener, line: StreamTimeout) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let chance = listener.id().0.as_bytes()[15];
     let (soonest, latest) = HEARTBEAT;
     let heartbeat = soonest + (latest - soonest) * u32::from(chance) / 256;
@@ -71,17 +72,18 @@ fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Byt
             Ok(turn) => write_turn(turn?, retry.take()),
             Err(_) => ":\n\n".to_owned(),
         };
-        line.carry(text.len());
+        line.on_write(text.len());
         Some((Ok(Bytes::from(text)), (listener, line, retry)))
     })
 }
 
 fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
-    let room: usize = turn.words.iter().map(|word| word.text.len() + word.kind.len() + 48).sum();
+    let room: usize =
+        turn.messages.iter().map(|message| message.text.len() + message.kind.as_str().len() + 48).sum();
     let mut out = String::with_capacity(room + 64);
     out.push_str(&retry.unwrap_or_default());
-    for word in &turn.words {
-        write_word(word, &mut out);
+    for message in &turn.messages {
+        write_message(message, &mut out);
     }
     if let Some(ending) = &turn.end {
         write_ending(ending, &mut out);
@@ -89,14 +91,14 @@ fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
     out
 }
 
-fn write_word(word: &OutboundMessage, out: &mut String) {
-    if let Some(cursor) = word.cursor {
+fn write_message(message: &OutboundMessage, out: &mut String) {
+    if let Some(cursor) = message.cursor {
         out.push_str("id: ");
         out.push_str(&cursor.to_string());
         out.push('\n');
     }
-    if word.sort != MessageKind::Cursor {
-        write_event(&word.kind, &word.text, out);
+    if message.kind != MessageKind::Control(ControlType::Cursor) {
+        write_event(message.kind.as_str(), &message.text, out);
     }
     out.push('\n');
 }
@@ -119,45 +121,43 @@ pub(crate) struct Closed<'e> {
     reason: &'e str,
 }
 
-fn write_ending(ending: &CloseReason, out: &mut String) {
-    let closed = Closed { kind: "closed", code: ending.code, reason: &ending.reason };
+fn write_ending(ending: &SessionEnd, out: &mut String) {
+    let closed = Closed { kind: "closed", code: ending.code.code(), reason: &ending.reason };
     write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
+    use cti_actors::{event::EventType, session::CloseCode};
 
     use super::*;
 
-    fn word(kind: &'static str, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
-        let sort = match kind {
-            "cursor" => MessageKind::Cursor,
-            "reconnect" => MessageKind::Control,
-            _ => MessageKind::Event,
-        };
-        OutboundMessage { sort, kind: Cow::Borrowed(kind), cursor: cursor.map(Seq), text: text.into() }
+    fn message(kind: MessageKind, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
+        OutboundMessage { kind, cursor: cursor.map(Seq), text: text.into() }
     }
 
     #[test]
     fn an_event_has_an_id_a_type_and_its_object() {
-        let words = vec![word("call.ring", Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_turn(OutboundBatch { words, end: None }, None);
+        let kind = MessageKind::Event(EventType::CallRing.into());
+        let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
+        let text = write_turn(OutboundBatch { messages, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
     }
 
     #[test]
     fn what_was_skipped_only_moves_the_id() {
-        let words = vec![word("cursor", Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_turn(OutboundBatch { words, end: None }, None), "id: 9\n\n");
+        let kind = MessageKind::Control(ControlType::Cursor);
+        let messages = vec![message(kind, Some(9), r#"{"type":"cursor","seq":9}"#)];
+        assert_eq!(write_turn(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
     }
 
     #[test]
     fn an_end_says_why() {
-        let words = vec![word("reconnect", None, r#"{"type":"reconnect","after_ms":700}"#)];
-        let end = Some(CloseReason { code: 1001, reason: "the server goes away".into() });
-        let text = write_turn(OutboundBatch { words, end }, None);
+        let kind = MessageKind::Control(ControlType::Reconnect);
+        let messages = vec![message(kind, None, r#"{"type":"reconnect","after_ms":700}"#)];
+        let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server goes away".into() });
+        let text = write_turn(OutboundBatch { messages, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

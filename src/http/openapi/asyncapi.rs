@@ -2,10 +2,14 @@
 //! the other document has.
 
 use cti_actors::{
-    event::schema::{self, MessageSchema, sent},
-    session::close,
+    event::{
+        EventType,
+        schema::{self, MessageSchema, sent},
+    },
+    session::CloseCode,
 };
 use serde_json::{Map, Value, json};
+use strum::VariantArray;
 use utoipa::{
     PartialSchema,
     openapi::{RefOr, Schema, path::Parameter, schema::AnyOfBuilder, schema::ArrayBuilder},
@@ -20,12 +24,12 @@ What cti-server says to those who listen to an app's feed, and what they may say
 What is asked over HTTP is in `/openapi.json`; both are shown at `/docs`.";
 
 /// How a session comes back after this close code.
-fn coming_back(code: u16) -> &'static str {
+fn coming_back(code: CloseCode) -> &'static str {
     match code {
-        close::GOING_AWAY | close::TOO_SLOW => "with your cursor",
-        close::TOO_MANY | close::ELSEWHERE => "later, with your cursor",
-        close::TOO_BIG | close::BAD_MESSAGE => "after the client is corrected",
-        _ => "no",
+        CloseCode::GoingAway | CloseCode::TooSlow => "with your cursor",
+        CloseCode::TooMany | CloseCode::Elsewhere => "later, with your cursor",
+        CloseCode::TooBig | CloseCode::BadMessage => "after the client is corrected",
+        CloseCode::NotAuthenticated | CloseCode::Forbidden | CloseCode::TakenOver => "no",
     }
 }
 
@@ -125,11 +129,14 @@ fn named(messages: Vec<MessageSchema>) -> Map<String, Value> {
 }
 
 fn message(MessageSchema { kind, schema }: MessageSchema) -> (String, Value) {
-    let is_event = cti_actors::session::EVENT_TYPES.contains(&kind.as_str());
-    let summary = examples::meaning_of_event(&kind).map(str::to_owned).or_else(|| schema.description.clone());
-    let payload = match is_event {
-        true => reference("components/schemas", &schemas::event_name(&kind)),
-        false => json!(sent(RefOr::T(Schema::Object(schema)))),
+    let event_type = kind.parse::<EventType>().ok();
+    let summary = match event_type {
+        Some(event_type) => Some(event_type.description().to_owned()),
+        None => schema.description.clone(),
+    };
+    let payload = match event_type {
+        Some(event_type) => reference("components/schemas", &schemas::event_name(event_type)),
+        None => json!(sent(RefOr::T(Schema::Object(schema)))),
     };
     let examples: Vec<Value> =
         examples::said(&kind).into_iter().map(|payload| json!({"payload": payload})).collect();
@@ -191,8 +198,8 @@ fn headers() -> Value {
 }
 
 fn close_codes() -> Vec<Value> {
-    let codes = close::ALL.iter();
+    let codes = CloseCode::VARIANTS.iter();
     codes
-        .map(|(code, meaning)| json!({"code": code, "meaning": meaning.trim(), "comeBack": coming_back(*code)}))
+        .map(|code| json!({"code": code.code(), "meaning": code.meaning(), "comeBack": coming_back(*code)}))
         .collect()
 }

@@ -1,6 +1,8 @@
 //! Calls, their recordings, and the human calls that they are legs of.
 
+use cti_actors::{event::EventType, model::call::Status};
 use serde_json::json;
+use strum::VariantNames;
 use utoipa::openapi::{Required, content::ContentBuilder};
 
 use super::{
@@ -40,8 +42,7 @@ pub(crate) fn ways() -> Vec<Way> {
 }
 
 fn list() -> Way {
-    let status =
-        query("status", one_of(&["ringing", "active", "held", "ended"]), "Only calls that stand so.");
+    let status = query("status", one_of(Status::VARIANTS), "Only calls with this status.");
     CALLS
         .get("/api/calls", "list_calls", "List calls")
         .says(
@@ -118,7 +119,7 @@ fn timeline() -> Way {
             200,
             "A page of events.",
             list_of(utoipa::openapi::Ref::from_schema_name("Event")),
-            json!([examples::event("call.ring"), examples::event("call.started")]),
+            json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)]),
         )
         .paged()
         .refuses([CallNotFound])

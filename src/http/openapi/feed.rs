@@ -1,6 +1,6 @@
 //! The feed over HTTP. What is said on the WebSocket is in the other document (`asyncapi`).
 
-use cti_actors::session::Subscription;
+use cti_actors::{event::EventType, session::Subscription};
 use serde_json::json;
 use utoipa::openapi::{
     Ref,
@@ -41,7 +41,7 @@ fn poll() -> Way {
             200,
             "Events, the oldest first.",
             list_of(Ref::from_schema_name("Event")),
-            json!([examples::event("call.ring"), examples::event("call.started")]),
+            json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)]),
         )
         .paged()
         .with_header(200, "x-cursor", "How far the answer looks, whether or not the last event there was for you.")

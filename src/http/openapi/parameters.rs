@@ -1,7 +1,8 @@
 //! The parameters that several ways have in common, with the ranges and words that they take.
 
-use cti_actors::session::EVENT_TYPES;
+use cti_actors::{consumer::Mode, event::EventType, model::call::Direction};
 use serde_json::{Value, json};
+use strum::{VariantArray, VariantNames};
 use utoipa::openapi::{
     RefOr, Required, Schema,
     path::{Parameter, ParameterBuilder, ParameterIn},
@@ -133,7 +134,7 @@ pub(crate) fn instant(name: &str, description: &str) -> Parameter {
 /// By what every list of an app can be narrowed, and how it comes.
 pub(crate) fn of_lists() -> Vec<Parameter> {
     let mut all = vec![
-        query("direction", one_of(&["inbound", "outbound"]), "Only these."),
+        query("direction", one_of(Direction::VARIANTS), "Only these."),
         query("from", operation::text(), "The number that calls or writes, exactly as it is shown."),
         query("to", operation::text(), "The number that is called or written to, likewise."),
         query("dialpad_user_id", any_whole(), "The Dialpad user."),
@@ -166,7 +167,7 @@ pub(crate) fn of_feeds() -> Vec<Parameter> {
         ),
         query("dialpad_user_id", any_whole(), "Only events that concern this Dialpad user."),
         query("crm_user_id", text(255), "Only events that concern this user of the CRM."),
-        query("direction", one_of(&["inbound", "outbound"]), "Only events of such calls and messages."),
+        query("direction", one_of(Direction::VARIANTS), "Only events of such calls and messages."),
         query("number", text(255), "Only events with this number on either side."),
         query("from", text(255), "Only events from this number."),
         query("to", text(255), "Only events to this number; of a message to several, to one of them."),
@@ -178,7 +179,7 @@ pub(crate) fn of_feeds() -> Vec<Parameter> {
         ),
         query(
             "mode",
-            one_of(&["exclusive", "share"]),
+            one_of(Mode::VARIANTS),
             "How the consumer's connections stand to each other: the newest one takes over, or they share the work.",
         ),
     ]
@@ -194,10 +195,12 @@ pub(crate) fn consumer_name() -> Object {
 
 /// A list of event types as a text.
 fn types() -> Object {
-    let mut known: Vec<String> = EVENT_TYPES.iter().map(|kind| kind.replace('.', "\\.")).collect();
-    known.extend(
-        ["call\\.\\*", "voicemail\\.\\*", "message\\.\\*", "connection\\.\\*", "\\*"].map(str::to_owned),
-    );
+    let all = <EventType as VariantArray>::VARIANTS;
+    let mut families: Vec<String> =
+        all.iter().map(|event_type| format!("{}\\.\\*", event_type.family())).collect();
+    families.dedup();
+    let names = all.iter().map(|event_type| event_type.as_str().replace('.', "\\."));
+    let known: Vec<String> = names.chain(families).chain(["\\*".to_owned()]).collect();
     let one = known.join("|");
     ObjectBuilder::new()
         .schema_type(SchemaType::Type(Type::String))

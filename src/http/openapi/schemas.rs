@@ -1,9 +1,13 @@
 //! The schemas of everything that is sent and read, by their names.
 
 use cti_actors::{
-    event::schema::{self, MessageSchema, Named, merge, sent},
+    event::{
+        EventType,
+        schema::{self, Named, merge, sent},
+    },
     id::JournalId,
 };
+use strum::VariantArray;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -130,33 +134,34 @@ fn strict<T: ToSchema>() -> Named {
 
 /// A schema for each type of event, and one for any of them.
 fn of_events() -> Vec<Named> {
-    let mut all: Vec<Named> = schema::events().into_iter().map(event).collect();
+    let mut all: Vec<Named> = EventType::VARIANTS.iter().map(|event_type| event(*event_type)).collect();
     let mut any =
         OneOfBuilder::new().description(Some("Something that happened, as every way to the feed tells it."));
     let mut by_type = Discriminator::new("type");
-    for kind in cti_actors::session::EVENT_TYPES {
-        let schema = Ref::from_schema_name(event_name(kind));
-        by_type.mapping.insert(kind.to_owned(), schema.ref_location.clone());
+    for event_type in EventType::VARIANTS {
+        let schema = Ref::from_schema_name(event_name(*event_type));
+        by_type.mapping.insert(event_type.to_string(), schema.ref_location.clone());
         any = any.item(schema);
     }
     all.push(("Event".to_owned(), any.discriminator(Some(by_type)).into()));
     all
 }
 
-fn event(MessageSchema { kind, mut schema }: MessageSchema) -> Named {
-    schema.title = Some(kind.clone());
-    schema.description = examples::meaning_of_event(&kind).map(str::to_owned);
-    schema.examples = examples::event(&kind).into_iter().collect();
-    (event_name(&kind), RefOr::T(Schema::Object(schema)))
+fn event(event_type: EventType) -> Named {
+    let mut schema = schema::event(event_type);
+    schema.title = Some(event_type.to_string());
+    schema.description = Some(event_type.description().to_owned());
+    schema.examples = vec![examples::event(event_type)];
+    (event_name(event_type), RefOr::T(Schema::Object(schema)))
 }
 
 /// The name of the schema of a type of event: `CallRingEvent` of `call.ring`.
-pub(crate) fn event_name(kind: &str) -> String {
+pub(crate) fn event_name(event_type: EventType) -> String {
     let capital = |word: &str| {
         let mut letters = word.chars();
         letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     };
-    let words: String = kind.split('.').map(capital).collect();
+    let words: String = event_type.as_str().split('.').map(capital).collect();
     format!("{words}Event")
 }
 

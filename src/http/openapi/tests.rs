@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use cti_actors::session::{EVENT_TYPES, close};
+use cti_actors::{event::EventType, session::CloseCode};
+use strum::{VariantArray, VariantNames};
 
 use super::{TAGS, asyncapi_document, openapi_document, ways};
 use crate::http::{ROUTES, error::ErrorCode};
@@ -168,7 +169,8 @@ fn said_in(document: &Value, operation: &str) -> BTreeSet<String> {
 #[test]
 fn every_event_and_message_is_said_with_a_good_example() {
     let document = asyncapi_document();
-    let events: BTreeSet<String> = EVENT_TYPES.map(str::to_owned).into();
+    let events: BTreeSet<String> =
+        <EventType as VariantNames>::VARIANTS.iter().map(ToString::to_string).collect();
     let control = ["connected", "snapshot", "gap", "cursor", "reconnect"].map(str::to_owned);
     let (socket, stream) = (said_in(&document, "tell"), said_in(&document, "stream"));
     assert!(events.is_subset(&socket) && events.is_subset(&stream));
@@ -200,7 +202,7 @@ fn every_close_code_is_in_the_document_and_in_the_guide() {
     let document = asyncapi_document();
     let listed = document["channels"]["websocket"]["x-close-codes"].as_array().expect("close codes");
     let listed: BTreeSet<u64> = listed.iter().filter_map(|it| it["code"].as_u64()).collect();
-    let ours: BTreeSet<u64> = close::ALL.iter().map(|(code, _)| u64::from(*code)).collect();
+    let ours: BTreeSet<u64> = CloseCode::VARIANTS.iter().map(|code| u64::from(code.code())).collect();
     assert_eq!(listed, ours);
     let guide = include_str!("../../../docs/api.md");
     let rows = guide.lines().skip_while(|line| !line.starts_with("| code | why |")).skip(2);

@@ -7,7 +7,7 @@
 //! transaction.commit().await?;
 //! ```
 //!
-//! The caller then publishes the frame to the live sessions. The change comes before the event: everyone who writes events
+//! The caller then publishes the frame to the live sessions with `Engine::publish`. The change comes before the event: everyone who writes events
 //! locks the feed's row last, so that two transactions never wait for each other.
 
 use async_trait::async_trait;
@@ -50,10 +50,10 @@ macro_rules! append_event_on {
             ) -> Result<Frame, sqlx::Error> {
                 let app = Id::from(app);
                 let (seq,): (i64,) = sqlx::query_as(TAKE_SEQ).bind(app).fetch_one(&mut *self).await?;
-                sqlx::query(INSERT).bind(app).bind(seq).bind(Id::from(event.id)).bind(&*event.kind)
-                    .bind(event.dialpad_call_id.map(|id| id.0)).bind(event.dialpad_user_id).bind(event.occurred_at)
-                    .bind(now).bind(&event.body).execute(&mut *self).await?;
-                Ok(Frame::new(Seq(seq), event.kind.clone(), event.dialpad_user_id, &event.body))
+                sqlx::query(INSERT).bind(app).bind(seq).bind(Id::from(event.id)).bind(event.event_type.as_str())
+                    .bind(event.dialpad_call_id().map(|id| id.0)).bind(event.dialpad_user_id()).bind(event.occurred_at)
+                    .bind(now).bind(event.stored_body()).execute(&mut *self).await?;
+                Ok(Frame::new(Seq(seq), event))
             }
         }
     )*};
