@@ -1,15 +1,16 @@
 //! Types that are stored differently by the two databases, and decoded alike.
 //!
 //! A view derives `sqlx::FromRow`. Its fields decode by themselves, or through a type of this file that
-//! `#[sqlx(try_from = "…")]` names: [`Id`] for a UUID, [`OptId`] for one that may be null, [`Word`] for an enum,
-//! [`NumberOrText`] for an id of Dialpad's that may be either.
+//! `#[sqlx(try_from = "…")]` names: [`Id`] and [`OptId`] for a UUID, [`Word`] and [`OptWord`] for an enum (the second one
+//! may be null), [`NumberOrText`] for an id of Dialpad's that may be either.
+
+use std::str::FromStr;
 
 use cti_actors::{
     event::number_or_text,
     id::AppId,
     model::call::{Direction, Leg, Outcome, Status},
 };
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::{
     Database, Decode, Encode, FromRow, Postgres, Sqlite, Type,
@@ -116,7 +117,7 @@ impl From<OptId> for Option<AppId> {
     }
 }
 
-/// An enum, or an `Option` of one: text that its `Deserialize` reads.
+/// An enum, stored as its word.
 pub(crate) struct Word<T>(T);
 
 impl<DB: Database, T> Type<DB> for Word<T>
@@ -132,27 +133,59 @@ where
     }
 }
 
-impl<'r, DB: Database, T: DeserializeOwned> Decode<'r, DB> for Word<T>
+impl<'r, DB: Database, T> Decode<'r, DB> for Word<T>
 where
-    Option<String>: Decode<'r, DB>,
+    &'r str: Decode<'r, DB>,
+    T: FromStr<Err: Into<BoxDynError>>,
 {
     fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
-        let text = <Option<String> as Decode<'r, DB>>::decode(value)?;
-        Ok(Self(T::deserialize(text.map_or(Value::Null, Value::from))?))
+        <&str as Decode<'r, DB>>::decode(value)?.parse().map(Self).map_err(Into::into)
+    }
+}
+
+/// An enum that may be null.
+pub(crate) struct OptWord<T>(Option<T>);
+
+impl<DB: Database, T> Type<DB> for OptWord<T>
+where
+    String: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        <String as Type<DB>>::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        <String as Type<DB>>::compatible(ty)
+    }
+}
+
+impl<'r, DB: Database, T> Decode<'r, DB> for OptWord<T>
+where
+    Option<Word<T>>: Decode<'r, DB>,
+{
+    fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        let word = <Option<Word<T>> as Decode<'r, DB>>::decode(value)?;
+        Ok(Self(word.map(|word| word.0)))
     }
 }
 
 macro_rules! words {
-    ($($enum:ty),* $(,)?) => {$(
+    ($($enum:ty),*) => {$(
         impl From<Word<$enum>> for $enum {
             fn from(word: Word<$enum>) -> Self {
+                word.0
+            }
+        }
+
+        impl From<OptWord<$enum>> for Option<$enum> {
+            fn from(word: OptWord<$enum>) -> Self {
                 word.0
             }
         }
     )*};
 }
 
-words!(Status, Option<Direction>, Option<Leg>, Option<Outcome>);
+words!(Direction, Leg, Outcome, Status);
 
 /// An id of Dialpad's that is a number or a text, stored as text. May be null.
 #[derive(Type)]

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::listing::{Audit, Cursor, Filter, Page, Paged};
 use crate::store::{
     Calls,
-    db::types::{Id, NumberOrText, Word},
+    db::types::{Id, NumberOrText, OptWord, Word},
     on_db,
 };
 
@@ -62,10 +62,10 @@ pub struct CallView {
     #[sqlx(try_from = "Id")]
     pub interaction_id: Uuid,
     /// `user`, `group` or `direct`; null where Dialpad did not say.
-    #[sqlx(try_from = "Word<Option<Leg>>")]
+    #[sqlx(try_from = "OptWord<Leg>")]
     pub leg: Option<Leg>,
     /// `inbound` or `outbound`; null where no webhook said.
-    #[sqlx(try_from = "Word<Option<Direction>>")]
+    #[sqlx(try_from = "OptWord<Direction>")]
     pub direction: Option<Direction>,
     /// The calling number.
     pub from_number: Option<String>,
@@ -75,7 +75,7 @@ pub struct CallView {
     #[sqlx(try_from = "Word<Status>")]
     pub status: Status,
     /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`; null until the call has ended.
-    #[sqlx(try_from = "Word<Option<Outcome>>")]
+    #[sqlx(try_from = "OptWord<Outcome>")]
     pub outcome: Option<Outcome>,
     /// The Dialpad user whose leg it is.
     #[schema(value_type = Option<DialpadId>)]

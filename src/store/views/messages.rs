@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::listing::{Audit, Cursor, Filter, ItemRef, Page, Paged};
 use crate::store::{
     Messages,
-    db::types::{Id, NumberOrText, Word},
+    db::types::{Id, NumberOrText, OptWord},
     on_db,
 };
 
@@ -45,7 +45,7 @@ pub struct MessageView {
     #[sqlx(try_from = "Id")]
     pub app_id: Uuid,
     /// `inbound` or `outbound`; null where no webhook said.
-    #[sqlx(try_from = "Word<Option<Direction>>")]
+    #[sqlx(try_from = "OptWord<Direction>")]
     pub direction: Option<Direction>,
     /// The sender's number.
     pub from_number: Option<String>,

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::listing::{Audit, Cursor, Filter, ItemRef, Page, Paged};
 use crate::store::{
     Voicemails,
-    db::types::{Id, NumberOrText, Word},
+    db::types::{Id, NumberOrText, OptWord},
     on_db,
 };
 
@@ -65,7 +65,7 @@ pub struct VoicemailView {
     #[schema(value_type = Option<DialpadId>)]
     pub dialpad_call_id: Option<i64>,
     /// The direction of the call.
-    #[sqlx(try_from = "Word<Option<Direction>>")]
+    #[sqlx(try_from = "OptWord<Direction>")]
     pub direction: Option<Direction>,
     /// The number of the caller who left it.
     pub from_number: Option<String>,
