@@ -46,21 +46,12 @@ impl AppDeletion {
         let begun = self.store.apps().begin_deletion(app).await?;
         if begun == DeletionBegun::Now {
             self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
-<<<<<<< HEAD
             info!(app.id = %app, "an app is being deleted");
             let deletion = self.clone();
             // A task of its own: it continues when the request has ended.
             let finished = self.tasks.spawn(async move { deletion.finish(app).await });
             if timeout(WAIT_TIMEOUT, finished).await.is_err() {
                 info!(app.id = %app, "the rest of an app is deleted in the background");
-=======
-            info!(app.id = %app, "an app is being removed");
-            let app_deletion = self.clone();
-            // Goes on if nobody waits any more.
-            let finished = tokio::spawn(async move { app_deletion.finish(app).await });
-            if timeout(PATIENCE, finished).await.is_err() {
-                info!(app.id = %app, "the rest of an app is removed in the background");
->>>>>>> store
             }
         }
         Ok(begun)

@@ -119,14 +119,10 @@ async fn a_connection_broken_in_the_middle_of_a_burst_neither_loses_nor_duplicat
         assert_contiguous(&feed, 0);
         burst.calls.borrow().iter().for_each(|progress| progress.assert_delivered(&feed));
     }
-<<<<<<< HEAD
-    assert_eq!(socket.events(total).await, server.feed(&app).await, "who listened all the time heard it all");
-    // While the proxy is there: the server needs its database to be asked.
+    assert_eq!(socket.events(total).await, server.feed(&app).await, "the open WebSocket received everything");
+    // The server needs its database to stop, so it stops before the proxy does.
     drop((socket, server));
     world.finish().await;
-=======
-    assert_eq!(socket.events(total).await, server.feed(&app).await, "the open WebSocket received everything");
->>>>>>> tools
 }
 
 /// Returns a world whose PostgreSQL is reached through a proxy that can be cut.

@@ -67,14 +67,9 @@ async fn vanish() {
     assert!(shell(VANISH), "the address can be lost");
     socket.stays_idle_until(listeners_become(&server, 1.0, 1.0)).await;
     let closed = server.metrics().await.sum("cti_ws_sessions_closed_total", &["reason=\"silent\""]);
-<<<<<<< HEAD
-    assert_eq!(closed, 1.0, "the WebSocket was found by its pings");
+    assert_eq!(closed, 1.0, "the WebSocket was detected by its pings");
     drop((stream, socket, server));
     world.finish().await;
-=======
-    assert_eq!(closed, 1.0, "the WebSocket was detected by its pings");
-    drop(stream);
->>>>>>> tools
 }
 
 async fn connect_from_lost(server: &TestServer, app: &App, path: &str, headers: &str) -> TcpStream {

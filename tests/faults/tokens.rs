@@ -243,15 +243,10 @@ async fn new_tokens_are_kept_while_the_database_is_unreachable() {
     })
     .await;
     assert_eq!(placed.status, 201, "{placed}");
-<<<<<<< HEAD
-    assert_eq!(office.refreshes().await.len(), 1);
-    assert_eq!(office.event_types().await, ["connection.connected"]);
-    // While the proxy is there: the server needs its database to be asked.
-    let world = office.world.clone();
-    drop(office);
-    world.finish().await;
-=======
     assert_eq!(fixture.refreshes().await.len(), 1);
     assert_eq!(fixture.event_types().await, ["connection.connected"]);
->>>>>>> tools
+    // The server needs its database to stop, so it stops before the proxy does.
+    let world = fixture.world.clone();
+    drop(fixture);
+    world.finish().await;
 }
