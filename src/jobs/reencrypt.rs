@@ -6,7 +6,7 @@ use cti_actors::error::StoreError;
 use tracing::{info, warn};
 
 use super::periodic::{every, periodic};
-use crate::store::{Store, crypto::reencrypt::Resealed};
+use crate::store::{Store, crypto::reencrypt::Reencrypted};
 
 /// Runs as long as there are several keys, because another process may still encrypt with an older one.
 pub(super) async fn run(store: Store, interval: Duration) {
@@ -18,21 +18,21 @@ pub(super) async fn run(store: Store, interval: Duration) {
 }
 
 /// Encrypts everything that the first key did not encrypt. Logs the result unless it is the same as the last one.
-async fn reencrypt(store: &Store, last: &mut Option<Resealed>) -> Result<(), StoreError> {
+async fn reencrypt(store: &Store, last: &mut Option<Reencrypted>) -> Result<(), StoreError> {
     let result = store.reencryption().run().await?;
     if last.replace(result) == Some(result) {
         return Ok(());
     }
     match result {
-        Resealed { changed: 0, lost: 0 } => {
+        Reencrypted { changed: 0, lost: 0 } => {
             info!(
                 "every secret is encrypted with the first TOKEN_ENCRYPTION_KEY; the other keys can be removed"
             );
         }
-        Resealed { changed, lost: 0 } => {
+        Reencrypted { changed, lost: 0 } => {
             info!(changed, "secrets were encrypted again, with the first TOKEN_ENCRYPTION_KEY");
         }
-        Resealed { changed, lost } => {
+        Reencrypted { changed, lost } => {
             warn!(changed, lost, "no TOKEN_ENCRYPTION_KEY decrypts some of the secrets");
         }
     }

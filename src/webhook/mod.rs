@@ -1,4 +1,4 @@
-//! The inbound codec: how a webhook is verified, read, told apart from others and routed. It knows neither the store nor
+//! The inbound codec: how a webhook is verified, read, distinguished from others and routed. It knows neither the store nor
 //! HTTP.
 //!
 //! [`signature`] proves who sent it, [`payload`] reads what it says, [`dedup_key`] recognises it when it comes again,

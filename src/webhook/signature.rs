@@ -1,6 +1,6 @@
 //! Who signed a webhook: nothing that isn't authentic gets past here.
 //!
-//! Two forms, told apart by the body and never by the content type: a compact JWS (what Dialpad sends for a webhook
+//! Two forms, distinguished by the body and never by the content type: a compact JWS (what Dialpad sends for a webhook
 //! with a secret), or any other body with its HMAC-SHA256 in a header.
 
 use base64::{

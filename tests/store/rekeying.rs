@@ -9,7 +9,7 @@ use cti_server::{
     encryption_keys::EncryptionKeys,
     store::{
         Store,
-        crypto::{reencrypt::Resealed, vault::Vault},
+        crypto::{reencrypt::Reencrypted, vault::Vault},
         dialpad::{
             connections::{Connection, Tokens},
             own_webhooks::Claimed,
@@ -101,7 +101,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     let rekeying = async {
         let mut changed = 0;
         loop {
-            let Resealed { changed: now, lost } =
+            let Reencrypted { changed: now, lost } =
                 both.reencryption().run().await.expect("the database answers");
             assert_eq!(lost, 0);
             changed += now;
@@ -112,7 +112,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     };
     let ((), changed) = tokio::join!(renewing, rekeying);
     assert!(changed > 2, "nothing was left to do");
-    assert_eq!(both.reencryption().run().await.expect("the database answers"), Resealed::default());
+    assert_eq!(both.reencryption().run().await.expect("the database answers"), Reencrypted::default());
     both.close().await;
 
     let new = open(&world, &[2]).await;
@@ -136,6 +136,6 @@ async fn what_no_key_opens_is_counted_and_left_alone(world: World) {
     let first = open(&world, &[1]).await;
     let app = connected_app(&first).await;
     let others = open(&world, &[3, 2]).await;
-    assert_eq!(others.reencryption().run().await.expect("asked"), Resealed { changed: 0, lost: 2 });
+    assert_eq!(others.reencryption().run().await.expect("asked"), Reencrypted { changed: 0, lost: 2 });
     assert_eq!(connection(&first, app).await.access_token.expose_secret(), "access 0");
 }

@@ -17,7 +17,7 @@ pub struct MissingLeg {
     pub call: DialpadCallId,
 }
 
-/// Reports missing legs to whoever holds the receiver.
+/// Reports missing legs to the holder of the receiver.
 #[derive(Clone)]
 pub(crate) struct MissingLegReporter(mpsc::Sender<MissingLeg>);
 

@@ -62,7 +62,7 @@ const SWAP_ANSWER: &str =
 
 /// The outcome of one pass over all secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resealed {
+pub struct Reencrypted {
     /// Secrets that were sealed again.
     pub changed: u64,
     /// Secrets that no key opens.
@@ -77,16 +77,16 @@ impl Reencryption<'_> {
     }
 
     /// Seals everything again that the first key does not open. When it fails, the next call continues.
-    pub async fn run(self) -> Result<Resealed, StoreError> {
-        let mut resealed = Resealed::default();
+    pub async fn run(self) -> Result<Reencrypted, StoreError> {
+        let mut reencrypted = Reencrypted::default();
         for column in &COLUMNS {
-            self.reencrypt_column(column, &mut resealed).await?;
+            self.reencrypt_column(column, &mut reencrypted).await?;
         }
-        self.reencrypt_answers(&mut resealed).await?;
-        Ok(resealed)
+        self.reencrypt_answers(&mut reencrypted).await?;
+        Ok(reencrypted)
     }
 
-    async fn reencrypt_column(self, column: &Column, resealed: &mut Resealed) -> Result<(), StoreError> {
+    async fn reencrypt_column(self, column: &Column, reencrypted: &mut Reencrypted) -> Result<(), StoreError> {
         let mut after = Id(Uuid::nil());
         loop {
             let page: Vec<(Id, Vec<u8>)> = on_db!(self.store, read db => {
@@ -98,13 +98,13 @@ impl Reencryption<'_> {
                 .iter()
                 .filter_map(|(app, old)| {
                     let place = format!("{}:{}", column.name, AppId::from(*app));
-                    Some((*app, old, self.reseal(old, &place, resealed)?))
+                    Some((*app, old, self.reencrypt(old, &place, reencrypted)?))
                 })
                 .collect();
             if changes.is_empty() {
                 continue;
             }
-            resealed.changed += on_db!(self.store, write db => {
+            reencrypted.changed += on_db!(self.store, write db => {
                 let mut transaction = db.begin().await?;
                 let mut changed = 0;
                 for (app, old, new) in &changes {
@@ -118,7 +118,7 @@ impl Reencryption<'_> {
         }
     }
 
-    async fn reencrypt_answers(self, resealed: &mut Resealed) -> Result<(), StoreError> {
+    async fn reencrypt_answers(self, reencrypted: &mut Reencrypted) -> Result<(), StoreError> {
         let mut after = (String::new(), String::new());
         loop {
             let page: Vec<(String, String, Vec<u8>)> = on_db!(self.store, read db => {
@@ -130,13 +130,13 @@ impl Reencryption<'_> {
                 .iter()
                 .filter_map(|(scope, key, old)| {
                     let place = idempotency::place(scope, key);
-                    Some((scope, key, old, self.reseal(old, &place, resealed)?))
+                    Some((scope, key, old, self.reencrypt(old, &place, reencrypted)?))
                 })
                 .collect();
             if changes.is_empty() {
                 continue;
             }
-            resealed.changed += on_db!(self.store, write db => {
+            reencrypted.changed += on_db!(self.store, write db => {
                 let mut transaction = db.begin().await?;
                 let mut changed = 0;
                 for (scope, key, old, new) in &changes {
@@ -150,11 +150,11 @@ impl Reencryption<'_> {
         }
     }
 
-    fn reseal(self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
-        match self.store.shared.vault.reseal(old, place) {
+    fn reencrypt(self, old: &[u8], place: &str, reencrypted: &mut Reencrypted) -> Option<Vec<u8>> {
+        match self.store.shared.vault.reencrypt(old, place) {
             Ok(new) => new,
             Err(_) => {
-                resealed.lost += 1;
+                reencrypted.lost += 1;
                 None
             }
         }

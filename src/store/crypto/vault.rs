@@ -55,7 +55,7 @@ impl Vault {
     ///
     /// # Errors
     /// No key opens it.
-    pub fn reseal(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, SealedError> {
+    pub fn reencrypt(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, SealedError> {
         if open_with(&self.keys[..1], sealed, place).is_ok() {
             return Ok(None);
         }
@@ -110,15 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_resealed_once_after_a_change_of_keys() {
+    fn a_secret_is_reencrypted_once_after_a_change_of_keys() {
         let old = vault(&[1]);
         let both = vault(&[2, 1]);
         let new = vault(&[2]);
         let sealed = old.seal(&"a token".into(), "row");
-        let resealed = both.reseal(&sealed, "row").expect("it opens").expect("an old key had sealed it");
-        assert_eq!(new.open(&resealed, "row").expect("opens").expose_secret(), "a token");
-        assert!(both.reseal(&resealed, "row").expect("it opens").is_none());
-        assert!(both.reseal(&sealed, "another row").is_err());
+        let reencrypted = both.reencrypt(&sealed, "row").expect("it opens").expect("an old key had sealed it");
+        assert_eq!(new.open(&reencrypted, "row").expect("opens").expose_secret(), "a token");
+        assert!(both.reencrypt(&reencrypted, "row").expect("it opens").is_none());
+        assert!(both.reencrypt(&sealed, "another row").is_err());
         assert!(both.has_old_keys() && !new.has_old_keys());
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const MARK: &str = "finding";
 /// Something that the server found out by itself. Calls are as Dialpad's REST API shows them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
-    /// A call is over that was not known to be. Told as repaired.
+    /// A call is over that was not known to be. Emitted as repaired.
     Concluded(Map<String, Value>),
     /// A leg stands like this that was heard of and not from.
     Observed(Map<String, Value>),
