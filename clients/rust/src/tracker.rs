@@ -62,7 +62,7 @@ impl Tracker {
     pub(crate) fn jump_to(&mut self, at: u64) {
         match self {
             Self::Exclusive(ledger) => ledger.jump_to(at),
-            // Every connection of a shared consumer is told of a gap; none has to acknowledge it.
+            // Every connection of a shared consumer receives a gap; none has to acknowledge it.
             Self::Shared(_) => {}
         }
     }
