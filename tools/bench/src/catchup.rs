@@ -38,13 +38,13 @@ pub struct CatchUp {
     /// Live events of another app while no client catches up.
     pub live_alone: Latency,
     /// Live events of another app while clients catch up.
-    pub live_beside: Latency,
+    pub live_concurrent: Latency,
     /// The number of clients that catch up at the same time.
-    pub beside: u32,
+    pub concurrent_clients: u32,
     /// Events per second that these clients read together.
-    pub beside_per_s: f64,
+    pub concurrent_per_s: f64,
     /// How often they read the whole feed.
-    pub beside_readings: u32,
+    pub concurrent_reads: u32,
     /// Events that were missing or duplicated when the feed was read or filled.
     pub faults: u64,
 }
@@ -77,7 +77,7 @@ pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Cat
 
     let live_alone = latency::measure(plan, server).await?;
     let mut replays: Vec<Replay> = Vec::new();
-    let live_beside = {
+    let live_concurrent = {
         let mut live = Box::pin(latency::measure(plan, server));
         loop {
             tokio::select! {
@@ -93,10 +93,10 @@ pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Cat
         stream_per_s,
         pages_per_s,
         live_alone,
-        live_beside,
-        beside: CONCURRENT_CLIENTS,
-        beside_per_s: median(replays.iter().map(|replay| replay.per_s).collect()),
-        beside_readings: u32::try_from(replays.len())?,
+        live_concurrent,
+        concurrent_clients: CONCURRENT_CLIENTS,
+        concurrent_per_s: median(replays.iter().map(|replay| replay.per_s).collect()),
+        concurrent_reads: u32::try_from(replays.len())?,
         faults,
     })
 }

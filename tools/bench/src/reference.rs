@@ -133,7 +133,7 @@ async fn write_until(
 
 /// The table of the reference.
 enum Table {
-    /// A file beside the server's own: on the same disk, with its own lock.
+    /// A file next to the server's own: on the same disk, with its own lock.
     Sqlite(PathBuf),
     /// In the server's database.
     Postgres(String),
@@ -227,7 +227,7 @@ mod tests {
     use crate::scratch::{DatabaseChoice, Scratch};
 
     #[tokio::test]
-    async fn the_reference_leaves_nothing_beside_the_database() {
+    async fn the_reference_leaves_no_file_next_to_the_database() {
         let scratch = Scratch::create(&DatabaseChoice::TemporarySqlite).await.unwrap();
         let round = Round::measure(&scratch.database, 2, Duration::from_millis(50)).await.unwrap();
         assert!(round.many > 0.0 && round.single.unwrap() > 0.0);

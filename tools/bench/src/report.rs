@@ -95,9 +95,9 @@ impl Report {
             self.fanout
                 .as_ref()
                 .map(|fanout| fanout.lost + fanout.duplicated + u64::from(fanout.closed) + fanout.refused),
-            self.catchup
-                .as_ref()
-                .map(|catchup| catchup.faults + catchup.live_alone.faults() + catchup.live_beside.faults()),
+            self.catchup.as_ref().map(|catchup| {
+                catchup.faults + catchup.live_alone.faults() + catchup.live_concurrent.faults()
+            }),
             self.reconnect.as_ref().map(|reconnect| {
                 reconnect.lost + reconnect.duplicated + u64::from(reconnect.closed) + reconnect.live.faults()
             }),
@@ -170,9 +170,12 @@ fn catch_up_rows(f: &mut fmt::Formatter<'_>, catch_up: &CatchUp) -> fmt::Result 
     row(f, "catch-up", &format!("{websocket_per_s:.0} events/s over a WebSocket, {events} in all"))?;
     row(f, "", &format!("{stream_per_s:.0} as server-sent events, {pages_per_s:.0} by pages"))?;
     latency_rows(f, "  live alone", &catch_up.live_alone)?;
-    latency_rows(f, "  live beside", &catch_up.live_beside)?;
-    let clients = format!("{} clients, {:.0} events/s together", catch_up.beside, catch_up.beside_per_s);
-    row(f, "", &format!("beside {clients}, {} times; {} faults", catch_up.beside_readings, catch_up.faults))
+    latency_rows(f, "  live during", &catch_up.live_concurrent)?;
+    let clients = format!(
+        "{} clients, {:.0} events/s in total",
+        catch_up.concurrent_clients, catch_up.concurrent_per_s
+    );
+    row(f, "", &format!("{clients}, {} times; {} faults", catch_up.concurrent_reads, catch_up.faults))
 }
 
 fn reconnect_rows(f: &mut fmt::Formatter<'_>, reconnect: &Reconnect) -> fmt::Result {

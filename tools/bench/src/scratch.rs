@@ -67,7 +67,7 @@ pub(crate) struct Scratch {
 /// The database of one measure.
 #[derive(Debug)]
 pub(crate) enum Database {
-    /// A file, and the files that SQLite puts beside it.
+    /// A file, and the files that SQLite puts next to it.
     Sqlite(PathBuf),
     /// A new database on a server.
     Postgres {
@@ -114,7 +114,7 @@ impl Database {
         }
     }
 
-    /// Returns the file of the reference on SQLite: beside the server's own, hence on the same disk.
+    /// Returns the file of the reference on SQLite: next to the server's own, hence on the same disk.
     pub(crate) fn reference_file(path: &Path) -> PathBuf {
         path.with_added_extension("reference")
     }
@@ -173,7 +173,7 @@ impl Drop for Database {
     fn drop(&mut self) {
         let removed = thread::scope(|scope| scope.spawn(|| self.remove().map_err(|e| e.to_string())).join());
         if let Ok(Err(error)) = removed {
-            tracing::warn!(error, "a scratch database is left behind");
+            tracing::warn!(error, "a scratch database could not be removed");
         }
     }
 }
@@ -196,7 +196,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.path) {
-            tracing::warn!(%error, folder = %self.path.display(), "a scratch folder is left behind");
+            tracing::warn!(%error, folder = %self.path.display(), "a scratch folder could not be removed");
         }
     }
 }

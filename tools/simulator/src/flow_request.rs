@@ -35,7 +35,7 @@ pub struct FlowRequest {
     /// Sends to this receiver instead of the subscriptions.
     #[serde(default)]
     pub target: Option<Target>,
-    /// Starts once somebody has subscribed.
+    /// Starts once there is a subscription.
     #[serde(default)]
     pub wait_for_subscriber: bool,
 }

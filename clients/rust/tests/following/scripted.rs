@@ -101,7 +101,7 @@ pub(crate) fn subscription(url: &str) -> Subscription {
 }
 
 pub(crate) async fn next_item(feed: &mut Feed) -> Result<Item, FeedError> {
-    timeout(TIMEOUT, feed.next()).await.expect("in time").expect("the feed goes on")
+    timeout(TIMEOUT, feed.next()).await.expect("in time").expect("the feed continues")
 }
 
 pub(crate) async fn event(feed: &mut Feed) -> Event {

@@ -134,7 +134,7 @@ fn lines(call: &Call) -> Value {
     };
     let mut lines: Vec<Value> =
         spoken.into_iter().map(|(party, content)| line("transcript", party, content)).collect();
-    // A moment names what was recognized; nobody said it.
+    // A moment names what was recognized; it was not spoken.
     lines.insert(2, line("moment", customer, "customer_question".to_owned()));
     lines.into()
 }

@@ -3,7 +3,7 @@
 //! Replies have the properties of the real ones that clients trip over: 64-bit integers are JSON strings, unset fields and
 //! empty lists are left out, and the secret of a webhook is returned in clear.
 //!
-//! To add a resource: a file beside this one, and its routes below.
+//! To add a resource: a file next to this one, and its routes below.
 
 pub(crate) mod calls;
 pub(crate) mod identity;
