@@ -11,7 +11,7 @@ fn webhook(call: i64, expected_event: Option<EventType>, sent_at: i64) -> Delive
         call_id: Some(call),
         message_id: None,
         state_or_type: String::new(),
-        expected_event: expected_event,
+        expected_event,
         url: String::new(),
         sent_at,
         acked_at: Some(sent_at + 900),
