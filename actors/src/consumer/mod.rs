@@ -44,6 +44,7 @@ pub enum Mode {
     #[default]
     Exclusive,
     /// They share the work.
+    #[schema(rename = "share")]
     Partition,
 }
 
