@@ -113,7 +113,7 @@ impl Desk {
     /// The feed goes on, so far that memory does not have all of it.
     fn goes_on_to(&self, seq: i64) {
         self.log.head.store(usize::try_from(seq).expect("small"), Ordering::SeqCst);
-        self.feed.publish(vec![Frame::new(Seq(seq), "call.ring".into(), None, "{}}")]);
+        self.feed.publish(vec![Frame::stored(Seq(seq), "call.ring", None, "{}").expect("an object")]);
     }
 }
 

@@ -7,15 +7,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
     clock::Clock,
-    event::{Filter, OutEvent},
-    id::{AppId, DialpadCallId, EventId, KeyId, Seq},
-    model::call::{CallEvent, Direction, Knowledge, Origin, Signal},
+    event::{Filter, call_event},
+    id::{AppId, DialpadCallId, KeyId, Seq},
+    model::call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
     ports::{AuthenticatedKey, Inbound, Ledger},
     session::{Listener, MessageKind, Subscription, Transport},
     testing::{ManualClock, MemoryStore},
     unit::Unit,
 };
 use futures_util::future::join_all;
+use strum::VariantArray;
 use tokio::task::yield_now;
 
 const ROUNDS: u64 = 1_000;
@@ -112,30 +113,39 @@ impl World {
     /// What was told before this process began: the store has it, and nothing in memory.
     async fn remember(&self, app: AppId, events: u64) {
         let mut unit = Unit::new(app, self.clock.now());
-        let told = |_| OutEvent {
-            id: EventId::generate(),
-            kind: "call.ring".into(),
-            dialpad_call_id: None,
+        let mut call = StoredCall::unseen(DialpadCallId(1), self.clock.now());
+        let knowledge = Knowledge {
+            direction: Some(Direction::Outbound),
+            from_number: Some("+2".into()),
             dialpad_user_id: Some(BEN),
-            occurred_at: self.clock.now(),
-            body: r#"{"direction":"outbound","from_number":"+2"}"#.to_owned(),
+            ..Knowledge::default()
         };
-        unit.events = (0..events).map(told).collect();
+        call.facts.absorb(&CallEvent {
+            dialpad_call_id: call.dialpad_call_id,
+            at: self.clock.now(),
+            signal: Signal::Ringing,
+            knowledge,
+            origin: Origin::Webhook,
+        });
+        let snapshot = call.facts.snapshot();
+        let rang =
+            |_| call_event(app, &call, &snapshot, &CallChange::Ring, self.clock.now(), Origin::Webhook);
+        unit.events = (0..events).map(rang).collect();
         self.store.commit(Arc::new(unit)).await.expect("the store takes a unit");
     }
 
     async fn tell(&self, app: AppId, chance: &mut Chance, past: u64, events: u64) {
-        let offer = |rings: Vec<CallEvent>| {
+        let push = |rings: Vec<CallEvent>| {
             let rings = rings
                 .into_iter()
                 .map(|ring| self.store.append(app, self.clock.now(), Ok(Inbound::Call(ring))));
-            self.engine.offer(app, rings.collect());
+            self.engine.push(app, rings.collect());
         };
         let mut next = 1;
         while next < events {
             let some = chance.below(8).min(events - next - 1) + 1;
             let rings = (next..next + some).map(|call| ring(chance, call as i64, false)).collect();
-            offer(rings);
+            push(rings);
             next += some;
             chance.dawdle(20).await;
         }
@@ -143,7 +153,7 @@ impl World {
         while head().await < Seq((past + events - 1) as i64) {
             yield_now().await;
         }
-        offer(vec![ring(chance, events as i64, true)]);
+        push(vec![ring(chance, events as i64, true)]);
     }
 
     /// Listens from some moment on until the event at `last`; now and then it leaves and comes back behind its cursor.
@@ -161,8 +171,8 @@ impl World {
         let mut heard = Heard { start: after.unwrap_or(head), filter, seqs: Vec::new() };
         let mut begun = false;
         loop {
-            let transport = chance.one_of(&Transport::ALL);
-            let mut listener = Listener::open(&self.engine, admission, wanted.clone(), transport)
+            let transport = chance.one_of(Transport::VARIANTS);
+            let mut listener = Listener::open(&self.engine.tenant(app), admission, wanted.clone(), transport)
                 .await
                 .expect("the cursor can be served");
             let stays = 1 + chance.below(6);
@@ -170,9 +180,9 @@ impl World {
                 chance.dawdle(6).await;
                 let turn = listener.next().await.expect("nobody ends the session");
                 assert_eq!(turn.end, None);
-                for word in turn.words {
-                    match (word.sort, word.cursor) {
-                        (MessageKind::Control, Some(start)) if !begun => {
+                for message in turn.messages {
+                    match (message.kind, message.cursor) {
+                        (MessageKind::Control(_), Some(start)) if !begun => {
                             assert!(
                                 after.is_none_or(|after| after == start),
                                 "asked for {after:?}, began at {start}"
@@ -181,7 +191,7 @@ impl World {
                             heard.start = start;
                             begun = true;
                         }
-                        (MessageKind::Event, Some(seq)) => heard.seqs.push(seq),
+                        (MessageKind::Event(_), Some(seq)) => heard.seqs.push(seq),
                         _ => {}
                     }
                 }
@@ -221,6 +231,6 @@ async fn whoever_begins_to_listen_while_events_are_told_misses_none_and_hears_no
         let rounds = join_all((first..first + AT_ONCE as u64).map(|number| world.round(number)));
         let made = tokio::time::timeout(Duration::from_secs(30), rounds).await;
         made.unwrap_or_else(|_| panic!("a reader waits in vain in one of the rounds from {first} on"));
-        world.engine.stop();
+        world.engine.stop().await;
     }
 }

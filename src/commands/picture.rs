@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use chrono::{DateTime, Local};
+use cti_actors::{event::EventType, model::call::Outcome};
 
 use super::event::Event;
 
@@ -93,18 +94,27 @@ fn detail(event: &Event) -> String {
         let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
         text.replace("days", "d").replace("day", "d")
     });
-    let text = match event.kind.as_str() {
-        "call.ring" => event.direction.clone().unwrap_or_default(),
-        "call.ended" => {
+    let text = match event.kind.parse() {
+        Ok(EventType::CallRing) => event.direction.clone().unwrap_or_default(),
+        Ok(EventType::CallEnded) => {
             let parts = [event.outcome.clone(), duration];
             parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
         }
-        "call.updated" => event.changed.join(", "),
-        "voicemail.received" => duration.unwrap_or_default(),
-        "voicemail.updated" => event.transcript.as_deref().map(quoted).unwrap_or_default(),
-        kind if kind.starts_with("message.") => event.text.as_deref().map(quoted).unwrap_or_default(),
-        kind if kind.starts_with("connection.") => event.environment.clone().unwrap_or_default(),
-        _ => String::new(),
+        Ok(EventType::CallUpdated) => event.changed.join(", "),
+        Ok(EventType::VoicemailReceived) => duration.unwrap_or_default(),
+        Ok(EventType::VoicemailUpdated) => event.transcript.as_deref().map(quoted).unwrap_or_default(),
+        Ok(EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated) => {
+            event.text.as_deref().map(quoted).unwrap_or_default()
+        }
+        Ok(
+            EventType::ConnectionConnected
+            | EventType::ConnectionDegraded
+            | EventType::ConnectionRecovered
+            | EventType::ConnectionExpired
+            | EventType::ConnectionDisconnected,
+        ) => event.environment.clone().unwrap_or_default(),
+        Ok(EventType::CallStarted | EventType::CallHeld | EventType::CallResumed | EventType::CallRaw)
+        | Err(_) => String::new(),
     };
     shortened(&text)
 }
@@ -123,15 +133,30 @@ fn shortened(text: &str) -> String {
 }
 
 fn style(event: &Event) -> Style {
-    let colour = match event.kind.as_str() {
-        "call.ring" => AnsiColor::Yellow,
-        "call.started" | "call.resumed" => AnsiColor::Green,
-        "call.held" => AnsiColor::Magenta,
-        "call.ended" if event.outcome.as_deref() == Some("answered") => AnsiColor::Blue,
-        "call.ended" => AnsiColor::Red,
-        "call.updated" => return Style::new().dimmed(),
-        kind if kind.starts_with("voicemail.") || kind.starts_with("message.") => AnsiColor::Cyan,
-        _ => return Style::new(),
+    let is_answered = event.outcome.as_deref() == Some(Outcome::Answered.as_str());
+    let colour = match event.kind.parse() {
+        Ok(EventType::CallRing) => AnsiColor::Yellow,
+        Ok(EventType::CallStarted | EventType::CallResumed) => AnsiColor::Green,
+        Ok(EventType::CallHeld) => AnsiColor::Magenta,
+        Ok(EventType::CallEnded) if is_answered => AnsiColor::Blue,
+        Ok(EventType::CallEnded) => AnsiColor::Red,
+        Ok(EventType::CallUpdated) => return Style::new().dimmed(),
+        Ok(
+            EventType::VoicemailReceived
+            | EventType::VoicemailUpdated
+            | EventType::MessageReceived
+            | EventType::MessageSent
+            | EventType::MessageUpdated,
+        ) => AnsiColor::Cyan,
+        Ok(
+            EventType::CallRaw
+            | EventType::ConnectionConnected
+            | EventType::ConnectionDegraded
+            | EventType::ConnectionRecovered
+            | EventType::ConnectionExpired
+            | EventType::ConnectionDisconnected,
+        )
+        | Err(_) => return Style::new(),
     };
     colour.on_default().bold()
 }

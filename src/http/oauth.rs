@@ -270,7 +270,7 @@ async fn connect(
     let scopes = state.config.dialpad.scopes.join(" ");
     let connections = state.store.connections();
     let event = connections.connect(app, &session.environment, organization, &tokens, &scopes).await?;
-    state.engine.show(app, vec![event]);
+    state.engine.publish(app, vec![event]);
     info!(app.id = %app, organization, "an app was connected");
     after_connect(&state, app, organization).await;
     Ok(session)
@@ -279,10 +279,11 @@ async fn connect(
 /// Processes what waited for the connection, and registers the app's webhook. Neither fails the request: the app is
 /// connected, and background jobs try again.
 async fn after_connect(state: &AppState, app: AppId, organization: Option<i64>) {
-    if let Some(organization) = organization
-        && let Err(error) = state.store.journal().route_unrouted(organization, &state.engine).await
-    {
-        warn!(organization, %error, "webhooks that waited for their organization still wait");
+    if let Some(organization) = organization {
+        match state.store.journal().route_unrouted(organization).await {
+            Ok(apps) => apps.into_iter().for_each(|app| state.engine.notify(app)),
+            Err(error) => warn!(organization, %error, "webhooks that waited for their organization still wait"),
+        }
     }
     if let Err(error) = state.webhook_reconciler.welcome(app, organization).await {
         warn!(app.id = %app, %error, "the app's webhook will be registered later");

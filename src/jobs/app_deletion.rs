@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cti_actors::{Engine, error::StoreError, id::AppId, session::close};
+use cti_actors::{Engine, error::StoreError, id::AppId, session::CloseCode};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{info, warn};
 
@@ -42,7 +42,7 @@ impl AppDeletion {
     pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
         let begun = self.store.apps().begin_deletion(app).await?;
         if begun == RemovalBegun::Now {
-            self.engine.close_sessions_of(app, close::FORBIDDEN, REASON);
+            self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
             info!(app.id = %app, "an app is being removed");
             let app_deletion = self.clone();
             // Goes on if nobody waits any more.
@@ -79,7 +79,7 @@ impl AppDeletion {
         {
             return warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
-        self.engine.forget(app, close::FORBIDDEN, REASON).await;
+        self.engine.remove_app(app, CloseCode::Forbidden, REASON).await;
         if let Err(failure) = self.store.apps().delete_rows(app).await {
             warn!(app.id = %app, error = %failure, "a removal has to wait");
         }

@@ -23,7 +23,7 @@ const STRAGGLERS: Duration = Duration::from_secs(2);
 pub async fn switch_on(store: &Store, engine: &Arc<Engine>, app: AppId) -> Result<(), StoreError> {
     store.apps().activate(app).await?;
     info!(app.id = %app, "an app was switched on");
-    engine.wake(app);
+    engine.notify(app);
     let (store, engine) = (store.clone(), Arc::clone(engine));
     tokio::spawn(async move {
         sleep(STRAGGLERS).await;
@@ -54,7 +54,9 @@ pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
 
 async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreError> {
     for organization in store.journal().organizations_with_unrouted().await? {
-        store.journal().route_unrouted(organization, engine).await?;
+        for app in store.journal().route_unrouted(organization).await? {
+            engine.notify(app);
+        }
     }
     Ok(())
 }
@@ -62,7 +64,7 @@ async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreEr
 /// Lets go what waits for an app that is switched on.
 pub async fn release(store: &Store, engine: &Engine, app: AppId) {
     match store.apps().release_unrouted(app).await {
-        Ok(true) => engine.wake(app),
+        Ok(true) => engine.notify(app),
         Ok(false) => {}
         Err(failure) => {
             warn!(app.id = %app, error = %failure, "webhooks that waited for their app wait a little longer")

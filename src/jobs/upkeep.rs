@@ -59,8 +59,11 @@ pub async fn find_static_organization(
         match dialpad.organization_of(&key).await {
             Ok(Some(organization)) => {
                 store.routes().set_static_organization(organization);
-                if let Err(failure) = store.journal().route_unrouted(organization, &engine).await {
-                    warn!(error = %failure, "webhooks that waited for their organization still wait");
+                match store.journal().route_unrouted(organization).await {
+                    Ok(apps) => apps.into_iter().for_each(|app| engine.notify(app)),
+                    Err(failure) => {
+                        warn!(error = %failure, "webhooks that waited for their organization still wait");
+                    }
                 }
                 return info!(
                     organization,
@@ -160,7 +163,9 @@ async fn find_organization(
     let access = dialpad.access.of(app).await?;
     let Some(organization) = dialpad.client.organization_of(&access.token).await? else { return Ok(None) };
     if store.connections().set_organization(app, access.generation, organization).await? {
-        store.journal().route_unrouted(organization, engine).await?;
+        for app in store.journal().route_unrouted(organization).await? {
+            engine.notify(app);
+        }
     }
     Ok(Some(organization))
 }

@@ -22,16 +22,19 @@ use std::sync::Arc;
 
 use cti_actors::{clock::Clock, error::StoreError};
 
-pub use self::db::pool::{DatabaseUrl, DatabaseUrlError};
 use self::{
     crypto::vault::Vault,
     db::{
         bulk::Rows,
         pool::{Database, Pools},
     },
-    journal::{append::Handover, group_commit::Lanes},
+    journal::{
+        group_commit::Lanes,
+        pending::{DurableSender, DurableWebhooks},
+    },
     tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::NameCache},
 };
+use crate::database_url::DatabaseUrl;
 
 /// The open database. Cheap to clone.
 #[derive(Clone)]
@@ -47,8 +50,6 @@ struct Shared {
     names: NameCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
-    /// Where webhooks go once they are durable.
-    handover: Arc<Handover>,
 }
 
 /// Runs one body against whichever database is open; the compiler checks it once per database.
@@ -147,16 +148,28 @@ repositories! {
 }
 
 impl Store {
-    /// Opens the database. The runtime that this is called on owns the connections and must outlive them.
+    /// Opens the database. Returns the store and the webhooks that become durable from now on, for an engine. The runtime
+    /// that this is called on owns the connections and must outlive them.
     ///
     /// # Errors
-    /// It can't be reached or created.
-    pub async fn open(url: &DatabaseUrl, vault: Vault, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// The database can't be reached or created.
+    pub async fn open(
+        url: &DatabaseUrl,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, DurableWebhooks), StoreError> {
         let database = Database::open(url).await.map_err(db::pool::store_error)?;
-        let handover = Arc::new(Handover::default());
-        let lanes = Lanes::start(&database, &handover);
-        let (keys, routes, names) = (KeyCache::default(), RouteCache::default(), NameCache::default());
-        Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, names, vault, clock, handover }) })
+        let (sender, durable) = DurableSender::channel();
+        let shared = Shared {
+            lanes: Lanes::start(&database, sender),
+            database,
+            keys: KeyCache::default(),
+            routes: RouteCache::default(),
+            names: NameCache::default(),
+            vault,
+            clock,
+        };
+        Ok((Self { shared: Arc::new(shared) }, durable))
     }
 
     /// What a statement finds for these values: an array on PostgreSQL, a list on SQLite.

@@ -1,24 +1,16 @@
 //! What is measured: every metric with its help, from the start.
 
-use cti_actors::session::Transport;
+use cti_actors::{
+    event::EventType,
+    model::token::RefreshResult,
+    session::{CloseReason, Transport},
+};
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use strum::VariantNames;
 
 use crate::store::Store;
 
-/// Why a session can end.
-const CLOSE_REASONS: [&str; 10] = [
-    "client",
-    "lost",
-    "silent",
-    "going_away",
-    "too_big",
-    "bad_message",
-    "not_authenticated",
-    "forbidden",
-    "too_slow",
-    "too_many",
-];
 /// Seconds, from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -121,14 +113,14 @@ fn describe() {
             counter!("cti_webhooks_total", "family" => family, "outcome" => outcome).absolute(0);
         }
     }
-    for kind in cti_actors::session::EVENT_TYPES {
-        counter!("cti_events_emitted_total", "type" => kind).absolute(0);
+    for event_type in EventType::VARIANTS {
+        counter!("cti_events_emitted_total", "type" => *event_type).absolute(0);
     }
-    for reason in CLOSE_REASONS {
-        counter!("cti_ws_sessions_closed_total", "reason" => reason).absolute(0);
+    for reason in CloseReason::VARIANTS {
+        counter!("cti_ws_sessions_closed_total", "reason" => *reason).absolute(0);
     }
-    for outcome in ["renewed", "failed", "expired"] {
-        counter!("cti_token_refreshes_total", "outcome" => outcome).absolute(0);
+    for outcome in RefreshResult::VARIANTS {
+        counter!("cti_token_refreshes_total", "outcome" => *outcome).absolute(0);
     }
     for guess in ["credentials", "authorization"] {
         counter!("cti_rate_limited_total", "guess" => guess).absolute(0);
@@ -143,8 +135,8 @@ fn describe() {
     }
     gauge!("cti_call_actors").set(0.0);
     gauge!("cti_ws_sessions").set(0.0);
-    for transport in Transport::ALL {
-        gauge!("cti_feed_listeners", "transport" => transport.as_str()).set(0.0);
+    for transport in Transport::VARIANTS {
+        gauge!("cti_feed_listeners", "transport" => *transport).set(0.0);
     }
     gauge!("cti_journal_pending").set(0.0);
     let revision = option_env!("CTI_REVISION").unwrap_or("unknown");

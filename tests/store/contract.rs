@@ -1,18 +1,18 @@
 //! What the engine relies on, whatever the store: of its journal and its books here, of the feed and of named consumers in
 //! files of their own.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
-    event::OutEvent,
-    id::{AppId, DialpadCallId, EventId, JournalId, Seq},
+    event::{OutEvent, call_event},
+    id::{AppId, DialpadCallId, JournalId, Seq},
     model::{
         call::{
-            CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin, Signal, StoredCall,
-            apply,
+            CallChange, CallCommand, CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin,
+            Signal, StoredCall, apply,
         },
         message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     },
@@ -20,10 +20,13 @@ use cti_actors::{
     testing::MemoryStore,
     unit::Unit,
 };
-use cti_server::store::{
-    Store,
-    journal::append::{Appended, Disposition, NewWebhook},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    store::{Store, journal::append::Appended, tenants::api_keys::NewKey},
+    webhook::{
+        new_webhook::NewWebhook,
+        payload,
+        routing::{Destination, Disposition},
+    },
 };
 use serde_json::json;
 
@@ -77,10 +80,10 @@ impl Subject for Store {
 pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
     let payload =
         json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
-    let mut key = [0; 36];
-    key[..8].copy_from_slice(&call.to_be_bytes());
+    let reading = payload::read(payload.as_bytes(), at);
     let disposition = Disposition::Pending(Box::new(Inbound::Call(ring(call, at))));
-    NewWebhook::new(Some(app), None, key, "call.ring".into(), payload.into_bytes().into(), disposition, at)
+    let destination = Destination { app_id: Some(app), disposition };
+    NewWebhook::new(&reading, destination, payload.into_bytes().into(), at)
 }
 
 pub(crate) fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {
@@ -113,13 +116,13 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
         let at = now() + TimeDelta::milliseconds(second * 1001);
         apply(
             &facts,
-            &CallEvent {
+            &CallCommand::Webhook(CallEvent {
                 dialpad_call_id: DialpadCallId(id),
                 at,
                 signal,
                 knowledge: known.clone(),
                 origin: Origin::Webhook,
-            },
+            }),
         )
         .facts
     });
@@ -127,19 +130,18 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
     CallRecord { snapshot: call.facts.snapshot(), call }
 }
 
-pub(crate) fn event(call: i64) -> OutEvent {
-    OutEvent {
-        id: EventId::generate(),
-        kind: Cow::Borrowed("call.ring"),
-        dialpad_call_id: Some(DialpadCallId(call)),
-        dialpad_user_id: Some(555),
-        occurred_at: now(),
-        body: format!("{{\"call_id\":{call},\"status\":\"ringing\"}}"),
-    }
+pub(crate) fn event(app: AppId, call: i64) -> OutEvent {
+    let mut stored = StoredCall::unseen(DialpadCallId(call), now());
+    let knowledge = Knowledge { dialpad_user_id: Some(555), ..Knowledge::default() };
+    stored.facts.absorb(&CallEvent { knowledge, ..ring(call, now()) });
+    call_event(app, &stored, &stored.facts.snapshot(), &CallChange::Ring, now(), Origin::Webhook)
 }
 
 pub(crate) fn telling(app: AppId, calls: impl IntoIterator<Item = i64>) -> Arc<Unit> {
-    Arc::new(Unit { events: calls.into_iter().map(event).collect(), ..Unit::new(app, now()) })
+    Arc::new(Unit {
+        events: calls.into_iter().map(|call| event(app, call)).collect(),
+        ..Unit::new(app, now())
+    })
 }
 
 pub(crate) async fn a_unit_is_written_as_a_whole(store: &impl Subject) {
@@ -148,7 +150,7 @@ pub(crate) async fn a_unit_is_written_as_a_whole(store: &impl Subject) {
     let row = store.receive(app, 7, now()).await;
     let unit = Unit {
         calls: vec![record.clone()],
-        events: vec![event(7), event(7)],
+        events: vec![event(app, 7), event(app, 7)],
         processed: vec![row],
         ..Unit::new(app, now())
     };
@@ -220,7 +222,7 @@ pub(crate) async fn a_lost_race_changes_nothing(store: &impl Subject) {
         stale.call.version = stale_version;
         let unit = Unit {
             calls: vec![finished_call(9), stale],
-            events: vec![event(7)],
+            events: vec![event(app, 7)],
             processed: vec![row],
             ..Unit::new(app, now())
         };

@@ -76,16 +76,12 @@ pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store:
 
 pub(crate) async fn those_who_share_are_not_taken_over_by_others_who_share(store: &impl Subject) {
     let app = store.new_app().await;
-    take_up(store, app, Mode::Partition, (0, 9), HERE).await;
-    assert_eq!(take_up(store, app, Mode::Partition, (0, 9), THERE).await, Acquired::Elsewhere);
+    take_up(store, app, Mode::Share, (0, 9), HERE).await;
+    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, Acquired::Elsewhere);
     let moved = store.advance_consumer(app, "crm", Seq(3)).await.expect("asked");
     assert_eq!(moved, Acked::Elsewhere, "its connections know better");
     assert!(keep(store, app, 1, 0, HERE).await);
-    assert_eq!(
-        take_up(store, app, Mode::Partition, (0, 9), THERE).await,
-        held(1, Some(HERE)),
-        "they have left"
-    );
+    assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, held(1, Some(HERE)), "they have left");
     assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), HERE).await, held(1, Some(THERE)));
 }
 

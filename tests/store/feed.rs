@@ -30,8 +30,10 @@ pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Sub
     store.commit(telling(app, 1..=9)).await.expect("committed");
     let page = store.page(app, Seq(4), 3).await.expect("read");
     assert_eq!(page.iter().map(|frame| frame.seq.0).collect::<Vec<_>>(), [5, 6, 7]);
-    assert_eq!((&*page[0].kind, page[0].dialpad_user_id), ("call.ring", Some(555)));
-    assert!(page[0].text.starts_with("{\"type\":\"call.ring\",\"seq\":5,\"call_id\":5,"), "{}", page[0].text);
+    assert_eq!((page[0].event_type.as_str(), page[0].dialpad_user_id), ("call.ring", Some(555)));
+    let text = &page[0].text;
+    assert!(text.starts_with("{\"type\":\"call.ring\",\"seq\":5,\"event_id\":"), "{text}");
+    assert!(text.contains("\"call_id\":5,"), "{text}");
     assert!(store.page(app, Seq(9), 3).await.expect("read").is_empty());
 }
 
@@ -76,7 +78,8 @@ pub(crate) async fn the_active_calls_are_shown_with_the_place_of_the_feed(store:
 
     store.name_user(app, 555, "ada").await;
     let calls = vec![ringing(1), finished_call(2), ringing(3)];
-    let unit = Unit { calls, events: vec![event(1), event(2), event(3)], ..Unit::new(app, now()) };
+    let unit =
+        Unit { calls, events: vec![event(app, 1), event(app, 2), event(app, 3)], ..Unit::new(app, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
     let unit = Unit { calls: vec![ringing(1)], ..Unit::new(other, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
@@ -104,7 +107,7 @@ pub(crate) async fn the_active_calls_are_those_of_one_moment(store: &impl Subjec
     let app = store.new_app().await;
     let begin = async |ids: std::ops::Range<i64>| {
         let unit = Unit {
-            events: ids.clone().map(event).collect(),
+            events: ids.clone().map(|call| event(app, call)).collect(),
             calls: ids.map(ringing).collect(),
             ..Unit::new(app, now())
         };

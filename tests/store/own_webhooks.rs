@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, error::StoreError, id::AppId};
-use cti_server::store::{
-    Store,
-    crypto::vault::Vault,
-    dialpad::own_webhooks::{CheckNote, Claimed},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::vault::Vault,
+        dialpad::own_webhooks::{CheckNote, Claimed},
+        tenants::api_keys::NewKey,
+    },
 };
 use secrecy::ExposeSecret;
 
@@ -135,8 +138,10 @@ async fn a_secret_that_no_key_opens_is_replaced_when_the_app_is_connected_anew(w
     let store = open(&world).await;
     let app = app_with_webhook(&store).await;
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let other_key = Vault::from_keys(&"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_owned().into());
-    let other = Store::open(&url, other_key.expect("a key"), Arc::new(SystemClock)).await.expect("it opens");
+    let other_keys =
+        EncryptionKeys::parse(&"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".into()).expect("a key");
+    let (other, _) =
+        Store::open(&url, Vault::new(&other_keys), Arc::new(SystemClock)).await.expect("it opens");
     other.webhooks().ensure(app, HOOK, Some(1), false).await.expect("asked");
     let lost = other.webhooks().claim(app, TimeDelta::zero()).await;
     assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, id::AppId};
-use cti_server::store::{
-    Store,
-    crypto::{reencrypt::Resealed, vault::Vault},
-    dialpad::{
-        connections::{Connection, Tokens},
-        own_webhooks::Claimed,
-        renewals::Begun,
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::{reencrypt::Resealed, vault::Vault},
+        dialpad::{
+            connections::{Connection, Tokens},
+            own_webhooks::Claimed,
+            renewals::Begun,
+        },
+        idempotency::{KeptAnswer, KeyedRequest, Taken},
+        tenants::api_keys::NewKey,
     },
-    idempotency::{KeptAnswer, KeyedRequest, Taken},
-    tenants::api_keys::NewKey,
 };
 use futures_util::{StreamExt, stream};
 use secrecy::ExposeSecret;
@@ -28,9 +31,10 @@ on_both_databases![
 
 async fn open(world: &World, keys: &[u8]) -> Store {
     let keys: Vec<String> = keys.iter().map(|seed| BASE64_STANDARD.encode([*seed; 32])).collect();
-    let vault = Vault::from_keys(&keys.join(",").into()).expect("keys");
+    let keys = EncryptionKeys::parse(&keys.join(",").into()).expect("keys");
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let (store, _) =
+        Store::open(&url, Vault::new(&keys), Arc::new(SystemClock)).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }

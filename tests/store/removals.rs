@@ -33,7 +33,7 @@ async fn busy_app(store: &Store) -> AppId {
     let (facts, _) = apply(None, &said);
     let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts, now()) };
     let calls = vec![crate::contract::finished_call(7), crate::contract::finished_call(8)];
-    let events = (0..600).map(event).collect();
+    let events = (0..600).map(|call| event(app, call)).collect();
     let unit = Unit { calls, messages: vec![message], events, processed, ..Unit::new(app, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
     store.gaps().record(app, now(), now(), GapReason::Away).await.expect("noted");

@@ -11,14 +11,17 @@ use cti_actors::{
     ports::EventLog,
     testing::ManualClock,
 };
-use cti_server::store::{
-    Store,
-    crypto::vault::Vault,
-    dialpad::{
-        connections::Tokens,
-        renewals::{Begun, Finished, Intent, LEASE},
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::vault::Vault,
+        dialpad::{
+            connections::Tokens,
+            renewals::{Begun, Finished, Intent, LEASE},
+        },
+        tenants::api_keys::NewKey,
     },
-    tenants::api_keys::NewKey,
 };
 use secrecy::ExposeSecret;
 
@@ -52,8 +55,9 @@ impl Office {
     async fn open(world: &World) -> Self {
         let clock = Arc::new(ManualClock::default());
         let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-        let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-        let store = Store::open(&url, vault, clock.clone()).await.expect("the database opens");
+        let keys = EncryptionKeys::parse(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+        let (store, _) =
+            Store::open(&url, Vault::new(&keys), clock.clone()).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
         Self { store, clock }
     }
@@ -123,7 +127,7 @@ impl Office {
 
     async fn told(&self, app: AppId) -> Vec<String> {
         let page = self.store.page(app, Seq::START, 100).await.expect("read");
-        page.iter().map(|frame| frame.kind.to_string()).collect()
+        page.iter().map(|frame| frame.event_type.to_string()).collect()
     }
 }
 

@@ -39,7 +39,7 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
     let (app, other) = (store.new_app().await, store.new_app().await);
     let old = store.receive(app, 1, now()).await;
     let unit = |app, count, decided_at, processed| {
-        let events = (1..=count).map(crate::contract::event).collect();
+        let events = (1..=count).map(|call| crate::contract::event(app, call)).collect();
         Arc::new(Unit { events, processed, ..Unit::new(app, decided_at) })
     };
     store.commit(unit(app, 2500, now(), vec![old])).await.expect("committed");

@@ -20,42 +20,44 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::Serialize;
+use strum::{EnumString, IntoStaticStr, VariantNames};
 use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
 pub use self::membership::JoinError;
-use self::{cursor_store::Kept, progress::Progress};
 pub(crate) use self::{
-    cursor_store::{CursorStore, flush_cursors},
+    cursor_store::CursorStore,
     membership::{Acknowledger, Membership},
 };
+use self::{cursor_store::Kept, progress::Progress};
 use crate::{
     error::StoreError,
     id::{AppId, Seq, SessionId},
     ports::EventLog,
-    session::{Sessions, close},
+    session::{CloseCode, Sessions},
 };
 
-/// How the connections of a consumer stand to each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ToSchema)]
-#[schema(as = ConsumerMode, rename_all = "lowercase")]
+/// How a consumer's events are distributed over its connections.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema, EnumString, IntoStaticStr, VariantNames,
+)]
+#[schema(as = ConsumerMode)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Mode {
-    /// There is one; the newest one takes over.
+    /// One connection at a time has all of them; the newest one takes over.
     #[default]
     Exclusive,
-    /// They share the work.
-    #[schema(rename = "share")]
-    Partition,
+    /// The connections share the work.
+    Share,
 }
 
 impl Mode {
-    /// Its name on the wire.
+    /// Returns the word in queries, in JSON and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Exclusive => "exclusive",
-            Self::Partition => "share",
-        }
+        self.into()
     }
 }
 
@@ -169,6 +171,11 @@ impl Consumers {
         Some(moved.is_some())
     }
 
+    /// Returns how many of them this process holds.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Whether this process holds none of them.
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().is_empty()
@@ -182,7 +189,7 @@ impl Consumers {
 
     fn put_out(&self, members: &[SessionId], why: &str) {
         for member in members {
-            self.sessions.close_one(*member, close::TAKEN_OVER, why);
+            self.sessions.close_one(*member, CloseCode::TakenOver, why);
         }
     }
 

@@ -20,14 +20,14 @@ impl Progress {
     pub(super) fn new(mode: Mode, acked: Seq) -> Self {
         match mode {
             Mode::Exclusive => Self::Alone(Exclusive::new(acked)),
-            Mode::Partition => Self::Shared(Box::new(Group::new(acked))),
+            Mode::Share => Self::Shared(Box::new(Group::new(acked))),
         }
     }
 
     pub(super) fn mode(&self) -> Mode {
         match self {
             Self::Alone(_) => Mode::Exclusive,
-            Self::Shared(_) => Mode::Partition,
+            Self::Shared(_) => Mode::Share,
         }
     }
 
@@ -83,7 +83,7 @@ impl Progress {
                 exclusive.take(member, batch.frames.last().map(|last| last.seq), batch.cursor)
             }
             Self::Shared(group) => {
-                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.thread())));
+                let slots = batch.frames.iter().map(|frame| (frame.seq, slot_of(frame.partition_key())));
                 let found: Vec<(Seq, Slot)> = slots.collect();
                 let Some(taken) = group.take(member, from, batch.cursor, &found) else { return false };
                 let mut taken = taken.into_iter().peekable();

@@ -4,8 +4,7 @@
 use bytestring::ByteString;
 use serde_json::Value;
 
-use super::{Filter, keys::EventKeys};
-use crate::event::write_ids_as_text;
+use super::{Filter, keys::EventKeys, write_ids_as_text};
 use crate::id::Seq;
 
 /// The calls of an app that were not over when its feed had come to `as_of`. What lies behind that place is told of
@@ -25,14 +24,14 @@ pub struct ActiveCall {
     text: ByteString,
     /// The Dialpad user whose leg it is.
     pub(crate) dialpad_user_id: Option<i64>,
-    pub(crate) about: EventKeys,
+    pub(crate) keys: EventKeys,
 }
 
 impl ActiveCall {
     /// A call that is shown so.
     #[must_use]
     pub fn new(dialpad_user_id: Option<i64>, text: String) -> Self {
-        Self { dialpad_user_id, about: EventKeys::read(&text), text: text.into() }
+        Self { dialpad_user_id, keys: EventKeys::read(&text), text: text.into() }
     }
 
     /// The call as JSON.

@@ -1,132 +1,130 @@
-//! One event on its way out: first without a place in the feed, then with one and as text that every session
-//! shares.
+//! An event at its place in the feed, as the text that every session shares.
 
-use std::borrow::Cow;
+use std::fmt;
 
 use bytestring::ByteString;
-use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
 
-use super::keys::{EventKeys, LazyKeys};
-use crate::id::{DialpadCallId, EventId, Seq};
+use super::{
+    OutEvent, TypeName, ids_as_text,
+    keys::{EventKeys, LazyKeys},
+};
+use crate::{error::StoreError, id::Seq};
 
-/// An event that was decided and has no place in the feed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutEvent {
-    /// Its id.
-    pub id: EventId,
-    /// Its type, `call.started` for instance.
-    pub kind: Cow<'static, str>,
-    /// The call it is about.
-    pub dialpad_call_id: Option<DialpadCallId>,
-    /// The Dialpad user it concerns.
-    pub dialpad_user_id: Option<i64>,
-    /// When it happened.
-    pub occurred_at: DateTime<Utc>,
-    /// A JSON object with everything but `type` and `seq`. Never empty.
-    pub body: String,
-}
-
-/// How a body says that nobody knows what the CRM calls the event's user. No value can contain this, because quotation
-/// marks within values are escaped; and of several fields of this name, the event's own comes first.
-const NOBODY: &str = "\"crm_user_id\":null";
-
-impl OutEvent {
-    /// Says what the CRM calls the event's user, if the event has left that open.
-    pub fn name_crm_user(&mut self, crm_user_id: &str) {
-        let named = format!("\"crm_user_id\":{}", Value::from(crm_user_id));
-        self.body = self.body.replacen(NOBODY, &named, 1);
-    }
-}
-
-/// An event at its place in the feed, as the text that goes over the wire. Cheap to clone: the text is shared.
+/// An event at its place in the feed. Cheap to clone: the text is shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Its place.
+    /// The place.
     pub seq: Seq,
-    /// Its type.
-    pub kind: Cow<'static, str>,
-    /// The Dialpad user it concerns.
+    /// The type.
+    pub event_type: TypeName,
+    /// The Dialpad user whom the event concerns.
     pub dialpad_user_id: Option<i64>,
-    /// The whole event as JSON.
+    /// The whole event as a JSON object.
     pub text: ByteString,
-    about: LazyKeys,
+    keys: LazyKeys,
 }
 
 impl Frame {
-    /// Puts a stored or freshly decided event at its place.
+    /// Puts a committed event at its place.
     #[must_use]
-    pub fn new(seq: Seq, kind: Cow<'static, str>, dialpad_user_id: Option<i64>, body: &str) -> Self {
-        let rest = body.strip_prefix('{').unwrap_or(body);
-        let text = format!("{{\"type\":\"{kind}\",\"seq\":{seq},{rest}");
-        Self { seq, kind, dialpad_user_id, text: text.into(), about: LazyKeys::default() }
+    pub fn new(seq: Seq, event: &OutEvent) -> Self {
+        Self {
+            seq,
+            event_type: event.event_type.into(),
+            dialpad_user_id: event.dialpad_user_id(),
+            text: event.text_at(seq).into(),
+            keys: event.keys().into(),
+        }
     }
 
-    /// What must be dealt with in order: the same number for all events of a call, or of a message.
-    pub(crate) fn thread(&self) -> u64 {
-        self.about().thread
+    /// Puts a stored event at its place. `body` is its [`OutEvent::stored_body`], which may be that of another version
+    /// of the server: its fields are delivered as they are.
+    ///
+    /// # Errors
+    /// The body is not a JSON object.
+    pub fn stored(
+        seq: Seq,
+        event_type: &str,
+        dialpad_user_id: Option<i64>,
+        body: &str,
+    ) -> Result<Self, StoreError> {
+        let event_type = TypeName::from(event_type);
+        let fields = serde_json::from_str(body);
+        let text = fields
+            .and_then(|fields| serde_json::to_string(&PlacedFields { event_type: &event_type, seq, fields }));
+        let text =
+            text.map_err(|_| StoreError::Corrupt { table: "events", column: "body", id: seq.to_string() })?;
+        Ok(Self { seq, event_type, dialpad_user_id, text: text.into(), keys: LazyKeys::default() })
     }
 
-    /// Whom and what it is about.
-    pub(crate) fn about(&self) -> &EventKeys {
-        self.about.of(&self.text)
-    }
-}
-
-/// The fields of an event, a call or a webhook that hold an id of Dialpad's.
-const ID_FIELDS: [&str; 10] = [
-    "answered_by",
-    "call_id",
-    "dialpad_call_id",
-    "dialpad_user_id",
-    "dialpad_voicemail_id",
-    "dialpad_message_id",
-    "dialpad_org_id",
-    "dialpad_webhook_id",
-    "dialpad_subscription_id",
-    "interaction_id",
-];
-
-impl Frame {
-    /// The event with Dialpad's ids as strings, for readers whose numbers are not exact up to 64 bits.
+    /// Returns the event with Dialpad's ids as strings, for clients whose numbers are not exact up to 64 bits.
     #[must_use]
     pub fn text_with_text_ids(&self) -> ByteString {
-        let Ok(mut event) = serde_json::from_str::<serde_json::Map<_, _>>(&self.text) else {
-            return self.text.clone();
-        };
-        for name in ID_FIELDS {
-            if let Some(Value::Number(id)) = event.get(name) {
-                let text = id.to_string().into();
-                event.insert(name.to_owned(), text);
-            }
-        }
-        serde_json::to_string(&event).map_or_else(|_| self.text.clone(), Into::into)
+        ids_as_text::in_event(&self.text).map_or_else(|| self.text.clone(), Into::into)
+    }
+
+    /// Returns the same number for all events that have to be processed in order: those of a call, or of a message.
+    pub(crate) fn partition_key(&self) -> u64 {
+        self.keys().partition_key
+    }
+
+    /// Returns what filters ask of the event.
+    pub(crate) fn keys(&self) -> &EventKeys {
+        self.keys.get_or_read(&self.text)
     }
 }
 
-/// Writes Dialpad's ids as strings, where a client asked for that.
-pub fn write_ids_as_text(value: &mut Value) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
-        Value::Object(object) => {
-            for (name, value) in object.iter_mut() {
-                match value {
-                    Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
-                        *value = number.to_string().into()
-                    }
-                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
-                    _ => {}
+/// The fields of a stored event, untouched and in their order.
+struct StoredFields<'a>(Vec<(&'a str, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for StoredFields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Vec<(&'de str, &'de RawValue)>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = object.next_entry()? {
+                    fields.push(field);
                 }
+                Ok(fields)
             }
         }
-        _ => {}
+
+        deserializer.deserialize_map(Fields).map(Self)
     }
 }
 
-/// An id of theirs as it looked in JSON: a number if it is one, else a string.
-#[must_use]
-pub fn number_or_text(id: &str) -> Value {
-    id.parse::<i64>().map_or_else(|_| id.into(), Into::into)
+/// The fields of a stored event behind its `type` and `seq`.
+struct PlacedFields<'a> {
+    event_type: &'a TypeName,
+    seq: Seq,
+    fields: StoredFields<'a>,
+}
+
+impl Serialize for PlacedFields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let StoredFields(fields) = &self.fields;
+        let mut object = serializer.serialize_map(Some(fields.len() + 2))?;
+        object.serialize_entry("type", self.event_type)?;
+        object.serialize_entry("seq", &self.seq)?;
+        for (name, value) in fields {
+            object.serialize_entry(name, value)?;
+        }
+        object.end()
+    }
 }
 
 #[cfg(test)]
@@ -134,19 +132,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_user_is_named_in_the_events_own_field_and_nowhere_else() {
-        let said = r#"{"text":"\"crm_user_id\":null","crm_user_id":null,"payload":{"crm_user_id":null}}"#;
-        let mut event = OutEvent {
-            id: EventId::generate(),
-            kind: Cow::Borrowed("call.raw"),
-            dialpad_call_id: None,
-            dialpad_user_id: Some(555),
-            occurred_at: DateTime::UNIX_EPOCH,
-            body: said.to_owned(),
-        };
-        event.name_crm_user("a \"user\"\n");
-        let named =
-            r#"{"text":"\"crm_user_id\":null","crm_user_id":"a \"user\"\n","payload":{"crm_user_id":null}}"#;
-        assert_eq!(event.body, named);
+    fn a_stored_event_of_another_version_is_delivered_as_it_is() {
+        let body = r#"{"event_id":"1","z":{"b": 1.0,"a":"\u00e9"},"call_id":9007199254740993,"z":[]}"#;
+        let frame = Frame::stored(Seq(7), "call.parked", None, body).expect("an object");
+        let expected = r#"{"type":"call.parked","seq":7,"event_id":"1","z":{"b": 1.0,"a":"\u00e9"},"call_id":9007199254740993,"z":[]}"#;
+        assert_eq!(frame.text, expected);
+        assert_eq!(frame.event_type.as_str(), "call.parked");
+    }
+
+    #[test]
+    fn a_stored_body_that_is_no_object_is_an_error() {
+        for body in ["{nonsense", "[]", "", "{} {}"] {
+            let refused = Frame::stored(Seq(1), "call.ring", None, body);
+            assert!(matches!(refused, Err(StoreError::Corrupt { column: "body", .. })), "{body}");
+        }
     }
 }

@@ -1,5 +1,4 @@
-//! Whom and what an event is about, as its text says. Read when somebody asks for it, once for all who do: most events
-//! are told to readers who want everything, and so are not read again.
+//! What filters and consumers ask of an event beyond its type and its Dialpad user.
 
 use std::{
     borrow::Cow,
@@ -9,23 +8,26 @@ use std::{
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// What can be asked of an event beyond its type and its Dialpad user.
+use crate::{
+    id::{DialpadCallId, MessageId},
+    model::call::Direction,
+};
+
+/// What filters and consumers ask of an event. The default is that of an event about neither call nor message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct EventKeys {
-    /// `inbound` or `outbound`.
-    pub(crate) direction: Option<Box<str>>,
-    /// Who calls or writes.
+    pub(crate) direction: Option<Direction>,
+    /// The caller or sender.
     pub(crate) from_number: Option<Box<str>>,
-    /// Who is called or written to; of a message, several with commas between.
+    /// The called number or the recipients, separated by commas.
     pub(crate) to_number: Option<Box<str>>,
-    /// The user of the CRM.
     pub(crate) crm_user_id: Option<Box<str>>,
-    /// Stands for the call or the message whose events must be dealt with in order; 0 where it is about neither.
-    pub(crate) thread: u64,
+    /// The same for all events that have to be processed in order: those of a call, or of a message; otherwise 0.
+    pub(crate) partition_key: u64,
 }
 
 #[derive(Deserialize)]
-struct Text<'a> {
+struct KeyFields<'a> {
     #[serde(borrow, default)]
     direction: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -35,37 +37,61 @@ struct Text<'a> {
     #[serde(borrow, default)]
     crm_user_id: Option<Cow<'a, str>>,
     #[serde(default)]
-    dialpad_call_id: Option<i64>,
+    dialpad_call_id: Option<DialpadCallId>,
     #[serde(borrow, default)]
     message_id: Option<Cow<'a, str>>,
 }
 
 impl EventKeys {
+    /// Reads the keys of a stored event or call from its JSON. A text that is none has the default keys.
     pub(crate) fn read(text: &str) -> Self {
-        let Ok(text) = serde_json::from_str::<Text<'_>>(text) else { return Self::default() };
-        let message = text.message_id.as_ref().and_then(|id| id.parse::<Uuid>().ok());
-        let message = message.map(|id| id.as_u64_pair().1);
+        let Ok(fields) = serde_json::from_str::<KeyFields<'_>>(text) else { return Self::default() };
         let boxed = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
+        let message_id = fields.message_id.and_then(|id| id.parse::<Uuid>().ok()).map(MessageId);
+        let partition_key = match (fields.dialpad_call_id, message_id) {
+            (Some(call), _) => Self::partition_of_call(call),
+            (None, Some(message)) => Self::partition_of_message(message),
+            (None, None) => 0,
+        };
         Self {
-            direction: boxed(text.direction),
-            from_number: boxed(text.from_number),
-            to_number: boxed(text.to_number),
-            crm_user_id: boxed(text.crm_user_id),
-            thread: text.dialpad_call_id.map_or(message.unwrap_or_default(), i64::cast_unsigned),
+            direction: fields.direction.and_then(|direction| direction.parse().ok()),
+            from_number: boxed(fields.from_number),
+            to_number: boxed(fields.to_number),
+            crm_user_id: boxed(fields.crm_user_id),
+            partition_key,
         }
+    }
+
+    pub(super) fn partition_of_call(call: DialpadCallId) -> u64 {
+        call.0.cast_unsigned()
+    }
+
+    /// Returns the random half of the id.
+    pub(super) fn partition_of_message(message: MessageId) -> u64 {
+        message.0.as_u64_pair().1
     }
 }
 
-/// An event's [`EventKeys`], shared by all copies of its frame. Two of them are always equal: they add nothing to the text.
+/// The [`EventKeys`] of a frame, shared by its copies.
+///
+/// A fresh event brings them along. Those of a stored one are read from its text when they are first asked for: most
+/// readers have no filter.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LazyKeys(Arc<OnceLock<EventKeys>>);
+pub(super) struct LazyKeys(Arc<OnceLock<EventKeys>>);
 
 impl LazyKeys {
-    pub(crate) fn of(&self, text: &str) -> &EventKeys {
+    pub(super) fn get_or_read(&self, text: &str) -> &EventKeys {
         self.0.get_or_init(|| EventKeys::read(text))
     }
 }
 
+impl From<EventKeys> for LazyKeys {
+    fn from(keys: EventKeys) -> Self {
+        Self(Arc::new(OnceLock::from(keys)))
+    }
+}
+
+/// Always equal: the keys add nothing to the text of a frame.
 impl PartialEq for LazyKeys {
     fn eq(&self, _: &Self) -> bool {
         true

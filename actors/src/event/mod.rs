@@ -1,16 +1,25 @@
 //! What is delivered to clients, as data: events, frames, filters and their schemas.
 
 mod active_calls;
-pub(crate) mod call_events;
-pub(crate) mod connection_events;
+mod call_event;
+mod connection_event;
+mod event_type;
 mod filter;
 mod frame;
+mod ids_as_text;
 mod keys;
+mod message_event;
+mod out_event;
 pub mod schema;
 
 pub use self::{
     active_calls::{ActiveCall, ActiveCalls},
-    connection_events::{ConnectionEvent, tell as connection_event},
+    call_event::{CallBody, call_event},
+    connection_event::{ConnectionBody, ConnectionEvent, connection_event},
+    event_type::{EventType, TypeName},
     filter::Filter,
-    frame::{Frame, OutEvent, number_or_text, write_ids_as_text},
+    frame::Frame,
+    ids_as_text::{number_or_text, write_ids_as_text},
+    message_event::{MessageBody, message_event},
+    out_event::{EventBody, OutEvent},
 };

@@ -1,6 +1,7 @@
 //! What is told, as schemas: derived from the structs that are written, so that a document made of them can't differ
 //! from what is sent.
 
+use strum::VariantArray;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -12,14 +13,20 @@ use utoipa::{
     },
 };
 
+use super::{
+    EventType,
+    call_event::{
+        CallBody, EndFields, HeldFields, RawFields, ResumedFields, RingFields, StartedFields, UpdatedFields,
+        VoicemailFields,
+    },
+    connection_event::ConnectionBody,
+    message_event::MessageBody,
+    out_event::EventFields,
+};
 use crate::{
     consumer::Mode,
-    event::call_events as call_news,
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
-    model::{
-        call::{Direction, Leg, Outcome, Status},
-        message,
-    },
+    model::call::{Direction, Leg, Outcome, Status},
     session::protocol::{ClientMessage, ConsumerSaid, ControlMessage},
 };
 
@@ -54,32 +61,48 @@ pub struct MessageSchema {
 /// A schema with its name.
 pub type Named = (String, RefOr<Schema>);
 
-/// Every type of event, as it is told on every way to the feed.
+/// Returns the schemas of all events.
 #[must_use]
 pub fn events() -> Vec<MessageSchema> {
-    use call_news::{Body, Ending, Held, Raw, Resumed, Ring, Started, Updated, VoicemailTold};
-    let call = |kind: &str, extra: Vec<RefOr<Schema>>| event(kind, [vec![Body::schema()], extra].concat());
-    let message = |kind: &str| event(kind, vec![message::Body::schema()]);
-    let connection = |kind: &str| event(kind, vec![super::connection_events::Body::schema()]);
-    vec![
-        call("call.ring", vec![Ring::schema()]),
-        call("call.started", vec![Started::schema()]),
-        call("call.held", vec![Held::schema()]),
-        call("call.resumed", vec![Resumed::schema()]),
-        call("call.ended", vec![Ending::schema()]),
-        call("call.updated", vec![Updated::schema(), Ending::schema()]),
-        call("call.raw", vec![Raw::schema()]),
-        call("voicemail.received", vec![VoicemailTold::schema()]),
-        call("voicemail.updated", vec![VoicemailTold::schema()]),
-        message("message.received"),
-        message("message.sent"),
-        message("message.updated"),
-        connection("connection.connected"),
-        connection("connection.degraded"),
-        connection("connection.recovered"),
-        connection("connection.expired"),
-        connection("connection.disconnected"),
-    ]
+    let described =
+        |event_type: &EventType| MessageSchema { kind: event_type.to_string(), schema: event(*event_type) };
+    EventType::VARIANTS.iter().map(described).collect()
+}
+
+/// Returns the schema of the events of a type.
+#[must_use]
+pub fn event(event_type: EventType) -> Object {
+    let parts = match event_type {
+        EventType::CallRing => vec![CallBody::schema(), RingFields::schema()],
+        EventType::CallStarted => vec![CallBody::schema(), StartedFields::schema()],
+        EventType::CallHeld => vec![CallBody::schema(), HeldFields::schema()],
+        EventType::CallResumed => vec![CallBody::schema(), ResumedFields::schema()],
+        EventType::CallEnded => vec![CallBody::schema(), EndFields::schema()],
+        EventType::CallUpdated => vec![CallBody::schema(), UpdatedFields::schema(), EndFields::schema()],
+        EventType::CallRaw => vec![CallBody::schema(), RawFields::schema()],
+        EventType::VoicemailReceived | EventType::VoicemailUpdated => {
+            vec![CallBody::schema(), VoicemailFields::schema()]
+        }
+        EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated => {
+            vec![MessageBody::schema()]
+        }
+        EventType::ConnectionConnected
+        | EventType::ConnectionDegraded
+        | EventType::ConnectionRecovered
+        | EventType::ConnectionExpired
+        | EventType::ConnectionDisconnected => vec![ConnectionBody::schema()],
+    };
+    let head = ObjectBuilder::new()
+        .property("type", word(event_type.as_str()))
+        .property("seq", Ref::from_schema_name("Seq"))
+        .required("type")
+        .required("seq");
+    let mut schema: Object = head.build();
+    for part in std::iter::once(EventFields::schema()).chain(parts) {
+        merge(&mut schema, sent(part));
+    }
+    schema.description = None;
+    schema
 }
 
 /// What the server says of a session beyond events.
@@ -156,20 +179,6 @@ fn may_be_null(field: &RefOr<Schema>) -> bool {
     }
 }
 
-fn event(kind: &str, parts: Vec<RefOr<Schema>>) -> MessageSchema {
-    let head = ObjectBuilder::new()
-        .property("type", word(kind))
-        .property("seq", Ref::from_schema_name("Seq"))
-        .required("type")
-        .required("seq");
-    let mut schema: Object = head.build();
-    for part in parts {
-        merge(&mut schema, sent(part));
-    }
-    schema.description = None;
-    MessageSchema { kind: kind.to_owned(), schema }
-}
-
 /// The pieces come as text (`session::snapshot`), because that is how calls are kept.
 fn snapshot() -> MessageSchema {
     let calls = ArrayBuilder::new()
@@ -232,19 +241,12 @@ pub fn merge(onto: &mut Object, part: RefOr<Schema>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::EVENT_TYPES;
-
-    #[test]
-    fn every_type_of_event_is_described() {
-        let described: Vec<String> = events().into_iter().map(|event| event.kind).collect();
-        assert_eq!(described, EVENT_TYPES);
-    }
 
     #[test]
     fn a_field_is_always_there_unless_it_is_left_out_instead_of_null() {
-        let ended = events().into_iter().find(|event| event.kind == "call.ended").expect("it is told");
-        let required: Vec<&str> = ended.schema.required.iter().map(String::as_str).collect();
-        for name in ended.schema.properties.keys().map(String::as_str) {
+        let ended = event(EventType::CallEnded);
+        let required: Vec<&str> = ended.required.iter().map(String::as_str).collect();
+        for name in ended.properties.keys().map(String::as_str) {
             assert_eq!(required.contains(&name), !["source", "inferred"].contains(&name), "{name}");
         }
         assert!(required.contains(&"outcome") && required.contains(&"seq"), "{required:?}");

@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     fn frame(seq: i64) -> Frame {
-        Frame::new(Seq(seq), "call.ring".into(), None, "{\"a\":1}")
+        Frame::stored(Seq(seq), "call.ring", None, "{\"a\":1}").expect("an object")
     }
 
     fn seqs(slice: Slice) -> Vec<i64> {

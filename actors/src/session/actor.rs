@@ -19,12 +19,15 @@ use metrics::{counter, gauge};
 use tracing::debug;
 
 use super::{
-    Listener, OutboundBatch, Refusal, Transport, close, progress::DeliveryProgress, protocol::ClientMessage,
+    Listener, OutboundBatch, Refusal, Transport,
+    close_code::{CloseCode, CloseReason},
+    progress::DeliveryProgress,
+    protocol::ClientMessage,
     subscription::Subscription,
+    tenant::TenantDirectory,
 };
 use crate::{
     consumer::{Acknowledger, JoinError},
-    engine::Engine,
     error::AuthError,
     id::{Seq, SessionId},
     ports::AuthenticatedKey,
@@ -41,11 +44,13 @@ const FROZEN: Duration = Duration::from_secs(2);
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
 /// The largest message a client may send.
 const LARGEST_MESSAGE: usize = 64 << 10;
+/// The close code of RFC 6455 for a client that does not keep to the protocol.
+const PROTOCOL_ERROR: u16 = 1002;
 
 /// How a session begins.
 pub struct SessionOptions {
-    /// The engine that it listens to.
-    pub engine: Arc<Engine>,
+    /// Where it finds the app of its key.
+    pub tenants: Arc<dyn TenantDirectory>,
     /// What the key with the request opened; `None`: the first message brings the key.
     pub admission: Option<AuthenticatedKey>,
     /// What the query asks for.
@@ -70,7 +75,7 @@ pub fn serve(
         acknowledger: None,
         heard_at: Instant::now(),
         fragments: Vec::new(),
-        closed_for: "lost",
+        closed_for: CloseReason::Lost,
     };
     ws::WsResponseBuilder::new(session, request, payload).frame_size(LARGEST_MESSAGE).start()
 }
@@ -87,25 +92,18 @@ struct SessionActor {
     /// The parts of a fragmented message.
     fragments: Vec<u8>,
     /// Why the session ended, for the metrics; `lost` until somebody closes it in so many words.
-    closed_for: &'static str,
+    closed_for: CloseReason,
 }
 
 type Context = ws::WebsocketContext<SessionActor>;
 
 impl SessionActor {
-    fn close(&mut self, code: u16, reason: &str, ctx: &mut Context) {
-        self.closed_for = match code {
-            close::GOING_AWAY => "going_away",
-            close::TOO_BIG => "too_big",
-            close::BAD_MESSAGE => "bad_message",
-            close::NOT_AUTHENTICATED => "not_authenticated",
-            close::FORBIDDEN => "forbidden",
-            close::TOO_SLOW => "too_slow",
-            close::TAKEN_OVER => "taken_over",
-            close::ELSEWHERE => "elsewhere",
-            close::TOO_MANY => "too_many",
-            _ => "closed",
-        };
+    fn close(&mut self, code: CloseCode, reason: &str, ctx: &mut Context) {
+        self.end(code.code(), code.into(), reason, ctx);
+    }
+
+    fn end(&mut self, code: u16, counted_as: CloseReason, reason: &str, ctx: &mut Context) {
+        self.closed_for = counted_as;
         ctx.close(Some(ws::CloseReason { code: code.into(), description: Some(reason.to_owned()) }));
         ctx.stop();
     }
@@ -123,7 +121,7 @@ impl SessionActor {
         }
         let (silence, ping_after) = (self.heard_at.elapsed(), self.ping_after());
         if silence >= SILENCE {
-            self.closed_for = "silent";
+            self.closed_for = CloseReason::Silent;
             ctx.stop();
         } else if silence >= ping_after {
             ctx.ping(b"");
@@ -141,9 +139,9 @@ impl SessionActor {
 
     /// Begins to listen.
     fn listen(&mut self, admission: AuthenticatedKey, subscription: Subscription, ctx: &mut Context) {
-        let engine = Arc::clone(&self.options.engine);
+        let tenant = self.options.tenants.tenant(admission.app_id);
         let opened =
-            async move { Listener::open(&engine, admission, subscription, Transport::WebSocket).await };
+            async move { Listener::open(&tenant, admission, subscription, Transport::WebSocket).await };
         // Waited for: until the session is connected it takes nothing else.
         ctx.wait(opened.into_actor(self).map(move |opened, session, ctx| match opened {
             Ok(listener) => session.connected(listener, ctx),
@@ -162,27 +160,27 @@ impl SessionActor {
 
     fn refuse(&mut self, refusal: &Refusal, ctx: &mut Context) {
         match refusal {
-            Refusal::TooMany => self.close(close::TOO_MANY, "too many connections", ctx),
+            Refusal::TooMany => self.close(CloseCode::TooMany, "too many connections", ctx),
             Refusal::Consumer(JoinError::TooMany) => {
-                self.close(close::TOO_MANY, "too many consumers", ctx);
+                self.close(CloseCode::TooMany, "too many consumers", ctx);
             }
             Refusal::Consumer(_) => {
-                self.close(close::ELSEWHERE, "the consumer's connections are at another server", ctx);
+                self.close(CloseCode::Elsewhere, "the consumer's connections are at another server", ctx);
             }
-            Refusal::Store(failure) => self.close(close::GOING_AWAY, &failure.to_string(), ctx),
+            Refusal::Store(failure) => self.close(CloseCode::GoingAway, &failure.to_string(), ctx),
             // Announced as a gap instead.
-            Refusal::Cursor(..) => self.close(close::BAD_MESSAGE, "after: can't be served", ctx),
+            Refusal::Cursor(..) => self.close(CloseCode::BadMessage, "after: can't be served", ctx),
         }
     }
 
     fn turn_away(&mut self, denial: &AuthError, ctx: &mut Context) {
         let code = match denial {
             AuthError::UnknownKey if (self.options.is_one_guess_too_many)() => {
-                return self.close(close::TOO_MANY, "too many attempts from this address", ctx);
+                return self.close(CloseCode::TooMany, "too many attempts from this address", ctx);
             }
-            AuthError::UnknownKey => close::NOT_AUTHENTICATED,
-            AuthError::AppInactive => close::FORBIDDEN,
-            AuthError::Store(_) => close::GOING_AWAY,
+            AuthError::UnknownKey => CloseCode::NotAuthenticated,
+            AuthError::AppInactive => CloseCode::Forbidden,
+            AuthError::Store(_) => CloseCode::GoingAway,
         };
         self.close(code, &denial.to_string(), ctx);
     }
@@ -192,9 +190,9 @@ impl SessionActor {
             Ok(ClientMessage::Subscribe(subscribe)) if self.pulse.is_none() => {
                 let subscription = match subscribe.subscription() {
                     Ok(said) => said.unwrap_or_else(|| self.options.subscription.clone()),
-                    Err(problem) => return self.close(close::BAD_MESSAGE, &problem.to_string(), ctx),
+                    Err(problem) => return self.close(CloseCode::BadMessage, &problem.to_string(), ctx),
                 };
-                let gate = Arc::clone(&self.options.engine.ports().gate);
+                let gate = self.options.tenants.authenticator();
                 let admitted = async move { gate.authenticate(&subscribe.api_key).await };
                 ctx.wait(admitted.into_actor(self).then(|admitted, session, ctx| {
                     match admitted {
@@ -205,10 +203,10 @@ impl SessionActor {
                 }));
             }
             Ok(ClientMessage::Subscribe(_)) => {
-                self.close(close::BAD_MESSAGE, "this session is subscribed already", ctx);
+                self.close(CloseCode::BadMessage, "this session is subscribed already", ctx);
             }
             Ok(ClientMessage::Ack { seq }) if seq < 0 => {
-                self.close(close::BAD_MESSAGE, "seq: must not be negative", ctx);
+                self.close(CloseCode::BadMessage, "seq: must not be negative", ctx);
             }
             Ok(ClientMessage::Ack { seq }) if self.pulse.is_some() => {
                 if let Some(acknowledger) = &self.acknowledger {
@@ -216,9 +214,9 @@ impl SessionActor {
                 }
             }
             Ok(ClientMessage::Ack { .. }) => {
-                self.close(close::NOT_AUTHENTICATED, "the first message must subscribe", ctx);
+                self.close(CloseCode::NotAuthenticated, "the first message must subscribe", ctx);
             }
-            Err(_) => self.close(close::BAD_MESSAGE, "not a message that is known here", ctx),
+            Err(_) => self.close(CloseCode::BadMessage, "not a message that is known here", ctx),
         }
     }
 
@@ -232,7 +230,7 @@ impl SessionActor {
             Item::Last(part) => (part, true),
         };
         if self.fragments.len() + part.len() > LARGEST_MESSAGE {
-            return self.close(close::TOO_BIG, "the message is too big", ctx);
+            return self.close(CloseCode::TooBig, "the message is too big", ctx);
         }
         self.fragments.extend_from_slice(&part);
         if last {
@@ -253,7 +251,7 @@ impl Actor for SessionActor {
             None => {
                 ctx.run_later(SUBSCRIBE_WITHIN, |session, ctx| {
                     if session.pulse.is_none() {
-                        session.close(close::NOT_AUTHENTICATED, "no key came in time", ctx);
+                        session.close(CloseCode::NotAuthenticated, "no key came in time", ctx);
                     }
                 });
             }
@@ -261,20 +259,22 @@ impl Actor for SessionActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if self.closed_for == "lost" && self.pulse.as_ref().is_some_and(|pulse| pulse.is_given_up()) {
-            self.closed_for = "too_slow";
+        if self.closed_for == CloseReason::Lost
+            && self.pulse.as_ref().is_some_and(|pulse| pulse.is_given_up())
+        {
+            self.closed_for = CloseReason::TooSlow;
         }
         gauge!("cti_ws_sessions").decrement(1);
-        counter!("cti_ws_sessions_closed_total", "reason" => self.closed_for).increment(1);
-        debug!(session.id = %self.id, reason = self.closed_for, "a session ended");
+        counter!("cti_ws_sessions_closed_total", "reason" => self.closed_for.as_str()).increment(1);
+        debug!(session.id = %self.id, reason = self.closed_for.as_str(), "a session ended");
     }
 }
 
 /// What is to be said.
 impl StreamHandler<OutboundBatch> for SessionActor {
     fn handle(&mut self, turn: OutboundBatch, ctx: &mut Self::Context) {
-        for word in turn.words {
-            ctx.text(word.text);
+        for message in turn.messages {
+            ctx.text(message.text);
         }
         if let Some(ending) = turn.end {
             self.close(ending.code, &ending.reason, ctx);
@@ -295,12 +295,12 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for SessionActor {
             Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
-                self.closed_for = "client";
+                self.closed_for = CloseReason::Client;
                 ctx.close(reason);
                 ctx.stop();
             }
-            Err(ws::ProtocolError::Overflow) => self.close(close::TOO_BIG, "the message is too big", ctx),
-            Err(_) => self.close(1002, "not a WebSocket frame", ctx),
+            Err(ws::ProtocolError::Overflow) => self.close(CloseCode::TooBig, "the message is too big", ctx),
+            Err(_) => self.end(PROTOCOL_ERROR, CloseReason::ProtocolError, "not a WebSocket frame", ctx),
         }
     }
 

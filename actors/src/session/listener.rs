@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -10,15 +11,16 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    SessionGuard, close,
+    SessionGuard,
+    close_code::{CloseCode, SessionEnd},
     progress::DeliveryProgress,
     protocol::{BadCursor, ConsumerSaid, ControlMessage, OutboundMessage, gap, starting_point},
     snapshot::SnapshotCursor,
     subscription::Subscription,
+    tenant::TenantHandle,
 };
 use crate::{
     consumer::{Acknowledger, Consumers, JoinError, Membership, Mode},
-    engine::Engine,
     error::StoreError,
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
@@ -30,29 +32,23 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 /// How long what was skipped may go unannounced.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
-/// How a listener is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a listener's events are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Transport {
     /// Over a WebSocket: a cursor that can't be served is announced as a gap.
     WebSocket,
     /// As server-sent events: such a cursor is refused.
     Stream,
-    /// In the answer to a request that waits: likewise.
+    /// In the response to a request that waits: such a cursor is refused.
     Poll,
 }
 
 impl Transport {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::WebSocket, Self::Stream, Self::Poll];
-
-    /// Its name in the metrics.
+    /// Returns the label in the metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WebSocket => "websocket",
-            Self::Stream => "stream",
-            Self::Poll => "poll",
-        }
+        self.into()
     }
 }
 
@@ -78,28 +74,19 @@ impl From<JoinError> for Refusal {
     }
 }
 
-/// How a session ends: a code of [`close`] and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CloseReason {
-    /// The close code.
-    pub code: u16,
-    /// For people.
-    pub reason: String,
-}
-
 /// What is said at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutboundBatch {
     /// One after the other.
-    pub words: Vec<OutboundMessage>,
-    /// After these words, it is over.
-    pub end: Option<CloseReason>,
+    pub messages: Vec<OutboundMessage>,
+    /// After these messages, it is over.
+    pub end: Option<SessionEnd>,
 }
 
 /// One who listens. Dropping it is leaving.
 pub struct Listener {
     seat: SessionGuard,
-    hung_up: oneshot::Receiver<CloseReason>,
+    hung_up: oneshot::Receiver<SessionEnd>,
     reader: FeedReader,
     /// Its place in a named consumer.
     membership: Option<Membership>,
@@ -121,25 +108,24 @@ impl Listener {
     /// # Errors
     /// See [`Refusal`].
     pub async fn open(
-        engine: &Engine,
+        tenant: &TenantHandle,
         admission: AuthenticatedKey,
         wanted: Subscription,
         transport: Transport,
     ) -> Result<Self, Refusal> {
         let id = SessionId::generate();
-        let sessions = engine.sessions(admission.app_id);
-        let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
-        let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
-        let consumers = engine.consumers(admission.app_id);
-        let (mut start, gap) = beginning(&consumers, &wanted, transport, bounds).await?;
+        let entered = tenant.sessions.enter(id, admission.key_id, transport);
+        let (seat, hung_up) = entered.ok_or(Refusal::TooMany)?;
+        let bounds = tenant.bounds().await.map_err(Refusal::Store)?;
+        let (mut start, gap) = beginning(&tenant.consumers, &wanted, transport, bounds).await?;
         let (mut seq, mut snapshot) = (bounds.head, None);
         if wanted.snapshot {
-            let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
+            let calls = tenant.feed.active_calls(&tenant.log).await.map_err(Refusal::Store)?;
             (start, seq) = (calls.as_of, calls.as_of);
             snapshot = Some(Box::new(SnapshotCursor::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
         }
         let membership = match wanted.consumer {
-            Some(consumer) => Some(consumers.join(consumer, id, start, bounds).await?),
+            Some(consumer) => Some(tenant.consumers.join(consumer, id, start, bounds).await?),
             None => None,
         };
         let start = membership.as_ref().map_or(start, Membership::acked);
@@ -151,9 +137,10 @@ impl Listener {
             consumer: membership.as_ref().map(ConsumerSaid::of),
         };
         // Whoever breaks off before it has heard the active calls is to begin with them again.
-        let mut first = vec![connected.word(snapshot.is_none().then_some(start))];
-        first.extend(gap.map(|gap| gap.word(Some(start))));
-        let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
+        let mut first = vec![connected.message(snapshot.is_none().then_some(start))];
+        first.extend(gap.map(|gap| gap.message(Some(start))));
+        let (feed, log) = (Arc::clone(&tenant.feed), Arc::clone(&tenant.log));
+        let reader = FeedReader::new(feed, log, start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
         let (cursor, announce_at, over) = (start, None, false);
         Ok(Self {
@@ -204,7 +191,7 @@ impl Listener {
     /// What is said before any event, as long as there is more of it.
     fn begin(&mut self) -> Option<OutboundBatch> {
         if !self.first.is_empty() {
-            return Some(OutboundBatch { words: std::mem::take(&mut self.first), end: None });
+            return Some(OutboundBatch { messages: std::mem::take(&mut self.first), end: None });
         }
         let telling = self.snapshot.as_mut()?;
         let piece = telling.next_piece();
@@ -214,7 +201,7 @@ impl Listener {
         if piece.cursor.is_some() {
             self.snapshot = None;
         }
-        Some(OutboundBatch { words: vec![piece], end: None })
+        Some(OutboundBatch { messages: vec![piece], end: None })
     }
 
     async fn listen(&mut self) -> OutboundBatch {
@@ -236,12 +223,12 @@ impl Listener {
                             return turn;
                         }
                     }
-                    None => return OutboundBatch { words: Vec::new(), end: Some(gone()) },
+                    None => return OutboundBatch { messages: Vec::new(), end: Some(gone()) },
                 },
                 () = announce => {
                     self.announce_at = None;
-                    let word = ControlMessage::Cursor { seq: self.cursor }.word(Some(self.cursor));
-                    return OutboundBatch { words: vec![word], end: None };
+                    let word = ControlMessage::Cursor { seq: self.cursor }.message(Some(self.cursor));
+                    return OutboundBatch { messages: vec![word], end: None };
                 }
             }
         }
@@ -249,34 +236,33 @@ impl Listener {
 
     /// Makes a turn of a batch, unless there is nothing in it for this listener.
     fn take(&mut self, batch: Batch) -> Option<OutboundBatch> {
-        let mut words = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
+        let mut messages = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
         if let Some((from_seq, to_seq)) = batch.gap {
             let (oldest_seq, seq) = (to_seq.next(), batch.cursor);
             let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
-            words.push(gap.word(Some(to_seq)));
+            messages.push(gap.message(Some(to_seq)));
         }
-        words.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
-        let told = words.last().and_then(|word| word.cursor);
+        messages.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
+        let told = messages.last().and_then(|word| word.cursor);
         // Where several share the work, others have what lies between: no place follows from it.
-        let is_shared =
-            self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Partition);
+        let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
         if told == Some(batch.cursor) || is_shared {
             self.announce_at = None;
         } else {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
         }
-        (!words.is_empty()).then_some(OutboundBatch { words, end: None })
+        (!messages.is_empty()).then_some(OutboundBatch { messages, end: None })
     }
 
-    fn take_leave(&self, ending: CloseReason) -> OutboundBatch {
-        let mut words = Vec::new();
-        if ending.code == close::GOING_AWAY {
+    fn take_leave(&self, ending: SessionEnd) -> OutboundBatch {
+        let mut messages = Vec::new();
+        if ending.code == CloseCode::GoingAway {
             // Spread over a few seconds, so that they do not all come back in the same moment.
             let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
-            words.push(ControlMessage::Reconnect { after_ms }.word(None));
+            messages.push(ControlMessage::Reconnect { after_ms }.message(None));
         }
-        OutboundBatch { words, end: Some(ending) }
+        OutboundBatch { messages, end: Some(ending) }
     }
 
     /// Says for it what it has dealt with, where it is a named consumer's.
@@ -314,8 +300,8 @@ async fn beginning(
     Err(Refusal::Cursor(problem, bounds))
 }
 
-fn gone() -> CloseReason {
-    CloseReason { code: close::GOING_AWAY, reason: "the feed ended".to_owned() }
+fn gone() -> SessionEnd {
+    SessionEnd { code: CloseCode::GoingAway, reason: "the feed ended".to_owned() }
 }
 
 /// The next batch, however often the store has to be asked.

@@ -3,11 +3,13 @@
 //! stuck, or all of them before a stop.
 
 mod actor;
+mod close_code;
 mod listener;
 mod progress;
 pub(crate) mod protocol;
 mod snapshot;
 mod subscription;
+mod tenant;
 
 use std::{
     collections::HashMap,
@@ -22,44 +24,13 @@ use tracing::info;
 use self::progress::DeliveryProgress;
 pub use self::{
     actor::{SessionOptions, serve},
-    listener::{CloseReason, Listener, OutboundBatch, Refusal, Transport},
-    protocol::{BadCursor, MessageKind, OutboundMessage},
-    subscription::{EVENT_TYPES, Subscription, SubscriptionError, phone_number},
+    close_code::{CloseCode, CloseReason, SessionEnd},
+    listener::{Listener, OutboundBatch, Refusal, Transport},
+    protocol::{BadCursor, ControlType, MessageKind, OutboundMessage},
+    subscription::{Subscription, SubscriptionError, phone_number},
+    tenant::{TenantDirectory, TenantHandle},
 };
 use crate::id::{KeyId, SessionId};
-
-/// The close codes of `/ws`, beyond those of RFC 6455. Over other ways, `closed` says them.
-pub mod close {
-    macro_rules! codes {
-        ($(#[doc = $meaning:literal] $name:ident = $code:literal;)*) => {
-            $(#[doc = $meaning] pub const $name: u16 = $code;)*
-
-            /// All of them, each with what it means.
-            pub const ALL: &[(u16, &str)] = &[$(($name, $meaning)),*];
-        };
-    }
-
-    codes! {
-        /// The server goes away; come back with your cursor.
-        GOING_AWAY = 1001;
-        /// A message of the client was too big.
-        TOO_BIG = 1009;
-        /// A message of the client can't be understood.
-        BAD_MESSAGE = 4400;
-        /// The key is wrong, or none came in time.
-        NOT_AUTHENTICATED = 4401;
-        /// The key was revoked or the app is switched off; don't come back.
-        FORBIDDEN = 4403;
-        /// The connections that share a consumer are at another server; come back later, and perhaps there.
-        ELSEWHERE = 1013;
-        /// The client reads too slowly; come back with your cursor.
-        TOO_SLOW = 4408;
-        /// A newer connection of the same consumer has taken over, or the consumer was deleted; don't come back.
-        TAKEN_OVER = 4409;
-        /// The app has too many sessions or consumers, or wrong keys came too often from one address.
-        TOO_MANY = 4429;
-    }
-}
 
 /// The open sessions of one app.
 pub struct Sessions {
@@ -71,14 +42,14 @@ struct Entry {
     key_id: KeyId,
     pulse: Arc<DeliveryProgress>,
     /// Used by whoever is the first to end it.
-    hang_up: Option<oneshot::Sender<CloseReason>>,
+    hang_up: Option<oneshot::Sender<SessionEnd>>,
 }
 
 impl Entry {
-    fn end(&mut self, code: u16, reason: &str) {
+    fn end(&mut self, code: CloseCode, reason: &str) {
         if let Some(hang_up) = self.hang_up.take() {
             // Nobody listens where the session has ended by itself.
-            let _ = hang_up.send(CloseReason { code, reason: reason.to_owned() });
+            let _ = hang_up.send(SessionEnd { code, reason: reason.to_owned() });
         }
     }
 }
@@ -116,21 +87,21 @@ impl Sessions {
     }
 
     /// Ends the sessions that a key opened.
-    pub fn close_of_key(&self, key_id: KeyId, code: u16, reason: &str) {
+    pub fn close_of_key(&self, key_id: KeyId, code: CloseCode, reason: &str) {
         for entry in self.lock().values_mut().filter(|entry| entry.key_id == key_id) {
             entry.end(code, reason);
         }
     }
 
     /// Ends one of them.
-    pub(crate) fn close_one(&self, id: SessionId, code: u16, reason: &str) {
+    pub(crate) fn close_one(&self, id: SessionId, code: CloseCode, reason: &str) {
         if let Some(entry) = self.lock().get_mut(&id) {
             entry.end(code, reason);
         }
     }
 
     /// Ends them all.
-    pub fn close_all(&self, code: u16, reason: &str) {
+    pub fn close_all(&self, code: CloseCode, reason: &str) {
         for entry in self.lock().values_mut() {
             entry.end(code, reason);
         }
@@ -142,7 +113,7 @@ impl Sessions {
             if entry.pulse.give_up() {
                 info!(session.id = %id, "a session is given up: its client takes nothing");
             }
-            entry.end(close::TOO_SLOW, "nothing was taken for too long");
+            entry.end(CloseCode::TooSlow, "nothing was taken for too long");
         }
     }
 
@@ -160,7 +131,7 @@ impl Sessions {
         id: SessionId,
         key_id: KeyId,
         transport: Transport,
-    ) -> Option<(SessionGuard, oneshot::Receiver<CloseReason>)> {
+    ) -> Option<(SessionGuard, oneshot::Receiver<SessionEnd>)> {
         let mut open = self.lock();
         if open.len() >= self.most {
             return None;

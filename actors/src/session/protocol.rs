@@ -1,15 +1,14 @@
 //! The words between a server and a reader of its feed beyond the events themselves. Pure.
 
-use std::borrow::Cow;
-
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
 
 use super::subscription::Subscribe;
 use crate::{
     consumer::{Consumer, Membership, Mode},
-    event::Frame,
+    event::{Frame, TypeName},
     id::{AppId, Seq, SessionId},
     ports::Bounds,
 };
@@ -80,52 +79,76 @@ impl ConsumerSaid {
 }
 
 impl ControlMessage {
-    fn kind(&self) -> &'static str {
+    fn control_type(&self) -> ControlType {
         match self {
-            Self::Connected { .. } => "connected",
-            Self::Gap { .. } => "gap",
-            Self::Cursor { .. } => "cursor",
-            Self::Reconnect { .. } => "reconnect",
+            Self::Connected { .. } => ControlType::Connected,
+            Self::Gap { .. } => ControlType::Gap,
+            Self::Cursor { .. } => ControlType::Cursor,
+            Self::Reconnect { .. } => ControlType::Reconnect,
         }
     }
 
-    /// As it is said; `cursor` is where a client that has heard it would resume.
-    pub(super) fn word(&self, cursor: Option<Seq>) -> OutboundMessage {
+    /// Returns the message to send; `cursor` is where a client that has received it resumes.
+    pub(super) fn message(&self, cursor: Option<Seq>) -> OutboundMessage {
         let text = serde_json::to_string(self).expect("a control message has only string keys");
-        let sort =
-            if matches!(self, Self::Cursor { .. }) { MessageKind::Cursor } else { MessageKind::Control };
-        OutboundMessage { sort, kind: Cow::Borrowed(self.kind()), cursor, text: text.into() }
+        let kind = MessageKind::Control(self.control_type());
+        OutboundMessage { kind, cursor, text: text.into() }
     }
 }
 
-/// One thing that is said to a reader.
+/// One message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundMessage {
-    /// What sort of thing it is.
-    pub sort: MessageKind,
-    /// An event's type, or that of a control message.
-    pub kind: Cow<'static, str>,
-    /// Where a reader that has heard it would resume. `None`: nothing new follows from it.
+    /// The kind, with the message's `type`.
+    pub kind: MessageKind,
+    /// Where a client that has received it resumes. `None`: where it would have without it.
     pub cursor: Option<Seq>,
-    /// The whole of it as JSON.
+    /// The whole message as JSON.
     pub text: ByteString,
 }
 
-/// Sorts of things that are said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The kinds of messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MessageKind {
-    /// Something happened.
-    Event,
-    /// Something about the session.
-    Control,
-    /// Only where the reader stands.
+    /// An event.
+    Event(TypeName),
+    /// About the session.
+    Control(ControlType),
+}
+
+impl MessageKind {
+    /// Returns the message's `type`.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Event(event_type) => event_type.as_str(),
+            Self::Control(control_type) => (*control_type).into(),
+        }
+    }
+}
+
+/// The types of the messages about a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum ControlType {
+    /// The first message of every session.
+    Connected,
+    /// A part of the calls that are not over.
+    Snapshot,
+    /// Events are missing.
+    Gap,
+    /// Events were skipped, because they match no filter.
     Cursor,
+    /// A planned stop follows.
+    Reconnect,
+    /// The end of a stream of server-sent events; a WebSocket has a close code instead.
+    Closed,
 }
 
 impl OutboundMessage {
     pub(super) fn of(frame: Frame, ids_as_text: bool) -> Self {
         let text = if ids_as_text { frame.text_with_text_ids() } else { frame.text };
-        Self { sort: MessageKind::Event, kind: frame.kind, cursor: Some(frame.seq), text }
+        Self { kind: MessageKind::Event(frame.event_type), cursor: Some(frame.seq), text }
     }
 }
 

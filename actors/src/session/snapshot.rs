@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::protocol::{MessageKind, OutboundMessage};
+use super::protocol::{ControlType, MessageKind, OutboundMessage};
 use crate::event::{ActiveCalls, Filter};
 
 /// How many calls a piece has at most.
@@ -49,8 +49,7 @@ impl SnapshotCursor {
         let complete = self.next.is_none();
         text.push_str(if complete { "],\"complete\":true}" } else { "],\"complete\":false}" });
         OutboundMessage {
-            sort: MessageKind::Control,
-            kind: Cow::Borrowed("snapshot"),
+            kind: MessageKind::Control(ControlType::Snapshot),
             cursor: complete.then_some(as_of),
             text: text.into(),
         }

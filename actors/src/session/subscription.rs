@@ -1,15 +1,20 @@
 //! What a reader of the feed asks for, however it reads: in a query, or in the first message of a WebSocket. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use strum::VariantNames;
 use thiserror::Error;
 use utoipa::ToSchema;
 
 use crate::{
     consumer::{Consumer, Mode},
-    event::Filter,
+    event::{EventType, Filter},
     id::Seq,
     model::call::Direction,
 };
@@ -41,7 +46,7 @@ pub struct SubscriptionError {
     /// The parameter.
     pub field: String,
     /// What is wrong with it.
-    pub problem: &'static str,
+    pub problem: Cow<'static, str>,
 }
 
 impl Subscription {
@@ -99,12 +104,7 @@ fn filter<'a>(said: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter,
         return Err(wrong("types", "names no event type"));
     }
     let dialpad_user_id = said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
-    let direction = match said("direction") {
-        None => None,
-        Some("inbound") => Some(Direction::Inbound),
-        Some("outbound") => Some(Direction::Outbound),
-        Some(_) => return Err(wrong("direction", "must be inbound or outbound")),
-    };
+    let direction = said("direction").map(|text| word::<Direction>("direction", text)).transpose()?;
     let number = |name| said(name).map(|text| name_of_somebody(name, &phone_number(text))).transpose();
     Ok(Filter {
         types,
@@ -120,12 +120,7 @@ fn filter<'a>(said: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter,
 fn consumer<'a>(
     said: &impl Fn(&'static str) -> Option<&'a str>,
 ) -> Result<Option<Consumer>, SubscriptionError> {
-    let mode = match said("mode") {
-        None => None,
-        Some("exclusive") => Some(Mode::Exclusive),
-        Some("share") => Some(Mode::Partition),
-        Some(_) => return Err(wrong("mode", "must be exclusive or share")),
-    };
+    let mode = said("mode").map(|text| word::<Mode>("mode", text)).transpose()?;
     match (said("consumer"), mode) {
         (Some(name), mode) => {
             Ok(Some(Consumer { name: consumer_name(name)?, mode: mode.unwrap_or_default() }))
@@ -135,8 +130,12 @@ fn consumer<'a>(
     }
 }
 
-fn wrong(field: &str, problem: &'static str) -> SubscriptionError {
-    SubscriptionError { field: field.to_owned(), problem }
+fn wrong(field: &str, problem: impl Into<Cow<'static, str>>) -> SubscriptionError {
+    SubscriptionError { field: field.to_owned(), problem: problem.into() }
+}
+
+fn word<T: FromStr + VariantNames>(field: &str, text: &str) -> Result<T, SubscriptionError> {
+    text.parse().map_err(|_| wrong(field, format!("must be {}", T::VARIANTS.join(" or "))))
 }
 
 fn whole(field: &str, text: &str) -> Result<i64, SubscriptionError> {
@@ -181,31 +180,10 @@ pub fn phone_number(text: &str) -> String {
     }
 }
 
-/// Every type of event that is told.
-pub const EVENT_TYPES: [&str; 17] = [
-    "call.ring",
-    "call.started",
-    "call.held",
-    "call.resumed",
-    "call.ended",
-    "call.updated",
-    "call.raw",
-    "voicemail.received",
-    "voicemail.updated",
-    "message.received",
-    "message.sent",
-    "message.updated",
-    "connection.connected",
-    "connection.degraded",
-    "connection.recovered",
-    "connection.expired",
-    "connection.disconnected",
-];
-
-fn is_type_pattern(wanted: &str) -> bool {
-    match wanted.strip_suffix('*') {
-        Some(prefix) => EVENT_TYPES.iter().any(|kind| kind.starts_with(prefix)),
-        None => EVENT_TYPES.contains(&wanted),
+fn is_type_pattern(pattern: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => EventType::VARIANTS.iter().any(|event_type| event_type.starts_with(prefix)),
+        None => pattern.parse::<EventType>().is_ok(),
     }
 }
 

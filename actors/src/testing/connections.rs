@@ -13,7 +13,7 @@ use super::{ManualClock, MemoryStore};
 use crate::{
     clock::Clock,
     error::StoreError,
-    event::{ConnectionEvent, Frame, OutEvent, connection_event},
+    event::{ConnectionEvent, Frame, connection_event},
     id::AppId,
     model::token::{
         DuePair, Outcome, Renewal, TokenPair,
@@ -110,10 +110,10 @@ impl MemoryConnections {
 
     async fn told(&self, app: AppId, change: ConnectionEvent) -> Result<Vec<Frame>, StoreError> {
         let now = self.clock.now();
-        let event: OutEvent = connection_event(app, change, "sandbox", Some(1), now);
+        let event = connection_event(app, change, "sandbox", Some(1), now);
         let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
         let receipt = self.store.commit(Arc::new(unit)).await?;
-        Ok(vec![Frame::new(receipt.last_seq_before.next(), event.kind, None, &event.body)])
+        Ok(vec![Frame::new(receipt.last_seq_before.next(), &event)])
     }
 }
 

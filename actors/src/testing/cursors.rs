@@ -29,8 +29,7 @@ impl Cursors for MemoryStore {
         let Acquire { app_id, name, mode, start, head, holder, held_until: _ } = wish;
         let (mut state, key) = (self.state(), (app_id, name.to_owned()));
         let known = state.consumers.get(&key).copied();
-        let is_shared =
-            |row: Row| mode == Mode::Partition && row.mode == Mode::Partition && row.connections > 0;
+        let is_shared = |row: Row| mode == Mode::Share && row.mode == Mode::Share && row.connections > 0;
         if known.is_some_and(|row| row.holder != holder && is_shared(row)) {
             return Ok(Acquired::Elsewhere);
         }
@@ -66,7 +65,7 @@ impl Cursors for MemoryStore {
     async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError> {
         let mut state = self.state();
         let Some(row) = state.consumers.get_mut(&(app, name.to_owned())) else { return Ok(Acked::Unknown) };
-        if row.mode == Mode::Partition && row.connections > 0 {
+        if row.mode == Mode::Share && row.connections > 0 {
             return Ok(Acked::Elsewhere);
         }
         row.acked = row.acked.max(acked);

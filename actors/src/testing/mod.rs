@@ -163,7 +163,7 @@ impl State {
 
     fn check(&self, unit: &Unit) -> Result<(), StoreError> {
         if let Some(refused) = &self.refused
-            && unit.events.iter().any(|event| event.body.contains(refused))
+            && unit.events.iter().any(|event| event.stored_body().contains(refused))
         {
             return Err(StoreError::Rejected(format!("the text {refused} can't be stored")));
         }
@@ -248,7 +248,7 @@ impl Ledger for MemoryStore {
         let mut seq = last_seq_before;
         for event in &unit.events {
             seq = seq.next();
-            let frame = Frame::new(seq, event.kind.clone(), event.dialpad_user_id, &event.body);
+            let frame = Frame::new(seq, event);
             state.events.insert((unit.app_id, seq), frame);
         }
         let mut mark = |id: &JournalId, status: RowStatus| {

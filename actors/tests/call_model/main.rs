@@ -9,7 +9,10 @@ mod voicemails;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     id::DialpadCallId,
-    model::call::{CallChange, CallEvent, CallFacts, Direction, Knowledge, Leg, Origin, Signal, apply},
+    model::call::{
+        CallChange, CallCommand, CallEvent, CallFacts, Direction, Knowledge, Leg, Origin, Signal, Transition,
+        apply,
+    },
 };
 
 fn at(second: i64) -> DateTime<Utc> {
@@ -33,12 +36,16 @@ fn event(second: i64, signal: Signal) -> CallEvent {
     }
 }
 
+fn apply_webhook(facts: &CallFacts, event: &CallEvent) -> Transition {
+    apply(facts, &CallCommand::Webhook(event.clone()))
+}
+
 /// Applies webhooks in order and gives the facts and everything that was told.
 fn tell(events: &[CallEvent]) -> (CallFacts, Vec<CallChange>) {
     let mut told = Vec::new();
     let facts = events.iter().fold(CallFacts::default(), |facts, event| {
-        let transition = apply(&facts, event);
-        told.extend(transition.change);
+        let transition = apply_webhook(&facts, event);
+        told.extend(transition.changes);
         transition.facts
     });
     (facts, told)

@@ -1,8 +1,8 @@
 //! Voicemails: one is told once however its parts arrive, ends its call, and makes an answered one no less answered.
 
-use cti_actors::model::call::{CallChange, CallEvent, EndKind, Origin, Outcome, Signal, Status, apply};
+use cti_actors::model::call::{CallChange, CallEvent, EndKind, Origin, Outcome, Signal, Status};
 
-use super::{at, event, permutations, tell};
+use super::{apply_webhook, at, event, permutations, tell};
 
 #[test]
 fn a_voicemail_of_a_call_never_seen_is_told_alone() {
@@ -48,8 +48,8 @@ fn a_voicemail_that_was_deleted_does_not_come_back() {
     assert!(!facts.forget_voicemail(), "there is nothing left to forget");
     assert!(!serde_json::to_string(&facts).expect("facts are JSON").contains("Hi"));
     left.at = at(60);
-    let transition = apply(&facts, &left);
-    assert_eq!(transition.change, vec![]);
+    let transition = apply_webhook(&facts, &left);
+    assert_eq!(transition.changes, vec![]);
     let call = transition.facts.snapshot();
     assert_eq!((call.voicemail, call.outcome), (None, Some(Outcome::Voicemail)));
 }

@@ -39,7 +39,7 @@ pub async fn part(
         webhook_reconciler.farewell(app).await;
     }
     let Some(told) = store.connections().disconnect(app).await? else { return Ok(false) };
-    engine.show(app, vec![told]);
+    engine.publish(app, vec![told]);
     revoke(dialpad, app, access).await;
     Ok(true)
 }

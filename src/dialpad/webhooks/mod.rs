@@ -283,7 +283,7 @@ impl WebhookReconciler {
         organization: Option<i64>,
         urgency: Urgency,
     ) -> Result<Report, KeepError> {
-        let (app, stood_at) = (claimed.app, claimed.webhook.stood_at);
+        let (app, verified_at) = (claimed.app, claimed.webhook.verified_at);
         let hook_url = self.hook_url(app);
         let mut report = Report::default();
         let granted = self.inner.store.webhooks().granted_scopes(app).await?;
@@ -297,11 +297,11 @@ impl WebhookReconciler {
             claimed.webhook.finish_rotation(now);
         }
         if report.calls_stand {
-            if let (Some(since), Some(why)) = (stood_at, report.calls_missing) {
+            if let (Some(since), Some(why)) = (verified_at, report.calls_missing) {
                 warn!(app.id = %app, %since, why, "calls may not have been told, and will be looked for");
                 self.inner.store.gaps().record(app, since, now, GapReason::SubscriptionMissing).await?;
             }
-            claimed.webhook.stood_at = Some(now);
+            claimed.webhook.verified_at = Some(now);
         }
         report.problems.extend(looked.as_ref().err().map(ToString::to_string));
         report.problems.extend(self.inner.address_problem.clone());

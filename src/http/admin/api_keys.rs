@@ -11,7 +11,7 @@ use cti_actors::{
     Engine,
     error::StoreError,
     id::{AppId, KeyId},
-    session::close,
+    session::CloseCode,
 };
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -185,14 +185,14 @@ async fn replace(state: &AppState, app: AppId, grace_seconds: i64) -> Result<Val
 
 /// Closes the sessions of a key when its grace period is over.
 fn close_sessions(engine: &Engine, app: AppId, key: KeyId, grace: Duration) {
-    let sessions = engine.sessions(app);
+    let tenant = engine.tenant(app);
     let reason = "the API key was replaced";
     if grace.is_zero() {
-        return sessions.close_of_key(key, close::FORBIDDEN, reason);
+        return tenant.sessions().close_of_key(key, CloseCode::Forbidden, reason);
     }
     rt::spawn(async move {
         sleep(grace).await;
-        sessions.close_of_key(key, close::FORBIDDEN, reason);
+        tenant.sessions().close_of_key(key, CloseCode::Forbidden, reason);
     });
 }
 
@@ -216,7 +216,7 @@ pub(crate) async fn revoke(
     let app = path.find(&state).await?;
     let revoked = state.store.api_keys().revoke(app).await?;
     // No session of the app has a valid key any more.
-    state.engine.close_sessions_of(app, close::FORBIDDEN, "the API key was revoked");
+    state.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
     let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
     let revoked = revoked.into_iter().map(|key| key.hint).collect();

@@ -5,7 +5,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::close};
+use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::CloseCode};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -273,7 +273,7 @@ pub(crate) async fn change(
         Some(true) => unrouted::switch_on(&state.store, &state.engine, app).await?,
         Some(false) => {
             state.store.apps().deactivate(app).await?;
-            state.engine.close_sessions_of(app, close::FORBIDDEN, "the app was deactivated");
+            state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
             info!(app.id = %app, "an app was deactivated");
         }
         None => {}

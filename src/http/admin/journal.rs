@@ -250,16 +250,16 @@ pub(crate) async fn replay(
     let id: JournalId = path.id.parse().map_err(|_| not_found())?;
     let before = state.store.journal().entry(id).await?.ok_or_else(not_found)?;
     let entry = match state.store.journal().replay(id, owner).await? {
-        Replay::NotThere => return Err(not_found()),
+        Replay::NotFound => return Err(not_found()),
         Replay::AlreadyProcessed => {
             return Err(ApiError::new(AlreadyProcessed, "The webhook was processed already"));
         }
-        Replay::AnotherApps => return Err(another_apps("the webhook belongs to another app")),
+        Replay::BelongsToAnotherApp => return Err(another_apps("the webhook belongs to another app")),
         Replay::Duplicate => JournalEntry { status: "duplicate".into(), reason: None, ..before },
-        Replay::Stays => state.store.journal().entry(id).await?.ok_or_else(not_found)?,
+        Replay::Kept => state.store.journal().entry(id).await?.ok_or_else(not_found)?,
         Replay::Taken(apps) => {
             info!(webhook.id = %id, "a webhook is replayed");
-            apps.iter().for_each(|app| state.engine.wake(*app));
+            apps.iter().for_each(|app| state.engine.notify(*app));
             processed(&state, id).await?
         }
     };

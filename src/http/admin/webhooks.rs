@@ -136,7 +136,7 @@ impl From<WebhookView> for Webhook {
             hook_url: webhook.hook_url,
             dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
             subscriptions: calls.into_iter().chain(messages).collect(),
-            verified_at: webhook.stood_at,
+            verified_at: webhook.verified_at,
             checked_at: webhook.checked_at,
             problems: webhook.problems,
             created_at: webhook.created_at,

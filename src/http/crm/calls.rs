@@ -5,10 +5,12 @@ use actix_web::{
     web::{Data, Path},
 };
 use cti_actors::{
+    event::EventType,
     id::{AppId, DialpadCallId, Seq},
     model::call::Status,
 };
 use serde::{Deserialize, Deserializer};
+use strum::VariantNames;
 use utoipa::IntoParams;
 
 use crate::{
@@ -54,10 +56,8 @@ pub(crate) struct StatusFilter {
 }
 
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
-    let known = [Status::Ringing, Status::Active, Status::Held, Status::Ended];
-    let expected = format_args!("one of {}", known.map(Status::as_str).join(", "));
-    parse_text(deserializer, expected, |text| known.into_iter().find(|status| status.as_str() == text))
-        .map(Some)
+    let expected = format_args!("one of {}", Status::VARIANTS.join(", "));
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
 }
 
 parameters! {
@@ -165,7 +165,7 @@ pub(crate) async fn one(
     responses(
         (status = 200, description = "A page of events.", body = Vec<Event>,
          headers(("Link" = String, description = "The next page. Absent on the last page.")),
-         example = json!([examples::event("call.ring"), examples::event("call.started")])),
+         example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
         Errors<{ CRM | codes(&[CallNotFound]) }>,
     ),
 )]

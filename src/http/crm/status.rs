@@ -144,7 +144,7 @@ async fn webhook_summary(state: &AppState, app: AppId) -> Result<WebhookSummary,
     Ok(WebhookSummary {
         state: webhook.state().as_str(),
         webhook_id: Some(webhook.id),
-        verified_at: webhook.stood_at,
+        verified_at: webhook.verified_at,
         problems: webhook.problems,
     })
 }

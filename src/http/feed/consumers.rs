@@ -184,7 +184,7 @@ pub(crate) async fn delete(
     path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
     let name = path.name();
-    if !state.engine.consumers(crm.app_id).remove(&name).await? {
+    if !state.engine.tenant(crm.app_id).consumers().remove(&name).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %crm.app_id, consumer = name, "a consumer was deleted");
@@ -216,7 +216,7 @@ pub(crate) async fn ack(
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
-    match state.engine.consumers(crm.app_id).ack(&name, session, seq).await? {
+    match state.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&state, crm.app_id, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
         Acked::Whose => {

@@ -10,11 +10,11 @@ use actix_web::{
 };
 use cti_actors::{
     consumer::{Consumer, Mode},
-    event::Frame,
+    event::{EventType, Frame},
     id::{AppId, Seq},
     ports::EventLog,
     session::{
-        BadCursor, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport, close,
+        BadCursor, CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -53,7 +53,7 @@ const MAX_PAGE_BYTES: usize = 4 << 20;
              ("x-cursor" = String,
               description = "How far the response reached, whether or not the last event there matched the filters."),
          ),
-         example = json!([examples::event("call.ring"), examples::event("call.started")])),
+         example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
         Errors<{ CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers]) }>,
     ),
 )]
@@ -88,7 +88,7 @@ async fn stored_cursor(
     consumer: &Consumer,
     after: Option<Seq>,
 ) -> Result<Seq, ApiError> {
-    if consumer.mode == Mode::Partition {
+    if consumer.mode == Mode::Share {
         return Err(ApiError::invalid("mode: requests can't share a consumer, only sessions can"));
     }
     let bounds = state.store.bounds(app).await?;
@@ -143,9 +143,11 @@ async fn wait_for_events(
 ) -> Result<HttpResponse, ApiError> {
     let key = api_key(request).ok_or_else(missing_key)?;
     let authenticated = authenticate(request, &key).await?;
-    let mut listener = Listener::open(&state.engine, authenticated, subscription, Transport::Poll).await?;
-    while let Ok(Some(OutboundBatch { words, end })) = timeout_at(until, listener.next()).await {
-        let events = words.iter().filter(|message| message.sort == MessageKind::Event).take(limit);
+    let tenant = state.engine.tenant(authenticated.app_id);
+    let mut listener = Listener::open(&tenant, authenticated, subscription, Transport::Poll).await?;
+    while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
+        let is_event = |message: &&OutboundMessage| matches!(message.kind, MessageKind::Event(_));
+        let events = messages.iter().filter(is_event).take(limit);
         let events: Vec<&OutboundMessage> = events.collect();
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
@@ -153,7 +155,7 @@ async fn wait_for_events(
             return Ok(answer(feed::json_array(&texts), cursor));
         }
         match end {
-            Some(reason) if reason.code == close::FORBIDDEN => {
+            Some(end) if end.code == CloseCode::Forbidden => {
                 // The key has ended, or its app is inactive: authenticating again returns which.
                 authenticate(request, &key).await?;
                 return Err(ApiError::new(InvalidApiKey, "Invalid API key"));

@@ -4,13 +4,12 @@
 //! parses and checks them, for a query as for the first message of a WebSocket.
 
 use cti_actors::{
-    consumer::Mode,
-    model::call::Direction,
-    session::{EVENT_TYPES, Subscription},
+    consumer::Mode, event::EventType, model::call::Direction, session::Subscription,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
+use strum::VariantArray;
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{
@@ -40,9 +39,11 @@ pub(crate) struct EventTypes(String);
 
 impl PartialSchema for EventTypes {
     fn schema() -> RefOr<Schema> {
-        let mut known: Vec<String> = EVENT_TYPES.iter().map(|kind| kind.replace('.', "\\.")).collect();
-        let patterns = ["call\\.\\*", "voicemail\\.\\*", "message\\.\\*", "connection\\.\\*", "\\*"];
-        known.extend(patterns.map(str::to_owned));
+        let all = EventType::VARIANTS.iter();
+        let names = all.clone().map(|event_type| event_type.as_str().replace('.', "\\."));
+        let mut families: Vec<String> = all.map(|event_type| format!("{}\\.\\*", event_type.family())).collect();
+        families.dedup();
+        let known: Vec<String> = names.chain(families).chain(["\\*".to_owned()]).collect();
         let one = known.join("|");
         ObjectBuilder::new()
             .schema_type(Type::String)

@@ -10,7 +10,7 @@ use actix_web::{
 };
 use cti_actors::{
     id::Seq,
-    session::{CloseReason, Listener, MessageKind, OutboundBatch, OutboundMessage, Transport},
+    session::{ControlType, Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
 };
 use futures_util::{Stream, stream};
 use serde::Serialize;
@@ -101,7 +101,8 @@ pub(crate) async fn follow(request: HttpRequest, state: Data<AppState>) -> Resul
         subscription.after = Some(last);
         subscription.snapshot = false;
     }
-    let listener = Listener::open(&state.engine, authenticated, subscription, Transport::Stream).await?;
+    let tenant = state.engine.tenant(authenticated.app_id);
+    let listener = Listener::open(&tenant, authenticated, subscription, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For proxies that would otherwise collect the events before they forward them.
@@ -139,14 +140,14 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
 }
 
 fn write_batch(batch: OutboundBatch, retry: Option<String>) -> String {
-    let length = |message: &OutboundMessage| message.text.len() + message.kind.len() + 48;
-    let mut out = String::with_capacity(batch.words.iter().map(length).sum::<usize>() + 64);
+    let length = |message: &OutboundMessage| message.text.len() + message.kind.as_str().len() + 48;
+    let mut out = String::with_capacity(batch.messages.iter().map(length).sum::<usize>() + 64);
     out.push_str(&retry.unwrap_or_default());
-    for message in &batch.words {
+    for message in &batch.messages {
         write_message(message, &mut out);
     }
-    if let Some(reason) = &batch.end {
-        write_end(reason, &mut out);
+    if let Some(end) = &batch.end {
+        write_end(end, &mut out);
     }
     out
 }
@@ -157,8 +158,8 @@ fn write_message(message: &OutboundMessage, out: &mut String) {
         out.push_str(&cursor.to_string());
         out.push('\n');
     }
-    if message.sort != MessageKind::Cursor {
-        write_event(&message.kind, &message.text, out);
+    if message.kind != MessageKind::Control(ControlType::Cursor) {
+        write_event(message.kind.as_str(), &message.text, out);
     }
     out.push('\n');
 }
@@ -181,45 +182,43 @@ pub(crate) struct Closed<'e> {
     reason: &'e str,
 }
 
-fn write_end(reason: &CloseReason, out: &mut String) {
-    let closed = Closed { kind: "closed", code: reason.code, reason: &reason.reason };
+fn write_end(end: &SessionEnd, out: &mut String) {
+    let closed = Closed { kind: "closed", code: end.code.code(), reason: &end.reason };
     write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
 }
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
+    use cti_actors::{event::EventType, session::CloseCode};
 
     use super::*;
 
-    fn message(kind: &'static str, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
-        let sort = match kind {
-            "cursor" => MessageKind::Cursor,
-            "reconnect" => MessageKind::Control,
-            _ => MessageKind::Event,
-        };
-        OutboundMessage { sort, kind: Cow::Borrowed(kind), cursor: cursor.map(Seq), text: text.into() }
+    fn message(kind: MessageKind, cursor: Option<i64>, text: &'static str) -> OutboundMessage {
+        OutboundMessage { kind, cursor: cursor.map(Seq), text: text.into() }
     }
 
     #[test]
     fn an_event_has_an_id_a_type_and_its_object() {
-        let words = vec![message("call.ring", Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_batch(OutboundBatch { words, end: None }, None);
+        let kind = MessageKind::Event(EventType::CallRing.into());
+        let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
+        let text = write_batch(OutboundBatch { messages, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
     }
 
     #[test]
     fn skipped_events_only_move_the_id() {
-        let words = vec![message("cursor", Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_batch(OutboundBatch { words, end: None }, None), "id: 9\n\n");
+        let kind = MessageKind::Control(ControlType::Cursor);
+        let messages = vec![message(kind, Some(9), r#"{"type":"cursor","seq":9}"#)];
+        assert_eq!(write_batch(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
     }
 
     #[test]
     fn the_end_gives_its_reason() {
-        let words = vec![message("reconnect", None, r#"{"type":"reconnect","after_ms":700}"#)];
-        let end = Some(CloseReason { code: 1001, reason: "the server goes away".into() });
-        let text = write_batch(OutboundBatch { words, end }, None);
+        let kind = MessageKind::Control(ControlType::Reconnect);
+        let messages = vec![message(kind, None, r#"{"type":"reconnect","after_ms":700}"#)];
+        let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server is stopping".into() });
+        let text = write_batch(OutboundBatch { messages, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

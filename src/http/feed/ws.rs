@@ -1,7 +1,5 @@
 //! The handshake of `/ws`. If the key comes with the request, it is checked before the upgrade.
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
@@ -60,11 +58,11 @@ async fn options(request: &HttpRequest, state: Data<AppState>) -> Result<Session
         None => None,
     };
     let subscription = query.subscription()?;
-    let engine = Arc::clone(&state.engine);
+    let tenants = state.engine.tenants();
     let address = rate_limit::client_ip(request, &state);
     let is_limited = move || {
         address
             .is_some_and(|address| rate_limit::check_address(address, &state, Attempt::Credentials).is_err())
     };
-    Ok(SessionOptions { engine, admission, subscription, is_one_guess_too_many: Box::new(is_limited) })
+    Ok(SessionOptions { tenants, admission, subscription, is_one_guess_too_many: Box::new(is_limited) })
 }

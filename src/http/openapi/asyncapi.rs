@@ -2,10 +2,14 @@
 //! the OpenAPI document. `utoipa` makes no AsyncAPI, so the document is written by hand around them.
 
 use cti_actors::{
-    event::schema::{self, MessageSchema, sent},
-    session::close,
+    event::{
+        EventType,
+        schema::{self, MessageSchema, sent},
+    },
+    session::CloseCode,
 };
 use serde_json::{Map, Value, json};
+use strum::VariantArray;
 use utoipa::{
     IntoParams, PartialSchema,
     openapi::{
@@ -23,12 +27,12 @@ numbered by `seq`, without gaps. If you pass `after` = the last `seq` that you h
 nothing comes twice. The HTTP interface is in `/openapi.json`; both documents are shown at `/docs`.";
 
 /// Returns whether and how a client reconnects after this close code.
-fn coming_back(code: u16) -> &'static str {
+fn reconnecting(code: CloseCode) -> &'static str {
     match code {
-        close::GOING_AWAY | close::TOO_SLOW => "with your cursor",
-        close::TOO_MANY | close::ELSEWHERE => "later, with your cursor",
-        close::TOO_BIG | close::BAD_MESSAGE => "after the client is corrected",
-        _ => "no",
+        CloseCode::GoingAway | CloseCode::TooSlow => "yes, with `after`",
+        CloseCode::TooMany | CloseCode::Elsewhere => "yes, later",
+        CloseCode::TooBig | CloseCode::BadMessage => "correct the client",
+        CloseCode::NotAuthenticated | CloseCode::Forbidden | CloseCode::TakenOver => "no",
     }
 }
 
@@ -131,14 +135,17 @@ fn named(messages: Vec<MessageSchema>) -> Map<String, Value> {
 }
 
 fn message(MessageSchema { kind, schema }: MessageSchema) -> (String, Value) {
-    let is_event = cti_actors::session::EVENT_TYPES.contains(&kind.as_str());
-    let summary = examples::meaning_of_event(&kind).map(str::to_owned).or_else(|| schema.description.clone());
-    let payload = match is_event {
-        true => reference("components/schemas", &schemas::event_name(&kind)),
-        false => json!(sent(RefOr::T(Schema::Object(schema)))),
+    let event_type = kind.parse::<EventType>().ok();
+    let summary = match event_type {
+        Some(event_type) => Some(event_type.description().to_owned()),
+        None => schema.description.clone(),
+    };
+    let payload = match event_type {
+        Some(event_type) => reference("components/schemas", &schemas::event_name(event_type)),
+        None => json!(sent(RefOr::T(Schema::Object(schema)))),
     };
     let examples: Vec<Value> =
-        examples::said(&kind).into_iter().map(|payload| json!({"payload": payload})).collect();
+        examples::message_of(&kind).into_iter().map(|payload| json!({"payload": payload})).collect();
     let message = json!({
         "name": kind, "title": kind, "summary": summary, "payload": payload, "examples": examples,
     });
@@ -189,8 +196,8 @@ fn headers() -> Value {
 }
 
 fn close_codes() -> Vec<Value> {
-    let codes = close::ALL.iter();
-    codes
-        .map(|(code, meaning)| json!({"code": code, "meaning": meaning.trim(), "comeBack": coming_back(*code)}))
-        .collect()
+    let described = |code: &CloseCode| {
+        json!({"code": code.code(), "meaning": code.meaning(), "comeBack": reconnecting(*code)})
+    };
+    CloseCode::VARIANTS.iter().map(described).collect()
 }

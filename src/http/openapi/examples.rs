@@ -1,6 +1,6 @@
 //! Examples of what clients receive: one call, in full, and what belongs to it.
 
-use cti_actors::session::EVENT_TYPES;
+use cti_actors::{event::EventType, model::call::Status};
 use serde_json::{Value, json};
 
 pub(crate) const APP: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -83,54 +83,47 @@ pub(crate) fn message() -> Value {
     })
 }
 
-/// When an event of this type is told.
-pub(crate) fn meaning_of_event(kind: &str) -> Option<&'static str> {
-    Some(match kind {
-        "call.ring" => "A call is on its way to a person.",
-        "call.started" => "A person answered.",
-        "call.held" => "One side waits.",
-        "call.resumed" => "The hold is over.",
-        "call.ended" => "The call is over. Told at most once per call.",
-        "call.updated" => {
-            "Something became known late: a recording, for instance. The status stayed as it was."
+/// Returns an event.
+pub(crate) fn event(event_type: EventType) -> Value {
+    let seq = event_type as usize + 41;
+    let head = json!({
+        "type": event_type, "seq": seq, "event_id": EVENT, "app_id": APP, "timestamp": 1_704_110_403,
+    });
+    let body = match event_type {
+        EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated => {
+            of_message(event_type)
         }
-        "call.raw" => "Dialpad said what has no name here. It changes nothing about the call.",
-        "voicemail.received" => "A voicemail exists. Told at most once per call.",
-        "voicemail.updated" => "The audio or the transcript of a voicemail came.",
-        "message.received" => "A text message came in.",
-        "message.sent" => "A text message was sent.",
-        "message.updated" => "The status of a text message, or anything else of it, became another.",
-        "connection.connected" => "Somebody has connected the app to Dialpad, or connected it anew.",
-        "connection.degraded" => {
-            "The tokens could not be renewed. Told once until they are; may heal by itself."
-        }
-        "connection.recovered" => "The tokens could be renewed again.",
-        "connection.expired" => "The tokens are dead: somebody has to authorize the app again.",
-        "connection.disconnected" => "Somebody has disconnected the app from Dialpad.",
-        _ => return None,
-    })
-}
-
-/// An event of this type.
-pub(crate) fn event(kind: &str) -> Option<Value> {
-    let seq = EVENT_TYPES.iter().position(|known| *known == kind)? + 41;
-    let head =
-        json!({"type": kind, "seq": seq, "event_id": EVENT, "app_id": APP, "timestamp": 1_704_110_403});
-    let body = match kind.split_once('.')?.0 {
-        "message" => of_message(kind),
-        "connection" => json!({"environment": "sandbox", "dialpad_org_id": 12_345_678}),
-        _ => of_call(kind),
+        EventType::ConnectionExpired => with(of_connection(), json!({"code": "TOKENS_EXPIRED"})),
+        EventType::ConnectionConnected
+        | EventType::ConnectionDegraded
+        | EventType::ConnectionRecovered
+        | EventType::ConnectionDisconnected => of_connection(),
+        EventType::CallRing
+        | EventType::CallStarted
+        | EventType::CallHeld
+        | EventType::CallResumed
+        | EventType::CallEnded
+        | EventType::CallUpdated
+        | EventType::CallRaw
+        | EventType::VoicemailReceived
+        | EventType::VoicemailUpdated => of_call(event_type),
     };
-    let code = if kind == "connection.expired" { json!({"code": "TOKENS_EXPIRED"}) } else { json!({}) };
-    Some(with(with(head, body), code))
+    with(head, body)
 }
 
-fn of_call(kind: &str) -> Value {
-    let status = match kind {
-        "call.ring" => "ringing",
-        "call.held" => "held",
-        "call.ended" | "call.updated" | "voicemail.received" | "voicemail.updated" => "ended",
-        _ => "active",
+fn of_connection() -> Value {
+    json!({"environment": "sandbox", "dialpad_org_id": 12_345_678})
+}
+
+fn of_call(event_type: EventType) -> Value {
+    let status = match event_type {
+        EventType::CallRing => Status::Ringing,
+        EventType::CallHeld => Status::Held,
+        EventType::CallEnded
+        | EventType::CallUpdated
+        | EventType::VoicemailReceived
+        | EventType::VoicemailUpdated => Status::Ended,
+        _ => Status::Active,
     };
     let head = json!({
         "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "interaction_id": CALL, "leg": "direct",
@@ -141,18 +134,18 @@ fn of_call(kind: &str) -> Value {
         "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,
         "recording_url": RECORDING, "outcome": "answered", "answered_elsewhere": false,
     });
-    let extra = match kind {
-        "call.ring" => json!({"ringing_at": "2024-01-01T12:00:00Z"}),
-        "call.started" => json!({"started_at": "2024-01-01T12:00:03Z", "recording_url": null}),
-        "call.held" => json!({"held_at": "2024-01-01T12:00:45Z"}),
-        "call.resumed" => json!({"resumed_at": "2024-01-01T12:00:50Z"}),
-        "call.ended" => end,
-        "call.updated" => {
+    let extra = match event_type {
+        EventType::CallRing => json!({"ringing_at": "2024-01-01T12:00:00Z"}),
+        EventType::CallStarted => json!({"started_at": "2024-01-01T12:00:03Z", "recording_url": null}),
+        EventType::CallHeld => json!({"held_at": "2024-01-01T12:00:45Z"}),
+        EventType::CallResumed => json!({"resumed_at": "2024-01-01T12:00:50Z"}),
+        EventType::CallEnded => end,
+        EventType::CallUpdated => {
             let known = json!({"changed": ["recording_url"], "ringing_at": "2024-01-01T12:00:00Z",
                 "started_at": "2024-01-01T12:00:03Z"});
             with(known, end)
         }
-        "call.raw" => {
+        EventType::CallRaw => {
             json!({"state": "barged", "payload": {"state": "barged", "call_id": 9_876_543_210_i64}})
         }
         _ => json!({
@@ -163,9 +156,9 @@ fn of_call(kind: &str) -> Value {
     with(head, extra)
 }
 
-fn of_message(kind: &str) -> Value {
-    let (direction, from, to) = match kind {
-        "message.received" => ("inbound", "+14155551234", "+14155555678"),
+fn of_message(event_type: EventType) -> Value {
+    let (direction, from, to) = match event_type {
+        EventType::MessageReceived => ("inbound", "+14155551234", "+14155555678"),
         _ => ("outbound", "+14155555678", "+14155551234"),
     };
     json!({
@@ -177,7 +170,7 @@ fn of_message(kind: &str) -> Value {
 }
 
 /// Returns a message of the server or the client.
-pub(crate) fn said(kind: &str) -> Option<Value> {
+pub(crate) fn message_of(kind: &str) -> Option<Value> {
     let session = "018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c";
     Some(match kind {
         "connected" => {
@@ -189,10 +182,10 @@ pub(crate) fn said(kind: &str) -> Option<Value> {
         }),
         "cursor" => json!({"type": kind, "seq": 57}),
         "reconnect" => json!({"type": kind, "after_ms": 1430}),
-        "closed" => json!({"type": kind, "code": 1001, "reason": "the server goes away"}),
+        "closed" => json!({"type": kind, "code": 1001, "reason": "the server is stopping"}),
         "subscribe" => json!({"type": kind, "api_key": KEY, "after": 41, "types": ["call.*"]}),
         "ack" => json!({"type": kind, "seq": 41}),
-        kind => return event(kind),
+        kind => event(kind.parse().ok()?),
     })
 }
 

@@ -193,7 +193,7 @@ function messages(feed) {
       make('h3', {}, 'Messages from the server about the session'), show(control),
       make('h3', { id: 'close-codes' }, 'Close codes'),
       table(['code', 'why', 'reconnect?'], websocket['x-close-codes'].map((close) => [
-        make('code', {}, String(close.code)), line(close.meaning), close.comeBack,
+        make('code', {}, String(close.code)), line(close.meaning), line(close.comeBack),
       ])),
       make('h3', {}, 'Server-sent events'), prose(stream.description)),
     section('events', 'Events', 'The same on every transport.', show(events)),

@@ -3,8 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cti_actors::event::schema::{self, MessageSchema, Named, merge, sent};
+use cti_actors::event::{
+    EventType,
+    schema::{self, Named, merge, sent},
+};
 use serde_json::Value;
+use strum::VariantArray;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -27,9 +31,9 @@ impl PartialSchema for Event {
         let mut any =
             OneOfBuilder::new().description(Some("Something that happened, as every transport delivers it."));
         let mut by_type = Discriminator::new("type");
-        for kind in cti_actors::session::EVENT_TYPES {
-            let schema = Ref::from_schema_name(event_name(kind));
-            by_type.mapping.insert(kind.to_owned(), schema.ref_location.clone());
+        for event_type in EventType::VARIANTS {
+            let schema = Ref::from_schema_name(event_name(*event_type));
+            by_type.mapping.insert(event_type.to_string(), schema.ref_location.clone());
             any = any.item(schema);
         }
         any.discriminator(Some(by_type)).into()
@@ -39,7 +43,7 @@ impl PartialSchema for Event {
 impl ToSchema for Event {
     fn schemas(schemas: &mut Vec<Named>) {
         schemas.extend(schema::components());
-        schemas.extend(schema::events().into_iter().map(event));
+        schemas.extend(EventType::VARIANTS.iter().map(|event_type| event(*event_type)));
     }
 }
 
@@ -55,20 +59,21 @@ fn answer<T: ToSchema>() -> Named {
     (T::name().into_owned(), sent(T::schema()))
 }
 
-fn event(MessageSchema { kind, mut schema }: MessageSchema) -> Named {
-    schema.title = Some(kind.clone());
-    schema.description = examples::meaning_of_event(&kind).map(str::to_owned);
-    schema.examples = examples::event(&kind).into_iter().collect();
-    (event_name(&kind), RefOr::T(Schema::Object(schema)))
+fn event(event_type: EventType) -> Named {
+    let mut schema = schema::event(event_type);
+    schema.title = Some(event_type.to_string());
+    schema.description = Some(event_type.description().to_owned());
+    schema.examples = vec![examples::event(event_type)];
+    (event_name(event_type), RefOr::T(Schema::Object(schema)))
 }
 
 /// Returns the name of the schema of an event type: `CallRingEvent` for `call.ring`.
-pub(crate) fn event_name(kind: &str) -> String {
+pub(crate) fn event_name(event_type: EventType) -> String {
     let capitalize = |word: &str| {
         let mut letters = word.chars();
         letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     };
-    let words: String = kind.split('.').map(capitalize).collect();
+    let words: String = event_type.as_str().split('.').map(capitalize).collect();
     format!("{words}Event")
 }
 

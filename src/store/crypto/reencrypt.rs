@@ -154,7 +154,7 @@ impl Reencryption<'_> {
     }
 
     fn encrypt_again(self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
-        match self.store.shared.vault.seal_anew(old, place) {
+        match self.store.shared.vault.reseal(old, place) {
             Ok(new) => new,
             Err(_) => {
                 resealed.lost += 1;

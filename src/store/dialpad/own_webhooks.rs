@@ -21,22 +21,22 @@ const BEGIN_ANEW: &str =
     "UPDATE dialpad_webhooks SET id = $2, hook_url = $4, secret = $5, retired_secrets = $6,
     dialpad_org_id = $7, dialpad_webhook_id = NULL, call_subscription = NULL, sms_subscription = NULL,
     sms_with_texts = $9,
-    stood_at = NULL, checked_at = NULL, problems = NULL, next_check_at = NULL, checking_until = NULL,
+    verified_at = NULL, checked_at = NULL, problems = NULL, next_check_at = NULL, checking_until = NULL,
     removed_at = NULL, created_at = $8, updated_at = $8 WHERE app_id = $1 AND id = $3";
 const HURRY: &str = "UPDATE dialpad_webhooks SET next_check_at = NULL WHERE app_id = $1";
 const CLAIM: &str = "UPDATE dialpad_webhooks SET checking_until = $3
     WHERE app_id = $1 AND removed_at IS NULL AND (checking_until IS NULL OR checking_until <= $2)
     RETURNING secret, retired_secrets, dialpad_webhook_id, call_subscription, sms_subscription, sms_with_texts,
-    stood_at";
+    verified_at";
 const ROTATE: &str = "UPDATE dialpad_webhooks SET secret = $3, retired_secrets = $4, next_check_at = NULL,
     updated_at = $5 WHERE app_id = $1 AND checking_until = $2";
 const NOTE: &str = "UPDATE dialpad_webhooks SET hook_url = $3, sms_with_texts = $4,
     retired_secrets = COALESCE($5, retired_secrets), dialpad_webhook_id = $6, call_subscription = $7,
-    sms_subscription = $8, dialpad_org_id = COALESCE($9, dialpad_org_id), stood_at = $10, checked_at = $11,
+    sms_subscription = $8, dialpad_org_id = COALESCE($9, dialpad_org_id), verified_at = $10, checked_at = $11,
     problems = $12, next_check_at = $13, checking_until = NULL, updated_at = $11
     WHERE app_id = $1 AND checking_until = $2";
 const REMOVE: &str = "UPDATE dialpad_webhooks SET retired_secrets = $3, dialpad_webhook_id = NULL,
-    call_subscription = NULL, sms_subscription = NULL, stood_at = NULL, problems = NULL, removed_at = $4,
+    call_subscription = NULL, sms_subscription = NULL, verified_at = NULL, problems = NULL, removed_at = $4,
     checking_until = NULL, updated_at = $4 WHERE app_id = $1 AND checking_until = $2";
 const FORGET_SECRETS: &str = "UPDATE dialpad_webhooks SET retired_secrets = NULL
     WHERE app_id = $1 AND removed_at IS NOT NULL AND dialpad_org_id <> $2";
@@ -89,7 +89,7 @@ pub struct OwnWebhook {
     /// Whether that one was made with the right to the texts of messages.
     pub sms_with_texts: bool,
     /// When calls were last known to come as they should.
-    pub stood_at: Option<DateTime<Utc>>,
+    pub verified_at: Option<DateTime<Utc>>,
 }
 
 /// What a look at Dialpad has brought.
@@ -132,7 +132,7 @@ struct Row {
     call_subscription: Option<String>,
     sms_subscription: Option<String>,
     sms_with_texts: bool,
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
 }
 
 impl Webhooks<'_> {
@@ -232,7 +232,7 @@ impl Webhooks<'_> {
             call_subscription: row.call_subscription,
             sms_subscription: row.sms_subscription,
             sms_with_texts: row.sms_with_texts,
-            stood_at: row.stood_at,
+            verified_at: row.verified_at,
         };
         let was_rotating = webhook.is_rotating();
         Ok(Some(Claimed { app, webhook, until, was_rotating }))
@@ -287,7 +287,7 @@ impl Webhooks<'_> {
         let changed = on_db!(self.store, write db => {
             sqlx::query(NOTE).bind(app).bind(proof).bind(&note.hook_url).bind(webhook.sms_with_texts).bind(&retired)
                 .bind(&webhook.dialpad_webhook_id).bind(&webhook.call_subscription).bind(&webhook.sms_subscription)
-                .bind(note.organization).bind(webhook.stood_at).bind(note.checked_at).bind(&problems)
+                .bind(note.organization).bind(webhook.verified_at).bind(note.checked_at).bind(&problems)
                 .bind(note.next_check_at).execute(db).await.map(|done| done.rows_affected())
         })?;
         self.store.shared.routes.forget_app(claimed.app);

@@ -12,14 +12,14 @@ use crate::store::{
 };
 
 const LIST: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks
     WHERE removed_at IS NULL AND ($1 IS NULL OR app_id = $1)
     AND ($2 IS NULL OR created_at < $2 OR (created_at = $2 AND id < $3)) ORDER BY created_at DESC, id DESC LIMIT $4";
 const BY_ID: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND id = $1";
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND id = $1";
 const BY_DIALPADS_ID: &str =
     "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND dialpad_webhook_id = $1";
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND dialpad_webhook_id = $1";
 const SCOPES: &str = "SELECT scopes FROM dialpad_connections WHERE app_id = $1";
 
 /// What a webhook goes by.
@@ -37,9 +37,9 @@ pub enum WebhookState {
     /// Nobody has looked at Dialpad yet.
     Pending,
     /// Calls come as they should, as of the last look.
-    Standing,
+    Active,
     /// Something was in the way at the last look.
-    Troubled,
+    Degraded,
 }
 
 impl WebhookState {
@@ -48,8 +48,8 @@ impl WebhookState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Standing => "standing",
-            Self::Troubled => "troubled",
+            Self::Active => "active",
+            Self::Degraded => "degraded",
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct WebhookView {
     /// The organisation where it was made, where that is known.
     pub organization: Option<i64>,
     /// When calls were last known to come as they should.
-    pub stood_at: Option<DateTime<Utc>>,
+    pub verified_at: Option<DateTime<Utc>>,
     /// When it was last looked at.
     pub checked_at: Option<DateTime<Utc>>,
     /// What stands in the way.
@@ -87,10 +87,10 @@ impl WebhookView {
     pub fn state(&self) -> WebhookState {
         match self.checked_at {
             None => WebhookState::Pending,
-            Some(checked_at) if self.stood_at.is_some_and(|stood_at| stood_at >= checked_at) => {
-                WebhookState::Standing
+            Some(checked_at) if self.verified_at.is_some_and(|verified_at| verified_at >= checked_at) => {
+                WebhookState::Active
             }
-            Some(_) => WebhookState::Troubled,
+            Some(_) => WebhookState::Degraded,
         }
     }
 }
@@ -104,7 +104,7 @@ struct Row {
     call_subscription: Option<String>,
     sms_subscription: Option<String>,
     dialpad_org_id: Option<i64>,
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     checked_at: Option<DateTime<Utc>>,
     problems: Option<String>,
     created_at: DateTime<Utc>,
@@ -124,7 +124,7 @@ impl From<Row> for WebhookView {
             call_subscription: row.call_subscription,
             sms_subscription: row.sms_subscription,
             organization: row.dialpad_org_id,
-            stood_at: row.stood_at,
+            verified_at: row.verified_at,
             checked_at: row.checked_at,
             problems,
             created_at: row.created_at,

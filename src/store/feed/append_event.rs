@@ -7,7 +7,7 @@
 //! transaction.commit().await?;
 //! ```
 //!
-//! Then the frame is shown to the live sessions with `Engine::show`. The change comes first: what is written first holds
+//! Then the frame is shown to the live sessions with `Engine::publish`. The change comes first: what is written first holds
 //! its row, and everybody who tells takes the feed's row last.
 
 use async_trait::async_trait;
@@ -45,10 +45,10 @@ macro_rules! tell_on {
             async fn tell(&mut self, app: AppId, event: &OutEvent, told_at: DateTime<Utc>) -> Result<Frame, sqlx::Error> {
                 let app = Id::from(app);
                 let (seq,): (i64,) = sqlx::query_as(TAKE_SEQ).bind(app).fetch_one(&mut *self).await?;
-                sqlx::query(INSERT).bind(app).bind(seq).bind(Id::from(event.id)).bind(&*event.kind)
-                    .bind(event.dialpad_call_id.map(|id| id.0)).bind(event.dialpad_user_id).bind(event.occurred_at)
-                    .bind(told_at).bind(&event.body).execute(&mut *self).await?;
-                Ok(Frame::new(Seq(seq), event.kind.clone(), event.dialpad_user_id, &event.body))
+                sqlx::query(INSERT).bind(app).bind(seq).bind(Id::from(event.id)).bind(event.event_type.as_str())
+                    .bind(event.dialpad_call_id().map(|id| id.0)).bind(event.dialpad_user_id()).bind(event.occurred_at)
+                    .bind(told_at).bind(event.stored_body()).execute(&mut *self).await?;
+                Ok(Frame::new(Seq(seq), event))
             }
         }
     )*};

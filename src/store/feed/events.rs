@@ -38,9 +38,11 @@ struct EventRow {
     body: String,
 }
 
-impl From<EventRow> for Frame {
-    fn from(row: EventRow) -> Self {
-        Frame::new(Seq(row.seq), row.r#type.into(), row.dialpad_user_id, &row.body)
+impl TryFrom<EventRow> for Frame {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        Frame::stored(Seq(row.seq), &row.r#type, row.dialpad_user_id, &row.body)
     }
 }
 
@@ -59,7 +61,7 @@ impl FeedStore<'_> {
         let rows: Vec<EventRow> = on_db!(self.store, read db => {
             sqlx::query_as(OF_CALL).bind(Id::from(app)).bind(call.0).bind(after.0).bind(limit).fetch_all(db).await
         })?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        rows.into_iter().map(Frame::try_from).collect()
     }
 }
 
@@ -94,6 +96,6 @@ impl EventLog for Store {
         let rows: Vec<EventRow> = on_db!(self, read db => {
             sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
         })?;
-        Ok(rows.into_iter().map(Into::into).collect())
+        rows.into_iter().map(Frame::try_from).collect()
     }
 }

@@ -152,12 +152,12 @@ fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
         Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect()),
         Column::Int(seqs.collect()),
         Column::Id(events.iter().map(|(_, it)| it.id.into()).collect()),
-        Column::Text(events.iter().map(|(_, it)| it.kind.clone().into_owned()).collect()),
-        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_call_id.map(|id| id.0)).collect()),
-        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_user_id).collect()),
+        Column::Text(events.iter().map(|(_, it)| it.event_type.to_string()).collect()),
+        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_call_id().map(|id| id.0)).collect()),
+        Column::OptInt(events.iter().map(|(_, it)| it.dialpad_user_id()).collect()),
         Column::Time(events.iter().map(|(_, it)| it.occurred_at).collect()),
         Column::Time(events.iter().map(|(unit, _)| unit.decided_at).collect()),
-        Column::Text(events.iter().map(|(_, it)| it.body.clone()).collect()),
+        Column::Text(events.iter().map(|(_, it)| it.stored_body()).collect()),
     ])
 }
 

@@ -8,7 +8,10 @@ use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
 use secrecy::SecretString;
 
-use crate::store::{Routes, db::types::Id, on_db};
+use crate::{
+    store::{Routes, db::types::Id, on_db},
+    webhook::routing::{Addressee, Route},
+};
 
 /// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
 const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
@@ -24,15 +27,6 @@ const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_o
 
 /// How long a route is known without asking: how long another process's change may go unnoticed.
 const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
-
-/// An app to which an organisation's webhooks go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The app.
-    pub app_id: AppId,
-    /// Whether it is switched on.
-    pub is_active: bool,
-}
 
 /// What the address of one app's own webhooks stands for.
 #[derive(Clone, Debug)]
@@ -50,10 +44,11 @@ pub struct OwnRoute {
 }
 
 impl OwnRoute {
-    /// Whether a webhook that names this organisation is not meant for the app, whatever its address.
+    /// Returns the addressee of a webhook that was sent to this app's own address.
     #[must_use]
-    pub fn is_foreign(&self, named: Option<i64>) -> bool {
-        matches!((named, self.dialpad_org_id), (Some(named), Some(own)) if named != own)
+    pub fn addressee(&self, app_id: AppId) -> Addressee {
+        let route = Route { app_id, is_active: self.is_active };
+        Addressee::App { route, organization: self.dialpad_org_id }
     }
 }
 

@@ -5,7 +5,7 @@ use cti_actors::{
     error::StoreError,
     event::schema::DialpadId,
     id::AppId,
-    model::call::{Direction, Outcome, Status},
+    model::call::{Direction, Leg, Outcome, Status},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,11 +21,9 @@ pub struct InteractionView {
     /// Its id, that of the leg which was heard of first.
     pub interaction_id: Uuid,
     /// Where the furthest of its legs stands.
-    #[schema(value_type = Status)]
-    pub status: &'static str,
+    pub status: Status,
     /// What came of it, once every leg is over.
-    #[schema(value_type = Option<Outcome>)]
-    pub outcome: Option<&'static str>,
+    pub outcome: Option<Outcome>,
     /// `inbound` or `outbound`, as it began.
     #[schema(value_type = Option<Direction>)]
     pub direction: Option<String>,
@@ -54,12 +52,14 @@ impl InteractionView {
         let (interaction_id, direction) =
             (first.interaction_id, calls.iter().find_map(|leg| leg.direction.clone()));
         let external_number = calls.iter().find_map(outside);
-        let has = |status: &str| calls.iter().any(|leg| leg.status == status);
-        let status = ["active", "held", "ringing"].into_iter().find(|status| has(status)).unwrap_or("ended");
-        let over = status == "ended";
+        let has = |status: &Status| calls.iter().any(|leg| leg.status == status.as_str());
+        let furthest = [Status::Active, Status::Held, Status::Ringing];
+        let status = furthest.into_iter().find(has).unwrap_or(Status::Ended);
+        let over = status == Status::Ended;
         // A person's own leg tells best when they answered; a group's leg only repeats it.
         let answered = calls.iter().filter(|leg| leg.answered_at.is_some());
-        let answer = answered.min_by_key(|leg| (leg.leg.as_deref() == Some("group"), leg.answered_at));
+        let answer =
+            answered.min_by_key(|leg| (leg.leg.as_deref() == Some(Leg::Group.as_str()), leg.answered_at));
         let (answered_by, started_at) =
             answer.map_or((None, None), |leg| (leg.dialpad_user_id, leg.answered_at));
         let answered_by_crm_user_id = answer.and_then(|leg| leg.crm_user_id.clone());
@@ -83,7 +83,11 @@ impl InteractionView {
 }
 
 fn outside(leg: &CallView) -> Option<String> {
-    if leg.direction.as_deref() == Some("outbound") { leg.to_number.clone() } else { leg.from_number.clone() }
+    if leg.direction.as_deref() == Some(Direction::Outbound.as_str()) {
+        leg.to_number.clone()
+    } else {
+        leg.from_number.clone()
+    }
 }
 
 /// The first sight of a leg: a reported length reaches back further than its first ring.
@@ -94,9 +98,12 @@ fn began(leg: &CallView) -> Option<DateTime<Utc>> {
 }
 
 /// The best that came of any leg: whoever answered one has answered the call.
-fn outcome(calls: &[CallView]) -> Option<&'static str> {
-    let outcomes = ["answered", "voicemail", "rejected", "missed", "abandoned"];
-    outcomes.into_iter().find(|outcome| calls.iter().any(|leg| leg.outcome.as_deref() == Some(outcome)))
+fn outcome(calls: &[CallView]) -> Option<Outcome> {
+    let best_first =
+        [Outcome::Answered, Outcome::Voicemail, Outcome::Rejected, Outcome::Missed, Outcome::Abandoned];
+    let is_of_any =
+        |outcome: &Outcome| calls.iter().any(|leg| leg.outcome.as_deref() == Some(outcome.as_str()));
+    best_first.into_iter().find(is_of_any)
 }
 
 impl Interactions<'_> {

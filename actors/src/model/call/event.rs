@@ -3,13 +3,30 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
 
 use crate::id::DialpadCallId;
 
 /// Seen from the company: who called whom.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Direction {
     /// Somebody outside called the company.
     Inbound,
@@ -18,20 +35,33 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The word on the wire and in the database.
+    /// Returns the word in JSON and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
+        self.into()
     }
 }
 
 /// Whom a leg belongs to. It decides what "connected" means: on a group leg a caller who hears a menu is
 /// connected too, yet nobody has answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    ToSchema,
+    EnumString,
+    IntoStaticStr,
+    VariantNames,
+)]
 #[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
 pub enum Leg {
     /// A person who was rung on behalf of a group.
     User,
@@ -42,14 +72,10 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// The word on the wire and in the database.
+    /// Returns the word in JSON and in the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Group => "group",
-            Self::Direct => "direct",
-        }
+        self.into()
     }
 }
 
@@ -101,9 +127,6 @@ pub enum Signal {
     VoicemailLeft,
     /// Something became known about the call: a recording, for instance.
     Learned,
-    /// What the other legs of its interaction prove now, in place of what they did before. No webhook says this; it
-    /// follows from those of the others.
-    Proven(Proof),
     /// A state for which there is no name here. It is passed on as it came and changes nothing; only the legs that it
     /// names count.
     Raw {
@@ -112,16 +135,6 @@ pub enum Signal {
         /// The payload, as JSON.
         payload: Box<serde_json::Value>,
     },
-}
-
-/// What the other legs of an interaction prove of one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Proof {
-    /// Of a group's leg: when a person took the call whom the group had rung.
-    pub taken_at: Option<DateTime<Utc>>,
-    /// Of a person's leg that ended unanswered: whether somebody else answered while it rang, or after.
-    pub answered_elsewhere: bool,
 }
 
 /// How a leg ended, by the signal that said so. The order is that of trust in its instant.

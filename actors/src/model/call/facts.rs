@@ -13,7 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::event::{CallEvent, Direction, EndKind, Knowledge, Leg, Proof, Signal};
+use super::{
+    command::Proof,
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal},
+};
 use crate::model::latest::{Latest, earliest, latest, value};
 
 /// All that is known of one call leg.
@@ -84,10 +87,6 @@ impl CallFacts {
                 earliest(&mut self.voicemail_left, Some(at));
                 self.absorb_end(EndKind::Voicemail, event);
             }
-            Signal::Proven(proof) => {
-                self.proof = Some(*proof).filter(|proof| *proof != Proof::default());
-                return;
-            }
             Signal::Learned => {}
         }
         if event.signal != Signal::Learned {
@@ -101,6 +100,11 @@ impl CallFacts {
             earliest(&mut self.voicemail_left, Some(left_at));
         }
         self.absorb_knowledge(at, &event.knowledge);
+    }
+
+    /// Replaces what the other legs of the interaction prove.
+    pub fn set_proof(&mut self, proof: Proof) {
+        self.proof = Some(proof).filter(|proof| *proof != Proof::default());
     }
 
     /// A payload may carry an end long before the call is over, because it is serialised late; only a signal

@@ -1,100 +1,114 @@
-//! The decision: what a webhook changes and what the world must be told. Pure; the actor around it does the rest.
+//! The decision: what a command changes about a call. Pure; the actor around it does the rest.
 
 use chrono::{DateTime, Utc};
 
 use super::{
+    command::CallCommand,
     event::{CallEvent, Signal},
     facts::CallFacts,
-    snapshot::{Snapshot, Status},
+    snapshot::Snapshot,
+    status::Status,
 };
 
-/// What came of one webhook.
+/// The result of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The facts from now on.
     pub facts: CallFacts,
-    /// What to tell, in this order. Empty when nothing that anybody can see has changed.
-    pub change: Vec<CallChange>,
+    /// The changes to emit, in this order. Empty if nothing visible has changed.
+    pub changes: Vec<CallChange>,
 }
 
-/// One thing to tell.
+/// A change of a call. Each is emitted as an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallChange {
     /// The call rings: it is new.
     Ring,
     /// A person answered.
     Started,
-    /// Somebody waits, since when.
+    /// One side was put on hold, at this time.
     Held(DateTime<Utc>),
-    /// The wait is over, since when.
+    /// The hold ended, at this time.
     Resumed(DateTime<Utc>),
-    /// It is over. Told at most once of a call.
+    /// The call is over. At most once per call.
     Ended,
     /// Something became known late: the names of the changed fields.
     Updated(Vec<&'static str>),
-    /// A voicemail exists. Told at most once of a call.
+    /// A voicemail exists. At most once per call.
     VoicemailReceived,
-    /// Its audio or its transcript arrived.
+    /// The audio or the transcript of the voicemail arrived.
     VoicemailUpdated,
-    /// A state without a name here, as it came.
+    /// Dialpad sent a state that has no event type here.
     Raw {
         /// The state or event type in the sender's words.
         state: String,
-        /// The payload as it came.
+        /// The payload as received.
         payload: Box<serde_json::Value>,
     },
 }
 
-/// Applies one webhook to what is known so far (the default facts for a call never seen).
+/// Applies one command to what is known so far (the default facts for a call never seen).
 #[must_use]
-pub fn apply(known: &CallFacts, event: &CallEvent) -> Transition {
+pub fn apply(known: &CallFacts, command: &CallCommand) -> Transition {
     let mut facts = known.clone();
-    facts.absorb(event);
-    let mut change = if facts == *known { Vec::new() } else { differences(known, &facts, event) };
-    if let Signal::Raw { state, payload } = &event.signal {
-        change.push(CallChange::Raw { state: state.clone(), payload: payload.clone() });
+    match command {
+        CallCommand::Webhook(event) => facts.absorb(event),
+        CallCommand::Proven { proof, .. } => facts.set_proof(*proof),
     }
-    Transition { facts, change }
+    let mut changes = if facts == *known { Vec::new() } else { differences(known, &facts, command) };
+    if let CallCommand::Webhook(CallEvent { signal: Signal::Raw { state, payload }, .. }) = command {
+        changes.push(CallChange::Raw { state: state.clone(), payload: payload.clone() });
+    }
+    Transition { facts, changes }
 }
 
-fn differences(known: &CallFacts, facts: &CallFacts, event: &CallEvent) -> Vec<CallChange> {
-    let (before, after) = (known.snapshot(), facts.snapshot());
-    let mut change = Vec::new();
-    change.extend(call_news(known, &before, facts, &after, event));
+fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> Vec<CallChange> {
+    let before = known.snapshot();
+    let after = facts.snapshot();
+    let is_first_sight = !known.was_witnessed() && facts.was_witnessed();
+    let mut changes = Vec::new();
+    changes.extend(change_of_call(is_first_sight, &before, &after, command));
     match (&before.voicemail, &after.voicemail) {
-        (None, Some(_)) => change.push(CallChange::VoicemailReceived),
-        (Some(before), Some(after)) if before != after => change.push(CallChange::VoicemailUpdated),
+        (None, Some(_)) => changes.push(CallChange::VoicemailReceived),
+        (Some(before), Some(after)) if before != after => changes.push(CallChange::VoicemailUpdated),
         _ => {}
     }
-    change
+    changes
 }
 
-fn call_news(
-    known: &CallFacts,
+fn change_of_call(
+    is_first_sight: bool,
     before: &Snapshot,
-    facts: &CallFacts,
     after: &Snapshot,
-    event: &CallEvent,
+    command: &CallCommand,
 ) -> Option<CallChange> {
-    let first_sight = !known.was_witnessed() && facts.was_witnessed();
-    if first_sight && event.signal == Signal::VoicemailLeft {
+    if is_first_sight && is_voicemail_left(command) {
+        // Of a call that was never seen, only the voicemail is emitted.
         return None;
     }
-    if first_sight || before.status != after.status {
-        return Some(match after.status {
-            Status::Ringing => CallChange::Ring,
-            Status::Active if before.status == Status::Held => CallChange::Resumed(event.at),
-            Status::Active => CallChange::Started,
-            Status::Held => CallChange::Held(event.at),
-            Status::Ended => CallChange::Ended,
-        });
+    if is_first_sight || before.status != after.status {
+        return Some(change_of_status(before, after, command.at()));
     }
     let changed = changed_fields(before, after);
     (!changed.is_empty()).then_some(CallChange::Updated(changed))
 }
 
-/// The fields of a call, by their names on the wire, that differ. The status is not among them: its changes
-/// have names of their own. Nor is the voicemail's content.
+fn is_voicemail_left(command: &CallCommand) -> bool {
+    matches!(command, CallCommand::Webhook(CallEvent { signal: Signal::VoicemailLeft, .. }))
+}
+
+fn change_of_status(before: &Snapshot, after: &Snapshot, at: DateTime<Utc>) -> CallChange {
+    match after.status {
+        Status::Ringing => CallChange::Ring,
+        Status::Active if before.status == Status::Held => CallChange::Resumed(at),
+        Status::Active => CallChange::Started,
+        Status::Held => CallChange::Held(at),
+        Status::Ended => CallChange::Ended,
+    }
+}
+
+/// Returns the names on the wire of the call's fields that differ. The status is not among them: its changes have event
+/// types of their own. Nor is the content of the voicemail.
 fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     let Snapshot {
         status: _,

@@ -1,70 +1,13 @@
 //! What the world is shown of a call: everything here is derived from its facts, nothing is remembered.
 
 use chrono::{DateTime, Utc};
-use utoipa::ToSchema;
 
 use super::{
     event::{Direction, EndKind, Leg},
     facts::CallFacts,
+    status::{Outcome, Status},
 };
 use crate::model::latest::value;
-
-/// Where a call stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Status {
-    /// On its way to a person.
-    Ringing,
-    /// Two people talk.
-    Active,
-    /// One of them waits.
-    Held,
-    /// Over.
-    Ended,
-}
-
-impl Status {
-    /// The word on the wire and in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ringing => "ringing",
-            Self::Active => "active",
-            Self::Held => "held",
-            Self::Ended => "ended",
-        }
-    }
-}
-
-/// What came of a call, once it is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
-#[schema(rename_all = "lowercase")]
-pub enum Outcome {
-    /// A person answered.
-    Answered,
-    /// Nobody answered an inbound call.
-    Missed,
-    /// The caller left a message.
-    Voicemail,
-    /// It was blocked or declined.
-    Rejected,
-    /// The caller gave up in a menu or queue, or nobody answered an outbound call.
-    Abandoned,
-}
-
-impl Outcome {
-    /// The word on the wire and in the database.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Missed => "missed",
-            Self::Voicemail => "voicemail",
-            Self::Rejected => "rejected",
-            Self::Abandoned => "abandoned",
-        }
-    }
-}
 
 /// A call as the world sees it. Seconds are whole, rounded half up.
 #[derive(Clone, Debug, PartialEq, Eq)]

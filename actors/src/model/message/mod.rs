@@ -3,16 +3,11 @@
 //! A message has no life of its own between webhooks, so it needs no actor; like a call it is a set of facts that
 //! merge in any order, and what is shown is derived from them.
 
-use std::borrow::Cow;
-
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::{
-    event::number_or_text,
-    event::{OutEvent, schema::DialpadId},
-    id::{AppId, EventId, MessageId},
+    id::MessageId,
     model::{
         call::Direction,
         latest::{Latest, earliest, latest, value},
@@ -225,80 +220,4 @@ pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFact
 #[must_use]
 pub fn to_numbers(to_number: Option<&str>) -> Vec<&str> {
     to_number.map(|numbers| numbers.split(',').collect()).unwrap_or_default()
-}
-
-/// What every event of a text message has.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Body<'a> {
-    event_id: EventId,
-    app_id: AppId,
-    message_id: MessageId,
-    /// Dialpad's id of it.
-    #[schema(value_type = DialpadId)]
-    dialpad_message_id: serde_json::Value,
-    #[schema(value_type = Option<Direction>)]
-    direction: Option<&'static str>,
-    /// Who wrote.
-    from_number: Option<&'a str>,
-    /// Who was written to, with commas between several.
-    to_number: Option<&'a str>,
-    /// The same, one by one.
-    to_numbers: Vec<&'a str>,
-    /// The Dialpad user who wrote or was written to.
-    #[schema(value_type = Option<DialpadId>)]
-    dialpad_user_id: Option<i64>,
-    /// The same person in the CRM, where a mapping is stored.
-    crm_user_id: Option<&'a str>,
-    /// The words, where the connection's scopes include them.
-    text: Option<&'a str>,
-    /// Where the picture or file is that came with it.
-    mms_url: Option<&'a str>,
-    /// Where delivery stands, in Dialpad's words.
-    message_status: Option<&'a str>,
-    /// When it was sent.
-    sent_at: DateTime<Utc>,
-    /// When it happened, in unix seconds: the instant of the webhook that caused it.
-    timestamp: i64,
-}
-
-/// Puts change of a message into words. `occurred_at` is the instant of the webhook that brought it.
-#[must_use]
-pub fn tell(
-    app_id: AppId,
-    message: &StoredMessage,
-    change: MessageChange,
-    occurred_at: DateTime<Utc>,
-) -> OutEvent {
-    let shown = message.facts.snapshot();
-    let event_id = EventId::generate();
-    let body = Body {
-        event_id,
-        app_id,
-        message_id: message.id,
-        dialpad_message_id: number_or_text(&message.dialpad_message_id),
-        direction: shown.direction.map(Direction::as_str),
-        from_number: shown.from_number.as_deref(),
-        to_number: shown.to_number.as_deref(),
-        to_numbers: to_numbers(shown.to_number.as_deref()),
-        dialpad_user_id: shown.dialpad_user_id,
-        crm_user_id: None,
-        text: shown.text.as_deref(),
-        mms_url: shown.mms_url.as_deref(),
-        message_status: shown.status.as_deref(),
-        sent_at: shown.sent_at,
-        timestamp: occurred_at.timestamp(),
-    };
-    let kind = match change {
-        MessageChange::Received => "message.received",
-        MessageChange::Sent => "message.sent",
-        MessageChange::Updated => "message.updated",
-    };
-    OutEvent {
-        id: event_id,
-        kind: Cow::Borrowed(kind),
-        dialpad_call_id: None,
-        dialpad_user_id: shown.dialpad_user_id,
-        occurred_at,
-        body: serde_json::to_string(&body).expect("an event has only string keys"),
-    }
 }

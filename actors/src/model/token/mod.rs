@@ -7,6 +7,7 @@
 pub mod schedule;
 
 use chrono::{DateTime, Utc};
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::{event::Frame, id::AppId};
 
@@ -66,4 +67,37 @@ pub enum Outcome {
     Superseded,
     /// There is nothing to replace the token with, and Dialpad takes it still.
     StillGood,
+}
+
+impl Outcome {
+    /// Returns the result to count, where Dialpad was asked for a new pair.
+    #[must_use]
+    pub fn result(&self) -> Option<RefreshResult> {
+        match self {
+            Self::Renewed => Some(RefreshResult::Renewed),
+            Self::Expired => Some(RefreshResult::Expired),
+            Self::Failed(_) => Some(RefreshResult::Failed),
+            Self::TooSoon { .. } | Self::UnderWay | Self::Superseded | Self::StillGood => None,
+        }
+    }
+}
+
+/// The result of a token refresh: the label `outcome` of `cti_token_refreshes_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum RefreshResult {
+    /// There is a new pair.
+    Renewed,
+    /// The refresh failed, and the old pair is kept.
+    Failed,
+    /// Dialpad has ended the refresh token.
+    Expired,
+}
+
+impl RefreshResult {
+    /// Returns the label in the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }

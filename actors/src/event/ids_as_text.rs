@@ -1,0 +1,54 @@
+//! Dialpad's ids as strings, where a client asked for `ids=string`.
+
+use serde_json::{Map, Value};
+
+/// The fields of an event, a call or a webhook that hold an id of Dialpad's.
+const ID_FIELDS: [&str; 10] = [
+    "answered_by",
+    "call_id",
+    "dialpad_call_id",
+    "dialpad_user_id",
+    "dialpad_voicemail_id",
+    "dialpad_message_id",
+    "dialpad_org_id",
+    "dialpad_webhook_id",
+    "dialpad_subscription_id",
+    "interaction_id",
+];
+
+/// Writes Dialpad's ids as strings, at any depth but in the payload of a webhook, which is shown as received.
+pub fn write_ids_as_text(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
+        Value::Object(object) => {
+            for (name, value) in object.iter_mut() {
+                match value {
+                    Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
+                        *value = number.to_string().into()
+                    }
+                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Returns an event with its ids as strings. Events have none below the top level. `None`: the text is no object.
+pub(super) fn in_event(text: &str) -> Option<String> {
+    let mut event: Map<String, Value> = serde_json::from_str(text).ok()?;
+    for name in ID_FIELDS {
+        if let Some(Value::Number(id)) = event.get(name) {
+            let id = id.to_string();
+            event.insert(name.to_owned(), id.into());
+        }
+    }
+    serde_json::to_string(&event).ok()
+}
+
+/// Returns an id of Dialpad's as JSON has it: a number if it is one, otherwise a string.
+#[must_use]
+pub fn number_or_text(id: &str) -> Value {
+    id.parse::<i64>().map_or_else(|_| id.into(), Into::into)
+}
