@@ -7,39 +7,39 @@ use crate::{
     startup::StartError,
 };
 
-/// An event engine between Dialpad's cloud telephony and the CRMs that live on its calls.
+/// An event engine between Dialpad's cloud telephony and the CRMs that use it.
 #[derive(Parser)]
 #[command(name = "cti-server", version, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program can do.
+/// The commands of the program.
 #[derive(Subcommand)]
 pub enum Command {
     /// Run the server.
     Serve(serve::ServeArgs),
-    /// See the main job with nothing set up: simulator, server, a connected app, live calls.
+    /// Show live calls without any setup: simulator, server, a connected app.
     Demo(demo::DemoArgs),
-    /// Apply the pending migrations and say which.
+    /// Apply the pending migrations and list them.
     Migrate(migrate::MigrateArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
-    /// Sign a webhook, or a whole call, and post it to a running server.
+    /// Sign one webhook, or all webhooks of a call, and post them to a running server.
     Trigger(trigger::TriggerArgs),
-    /// Follow the events of an app on the terminal, and go on where it was.
+    /// Print the events of an app, and resume where it stopped.
     Listen(listen::ListenArgs),
-    /// Measure the server against its database alone, in one run.
+    /// Measure the server, with its database alone as reference.
     Bench(bench::BenchArgs),
 }
 
-/// How a command ended that did not end well.
+/// A command that failed.
 pub struct Failed {
-    /// What to print.
+    /// The message to print.
     pub message: String,
-    /// What to exit with.
+    /// The exit code.
     pub code: u8,
 }
 
@@ -49,10 +49,10 @@ impl Failed {
     }
 }
 
-/// Runs a command to its end. Must be called within an actix system.
+/// Runs a command. Must be called within an actix system.
 ///
 /// # Errors
-/// What to print and what to exit with.
+/// Returns the message to print and the exit code.
 pub async fn run(cli: Cli) -> Result<(), Failed> {
     match cli.command {
         Command::Serve(args) => serve::run(args).await.map_err(|error| match error {

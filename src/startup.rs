@@ -19,6 +19,7 @@ use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
+use uuid::Uuid;
 
 use crate::{
     config::Config,
@@ -218,6 +219,7 @@ impl Application {
             public_url,
             redirect_uri,
             clock,
+            process_id: Uuid::now_v7(),
             started,
             config,
         });

@@ -1,10 +1,7 @@
 //! The engine with a store in memory: what happens to webhooks once they are durable.
 
-use std::{sync::Arc, time::Duration};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    Engine, Tuning,
     clock::Clock,
     error::StoreError,
     event::Filter,
@@ -12,25 +9,21 @@ use cti_actors::{
     id::{AppId, DialpadCallId, Seq},
     model::call::{CallEvent, EndKind, Knowledge, Origin, Signal, Status},
     ports::{Inbound, PendingEvent},
-    testing::{ManualClock, MemoryStore, RowStatus},
+    state::{LastError, SupervisorState},
+    testing::{RowStatus, TestEngine, eventually},
 };
 
 struct World {
-    engine: Arc<Engine>,
-    store: Arc<MemoryStore>,
-    clock: Arc<ManualClock>,
+    engine: TestEngine,
     app: AppId,
 }
 
 impl World {
-    /// An engine whose sweep never comes by itself.
     fn new() -> Self {
-        let (store, clock, ports) = MemoryStore::ports();
-        let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
-        Self { engine: Engine::start(ports, tuning), store, clock, app: AppId::generate() }
+        Self { engine: TestEngine::start(), app: AppId::generate() }
     }
 
-    /// A webhook that is durable and of which the engine knows nothing.
+    /// Writes a webhook that the engine does not know of.
     fn append(&self, call: i64, second: i64, signal: Signal) -> PendingEvent {
         self.append_with(call, second, signal, Knowledge::default())
     }
@@ -43,22 +36,25 @@ impl World {
             knowledge,
             origin: Origin::Webhook,
         };
-        self.store.append(self.app, self.clock.now(), Ok(Inbound::Call(event)))
+        let now = self.engine.clock.now();
+        self.engine.store.append(self.app, now, Ok(Inbound::Call(event)))
     }
 
-    /// A webhook that is durable and handed over.
+    /// Writes a webhook and hands it to the engine.
     fn receive(&self, call: i64, second: i64, signal: Signal) -> PendingEvent {
         let event = self.append(call, second, signal);
         self.engine.push(self.app, vec![event.clone()]);
         event
     }
 
-    async fn settled(&self) {
-        eventually("nothing is pending", || self.store.pending_count() == 0).await;
+    /// Returns the types of the events of the app, in order.
+    fn emitted(&self) -> Vec<String> {
+        self.engine.store.events(self.app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
 
-    fn told(&self) -> Vec<String> {
-        self.store.told(self.app).iter().map(|frame| frame.event_type.to_string()).collect()
+    /// Returns the state of the app; `None` before its first webhook.
+    fn state(&self) -> Option<SupervisorState> {
+        self.engine.state().apps.into_iter().find(|app| app.app_id == self.app)
     }
 }
 
@@ -66,146 +62,146 @@ fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(1_704_067_200 + second)
 }
 
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
-}
-
 const HANGUP: Signal = Signal::Ended(EndKind::Hangup);
 
 #[actix::test]
-async fn a_call_is_told_from_ring_to_end() {
+async fn a_call_is_emitted_from_ring_to_end() {
     let world = World::new();
     for (second, signal) in [(0, Signal::Ringing), (3, Signal::Connected), (60, HANGUP)] {
         world.receive(1, second, signal);
     }
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.started", "call.ended"]);
-    let call = world.store.call(world.app, DialpadCallId(1)).expect("the call is stored");
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started", "call.ended"]);
+    let call = world.engine.store.call(world.app, DialpadCallId(1)).expect("the call is stored");
     assert_eq!(call.snapshot.status, Status::Ended);
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn what_an_earlier_run_left_is_taken_up_by_the_sweep() {
+async fn what_an_earlier_process_left_is_processed_by_the_sweep() {
     let world = World::new();
     world.append(1, 0, Signal::Ringing);
     world.append(1, 3, Signal::Connected);
-    world.clock.advance(TimeDelta::seconds(2));
+    world.engine.clock.advance(TimeDelta::seconds(2));
     world.engine.sweep().await.expect("the store answers");
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.started"]);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_lost_wake_costs_time_and_no_event() {
     let world = World::new();
     world.receive(1, 0, Signal::Ringing);
-    world.settled().await;
+    world.engine.settled().await;
     world.append(1, 3, Signal::Connected);
     world.receive(1, 60, HANGUP);
-    eventually("the end is told", || world.told().contains(&"call.ended".to_owned())).await;
-    world.clock.advance(TimeDelta::seconds(2));
+    eventually("the end is emitted", || world.emitted().contains(&"call.ended".to_owned())).await;
+    world.engine.clock.advance(TimeDelta::seconds(2));
     world.engine.sweep().await.expect("the store answers");
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.ended", "call.updated"]);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.ended", "call.updated"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_call_actor_that_panics_is_rebuilt_and_its_call_goes_on() {
     let world = World::new();
     world.receive(1, 0, Signal::Ringing);
-    world.settled().await;
-    assert!(world.engine.crash_call(world.app, DialpadCallId(1)).await, "the actor was awake");
+    world.engine.settled().await;
+    assert!(world.engine.crash_call(world.app, DialpadCallId(1)).await, "the call has an actor");
     world.receive(1, 3, Signal::Connected);
     world.receive(1, 60, HANGUP);
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.started", "call.ended"]);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started", "call.ended"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn a_database_that_is_away_for_a_while_loses_nothing_and_doubles_nothing() {
+async fn an_outage_of_the_database_loses_nothing_and_doubles_nothing() {
     let world = World::new();
-    world.store.fail_next_commit(StoreError::Unavailable("away".into()));
+    world.engine.store.fail_next_commit(StoreError::Unavailable("no connection".into()));
     world.receive(1, 0, Signal::Ringing);
     world.receive(1, 3, Signal::Connected);
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.started"]);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn a_lost_race_is_decided_anew() {
+async fn a_lost_race_is_decided_again() {
     let world = World::new();
     world.receive(1, 0, Signal::Ringing);
-    world.settled().await;
-    world.store.fail_next_commit(StoreError::Conflict("somebody was first".into()));
+    world.engine.settled().await;
+    world.engine.store.fail_next_commit(StoreError::Conflict("another writer was first".into()));
     world.receive(1, 3, Signal::Connected);
-    world.settled().await;
-    assert_eq!(world.told(), ["call.ring", "call.started"]);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn an_event_that_the_store_refuses_is_given_up_and_holds_up_nobody() {
+async fn an_event_that_the_store_refuses_is_given_up_and_delays_no_other() {
     let world = World::new();
-    world.store.refuse("poison");
+    world.engine.store.refuse("poison");
     let poison = Knowledge { from_number: Some("poison".into()), ..Knowledge::default() };
     let mut events =
         vec![world.append(1, 0, Signal::Ringing), world.append_with(2, 0, Signal::Ringing, poison)];
     events.push(world.append(3, 0, Signal::Ringing));
     let refused = events[1].id;
     world.engine.push(world.app, events);
-    world.settled().await;
+    world.engine.settled().await;
     assert!(
-        matches!(world.store.status(refused), Some(RowStatus::Failed(reason)) if reason.contains("poison"))
+        matches!(world.engine.store.status(refused), Some(RowStatus::Failed(reason)) if reason.contains("poison"))
     );
-    assert_eq!(world.told(), ["call.ring", "call.ring"]);
+    assert_eq!(world.emitted(), ["call.ring", "call.ring"]);
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn what_can_not_be_read_is_given_up_with_its_reason() {
+async fn an_unreadable_webhook_is_given_up_with_its_reason() {
     let world = World::new();
-    let event = world.store.append(world.app, world.clock.now(), Err("no call id".into()));
+    let event = world.engine.store.append(world.app, world.engine.clock.now(), Err("no call id".into()));
     world.engine.push(world.app, vec![event.clone()]);
-    world.settled().await;
-    assert_eq!(world.store.status(event.id), Some(RowStatus::Failed("no call id".into())));
+    world.engine.settled().await;
+    assert_eq!(world.engine.store.status(event.id), Some(RowStatus::Failed("no call id".into())));
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn many_calls_at_once_keep_each_its_order_and_the_feed_has_no_hole() {
+async fn many_concurrent_calls_keep_their_order_and_the_feed_has_no_hole() {
     let world = World::new();
     for (second, signal) in [(0, Signal::Ringing), (3, Signal::Connected), (60, HANGUP)] {
         for call in 1..=300 {
             world.receive(call, second, signal.clone());
         }
     }
-    world.settled().await;
-    let told = world.store.told(world.app);
-    assert_eq!(told.len(), 900);
-    assert!(told.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
+    world.engine.settled().await;
+    let events = world.engine.store.events(world.app);
+    assert_eq!(events.len(), 900);
+    assert!(events.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
     for call in 1..=300 {
         let needle = format!("\"call_id\":{call},");
-        let kinds: Vec<_> = told
+        let kinds: Vec<_> = events
             .iter()
             .filter(|frame| frame.text.contains(&needle))
-            .map(|it| it.event_type.as_str())
+            .map(|it| it.event_type.to_string())
             .collect();
         assert_eq!(kinds, ["call.ring", "call.started", "call.ended"]);
     }
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn a_reader_follows_from_the_past_into_the_present() {
+async fn a_reader_continues_from_stored_events_to_live_ones() {
     let world = World::new();
     for call in 1..=300 {
         world.receive(call, 0, Signal::Ringing);
     }
-    world.settled().await;
+    world.engine.settled().await;
     let (feed, bounds) = world.engine.feed(world.app).await.expect("the store answers");
     assert_eq!(bounds.head, Seq(300));
-    let mut reader = FeedReader::new(feed, world.store.clone(), Seq::START, Filter::default());
+    let mut reader = FeedReader::new(feed, world.engine.store.clone(), Seq::START, Filter::default());
     for call in 301..=600 {
         world.receive(call, 0, Signal::Ringing);
     }
@@ -216,15 +212,112 @@ async fn a_reader_follows_from_the_past_into_the_present() {
         seqs.extend(batch.frames.iter().map(|frame| frame.seq.0));
     }
     assert!(seqs.iter().copied().eq(1..=600));
+    world.engine.finish().await;
 }
 
 #[actix::test]
-async fn after_a_drain_nothing_new_is_begun() {
+async fn after_a_drain_no_batch_begins() {
     let world = World::new();
     world.receive(1, 0, Signal::Ringing);
-    world.settled().await;
+    world.engine.settled().await;
     world.engine.drain().await;
     world.receive(1, 3, Signal::Connected);
-    assert_eq!(world.store.pending_count(), 1, "it stays in the journal");
-    assert_eq!(world.told(), ["call.ring"]);
+    assert_eq!(world.engine.store.pending_count(), 1, "it stays in the journal");
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish_with_pending_webhooks().await;
+}
+
+#[actix::test]
+async fn a_supervisor_that_panics_is_started_again_and_loses_nothing() {
+    let world = World::new();
+    world.engine.store.panic_next_commit();
+    world.receive(1, 0, Signal::Ringing);
+    eventually("the supervisor has died", || {
+        world.engine.notify(world.app);
+        world.state().is_some_and(|state| state.restarts == 1)
+    })
+    .await;
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring"]);
+    let last_error = world.state().and_then(|state| state.last_error);
+    let died = LastError { message: "the supervisor died".into(), at: world.engine.clock.now() };
+    assert_eq!(last_error, Some(died));
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn the_state_shows_a_batch_that_waits_for_the_database() {
+    let world = World::new();
+    assert_eq!(world.state(), None);
+    world.receive(1, 0, Signal::Ringing);
+    world.engine.settled().await;
+    world.engine.store.hold_commits(true);
+    world.receive(1, 3, Signal::Connected);
+    eventually("the batch took the webhook", || world.state().is_some_and(|state| state.inbox == 0)).await;
+    world.receive(2, 4, Signal::Ringing);
+    let busy = SupervisorState {
+        app_id: world.app,
+        owned: true,
+        batch_in_progress: true,
+        inbox: 1,
+        live_calls: 1,
+        restarts: 0,
+        quarantined: 0,
+        sessions: 0,
+        last_error: None,
+    };
+    assert_eq!(world.state(), Some(busy.clone()));
+    assert!(!world.engine.state().is_idle());
+    world.engine.store.hold_commits(false);
+    world.engine.settled().await;
+    assert_eq!(
+        world.state(),
+        Some(SupervisorState { batch_in_progress: false, inbox: 0, live_calls: 2, ..busy })
+    );
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn an_outage_of_the_database_is_the_last_error() {
+    let world = World::new();
+    world.engine.store.fail_next_commit(StoreError::Unavailable("no connection".into()));
+    world.receive(1, 0, Signal::Ringing);
+    world.engine.settled().await;
+    let last_error = world.state().and_then(|state| state.last_error).expect("there was an error");
+    assert_eq!(last_error.message, "the database is unavailable: no connection");
+    assert_eq!(last_error.at, world.engine.clock.now());
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_call_whose_actor_died_over_several_webhooks_is_in_quarantine_until_they_are_processed() {
+    let world = World::new();
+    world.receive(1, 0, Signal::Ringing);
+    world.engine.settled().await;
+    assert!(world.engine.crash_call(world.app, DialpadCallId(1)).await, "the call has an actor");
+    world.engine.store.hold_commits(true);
+    let webhooks = [world.append(1, 3, Signal::Connected), world.append(1, 60, HANGUP)];
+    world.engine.push(world.app, webhooks.into());
+    eventually("the call is in quarantine", || world.state().is_some_and(|state| state.quarantined == 1))
+        .await;
+    world.engine.store.hold_commits(false);
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started", "call.ended"]);
+    assert_eq!(world.state().map(|state| (state.quarantined, state.restarts)), Some((0, 0)));
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_removed_app_leaves_no_actor_and_no_state() {
+    let world = World::new();
+    let tenant = world.engine.tenant(world.app);
+    world.receive(1, 0, Signal::Ringing);
+    world.engine.settled().await;
+    world
+        .engine
+        .remove_app(world.app, cti_actors::session::CloseCode::Forbidden, "the app was removed")
+        .await;
+    assert_eq!(world.state(), None);
+    assert!(tenant.sessions().is_empty());
+    world.engine.finish().await;
 }

@@ -1,16 +1,15 @@
 //! The promise of interactions: whatever the order in which the webhooks of all legs arrive, and wherever a batch ends,
 //! the same legs belong together and each is shown the same.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    Engine, Tuning,
     clock::Clock,
     id::{AppId, DialpadCallId},
     model::call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal, Snapshot},
     ports::Inbound,
-    testing::MemoryStore,
+    testing::TestEngine,
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
@@ -69,36 +68,31 @@ fn story() -> Vec<CallEvent> {
     ]
 }
 
-/// Plays webhooks in this order, handed over in batches of these sizes, and gives what is shown of each leg in the end.
+/// Plays webhooks in this order, in batches of these sizes, and returns the final snapshot of each leg.
 async fn play(order: &[CallEvent], sizes: &[usize]) -> BTreeMap<i64, Snapshot> {
-    let (store, clock, ports) = MemoryStore::ports();
-    let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
-    let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
+    let engine = TestEngine::start();
+    let app = AppId::generate();
     let mut sizes = sizes.iter().copied().cycle();
     let mut rest = order;
     while !rest.is_empty() {
         let (batch, others) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
-        let batch =
-            batch.iter().map(|event| store.append(app, clock.now(), Ok(Inbound::Call(event.clone()))));
-        engine.push(app, batch.collect());
+        receive(&engine, app, batch).await;
         rest = others;
-        settled(&store).await;
     }
     let legs = [MAIN_LINE, QUEUE, LOSER, WINNER, COLLEAGUE]
-        .map(|id| store.call(app, DialpadCallId(id)).expect("every leg is stored"));
+        .map(|id| engine.store.call(app, DialpadCallId(id)).expect("every leg is stored"));
     let interaction = legs[0].call.interaction_id;
     assert!(legs.iter().all(|leg| leg.call.interaction_id == interaction), "the legs are apart: {legs:#?}");
-    engine.stop().await;
+    engine.finish().await;
     legs.into_iter().map(|leg| (leg.call.dialpad_call_id.0, leg.snapshot)).collect()
 }
 
-async fn settled(store: &Arc<MemoryStore>) {
-    let waiting = async {
-        while store.pending_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("everything is processed");
+/// Hands webhooks to the engine in one batch, and waits until they are processed.
+async fn receive(engine: &TestEngine, app: AppId, webhooks: &[CallEvent]) {
+    let now = engine.clock.now();
+    let append = |event: &CallEvent| engine.store.append(app, now, Ok(Inbound::Call(event.clone())));
+    engine.push(app, webhooks.iter().map(append).collect());
+    engine.settled().await;
 }
 
 #[actix::test]
@@ -125,22 +119,20 @@ async fn whatever_the_order_of_arrival_the_legs_belong_together_and_are_shown_th
 }
 
 #[actix::test]
-async fn what_is_told_does_not_depend_on_where_a_batch_ends() {
-    async fn told(size: usize) -> Vec<(String, Option<i64>)> {
-        let (store, clock, ports) = MemoryStore::ports();
-        let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
-        let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
+async fn what_is_emitted_does_not_depend_on_where_a_batch_ends() {
+    async fn emitted(size: usize) -> Vec<(String, Option<i64>)> {
+        let engine = TestEngine::start();
+        let app = AppId::generate();
         for batch in story().chunks(size) {
-            let batch = batch.iter().map(|it| store.append(app, clock.now(), Ok(Inbound::Call(it.clone()))));
-            engine.push(app, batch.collect());
-            settled(&store).await;
+            receive(&engine, app, batch).await;
         }
-        engine.stop().await;
         let call = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok()?["call_id"].as_i64();
-        store.told(app).iter().map(|frame| (frame.event_type.to_string(), call(&frame.text))).collect()
+        let events = engine.store.events(app);
+        engine.finish().await;
+        events.iter().map(|frame| (frame.event_type.to_string(), call(&frame.text))).collect()
     }
-    let one_by_one = told(1).await;
-    assert_eq!(told(100).await, one_by_one);
+    let one_by_one = emitted(1).await;
+    assert_eq!(emitted(100).await, one_by_one);
     let of = |call| {
         let mine = one_by_one.iter().filter(move |(_, it)| *it == Some(call));
         mine.map(|(kind, _)| kind.as_str()).collect::<Vec<_>>()

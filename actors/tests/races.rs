@@ -1,18 +1,17 @@
-//! The promise of the feed where it is hardest to keep: whoever begins to listen while events are being told hears
-//! exactly what lies behind where it began, in order and once, however often it leaves and comes back.
+//! The guarantee of the feed where it is hardest to keep: a reader that subscribes while events are emitted receives
+//! exactly the events after its cursor, in order and once, however often it disconnects and resumes.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    Engine, Tuning,
     clock::Clock,
     event::{Filter, call_event},
     id::{AppId, DialpadCallId, KeyId, Seq},
     model::call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
     ports::{AuthenticatedKey, Inbound, Ledger},
     session::{Listener, MessageKind, Subscription, Transport},
-    testing::{ManualClock, MemoryStore},
+    testing::TestEngine,
     unit::Unit,
 };
 use futures_util::future::join_all;
@@ -20,22 +19,22 @@ use strum::VariantArray;
 use tokio::task::yield_now;
 
 const ROUNDS: u64 = 1_000;
-/// So many rounds share an engine at a time, and so get into each other's way.
-const AT_ONCE: usize = 25;
+/// How many rounds share an engine at a time.
+const CONCURRENT_ROUNDS: usize = 25;
 const READERS: u64 = 5;
 const ADA: i64 = 555;
 const BEN: i64 = 777;
 const CALLER: &str = "+14155551234";
 
-/// What happens by chance, and again in the same way for the same seed (SplitMix64).
-struct Chance(u64);
+/// Random numbers that are the same for the same seed (SplitMix64).
+struct Random(u64);
 
-impl Chance {
+impl Random {
     fn of(round: u64, who: u64) -> Self {
         Self(round.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ who.wrapping_mul(0xd1b5_4a32_d192_ed03))
     }
 
-    /// A number below `limit`.
+    /// Returns a number below `limit`.
     fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -47,8 +46,8 @@ impl Chance {
         choices[self.below(choices.len() as u64) as usize].clone()
     }
 
-    /// Lets the others run, for a moment nobody can foresee.
-    async fn dawdle(&mut self, turns: u64) {
+    /// Lets the other tasks run for a random number of turns.
+    async fn pause(&mut self, turns: u64) {
         for _ in 0..self.below(turns) {
             yield_now().await;
         }
@@ -56,21 +55,19 @@ impl Chance {
 }
 
 struct World {
-    engine: Arc<Engine>,
-    store: Arc<MemoryStore>,
-    clock: Arc<ManualClock>,
+    engine: TestEngine,
 }
 
-/// A ringing call; `last` is one that every reader wants to hear of.
-fn ring(chance: &mut Chance, call: i64, last: bool) -> CallEvent {
+/// Returns a ringing call; `last`: one that every filter admits.
+fn ring(random: &mut Random, call: i64, last: bool) -> CallEvent {
     let knowledge = Knowledge {
         direction: Some(if last {
             Direction::Inbound
         } else {
-            chance.one_of(&[Direction::Inbound, Direction::Outbound])
+            random.one_of(&[Direction::Inbound, Direction::Outbound])
         }),
-        from_number: Some(if last { CALLER.into() } else { chance.one_of(&[CALLER, "+1", "+2"]).into() }),
-        dialpad_user_id: Some(if last { ADA } else { chance.one_of(&[ADA, BEN]) }),
+        from_number: Some(if last { CALLER.into() } else { random.one_of(&[CALLER, "+1", "+2"]).into() }),
+        dialpad_user_id: Some(if last { ADA } else { random.one_of(&[ADA, BEN]) }),
         ..Knowledge::default()
     };
     let at = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::seconds(1_704_067_200 + call);
@@ -83,8 +80,8 @@ fn ring(chance: &mut Chance, call: i64, last: bool) -> CallEvent {
     }
 }
 
-fn some_filter(chance: &mut Chance) -> Filter {
-    chance.one_of(&[
+fn some_filter(random: &mut Random) -> Filter {
+    random.one_of(&[
         Filter::default(),
         Filter::default(),
         Filter { types: BTreeSet::from(["call.*".into()]), ..Filter::default() },
@@ -94,26 +91,23 @@ fn some_filter(chance: &mut Chance) -> Filter {
     ])
 }
 
-/// What a reader heard, and behind which event it had begun.
-struct Heard {
+/// What a reader received, and the cursor that it began with.
+struct Received {
     start: Seq,
     filter: Filter,
     seqs: Vec<Seq>,
 }
 
 impl World {
-    /// An engine that is left alone but for the looks after its sessions.
     fn new() -> Self {
-        let (store, clock, ports) = MemoryStore::ports();
-        let never = Duration::from_secs(3600);
-        let tuning = Tuning { sweep_interval: never, token_check_interval: never, ..Tuning::default() };
-        Self { engine: Engine::start(ports, tuning), store, clock }
+        Self { engine: TestEngine::start() }
     }
 
-    /// What was told before this process began: the store has it, and nothing in memory.
-    async fn remember(&self, app: AppId, events: u64) {
-        let mut unit = Unit::new(app, self.clock.now());
-        let mut call = StoredCall::unseen(DialpadCallId(1), self.clock.now());
+    /// Writes events of an earlier process: the store has them, memory does not.
+    async fn store_events(&self, app: AppId, events: u64) {
+        let now = self.engine.clock.now();
+        let mut unit = Unit::new(app, now);
+        let mut call = StoredCall::unseen(DialpadCallId(1), now);
         let knowledge = Knowledge {
             direction: Some(Direction::Outbound),
             from_number: Some("+2".into()),
@@ -122,63 +116,62 @@ impl World {
         };
         call.facts.absorb(&CallEvent {
             dialpad_call_id: call.dialpad_call_id,
-            at: self.clock.now(),
+            at: now,
             signal: Signal::Ringing,
             knowledge,
             origin: Origin::Webhook,
         });
         let snapshot = call.facts.snapshot();
-        let rang =
-            |_| call_event(app, &call, &snapshot, &CallChange::Ring, self.clock.now(), Origin::Webhook);
-        unit.events = (0..events).map(rang).collect();
-        self.store.commit(Arc::new(unit)).await.expect("the store takes a unit");
+        let ring = |_| call_event(app, &call, &snapshot, &CallChange::Ring, now, Origin::Webhook);
+        unit.events = (0..events).map(ring).collect();
+        self.engine.store.commit(Arc::new(unit)).await.expect("the store takes a unit");
     }
 
-    async fn tell(&self, app: AppId, chance: &mut Chance, past: u64, events: u64) {
+    async fn emit(&self, app: AppId, random: &mut Random, past: u64, events: u64) {
         let push = |rings: Vec<CallEvent>| {
             let rings = rings
                 .into_iter()
-                .map(|ring| self.store.append(app, self.clock.now(), Ok(Inbound::Call(ring))));
+                .map(|ring| self.engine.store.append(app, self.engine.clock.now(), Ok(Inbound::Call(ring))));
             self.engine.push(app, rings.collect());
         };
         let mut next = 1;
         while next < events {
-            let some = chance.below(8).min(events - next - 1) + 1;
-            let rings = (next..next + some).map(|call| ring(chance, call as i64, false)).collect();
+            let some = random.below(8).min(events - next - 1) + 1;
+            let rings = (next..next + some).map(|call| ring(random, call as i64, false)).collect();
             push(rings);
             next += some;
-            chance.dawdle(20).await;
+            random.pause(20).await;
         }
         let head = || async { self.engine.feed(app).await.expect("the store answers").1.head };
         while head().await < Seq((past + events - 1) as i64) {
             yield_now().await;
         }
-        push(vec![ring(chance, events as i64, true)]);
+        push(vec![ring(random, events as i64, true)]);
     }
 
-    /// Listens from some moment on until the event at `last`; now and then it leaves and comes back behind its cursor.
-    async fn listen(&self, admission: AuthenticatedKey, mut chance: Chance, last: Seq) -> Heard {
-        chance.dawdle(120).await;
-        let app = admission.app_id;
+    /// Reads from some moment on until the event at `last`; now and then it disconnects and resumes from its cursor.
+    async fn read(&self, key: AuthenticatedKey, mut random: Random, last: Seq) -> Received {
+        random.pause(120).await;
+        let app = key.app_id;
         let head = self.engine.feed(app).await.expect("the store answers").1.head;
-        let after = match chance.below(3) {
+        let after = match random.below(3) {
             0 => None,
             1 => Some(Seq::START),
-            _ => Some(Seq(chance.below(head.0 as u64 + 1) as i64)),
+            _ => Some(Seq(random.below(head.0 as u64 + 1) as i64)),
         };
-        let filter = some_filter(&mut chance);
+        let filter = some_filter(&mut random);
         let mut wanted = Subscription { after, filter: filter.clone(), ..Subscription::default() };
-        let mut heard = Heard { start: after.unwrap_or(head), filter, seqs: Vec::new() };
+        let mut received = Received { start: after.unwrap_or(head), filter, seqs: Vec::new() };
         let mut begun = false;
         loop {
-            let transport = chance.one_of(Transport::VARIANTS);
-            let mut listener = Listener::open(&self.engine.tenant(app), admission, wanted.clone(), transport)
+            let transport = random.one_of(Transport::VARIANTS);
+            let mut listener = Listener::open(&self.engine.tenant(app), key, wanted.clone(), transport)
                 .await
                 .expect("the cursor can be served");
-            let stays = 1 + chance.below(6);
+            let stays = 1 + random.below(6);
             for _ in 0..stays {
-                chance.dawdle(6).await;
-                let turn = listener.next().await.expect("nobody ends the session");
+                random.pause(6).await;
+                let turn = listener.next().await.expect("the session goes on");
                 assert_eq!(turn.end, None);
                 for message in turn.messages {
                     match (message.kind, message.cursor) {
@@ -187,16 +180,19 @@ impl World {
                                 after.is_none_or(|after| after == start),
                                 "asked for {after:?}, began at {start}"
                             );
-                            assert!(start >= heard.start, "it begins where the feed was before it came");
-                            heard.start = start;
+                            assert!(
+                                start >= received.start,
+                                "it begins no earlier than the head before it subscribed"
+                            );
+                            received.start = start;
                             begun = true;
                         }
-                        (MessageKind::Event(_), Some(seq)) => heard.seqs.push(seq),
+                        (MessageKind::Event(_), Some(seq)) => received.seqs.push(seq),
                         _ => {}
                     }
                 }
                 if listener.cursor() == last {
-                    return heard;
+                    return received;
                 }
             }
             wanted.after = Some(listener.cursor());
@@ -205,32 +201,37 @@ impl World {
 
     async fn round(&self, number: u64) {
         let app = AppId::generate();
-        let admission = AuthenticatedKey { app_id: app, key_id: KeyId::generate(), expires_at: None };
-        self.store.let_in(&app.to_string(), admission);
-        let mut chance = Chance::of(number, READERS);
-        let (past, events) = (chance.below(3) * chance.below(40), 10 + chance.below(50));
-        self.remember(app, past).await;
+        let key = AuthenticatedKey { app_id: app, key_id: KeyId::generate(), expires_at: None };
+        self.engine.store.add_key(&app.to_string(), key);
+        let mut random = Random::of(number, READERS);
+        let (past, events) = (random.below(3) * random.below(40), 10 + random.below(50));
+        self.store_events(app, past).await;
         let last = Seq((past + events) as i64);
-        let reading = (0..READERS).map(|who| self.listen(admission, Chance::of(number, who), last));
-        let (heard, ()) = tokio::join!(join_all(reading), self.tell(app, &mut chance, past, events));
+        let readers = (0..READERS).map(|who| self.read(key, Random::of(number, who), last));
+        let (received, ()) = tokio::join!(join_all(readers), self.emit(app, &mut random, past, events));
 
-        let told = self.store.told(app);
-        assert!(told.iter().map(|frame| frame.seq.0).eq(1..=last.0), "round {number}: the feed has a hole");
-        for (who, Heard { start, filter, seqs }) in heard.into_iter().enumerate() {
-            let wanted = told.iter().filter(|frame| frame.seq > start && filter.admits(frame));
+        let emitted = self.engine.store.events(app);
+        assert!(
+            emitted.iter().map(|frame| frame.seq.0).eq(1..=last.0),
+            "round {number}: the feed has a hole"
+        );
+        for (who, Received { start, filter, seqs }) in received.into_iter().enumerate() {
+            let wanted = emitted.iter().filter(|frame| frame.seq > start && filter.admits(frame));
             let expected: Vec<Seq> = wanted.map(|frame| frame.seq).collect();
-            assert_eq!(seqs, expected, "round {number}, reader {who}, behind {start} with {filter:?}");
+            assert_eq!(seqs, expected, "round {number}, reader {who}, after {start} with {filter:?}");
         }
     }
 }
 
 #[actix::test]
-async fn whoever_begins_to_listen_while_events_are_told_misses_none_and_hears_none_twice() {
-    for first in (0..ROUNDS).step_by(AT_ONCE) {
+async fn a_reader_that_subscribes_while_events_are_emitted_misses_none_and_receives_none_twice() {
+    for first in (0..ROUNDS).step_by(CONCURRENT_ROUNDS) {
         let world = World::new();
-        let rounds = join_all((first..first + AT_ONCE as u64).map(|number| world.round(number)));
-        let made = tokio::time::timeout(Duration::from_secs(30), rounds).await;
-        made.unwrap_or_else(|_| panic!("a reader waits in vain in one of the rounds from {first} on"));
-        world.engine.stop().await;
+        let rounds = join_all((first..first + CONCURRENT_ROUNDS as u64).map(|number| world.round(number)));
+        let result = tokio::time::timeout(Duration::from_secs(30), rounds).await;
+        result.unwrap_or_else(|_| {
+            panic!("a reader did not receive its last event in one of the rounds from {first} on")
+        });
+        world.engine.finish().await;
     }
 }

@@ -1,10 +1,9 @@
-//! The token refresher with connections in memory and a clock that moves only when it is told to.
+//! The token refresher with connections in memory and a clock that moves only when the test moves it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use cti_actors::{
-    Engine, Tuning,
     event::Filter,
     feed::FeedReader,
     id::{AppId, Seq},
@@ -12,52 +11,34 @@ use cti_actors::{
         Outcome, TokenPair,
         schedule::{Chance, due, pause},
     },
-    testing::{Answer, ManualClock, MemoryConnections, MemoryStore},
+    testing::{Answer, TestEngine, eventually},
 };
 use futures_util::future::join_all;
 use proptest::prelude::*;
 
 struct World {
-    engine: Arc<Engine>,
-    store: Arc<MemoryStore>,
-    clock: Arc<ManualClock>,
-    connections: Arc<MemoryConnections>,
+    engine: TestEngine,
 }
 
 impl World {
-    /// An engine that looks after tokens only when it is told to.
     fn new() -> Self {
-        let (store, clock, mut ports) = MemoryStore::ports();
-        let connections = MemoryConnections::new(store.clone(), clock.clone());
-        ports.connections = connections.clone();
-        let hours = Duration::from_secs(3600);
-        let tuning = Tuning { sweep_interval: hours, token_check_interval: hours, ..Tuning::default() };
-        Self { engine: Engine::start(ports, tuning), store, clock, connections }
+        Self { engine: TestEngine::start() }
     }
 
     /// An app whose tokens live for an hour.
     fn connected_app(&self) -> (AppId, TokenPair) {
         let app = AppId::generate();
-        (app, self.connections.connect(app, TimeDelta::hours(1)))
+        (app, self.engine.connections.connect(app, TimeDelta::hours(1)))
     }
 
     async fn after(&self, seconds: i64) {
-        self.clock.advance(TimeDelta::seconds(seconds));
+        self.engine.clock.advance(TimeDelta::seconds(seconds));
         self.engine.refresh_due_tokens().await;
     }
 
-    fn told(&self, app: AppId) -> Vec<String> {
-        self.store.told(app).iter().map(|frame| frame.event_type.to_string()).collect()
+    fn emitted(&self, app: AppId) -> Vec<String> {
+        self.engine.store.events(app).iter().map(|frame| frame.event_type.to_string()).collect()
     }
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[actix::test]
@@ -65,42 +46,45 @@ async fn tokens_are_renewed_when_they_are_due_and_not_before() {
     let world = World::new();
     let (app, _) = world.connected_app();
     world.after(2879).await;
-    assert_eq!(world.connections.asked(), 0);
+    assert_eq!(world.engine.connections.asked(), 0);
     world.after(1).await;
-    assert_eq!((world.connections.asked(), world.connections.generation(app)), (1, Some(2)));
+    assert_eq!((world.engine.connections.asked(), world.engine.connections.generation(app)), (1, Some(2)));
     world.after(2880).await;
-    assert_eq!((world.connections.asked(), world.connections.generation(app)), (2, Some(3)));
-    assert!(world.told(app).is_empty(), "what goes as it should is no change");
+    assert_eq!((world.engine.connections.asked(), world.engine.connections.generation(app)), (2, Some(3)));
+    assert!(world.emitted(app).is_empty(), "what goes as it should is no change");
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn two_hundred_who_ask_at_once_share_one_renewal() {
     let world = World::new();
     let (_, pair) = world.connected_app();
-    world.connections.hold(true);
+    world.engine.connections.hold(true);
     let asking: Vec<_> = (0..200)
         .map(|_| {
-            let engine = Arc::clone(&world.engine);
+            let engine = world.engine.engine();
             actix::spawn(async move { engine.renew(pair).await })
         })
         .collect();
-    eventually("Dialpad is asked", || world.connections.asked() == 1).await;
-    world.connections.hold(false);
+    eventually("Dialpad is asked", || world.engine.connections.asked() == 1).await;
+    world.engine.connections.hold(false);
     for outcome in join_all(asking).await {
         assert!(matches!(outcome, Ok(Ok(Outcome::Renewed | Outcome::Superseded))), "{outcome:?}");
     }
-    assert_eq!(world.connections.asked(), 1);
+    assert_eq!(world.engine.connections.asked(), 1);
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_renewal_goes_on_when_whoever_asked_has_gone() {
     let world = World::new();
     let (app, pair) = world.connected_app();
-    world.connections.hold(true);
+    world.engine.connections.hold(true);
     let impatient = tokio::time::timeout(Duration::from_millis(20), world.engine.renew(pair)).await;
     assert!(impatient.is_err());
-    world.connections.hold(false);
-    eventually("there is a new pair", || world.connections.generation(app) == Some(2)).await;
+    world.engine.connections.hold(false);
+    eventually("there is a new pair", || world.engine.connections.generation(app) == Some(2)).await;
+    world.engine.finish().await;
 }
 
 #[actix::test]
@@ -108,29 +92,31 @@ async fn trouble_is_told_once_and_so_is_its_end() {
     let world = World::new();
     let (app, pair) = world.connected_app();
     for _ in 0..3 {
-        world.connections.answer(Answer::Trouble);
+        world.engine.connections.answer(Answer::Trouble);
     }
     world.after(2880).await;
-    assert_eq!(world.told(app), ["connection.degraded"]);
+    assert_eq!(world.emitted(app), ["connection.degraded"]);
     let asked_again = world.engine.renew(TokenPair { generation: 1, ..pair }).await;
     assert!(matches!(asked_again, Ok(Outcome::Failed(_) | Outcome::TooSoon { .. })), "{asked_again:?}");
     for seconds in [3, 3, 10] {
         world.after(seconds).await;
     }
-    assert_eq!(world.told(app), ["connection.degraded", "connection.recovered"]);
-    assert_eq!(world.connections.generation(app), Some(2));
+    assert_eq!(world.emitted(app), ["connection.degraded", "connection.recovered"]);
+    assert_eq!(world.engine.connections.generation(app), Some(2));
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_dead_refresh_token_is_told_once_and_left_alone() {
     let world = World::new();
     let (app, _) = world.connected_app();
-    world.connections.answer(Answer::Refusal);
+    world.engine.connections.answer(Answer::Refusal);
     for _ in 0..5 {
         world.after(2880).await;
     }
-    assert_eq!(world.told(app), ["connection.expired"]);
-    assert_eq!(world.connections.asked(), 1);
+    assert_eq!(world.emitted(app), ["connection.expired"]);
+    assert_eq!(world.engine.connections.asked(), 1);
+    world.engine.finish().await;
 }
 
 #[actix::test]
@@ -138,59 +124,64 @@ async fn what_becomes_of_a_connection_is_shown_to_live_sessions() {
     let world = World::new();
     let (app, _) = world.connected_app();
     let (feed, _) = world.engine.feed(app).await.expect("the store answers");
-    let mut reader = FeedReader::new(feed, world.store.clone(), Seq::START, Filter::default());
-    world.connections.answer(Answer::Refusal);
+    let mut reader = FeedReader::new(feed, world.engine.store.clone(), Seq::START, Filter::default());
+    world.engine.connections.answer(Answer::Refusal);
     world.after(2880).await;
     let next = tokio::time::timeout(Duration::from_secs(10), reader.next()).await;
     let batch = next.expect("in time").expect("the store answers").expect("the feed goes on");
-    assert_eq!(batch.frames, world.store.told(app));
+    assert_eq!(batch.frames, world.engine.store.events(app));
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn one_connection_in_trouble_holds_up_no_other() {
     let world = World::new();
     let apps: Vec<AppId> = (0..40).map(|_| world.connected_app().0).collect();
-    world.connections.answer(Answer::Trouble);
-    world.connections.answer(Answer::Refusal);
-    world.clock.advance(TimeDelta::seconds(2880));
+    world.engine.connections.answer(Answer::Trouble);
+    world.engine.connections.answer(Answer::Refusal);
+    world.engine.clock.advance(TimeDelta::seconds(2880));
     // A few at a time.
     for _ in 0..100 {
         world.engine.refresh_due_tokens().await;
     }
-    let renewed = apps.iter().filter(|app| world.connections.generation(**app) == Some(2)).count();
+    let renewed = apps.iter().filter(|app| world.engine.connections.generation(**app) == Some(2)).count();
     assert_eq!(renewed, 38);
-    assert_eq!(world.connections.asked(), 40);
+    assert_eq!(world.engine.connections.asked(), 40);
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_refresher_that_panics_is_started_again() {
     let world = World::new();
     let (app, pair) = world.connected_app();
-    world.connections.panic_next();
+    world.engine.connections.panic_next();
     assert!(world.engine.renew(pair).await.is_err());
     assert_eq!(world.engine.renew(pair).await, Ok(Outcome::Renewed));
-    assert_eq!(world.connections.generation(app), Some(2));
+    assert_eq!(world.engine.state().token_refresher.restarts, 1);
+    assert_eq!(world.engine.connections.generation(app), Some(2));
+    world.engine.finish().await;
 }
 
 #[actix::test]
 async fn a_drain_waits_for_what_dialpad_was_asked_and_asks_nothing_more() {
     let world = World::new();
     let (app, pair) = world.connected_app();
-    world.connections.hold(true);
+    world.engine.connections.hold(true);
     let asking = actix::spawn({
-        let engine = Arc::clone(&world.engine);
+        let engine = world.engine.engine();
         async move { engine.renew(pair).await }
     });
-    eventually("Dialpad is asked", || world.connections.asked() == 1).await;
+    eventually("Dialpad is asked", || world.engine.connections.asked() == 1).await;
     let draining = tokio::time::timeout(Duration::from_millis(20), world.engine.drain()).await;
     assert!(draining.is_err(), "it waits");
-    world.connections.hold(false);
+    world.engine.connections.hold(false);
     world.engine.drain().await;
-    assert_eq!(world.connections.generation(app), Some(2));
+    assert_eq!(world.engine.connections.generation(app), Some(2));
     assert!(matches!(asking.await, Ok(Ok(Outcome::Renewed))));
     world.after(2880).await;
     assert!(world.engine.renew(TokenPair { generation: 2, ..pair }).await.is_err());
-    assert_eq!(world.connections.asked(), 1);
+    assert_eq!(world.engine.connections.asked(), 1);
+    world.engine.finish().await;
 }
 
 proptest! {

@@ -52,7 +52,7 @@ async fn delivered(webhooks: Vec<Inbound>) -> Vec<String> {
     };
     tokio::time::timeout(Duration::from_secs(10), processed).await.expect("every webhook is processed");
     engine.stop().await;
-    store.told(APP).iter().map(|frame| without_own_ids(&frame.text)).collect()
+    store.events(APP).iter().map(|frame| without_own_ids(&frame.text)).collect()
 }
 
 fn webhook(second: i64, signal: Signal, knowledge: Knowledge, origin: Origin) -> Inbound {

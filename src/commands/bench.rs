@@ -1,4 +1,4 @@
-//! `cti-server bench`: measures this server on this machine and fails if a single event was lost or duplicated.
+//! `cti-server bench`: measures this server on this machine, and fails if an event was lost or duplicated.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::rlimit;
 use cti_bench::{self, DatabaseChoice, Failure, Measure, Plan};
 
-/// Measure ingest, latency, the sustained rate, fan-out, catching up, coming back and memory
+/// Measures ingest, latency, sustained rate, fan-out, catch-up, reconnect and memory
 #[derive(Debug, Args)]
 pub struct BenchArgs {
     /// `sqlite` (in a temporary folder), `sqlite://PATH` (a new file) or `postgres://…` (a scratch database there)
@@ -24,18 +24,18 @@ pub struct BenchArgs {
     /// Connections that post webhooks, and writers of the reference
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u32).range(1..=1_000))]
     connections: u32,
-    /// Events a second for the latency
+    /// Events per second for the latency
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=20_000))]
     rate: u32,
     /// Sockets for the fan-out
     #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=9_000))]
     sockets: u32,
-    /// Events of the past to catch up with
+    /// Past events to catch up with
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(3..=10_000_000))]
     history: u32,
-    /// Sockets that come back at once
+    /// Sockets that reconnect at once
     #[arg(long, value_name = "N", default_value_t = 5_000, value_parser = value_parser!(u32).range(1..=9_000))]
-    storm: u32,
+    reconnect: u32,
     /// Idle sessions for the memory
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=10_000))]
     idle: u32,
@@ -48,7 +48,7 @@ pub struct BenchArgs {
 ///
 /// # Errors
 ///
-/// When a measure could not be made, when the bench was interrupted, and when the server broke its promise.
+/// Fails if a measure could not be completed, if the bench was interrupted, and if the server had faults.
 pub async fn run(args: BenchArgs) -> Result<(), Failure> {
     let plan = Plan {
         database: args.database,
@@ -58,11 +58,11 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         rate: args.rate,
         sockets: args.sockets,
         history: args.history,
-        storm: args.storm,
+        reconnect: args.reconnect,
         idle: args.idle,
     };
     rlimit::allow_most();
-    // Dropping the run stops the server and removes its database; a signal's default would leave both.
+    // Dropping the future stops the server and removes its database; the default action of a signal would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {
         report = cti_bench::run(&plan, announce) => report?,
@@ -79,11 +79,14 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
     }
     match report.faults() {
         0 => Ok(()),
-        faults => Err(format!("the server broke its promise {faults} times").into()),
+        faults => {
+            Err(format!("{faults} faults: events lost, duplicated or out of sequence, or webhooks refused")
+                .into())
+        }
     }
 }
 
 fn announce(measure: Measure) {
-    // Progress is a courtesy; a closed stderr ends no benchmark.
+    // A closed stderr does not end the benchmark.
     let _ = writeln!(io::stderr(), "measuring {} …", format!("{measure:?}").to_lowercase());
 }

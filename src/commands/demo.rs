@@ -1,22 +1,22 @@
-//! `cti-server demo`: the main job with nothing set up. A server, a simulated Dialpad and a CRM meet on this machine
-//! over real HTTP and a real WebSocket; every event is shown as the CRM receives it, and at the end all are accounted for.
+//! `cti-server demo`: a server, a simulated Dialpad and a CRM run on this machine over real HTTP and a real WebSocket,
+//! without any setup. Every event is printed as the CRM receives it; at the end webhooks and events are compared.
 //!
-//! | file | part |
+//! | file | content |
 //! |---|---|
-//! | `stage.rs` | simulator, server and an app that is connected to both |
+//! | `setup.rs` | starts simulator and server, and connects an app |
 //! | `listener.rs` | the CRM: follows the app's events on a WebSocket |
-//! | `show.rs` | puts what arrives and what was sent together, and prints it |
-//! | `tally.rs` | the account: what was sent, received, lost, told twice, and how fast |
-//! | `opening.rs`, `closing.rs` | what is said before and after the events |
+//! | `printer.rs` | combines deliveries and arrivals, and prints them |
+//! | `reconcile.rs` | compares webhooks with events: lost, duplicated, latency |
+//! | `banner.rs`, `summary.rs` | the output before and after the events |
 
-mod closing;
+mod banner;
 mod folder;
 mod listener;
-mod opening;
+mod printer;
+mod reconcile;
 mod server;
-mod show;
-mod stage;
-mod tally;
+mod setup;
+mod summary;
 
 use std::io;
 use std::path::PathBuf;
@@ -24,51 +24,51 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::interruption::Interruption;
-use super::picture::Look;
+use super::output::Format;
+use super::shutdown_signal::ShutdownSignal;
 use cti_simulator::{FlowChoice, FlowRequest, InvalidFlowRequest, clock};
-use listener::{Heard, ListenError, Listener};
-use show::Show;
-use stage::{Stage, StageError};
-use tally::Summary;
+use listener::{Incoming, ListenError, Listener};
+use printer::Printer;
+use reconcile::Summary;
+use setup::{Setup, SetupError};
 
-/// Shows live call events from end to end, with nothing set up: embedded database, simulated Dialpad, one app
+/// Shows live call events end to end without any setup: embedded database, simulated Dialpad, one app
 #[derive(clap::Args)]
 pub struct DemoArgs {
-    /// Ends after so many complete calls and fails if an event was lost or told twice; without it, until Ctrl-C
+    /// Stops after this many calls, and fails if an event was lost or duplicated; without it, runs until Ctrl-C
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     calls: Option<u64>,
 
-    /// Keeps the database there; a temporary folder otherwise
+    /// The folder of the database; by default a temporary one
     #[arg(long, value_name = "PATH")]
     folder: Option<PathBuf>,
 
-    /// How many calls begin in a second
+    /// Calls per second
     #[arg(long, value_name = "PER_SECOND", default_value_t = 1.0, value_parser = rate)]
     rate: f64,
 
-    /// Scales the time within a call: 1 takes as long as a real call, 0 does not wait
+    /// Scales the time within a call: 1 is as long as a real call, 0 does not wait
     #[arg(long, default_value_t = 0.03, value_parser = pace)]
     pace: f64,
 
-    /// Where all chance comes from; another one each time if left out
+    /// The seed of all random choices; by default another one each time
     #[arg(long)]
     seed: Option<u64>,
 
-    /// What happens: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park, merge, message
-    /// or mixed
+    /// The flow: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park, merge, message or
+    /// mixed
     #[arg(long, value_name = "NAME", default_value = "mixed")]
     flow: FlowChoice,
 
-    /// Prints a JSON object per line: what runs where, each event as it came, the summary
+    /// Prints JSON lines: the addresses, each event as received, the summary
     #[arg(long)]
     json: bool,
 
-    /// Where the server listens; any free port if left out
+    /// The port of the server; by default any free one
     #[arg(long, default_value_t = 0)]
     port: u16,
 
-    /// Prints without colours, as the environment's NO_COLOR does
+    /// Prints without colors, like the environment variable NO_COLOR
     #[arg(long)]
     no_color: bool,
 }
@@ -76,128 +76,128 @@ pub struct DemoArgs {
 /// Why a demo failed.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    /// Something that takes part did not start.
+    /// Simulator, server or app could not be set up.
     #[error(transparent)]
-    Stage(#[from] StageError),
-    /// The WebSocket could not be opened, or not again.
+    Setup(#[from] SetupError),
+    /// The WebSocket could not be opened or reopened.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The flow cannot be played like that.
+    /// The flow can't be played with these options.
     #[error("--flow: {0}")]
     Flow(#[from] InvalidFlowRequest),
-    /// The server broke its promise.
+    /// Events were lost or duplicated.
     #[error("{lost} events lost, {duplicated} duplicated")]
-    Broken {
+    Faults {
         /// Events that a webhook had to cause and that did not arrive.
         lost: u64,
         /// Events that arrived more often than webhooks caused them.
         duplicated: u64,
     },
-    /// Nothing can be printed, or signals cannot be waited for.
+    /// The output or the signals failed.
     #[error(transparent)]
     Terminal(#[from] io::Error),
 }
 
-/// From the last delivery until a missing event counts as lost.
-const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
-/// From the last delivery until an event that should not come is not looked for any more.
-const QUIET: Duration = Duration::from_millis(300);
-/// How often the simulator's book of deliveries is read: that is also how late a line may appear.
-const GLANCE: Duration = Duration::from_millis(10);
+/// How long a missing event may still arrive after the last delivery.
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a duplicate may still arrive after the last delivery.
+const DUPLICATE_WAIT: Duration = Duration::from_millis(300);
+/// How often the simulator's delivery log is read; the longest delay of a printed line.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Runs until all calls are accounted for, or until Ctrl-C.
+/// Runs until all calls have ended and all events have arrived, or until Ctrl-C.
 ///
 /// # Errors
 ///
-/// Something could not be started, or an event was lost or told twice.
+/// Fails if something could not be started, or if an event was lost or duplicated.
 pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
-    let mut interruption = Interruption::new()?;
-    let look = Look::choose(args.json, args.no_color);
-    // A short one: somebody may want to type it again.
+    let mut shutdown = ShutdownSignal::new()?;
+    let format = Format::choose(args.json, args.no_color);
+    // Short, so that a user can type it again.
     let seed = args.seed.unwrap_or_else(|| rand::random::<u16>().into());
-    let stage = tokio::select! {
-        stage = Stage::set(args.folder.clone(), args.port, seed) => stage?,
-        () = interruption.comes() => return Ok(()),
+    let setup = tokio::select! {
+        setup = Setup::start(args.folder.clone(), args.port, seed) => setup?,
+        () = shutdown.recv() => return Ok(()),
     };
-    let watched = watch(&stage, &args, look, &mut interruption).await;
+    let result = show_events(&setup, &args, format, &mut shutdown).await;
     tokio::select! {
-        () = stage.clear() => {}
-        // Asked once more, and in a hurry: what is not told to stop ends with the process.
-        () = interruption.comes() => {}
+        () = setup.stop() => {}
+        // A second signal: what has not stopped yet ends with the process.
+        () = shutdown.recv() => {}
     }
-    match watched {
-        // Whoever closes our output (`| head`) has seen enough.
+    match result {
+        // The reader of our output (`| head`) closed it.
         Err(DemoError::Terminal(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(error),
         Ok(Summary { lost, duplicated, .. }) if args.calls.is_some() && lost + duplicated > 0 => {
-            Err(DemoError::Broken { lost, duplicated })
+            Err(DemoError::Faults { lost, duplicated })
         }
         Ok(_) => Ok(()),
     }
 }
 
-async fn watch(
-    stage: &Stage,
+async fn show_events(
+    setup: &Setup,
     args: &DemoArgs,
-    look: Look,
-    interruption: &mut Interruption,
+    format: Format,
+    shutdown: &mut ShutdownSignal,
 ) -> Result<Summary, DemoError> {
-    let mut listener = Listener::open(stage.base_url(), &stage.app.api_key).await?;
-    let mut show = Show::new(look, listener.head());
-    show.open(stage, args)?;
-    let run_id = stage.simulator.play(FlowRequest {
+    let mut listener = Listener::open(setup.base_url(), &setup.app.api_key).await?;
+    let mut printer = Printer::new(format, listener.head());
+    printer.print_banner(setup, args)?;
+    let run_id = setup.simulator.play(FlowRequest {
         calls: args.calls,
         rate: args.rate,
         pace: args.pace,
-        seed: Some(stage.seed),
+        seed: Some(setup.seed),
         ..FlowRequest::new(args.flow)
     })?;
 
-    let mut glances = interval(GLANCE);
-    glances.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ending: Option<Ending> = None;
+    let mut polls = interval(POLL_INTERVAL);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut drain: Option<Drain> = None;
     loop {
         tokio::select! {
-            heard = listener.next() => match heard {
-                Heard::Event(arrival) => show.arrived(*arrival),
-                Heard::Interrupted(reason) => show.interrupted(&reason)?,
-                Heard::Gone(error) => return Err(error.into()),
+            incoming = listener.next() => match incoming {
+                Incoming::Event(arrival) => printer.arrived(*arrival),
+                Incoming::Disconnected(reason) => printer.disconnected(&reason)?,
+                Incoming::Failed(error) => return Err(error.into()),
             },
-            _ = glances.tick() => {}
-            () = interruption.comes(), if ending.is_none() => ending = Some(Ending::interrupted()),
+            _ = polls.tick() => {}
+            () = shutdown.recv(), if drain.is_none() => drain = Some(Drain::interrupted()),
         }
-        show.update(&stage.simulator)?;
+        printer.update(&setup.simulator)?;
 
-        let progress = stage.simulator.progress(&run_id).unwrap_or_default();
-        if progress.done && ending.is_none() {
-            ending = Some(Ending::complete());
+        let progress = setup.simulator.progress(&run_id).unwrap_or_default();
+        if progress.done && drain.is_none() {
+            drain = Some(Drain::complete());
         }
-        if let Some(ending) = &ending
-            && ending.is_over(show.is_settled(ending.until))
+        if let Some(drain) = &drain
+            && drain.is_over(printer.is_settled(drain.until))
         {
-            let summary = show.close(ending.until, &progress)?;
+            let summary = printer.print_summary(drain.until, &progress)?;
             listener.close().await;
             return Ok(summary);
         }
     }
 }
 
-/// How long to wait for what is still on its way.
-struct Ending {
-    /// Microseconds since 1970: what was sent or arrived later does not count.
+/// How long to wait for events that are still on their way.
+struct Drain {
+    /// Microseconds since 1970: webhooks and events after this time do not count.
     until: i64,
     not_before: Instant,
     deadline: Instant,
 }
 
-impl Ending {
-    /// All calls are complete.
+impl Drain {
+    /// Waits for all events, after the last call has ended.
     fn complete() -> Self {
         let now = Instant::now();
-        Self { until: i64::MAX, not_before: now + QUIET, deadline: now + ARRIVAL_LIMIT }
+        Self { until: i64::MAX, not_before: now + DUPLICATE_WAIT, deadline: now + ARRIVAL_TIMEOUT }
     }
 
-    /// Somebody wants to leave while calls go on: only webhooks that were sent before are waited for, and briefly.
+    /// Waits briefly for the events of webhooks that were already sent, after a signal.
     fn interrupted() -> Self {
         let now = Instant::now();
         Self {

@@ -1,4 +1,4 @@
-//! An event as a CRM reads it from the socket: the fields that are shown or counted.
+//! An event as a CRM receives it: the fields that are printed or counted.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -6,15 +6,15 @@ use serde_json::Value;
 /// An event that arrived.
 #[derive(Debug)]
 pub(super) struct Arrival {
-    /// When it had been read from the socket, in microseconds since 1970.
+    /// When it was read from the socket, in microseconds since 1970.
     pub(super) at: i64,
-    /// The message as it came.
+    /// The message as received.
     pub(super) text: String,
-    /// What it says.
+    /// Its fields.
     pub(super) event: Event,
 }
 
-/// What an event says.
+/// The fields of an event.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Event {
     #[serde(rename = "type")]
@@ -22,7 +22,7 @@ pub(super) struct Event {
     #[serde(default)]
     pub(super) seq: i64,
     pub(super) dialpad_call_id: Option<i64>,
-    /// A number, unless somebody asked for strings.
+    /// A number, or a string if the request asked for strings.
     pub(super) dialpad_message_id: Option<Value>,
     pub(super) direction: Option<String>,
     pub(super) from_number: Option<String>,
@@ -39,12 +39,12 @@ pub(super) struct Event {
 }
 
 impl Event {
-    /// One of which nothing but the type is known.
+    /// Returns an event of which only the type is known.
     pub(super) fn named(kind: &str) -> Self {
         Self { kind: kind.to_owned(), ..Self::default() }
     }
 
-    /// Dialpad's id of what it is about; none for an event about the app.
+    /// Returns Dialpad's id of its call or message; `None` for an event about the app.
     pub(super) fn subject(&self) -> Option<i64> {
         self.dialpad_call_id.or_else(|| self.dialpad_message_id.as_ref().and_then(Value::as_i64))
     }

@@ -1,12 +1,11 @@
-//! `cti-server listen`: follows the events of an app on the terminal, or passes them on to an address, and goes on where
-//! it was: after a broken connection, and after it was ended and started again. Where it was it keeps itself, or the
-//! server for it, under the name of a consumer.
+//! `cti-server listen`: prints the events of an app, or forwards them to a URL. It resumes after the last event, both after
+//! a broken connection and in the next run. The cursor is stored in a file, or by the server for a consumer.
 //!
-//! | file | part |
+//! | file | content |
 //! |---|---|
 //! | `args.rs` | the command line |
-//! | `state.rs` | where the cursor is kept between runs |
-//! | `forward.rs` | passes events on, one after the other |
+//! | `state.rs` | the cursor file between runs |
+//! | `forward.rs` | forwards events, one after the other |
 
 mod args;
 mod forward;
@@ -16,207 +15,205 @@ use std::io::{self, Write};
 use std::pin::pin;
 use std::time::Duration;
 
-use cti_client::{Gap, Heard, InvalidSubscription, InvalidUrl, Notice, Stopped};
+use cti_client::{FeedError, Gap, InvalidSubscription, InvalidUrl, Item, Notice};
 use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::event::Event;
-use super::interruption::Interruption;
-use super::picture::{self, Look, Paint};
+use super::output::{self, ColorChoice, Format};
+use super::shutdown_signal::ShutdownSignal;
 pub use args::ListenArgs;
 use forward::Forwarder;
 use state::StateError;
 
-/// Why it ended by itself.
+/// Why `listen` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// There is no server at such an address.
+    /// The server's address is invalid.
     #[error("--url: {0}")]
     Url(#[from] InvalidUrl),
-    /// What is asked for does not go together.
+    /// Options can't be combined.
     #[error(transparent)]
     Subscription(#[from] InvalidSubscription),
-    /// There is nothing to authenticate with.
+    /// The API key is empty.
     #[error("the API key is empty (--api-key or CTI_API_KEY)")]
     NoKey,
-    /// Events can't be posted there.
+    /// The URL to forward to is invalid.
     #[error("--forward-to: is not an http(s) address")]
     ForwardTo,
-    /// The server keeps the cursor, and yet there is to be another one.
-    #[error(
-        "--consumer: the server keeps the cursor then, and the consumer goes on where it stands; leave out {0}"
-    )]
+    /// `--consumer` was combined with an option for a cursor of its own.
+    #[error("--consumer: the server stores the cursor, and the consumer resumes from it; leave out {0}")]
     TwoCursors(&'static str),
-    /// There is no place for the cursor.
+    /// There is no folder for the cursor.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The server does not want us, or the cursor can't be used.
+    /// The server refused the request, or the cursor can't be used.
     #[error(transparent)]
-    Stopped(#[from] Stopped),
-    /// Nothing can be printed, or the cursor can't be kept.
+    Feed(#[from] FeedError),
+    /// The output failed, or the cursor can't be saved.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl ListenError {
-    /// What to exit with.
+    /// Returns the exit code.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Url(_) | Self::Subscription(_) | Self::NoKey | Self::ForwardTo | Self::TwoCursors(_) => 2,
-            Self::Stopped(Stopped::TakenOver(_)) => 3,
-            Self::State(_) | Self::Stopped(_) | Self::Io(_) => 1,
+            Self::Feed(FeedError::TakenOver(_)) => 3,
+            Self::State(_) | Self::Feed(_) | Self::Io(_) => 1,
         }
     }
 }
 
-/// How long the cursor may lag behind what is printed: writing it is slow beside printing.
-const KEEP_WITHIN: Duration = Duration::from_millis(200);
+/// How long the cursor may lag behind the output: saving it is slower than printing.
+const MAX_SAVE_DELAY: Duration = Duration::from_millis(200);
 
-/// Runs until it is ended, or refused.
+/// Runs until a signal or a refusal.
 ///
 /// # Errors
 ///
-/// The server refuses, or the cursor can't be kept.
+/// Fails if the server refuses, or the cursor can't be saved.
 pub async fn run(args: ListenArgs) -> Result<(), ListenError> {
-    let mut interruption = Interruption::new()?;
-    let hint = Paint::on(&io::stderr(), args.no_color);
+    let mut shutdown = ShutdownSignal::new()?;
+    let color = ColorChoice::for_output(&io::stderr(), args.no_color);
     if args.api_key.expose_secret().is_empty() {
         return Err(ListenError::NoKey);
     }
-    let forwarder = args.forward_to.clone().map(Forwarder::to).transpose()?;
-    let (tell, mut taken_over) = mpsc::unbounded_channel();
-    let (subscription, keeper) = args.subscription()?;
-    let subscription = subscription.observed_by(move |notice| match notice {
-        // Nobody is listening any more where it is ending anyway.
-        Notice::TakenOver { reason } => drop(tell.send(reason)),
-        notice => say(hint, &notice.to_string()),
+    let forwarder = args.forward_to.clone().map(Forwarder::new).transpose()?;
+    let (taken_over_tx, mut taken_over) = mpsc::unbounded_channel();
+    let (subscription, cursor) = args.subscription()?;
+    let subscription = subscription.on_notice(move |notice| match notice {
+        // The receiver is gone only if the command is already ending.
+        Notice::TakenOver { reason } => drop(taken_over_tx.send(reason)),
+        notice => status(color, &notice.to_string()),
     });
-    say(hint, &format!("listening to {}; {keeper}", args.url));
+    status(color, &format!("listening to {}; {cursor}", args.url));
     if let Some(forwarder) = &forwarder {
-        say(hint, &format!("passing events on to {forwarder}"));
+        status(color, &format!("forwarding events to {forwarder}"));
     }
     let mut listener = Listener {
-        look: Look::choose(args.json, args.no_color),
-        hint,
+        format: Format::choose(args.json, args.no_color),
+        status_color: color,
         forwarder,
         feed: subscription.open()?,
         unsaved: None,
     };
-    let followed = tokio::select! {
-        followed = listener.follow() => followed,
-        // Told at once, even while an event that is the newer one's now can't be passed on.
-        Some(reason) = taken_over.recv() => Err(Stopped::TakenOver(reason).into()),
-        () = interruption.comes() => Ok(()),
+    let result = tokio::select! {
+        result = listener.follow() => result,
+        // Handled at once, even while an event can't be forwarded: it belongs to the newer connection.
+        Some(reason) = taken_over.recv() => Err(FeedError::TakenOver(reason).into()),
+        () = shutdown.recv() => Ok(()),
     };
     let saved = listener.save().await;
     listener.feed.close().await;
-    match followed.and(saved.map_err(ListenError::Io)) {
-        // Whoever closes our output (`| head`) has seen enough.
+    match result.and(saved.map_err(ListenError::Io)) {
+        // The reader of our output (`| head`) closed it.
         Err(ListenError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         ended => ended,
     }
 }
 
 struct Listener {
-    look: Look,
-    hint: Paint,
+    format: Format,
+    status_color: ColorChoice,
     forwarder: Option<Forwarder>,
     feed: cti_client::Feed,
-    /// What was dealt with and is not kept yet, and since when.
+    /// The last processed event that is not saved yet, and since when.
     unsaved: Option<(u64, Instant)>,
 }
 
 impl Listener {
-    /// Until the feed ends. Dropping the future loses nothing that was dealt with.
+    /// Follows until the feed ends. Dropping the future loses nothing that was processed.
     async fn follow(&mut self) -> Result<(), ListenError> {
         loop {
             let unsaved_since = self.unsaved.map(|(_, since)| since);
             let due = pin!(async {
                 match unsaved_since {
-                    Some(since) => sleep_until(since + KEEP_WITHIN).await,
+                    Some(since) => sleep_until(since + MAX_SAVE_DELAY).await,
                     None => std::future::pending().await,
                 }
             });
-            let heard = tokio::select! {
+            let item = tokio::select! {
                 biased;
                 () = due => {
                     self.save().await?;
                     continue;
                 }
-                heard = self.feed.next() => heard,
+                item = self.feed.next() => item,
             };
-            match heard.transpose()? {
-                Some(Heard::Event(event)) => self.take(&event).await?,
-                Some(Heard::Gap(gap)) => self.report(&gap)?,
-                // It was not asked for.
-                Some(Heard::Snapshot(_)) => {}
+            match item.transpose()? {
+                Some(Item::Event(event)) => self.handle(&event).await?,
+                Some(Item::Gap(gap)) => self.report(&gap)?,
+                // It was not requested.
+                Some(Item::Snapshot(_)) => {}
                 None => return Ok(()),
             }
         }
     }
 
-    async fn take(&mut self, event: &cti_client::Event) -> Result<(), ListenError> {
-        print(&match self.look {
-            Look::Json => event.json.clone(),
-            Look::Text(paint) => line(paint, event),
+    async fn handle(&mut self, event: &cti_client::Event) -> Result<(), ListenError> {
+        print(&match self.format {
+            Format::Json => event.json.clone(),
+            Format::Text(color) => line(color, event),
         })?;
         if let Some(forwarder) = &self.forwarder {
-            forwarder.deliver(event, |failure| say(self.hint, &failure)).await;
-            self.feed.done(event.seq).await?;
+            forwarder.deliver(event, |failure| status(self.status_color, &failure)).await;
+            self.feed.ack(event.seq).await?;
         } else {
-            self.dealt_with(event.seq);
+            self.mark_processed(event.seq);
         }
         Ok(())
     }
 
     fn report(&mut self, gap: &Gap) -> Result<(), ListenError> {
         let Gap { reason, from_seq, to_seq, .. } = gap;
-        if let Look::Json = self.look {
+        if let Format::Json = self.format {
             print(
                 &json!({"type": "gap", "reason": reason, "from_seq": from_seq, "to_seq": to_seq}).to_string(),
             )?;
         }
-        say(
-            self.hint,
+        status(
+            self.status_color,
             &format!("events {from_seq} to {to_seq} are missing ({reason}): see GET /api/calls?since=…"),
         );
-        self.dealt_with(gap.go_on_from());
+        self.mark_processed(gap.resume_after());
         Ok(())
     }
 
-    fn dealt_with(&mut self, seq: u64) {
+    fn mark_processed(&mut self, seq: u64) {
         let since = self.unsaved.map_or_else(Instant::now, |(_, since)| since);
         self.unsaved = Some((seq, since));
     }
 
     async fn save(&mut self) -> io::Result<()> {
         if let Some((seq, _)) = self.unsaved {
-            self.feed.done(seq).await?;
+            self.feed.ack(seq).await?;
             self.unsaved = None;
         }
         Ok(())
     }
 }
 
-/// One event for people, at the instant of what caused it, with its place in the feed.
-fn line(paint: Paint, event: &cti_client::Event) -> String {
+/// Formats one event, at the time of its cause, with its `seq` in the last column.
+fn line(color: ColorChoice, event: &cti_client::Event) -> String {
     let at = event.timestamp.unwrap_or_default().saturating_mul(1_000_000);
     let shown: Event = serde_json::from_str(&event.json).unwrap_or_else(|_| Event::named(&event.kind));
-    picture::line(paint, at, &shown, &format!("#{}", event.seq))
+    output::line(color, at, &shown, &format!("#{}", event.seq))
 }
 
-/// One write for a whole line: whoever reads it never sees half of one.
+/// Writes a whole line at once, so that a reader never sees half of one.
 fn print(line: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(format!("{line}\n").as_bytes())?;
     out.flush()
 }
 
-/// Tells the person what happens. Without anybody to tell there is nobody to miss it.
-fn say(paint: Paint, text: &str) {
-    let line = format!("{}\n", paint.dim(&picture::harmless(text)));
+/// Prints a status message to standard error. A closed standard error is ignored.
+fn status(color: ColorChoice, text: &str) {
+    let line = format!("{}\n", color.dim(&output::without_control_chars(text)));
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! `cti-server migrate`: applies the pending migrations and says which.
+//! `cti-server migrate`: applies the pending migrations and lists them.
 
 use std::{
     io::{self, Write},
@@ -14,32 +14,32 @@ use crate::{
     startup::{StartError, open_store},
 };
 
-/// Apply the pending migrations and say which.
+/// Apply the pending migrations and list them.
 #[derive(Debug, clap::Args)]
 pub struct MigrateArgs {
-    /// A file of settings to lay over the defaults; environment variables go before it.
+    /// A settings file that overrides the defaults; environment variables override the file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
-/// Why nothing was migrated.
+/// Why `migrate` failed.
 #[derive(Debug, Error)]
 pub enum MigrateError {
-    /// The settings are wrong.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The database can't be used.
+    /// The database can't be opened.
     #[error(transparent)]
     Start(#[from] StartError),
     /// A migration failed.
     #[error(transparent)]
     Store(#[from] cti_actors::error::StoreError),
-    /// Nobody listens.
+    /// The output failed.
     #[error(transparent)]
     Print(#[from] io::Error),
 }
 
-/// Applies what is pending.
+/// Applies the pending migrations.
 ///
 /// # Errors
 /// See [`MigrateError`].

@@ -1,18 +1,18 @@
-//! The commands: what a person does with the program.
+//! The commands of the program.
 
 pub mod bench;
 pub mod demo;
 mod event;
-mod interruption;
 pub mod listen;
 pub mod migrate;
-mod picture;
+mod output;
 pub mod serve;
+mod shutdown_signal;
 pub mod simulate;
 pub mod trigger;
 
-/// An error with everything that lies behind it.
-fn causes(error: &dyn std::error::Error) -> String {
+/// Formats an error with all its causes.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(deeper) = cause {

@@ -12,32 +12,32 @@ use crate::{
     telemetry::log,
 };
 
-/// With fewer open files, a server is not up to as many sessions as one app may have by default.
-const MANY_FILES: u64 = 10_500;
+/// With fewer open files, a server can't hold as many sessions as one app may have by default.
+const MIN_OPEN_FILES: u64 = 10_500;
 
 /// Run the server.
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
-    /// A file of settings to lay over the defaults; environment variables go before it.
+    /// A settings file that overrides the defaults; environment variables override the file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
-/// Why the server does not run.
+/// Why `serve` failed.
 #[derive(Debug, Error)]
 pub enum ServeError {
-    /// The settings are wrong.
+    /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// It could not start.
+    /// The server could not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// It failed.
+    /// The server failed.
     #[error("the server failed: {0}")]
     Run(#[from] std::io::Error),
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until a signal stops it.
 ///
 /// # Errors
 /// See [`ServeError`].
@@ -45,8 +45,8 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let config = Config::load(args.config.as_deref(), Needs::Serving)?;
     // The filter was checked with the other settings.
     let _ = log::start(&config.log_filter, config.log_format);
-    if let Some(files) = rlimit::allow_most().filter(|files| *files < MANY_FILES) {
-        warn!(open_files = files, "sessions are limited by how many files may be open (ulimit -Hn)");
+    if let Some(files) = rlimit::allow_most().filter(|files| *files < MIN_OPEN_FILES) {
+        warn!(open_files = files, "the limit of open files (ulimit -Hn) limits the number of sessions");
     }
     let application = Application::start(config).await?;
     application.run_until_stopped().await?;

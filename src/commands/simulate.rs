@@ -1,4 +1,4 @@
-//! `cti-server simulate`: the Dialpad simulator alone, so that `serve` can be tried end to end without an account.
+//! `cti-server simulate`: the Dialpad simulator alone, to try `serve` end to end without an account.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -14,11 +14,11 @@ use cti_simulator::{
 /// Runs a Dialpad simulator: OAuth, REST API and signed webhooks
 #[derive(clap::Args)]
 pub struct SimulateArgs {
-    /// Where to listen; port 0 is any free one
+    /// The address to listen on; port 0 is any free port
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4010")]
     listen: SocketAddr,
 
-    /// The OAuth client that is known
+    /// The OAuth client id that it accepts
     #[arg(long, value_name = "ID", default_value = "demo-client")]
     client_id: String,
 
@@ -26,40 +26,40 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "SECRET", default_value = "demo-secret")]
     client_secret: String,
 
-    /// A static API key that is as good as a token
+    /// A static API key that it accepts like a token
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,
 
-    /// The company that connections belong to
+    /// The company of connections
     #[arg(long, value_name = "ID", default_value_t = DEMO_COMPANY_ID)]
     company_id: i64,
 
-    /// Who approves connections: nobody has to, or a person on a page
+    /// Who approves connections: auto approves at once, page asks a person
     #[arg(long, value_enum, default_value_t = Approve::Auto)]
     approve: Approve,
 
-    /// Where all chance comes from; another one each time if left out
+    /// The seed of all random choices; by default another one each time
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Keeps calling whoever subscribed: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer,
+    /// Plays this flow to all subscribers: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer,
     /// park, merge, message or mixed
     #[arg(long, value_name = "NAME")]
     flow: Option<FlowChoice>,
 
-    /// How many calls begin in a second
+    /// Calls per second
     #[arg(long, requires = "flow", value_name = "PER_SECOND", default_value_t = 0.2)]
     rate: f64,
 
-    /// How many calls in all; without it, until Ctrl-C
+    /// The number of calls; without it, until Ctrl-C
     #[arg(long, requires = "flow", value_name = "N")]
     calls: Option<u64>,
 
-    /// The shape of the payloads
+    /// The payload family
     #[arg(long, requires = "flow", value_enum, default_value_t = Family::Dialpad)]
     family: Family,
 
-    /// Turns a switch, such as enforce_scopes=true; may be given several times
+    /// Sets a switch, such as enforce_scopes=true; may be given several times
     #[arg(long = "switch", value_name = "NAME=VALUE")]
     switches: Vec<SwitchSetting>,
 }
@@ -70,24 +70,24 @@ enum Approve {
     Page,
 }
 
-/// Why the simulator could not run.
+/// Why `simulate` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SimulateError {
-    /// The address is taken or not ours, or the terminal is gone.
+    /// The address can't be bound.
     #[error("cannot listen on {address}: {source}")]
     Listen {
-        /// What was asked for.
+        /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The flow cannot be played like that.
+    /// The flow can't be played with these options.
     #[error("--flow: {0}")]
     Flow(#[from] InvalidFlowRequest),
-    /// The switches cannot be turned like that.
+    /// A switch is unknown, or its value is not allowed.
     #[error("--switch: {0}")]
     Switch(#[from] InvalidSwitch),
-    /// Nothing can be printed, or Ctrl-C cannot be waited for.
+    /// The output or the signal failed.
     #[error(transparent)]
     Terminal(#[from] io::Error),
 }
@@ -96,7 +96,7 @@ pub enum SimulateError {
 ///
 /// # Errors
 ///
-/// The address cannot be listened on, or the flow cannot be played.
+/// Fails if the address can't be bound or the flow can't be played.
 pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let options = SimulatorOptions {
@@ -116,14 +116,14 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let simulator = Simulator::start(options)
         .await
         .map_err(|source| SimulateError::Listen { address: args.listen, source })?;
-    greet(&args, simulator.base_url(), seed)?;
+    print_banner(&args, simulator.base_url(), seed)?;
     if let Some(flow) = args.flow {
         let request = FlowRequest {
             calls: args.calls,
             rate: args.rate,
             seed: Some(seed),
             family: args.family,
-            // Calls that nobody hears are no use to anybody who counts them.
+            // Webhooks without a subscriber would not be delivered.
             wait_for_subscriber: true,
             ..FlowRequest::new(flow)
         };
@@ -134,11 +134,11 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     Ok(())
 }
 
-fn greet(args: &SimulateArgs, base_url: &str, seed: u64) -> io::Result<()> {
+fn print_banner(args: &SimulateArgs, base_url: &str, seed: u64) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "Dialpad simulator on {base_url} (company {}, seed {seed})", args.company_id)?;
     writeln!(out)?;
-    writeln!(out, "Let a server use it:")?;
+    writeln!(out, "Connect a server to it:")?;
     writeln!(out, "  export DIALPAD_SANDBOX_BASE_URL={base_url}")?;
     writeln!(out, "  export DIALPAD_SANDBOX_CLIENT_ID={}", args.client_id)?;
     writeln!(out, "  export DIALPAD_SANDBOX_CLIENT_SECRET={}", args.client_secret)?;
@@ -147,16 +147,16 @@ fn greet(args: &SimulateArgs, base_url: &str, seed: u64) -> io::Result<()> {
     match args.flow {
         Some(flow) => {
             let calls = args.calls.map_or_else(String::new, |calls| format!(", {calls} in all"));
-            writeln!(out, "Calls ({flow}, {} per second{calls}) begin when somebody subscribes.", args.rate)?;
+            writeln!(out, "Calls ({flow}, {} per second{calls}) start once somebody subscribes.", args.rate)?;
         }
         None => {
-            writeln!(out, "Let the telephone ring:")?;
+            writeln!(out, "Play a call:")?;
             writeln!(
                 out,
                 "  curl {base_url}/simulator/flows -H 'content-type: application/json' -d '{{\"flow\":\"answered\"}}'"
             )?;
         }
     }
-    writeln!(out, "Ctrl-C ends it.")?;
+    writeln!(out, "Press Ctrl-C to stop.")?;
     out.flush()
 }

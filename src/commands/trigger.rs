@@ -1,4 +1,4 @@
-//! `cti-server trigger EVENT`: signs one webhook, or those of a whole flow, and posts them to a running server.
+//! `cti-server trigger EVENT`: signs one webhook, or all webhooks of a flow, and posts them to a running server.
 
 mod answer;
 mod event;
@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use reqwest::{Client, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::picture::Look;
+use super::output::Format;
 use cti_simulator::flows::{self, Family, FlowOptions, Overrides, ScheduledWebhook};
 use cti_simulator::signed_webhook::{Signature, SignedWebhook};
 use cti_simulator::{DEMO_COMPANY_ID, clock};
@@ -25,10 +25,10 @@ pub use event::{Event, UnknownEvent};
     after_help = "Exit codes: 0 every webhook was acknowledged; 1 one was not; 2 the command line is wrong."
 )]
 pub struct TriggerArgs {
-    /// What to trigger: call.ring, call.started, call.held, call.resumed, call.ended, call.raw,
-    /// call.recording.completed, voicemail.received, voicemail.updated (only in Dialpad's family), message.received,
-    /// message.sent or message.updated; or a whole flow: answered, missed, voicemail, hold, outbound, queue, transfer,
-    /// warm-transfer, park, merge or message
+    /// call.ring, call.started, call.held, call.resumed, call.ended, call.raw, call.recording.completed,
+    /// voicemail.received, voicemail.updated (only with --family dialpad), message.received, message.sent or
+    /// message.updated; or a flow: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park,
+    /// merge or message
     #[arg(value_name = "EVENT")]
     event: Event,
 
@@ -36,27 +36,27 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "URL", env = "PUBLIC_URL", default_value = "http://127.0.0.1:4000")]
     url: Url,
 
-    /// Posts to /webhooks/{APP_ID}, where the path decides the app, instead of to /webhooks
+    /// Posts to /webhooks/{APP_ID} instead of /webhooks
     #[arg(long, value_name = "APP_ID")]
     app_id: Option<String>,
 
-    /// The key of the signature; of several, separated by commas, the first
+    /// The secret to sign with; of several, separated by commas, the first
     #[arg(long, value_name = "SECRET", env = "DIALPAD_WEBHOOK_SECRET", hide_env_values = true)]
     secret: SecretString,
 
-    /// The organisation that the webhook names. By default 12345678 in the workflow family without --app-id, else none
+    /// The organization that the webhook names; by default 12345678 in the workflow family without --app-id, else none
     #[arg(long, value_name = "ID")]
     organization_id: Option<i64>,
 
-    /// The call; a new one if left out
+    /// The id of the call; by default a new one
     #[arg(long, value_name = "ID")]
     call_id: Option<i64>,
 
-    /// The number that calls or writes
+    /// The calling or sending number
     #[arg(long, value_name = "NUMBER")]
     from: Option<String>,
 
-    /// The number that is called or written to
+    /// The called or receiving number
     #[arg(long, value_name = "NUMBER")]
     to: Option<String>,
 
@@ -64,27 +64,27 @@ pub struct TriggerArgs {
     #[arg(long, value_name = "ID")]
     user_id: Option<i64>,
 
-    /// The shape of the payload
+    /// The payload family
     #[arg(long, value_enum, default_value_t = Family::Workflow)]
     family: Family,
 
-    /// The signature: hmac in a header, or jws as the body. By default hmac for the workflow family, jws for Dialpad's
+    /// The signature: hmac in a header, or jws as the body; by default hmac for the workflow family, jws for Dialpad's
     #[arg(long, value_enum)]
     form: Option<Form>,
 
-    /// Scales the waits of a flow: 1 takes as long as a real call, 0 does not wait
+    /// Scales the waits of a flow: 1 is as long as a real call, 0 does not wait
     #[arg(long, default_value_t = 0.0)]
     pace: f64,
 
-    /// Where all chance comes from; another one each time if left out
+    /// The seed of all random choices; by default another one each time
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Prints a JSON object per webhook: when it was answered, what it was, and the answer
+    /// Prints a JSON object per webhook: when it was answered, its event, and the answer
     #[arg(long)]
     json: bool,
 
-    /// Prints without colours, as the environment's NO_COLOR does
+    /// Prints without colors, like the environment variable NO_COLOR
     #[arg(long)]
     no_color: bool,
 }
@@ -95,30 +95,30 @@ enum Form {
     Jws,
 }
 
-/// Why a trigger failed.
+/// Why `trigger` failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TriggerError {
-    /// There is nothing to sign with.
+    /// The webhook secret is empty.
     #[error("the webhook secret is empty (--secret or DIALPAD_WEBHOOK_SECRET)")]
     NoSecret,
-    /// The waits cannot be scaled by that.
+    /// The pace is out of range.
     #[error("--pace must be between 0 and 1000")]
     Pace,
-    /// The family has no webhook for the event.
+    /// The payload family has no webhook for the event.
     #[error("the {0:?} family has no webhook for {1}; try the other --family")]
-    NoWord(Family, &'static str),
-    /// The server's address cannot be extended by a path.
+    NotInFamily(Family, &'static str),
+    /// The server's address is invalid.
     #[error("--url {0} is not an http(s) address")]
     Url(Url),
-    /// At least one webhook was not taken.
+    /// At least one webhook was not acknowledged.
     #[error("{refused} of {sent} webhooks were not acknowledged")]
     Refused {
-        /// How many were not answered with a 2xx.
+        /// How many were not answered with 2xx.
         refused: usize,
         /// How many were sent.
         sent: usize,
     },
-    /// Nothing can be printed.
+    /// The output failed.
     #[error(transparent)]
     Terminal(#[from] io::Error),
 }
@@ -127,14 +127,14 @@ pub enum TriggerError {
 ///
 /// # Errors
 ///
-/// A webhook was not answered with a 2xx; the lines tell which.
+/// Fails if a webhook was not answered with 2xx; the output shows which.
 pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     if !(0.0..=1_000.0).contains(&args.pace) {
         return Err(TriggerError::Pace);
     }
     let secret = first_secret(&args.secret)?;
     let url = webhook_url(&args.url, args.app_id.as_deref())?;
-    let steps = steps(&args, clock::now())?;
+    let webhooks = webhooks(&args, clock::now())?;
     let client = Client::builder()
         .timeout(Duration::from_secs(10))
         .redirect(redirect::Policy::none())
@@ -149,18 +149,18 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
         Form::Jws => Signature::Jws(secret),
     };
 
-    let look = Look::choose(args.json, args.no_color);
-    let sent = steps.len();
+    let format = Format::choose(args.json, args.no_color);
+    let sent = webhooks.len();
     let mut refused = 0;
-    for step in steps {
-        tokio::time::sleep(step.after.mul_f64(args.pace)).await;
-        let webhook = SignedWebhook::new(url.clone(), &step.payload, signature);
-        let answer = Answer::to(&client, &webhook, &step).await;
-        if !answer.is_taken() {
+    for scheduled in webhooks {
+        tokio::time::sleep(scheduled.after.mul_f64(args.pace)).await;
+        let signed = SignedWebhook::new(url.clone(), &scheduled.payload, signature);
+        let answer = Answer::receive(&client, &signed, &scheduled).await;
+        if !answer.is_acknowledged() {
             refused += 1;
         }
         let mut out = io::stdout().lock();
-        out.write_all(format!("{}\n", answer.shown(look)).as_bytes())?;
+        out.write_all(format!("{}\n", answer.render(format)).as_bytes())?;
         out.flush()?;
     }
     if refused > 0 {
@@ -169,8 +169,8 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     Ok(())
 }
 
-/// The steps to send: the whole flow, or the one step of it that is the event.
-fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<ScheduledWebhook>, TriggerError> {
+/// Returns the webhooks to send: all of the flow, or the one that causes the event.
+fn webhooks(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<ScheduledWebhook>, TriggerError> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let (external, internal) =
         if args.event.is_outgoing() { (&args.to, &args.from) } else { (&args.from, &args.to) };
@@ -192,19 +192,19 @@ fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<ScheduledWebhook>
             options.start = flows::start_for(now, flows::duration(flow, args.family, seed), args.pace);
             Ok(flows::webhooks(flow, args.family, seed, &options))
         }
-        Event::Told(told) => {
-            let story = flows::webhooks(told.flow, args.family, seed, &options);
-            let found = story.iter().position(|step| told.is(step));
-            let index = found.ok_or(TriggerError::NoWord(args.family, told.name))?;
-            // The event happens now; what led to it lies in the past.
-            options.start = now - story[..=index].iter().map(|step| step.after).sum::<Duration>();
-            let step = flows::webhooks(told.flow, args.family, seed, &options).swap_remove(index);
-            Ok(vec![ScheduledWebhook { after: Duration::ZERO, ..step }])
+        Event::Single(single) => {
+            let webhooks = flows::webhooks(single.flow, args.family, seed, &options);
+            let found = webhooks.iter().position(|webhook| single.matches(webhook));
+            let index = found.ok_or(TriggerError::NotInFamily(args.family, single.name))?;
+            // The event happens now; the steps before it lie in the past.
+            options.start = now - webhooks[..=index].iter().map(|webhook| webhook.after).sum::<Duration>();
+            let webhook = flows::webhooks(single.flow, args.family, seed, &options).swap_remove(index);
+            Ok(vec![ScheduledWebhook { after: Duration::ZERO, ..webhook }])
         }
     }
 }
 
-/// Dialpad's own events never name the company, and behind `--app-id` the path decides.
+/// Returns the organization that the payload names: Dialpad's own events name none, and with `--app-id` the path decides.
 fn organization(args: &TriggerArgs) -> Option<i64> {
     match args.family {
         Family::Workflow if args.app_id.is_none() => Some(args.organization_id.unwrap_or(DEMO_COMPANY_ID)),

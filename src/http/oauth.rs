@@ -282,7 +282,9 @@ async fn after_connect(state: &AppState, app: AppId, organization: Option<i64>) 
     if let Some(organization) = organization {
         match state.store.journal().route_unrouted(organization).await {
             Ok(apps) => apps.into_iter().for_each(|app| state.engine.notify(app)),
-            Err(error) => warn!(organization, %error, "webhooks that waited for their organization still wait"),
+            Err(error) => {
+                warn!(organization, %error, "webhooks that waited for their organization still wait")
+            }
         }
     }
     if let Err(error) = state.webhook_reconciler.welcome(app, organization).await {

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
+use uuid::Uuid;
 
 use crate::{
     config::Config,
@@ -48,6 +49,8 @@ pub struct AppState {
     pub redirect_uri: Url,
     /// The time. Tests replace it.
     pub clock: Arc<dyn Clock>,
+    /// The id of this process; another one after each start.
+    pub process_id: Uuid,
     /// When the process started, for the uptime in `/health`.
     pub started: Instant,
 }

@@ -27,12 +27,12 @@ async fn calls_that_are_not_over_are_active(world: World) {
 
     let (first, second, third) = (Call::new(1), Call::new(2), Call::new(3));
     server.webhooks(&app, [&first.ring(0), &second.started(0), &third.started(0), &third.held(5)]).await;
-    server.told(&app, 4).await;
+    server.wait_for_events(&app, 4).await;
     let expected = [(1, "ringing".to_owned()), (2, "active".to_owned()), (3, "held".to_owned())];
     assert_eq!(active().await, expected);
 
     server.webhooks(&app, [&first.ended(30), &second.ended(30), &third.resumed(30)]).await;
-    server.told(&app, 7).await;
+    server.wait_for_events(&app, 7).await;
     assert_eq!(active().await, [(3, "active".to_owned())]);
     let listed = server.get("/api/calls/active").by(&app).answer().await.list();
     listed[0].shows(server.call(&app, 3).await);

@@ -129,7 +129,7 @@ async fn apps_do_not_see_each_other(world: World) {
     let (ours, theirs) = (server.create_app("ours").await, server.create_app("theirs").await);
     let mut socket = server.listen(&theirs).await;
     server.webhooks(&ours, &Call::new(1).life()).await;
-    let told = server.told(&ours, 5).await;
+    let told = server.wait_for_events(&ours, 5).await;
     assert!(told.iter().all(|event| event["app_id"] == ours.id.as_str()), "{told:#?}");
     let id = server.call(&ours, 1).await["id"].as_str().expect("a call has an id").to_owned();
     let unknown = server.get("/api/calls/2").by(&theirs).answer().await.fails_with(404);
@@ -140,5 +140,5 @@ async fn apps_do_not_see_each_other(world: World) {
     for path in ["/api/calls", "/api/calls/active", "/api/events"] {
         assert!(server.get(path).by(&theirs).answer().await.list().is_empty(), "{path}");
     }
-    socket.hears_nothing_more(&server, &theirs).await;
+    socket.expect_nothing_more(&server, &theirs).await;
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, App, Ask, Asked, Authenticator, Call, NOON, Reply, ScriptedDialpad, Shows, TestServer, With,
-    World, eventually, kinds, of_call,
+    Answer, App, Ask, Call, NOON, Reply, ReplyGate, ScriptedDialpad, ScriptedRequest, Shows, TestServer,
+    With, World, eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -44,7 +44,7 @@ fn with_recording(call: i64) -> Value {
 
 async fn office(
     world: World,
-    script: impl FnMut(&Asked) -> Reply + Send + 'static,
+    script: impl FnMut(&ScriptedRequest) -> Reply + Send + 'static,
 ) -> (ScriptedDialpad, TestServer, App) {
     let dialpad = ScriptedDialpad::start(script).await;
     let server = world.with_scripted(&dialpad).start().await;
@@ -87,7 +87,7 @@ async fn a_missing_recording_is_there_when_somebody_reads_the_call(world: World)
         "{update:#}"
     );
     server.call(&app, CALL).await;
-    assert_eq!(dialpad.asked("GET call/7").len(), 1);
+    assert_eq!(dialpad.requests("GET call/7").len(), 1);
 }
 
 async fn many_readers_ask_once_and_not_again_for_a_while(world: World) {
@@ -98,20 +98,20 @@ async fn many_readers_ask_once_and_not_again_for_a_while(world: World) {
         answer.ok().shows(json!({"recording_url": null}));
     }
     read(&server, &app, CALL).await.ok();
-    assert_eq!(dialpad.asked("GET call/7").len(), 1);
+    assert_eq!(dialpad.requests("GET call/7").len(), 1);
     assert_eq!(kinds(&server.feed(&app).await), ["call.ring", "call.started", "call.ended"]);
 }
 
 async fn nobody_waits_for_a_slow_dialpad(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
     let (dialpad, server, app) =
-        office(world, move |_| Reply::json(200, with_recording(CALL)).behind(&held)).await;
+        office(world, move |_| Reply::json(200, with_recording(CALL)).held_by(&held)).await;
     answered(&server, &app, CALL).await;
     let began = Instant::now();
     read(&server, &app, CALL).await.ok().shows(json!({"recording_url": null}));
     assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
-    assert_eq!(dialpad.asked("GET call/7").len(), 1);
+    assert_eq!(dialpad.requests("GET call/7").len(), 1);
     // It was not given up: what comes late is told.
     gate.open();
     let told = server.feed_until(&app, "call.updated").await;
@@ -120,14 +120,14 @@ async fn nobody_waits_for_a_slow_dialpad(world: World) {
 
 /// Dialpad answers nothing, and many calls are read.
 async fn a_few_wait_and_the_others_do_not(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let (dialpad, server, app) = office(world, move |_| Reply::json(200, shown(CALL)).behind(&held)).await;
+    let (dialpad, server, app) = office(world, move |_| Reply::json(200, shown(CALL)).held_by(&held)).await;
     for call in 1..=40 {
         server.webhooks(&app, [&Call::new(call).started(3), &Call::new(call).ended(60)]).await;
     }
-    server.told(&app, 80).await;
-    let asked = || (1..=40).filter(|call| !dialpad.asked(&format!("GET call/{call}")).is_empty()).count();
+    server.wait_for_events(&app, 80).await;
+    let asked = || (1..=40).filter(|call| !dialpad.requests(&format!("GET call/{call}")).is_empty()).count();
     let first = (1..=5).map(|call| read(&server, &app, call));
     futures_util::future::join_all(first).await;
     let began = Instant::now();
@@ -157,8 +157,8 @@ async fn a_voicemail_of_which_nobody_spoke_is_found(world: World) {
     server.webhook(&app, &late).await;
     server.feed_until(&app, "voicemail.updated").await;
     server.call(&app, CALL).await["voicemail"].shows(json!({"recording_url": LINK}));
-    assert_eq!(dialpad.asked("GET call/7").len(), 1);
-    assert!(dialpad.asked("GET transcripts/7").is_empty());
+    assert_eq!(dialpad.requests("GET call/7").len(), 1);
+    assert!(dialpad.requests("GET transcripts/7").is_empty());
 }
 
 async fn words_that_the_call_lacks_are_those_of_its_transcript(world: World) {
@@ -208,7 +208,7 @@ async fn a_call_that_lacks_nothing_is_not_asked_for(world: World) {
     server.feed_until(&app, "voicemail.received").await;
     for call in 1..=4 {
         read(&server, &app, call).await.ok();
-        assert!(dialpad.asked(&format!("GET call/{call}")).is_empty(), "call {call}");
+        assert!(dialpad.requests(&format!("GET call/{call}")).is_empty(), "call {call}");
     }
 }
 
@@ -218,11 +218,11 @@ async fn a_deleted_voicemail_is_not_fetched_again(world: World) {
     })
     .await;
     server.webhook(&app, &Call::new(CALL).voicemail(60)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let path = format!("/internal/apps/{}/voicemails/vm_123456", app.id);
     let deleted = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
     assert_eq!(deleted.status, 204, "{deleted}");
     eventually("it is gone", async || server.call(&app, CALL).await["voicemail"].is_null().then_some(()))
         .await;
-    assert!(dialpad.asked("GET call/7").is_empty());
+    assert!(dialpad.requests("GET call/7").is_empty());
 }

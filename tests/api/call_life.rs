@@ -47,7 +47,7 @@ async fn an_answered_call_is_told_step_by_step(world: World) {
         "talk_seconds": 172, "hold_seconds": 5, "outcome": "answered", "recording_url": null,
     }));
     assert_eq!(server.feed(&app).await, told, "the feed and the socket tell the same");
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn every_step_is_seen_over_rest(world: World) {
@@ -89,7 +89,7 @@ async fn whatever_the_order_of_arrival_the_call_is_the_same(world: World) {
     for (id, order) in (1..).zip(orders) {
         let steps = Call::new(id).life();
         server.webhooks(&app, order.map(|index| &steps[index])).await;
-        let feed = of_call(&server.feed_when_dealt_with(&app, 1_000 + id).await, id);
+        let feed = of_call(&server.feed_once_processed(&app, 1_000 + id).await, id);
         let ends = kinds(&feed).iter().filter(|kind| **kind == "call.ended").count();
         assert_eq!(ends, 1, "{order:?}: {:?}", kinds(&feed));
         let call = ["id", "dialpad_call_id", "call_id", "created_at", "updated_at", "interaction_id"]
@@ -138,7 +138,7 @@ async fn a_recording_that_comes_late_is_an_update(world: World) {
     let update = socket.expect("call.updated").await;
     update.shows(json!({"changed": ["recording_url"], "recording_url": url, "status": "ended"}));
     server.call(&app, CALL).await.shows(json!({"recording_url": url, "duration_seconds": 180}));
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn a_reported_length_goes_before_a_measured_one(world: World) {
@@ -147,7 +147,7 @@ async fn a_reported_length_goes_before_a_measured_one(world: World) {
     let call = Call::new(CALL);
     let ended = call.ended(180).with("duration_seconds", "177.5");
     server.webhooks(&app, [&call.ring(0), &call.started(3), &ended]).await;
-    server.told(&app, 3).await[2].shows(json!({"duration_seconds": 178, "talk_seconds": 177}));
+    server.wait_for_events(&app, 3).await[2].shows(json!({"duration_seconds": 178, "talk_seconds": 177}));
 }
 
 async fn nobody_answering_makes_a_missed_or_an_abandoned_call(world: World) {
@@ -157,7 +157,7 @@ async fn nobody_answering_makes_a_missed_or_an_abandoned_call(world: World) {
     for call in [&inbound, &outbound] {
         server.webhooks(&app, [&call.ring(0), &call.ended(30)]).await;
     }
-    let told = server.told(&app, 4).await;
+    let told = server.wait_for_events(&app, 4).await;
     let lengths = json!({"duration_seconds": 30, "talk_seconds": 0, "hold_seconds": 0});
     told[1].shows(lengths.clone().with("outcome", "missed").with("direction", "inbound"));
     told[3].shows(lengths.with("outcome", "abandoned").with("direction", "outbound"));
@@ -168,7 +168,7 @@ async fn calls_at_the_same_time_do_not_touch_each_other(world: World) {
     let app = server.create_app("CRM").await;
     let lives: Vec<[Value; 5]> = (1..=40).map(|id| Call::new(id).of_user(500 + id).life()).collect();
     futures_util::future::join_all(lives.iter().map(|life| server.webhooks(&app, life))).await;
-    let feed = server.told(&app, 200).await;
+    let feed = server.wait_for_events(&app, 200).await;
     assert_contiguous(&feed, 0);
     for id in 1..=40 {
         let told = of_call(&feed, id);

@@ -27,7 +27,7 @@ async fn office(server: &TestServer) -> App {
     server.webhooks(&app, [&ringing.ring(0), &active.ring(10), &active.started(12)]).await;
     server.webhooks(&app, [&held.ring(20), &held.started(22), &held.held(30)]).await;
     server.webhooks(&app, [&over.ring(40), &over.ended(50)]).await;
-    server.told(&app, 8).await;
+    server.wait_for_events(&app, 8).await;
     app
 }
 
@@ -49,7 +49,7 @@ async fn calls_come_newest_first(world: World) {
     assert_eq!(found(&server, &app, &[]).await, [4, 3, 2, 1]);
     // What happens to a call later does not move it.
     server.webhook(&app, &Call::new(1).started(60)).await;
-    server.told(&app, 9).await;
+    server.wait_for_events(&app, 9).await;
     assert_eq!(found(&server, &app, &[]).await, [4, 3, 2, 1]);
 }
 
@@ -111,7 +111,7 @@ async fn since_gives_what_changed_oldest_change_first(world: World) {
     let app = office(&server).await;
     assert_eq!(found(&server, &app, &[("since", "0")]).await, [1, 2, 3, 4]);
     server.webhook(&app, &Call::new(1).between("+14155550001", "+14155559000").ended(60)).await;
-    server.told(&app, 9).await;
+    server.wait_for_events(&app, 9).await;
     assert_eq!(found(&server, &app, &[("since", "0")]).await, [2, 3, 4, 1]);
     assert_eq!(found(&server, &app, &[("since", "0"), ("status", "ended")]).await, [4, 1]);
 }
@@ -122,7 +122,7 @@ async fn since_is_inclusive_and_until_exclusive(world: World) {
     let mut changes = Vec::new();
     for id in 1..=3 {
         server.webhook(&app, &Call::new(id).ring(0)).await;
-        server.told(&app, changes.len() + 1).await;
+        server.wait_for_events(&app, changes.len() + 1).await;
         changes
             .push(server.call(&app, id).await["updated_at"].as_str().expect("a call has changed").to_owned());
     }

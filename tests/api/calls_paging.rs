@@ -20,7 +20,7 @@ async fn busy_office(server: &TestServer) -> App {
         // All in one second: the order can't come from the times alone.
         server.webhook(&app, &call.ring(0)).await;
     }
-    server.told(&app, CALLS as usize).await;
+    server.wait_for_events(&app, CALLS as usize).await;
     app
 }
 
@@ -61,7 +61,7 @@ async fn pages_of_changes_follow_each_other_too(world: World) {
     let server = world.start().await;
     let app = busy_office(&server).await;
     server.webhook(&app, &Call::new(1).started(5)).await;
-    server.told(&app, CALLS as usize + 1).await;
+    server.wait_for_events(&app, CALLS as usize + 1).await;
     let pages = all_pages(&server, &app, "/api/calls?since=0&limit=4").await;
     let expected: Vec<i64> = (2..=CALLS).chain([1]).collect();
     assert_eq!(pages.concat(), expected);
@@ -89,7 +89,7 @@ async fn what_happens_meanwhile_disturbs_no_page(world: World) {
         server
             .webhooks(&app, [&Call::new(new_call).ring(0), &Call::new(CALLS).event("call.started", new_call)])
             .await;
-        server.feed_when_dealt_with(&app, new_call + 1_000).await;
+        server.feed_once_processed(&app, new_call + 1_000).await;
     }
     let expected: Vec<i64> = (1..=CALLS).rev().collect();
     assert_eq!(seen, expected);

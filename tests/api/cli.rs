@@ -186,7 +186,7 @@ async fn a_triggered_flow_is_told(world: World) {
             .await;
         assert_eq!(triggered.code, Some(0), "{triggered:?}");
     }
-    let feed = server.feed_when_dealt_with(&app, 1).await;
+    let feed = server.feed_once_processed(&app, 1).await;
     for call in [41, 42] {
         let mut told = of_call(&feed, call);
         told.retain(|event| event["type"] != "call.updated");
@@ -206,7 +206,7 @@ async fn one_triggered_event_is_told(world: World) {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     let taken = trigger("call.ring", world.setting("DIALPAD_WEBHOOK_SECRET")).await;
     assert_eq!(taken.code, Some(0), "{taken:?}");
-    assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 1).await), ["call.ring"]);
 }
 
 async fn migrations_can_be_applied_beforehand(world: World) {

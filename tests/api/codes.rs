@@ -61,7 +61,7 @@ impl Walk {
         match code {
             ErrorCode::InvalidRequest => of_app("/api/calls?limit=0").await,
             ErrorCode::OauthStateInvalid => server.get("/callback?code=x&state=x").answer().await,
-            ErrorCode::OauthDenied => self.come_back(&app, "error=access_denied").await,
+            ErrorCode::OauthDenied => self.finish_authorization(&app, "error=access_denied").await,
             ErrorCode::MissingApiKey => server.get("/api/calls").answer().await,
             ErrorCode::InvalidApiKey => server.get("/api/calls").header("x-api-key", "raw_x").answer().await,
             ErrorCode::MissingBearer => server.get("/internal/apps").answer().await,
@@ -153,7 +153,7 @@ impl Walk {
                 self.happens(&app, &ended).await;
                 of_app("/api/calls/1/recording").await
             }
-            ErrorCode::TokenExchangeRejected => self.come_back(&app, "code=forged").await,
+            ErrorCode::TokenExchangeRejected => self.finish_authorization(&app, "code=forged").await,
             ErrorCode::OutcomeUnknown => self.order_answered(&app, "server_error").await,
             ErrorCode::DialpadUnavailable => {
                 server.connect(&app).await;
@@ -165,7 +165,7 @@ impl Walk {
             ErrorCode::TokenExchangeFailed => {
                 let broken = json!([{"to": "token", "answer": "server_error", "times": null}]);
                 self.dialpad.switch(&json!({"next_answers": broken})).await;
-                let answer = self.come_back(&app, "code=any").await;
+                let answer = self.finish_authorization(&app, "code=any").await;
                 self.dialpad.switch(&json!({"next_answers": Value::Array(Vec::new())})).await;
                 answer
             }
@@ -198,12 +198,12 @@ impl Walk {
     }
 
     /// A person was sent to Dialpad and comes back with this, and the right state.
-    async fn come_back(&self, app: &App, outcome: &str) -> Answer {
+    async fn finish_authorization(&self, app: &App, outcome: &str) -> Answer {
         let sent = self.server.authorize(app).await;
         let url = Url::parse(&sent.location).expect("an address");
         let state = url.query_pairs().find(|(name, _)| name == "state").expect("a state is sent along").1;
         let callback = format!("{}/callback?{outcome}&state={state}", self.server.base_url);
-        self.server.come_back(&callback, sent.cookie()).await
+        self.server.finish_authorization(&callback, sent.cookie()).await
     }
 
     /// Dialpad answers an order so.
@@ -247,7 +247,7 @@ impl Walk {
     /// A part of a recording that begins behind its end.
     async fn ask_beyond_the_end(&self, app: &App) -> Answer {
         self.server.connect(app).await;
-        self.dialpad.stands(app).await;
+        self.dialpad.wait_for_registration(app).await;
         let flow = json!({"flow": "answered", "calls": 1, "pace": 0, "wait_for_subscriber": true});
         let deliveries = self.dialpad.play(&flow).await;
         let path = format!("/api/calls/{}", deliveries[0]["call_id"]);

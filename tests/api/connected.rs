@@ -34,12 +34,12 @@ async fn an_organisation_is_told_to_all_its_apps(world: World) {
     let again = server.webhook_for_all(&life[0]).await;
     assert!(again.duplicate, "{again:?}");
     for app in &apps {
-        let feed = server.feed_when_dealt_with(app, 2).await;
+        let feed = server.feed_once_processed(app, 2).await;
         let told = of_call(&feed, 1);
         assert_eq!(kinds(&told), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
         assert!(told.iter().all(|event| event["app_id"] == app.id.as_str()), "{told:#?}");
     }
-    silent.hears_nothing_more(&server, &stranger).await;
+    silent.expect_nothing_more(&server, &stranger).await;
 }
 
 async fn a_new_app_belongs_to_the_organisation_of_the_static_key_at_once(world: World) {
@@ -57,7 +57,7 @@ async fn a_new_app_belongs_to_the_organisation_of_the_static_key_at_once(world: 
         let app = server.create_app("one more").await;
         let ack = server.webhook_for_all(&Call::new(10 + id).of_organization(Dialpad::COMPANY).ring(0)).await;
         assert_eq!(ack.status, None, "{ack:?}");
-        assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+        assert_eq!(kinds(&server.wait_for_events(&app, 1).await), ["call.ring"]);
     }
 }
 
@@ -80,7 +80,7 @@ async fn the_organisation_is_found_under_all_its_names(world: World) {
         let ack = server.webhook_for_all(&ring).await;
         assert_eq!(ack.status, None, "{named}");
     }
-    let feed = server.feed_when_dealt_with(&app, 100).await;
+    let feed = server.feed_once_processed(&app, 100).await;
     assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "call.ring").count(), names.len());
 }
 
@@ -117,7 +117,7 @@ async fn another_organisation_than_the_apps_is_kept_unrouted(world: World) {
     assert_eq!(ack.status.as_deref(), Some("unrouted"), "{ack:?}");
     let own = server.webhook(&app, &Call::new(2).of_organization(Dialpad::COMPANY).ring(0)).await;
     assert_eq!(own.status, None, "{own:?}");
-    let feed = server.feed_when_dealt_with(&app, 3).await;
+    let feed = server.feed_once_processed(&app, 3).await;
     assert!(of_call(&feed, 1).is_empty(), "{feed:#?}");
     assert_eq!(kinds(&of_call(&feed, 2)), ["call.ring"]);
     let elsewhere = Ack::of(&server.post_webhook("/webhooks", &foreign.to_string()).await);

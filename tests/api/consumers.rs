@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    App, Ask, Call, Said, Shows, Socket, TestServer, World, assert_contiguous, eventually, seqs,
+    App, Ask, Call, Received, Shows, Socket, TestServer, World, assert_contiguous, eventually, seqs,
 };
 
 on_both_databases![
@@ -36,7 +36,7 @@ pub(crate) async fn consume(server: &TestServer, app: &App, query: &str) -> (Soc
 
 /// Says what is dealt with, and waits until the server has it.
 pub(crate) async fn acknowledge(server: &TestServer, app: &App, socket: &mut Socket, seq: i64) {
-    socket.say(&json!({"type": "ack", "seq": seq}).to_string()).await;
+    socket.send_text(&json!({"type": "ack", "seq": seq}).to_string()).await;
     stands_at(server, app, seq).await;
 }
 
@@ -76,7 +76,7 @@ async fn what_was_not_acknowledged_comes_again_and_what_was_does_not(world: Worl
     let (mut socket, connected) = consume(&server, &app, "").await;
     connected.shows(json!({"acked_seq": 3, "seq": 5}));
     assert_eq!(seqs(&socket.events(2).await), [4, 5]);
-    socket.say(r#"{"type":"ack","seq":5}"#).await;
+    socket.send_text(r#"{"type":"ack","seq":5}"#).await;
     // Answered in order: the acknowledgement was heard before it.
     socket.ping(b"heard").await;
     drop(socket);
@@ -84,7 +84,7 @@ async fn what_was_not_acknowledged_comes_again_and_what_was_does_not(world: Worl
 
     let (mut socket, connected) = consume(&server, &app, "").await;
     connected.shows(json!({"acked_seq": 5}));
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn a_consumer_begins_where_it_asks_to_and_goes_on_where_it_stands(world: World) {
@@ -101,7 +101,7 @@ async fn a_consumer_begins_where_it_asks_to_and_goes_on_where_it_stands(world: W
     assert_eq!(seqs(&socket.events(1).await), [5]);
 
     let mut other = server.subscribe(&app, "?consumer=other").await;
-    other.hears_nothing_more(&server, &app).await;
+    other.expect_nothing_more(&server, &app).await;
 }
 
 async fn an_acknowledgement_outlives_the_server(world: World) {
@@ -124,7 +124,7 @@ async fn an_acknowledgement_outlives_a_planned_stop(world: World) {
     let (mut socket, _) = consume(&server, &app, "").await;
     server.webhooks(&app, &Call::new(1).life()).await;
     socket.events(5).await;
-    socket.say(r#"{"type":"ack","seq":5}"#).await;
+    socket.send_text(r#"{"type":"ack","seq":5}"#).await;
     socket.ping(b"heard").await;
     server.process.terminate();
     assert_eq!(socket.close_code().await, Some(1001));
@@ -176,7 +176,7 @@ async fn what_a_consumer_does_not_want_is_dealt_with_once_the_rest_is(world: Wor
     stands_at(&server, &app, 1).await;
     server.webhooks(&app, &call.life()[1..]).await;
     socket.expect("call.started").await.shows(json!({"seq": 2}));
-    socket.said_cursor(5).await;
+    socket.expect_cursor(5).await;
     stands_at(&server, &app, 1).await;
     acknowledge(&server, &app, &mut socket, 5).await;
     server.webhook(&app, &Call::new(2).ring(0)).await;
@@ -244,7 +244,12 @@ async fn a_stream_acknowledges_by_a_request(world: World) {
     stream.expect("connected").await;
     assert_eq!(seqs(&stream.events(2).await), [4, 5]);
     let (_socket, _) = consume(&server, &app, "").await;
-    stream.last_words().await.last().expect("last words").shows(json!({"type": "closed", "code": 4409}));
+    stream
+        .remaining_messages()
+        .await
+        .last()
+        .expect("last words")
+        .shows(json!({"type": "closed", "code": 4409}));
 }
 
 async fn who_polls_acknowledges_by_a_request(world: World) {
@@ -283,9 +288,9 @@ async fn an_acknowledgement_never_goes_back_nor_beyond_what_was_told(world: Worl
     ack_by_request(&server, &app, 1).await.shows(json!({"acked_seq": 4}));
     let ahead = server.post(path).by(&app).json(&json!({"seq": 6})).answer().await;
     ahead.refuses(409, "CURSOR_AHEAD");
-    socket.say(r#"{"type":"ack","seq":99}"#).await;
+    socket.send_text(r#"{"type":"ack","seq":99}"#).await;
     stands_at(&server, &app, 5).await;
-    socket.say(r#"{"type":"ack","seq":-1}"#).await;
+    socket.send_text(r#"{"type":"ack","seq":-1}"#).await;
     assert_eq!(socket.close_code().await, Some(4400));
 }
 
@@ -343,10 +348,10 @@ async fn what_can_not_be_a_consumer_is_refused_and_named(world: World) {
     let sharing = server.get("/api/events?consumer=a&mode=share").by(&app).answer().await;
     sharing.refuses_naming("mode");
     let mut socket = server.open_socket("/ws", &[]).await;
-    socket.say(&json!({"type": "subscribe", "api_key": app.key, "consumer": "a b"}).to_string()).await;
-    assert_eq!(socket.said().await, Said::Closed(Some(4400)));
+    socket.send_text(&json!({"type": "subscribe", "api_key": app.key, "consumer": "a b"}).to_string()).await;
+    assert_eq!(socket.receive().await, Received::Closed(Some(4400)));
     let mut socket = server.open_socket("/ws", &[]).await;
-    socket.say(&json!({"type": "subscribe", "api_key": app.key, "consumer": "ab"}).to_string()).await;
+    socket.send_text(&json!({"type": "subscribe", "api_key": app.key, "consumer": "ab"}).to_string()).await;
     socket.expect("connected").await.shows(json!({"consumer": "ab"}));
 }
 

@@ -77,5 +77,5 @@ async fn a_dialpad_that_keeps_failing_is_left_alone_until_it_is_back(world: Worl
         (answer.status == 201).then_some(())
     })
     .await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
 }

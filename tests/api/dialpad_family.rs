@@ -118,7 +118,7 @@ async fn blocked_and_unanswered_calls_have_their_outcomes(world: World) {
     )
     .await;
     tell(&server, &app, [lone.state("hangup", 20).with("date_ended", ms(20))]).await;
-    let told = server.told(&app, 5).await;
+    let told = server.wait_for_events(&app, 5).await;
     let outcomes: Vec<(&Value, &Value)> = told
         .iter()
         .filter(|event| event["type"] == "call.ended")
@@ -165,7 +165,7 @@ async fn a_state_without_a_name_here_is_passed_on(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     tell(&server, &app, [Call::new(CALL).state("takeover", 5)]).await;
-    let told = server.told(&app, 1).await;
+    let told = server.wait_for_events(&app, 1).await;
     told[0].shows(json!({"type": "call.raw", "state": "takeover", "dialpad_call_id": CALL}));
     told[0]["payload"].shows(json!({"state": "takeover", "external_number": "+14155551234"}));
 }
@@ -181,7 +181,7 @@ async fn a_text_message_is_told_once_and_updated(world: World) {
         })
     };
     tell(&server, &app, [text("pending", 0), text("pending", 0), text("delivered", 2)]).await;
-    let told = server.told(&app, 2).await;
+    let told = server.wait_for_events(&app, 2).await;
     told[0].shows(json!({
         "type": "message.sent", "text": "Hello", "from_number": "+14155555678", "to_number": "+14155551234",
         "dialpad_message_id": 6_095_823_680_520_192_i64, "message_status": "pending", "direction": "outbound",
@@ -199,5 +199,5 @@ async fn the_same_state_twice_is_told_once(world: World) {
     // Nobody can tell these apart but by a field that means nothing here.
     tell(&server, &app, [call.state("ringing", 0), call.state("ringing", 0).with("mos_score", 4.2)]).await;
     socket.expect("call.ring").await;
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }

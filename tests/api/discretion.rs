@@ -19,7 +19,7 @@ async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
     let app = server.create_app("CRM").await;
     let sent = server.authorize(&app).await;
     let callback = server.approve(&sent).await;
-    server.come_back(&callback, sent.cookie()).await.ok();
+    server.finish_authorization(&callback, sent.cookie()).await.ok();
     let order = json!({"flow": "answered", "pace": 0, "wait_for_subscriber": true});
     let delivered = dialpad.play(&order).await;
     let call = delivered[0]["call_id"].as_i64().expect("a call was told of");
@@ -36,7 +36,7 @@ async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
     let mut by_query = server.open_socket(&format!("/ws?api_key={}", app.key), &[]).await;
     by_query.expect("connected").await;
     let mut by_message = server.open_socket("/ws", &[]).await;
-    by_message.say_subscribe(&app.key).await;
+    by_message.send_subscribe(&app.key).await;
     by_message.expect("connected").await;
     for header in ["x-api-key", "x-app-api-key"] {
         server.get("/api/calls").header(header, &app.key).answer().await.ok();

@@ -25,7 +25,7 @@ async fn the_same_body_is_a_duplicate(world: World) {
         assert_eq!(again.event_id, first.event_id);
     }
     server.webhook(&app, &Call::new(1).started(3)).await;
-    assert_eq!(kinds(&server.told(&app, 2).await), ["call.ring", "call.started"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
 }
 
 async fn a_jws_signed_again_is_a_duplicate(world: World) {
@@ -41,7 +41,7 @@ async fn a_jws_signed_again_is_a_duplicate(world: World) {
     assert!(!first.duplicate && again.duplicate && bare.duplicate, "{first:?} {again:?} {bare:?}");
     assert_eq!((&again.event_id, &bare.event_id), (&first.event_id, &first.event_id));
     server.webhook(&app, &Call::new(2).ring(0)).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
 }
 
 async fn the_same_event_in_the_other_form_is_a_duplicate(world: World) {
@@ -57,14 +57,14 @@ async fn a_duplicate_is_known_after_a_restart(world: World) {
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let first = server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     server.process.kill();
 
     let server = world.start().await;
     let again = server.webhook(&app, &Call::new(1).ring(0)).await;
     assert!(again.duplicate && again.event_id == first.event_id, "{first:?} {again:?}");
     server.webhook(&app, &Call::new(1).started(3)).await;
-    assert_eq!(kinds(&server.told(&app, 2).await), ["call.ring", "call.started"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
 }
 
 async fn many_copies_at_once_are_told_once(world: World) {
@@ -75,7 +75,7 @@ async fn many_copies_at_once_are_told_once(world: World) {
     assert_eq!(acks.iter().filter(|ack| !ack.duplicate).count(), 1, "{acks:?}");
     assert!(acks.iter().all(|ack| ack.event_id == acks[0].event_id), "{acks:?}");
     server.webhook(&app, &Call::new(1).started(3)).await;
-    assert_eq!(kinds(&server.told(&app, 2).await), ["call.ring", "call.started"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
 }
 
 async fn another_moment_is_another_event(world: World) {
@@ -89,6 +89,6 @@ async fn another_moment_is_another_event(world: World) {
         server.webhook(&app, &call.held(30)).await,
     ];
     assert!(acks.iter().all(|ack| !ack.duplicate), "{acks:?}");
-    let told = server.told(&app, 4).await;
+    let told = server.wait_for_events(&app, 4).await;
     assert_eq!(kinds(&told), ["call.started", "call.held", "call.resumed", "call.held"]);
 }

@@ -51,6 +51,6 @@ async fn whom_nobody_vouches_for_is_not_given_the_key() {
     let proxy = TlsProxy::before(&server, world.folder()).await;
     let mut listening = listen(&world, &app, &proxy);
     let refused = |line: &str| (line.contains("can't connect") && line.contains("certificate")).then_some(());
-    listening.says("that the certificate is not trusted", refused).await;
+    listening.wait_for_line("that the certificate is not trusted", refused).await;
     assert_eq!(server.metrics().await.sum("cti_ws_sessions_closed_total", &[]), 0.0);
 }

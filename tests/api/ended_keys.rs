@@ -62,7 +62,12 @@ async fn closed_soon(server: &TestServer, app: &App, then: (u16, &str), end: imp
     let (poll, ended_at) = tokio::join!(polling, ending);
     poll.refuses(then.0, then.1);
     assert_eq!(socket.close_code().await, Some(4403));
-    stream.last_words().await.last().expect("last words").shows(json!({"type": "closed", "code": 4403}));
+    stream
+        .remaining_messages()
+        .await
+        .last()
+        .expect("last words")
+        .shows(json!({"type": "closed", "code": 4403}));
     assert!(ended_at.elapsed() < SOON, "it took {:?}", ended_at.elapsed());
 }
 
@@ -72,7 +77,7 @@ async fn what_another_process_tells_is_heard(world: World) {
     let mut socket = here.listen(&app).await;
     let mut stream = here.stream(&app, "").await;
     there.webhooks(&app, &Call::new(1).life()).await;
-    let whole = there.told(&app, 5).await;
+    let whole = there.wait_for_events(&app, 5).await;
     assert_eq!(socket.events(5).await, whole);
     assert_eq!(stream.events(5).await, whole);
 }

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Ask, Dialpad, PATIENCE, TestServer, World, eventually};
+use crate::support::{Ask, Dialpad, TestServer, WAIT_TIMEOUT, World, eventually};
 
 on_both_databases![
     whatever_is_refused_is_refused_in_one_shape,
@@ -163,7 +163,7 @@ async fn exchange(server: &TestServer, bytes: &str) -> String {
     // It may hang up before it has read everything.
     let _ = wire.write_all(bytes.as_bytes()).await;
     let mut answer = Vec::new();
-    let _ = timeout(PATIENCE, wire.read_to_end(&mut answer)).await.expect("the server hangs up");
+    let _ = timeout(WAIT_TIMEOUT, wire.read_to_end(&mut answer)).await.expect("the server hangs up");
     String::from_utf8_lossy(&answer).into_owned()
 }
 

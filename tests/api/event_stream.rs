@@ -57,7 +57,7 @@ async fn a_stream_that_broke_before_its_first_event_misses_none(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let mut stream = server.stream(&app, "").await;
     let last = stream.last_id.take().expect("being connected has an id: where to resume");
     drop(stream);
@@ -107,7 +107,7 @@ async fn the_last_id_goes_before_the_address(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let again = server.get("/api/events/stream?after=0").by(&app).header("last-event-id", 3);
     let mut stream = EventStream::open(again).await;
     stream.expect("connected").await;
@@ -119,7 +119,7 @@ async fn what_is_skipped_moves_the_id(world: World) {
     let app = server.create_app("CRM").await;
     let mut stream = server.stream(&app, "?types=message.*").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     eventually("the id moves", async || {
         let part = stream.part().await.expect("the stream goes on");
         assert_eq!((part.kind, part.data), (None, None), "nothing here is wanted");
@@ -134,7 +134,7 @@ async fn a_planned_stop_ends_a_stream_politely(world: World) {
     let mut streams = [server.stream(&app, "").await, server.stream(&app, "").await];
     server.process.terminate();
     for stream in &mut streams {
-        let words = stream.last_words().await;
+        let words = stream.remaining_messages().await;
         assert_eq!(kinds(&words), ["reconnect", "closed"]);
         assert!(words[0]["after_ms"].as_u64().is_some(), "{words:?}");
         words[1].shows(json!({"code": 1001}));
@@ -147,7 +147,7 @@ async fn a_stream_ends_with_its_key(world: World) {
     let app = server.create_app("CRM").await;
     let mut stream = server.stream(&app, "").await;
     server.rotate_key(&app, None).await;
-    let words = stream.last_words().await;
+    let words = stream.remaining_messages().await;
     assert_eq!(kinds(&words), ["closed"]);
     words[0].shows(json!({"code": 4403}));
     server.get("/api/events/stream").by(&app).answer().await.refuses(401, "INVALID_API_KEY");

@@ -20,7 +20,7 @@ async fn the_feed_pages_without_a_hole(world: World) {
     for id in 1..=5 {
         server.webhooks(&app, &Call::new(id).life()).await;
     }
-    let whole = server.told(&app, 25).await;
+    let whole = server.wait_for_events(&app, 25).await;
     assert_contiguous(&whole, 0);
     for limit in [1, 4, 25, 1_000] {
         let mut read = Vec::new();
@@ -42,7 +42,7 @@ async fn without_a_cursor_the_feed_begins_at_its_oldest_event(world: World) {
     let app = server.create_app("CRM").await;
     assert!(server.get("/api/events").by(&app).answer().await.list().is_empty());
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let events = server.get("/api/events").by(&app).answer().await.list();
     assert_contiguous(&events, 0);
     assert_eq!(kinds(&events), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
@@ -53,7 +53,7 @@ async fn types_narrow_the_feed(world: World) {
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
     server.webhook(&app, &Call::new(2).voicemail(60)).await;
-    server.told(&app, 6).await;
+    server.wait_for_events(&app, 6).await;
     let of_types = async |types: &str| {
         let events = server.get(&format!("/api/events?types={types}")).by(&app).answer().await.list();
         seqs(&events)
@@ -68,7 +68,7 @@ async fn a_cursor_ahead_of_the_feed_is_a_conflict(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     assert!(server.get("/api/events?after=1").by(&app).answer().await.list().is_empty());
     server.get("/api/events?after=2").by(&app).answer().await.refuses(409, "CURSOR_AHEAD");
 }
@@ -93,14 +93,14 @@ async fn the_feed_survives_a_restart(world: World) {
     let app = server.create_app("CRM").await;
     let call = Call::new(1);
     server.webhooks(&app, [&call.ring(0), &call.started(3)]).await;
-    let before = server.told(&app, 2).await;
+    let before = server.wait_for_events(&app, 2).await;
     server.process.kill();
 
     let server = world.start().await;
     assert_eq!(server.feed(&app).await, before);
     server.call(&app, 1).await.shows(json!({"status": "active"}));
     server.webhooks(&app, [&call.held(45), &call.resumed(50), &call.ended(180)]).await;
-    let after = server.told(&app, 5).await;
+    let after = server.wait_for_events(&app, 5).await;
     assert_contiguous(&after, 0);
     after[4].shows(
         json!({"type": "call.ended", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5}),
@@ -115,6 +115,6 @@ async fn each_app_counts_for_itself(world: World) {
         server.webhook(&other, &Call::new(id).ring(0)).await;
     }
     for app in [&one, &other] {
-        assert_contiguous(&server.told(app, 3).await, 0);
+        assert_contiguous(&server.wait_for_events(app, 3).await, 0);
     }
 }

@@ -23,7 +23,7 @@ async fn some_traffic(server: &TestServer, app: &App) {
     server.webhooks(app, [&inbound.ring(0), &inbound.ended(5)]).await;
     server.webhooks(app, [&outbound.ring(10), &outbound.ended(15)]).await;
     server.webhook(app, &message("m-1", "inbound", BERT, OFFICE)).await;
-    server.told(app, 5).await;
+    server.wait_for_events(app, 5).await;
 }
 
 fn message(id: &str, direction: &str, from: &str, to: &str) -> Value {
@@ -63,7 +63,7 @@ async fn every_way_filters_alike(world: World) {
     }
     let mut said = server.open_socket("/ws", &[]).await;
     let subscribe = json!({"type": "subscribe", "api_key": app.key, "after": 0, "from": OFFICE});
-    said.say(&subscribe.to_string()).await;
+    said.send_text(&subscribe.to_string()).await;
     said.expect("connected").await;
     assert_eq!(seqs(&said.events(2).await), [3, 4]);
 }
@@ -73,7 +73,7 @@ async fn a_message_is_found_by_each_of_its_numbers(world: World) {
     let app = server.create_app("CRM").await;
     let both = format!("{ANNA},{BERT}");
     server.webhook(&app, &message("m-1", "outbound", OFFICE, &both)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     for number in [ANNA, BERT] {
         let list = server.get(&format!("/api/events?to={number}")).by(&app).answer().await.list();
         assert_eq!(seqs(&list), [1], "{number}");
@@ -85,7 +85,7 @@ async fn what_is_skipped_is_announced_on_a_socket(world: World) {
     let app = server.create_app("CRM").await;
     let mut socket = server.subscribe(&app, "?direction=outbound").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    socket.said_cursor(5).await;
+    socket.expect_cursor(5).await;
     // What is told afterwards stands for itself.
     server.webhook(&app, &Call::new(2).outbound().ring(0)).await;
     socket.expect("call.ring").await.shows(json!({"seq": 6}));
@@ -98,7 +98,7 @@ async fn a_cursor_that_was_announced_resumes_without_a_hole(world: World) {
     let mut socket = server.subscribe(&app, &format!("?{wanted}")).await;
     let [ring, started, held, resumed, ended] = Call::new(1).life();
     server.webhooks(&app, [&ring, &started, &held]).await;
-    socket.said_cursor(3).await;
+    socket.expect_cursor(3).await;
     drop(socket);
     server.webhooks(&app, [&resumed, &ended]).await;
     let mut socket = server.subscribe(&app, &format!("?after=3&{wanted}")).await;

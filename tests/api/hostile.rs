@@ -54,7 +54,7 @@ async fn nothing_that_a_webhook_says_stops_what_follows(world: World) {
         }
         server.webhooks(&app, &Call::new(marker).life()).await;
     }
-    let feed = server.feed_when_dealt_with(&app, 5_000).await;
+    let feed = server.feed_once_processed(&app, 5_000).await;
     for marker in (1_000..).take(bodies.len()) {
         assert_eq!(of_call(&feed, marker).len(), 5, "after {}", bodies[(marker - 1_000) as usize]);
     }
@@ -72,7 +72,7 @@ async fn the_largest_webhook_is_told_whole(world: World) {
     let told = socket.expect("call.raw").await;
     assert!(told["payload"]["note"] == note.as_str(), "the note was changed");
     assert_eq!(server.feed(&app).await, [told]);
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn every_character_comes_through(world: World) {
@@ -106,7 +106,7 @@ async fn an_instant_may_be_written_in_many_ways(world: World) {
     for (id, way) in (1..).zip(&ways) {
         server.webhook(&app, &Call::new(id).ring(0).with("timestamp", way.clone())).await;
     }
-    for event in server.told(&app, ways.len()).await {
+    for event in server.wait_for_events(&app, ways.len()).await {
         event.shows(json!({"ringing_at": "2024-01-01T12:00:00Z", "timestamp": NOON}));
     }
 }
@@ -131,7 +131,7 @@ async fn an_impossible_instant_stops_nobody(world: World) {
             .webhooks(&app, [&ring, &Call::new(id).ended(30).with("duration_seconds", instant.clone())])
             .await;
     }
-    let feed = server.feed_when_dealt_with(&app, 100).await;
+    let feed = server.feed_once_processed(&app, 100).await;
     assert_contiguous(&feed, 0);
     for id in (1..).take(impossible.len()) {
         let told = of_call(&feed, id);

@@ -39,7 +39,7 @@ async fn a_call_has_its_own_timeline(world: World) {
         server.webhook(&app, &Call::new(1).life()[step]).await;
         server.webhook(&app, &Call::new(2).life()[step]).await;
     }
-    let feed = server.told(&app, 10).await;
+    let feed = server.wait_for_events(&app, 10).await;
     let timeline = server.get("/api/calls/2/events").by(&app).answer().await.list();
     assert_eq!(timeline, crate::support::of_call(&feed, 2));
     let other = server.create_app("other").await;

@@ -62,7 +62,7 @@ async fn a_call_through_a_queue_is_one_interaction(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &story()).await;
-    let told = server.feed_when_dealt_with(&app, 1).await;
+    let told = server.feed_once_processed(&app, 1).await;
     let id = &told[0]["interaction_id"];
     assert!(told.iter().all(|event| event["interaction_id"] == *id), "{told:#?}");
     for (leg, expected) in [
@@ -105,7 +105,7 @@ async fn whichever_leg_comes_first_the_interaction_is_the_same(world: World) {
     let mut backwards = story();
     backwards.reverse();
     server.webhooks(&app, &backwards).await;
-    let told = server.feed_when_dealt_with(&app, 1).await;
+    let told = server.feed_once_processed(&app, 1).await;
     let whole = interaction(&server, &app, QUEUE).await;
     whole.shows(json!({"outcome": "answered", "answered_by": 704, "started_at": "2024-01-01T12:00:20Z"}));
     assert_eq!(whole["calls"].as_array().map(Vec::len), Some(4), "{whole:#}");
@@ -139,7 +139,7 @@ async fn a_blind_transfer_continues_the_interaction(world: World) {
             ],
         )
         .await;
-    server.feed_when_dealt_with(&app, 9).await;
+    server.feed_once_processed(&app, 9).await;
     let whole = interaction(&server, &app, 1).await;
     whole.shows(json!({"answered_by": 701, "outcome": "answered", "duration_seconds": 90}));
     let calls = whole["calls"].as_array().expect("its legs");
@@ -153,7 +153,7 @@ async fn a_call_by_itself_is_an_interaction_too(world: World) {
     let app = server.create_app("CRM").await;
     let call = Call::new(1);
     server.webhooks(&app, &[call.ring(0), call.started(3)]).await;
-    let told = server.told(&app, 2).await;
+    let told = server.wait_for_events(&app, 2).await;
     let whole = interaction(&server, &app, 1).await;
     whole.shows(json!({
         "interaction_id": told[0]["interaction_id"], "status": "active", "outcome": null, "answered_by": 555,
@@ -166,7 +166,7 @@ async fn an_interaction_of_another_app_is_not_there(world: World) {
     let server = world.start().await;
     let (ours, theirs) = (server.create_app("ours").await, server.create_app("theirs").await);
     server.webhook(&ours, &Call::new(1).ring(0)).await;
-    server.told(&ours, 1).await;
+    server.wait_for_events(&ours, 1).await;
     for id in ["1", "01890000-0000-7000-8000-000000000000", "nonsense"] {
         let answer = server.get(&format!("/api/interactions/{id}")).by(&theirs).answer().await;
         answer.refuses(404, "INTERACTION_NOT_FOUND");

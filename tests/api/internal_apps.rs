@@ -78,7 +78,7 @@ async fn an_app_is_shown_with_what_it_has(world: World) {
     server.webhooks(&app, &Call::new(1).life()).await;
     server.webhook(&app, &Call::new(2).ring(0)).await;
     server.webhook(&app, &Call::new(3).voicemail(0)).await;
-    server.told(&app, 7).await;
+    server.wait_for_events(&app, 7).await;
     let _open = server.listen(&app).await;
     let shown = server.get(&path(&app)).by_admin().answer().await.ok();
     shown["counts"].shows(json!({
@@ -142,7 +142,7 @@ async fn an_app_that_is_switched_off_opens_nothing(world: World) {
     server.handshake("/ws").by(&app).answer().await.refuses(403, "APP_INACTIVE");
     let begun = server.get(&format!("/authorize?app_id={}", app.id)).answer().await;
     begun.refuses(403, "APP_INACTIVE");
-    others.hears_nothing_more(&server, &other).await;
+    others.expect_nothing_more(&server, &other).await;
 
     change(&server, &app, json!({"is_active": true})).await.ok().shows(json!({"is_active": true}));
     server.get("/api/calls").by(&app).answer().await.ok();
@@ -153,7 +153,7 @@ async fn what_came_while_an_app_was_off_is_told_in_its_order(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()[..2]).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
     change(&server, &app, json!({"is_active": false})).await.ok();
     server.webhooks(&app, &Call::new(1).life()[2..]).await;
     let calls = 2..=140;
@@ -175,7 +175,7 @@ async fn what_came_while_an_app_was_off_is_told_in_its_order(world: World) {
     };
     let (switched, ()) = tokio::join!(change(&server, &app, json!({"is_active": true})), goes_on);
     switched.ok();
-    let feed = server.told(&app, 140 * 5 + 40).await;
+    let feed = server.wait_for_events(&app, 140 * 5 + 40).await;
     assert_contiguous(&feed, 0);
     let order: Vec<_> = feed.iter().map(|event| event["dialpad_call_id"].as_i64().expect("an id")).collect();
     assert!(order[..140 * 5].is_sorted(), "a newer webhook came first: {order:?}");
@@ -192,7 +192,7 @@ async fn a_removed_app_is_gone_for_everybody(world: World) {
     let (app, other) = (server.create_app("CRM").await, server.create_app("another").await);
     for app in [&app, &other] {
         server.webhooks(app, &Call::new(1).life()).await;
-        server.told(app, 5).await;
+        server.wait_for_events(app, 5).await;
     }
     let mut open = server.listen(&app).await;
     let removed = server.request(Method::DELETE, &path(&app)).by_admin().answer().await;
@@ -217,7 +217,7 @@ async fn a_removed_app_is_gone_for_everybody(world: World) {
     nobody.by_admin().answer().await.refuses(404, "APP_NOT_FOUND");
     assert_eq!(server.feed(&other).await.len(), 5);
     server.webhook(&other, &Call::new(2).ring(0)).await;
-    server.told(&other, 6).await;
+    server.wait_for_events(&other, 6).await;
 }
 
 async fn a_removed_app_is_gone_at_dialpad_too(world: World) {

@@ -26,7 +26,7 @@ async fn office(world: World, dialpad: &Dialpad) -> (TestServer, App) {
     let server = world.with_dialpad(dialpad).with("SUBSCRIPTION_CHECK_INTERVAL", "1s").start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
     (server, app)
 }
@@ -54,10 +54,10 @@ async fn a_webhook_is_made_once(world: World) {
     let again = server.post(&create(&app)).by_admin().answer().await.ok();
     assert_eq!(again["webhook_id"], made.json()["webhook_id"]);
 
-    let standing = dialpad.stands(&app).await;
+    let standing = dialpad.wait_for_registration(&app).await;
     dialpad.change("/subscriptions/call", &standing.calls, json!({"enabled": false})).await;
     server.post(&create(&app)).by_admin().answer().await.ok();
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     dialpad.remove("/subscriptions/call", &standing.calls).await;
     let made = server.post(&create(&app)).by_admin().answer().await;
     assert_eq!(made.status, 201, "{made}");
@@ -66,7 +66,7 @@ async fn a_webhook_is_made_once(world: World) {
 async fn a_webhook_is_shown_without_its_secret(world: World) {
     let dialpad = Dialpad::start().await;
     let (server, app) = office(world, &dialpad).await;
-    let standing = dialpad.stands(&app).await;
+    let standing = dialpad.wait_for_registration(&app).await;
     let number = |item: &Value| item["id"].as_str().and_then(|id| id.parse::<i64>().ok());
     let answer = server.get("/internal/webhooks").by_admin().answer().await;
     assert!(!answer.body.contains(standing.secret()), "the secret is shown");
@@ -94,7 +94,7 @@ async fn webhooks_are_listed_in_pages(world: World) {
     for name in ["a", "b", "c"] {
         let app = server.create_app(name).await;
         server.connect(&app).await;
-        dialpad.stands(&app).await;
+        dialpad.wait_for_registration(&app).await;
         apps.insert(app.id);
     }
     let mut path = "/internal/webhooks?limit=2".to_owned();
@@ -175,8 +175,8 @@ async fn a_removed_webhook_stays_away_until_it_is_asked_for(world: World) {
     let (server, app) = office(world, &dialpad).await;
     let other = server.create_app("another CRM").await;
     server.connect(&other).await;
-    dialpad.stands(&other).await;
-    let before = dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&other).await;
+    let before = dialpad.wait_for_registration(&app).await;
     let webhook = server.webhook_of(&app).await.expect("a webhook");
     let path = format!("/internal/webhooks/{}", webhook["webhook_id"].as_str().unwrap_or_default());
     let removed = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
@@ -201,7 +201,7 @@ async fn a_removed_webhook_stays_away_until_it_is_asked_for(world: World) {
     let made = server.post(&create(&app)).by_admin().answer().await;
     assert_eq!(made.status, 201, "{made}");
     assert_ne!(made.json()["webhook_id"], webhook["webhook_id"]);
-    let after = dialpad.stands(&app).await;
+    let after = dialpad.wait_for_registration(&app).await;
     assert_ne!(after.secret(), before.secret());
     assert_eq!(told(&server, &app, before.secret(), 2).await, 200);
     assert_eq!(told(&server, &app, after.secret(), 3).await, 200);
@@ -224,7 +224,7 @@ async fn what_nobody_may_speak_for_is_forgotten_here_and_not_rotated(world: Worl
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     let webhook = server.webhook_when(&app, "active").await;
     let path = format!("/internal/webhooks/{}", webhook["webhook_id"].as_str().unwrap_or_default());
     world.execute("UPDATE dialpad_connections SET status = 'expired'").await;
@@ -247,11 +247,11 @@ async fn a_rotation_refuses_no_webhook(world: World) {
     let rotate = format!("/internal/webhooks/{name}/rotate-secret");
     let calls = json!({"flow": "answered", "calls": 200, "rate": 25, "pace": 0});
     let rotating = async {
-        let mut secrets = vec![dialpad.stands(&app).await.secret().to_owned()];
+        let mut secrets = vec![dialpad.wait_for_registration(&app).await.secret().to_owned()];
         for _ in 0..4 {
             let rotated = server.post(&rotate).by_admin().answer().await;
             rotated.ok().shows(json!({"webhook_id": name, "state": "active"}));
-            let secret = dialpad.stands(&app).await.secret().to_owned();
+            let secret = dialpad.wait_for_registration(&app).await.secret().to_owned();
             assert!(!rotated.body.contains(&secret) && !secrets.contains(&secret), "{rotated}");
             secrets.push(secret);
             let so_far = server.metrics().await.sum("cti_webhooks_total", &[]);
@@ -286,10 +286,10 @@ async fn a_rotation_at_one_server_is_known_to_the_other(world: World) {
     let name = server.webhook_of(&app).await.expect("a webhook")["webhook_id"].clone();
     let rotate = format!("/internal/webhooks/{}/rotate-secret", name.as_str().unwrap_or_default());
     for round in 0..3 {
-        let before = dialpad.stands(&app).await;
+        let before = dialpad.wait_for_registration(&app).await;
         assert_eq!(told(&server, &app, before.secret(), 3 * round).await, 200, "and it is remembered");
         other.post(&rotate).by_admin().answer().await.ok();
-        let after = dialpad.stands(&app).await;
+        let after = dialpad.wait_for_registration(&app).await;
         assert_eq!(told(&server, &app, after.secret(), 3 * round + 1).await, 200);
         assert_eq!(told(&server, &app, before.secret(), 3 * round + 2).await, 200);
     }
@@ -298,7 +298,7 @@ async fn a_rotation_at_one_server_is_known_to_the_other(world: World) {
 async fn a_rotation_that_dialpad_did_not_hear_of_is_finished_later(world: World) {
     let dialpad = Dialpad::start().await;
     let (server, app) = office(world, &dialpad).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     let webhook = server.webhook_of(&app).await.expect("a webhook");
     let failing =
         json!([{"to": "api", "only": "PATCH /api/v2/webhooks/{id}", "answer": "server_error", "times": 3}]);
@@ -308,7 +308,7 @@ async fn a_rotation_that_dialpad_did_not_hear_of_is_finished_later(world: World)
     server.post(&rotate).by_admin().answer().await.refuses(503, "DIALPAD_UNAVAILABLE");
     assert_eq!(told(&server, &app, before.secret(), 1).await, 200);
     let after = eventually("Dialpad signs with the new secret", async || {
-        dialpad.standing(&app).await.filter(|standing| standing.secret() != before.secret())
+        dialpad.registration(&app).await.filter(|standing| standing.secret() != before.secret())
     })
     .await;
     assert_eq!(told(&server, &app, after.secret(), 2).await, 200);
@@ -324,9 +324,9 @@ async fn an_app_of_the_static_key_gets_a_webhook_when_asked(world: World) {
     let app = server.create_app("CRM").await;
     let made = server.post(&create(&app)).by_admin().answer().await;
     assert_eq!(made.status, 201, "{made}");
-    let standing = dialpad.stands(&app).await;
+    let standing = dialpad.wait_for_registration(&app).await;
     dialpad.remove("/webhooks", &standing.webhook).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     server.create_app("another CRM").await;
     assert_eq!(dialpad.registry("/webhooks").await.len(), 1);
 }

@@ -31,7 +31,7 @@ async fn watchful(world: World, dialpad: &Dialpad) -> TestServer {
 async fn connected(server: &TestServer, dialpad: &Dialpad) -> App {
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
     app
 }
@@ -44,7 +44,7 @@ async fn an_app_that_was_connected_gets_its_webhook_and_subscriptions(world: Wor
     before["webhook"].shows(json!({"state": "none", "webhook_id": null}));
 
     server.connect(&app).await;
-    let standing = dialpad.stands(&app).await;
+    let standing = dialpad.wait_for_registration(&app).await;
     let address = format!("{}/webhooks/{}", server.base_url, app.id);
     standing.webhook.shows(json!({"hook_url": address}));
     assert!(standing.secret().len() >= 64, "a secret that can be guessed");
@@ -64,8 +64,8 @@ async fn what_was_taken_away_comes_back(world: World) {
         for item in dialpad.registry(path).await {
             dialpad.remove(path, &item).await;
         }
-        assert!(dialpad.standing(&app).await.is_none());
-        dialpad.stands(&app).await;
+        assert!(dialpad.registration(&app).await.is_none());
+        dialpad.wait_for_registration(&app).await;
     }
 }
 
@@ -86,12 +86,12 @@ async fn what_drifted_is_set_right(world: World) {
         ("/subscriptions/sms", json!({"status": false})),
     ];
     for (path, drift) in drifts {
-        let before = dialpad.stands(&app).await;
+        let before = dialpad.wait_for_registration(&app).await;
         let [item] = &dialpad.registry(path).await[..] else { panic!("more than one in {path}") };
         dialpad.change(path, item, drift.clone()).await;
         eventually(&format!("{drift} is set right"), async || {
-            let after = dialpad.standing(&app).await?;
-            (after.is_right() && after.secret() == before.secret()).then_some(())
+            let after = dialpad.registration(&app).await?;
+            (after.is_complete() && after.secret() == before.secret()).then_some(())
         })
         .await;
     }
@@ -102,7 +102,7 @@ async fn duplicates_go_and_what_belongs_to_others_stays(world: World) {
     let server = watchful(world, &dialpad).await;
     let foreign = dialpad.register_foreign().await;
     let app = connected(&server, &dialpad).await;
-    let ours = dialpad.stands(&app).await;
+    let ours = dialpad.wait_for_registration(&app).await;
 
     let twin = json!({"hook_url": ours.webhook["hook_url"], "secret": "a twin's"});
     let twin = dialpad.register("/webhooks", twin).await;
@@ -111,8 +111,8 @@ async fn duplicates_go_and_what_belongs_to_others_stays(world: World) {
         let messages = json!({"endpoint_id": endpoint, "direction": "all", "status": true});
         dialpad.register("/subscriptions/sms", messages).await;
     }
-    assert!(dialpad.standing(&app).await.is_none());
-    let after = dialpad.stands(&app).await;
+    assert!(dialpad.registration(&app).await.is_none());
+    let after = dialpad.wait_for_registration(&app).await;
     assert_eq!(after.webhook["id"], ours.webhook["id"], "the one that was there before stays");
     for path in ["/webhooks", "/subscriptions/call", "/subscriptions/sms"] {
         assert_eq!(dialpad.registry(path).await.len(), 2, "one of ours and one of theirs in {path}");
@@ -126,14 +126,14 @@ async fn a_gap_is_told_once_it_is_closed(world: World) {
     let mut server = watchful(world, &dialpad).await;
     let app = connected(&server, &dialpad).await;
     let told = |line: &str| line.contains("calls may not have been told").then(|| line.to_owned());
-    let standing = dialpad.stands(&app).await;
+    let standing = dialpad.wait_for_registration(&app).await;
     dialpad.change("/subscriptions/sms", &standing.messages, json!({"enabled": false})).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     assert!(server.process.log().lines().find_map(told).is_none(), "calls came all the time");
 
     dialpad.change("/subscriptions/call", &standing.calls, json!({"enabled": false})).await;
-    dialpad.stands(&app).await;
-    let line = server.process.says("that calls may be missing", told).await;
+    dialpad.wait_for_registration(&app).await;
+    let line = server.process.wait_for_line("that calls may be missing", told).await;
     assert!(line.contains("the subscription was disabled"), "{line}");
 }
 
@@ -154,7 +154,7 @@ async fn a_company_without_room_is_a_problem_that_passes(world: World) {
 
     let theirs = dialpad.registry("/subscriptions/call").await;
     dialpad.remove("/subscriptions/call", &theirs[0]).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
 }
 
@@ -166,7 +166,7 @@ async fn a_failing_dialpad_is_asked_again(world: World) {
     let failing = json!([{"to": "api", "only": only, "answer": "server_error", "times": 2}]);
     dialpad.switch(&json!({"next_answers": failing})).await;
     server.connect(&app).await;
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
 }
 
@@ -203,19 +203,19 @@ async fn messages_are_subscribed_to_anew_when_their_texts_may_be_read(world: Wor
     let connect = async |server: &TestServer, app: &App| {
         let sent = server.authorize(app).await;
         let callback = server.approve(&sent).await.replace("http://127.0.0.1:9", &server.base_url);
-        server.come_back(&callback, sent.cookie()).await.ok();
+        server.finish_authorization(&callback, sent.cookie()).await.ok();
     };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     connect(&server, &app).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
     drop(server);
 
     let server = world.with("DIALPAD_SCOPES", scopes).start().await;
     connect(&server, &app).await;
     let after = eventually("the subscription is another one", async || {
-        dialpad.standing(&app).await.filter(|after| after.messages["id"] != before.messages["id"])
+        dialpad.registration(&app).await.filter(|after| after.messages["id"] != before.messages["id"])
     })
     .await;
     assert_eq!(after.calls["id"], before.calls["id"], "the calls' is not");
@@ -229,7 +229,7 @@ async fn without_auto_subscribe_nothing_is_registered(world: World) {
     let path = format!("/internal/webhooks/create?app_id={}", app.id);
     assert_eq!(dialpad.requests("/api/v2/webhooks").await, Vec::<Value>::new());
     assert_eq!(server.post(&path).by_admin().answer().await.status, 201, "but it can be asked for");
-    dialpad.stands(&app).await;
+    dialpad.wait_for_registration(&app).await;
 }
 
 async fn a_disconnected_app_has_nothing_left_at_dialpad(world: World) {
@@ -237,7 +237,7 @@ async fn a_disconnected_app_has_nothing_left_at_dialpad(world: World) {
     let server = watchful(world, &dialpad).await;
     let foreign = dialpad.register_foreign().await;
     let app = connected(&server, &dialpad).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     server.post(&format!("/auth/dialpad/disconnect/{}", app.id)).by_admin().answer().await.ok();
     assert_eq!(dialpad.registry("/webhooks").await, [foreign]);
     assert_eq!(dialpad.registry("/subscriptions/call").await.len(), 1);
@@ -249,7 +249,7 @@ async fn a_disconnected_app_has_nothing_left_at_dialpad(world: World) {
     server.post(&path).body(straggler).answer().await.ok();
 
     server.connect(&app).await;
-    let after = dialpad.stands(&app).await;
+    let after = dialpad.wait_for_registration(&app).await;
     assert_ne!(after.secret(), before.secret());
 }
 
@@ -271,13 +271,13 @@ async fn another_public_url_is_told_to_dialpad(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     server.webhook_when(&app, "active").await;
     drop(server);
 
     let _server = world.start().await;
     let after = eventually("Dialpad knows the new address", async || {
-        let standing = dialpad.standing(&app).await?;
+        let standing = dialpad.registration(&app).await?;
         (standing.webhook["hook_url"] != before.webhook["hook_url"]).then_some(standing)
     })
     .await;
@@ -294,10 +294,10 @@ async fn two_servers_leave_one_webhook(world: World) {
     for app in &apps {
         let sent = one.authorize(app).await;
         let callback = one.approve(&sent).await.replace("http://127.0.0.1:9", &one.base_url);
-        one.come_back(&callback, sent.cookie()).await.ok();
+        one.finish_authorization(&callback, sent.cookie()).await.ok();
     }
     for app in &apps {
-        dialpad.stands(app).await;
+        dialpad.wait_for_registration(app).await;
     }
     eventually("both have looked", async || {
         let looks = [one.webhook_checks().await, other.webhook_checks().await];
@@ -305,7 +305,7 @@ async fn two_servers_leave_one_webhook(world: World) {
     })
     .await;
     for app in &apps {
-        dialpad.stands(app).await;
+        dialpad.wait_for_registration(app).await;
     }
     assert_eq!(dialpad.registry("/webhooks").await.len(), 2);
 }
@@ -314,10 +314,10 @@ async fn an_app_that_moves_to_another_company_leaves_nothing_behind(world: World
     let dialpad = Dialpad::start().await;
     let server = world.with_dialpad(&dialpad).start().await;
     let app = connected(&server, &dialpad).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     dialpad.switch(&json!({"company_id": 77})).await;
     server.connect(&app).await;
-    let after = dialpad.stands(&app).await;
+    let after = dialpad.wait_for_registration(&app).await;
     assert_ne!(after.webhook["id"], before.webhook["id"]);
     assert_ne!(after.secret(), before.secret());
     assert_eq!(dialpad.registry("/webhooks").await.len(), 1);
@@ -327,7 +327,7 @@ async fn a_company_that_was_left_can_tell_nothing_more(world: World) {
     let dialpad = Dialpad::start().await;
     let server = world.with_dialpad(&dialpad).start().await;
     let app = connected(&server, &dialpad).await;
-    let before = dialpad.stands(&app).await;
+    let before = dialpad.wait_for_registration(&app).await;
     // Nobody can remove the webhook there any more.
     dialpad.revoke_tokens(None).await;
     dialpad.switch(&json!({"company_id": 77})).await;

@@ -39,7 +39,7 @@ async fn a_menu_is_not_an_answer(world: World) {
     let app = server.create_app("CRM").await;
     tell(&server, &app, [group("preanswer", 0), connected_at(group("connected", 2), 2), group("queued", 5)])
         .await;
-    server.feed_when_dealt_with(&app, 1).await;
+    server.feed_once_processed(&app, 1).await;
     server
         .call(&app, GROUP_LEG)
         .await
@@ -57,13 +57,13 @@ async fn a_caller_who_leaves_the_queue_abandons_the_call(world: World) {
     let app = server.create_app("CRM").await;
     let ended = |state: Value, at: i64| state.with("date_ended", (NOON + at) * 1000);
     tell(&server, &app, [group("queued", 0), ended(group("hangup", 40), 40)]).await;
-    let told = server.told(&app, 2).await;
+    let told = server.wait_for_events(&app, 2).await;
     assert_eq!(kinds(&told), ["call.ring", "call.ended"]);
     told[1].shows(json!({"outcome": "abandoned", "duration_seconds": 40, "talk_seconds": 0}));
 
     let lone = Call::new(1).state("hangup", 9).with("target", json!({"type": "office", "id": 1}));
     tell(&server, &app, [ended(lone, 9)]).await;
-    server.told(&app, 3).await[2].shows(json!({"type": "call.ended", "outcome": "abandoned"}));
+    server.wait_for_events(&app, 3).await[2].shows(json!({"type": "call.ended", "outcome": "abandoned"}));
 }
 
 async fn each_leg_is_a_call_of_its_own(world: World) {
@@ -76,7 +76,7 @@ async fn each_leg_is_a_call_of_its_own(world: World) {
     tell(&server, &app, [taken.clone(), over(connected_at(agent("hangup", 90), 20))]).await;
     tell(&server, &app, [over(taken.with("state", "hangup").with("event_timestamp", (NOON + 90) * 1000))])
         .await;
-    let told = server.feed_when_dealt_with(&app, 1).await;
+    let told = server.feed_once_processed(&app, 1).await;
     for (leg, user) in [(GROUP_LEG, json!(null)), (AGENT_LEG, json!(777))] {
         let mut of_leg = of_call(&told, leg);
         of_leg.retain(|event| event["type"] != "call.updated");

@@ -69,18 +69,18 @@ async fn without_a_cursor_it_begins_with_what_comes() {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let (world, mut listening) = listen(world, &server, &app, &["--json", "--types", "call.ring,call.ended"]);
-    listening.says("that it is connected", |line| line.contains("connected").then_some(())).await;
+    listening.wait_for_line("that it is connected", |line| line.contains("connected").then_some(())).await;
     server.webhooks(&app, &Call::new(2).life()).await;
     let events = prints(&listening, 2).await;
     assert_eq!((kinds(&events), seqs(&events)), (vec!["call.ring", "call.ended"], vec![6, 10]));
     ends_well(listening).await;
     // `now` goes before the cursor that is kept.
     server.webhooks(&app, &Call::new(3).life()).await;
-    server.told(&app, 15).await;
+    server.wait_for_events(&app, 15).await;
     let (_, mut listening) = listen(world, &server, &app, &["--json", "--after", "now"]);
-    listening.says("that it is connected", |line| line.contains("connected").then_some(())).await;
+    listening.wait_for_line("that it is connected", |line| line.contains("connected").then_some(())).await;
     server.webhook(&app, &Call::new(4).ring(0)).await;
     assert_eq!(seqs(&prints(&listening, 1).await), [16]);
 }
@@ -92,7 +92,9 @@ async fn lines_for_people_have_no_colours_where_there_is_no_terminal() {
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
     let (_, mut listening) = listen(world, &server, &app, &["--after", "0"]);
-    let line = listening.says("the event", |line| line.contains("call.ring").then(|| line.to_owned())).await;
+    let line = listening
+        .wait_for_line("the event", |line| line.contains("call.ring").then(|| line.to_owned()))
+        .await;
     assert!(line.contains("+14155551234 → +14155555678") && line.ends_with("#1"), "{line}");
     assert!(!listening.log().contains('\u{1b}'), "{}", listening.log());
 }
@@ -111,7 +113,7 @@ async fn it_survives_the_death_of_its_server() {
     let events = prints(&listening, 10).await;
     assert_contiguous(&events, 0);
     let log = ends_well(listening).await;
-    assert!(log.contains("trying again in"), "{log}");
+    assert!(log.contains("retrying in"), "{log}");
 }
 
 #[tokio::test]
@@ -137,16 +139,16 @@ async fn events_are_passed_on_in_order_until_each_is_taken() {
     let file = cursor.display().to_string();
     let args = ["--json", "--after", "0", "--cursor-file", &file, "--forward-to", &hook];
     let (_, listening) = listen(world, &server, &app, &args);
-    crm.was_asked("POST /hook", 6).await;
+    crm.wait_for_requests("POST /hook", 6).await;
     eventually("the cursor is behind the last event", async || {
         fs::read_to_string(&cursor).is_ok_and(|kept| kept.trim() == "3").then_some(())
     })
     .await;
-    let posted: Vec<Value> = crm.asked("POST /hook").into_iter().map(|asked| asked.body).collect();
+    let posted: Vec<Value> = crm.requests("POST /hook").into_iter().map(|asked| asked.body).collect();
     assert_eq!(seqs(&posted), [1, 1, 2, 2, 3, 3]);
     assert_eq!(posted.into_iter().step_by(2).collect::<Vec<_>>(), server.feed(&app).await);
     let log = ends_well(listening).await;
-    assert!(log.contains("answers 500") && !log.contains("secret"), "{log}");
+    assert!(log.contains("answered 500") && !log.contains("secret"), "{log}");
 }
 
 #[tokio::test]
@@ -158,11 +160,11 @@ async fn an_event_that_nobody_took_comes_again_with_the_next_run() {
     server.webhook(&app, &Call::new(1).ring(0)).await;
     let (world, listening) =
         listen(world, &server, &app, &["--after", "0", "--forward-to", refusing.base_url()]);
-    refusing.was_asked("POST /", 1).await;
+    refusing.wait_for_requests("POST /", 1).await;
     ends_well(listening).await;
     let taking = ScriptedDialpad::start(|_| Reply::json(200, json!({}))).await;
     let (_, listening) = listen(world, &server, &app, &["--forward-to", taking.base_url()]);
-    assert_eq!(taking.was_asked("POST /", 1).await[0].body["seq"], 1);
+    assert_eq!(taking.wait_for_requests("POST /", 1).await[0].body["seq"], 1);
     ends_well(listening).await;
 }
 

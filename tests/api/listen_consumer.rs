@@ -25,7 +25,7 @@ const AS_CRM: [&str; 3] = ["--json", "--consumer", "crm"];
 /// A `listen` as the consumer `crm`, once it is connected.
 async fn listen_as_crm(world: World, server: &TestServer, app: &App, args: &[&str]) -> (World, Process) {
     let (world, mut listening) = listen(world, server, app, &[&AS_CRM, args].concat());
-    listening.says("that it is connected", |line| line.contains("connected").then_some(())).await;
+    listening.wait_for_line("that it is connected", |line| line.contains("connected").then_some(())).await;
     (world, listening)
 }
 
@@ -40,7 +40,7 @@ async fn the_next_run_goes_on_where_the_server_has_it(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let (world, listening) = listen_as_crm(world, &server, &app, &[]).await;
     server.webhooks(&app, &Call::new(2).life()).await;
     let first = prints(&listening, 5).await;
@@ -65,14 +65,14 @@ async fn an_event_is_acknowledged_when_it_was_taken(world: World) {
     let (world, listening) =
         listen_as_crm(world, &server, &app, &["--forward-to", refusing.base_url()]).await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    refusing.was_asked("POST /", 2).await;
+    refusing.wait_for_requests("POST /", 2).await;
     ends_well(listening).await;
     assert_eq!(view(&server, &app).await["acked_seq"], 0, "it was printed and not taken");
 
     let taking = ScriptedDialpad::start(|_| Reply::json(204, json!({}))).await;
     let (_, listening) =
         listen(world, &server, &app, &["--consumer", "crm", "--forward-to", taking.base_url()]);
-    assert_eq!(taking.was_asked("POST /", 1).await[0].body["seq"], 1);
+    assert_eq!(taking.wait_for_requests("POST /", 1).await[0].body["seq"], 1);
     stands_at(&server, &app, 1).await;
     ends_well(listening).await;
 }
@@ -84,10 +84,10 @@ async fn whoever_is_taken_over_ends_at_once_and_says_so(world: World) {
     let refusing = ScriptedDialpad::start(|_| Reply::json(503, json!({}))).await;
     let (world, first) = listen_as_crm(world, &server, &app, &["--forward-to", refusing.base_url()]).await;
     server.webhooks(&app, &Call::new(1).life()[..3]).await;
-    refusing.was_asked("POST /", 1).await;
+    refusing.wait_for_requests("POST /", 1).await;
     let (world, second) = listen_as_crm(world, &server, &app, &[]).await;
-    exits_with_3(first, "the consumer is not ours any more: a newer connection").await;
-    let all = refusing.asked("POST /");
+    exits_with_3(first, "the consumer belongs to another connection: a newer connection").await;
+    let all = refusing.requests("POST /");
     assert!(all.iter().all(|asked| asked.body["seq"] == 1), "{all:?}");
     assert_contiguous(&prints(&second, 3).await, 0);
     server.webhook(&app, &Call::new(2).ring(0)).await;
@@ -96,7 +96,7 @@ async fn whoever_is_taken_over_ends_at_once_and_says_so(world: World) {
 
     let deleted = server.request(Method::DELETE, "/api/consumers/crm").by(&app).answer().await;
     assert_eq!(deleted.status, 204);
-    exits_with_3(second, "the consumer is not ours any more").await;
+    exits_with_3(second, "the consumer belongs to another connection").await;
     drop(world);
 }
 

@@ -37,7 +37,7 @@ async fn what_is_there_already_is_answered_at_once(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let began = Instant::now();
     let answer = server.get("/api/events?after=2&limit=2&wait=15").by(&app).answer().await;
     assert_eq!(kinds(&answer.list()), ["call.held", "call.resumed"]);
@@ -59,7 +59,7 @@ async fn a_poll_waits_for_what_is_wanted_and_says_how_far_it_looked(world: World
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let polling = server.get("/api/events?after=0&wait=15&types=voicemail.*").by(&app).answer();
     let telling = async {
         poll_is_waiting(&server).await;

@@ -23,6 +23,7 @@ mod documents;
 mod duplicates;
 mod encrypted;
 mod ended_keys;
+mod engine_state;
 mod errors;
 mod event_stream;
 mod events;

@@ -42,7 +42,7 @@ async fn a_message_is_found_by_either_of_its_ids(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &text(MESSAGE, "pending", 1)).await;
-    let told = server.told(&app, 1).await;
+    let told = server.wait_for_events(&app, 1).await;
     let shown = message(&server, &app, MESSAGE).await;
     shown.shows(json!({
         "app_id": app.id, "dialpad_message_id": MESSAGE, "direction": "outbound", "from_number": "+14155555678",
@@ -72,7 +72,7 @@ async fn a_status_that_overtakes_its_message_tells_it_once(world: World) {
         "event_type": "message.status", "message_id": "sms_1", "message_status": "delivered", "timestamp": NOON + 3,
     });
     server.webhooks(&app, [&status, &received, &received.clone().with("iat", 5)]).await;
-    let told = server.feed_when_dealt_with(&app, 1).await;
+    let told = server.feed_once_processed(&app, 1).await;
     assert_eq!(kinds(&told), ["message.updated", "message.received"]);
     told[1].shows(json!({
         "text": "Can we talk at 3?", "message_status": "delivered", "dialpad_message_id": "sms_1",
@@ -89,7 +89,7 @@ async fn a_retry_of_an_older_status_comes_to_nothing(world: World) {
     // The last one says the same instant as the one before it and would undo it.
     let reports = [text(MESSAGE, "delivered", 9), text(MESSAGE, "pending", 0), text(MESSAGE, "sent", 9)];
     server.webhooks(&app, &reports).await;
-    let told = server.feed_when_dealt_with(&app, 1).await;
+    let told = server.feed_once_processed(&app, 1).await;
     assert_eq!(kinds(&told), ["message.sent"]);
     told[0].shows(json!({"message_status": "delivered", "text": "Hello"}));
     message(&server, &app, MESSAGE).await.shows(json!({"message_status": "delivered"}));
@@ -100,7 +100,7 @@ async fn a_message_to_several_numbers_is_found_by_each(world: World) {
     let app = server.create_app("CRM").await;
     let several = text(1, "sent", 0).with("to_number", json!(["+14155550001", "+14155550002"]));
     server.webhooks(&app, [&several, &text(2, "sent", 0)]).await;
-    let told = server.told(&app, 2).await;
+    let told = server.wait_for_events(&app, 2).await;
     told[0].shows(json!({
         "to_number": "+14155550001,+14155550002", "to_numbers": ["+14155550001", "+14155550002"],
     }));
@@ -118,7 +118,8 @@ async fn a_picture_comes_with_its_address(world: World) {
     let url = "https://dialpad.com/mms/1";
     let picture = text(MESSAGE, "sent", 0).with("mms", true).with("mms_url", url).without("text_content");
     server.webhook(&app, &picture.with("text", url)).await;
-    server.told(&app, 1).await[0].shows(json!({"type": "message.sent", "mms_url": url, "text": url}));
+    server.wait_for_events(&app, 1).await[0]
+        .shows(json!({"type": "message.sent", "mms_url": url, "text": url}));
     message(&server, &app, MESSAGE).await.shows(json!({"mms_url": url}));
 }
 
@@ -133,7 +134,7 @@ async fn correspondence(server: &TestServer) -> App {
         .with("to_number", json!(["+14155555678"]));
     for (count, webhook) in (1..).zip([&ours, &colleagues, &theirs]) {
         server.webhook(&app, webhook).await;
-        server.told(&app, count).await;
+        server.wait_for_events(&app, count).await;
     }
     app
 }
@@ -163,7 +164,7 @@ async fn changes_come_oldest_first(world: World) {
     let app = correspondence(&server).await;
     assert_eq!(found(&server, &app, &[("since", "0")]).await, [1, 2, 3]);
     server.webhook(&app, &text(1, "delivered", 30)).await;
-    server.told(&app, 4).await;
+    server.wait_for_events(&app, 4).await;
     assert_eq!(found(&server, &app, &[("since", "0")]).await, [2, 3, 1]);
     let changed = message(&server, &app, 1).await["updated_at"].as_str().expect("a change").to_owned();
     assert_eq!(found(&server, &app, &[("since", &changed)]).await, [1], "since is inclusive");
@@ -171,7 +172,7 @@ async fn changes_come_oldest_first(world: World) {
 
     // A report that brings nothing new is no change.
     server.webhook(&app, &text(2, "pending", 5)).await;
-    server.feed_when_dealt_with(&app, 1).await;
+    server.feed_once_processed(&app, 1).await;
     assert_eq!(found(&server, &app, &[("since", "0")]).await, [2, 3, 1]);
 }
 
@@ -180,7 +181,7 @@ async fn pages_of_messages_follow_each_other(world: World) {
     let app = server.create_app("CRM").await;
     let texts: Vec<Value> = (1..=7).map(|id| text(id, "sent", 0)).collect();
     server.webhooks(&app, &texts).await;
-    server.told(&app, 7).await;
+    server.wait_for_events(&app, 7).await;
     for (first, expected) in [
         ("/api/messages?limit=3", [7, 6, 5, 4, 3, 2, 1]),
         ("/api/messages?since=0&limit=3", [1, 2, 3, 4, 5, 6, 7]),
@@ -213,7 +214,7 @@ async fn another_apps_message_is_not_there(world: World) {
     let server = world.start().await;
     let (ours, theirs) = (server.create_app("ours").await, server.create_app("theirs").await);
     server.webhook(&ours, &text(MESSAGE, "sent", 0)).await;
-    server.told(&ours, 1).await;
+    server.wait_for_events(&ours, 1).await;
     let id = message(&server, &ours, MESSAGE).await["id"].as_str().expect("an id").to_owned();
     for name in [id, MESSAGE.to_string()] {
         let answer = server.get(&format!("/api/messages/{name}")).by(&theirs).answer().await;

@@ -45,7 +45,7 @@ async fn every_metric_is_there_with_its_explanation(world: World) {
 
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let metrics = server.metrics().await;
     explains(&metrics, &COUNTERS, "counter");
     explains(&metrics, &GAUGES, "gauge");
@@ -65,7 +65,7 @@ async fn webhooks_and_events_are_counted(world: World) {
     server.webhooks(&app, &Call::new(1).life()).await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
     server.webhook(&app, &Call::new(2).state("ringing", 0)).await;
-    server.told(&app, 6).await;
+    server.wait_for_events(&app, 6).await;
     eventually("nothing is pending", async || {
         (server.metrics().await.sum("cti_journal_pending", &[]) == 0.0).then_some(())
     })

@@ -99,8 +99,8 @@ async fn a_state_is_good_for_one_attempt(world: World) {
     let (_world, server, app) = office(world, &dialpad).await;
     let sent = server.authorize(&app).await;
     let callback = server.approve(&sent).await;
-    server.come_back(&callback, sent.cookie()).await.ok();
-    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, sent.cookie()).await.ok();
+    server.finish_authorization(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(is_connected(&server, &app).await);
 }
 
@@ -111,7 +111,7 @@ async fn a_state_belongs_to_the_browser_that_asked_for_it(world: World) {
     let callback = server.approve(&ours).await;
     server.browser().get(&callback).answer().await.refuses(400, "OAUTH_STATE_INVALID");
     let callback = server.approve(&theirs).await;
-    server.come_back(&callback, ours.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, ours.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(!is_connected(&server, &app).await);
 }
 
@@ -120,8 +120,8 @@ async fn a_state_is_spent_by_any_attempt(world: World) {
     let (_world, server, app) = office(world, &dialpad).await;
     let sent = server.authorize(&app).await;
     let callback = server.approve(&sent).await;
-    server.come_back(&callback, "cti_oauth=another").await.refuses(400, "OAUTH_STATE_INVALID");
-    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, "cti_oauth=another").await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(!is_connected(&server, &app).await);
 }
 
@@ -133,7 +133,7 @@ async fn a_forged_state_is_refused(world: World) {
     for query in
         ["code=abc&state=nonsense", "code=abc", "code=abc&state=", "error=access_denied&state=nonsense"]
     {
-        let answer = server.come_back(&format!("{base}/callback?{query}"), sent.cookie()).await;
+        let answer = server.finish_authorization(&format!("{base}/callback?{query}"), sent.cookie()).await;
         answer.refuses(400, "OAUTH_STATE_INVALID");
     }
 }
@@ -146,7 +146,7 @@ async fn a_user_who_refuses_connects_nothing(world: World) {
     let state =
         url.query_pairs().find(|(name, _)| name == "state").expect("a state is sent along").1.into_owned();
     let denied = format!("{}/callback?error=access_denied&state={state}", server.base_url);
-    server.come_back(&denied, sent.cookie()).await.refuses(400, "OAUTH_DENIED");
+    server.finish_authorization(&denied, sent.cookie()).await.refuses(400, "OAUTH_DENIED");
     assert!(!is_connected(&server, &app).await);
 }
 
@@ -165,7 +165,8 @@ async fn dialpad_out_of_reach_is_said_so(world: World) {
     let sent = server.authorize(&app).await;
     let callback = server.approve(&sent).await;
     dialpad.process.kill();
-    let error = server.come_back(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
+    let error =
+        server.finish_authorization(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
     error.shows(json!({"error": "Failed to exchange code for tokens"}));
     assert!(error["details"].is_string(), "{error:#}");
     assert!(!is_connected(&server, &app).await);
@@ -179,7 +180,7 @@ async fn a_code_that_dialpad_refuses_is_said_so(world: World) {
     let state =
         url.query_pairs().find(|(name, _)| name == "state").expect("a state comes back").1.into_owned();
     let forged = format!("{}/callback?code=forged&state={state}", server.base_url);
-    server.come_back(&forged, sent.cookie()).await.refuses(502, "TOKEN_EXCHANGE_REJECTED");
+    server.finish_authorization(&forged, sent.cookie()).await.refuses(502, "TOKEN_EXCHANGE_REJECTED");
     assert!(!is_connected(&server, &app).await);
 }
 
@@ -231,7 +232,8 @@ async fn dialpad_that_takes_too_long_is_said_so(world: World) {
     let callback = server.approve(&sent).await;
     dialpad.switch(&json!({"token_delay_ms": 15_000})).await;
     let began = std::time::Instant::now();
-    let error = server.come_back(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
+    let error =
+        server.finish_authorization(&callback, sent.cookie()).await.refuses(503, "TOKEN_EXCHANGE_FAILED");
     let (waited, limit) = (began.elapsed().as_secs_f64(), 9.5..12.0);
     assert!(limit.contains(&waited), "waited for {waited} s");
     error.shows(json!({"error": "Failed to exchange code for tokens", "details": "Connection timeout"}));
@@ -252,9 +254,9 @@ async fn a_bad_answer_of_dialpad_is_said_so(world: World) {
         let sent = server.authorize(&app).await;
         let callback = server.approve(&sent).await;
         dialpad.switch(&json!({"next_answers": [{"to": "token", "answer": answer}]})).await;
-        let error = server.come_back(&callback, sent.cookie()).await.refuses(status, code);
+        let error = server.finish_authorization(&callback, sent.cookie()).await.refuses(status, code);
         assert_eq!(error["details"], details, "{answer}");
-        server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+        server.finish_authorization(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     }
     assert!(!is_connected(&server, &app).await);
     assert!(server.feed(&app).await.is_empty());
@@ -282,9 +284,9 @@ async fn any_process_may_take_the_callback(world: World) {
     let callback = first.approve(&sent).await;
     let path = callback.strip_prefix("https://cti.example").expect("the address that was agreed on");
     let elsewhere = format!("{}{path}", second.base_url);
-    second.come_back(&elsewhere, sent.cookie()).await.ok();
+    second.finish_authorization(&elsewhere, sent.cookie()).await.ok();
     let again = format!("{}{path}", first.base_url);
-    first.come_back(&again, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    first.finish_authorization(&again, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(is_connected(&first, &app).await && is_connected(&second, &app).await);
 }
 
@@ -305,7 +307,7 @@ async fn an_app_that_moves_to_another_organisation_keeps_its_data(world: World) 
     assert_eq!(old.status.as_deref(), Some("unrouted"));
     let new = server.webhook_for_all(&Call::new(3).of_organization(99).ring(0)).await;
     assert_eq!(new.status, None);
-    let feed = server.feed_when_dealt_with(&app, 4).await;
+    let feed = server.feed_once_processed(&app, 4).await;
     assert_eq!(kinds(&feed), ["connection.connected", "call.ring", "connection.connected", "call.ring"]);
     assert_eq!(feed[2]["dialpad_org_id"], 99);
 }
@@ -332,7 +334,7 @@ async fn an_authorisation_that_is_too_old_is_refused_and_forgotten(world: World)
     let callback = server.approve(&late).await;
     let far_past = "2000-01-01T00:00:00+00:00";
     world.execute(&format!("UPDATE oauth_sessions SET expires_at = '{far_past}'")).await;
-    server.come_back(&callback, late.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, late.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     drop(never);
     eventually("what nobody finished is forgotten", async || {
         (world.count("SELECT COUNT(*) FROM oauth_sessions").await == 0).then_some(())
@@ -365,6 +367,6 @@ async fn an_app_that_was_removed_meanwhile_is_not_connected(world: World) {
     let path = format!("/internal/apps/{}", app.id);
     let removed = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
     assert_eq!(removed.status, 204, "{removed}");
-    server.come_back(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
+    server.finish_authorization(&callback, sent.cookie()).await.refuses(400, "OAUTH_STATE_INVALID");
     assert!(dialpad.requests("/oauth2/token").await.is_empty(), "nobody is asked for tokens");
 }

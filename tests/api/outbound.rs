@@ -5,8 +5,8 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, App, Ask, Asked, Authenticator, Call, Dialpad, Reply, ScriptedDialpad, Shows, TestServer, With,
-    World, eventually, kinds, of_call,
+    Answer, App, Ask, Call, Dialpad, Reply, ReplyGate, ScriptedDialpad, ScriptedRequest, Shows, TestServer,
+    With, World, eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -69,7 +69,7 @@ async fn a_placed_call_is_shown_at_once_and_follows_its_webhooks(world: World) {
         "to_number": NUMBER, "dialpad_user_id": 555, "outcome": null, "answered_at": null,
     }));
     assert_eq!(server.call(&app, shown["id"].as_str().expect("an id")).await, shown);
-    let asked = dialpad.asked("POST call");
+    let asked = dialpad.requests("POST call");
     asked[0].body.shows(json!({"user_id": 555, "phone_number": NUMBER}));
 
     let states = [
@@ -87,21 +87,21 @@ async fn a_placed_call_is_shown_at_once_and_follows_its_webhooks(world: World) {
 }
 
 async fn a_webhook_that_beats_the_reply_changes_nothing(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
+    let dialpad = ScriptedDialpad::start(move |_| placed().held_by(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     let ordering = order(&server, &app).answer();
     let faster = async {
-        dialpad.was_asked("POST call", 1).await;
+        dialpad.wait_for_requests("POST call", 1).await;
         server.webhook(&app, &call().state("calling", 0)).await;
         server.feed_until(&app, "call.ring").await;
         gate.open();
     };
     let (answer, ()) = tokio::join!(ordering, faster);
     created(&answer).shows(json!({"dialpad_call_id": CALL, "status": "ringing", "direction": "outbound"}));
-    let feed = server.feed_when_dealt_with(&app, 9).await;
+    let feed = server.feed_once_processed(&app, 9).await;
     let rings = kinds(&of_call(&feed, CALL)).iter().filter(|kind| **kind == "call.ring").count();
     assert_eq!(rings, 1, "{feed:#?}");
 }
@@ -135,7 +135,7 @@ async fn what_the_client_gives_goes_along_as_it_is(world: World) {
     let order = json!({"dialpad_user_id": 555, "phone_number": NUMBER, "custom_data": custom_data});
     let answer = server.post("/api/calls?ids=string").by(&app).json(&order).answer().await;
     created(&answer).shows(json!({"dialpad_call_id": CALL.to_string(), "dialpad_user_id": "555"}));
-    assert_eq!(dialpad.asked("POST call")[0].body["custom_data"], custom_data);
+    assert_eq!(dialpad.requests("POST call")[0].body["custom_data"], custom_data);
 }
 
 async fn one_key_places_one_call(world: World) {
@@ -147,14 +147,14 @@ async fn one_key_places_one_call(world: World) {
         assert_eq!(created(answer), answers[0].json());
     }
     let replayed = answers.iter().filter(|it| it.header("idempotent-replayed") == Some("true")).count();
-    assert_eq!((replayed, dialpad.asked("POST call").len()), (answers.len() - 1, 1));
+    assert_eq!((replayed, dialpad.requests("POST call").len()), (answers.len() - 1, 1));
 
     // The key is the app's own, and another key is another call.
     let other = server.create_app("Other").await;
     created(&order_with_key(&server, &other, "click-1").await);
     created(&order_with_key(&server, &app, "click-2").await);
     created(&order(&server, &app).answer().await);
-    assert_eq!(dialpad.asked("POST call").len(), 4);
+    assert_eq!(dialpad.requests("POST call").len(), 4);
 }
 
 async fn a_key_stands_for_one_request(world: World) {
@@ -172,17 +172,17 @@ async fn a_key_stands_for_one_request(world: World) {
     for bad in ["", "two words", &"k".repeat(256)] {
         order_with_key(&server, &app, bad).await.refuses_naming("Idempotency-Key");
     }
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 }
 
 async fn a_request_that_is_under_way_is_waited_for_a_little(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
+    let dialpad = ScriptedDialpad::start(move |_| placed().held_by(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     let second = async {
-        dialpad.was_asked("POST call", 1).await;
+        dialpad.wait_for_requests("POST call", 1).await;
         let answer = order_with_key(&server, &app, "click").await;
         gate.open();
         answer
@@ -192,29 +192,29 @@ async fn a_request_that_is_under_way_is_waited_for_a_little(world: World) {
     assert_eq!(second.header("retry-after"), Some("1"));
     let again = order_with_key(&server, &app, "click").await;
     assert_eq!(created(&again), created(&first));
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 }
 
 async fn a_client_that_hangs_up_does_not_stop_the_call(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&held)).await;
+    let dialpad = ScriptedDialpad::start(move |_| placed().held_by(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     tokio::select! {
         answer = order_with_key(&server, &app, "click") => panic!("answered before Dialpad was: {answer}"),
-        _ = dialpad.was_asked("POST call", 1) => {}
+        _ = dialpad.wait_for_requests("POST call", 1) => {}
     }
     gate.open();
     let feed = server.feed_until(&app, "call.ring").await;
     assert_eq!(feed[0]["dialpad_call_id"], CALL);
     created(&order_with_key(&server, &app, "click").await).shows(json!({"dialpad_call_id": CALL}));
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 }
 
 async fn a_call_in_doubt_is_looked_for_and_never_placed_again(world: World) {
     let (mut mark, mut looked) = (Value::Null, 0);
-    let dialpad = ScriptedDialpad::start(move |asked: &Asked| match &*asked.what {
+    let dialpad = ScriptedDialpad::start(move |asked: &ScriptedRequest| match &*asked.what {
         "POST call" => {
             mark = asked.body["custom_data"].clone();
             Reply::json(500, json!({"error": {"code": 500}}))
@@ -241,40 +241,40 @@ async fn a_call_in_doubt_is_looked_for_and_never_placed_again(world: World) {
     found.shows(json!({"dialpad_call_id": CALL, "to_number": NUMBER}));
     let again = order_with_key(&server, &app, "click").await;
     assert_eq!((created(&again), again.header("idempotent-replayed")), (found, Some("true")));
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 }
 
 async fn a_call_in_doubt_that_was_heard_of_is_found(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let dialpad = ScriptedDialpad::start(move |_| Reply::none().behind(&held)).await;
+    let dialpad = ScriptedDialpad::start(move |_| Reply::none().held_by(&held)).await;
     let server = world.with_scripted(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     let tells = async {
-        let asked = dialpad.was_asked("POST call", 1).await;
+        let asked = dialpad.wait_for_requests("POST call", 1).await;
         let calling = call().state("calling", 0).with("custom_data", asked[0].body["custom_data"].clone());
         server.webhook(&app, &calling).await;
         gate.open();
     };
     let (answer, ()) = tokio::join!(order(&server, &app).answer(), tells);
     created(&answer).shows(json!({"dialpad_call_id": CALL, "status": "ringing"}));
-    let feed = server.feed_when_dealt_with(&app, 9).await;
+    let feed = server.feed_once_processed(&app, 9).await;
     assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "call.ring").count(), 1, "{feed:#?}");
 }
 
 async fn a_key_of_a_killed_server_places_no_second_call(world: World) {
-    let dialpad = ScriptedDialpad::start(move |_| placed().behind(&Authenticator::default())).await;
+    let dialpad = ScriptedDialpad::start(move |_| placed().held_by(&ReplyGate::default())).await;
     let world = world.with_scripted(&dialpad);
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     tokio::select! {
         answer = order_with_key(&server, &app, "click") => panic!("answered before Dialpad was: {answer}"),
-        _ = dialpad.was_asked("POST call", 1) => {}
+        _ = dialpad.wait_for_requests("POST call", 1) => {}
     }
     server.process.kill();
     let server = world.start().await;
     order_with_key(&server, &app, "click").await.refuses(409, "IDEMPOTENCY_KEY_IN_USE");
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 }
 
 async fn what_dialpad_refuses_is_refused(world: World) {
@@ -290,7 +290,7 @@ async fn what_dialpad_refuses_is_refused(world: World) {
     assert_eq!(error["details"], json!({"dialpad_status": 404}));
     let again = order_with_key(&server, &app, "refused").await;
     assert_eq!((again.json(), again.header("idempotent-replayed")), (error, Some("true")));
-    assert_eq!(dialpad.asked("POST call").len(), 1);
+    assert_eq!(dialpad.requests("POST call").len(), 1);
 
     let limited = order_with_key(&server, &app, "limited").await;
     limited.refuses(429, "DIALPAD_RATE_LIMITED");
@@ -340,5 +340,5 @@ async fn an_order_must_be_understood(world: World) {
         answer.refuses_naming(named);
     }
     server.post("/api/calls?colour=red").by(&app).json(&good).answer().await.refuses_naming("colour");
-    assert!(dialpad.asked("POST call").is_empty());
+    assert!(dialpad.requests("POST call").is_empty());
 }

@@ -1,6 +1,6 @@
 //! Strangers who guess are slowed down, and nobody else.
 
-use crate::support::{Ask, Call, Dialpad, Said, TestServer, World};
+use crate::support::{Ask, Call, Dialpad, Received, TestServer, World};
 
 on_both_databases![
     who_guesses_keys_is_slowed_down_and_the_right_key_is_served,
@@ -47,23 +47,23 @@ async fn who_guesses_keys_is_slowed_down_and_the_right_key_is_served(world: Worl
 }
 
 /// How a socket ends whose first message brings this key.
-async fn first_message(server: &TestServer, key: &str) -> Said {
+async fn first_message(server: &TestServer, key: &str) -> Received {
     let mut socket = server.open_socket("/ws", &[]).await;
-    socket.say_subscribe(key).await;
-    socket.said().await
+    socket.send_subscribe(key).await;
+    socket.receive().await
 }
 
 async fn who_guesses_in_first_messages_is_slowed_down_as_well(world: World) {
     let server = world.with("AUTH_FAILURES_PER_MINUTE", "4").start().await;
     let app = server.create_app("CRM").await;
     for _ in 0..3 {
-        assert_eq!(first_message(&server, "raw_wrong").await, Said::Closed(Some(4401)));
+        assert_eq!(first_message(&server, "raw_wrong").await, Received::Closed(Some(4401)));
     }
     // All ways count together.
     guess(&server, 1).await;
-    assert_eq!(first_message(&server, "raw_wrong").await, Said::Closed(Some(4429)));
+    assert_eq!(first_message(&server, "raw_wrong").await, Received::Closed(Some(4429)));
     is_slowed_down(&server.get("/api/calls").header("x-api-key", "raw_wrong").answer().await);
-    let Said::Message(connected) = first_message(&server, &app.key).await else {
+    let Received::Message(connected) = first_message(&server, &app.key).await else {
         panic!("the right key is served")
     };
     assert_eq!(connected["type"], "connected");
@@ -97,7 +97,7 @@ async fn webhooks_are_never_slowed_down(world: World) {
         forged.refuses(401, "INVALID_SIGNATURE");
         server.webhook(&app, &Call::new(call).ring(0)).await;
     }
-    server.told(&app, 30).await;
+    server.wait_for_events(&app, 30).await;
 }
 
 async fn authorizations_are_begun_so_often_and_no_more(world: World) {

@@ -185,7 +185,7 @@ async fn who_may_not_speak_to_dialpad_hears_why(world: World) {
     let unconnected = office.server.create_app("another CRM").await;
     let recorded = Call::new(7).ended(60).with("recording_url", call["recording_url"].clone());
     office.server.webhook(&unconnected, &recorded).await;
-    office.server.told(&unconnected, 1).await;
+    office.server.wait_for_events(&unconnected, 1).await;
     let answer = office.server.get("/api/calls/7/recording").by(&unconnected).answer().await;
     answer.refuses(409, "NOT_CONNECTED");
 

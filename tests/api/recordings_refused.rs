@@ -3,7 +3,9 @@
 use reqwest::Response;
 use serde_json::json;
 
-use crate::support::{Answer, App, Ask, Call, Heard, Jukebox, TestServer, Track, With, World, eventually};
+use crate::support::{
+    Answer, App, Ask, Call, MediaRequest, MediaResponse, MediaStub, TestServer, With, World, eventually,
+};
 
 on_both_databases![
     what_lies_elsewhere_is_not_fetched,
@@ -29,9 +31,9 @@ const CALL: i64 = 7;
 /// Nothing that the server says may contain it.
 const KEY: &str = "a-static-key-of-the-tests";
 
-/// A server whose Dialpad is this jukebox, and an app with one call.
-async fn office(world: World, jukebox: &Jukebox) -> (TestServer, App) {
-    let server = world.with_jukebox(jukebox).start().await;
+/// A server whose Dialpad is this media_stub, and an app with one call.
+async fn office(world: World, media_stub: &MediaStub) -> (TestServer, App) {
+    let server = world.with_media_stub(media_stub).start().await;
     let app = server.create_app("CRM").await;
     (server, app)
 }
@@ -58,20 +60,20 @@ async fn refused(server: &TestServer, app: &App, call: i64, status: u16, code: &
     answer
 }
 
-fn is_look(heard: &Heard) -> bool {
+fn is_look(heard: &MediaRequest) -> bool {
     heard.target.starts_with("/api/v2/")
 }
 
-fn no_such_call() -> Track {
-    Track::new(404)
+fn no_such_call() -> MediaResponse {
+    MediaResponse::new(404)
 }
 
 async fn what_lies_elsewhere_is_not_fetched(world: World) {
-    let elsewhere = Jukebox::playing(Track::sound("audio/wav", WAV)).await;
-    let jukebox = Jukebox::playing(Track::sound("audio/wav", WAV)).await;
-    let (server, app) = office(world, &jukebox).await;
-    let port = jukebox.base_url.rsplit(':').next().expect("a port");
-    let deceiving = jukebox.base_url.replace("http://", "http://dialpad.com@");
+    let elsewhere = MediaStub::always(MediaResponse::audio("audio/wav", WAV)).await;
+    let media_stub = MediaStub::always(MediaResponse::audio("audio/wav", WAV)).await;
+    let (server, app) = office(world, &media_stub).await;
+    let port = media_stub.base_url.rsplit(':').next().expect("a port");
+    let deceiving = media_stub.base_url.replace("http://", "http://dialpad.com@");
     let urls = [
         format!("{}/r/1", elsewhere.base_url),
         format!("http://localhost:{port}/r/1"),
@@ -86,42 +88,42 @@ async fn what_lies_elsewhere_is_not_fetched(world: World) {
         recorded(&server, &app, call, url).await;
         refused(&server, &app, call, 502, "RECORDING_UNAVAILABLE").await;
     }
-    assert!(elsewhere.heard().is_empty() && jukebox.heard().is_empty());
+    assert!(elsewhere.requests().is_empty() && media_stub.requests().is_empty());
 }
 
 async fn what_leads_elsewhere_is_not_followed(world: World) {
-    let elsewhere = Jukebox::playing(Track::sound("audio/wav", WAV)).await;
+    let elsewhere = MediaStub::always(MediaResponse::audio("audio/wav", WAV)).await;
     let target = format!("{}/stolen.wav", elsewhere.base_url);
-    let jukebox = Jukebox::start(move |heard| match heard.target.as_str() {
-        "/r/1" => Track::redirect("/secureblob/1"),
-        "/secureblob/1" => Track::redirect(&target),
+    let media_stub = MediaStub::start(move |heard| match heard.target.as_str() {
+        "/r/1" => MediaResponse::redirect("/secureblob/1"),
+        "/secureblob/1" => MediaResponse::redirect(&target),
         _ => no_such_call(),
     })
     .await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     refused(&server, &app, CALL, 502, "RECORDING_UNAVAILABLE").await;
-    assert!(elsewhere.heard().is_empty(), "{:?}", elsewhere.heard());
-    let heard = jukebox.heard();
+    assert!(elsewhere.requests().is_empty(), "{:?}", elsewhere.requests());
+    let heard = media_stub.requests();
     assert!(heard.iter().all(|it| it.headers["authorization"] == format!("Bearer {KEY}")), "{heard:?}");
 }
 
 async fn three_redirects_are_followed_and_a_fourth_is_not(world: World) {
-    let jukebox = Jukebox::start(|heard| match heard.target.as_str() {
-        "/0" => Track::sound("audio/wav", WAV),
-        "/loop" => Track::redirect("/loop"),
-        "/nowhere" => Track::new(302),
+    let media_stub = MediaStub::start(|heard| match heard.target.as_str() {
+        "/0" => MediaResponse::audio("audio/wav", WAV),
+        "/loop" => MediaResponse::redirect("/loop"),
+        "/nowhere" => MediaResponse::new(302),
         target => match target.trim_start_matches('/').parse::<u8>() {
-            Ok(hops) => Track::redirect(&format!("/{}", hops - 1)),
+            Ok(hops) => MediaResponse::redirect(&format!("/{}", hops - 1)),
             Err(_) => no_such_call(),
         },
     })
     .await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, 3, &format!("{}/3", jukebox.base_url)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, 3, &format!("{}/3", media_stub.base_url)).await;
     assert_eq!(listen(&server, &app, 3).await.status(), 200);
     for (call, path) in [(4, "4"), (5, "loop"), (6, "nowhere")] {
-        recorded(&server, &app, call, &format!("{}/{path}", jukebox.base_url)).await;
+        recorded(&server, &app, call, &format!("{}/{path}", media_stub.base_url)).await;
         refused(&server, &app, call, 502, "RECORDING_UNAVAILABLE").await;
     }
 }
@@ -129,83 +131,86 @@ async fn three_redirects_are_followed_and_a_fourth_is_not(world: World) {
 async fn what_is_no_audio_is_not_passed_on(world: World) {
     let page = "<!doctype html><title>Log in</title><script>steal()</script>";
     let tracks = [
-        Track::sound("text/html", page),
-        Track::sound("audio/mpeg", page),
-        Track::sound("text/html", WAV),
-        Track::sound("application/json", "{\"error\":\"no\"}"),
-        Track::sound("audio/wav", "{\"error\":\"no\"}"),
-        Track::sound("audio/wav", ""),
-        Track::new(200).bytes(WAV),
-        Track::redirect("/login?next=%2Fr%2F1"),
-        Track::new(206)
+        MediaResponse::audio("text/html", page),
+        MediaResponse::audio("audio/mpeg", page),
+        MediaResponse::audio("text/html", WAV),
+        MediaResponse::audio("application/json", "{\"error\":\"no\"}"),
+        MediaResponse::audio("audio/wav", "{\"error\":\"no\"}"),
+        MediaResponse::audio("audio/wav", ""),
+        MediaResponse::new(200).bytes(WAV),
+        MediaResponse::redirect("/login?next=%2Fr%2F1"),
+        MediaResponse::new(206)
             .header("content-type", "text/html")
             .header("content-range", "bytes 9-20/99")
             .bytes(page),
     ];
     let count = i64::try_from(tracks.len()).expect("a few");
-    let jukebox = Jukebox::start(move |heard| {
+    let media_stub = MediaStub::start(move |heard| {
         let number = heard.target.trim_start_matches("/r/").parse::<usize>();
         number.ok().and_then(|number| tracks.get(number - 1)).cloned().unwrap_or_else(no_such_call)
     })
     .await;
-    let (server, app) = office(world, &jukebox).await;
+    let (server, app) = office(world, &media_stub).await;
     for call in 1..=count {
-        recorded(&server, &app, call, &format!("{}/r/{call}", jukebox.base_url)).await;
+        recorded(&server, &app, call, &format!("{}/r/{call}", media_stub.base_url)).await;
         let answer = refused(&server, &app, call, 502, "RECORDING_UNAVAILABLE").await;
         assert!(!answer.body.contains("steal"), "{answer}");
     }
 }
 
 async fn what_calls_itself_bytes_is_called_what_it_is(world: World) {
-    let jukebox =
-        Jukebox::playing(Track::sound("binary/octet-stream", &b"ID3\x04\0\0\0\0\0\0\0\0\0"[..])).await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let media_stub =
+        MediaStub::always(MediaResponse::audio("binary/octet-stream", &b"ID3\x04\0\0\0\0\0\0\0\0\0"[..]))
+            .await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let heard = listen(&server, &app, CALL).await;
     assert_eq!(heard.headers()["content-type"], "audio/mpeg");
     assert_eq!(heard.headers()["content-disposition"], "inline; filename=\"call-7.mp3\"");
 }
 
 async fn what_is_gone_is_not_found(world: World) {
-    let jukebox = Jukebox::start(|heard| Track::new(if heard.target == "/r/404" { 404 } else { 410 })).await;
-    let (server, app) = office(world, &jukebox).await;
+    let media_stub =
+        MediaStub::start(|heard| MediaResponse::new(if heard.target == "/r/404" { 404 } else { 410 })).await;
+    let (server, app) = office(world, &media_stub).await;
     for call in [404, 410] {
-        recorded(&server, &app, call, &format!("{}/r/{call}", jukebox.base_url)).await;
+        recorded(&server, &app, call, &format!("{}/r/{call}", media_stub.base_url)).await;
         refused(&server, &app, call, 404, "RECORDING_NOT_FOUND").await;
-        assert_eq!(jukebox.looked_up(call), 0, "there is nothing to be looked up");
+        assert_eq!(media_stub.call_lookups(call), 0, "there is nothing to be looked up");
     }
 }
 
 /// Dialpad's answer to a look at the call, with this link.
-fn call_with_link(heard: &Heard, link: &str) -> Track {
+fn call_with_link(heard: &MediaRequest, link: &str) -> MediaResponse {
     let base_url = heard.base_url();
-    Track::json(&json!({
+    MediaResponse::json(&json!({
         "call_id": CALL.to_string(), "state": "hangup", "direction": "inbound", "date_ended": "1704110460000",
         "recording_details": [{"id": "1", "recording_type": "callrecording", "url": format!("{base_url}{link}")}],
     }))
 }
 
 async fn a_refusal_that_stays_after_a_look_is_no_recording(world: World) {
-    let jukebox =
-        Jukebox::start(|heard| if is_look(heard) { call_with_link(heard, "/r/2") } else { Track::new(403) })
-            .await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let media_stub = MediaStub::start(|heard| {
+        if is_look(heard) { call_with_link(heard, "/r/2") } else { MediaResponse::new(403) }
+    })
+    .await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     for _ in 0..3 {
         refused(&server, &app, CALL, 404, "RECORDING_NOT_FOUND").await;
     }
-    assert_eq!(jukebox.looked_up(CALL), 1, "however often somebody asks");
+    assert_eq!(media_stub.call_lookups(CALL), 1, "however often somebody asks");
 }
 
 async fn a_fresh_link_is_tried(world: World) {
-    let jukebox = Jukebox::start(|heard| match heard.target.as_str() {
-        "/r/1" => Track::sound("text/html", "<html>Log in</html>"),
-        "/r/2" => Track::sound("audio/wav", WAV),
+    let media_stub = MediaStub::start(|heard| match heard.target.as_str() {
+        "/r/1" => MediaResponse::audio("text/html", "<html>Log in</html>"),
+        "/r/2" => MediaResponse::audio("audio/wav", WAV),
         _ => call_with_link(heard, "/r/2"),
     })
     .await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let heard = listen(&server, &app, CALL).await;
     assert_eq!(heard.status(), 200);
     assert_eq!(heard.bytes().await.expect("the recording"), WAV);
@@ -217,15 +222,15 @@ async fn a_fresh_link_is_tried(world: World) {
 }
 
 async fn a_dialpad_in_trouble_is_said_to_be(world: World) {
-    let jukebox = Jukebox::start(|heard| match heard.target.as_str() {
-        "/r/1" => Track::new(500),
-        "/r/2" => Track::new(429).header("retry-after", "7"),
-        "/r/3" => Track::new(401),
-        "/r/4" => Track::new(418),
+    let media_stub = MediaStub::start(|heard| match heard.target.as_str() {
+        "/r/1" => MediaResponse::new(500),
+        "/r/2" => MediaResponse::new(429).header("retry-after", "7"),
+        "/r/3" => MediaResponse::new(401),
+        "/r/4" => MediaResponse::new(418),
         _ => no_such_call(),
     })
     .await;
-    let (server, app) = office(world, &jukebox).await;
+    let (server, app) = office(world, &media_stub).await;
     let cases = [
         (1, 503, "DIALPAD_UNAVAILABLE"),
         (3, 502, "RECORDING_UNAVAILABLE"),
@@ -233,7 +238,7 @@ async fn a_dialpad_in_trouble_is_said_to_be(world: World) {
         (2, 429, "DIALPAD_RATE_LIMITED"),
     ];
     for (call, status, code) in cases {
-        recorded(&server, &app, call, &format!("{}/r/{call}", jukebox.base_url)).await;
+        recorded(&server, &app, call, &format!("{}/r/{call}", media_stub.base_url)).await;
         let answer = refused(&server, &app, call, status, code).await;
         if call == 2 {
             assert_eq!(answer.header("retry-after"), Some("7"));
@@ -242,8 +247,8 @@ async fn a_dialpad_in_trouble_is_said_to_be(world: World) {
 }
 
 async fn only_the_named_headers_go_either_way(world: World) {
-    let jukebox = Jukebox::playing(
-        Track::sound("audio/wav; charset=binary", WAV)
+    let media_stub = MediaStub::always(
+        MediaResponse::audio("audio/wav; charset=binary", WAV)
             .header("set-cookie", "session=of-dialpad")
             .header("x-dialpad-secret", "s3cret")
             .header("access-control-allow-origin", "*")
@@ -253,8 +258,8 @@ async fn only_the_named_headers_go_either_way(world: World) {
             .header("last-modified", "Mon, 01 Jan 2024 12:00:00 GMT"),
     )
     .await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let request = server.get("/api/calls/7/recording").by(&app);
     let request =
         request.header("range", "bytes=0-").header("if-range", "\"v1\"").header("cookie", "session=of-crm");
@@ -272,7 +277,7 @@ async fn only_the_named_headers_go_either_way(world: World) {
     ] {
         assert_eq!(headers[name], value, "{name}");
     }
-    let asked = &jukebox.heard()[0].headers;
+    let asked = &media_stub.requests()[0].headers;
     assert_eq!(asked["authorization"], format!("Bearer {KEY}"));
     assert_eq!((asked["range"].as_str(), asked["if-range"].as_str()), ("bytes=0-", "\"v1\""));
     for own in ["cookie", "x-api-key", "x-forwarded-for"] {
@@ -281,64 +286,65 @@ async fn only_the_named_headers_go_either_way(world: World) {
 }
 
 async fn a_call_without_a_recording_has_none(world: World) {
-    let jukebox = Jukebox::playing(no_such_call()).await;
-    let (server, app) = office(world, &jukebox).await;
+    let media_stub = MediaStub::always(no_such_call()).await;
+    let (server, app) = office(world, &media_stub).await;
     let (ringing, answered) = (Call::new(1), Call::new(2));
     server.webhooks(&app, [&ringing.ring(0), &answered.started(3), &answered.ended(60)]).await;
-    server.told(&app, 3).await;
+    server.wait_for_events(&app, 3).await;
     refused(&server, &app, 1, 404, "RECORDING_NOT_FOUND").await;
-    assert_eq!(jukebox.looked_up(1), 0);
+    assert_eq!(media_stub.call_lookups(1), 0);
     for _ in 0..2 {
         refused(&server, &app, 2, 404, "RECORDING_NOT_FOUND").await;
     }
-    assert_eq!(jukebox.looked_up(2), 1);
+    assert_eq!(media_stub.call_lookups(2), 1);
     server.get("/api/calls/3/recording").by(&app).answer().await.refuses(404, "CALL_NOT_FOUND");
 }
 
 /// Sixty-four kilobytes of sound that come again and again.
-fn endless() -> Track {
+fn endless() -> MediaResponse {
     let mut bytes = WAV.to_vec();
     bytes.resize(64 << 10, 128);
-    Track::sound("audio/wav", bytes).for_ever()
+    MediaResponse::audio("audio/wav", bytes).endless()
 }
 
 async fn a_recording_flows_while_dialpad_sends_it(world: World) {
-    let jukebox = Jukebox::playing(endless()).await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let media_stub = MediaStub::always(endless()).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let mut heard = listen(&server, &app, CALL).await;
     let mut flown = 0;
     while flown < 8 << 20 {
         flown += heard.chunk().await.expect("it flows").expect("it does not end").len();
     }
-    assert_eq!(jukebox.left(), 0);
+    assert_eq!(media_stub.disconnects(), 0);
     drop(heard);
-    eventually("Dialpad is not kept sending", async || (jukebox.left() == 1).then_some(())).await;
+    eventually("Dialpad is not kept sending", async || (media_stub.disconnects() == 1).then_some(())).await;
 }
 
 async fn a_recording_that_breaks_off_does_not_look_whole(world: World) {
     let mut half = WAV.to_vec();
     half.resize(4 << 20, 128);
-    let jukebox = Jukebox::playing(Track::sound("audio/wav", half).promising(8 << 20)).await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let media_stub = MediaStub::always(MediaResponse::audio("audio/wav", half).truncated_from(8 << 20)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let heard = listen(&server, &app, CALL).await;
     assert_eq!(heard.headers()["content-length"], (8 << 20).to_string());
     assert!(heard.bytes().await.is_err(), "whoever listens must learn that there was more");
 }
 
 async fn what_is_larger_than_any_recording_is_not_begun(world: World) {
-    let jukebox = Jukebox::playing(Track::sound("audio/wav", WAV).promising((1 << 30) + 1)).await;
-    let (server, app) = office(world, &jukebox).await;
-    recorded(&server, &app, CALL, &format!("{}/r/1", jukebox.base_url)).await;
+    let media_stub =
+        MediaStub::always(MediaResponse::audio("audio/wav", WAV).truncated_from((1 << 30) + 1)).await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     refused(&server, &app, CALL, 502, "RECORDING_UNAVAILABLE").await;
 }
 
 async fn an_app_has_so_many_recordings_under_way_at_once(world: World) {
-    let jukebox = Jukebox::playing(endless()).await;
-    let (server, app) = office(world, &jukebox).await;
+    let media_stub = MediaStub::always(endless()).await;
+    let (server, app) = office(world, &media_stub).await;
     let other = server.create_app("another CRM").await;
-    let url = format!("{}/r/1", jukebox.base_url);
+    let url = format!("{}/r/1", media_stub.base_url);
     recorded(&server, &app, CALL, &url).await;
     recorded(&server, &other, CALL, &url).await;
     let mut under_way = Vec::new();

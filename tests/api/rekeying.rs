@@ -10,7 +10,7 @@ on_both_databases![a_key_is_changed_by_two_restarts];
 const DONE: &str = "everything is sealed with the first TOKEN_ENCRYPTION_KEY";
 
 async fn says_it_is_done(process: &mut Process) {
-    process.says("that the others can go", |line| line.contains(DONE).then_some(())).await;
+    process.wait_for_line("that the others can go", |line| line.contains(DONE).then_some(())).await;
 }
 
 async fn a_key_is_changed_by_two_restarts(world: World) {

@@ -5,8 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::support::{
-    App, Ask, Asked, Authenticator, Call, Metrics, NOON, Reply, ScriptedDialpad, Shows, TestServer, World,
-    eventually, kinds, of_call,
+    App, Ask, Call, Metrics, NOON, Reply, ReplyGate, ScriptedDialpad, ScriptedRequest, Shows, TestServer,
+    World, eventually, kinds, of_call,
 };
 
 on_both_databases![
@@ -46,7 +46,7 @@ fn concluded(id: i64, milliseconds_ago: u64) -> Value {
 async fn saying(replies: Vec<Reply>) -> ScriptedDialpad {
     let mut replies = replies.into_iter();
     let mut last = Reply::json(500, json!({}));
-    ScriptedDialpad::start(move |asked: &Asked| {
+    ScriptedDialpad::start(move |asked: &ScriptedRequest| {
         if asked.what == format!("GET call/{CALL}") {
             last = replies.next().unwrap_or_else(|| last.clone());
             return last.clone();
@@ -76,7 +76,7 @@ fn count(metrics: &Metrics, name: &str) -> f64 {
 
 async fn a_silence_is_looked_into(world: World) {
     // One call that nobody told of, and another one of which the webhooks told.
-    let dialpad = ScriptedDialpad::start(|asked: &Asked| match &*asked.what {
+    let dialpad = ScriptedDialpad::start(|asked: &ScriptedRequest| match &*asked.what {
         "GET call" => Reply::json(200, json!({"items": [concluded(CALL, 1500), concluded(7, 1500)]})),
         _ => Reply::json(404, json!({})),
     })
@@ -94,7 +94,7 @@ async fn a_silence_is_looked_into(world: World) {
     assert!(event.get("inferred").is_none(), "{event:#}");
     server.call(&app, CALL).await.shows(json!({"status": "ended", "outcome": "answered"}));
     // Calls that are missed are looked for again and again, and told once.
-    dialpad.was_asked("GET call", 3).await;
+    dialpad.wait_for_requests("GET call", 3).await;
     let feed = server.feed(&app).await;
     assert_eq!(kinds(&of_call(&feed, CALL)), ["call.ended"]);
     assert_eq!(of_call(&feed, 7).len(), 5);
@@ -104,11 +104,11 @@ async fn a_silence_is_looked_into(world: World) {
 }
 
 async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
-    let gate = Authenticator::default();
+    let gate = ReplyGate::default();
     let held = gate.clone();
-    let dialpad = ScriptedDialpad::start(move |asked: &Asked| match &*asked.what {
+    let dialpad = ScriptedDialpad::start(move |asked: &ScriptedRequest| match &*asked.what {
         "GET call" if asked.query.contains("cursor=page-2") => {
-            Reply::json(200, json!({"items": [concluded(CALL, 1500)]})).behind(&held)
+            Reply::json(200, json!({"items": [concluded(CALL, 1500)]})).held_by(&held)
         }
         "GET call" => Reply::json(200, json!({"items": [concluded(CALL + 1, 1500)], "cursor": "page-2"})),
         _ => Reply::json(404, json!({})),
@@ -116,11 +116,11 @@ async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
     .await;
     let world = world.with_scripted(&dialpad).with("REPAIR_AFTER", "1s");
     let mut server = world.start().await;
-    server.is_known_to_live().await;
+    server.wait_for_heartbeat().await;
     let app = server.create_app("CRM").await;
     server.process.kill();
     server = world.start().await;
-    let first = dialpad.was_asked("GET call", 2).await;
+    let first = dialpad.wait_for_requests("GET call", 2).await;
     assert!(first[0].query.contains("started_after=") && first[0].query.contains("started_before="));
     assert!(first[1].query.starts_with(first[0].query.as_str()), "another list: {first:#?}");
     server.process.kill();
@@ -139,10 +139,10 @@ async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
 }
 
 async fn a_list_that_can_not_be_had_is_given_up_and_said(world: World) {
-    let dialpad = ScriptedDialpad::start(|_: &Asked| Reply::json(403, json!({}))).await;
+    let dialpad = ScriptedDialpad::start(|_: &ScriptedRequest| Reply::json(403, json!({}))).await;
     let world = world.with_scripted(&dialpad).with("REPAIR_AFTER", "1s");
     let mut server = world.start().await;
-    server.is_known_to_live().await;
+    server.wait_for_heartbeat().await;
     let app = server.create_app("CRM").await;
     server.process.kill();
     server = world.start().await;
@@ -160,13 +160,13 @@ async fn a_list_that_can_not_be_had_is_given_up_and_said(world: World) {
         unrecovered_gaps[0]["reason"].as_str().is_some_and(|why| why.contains("calls:list")),
         "{unrecovered_gaps:#?}"
     );
-    assert_eq!(dialpad.asked("GET call").len(), 1);
+    assert_eq!(dialpad.requests("GET call").len(), 1);
     assert_eq!(count(&server.metrics().await, "cti_gaps_given_up_total"), 1.0);
 }
 
 async fn what_dialpad_can_not_say_now_is_asked_again(world: World) {
     let mut asked = 0;
-    let dialpad = ScriptedDialpad::start(move |_: &Asked| {
+    let dialpad = ScriptedDialpad::start(move |_: &ScriptedRequest| {
         asked += 1;
         match asked {
             1 => Reply::json(429, json!({})).header("retry-after", "1"),
@@ -177,7 +177,7 @@ async fn what_dialpad_can_not_say_now_is_asked_again(world: World) {
     .await;
     let world = world.with_scripted(&dialpad).with("REPAIR_AFTER", "1s");
     let mut server = world.start().await;
-    server.is_known_to_live().await;
+    server.wait_for_heartbeat().await;
     let app = server.create_app("CRM").await;
     server.process.kill();
     server = world.start().await;
@@ -204,7 +204,7 @@ async fn a_call_that_nobody_knows_of_is_taken_for_over(world: World) {
     event.shows(json!({"inferred": true, "outcome": "answered", "status": "ended"}));
     assert!(event.get("source").is_none(), "{event:#}");
     assert_eq!(count(&server.metrics().await, "cti_calls_inferred_total"), 1.0);
-    assert_eq!(dialpad.asked(&format!("GET call/{CALL}")).len(), 1);
+    assert_eq!(dialpad.requests(&format!("GET call/{CALL}")).len(), 1);
 }
 
 async fn the_real_end_of_a_call_that_was_taken_for_over_adds_to_it(world: World) {
@@ -241,10 +241,10 @@ async fn a_call_that_goes_on_is_left_alone(world: World) {
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(CALL).ring(0)).await;
     let question = format!("GET call/{CALL}");
-    dialpad.was_asked(&question, 2).await;
+    dialpad.wait_for_requests(&question, 2).await;
     assert_eq!(kinds(&server.feed(&app).await), ["call.ring"]);
     ended(&server, &app).await.shows(json!({"source": "repaired"}));
-    assert_eq!(dialpad.asked(&question).len(), 3);
+    assert_eq!(dialpad.requests(&question).len(), 3);
 }
 
 async fn a_call_that_can_not_be_asked_about_is_taken_for_over(world: World) {
@@ -253,5 +253,5 @@ async fn a_call_that_can_not_be_asked_about_is_taken_for_over(world: World) {
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(CALL).ring(0)).await;
     ended(&server, &app).await.shows(json!({"inferred": true}));
-    assert_eq!(dialpad.asked(&format!("GET call/{CALL}")).len(), 3);
+    assert_eq!(dialpad.requests(&format!("GET call/{CALL}")).len(), 3);
 }

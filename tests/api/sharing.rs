@@ -51,7 +51,7 @@ async fn two_share_the_work_and_each_call_stays_with_one(world: World) {
     }
     for (socket, heard) in [(&mut first, &ours), (&mut second, &theirs)] {
         let last = heard.last().expect("some")["seq"].clone();
-        socket.say(&json!({"type": "ack", "seq": last}).to_string()).await;
+        socket.send_text(&json!({"type": "ack", "seq": last}).to_string()).await;
     }
     stands_at(&server, &app, 200).await;
     view(&server, &app).await.shows(json!({"mode": "share", "connections": 2, "behind": 0}));
@@ -67,17 +67,17 @@ async fn what_one_leaves_undone_goes_to_the_other(world: World) {
     let (ours, theirs) = tokio::join!(all_of(&mut first), all_of(&mut second));
     let half = ours.len() / 2;
     let done = ours[half - 1]["seq"].clone();
-    first.say(&json!({"type": "ack", "seq": done}).to_string()).await;
+    first.send_text(&json!({"type": "ack", "seq": done}).to_string()).await;
     first.ping(b"heard").await;
     drop(first);
     let inherited = second.events(ours.len() - half).await;
     assert_eq!(seqs(&inherited), seqs(&ours[half..]));
     // An acknowledgement counts in the order in which things were given, which here is not that of `seq`.
     let last = inherited.last().expect("some")["seq"].as_i64().expect("a seq");
-    second.say(&json!({"type": "ack", "seq": last}).to_string()).await;
+    second.send_text(&json!({"type": "ack", "seq": last}).to_string()).await;
     stands_at(&server, &app, 40).await;
     assert_eq!(theirs.len() + ours.len(), 40);
-    second.hears_nothing_more(&server, &app).await;
+    second.expect_nothing_more(&server, &app).await;
 }
 
 async fn one_that_comes_later_gets_its_share(world: World) {
@@ -151,7 +151,7 @@ async fn a_group_outlives_a_killed_server(world: World) {
     for id in 1..=20 {
         server.webhook(&app, &Call::new(id).ring(0)).await;
     }
-    server.told(&app, 20).await;
+    server.wait_for_events(&app, 20).await;
     let heard = all_of(&mut first).await;
     server.process.kill();
     drop(second);

@@ -48,7 +48,7 @@ async fn every_spelling_of_an_hmac_is_accepted(world: World) {
         let request = server.post(&path_of(&app)).header("x-dialpad-signature", signature).body(body);
         Ack::of(&request.answer().await);
     }
-    let told = server.told(&app, spellings.len()).await;
+    let told = server.wait_for_events(&app, spellings.len()).await;
     assert_eq!(kinds(&told), ["call.ring"; 8]);
 }
 
@@ -61,7 +61,7 @@ async fn a_jws_is_accepted_whatever_its_content_type(world: World) {
         let request = server.post(&path_of(&app)).header("content-type", media_type).body(body);
         assert!(!Ack::of(&request.answer().await).duplicate);
     }
-    server.told(&app, media_types.len()).await;
+    server.wait_for_events(&app, media_types.len()).await;
 }
 
 async fn what_is_not_authentic_is_refused_and_leaves_no_trace(world: World) {
@@ -89,7 +89,7 @@ async fn what_is_not_authentic_is_refused_and_leaves_no_trace(world: World) {
         forged.answer().await.refuses(401, "INVALID_SIGNATURE");
     }
     assert!(!server.webhook(&app, &payload).await.duplicate, "a refused webhook was kept");
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 }
 
 async fn only_hs256_signs_a_jws(world: World) {
@@ -119,7 +119,7 @@ async fn both_webhook_secrets_are_valid_while_one_is_rotated_out(world: World) {
         let sealed = server.post(&path_of(&app)).body(jws(secret, &Call::new(call_id).started(3)));
         Ack::of(&sealed.answer().await);
     }
-    server.told(&app, 4).await;
+    server.wait_for_events(&app, 4).await;
 }
 
 async fn the_signature_header_can_be_renamed(world: World) {
@@ -146,7 +146,7 @@ async fn a_webhook_may_have_256_kib_and_no_byte_more(world: World) {
     let app = server.create_app("CRM").await;
     let largest = lengthened(Call::new(1).ring(0), LARGEST);
     assert!(!Ack::of(&server.post_webhook(&path_of(&app), &largest).await).duplicate);
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 
     let too_large = lengthened(Call::new(2).ring(0), LARGEST + 1);
     server.post_webhook(&path_of(&app), &too_large).await.fails_with(413);
@@ -165,7 +165,7 @@ async fn a_compressed_body_is_refused(world: World) {
     refuses_encoding(&server, &app, "gzip").await;
     refuses_encoding(&server, &app, "br").await;
     server.webhook(&app, &Call::new(1).ring(0).with("encoding", "none")).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 }
 
 async fn refuses_encoding(server: &TestServer, app: &App, encoding: &str) {

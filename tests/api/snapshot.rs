@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::support::{
-    App, Ask, Call, EventStream, Said, Shows, Socket, TestServer, World, assert_contiguous, kinds, seqs,
+    App, Ask, Call, EventStream, Received, Shows, Socket, TestServer, World, assert_contiguous, kinds, seqs,
 };
 
 on_both_databases![
@@ -101,7 +101,7 @@ async fn a_snapshot_is_the_calls_as_rest_shows_them(world: World) {
     let (ringing, held, over) = (Call::new(1), Call::new(2).of_user(777), Call::new(3));
     server.webhooks(&app, [&ringing.ring(0), &held.started(0), &held.held(5)]).await;
     server.webhooks(&app, &over.life()).await;
-    server.told(&app, 8).await;
+    server.wait_for_events(&app, 8).await;
 
     let (_, connected, snapshot) = server.snapshot(&app, "").await;
     connected.shows(json!({"seq": 8, "oldest_seq": 1}));
@@ -122,7 +122,7 @@ async fn without_calls_there_is_one_complete_piece(world: World) {
     assert_eq!(piece, json!({"type": "snapshot", "seq": 0, "calls": [], "complete": true}));
     let mut plain = server.subscribe(&app, "?snapshot=false").await;
     for socket in [&mut socket, &mut plain] {
-        socket.hears_nothing_more(&server, &app).await;
+        socket.expect_nothing_more(&server, &app).await;
     }
 }
 
@@ -131,7 +131,7 @@ async fn what_is_told_goes_on_right_behind_the_snapshot(world: World) {
     let app = server.create_app("CRM").await;
     let [ring, started, held, resumed, ended] = Call::new(1).life();
     server.webhooks(&app, [&ring, &started]).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
     let (mut socket, _, snapshot) = server.snapshot(&app, "").await;
     assert_eq!(snapshot.state(), BTreeMap::from([(1, "active".to_owned())]));
     server.webhooks(&app, [&held, &resumed, &ended]).await;
@@ -173,7 +173,7 @@ async fn a_snapshot_fits_its_place_while_calls_change(world: World) {
         looks
     };
     let ((), looks) = tokio::join!(telling, looking);
-    let feed = server.told(&app, total).await;
+    let feed = server.wait_for_events(&app, total).await;
     let last = follow(BTreeMap::new(), &feed);
     let shown = server.active(&app).await;
     assert_eq!(last, shown.iter().map(|call| (id_of(call), status_of(call))).collect());
@@ -209,7 +209,7 @@ async fn a_poller_begins_with_the_active_calls(world: World) {
         looks
     };
     let (_, looks) = tokio::join!(telling, polling);
-    let feed = server.told(&app, usize::try_from(total).expect("small")).await;
+    let feed = server.wait_for_events(&app, usize::try_from(total).expect("small")).await;
     for (seq, calls) in looks {
         let state: BTreeMap<_, _> = calls.iter().map(|call| (id_of(call), status_of(call))).collect();
         let so_far = usize::try_from(seq).expect("a place");
@@ -231,7 +231,7 @@ async fn a_snapshot_is_filtered_like_events(world: World) {
     server.post(&path).by_admin().json(&mapping).answer().await.ok();
     server.webhook(&app, &Call::new(1).between(ANNA, OFFICE).of_user(777).ring(0)).await;
     server.webhook(&app, &Call::new(2).between(OFFICE, ANNA).outbound().of_user(888).started(0)).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
     for (wanted, expected) in [
         ("", &[1, 2][..]),
         ("&dialpad_user_id=777", &[1]),
@@ -262,7 +262,7 @@ async fn many_calls_come_in_several_pieces(world: World) {
     for crowd in calls.chunks(50) {
         futures_util::future::join_all(crowd.iter().map(|call| server.webhook(&app, call))).await;
     }
-    server.told(&app, 250).await;
+    server.wait_for_events(&app, 250).await;
     let (_, _, snapshot) = server.snapshot(&app, "").await;
     assert!(snapshot.pieces > 2, "{} pieces", snapshot.pieces);
     let mut ids = snapshot.ids();
@@ -291,7 +291,7 @@ async fn a_browser_comes_back_without_a_snapshot_once_it_has_all_of_it(world: Wo
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let mut stream = server.open_stream(&app, "?snapshot=true").await;
     stream.expect("connected").await;
     assert_eq!(stream.last_id, None, "a browser that breaks off here asks for everything again");
@@ -316,8 +316,8 @@ async fn a_snapshot_and_a_cursor_contradict_each_other(world: World) {
     }
     let mut socket = server.open_socket("/ws", &[]).await;
     let both = json!({"type": "subscribe", "api_key": app.key, "snapshot": true, "after": 0});
-    socket.say(&both.to_string()).await;
-    assert_eq!(socket.said().await, Said::Closed(Some(4400)));
+    socket.send_text(&both.to_string()).await;
+    assert_eq!(socket.receive().await, Received::Closed(Some(4400)));
 }
 
 async fn only_who_stays_can_have_a_snapshot(world: World) {
@@ -334,10 +334,10 @@ async fn a_first_message_can_ask_for_a_snapshot(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let mut socket = server.open_socket("/ws", &[]).await;
     let subscribe = json!({"type": "subscribe", "api_key": app.key, "snapshot": true, "ids": "string"});
-    socket.say(&subscribe.to_string()).await;
+    socket.send_text(&subscribe.to_string()).await;
     socket.expect("connected").await;
     let snapshot = Snapshot::of(&[socket.expect("snapshot").await]);
     snapshot.calls[0].shows(json!({"call_id": "1", "status": "ringing"}));

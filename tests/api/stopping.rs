@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Ask, Call, Said, World, assert_contiguous, kinds};
+use crate::support::{Ask, Call, Received, World, assert_contiguous, kinds};
 
 on_both_databases![
     sockets_are_asked_to_come_back_before_the_server_ends,
@@ -22,7 +22,7 @@ async fn sockets_are_asked_to_come_back_before_the_server_ends(world: World) {
     for socket in &mut sockets {
         let reconnect = socket.expect("reconnect").await;
         assert!(reconnect["after_ms"].as_u64().is_some(), "{reconnect:#}");
-        assert_eq!(socket.said().await, Said::Closed(Some(1001)));
+        assert_eq!(socket.receive().await, Received::Closed(Some(1001)));
     }
     assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
 }
@@ -43,7 +43,7 @@ async fn what_was_acknowledged_before_the_stop_is_told_after_it(world: World) {
     assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
 
     let server = world.start().await;
-    let feed = server.told(&app, 150).await;
+    let feed = server.wait_for_events(&app, 150).await;
     assert_contiguous(&feed, 0);
     assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "call.ended").count(), 30);
 }

@@ -71,7 +71,7 @@ impl Office {
         refreshes(&self.dialpad).await
     }
 
-    async fn told(&self) -> Vec<String> {
+    async fn event_types(&self) -> Vec<String> {
         let feed = self.server.feed(&self.app).await;
         assert_contiguous(&feed, 0);
         let told: Vec<&str> =
@@ -105,7 +105,7 @@ async fn tokens_are_renewed_before_they_end(world: World) {
     }
     assert_eq!(office.place_call(0).await.status, 201);
     office.status().await.shows(json!({"connected": true, "status": "connected", "problem": null}));
-    assert_eq!(office.told().await, ["connection.connected"], "what goes as it should is no news");
+    assert_eq!(office.event_types().await, ["connection.connected"], "what goes as it should is no news");
     let metrics = office.server.metrics().await;
     assert!(metrics.sum("cti_token_refreshes_total", &["outcome=\"renewed\""]) >= 2.0, "{}", metrics.text());
 }
@@ -145,7 +145,7 @@ async fn a_token_that_dialpad_refuses_is_renewed_once_and_the_request_goes_throu
     assert_eq!(statuses, [401, 200]);
     assert_eq!(office.place_call(1).await.status, 201);
     assert_eq!(office.refreshes().await.len(), 1, "the new token is used");
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }
 
 async fn a_bad_day_at_dialpad_loses_no_connection(world: World) {
@@ -160,7 +160,7 @@ async fn a_bad_day_at_dialpad_loses_no_connection(world: World) {
         office.status_becomes("connected").await.shows(json!({"connected": true, "problem": null}));
         assert_eq!(office.place_call(user).await.status, 201, "after {answer}");
     }
-    let told = office.told().await;
+    let told = office.event_types().await;
     assert_eq!(told[0], "connection.connected");
     assert_eq!(told[1..].len(), 2 * bad.len(), "{told:?}");
     for pair in told[1..].chunks(2) {
@@ -197,7 +197,7 @@ async fn a_lifetime_that_makes_no_sense_loses_no_tokens(world: World) {
         assert_eq!(office.place_call(user % 6).await.status, 201, "{expires_in}");
     }
     assert_eq!(office.refreshes().await.len(), odd.len());
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
     office.status().await.shows(json!({"status": "connected"}));
     office.server.connect(&office.app).await;
     assert_eq!(office.place_call(5).await.status, 201, "a code is traded as leniently");
@@ -227,7 +227,10 @@ async fn a_wrong_client_secret_loses_no_connection(world: World) {
     office.server = office.world.start().await;
     office.status_becomes("connected").await;
     assert_eq!(office.place_call(0).await.status, 201);
-    assert_eq!(office.told().await, ["connection.connected", "connection.degraded", "connection.recovered"]);
+    assert_eq!(
+        office.event_types().await,
+        ["connection.connected", "connection.degraded", "connection.recovered"]
+    );
 }
 
 async fn a_dead_refresh_token_is_told_once_and_a_person_can_help(world: World) {
@@ -249,7 +252,7 @@ async fn a_dead_refresh_token_is_told_once_and_a_person_can_help(world: World) {
         "connected": false, "status": "expired", "code": "TOKENS_EXPIRED", "dialpad_org_id": Dialpad::COMPANY,
     }));
     assert_eq!(office.refreshes().await, [400]);
-    assert_eq!(office.told().await, ["connection.connected", "connection.expired"]);
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
     office.server.connect(&office.app).await;
     socket.expect("connection.connected").await;
     assert_eq!(office.place_call(3).await.status, 201);
@@ -267,7 +270,7 @@ async fn a_static_token_is_used_until_dialpad_refuses_it(world: World) {
     office.place_call(0).await.refuses(401, "TOKENS_EXPIRED");
     office.place_call(1).await.refuses(401, "TOKENS_EXPIRED");
     assert!(office.refreshes().await.is_empty());
-    assert_eq!(office.told().await, ["connection.connected", "connection.expired"]);
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
     // Once to find out whose token it is, once to make sure that it is dead.
     assert_eq!(office.dialpad.requests("/api/v2/users/me").await.len(), 2);
 }
@@ -279,7 +282,7 @@ async fn an_endpoint_that_refuses_a_static_token_does_not_end_the_connection(wor
     office.place_call(0).await.refuses(502, "DIALPAD_REFUSED");
     office.status().await.shows(json!({"connected": true, "status": "connected"}));
     assert_eq!(office.place_call(0).await.status, 201);
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }
 
 async fn disconnecting_revokes_even_when_the_token_has_ended(world: World) {
@@ -306,5 +309,5 @@ async fn connections_survive_a_restart_with_ended_tokens(world: World) {
     office.dialpad.switch(&json!({"token_lifetime_seconds": 3600})).await;
     eventually("a call can be placed", async || (office.place_call(0).await.status == 201).then_some(()))
         .await;
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }

@@ -222,7 +222,7 @@ async fn lists_are_narrowed_to_a_person_of_the_crm(world: World) {
         server.webhook(&app, &Call::new(id).of_user(user).voicemail(0)).await;
     }
     server.webhook(&app, &Call::new(4).of_user(555).ring(0)).await;
-    server.feed_when_dealt_with(&app, 4).await;
+    server.feed_once_processed(&app, 4).await;
     for user in [555, 556] {
         map(&server, &app, user, "ada").await.ok();
     }
@@ -244,11 +244,11 @@ async fn what_was_told_stays_as_it_was_told(world: World) {
     let app = server.create_app("CRM").await;
     map(&server, &app, 555, "ada").await.ok();
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    let told = server.told(&app, 1).await;
+    let told = server.wait_for_events(&app, 1).await;
     told[0].shows(json!({"crm_user_id": "ada"}));
     map(&server, &app, 555, "grace").await.ok();
     server.webhook(&app, &Call::new(1).started(3)).await;
-    let feed = server.told(&app, 2).await;
+    let feed = server.wait_for_events(&app, 2).await;
     assert_eq!(feed[0], told[0]);
     feed[1].shows(json!({"crm_user_id": "grace"}));
 }
@@ -258,7 +258,7 @@ async fn another_process_hears_of_a_mapping_within_two_seconds(world: World) {
     let app = server.create_app("CRM").await;
     let told = async |call: i64, server: &TestServer| {
         server.webhook(&app, &Call::new(call).ring(0)).await;
-        let feed = server.feed_when_dealt_with(&app, call + 100_000).await;
+        let feed = server.feed_once_processed(&app, call + 100_000).await;
         feed.iter().find(|event| event["dialpad_call_id"] == call).expect("it is told")["crm_user_id"].clone()
     };
     assert_eq!(told(1, &server).await, Value::Null);
@@ -301,5 +301,5 @@ async fn apps_and_strangers_do_not_see_mappings(world: World) {
     let nobody = App { id: "01890000-0000-7000-8000-000000000000".to_owned(), key: String::new() };
     map(&server, &nobody, 1, "ada").await.refuses(404, "APP_NOT_FOUND");
     server.webhook(&other, &Call::new(1).of_user(1).ring(0)).await;
-    server.told(&other, 1).await[0].shows(json!({"crm_user_id": null}));
+    server.wait_for_events(&other, 1).await[0].shows(json!({"crm_user_id": null}));
 }

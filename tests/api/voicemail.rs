@@ -38,7 +38,7 @@ async fn a_voicemail_ends_a_live_call(world: World) {
     shows_the_voicemail(&pair[1]);
 
     server.webhook(&app, &call.ended(61)).await;
-    let told = server.feed_when_dealt_with(&app, 2).await;
+    let told = server.feed_once_processed(&app, 2).await;
     assert_eq!(kinds(&told).iter().filter(|kind| **kind == "call.ended").count(), 1, "{:?}", kinds(&told));
     let shown = server.call(&app, CALL).await;
     shown.shows(json!({"status": "ended", "outcome": "voicemail", "is_voicemail": true}));
@@ -51,7 +51,7 @@ async fn a_voicemail_of_a_call_never_seen_makes_an_ended_call(world: World) {
     let mut socket = server.listen(&app).await;
     server.webhook(&app, &Call::new(CALL).voicemail(60)).await;
     shows_the_voicemail(&socket.next_event().await);
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
     let shown = server.call(&app, CALL).await;
     shown.shows(json!({"status": "ended", "outcome": "voicemail", "is_voicemail": true, "from_number": "+14155551234"}));
     shown["voicemail"].shows(json!({"duration_seconds": 28}));
@@ -65,7 +65,7 @@ async fn a_voicemail_under_its_other_name_is_the_same(world: World) {
     let app = server.create_app("CRM").await;
     let voicemail = Call::new(CALL).voicemail(60).with("event_type", "call.voicemail");
     server.webhook(&app, &voicemail).await;
-    shows_the_voicemail(&server.told(&app, 1).await[0]);
+    shows_the_voicemail(&server.wait_for_events(&app, 1).await[0]);
 }
 
 async fn a_voicemail_told_again_with_more_is_an_update(world: World) {

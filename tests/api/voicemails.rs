@@ -36,7 +36,7 @@ async fn full_box(server: &TestServer) -> App {
     for (count, call) in (1..).zip(&calls) {
         let voicemail = call.voicemail(60).with("voicemail_id", format!("vm_{}", call.id));
         server.webhook(&app, &voicemail).await;
-        server.told(&app, count).await;
+        server.wait_for_events(&app, count).await;
     }
     app
 }
@@ -109,10 +109,10 @@ async fn a_voicemail_learns_what_its_call_learns(world: World) {
     let bare =
         json!({"event_type": "voicemail.received", "call_id": 1, "transcript": "Hi", "timestamp": NOON + 60});
     server.webhook(&app, &bare).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     voicemails(&server, &app, &[]).await[0].shows(json!({"from_number": null, "direction": "inbound"}));
     server.webhook(&app, &Call::new(1).ended(61)).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
     voicemails(&server, &app, &[]).await[0].shows(json!({
         "from_number": "+14155551234", "to_number": "+14155555678", "direction": "inbound", "dialpad_user_id": 555,
         "transcript": "Hi",
@@ -168,7 +168,7 @@ async fn a_deleted_voicemail_is_gone_for_good(world: World) {
         .webhooks(&app, [&late, &call.state("transcription", 120).with("transcription_text", "Hi once more")])
         .await;
     server.webhook(&app, &call.ended(70).with("duration_seconds", 70)).await;
-    let told = server.feed_when_dealt_with(&app, 9).await;
+    let told = server.feed_once_processed(&app, 9).await;
     assert_eq!(kinds(&told[..3]), ["voicemail.received"; 3]);
     assert!(kinds(&told[3..]).iter().all(|kind| *kind == "call.updated"), "{:?}", kinds(&told));
     assert!(!json!(told[3..]).to_string().contains("Hi"), "{told:#?}");
@@ -177,7 +177,7 @@ async fn a_deleted_voicemail_is_gone_for_good(world: World) {
     drop(server);
     let server = world.start().await;
     server.webhook(&app, &late.with("timestamp", NOON + 200)).await;
-    server.feed_when_dealt_with(&app, 10).await;
+    server.feed_once_processed(&app, 10).await;
     assert_eq!(found(&server, &app, &[]).await, [3, 2]);
 }
 

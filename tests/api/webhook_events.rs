@@ -111,8 +111,8 @@ async fn the_journal_is_narrowed_and_paged(world: World) {
     server.webhook(&other, &Call::new(1).ring(0)).await;
     let waiting = server.webhook_for_all(&Call::new(9).ring(0)).await;
     let broken = server.webhook(&app, &json!({"event_type": "call.ended"})).await;
-    server.told(&app, 4).await;
-    server.told(&other, 1).await;
+    server.wait_for_events(&app, 4).await;
+    server.wait_for_events(&other, 1).await;
 
     let count = async |query: &str| journal(&server, query).await.len();
     assert_eq!(count("").await, 7);
@@ -207,7 +207,7 @@ async fn a_processed_webhook_is_not_processed_again(world: World) {
     }
     let body = server.post(&format!("/internal/webhook-events/{}/replay", ack.event_id)).by_admin();
     body.json(&json!({"force": true})).answer().await.refuses_naming("force");
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 }
 
 async fn a_failed_webhook_is_processed_again(world: World) {
@@ -221,7 +221,7 @@ async fn a_failed_webhook_is_processed_again(world: World) {
     assert!(server.feed(&app).await.is_empty());
     let replayed = replay(&server, &ack.event_id).await.ok();
     replayed.shows(json!({"id": ack.event_id, "status": "processed", "reason": null, "attempts": 0}));
-    assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 1).await), ["call.ring"]);
     replay(&server, &ack.event_id).await.refuses(409, "ALREADY_PROCESSED");
 }
 
@@ -233,7 +233,7 @@ async fn what_cannot_be_read_stays_failed(world: World) {
     let replayed = replay(&server, &ack.event_id).await.ok();
     replayed.shows(json!({"status": "failed", "reason": before["reason"], "attempts": 1}));
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 }
 
 async fn a_made_up_finding_is_not_taken_for_one(world: World) {
@@ -245,7 +245,7 @@ async fn a_made_up_finding_is_not_taken_for_one(world: World) {
     assert_eq!(ack.status.as_deref(), Some("failed"));
     replay(&server, &ack.event_id).await.ok().shows(json!({"status": "failed"}));
     replay_for(&server, &ack.event_id, &app).await.ok().shows(json!({"status": "failed"}));
-    assert_eq!(kinds(&server.told(&app, 1).await), ["call.ring"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 1).await), ["call.ring"]);
 }
 
 async fn a_webhook_that_belongs_to_nobody_is_given_to_an_app(world: World) {
@@ -259,7 +259,7 @@ async fn a_webhook_that_belongs_to_nobody_is_given_to_an_app(world: World) {
         let given = replay_for(&server, &ack.event_id, &app).await.ok();
         given.shows(json!({"status": "processed", "reason": null, "app_id": app.id}));
     }
-    assert_eq!(kinds(&server.told(&app, 2).await), ["call.ring", "call.ring"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.ring"]);
     let other = server.create_app("another").await;
     replay_for(&server, &nameless.event_id, &other).await.refuses_naming("app_id");
     let nobody = App { id: "01890000-0000-7000-8000-000000000000".to_owned(), key: String::new() };
@@ -286,11 +286,11 @@ async fn a_webhook_that_the_app_has_had_is_a_duplicate(world: World) {
     let ring = Call::new(1).ring(0);
     let waiting = server.webhook_for_all(&ring).await;
     server.webhook(&app, &ring).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let replayed = replay_for(&server, &waiting.event_id, &app).await.ok();
     replayed.shows(json!({"id": waiting.event_id, "status": "duplicate"}));
     replay(&server, &waiting.event_id).await.refuses(404, "WEBHOOK_EVENT_NOT_FOUND");
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     assert_eq!(journal(&server, "").await.len(), 1);
 }
 
@@ -302,7 +302,7 @@ async fn what_waits_for_an_app_that_is_off_goes_on_waiting(world: World) {
     let waits = replay(&server, &ack.event_id).await.ok();
     waits.shows(json!({"status": "unrouted", "reason": "app_inactive", "app_id": app.id}));
     switch(&server, &app, true).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 }
 
 async fn an_app_that_is_off_gets_what_waited_for_its_organization_and_waits(world: World) {
@@ -316,7 +316,7 @@ async fn an_app_that_is_off_gets_what_waited_for_its_organization_and_waits(worl
     // From now on both belong to the organization.
     let world = world.with_scripted(&dialpad);
     let server = world.start().await;
-    server.told(&on, 1).await;
+    server.wait_for_events(&on, 1).await;
     let waits = eventually("the other one waits", async || {
         let waiting = journal(&server, &format!("?app_id={}", off.id)).await;
         waiting.first().cloned()
@@ -324,7 +324,7 @@ async fn an_app_that_is_off_gets_what_waited_for_its_organization_and_waits(worl
     .await;
     waits.shows(json!({"status": "unrouted", "reason": "app_inactive"}));
     switch(&server, &off, true).await;
-    server.told(&off, 1).await;
+    server.wait_for_events(&off, 1).await;
 }
 
 async fn what_nobody_claims_is_removed_in_the_end(world: World) {

@@ -57,7 +57,7 @@ async fn what_cannot_be_read_does_not_hold_up_what_follows(world: World) {
     server.webhook(&app, &json!({"event_type": "call.started"})).await;
     server.webhook(&app, &Call::new(1).started(3)).await;
     server.webhook(&app, &Call::new(1).ended(180)).await;
-    let told = server.told(&app, 3).await;
+    let told = server.wait_for_events(&app, 3).await;
     assert_eq!(kinds(&told), ["call.ring", "call.started", "call.ended"]);
 }
 
@@ -67,7 +67,7 @@ async fn an_unknown_type_of_a_known_call_is_passed_on(world: World) {
     let ack = server.webhook(&app, &Call::new(1).event("call.whispered", 5).with("volume", 3)).await;
     assert_eq!(ack.status, None);
     server.webhook(&app, &Call::new(1).state("barge", 6)).await;
-    let told = server.told(&app, 2).await;
+    let told = server.wait_for_events(&app, 2).await;
     told[0].shows(json!({"type": "call.raw", "state": "call.whispered", "dialpad_call_id": 1}));
     told[0]["payload"].shows(json!({"volume": 3, "event_type": "call.whispered"}));
     told[1].shows(json!({"type": "call.raw", "state": "barge", "dialpad_call_id": 1}));
@@ -80,7 +80,7 @@ async fn all_three_addresses_take_webhooks(world: World) {
         Ack::of(&server.post_webhook(&path, &Call::new(1).ring(0).to_string()).await);
         Ack::of(&server.post_jws(&path, &Call::new(2).ring(0)).await);
     }
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
 }
 
 async fn numbers_may_be_strings(world: World) {
@@ -90,7 +90,7 @@ async fn numbers_may_be_strings(world: World) {
     let ring =
         ring.with("call_id", "9876543210").with("dialpad_user_id", "555").with("timestamp", "1704110400");
     server.webhook(&app, &ring).await;
-    server.told(&app, 1).await[0].shows(json!({
+    server.wait_for_events(&app, 1).await[0].shows(json!({
         "call_id": 9_876_543_210_i64,
         "dialpad_user_id": 555,
         "ringing_at": "2024-01-01T12:00:00Z",
@@ -107,7 +107,7 @@ async fn fields_may_lie_under_call(world: World) {
         "call": {"id": 5, "direction": "INBOUND", "from_number": "+1", "to_number": "+2", "user_id": 555},
     });
     server.webhook(&app, &nested).await;
-    server.told(&app, 1).await[0].shows(json!({
+    server.wait_for_events(&app, 1).await[0].shows(json!({
         "type": "call.ring", "call_id": 5, "direction": "inbound", "from_number": "+1", "to_number": "+2",
         "dialpad_user_id": 555,
     }));
@@ -118,7 +118,7 @@ async fn ids_are_exact_up_to_the_largest(world: World) {
     let app = server.create_app("CRM").await;
     let call = Call::new(i64::MAX).of_user(9_007_199_254_740_993);
     server.webhook(&app, &call.ring(0)).await;
-    server.told(&app, 1).await[0]
+    server.wait_for_events(&app, 1).await[0]
         .shows(json!({"dialpad_call_id": i64::MAX, "call_id": i64::MAX, "dialpad_user_id": 9_007_199_254_740_993_i64}));
     server.call(&app, i64::MAX).await.shows(json!({"dialpad_call_id": i64::MAX}));
     let listed = server.get("/api/calls?dialpad_user_id=9007199254740993");

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Ask, Call, Said, Shows, World, kinds};
+use crate::support::{Ask, Call, Received, Shows, World, kinds};
 
 on_both_databases![
     the_first_message_says_connected,
@@ -25,12 +25,12 @@ async fn the_first_message_says_connected(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let mut socket = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
     let connected = socket.expect("connected").await;
     connected.shows(json!({"app_id": app.id, "seq": 5, "oldest_seq": 1}));
     assert!(connected["session_id"].is_string(), "{connected:#}");
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn a_key_may_come_in_any_of_the_headers(world: World) {
@@ -56,16 +56,16 @@ async fn a_key_may_come_in_the_first_message(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let mut live = server.open_socket("/ws", &[]).await;
-    live.say_subscribe(&app.key).await;
+    live.send_subscribe(&app.key).await;
     live.expect("connected").await.shows(json!({"app_id": app.id, "seq": 5}));
-    live.hears_nothing_more(&server, &app).await;
+    live.expect_nothing_more(&server, &app).await;
 
     let mut resumed = server.open_socket("/ws", &[]).await;
     let subscribe =
         json!({"type": "subscribe", "api_key": app.key, "after": 3, "types": "call.ended,call.resumed"});
-    resumed.say(&subscribe.to_string()).await;
+    resumed.send_text(&subscribe.to_string()).await;
     resumed.expect("connected").await;
     assert_eq!(kinds(&resumed.events(2).await), ["call.resumed", "call.ended"]);
 }
@@ -81,12 +81,12 @@ async fn a_wrong_key_in_the_first_message_closes_the_socket(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut wrong = server.open_socket("/ws", &[]).await;
-    wrong.say_subscribe("raw_wrong").await;
-    assert_eq!(wrong.said().await, Said::Closed(Some(4401)));
+    wrong.send_subscribe("raw_wrong").await;
+    assert_eq!(wrong.receive().await, Received::Closed(Some(4401)));
     let mut old = server.open_socket("/ws", &[]).await;
     server.rotate_key(&app, None).await;
-    old.say_subscribe(&app.key).await;
-    assert_eq!(old.said().await, Said::Closed(Some(4401)));
+    old.send_subscribe(&app.key).await;
+    assert_eq!(old.receive().await, Received::Closed(Some(4401)));
 }
 
 async fn what_is_no_message_closes_the_socket(world: World) {
@@ -96,22 +96,24 @@ async fn what_is_no_message_closes_the_socket(world: World) {
         ["hello", "{\"type\":\"dance\"}", "{\"seq\":1}", "[]", "{\"type\":\"ack\",\"seq\":\"all\"}"]
     {
         let mut socket = server.listen(&app).await;
-        socket.say(message).await;
+        socket.send_text(message).await;
         assert_eq!(socket.close_code().await, Some(4400), "{message}");
         let mut stranger = server.open_socket("/ws", &[]).await;
-        stranger.say(message).await;
-        assert_eq!(stranger.said().await, Said::Closed(Some(4400)), "{message}");
+        stranger.send_text(message).await;
+        assert_eq!(stranger.receive().await, Received::Closed(Some(4400)), "{message}");
     }
     let mut polite = server.listen(&app).await;
-    polite.say("{\"type\":\"ack\",\"seq\":0}").await;
-    polite.hears_nothing_more(&server, &app).await;
+    polite.send_text("{\"type\":\"ack\",\"seq\":0}").await;
+    polite.expect_nothing_more(&server, &app).await;
 }
 
 async fn a_message_that_is_too_big_closes_the_socket(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
-    socket.say_much(&json!({"type": "ack", "seq": 1, "padding": "x".repeat(512 << 10)}).to_string()).await;
+    socket
+        .send_text_lossy(&json!({"type": "ack", "seq": 1, "padding": "x".repeat(512 << 10)}).to_string())
+        .await;
     assert_eq!(socket.close_code().await, Some(1009));
 }
 
@@ -160,7 +162,7 @@ async fn all_sockets_of_an_app_hear_the_same(world: World) {
         sockets.push(server.listen(&app).await);
     }
     server.webhooks(&app, &Call::new(1).life()).await;
-    let whole = server.told(&app, 5).await;
+    let whole = server.wait_for_events(&app, 5).await;
     for socket in &mut sockets {
         assert_eq!(socket.events(5).await, whole);
     }
@@ -172,13 +174,13 @@ async fn an_app_may_have_only_so_many_sockets(world: World) {
     let first = server.listen(&app).await;
     let _second = server.listen(&app).await;
     let mut third = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
-    assert_eq!(third.said().await, Said::Closed(Some(4429)));
+    assert_eq!(third.receive().await, Received::Closed(Some(4429)));
     let _unaffected = server.listen(&other).await;
 
     drop(first);
     crate::support::eventually("a place is free again", async || {
         let mut socket = server.open_socket("/ws", &[("x-api-key", &app.key)]).await;
-        matches!(socket.said().await, Said::Message(_)).then_some(())
+        matches!(socket.receive().await, Received::Message(_)).then_some(())
     })
     .await;
 }

@@ -32,7 +32,7 @@ async fn after_a_break_nothing_is_missed_and_nothing_repeated(world: World) {
     heard.extend(after.events(3).await);
     assert_contiguous(&heard, 0);
     assert_eq!(heard, server.feed(&app).await);
-    after.hears_nothing_more(&server, &app).await;
+    after.expect_nothing_more(&server, &app).await;
 }
 
 async fn after_0_tells_everything_that_is_kept(world: World) {
@@ -41,19 +41,19 @@ async fn after_0_tells_everything_that_is_kept(world: World) {
     for id in 1..=100 {
         server.webhooks(&app, [&Call::new(id).ring(0), &Call::new(id).ended(30)]).await;
     }
-    let whole = server.told(&app, 200).await;
+    let whole = server.wait_for_events(&app, 200).await;
     let mut socket = server.subscribe(&app, "?after=0").await;
     let heard = socket.events(200).await;
     assert_contiguous(&heard, 0);
     assert_eq!(heard, whole);
-    socket.hears_nothing_more(&server, &app).await;
+    socket.expect_nothing_more(&server, &app).await;
 }
 
 async fn a_cursor_at_the_head_hears_only_what_is_new(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.told(&app, 5).await;
+    server.wait_for_events(&app, 5).await;
     let mut socket = server.subscribe(&app, "?after=5").await;
     server.webhook(&app, &Call::new(2).ring(0)).await;
     socket.expect("call.ring").await.shows(json!({"seq": 6, "dialpad_call_id": 2}));
@@ -63,7 +63,7 @@ async fn a_cursor_ahead_is_told_of_the_gap_and_goes_on_live(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
     let mut socket = server.subscribe(&app, "?after=1000").await;
     socket.expect("gap").await.shows(json!({"reason": "cursor_ahead"}));
     server.webhook(&app, &Call::new(1).started(3)).await;
@@ -111,7 +111,7 @@ async fn coming_while_events_pour_in_leaves_no_hole(world: World) {
         sockets
     };
     let (_, sockets) = tokio::join!(telling, listening);
-    let whole = server.told(&app, LAST as usize).await;
+    let whole = server.wait_for_events(&app, LAST as usize).await;
     let begun: BTreeSet<i64> = sockets.iter().map(|(_, begins, _)| *begins).collect();
     assert!(
         begun.len() > 2 && begun.iter().any(|begins| *begins < LAST),
@@ -130,7 +130,7 @@ async fn a_cursor_outlives_the_server(world: World) {
     let app = server.create_app("CRM").await;
     let [ring, started, held, resumed, ended] = Call::new(1).life();
     server.webhooks(&app, [&ring, &started, &held]).await;
-    server.told(&app, 3).await;
+    server.wait_for_events(&app, 3).await;
     server.process.kill();
 
     let server = world.start().await;

@@ -45,7 +45,7 @@ impl Burst {
     }
 
     /// So many senders make calls, one after the other, until the server is gone.
-    pub(crate) async fn rage(&self, server: &TestServer, app: &App, senders: usize) {
+    pub(crate) async fn send_all(&self, server: &TestServer, app: &App, senders: usize) {
         join_all((0..senders).map(|_| self.send_calls(server, app))).await;
     }
 
@@ -128,7 +128,7 @@ async fn post(server: &TestServer, app: &App, payload: &Value) -> bool {
         server.post(&format!("/webhooks/{}", app.id)).header("x-dialpad-signature", signature).body(body);
     let Ok(response) = request.send().await else { return false };
     if response.status() == 503 {
-        // Said by a server that is about to stop; Dialpad would come again.
+        // Received by a server that is about to stop; Dialpad would come again.
         return false;
     }
     assert_eq!(response.status(), 200, "an authentic webhook was refused");

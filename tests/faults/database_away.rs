@@ -15,7 +15,7 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    server.told(&app, 1).await;
+    server.wait_for_events(&app, 1).await;
 
     proxy.cut();
     for attempt in 0..3 {
@@ -34,7 +34,7 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
         (answer.status == 200).then(|| Ack::of(&answer))
     })
     .await;
-    assert_eq!(kinds(&server.told(&app, 2).await), ["call.ring", "call.started"]);
+    assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
     eventually("the server is healthy again", async || {
         (server.get("/health").answer().await.status == 200).then_some(())
     })
@@ -101,7 +101,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
             burst.until_acknowledged(cut_after).await;
             proxy.cut();
         };
-        tokio::join!(burst.rage(&server, &app, 24), cutting);
+        tokio::join!(burst.send_all(&server, &app, 24), cutting);
         proxy.mend();
         eventually("the server is healthy again", async || {
             (server.get("/health").answer().await.status == 200).then_some(())
@@ -109,7 +109,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
         .await;
         burst.finish(&server, &app).await;
         total += burst.journeys.borrow().len() * LIFE.len();
-        let feed = server.told(&app, total).await;
+        let feed = server.wait_for_events(&app, total).await;
         assert_contiguous(&feed, 0);
         burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
     }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::support::{
-    App, Call, Said, Socket, TestServer, With, World, assert_contiguous, eventually, within,
+    App, Call, Received, Socket, TestServer, With, World, assert_contiguous, eventually, within,
 };
 
 on_both_databases![
@@ -46,7 +46,7 @@ async fn a_client_that_never_reads_delays_nobody_and_is_cut(world: World) {
     let late = heard_at.saturating_duration_since(sent_at);
     assert!(late < PROMPTLY, "the last event came {late:?} after the last webhook");
 
-    healthy.idles_until(sessions_become(&server, 1.0)).await;
+    healthy.stays_idle_until(sessions_become(&server, 1.0)).await;
     let closed = server.metrics().await.sum("cti_ws_sessions_closed_total", &["reason=\"too_slow\""]);
     assert_eq!(closed, 1.0, "it was cut for being too slow");
     server.webhook(&app, &Call::new(9_000_001).ring(0)).await;
@@ -63,15 +63,16 @@ async fn a_client_that_stopped_reading_for_too_long_is_told_so_and_misses_nothin
         tokio::join!(pour(&server, &app, events, weight), hear_all(&mut healthy, events, weight));
     let late = heard_at.saturating_duration_since(sent_at);
     assert!(late < PROMPTLY, "the last event came {late:?} after the last webhook");
-    let given_up =
-        server.process.says("that it has given up", |line| line.contains("takes nothing").then_some(()));
-    healthy.idles_until(given_up).await;
+    let given_up = server
+        .process
+        .wait_for_line("that it has given up", |line| line.contains("takes nothing").then_some(()));
+    healthy.stays_idle_until(given_up).await;
 
     let (mut heard, mut code) = (Vec::new(), None);
     while code.is_none() {
-        match stuck.said().await {
-            Said::Message(event) => heard.push(event.with("payload", ())),
-            Said::Closed(reason) => code = Some(reason),
+        match stuck.receive().await {
+            Received::Message(event) => heard.push(event.with("payload", ())),
+            Received::Closed(reason) => code = Some(reason),
         }
     }
     assert_eq!(code, Some(Some(4408)), "after {} events", heard.len());

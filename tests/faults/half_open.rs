@@ -63,7 +63,7 @@ async fn vanish() {
     listeners_become(&server, 2.0, 2.0).await;
 
     assert!(shell(VANISH), "the address can be lost");
-    socket.idles_until(listeners_become(&server, 1.0, 1.0)).await;
+    socket.stays_idle_until(listeners_become(&server, 1.0, 1.0)).await;
     let closed = server.metrics().await.sum("cti_ws_sessions_closed_total", &["reason=\"silent\""]);
     assert_eq!(closed, 1.0, "the WebSocket was found by its pings");
     drop(stream);

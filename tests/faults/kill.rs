@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     burst::{Burst, LIFE},
-    support::{App, Call, Said, TestServer, World, assert_contiguous, eventually},
+    support::{App, Call, Received, TestServer, World, assert_contiguous, eventually},
 };
 
 on_both_databases![
@@ -25,7 +25,7 @@ async fn every_acknowledged_event_is_told_exactly_once_whatever_is_killed(world:
     let mut bursts: Vec<Burst> = Vec::new();
     for (round, kill_after) in (0_i64..).zip(KILL_AFTER) {
         let burst = Burst::from_call(1_000_000 * (round + 1));
-        rage_and_kill(&burst, &mut server, &app, kill_after).await;
+        burst_and_kill(&burst, &mut server, &app, kill_after).await;
         bursts.push(burst);
         // The next burst begins while the server still works off what the last one left.
         server = world.start().await;
@@ -44,7 +44,7 @@ async fn every_acknowledged_event_is_told_exactly_once_whatever_is_killed(world:
         burst.finish(&server, &app).await;
         webhooks += burst.journeys.borrow().len() * LIFE.len();
     }
-    let feed = server.told(&app, webhooks).await;
+    let feed = server.wait_for_events(&app, webhooks).await;
     assert_told(&feed, &bursts);
 }
 
@@ -55,16 +55,16 @@ fn assert_told(feed: &[Value], bursts: &[Burst]) {
     }
 }
 
-async fn rage_and_kill(burst: &Burst, server: &mut TestServer, app: &App, kill_after: usize) {
+async fn burst_and_kill(burst: &Burst, server: &mut TestServer, app: &App, kill_after: usize) {
     let pid = server.process.id();
-    let raging = burst.rage(server, app, SENDERS);
+    let sending = burst.send_all(server, app, SENDERS);
     let killing = async {
         burst.until_acknowledged(kill_after).await;
         let killed =
             tokio::process::Command::new("sh").args(["-c", &format!("kill -9 {pid}")]).status().await;
         assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
     };
-    tokio::join!(raging, killing);
+    tokio::join!(sending, killing);
     server.process.kill();
     let journeys = burst.journeys.borrow();
     assert!(
@@ -80,11 +80,11 @@ async fn a_listener_that_comes_back_after_a_kill_misses_nothing(world: World) {
     let burst = Burst::from_call(1);
     let mut socket = server.listen(&app).await;
     let listening = async {
-        while let Said::Message(event) = socket.said().await {
+        while let Received::Message(event) = socket.receive().await {
             heard.push(event);
         }
     };
-    tokio::join!(rage_and_kill(&burst, &mut server, &app, 200), listening);
+    tokio::join!(burst_and_kill(&burst, &mut server, &app, 200), listening);
     let server = world.start().await;
     burst.finish(&server, &app).await;
     let total = burst.journeys.borrow().len() * LIFE.len();
@@ -103,5 +103,5 @@ async fn what_was_acknowledged_last_before_a_kill_is_told(world: World) {
         server.process.kill();
         server = world.start().await;
     }
-    assert_contiguous(&server.told(&app, 5).await, 0);
+    assert_contiguous(&server.wait_for_events(&app, 5).await, 0);
 }

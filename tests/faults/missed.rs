@@ -29,7 +29,7 @@ async fn what_ended_while_the_server_was_down_is_told_once_as_repaired(world: Wo
     let dialpad = Dialpad::start().await;
     let world = connected(world, &dialpad);
     let mut server = world.start().await;
-    server.is_known_to_live().await;
+    server.wait_for_heartbeat().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     let order =
@@ -93,7 +93,7 @@ async fn a_call_under_way_when_the_server_died_is_told_to_its_end(world: World) 
     let dialpad = Dialpad::start().await;
     let world = connected(world, &dialpad);
     let mut server = world.start().await;
-    server.is_known_to_live().await;
+    server.wait_for_heartbeat().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     let order = json!({"flow": "answered", "pace": 0.02, "wait_for_subscriber": true});

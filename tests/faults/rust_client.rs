@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Mutex, time::Duration};
 
-use cti_client::{Event, Feed, FileCursor, Heard, Pace, Subscription};
+use cti_client::{Backoff, Event, Feed, FileCursor, Item, Subscription};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     burst::{Burst, LIFE},
-    support::{App, Ask, PATIENCE, TestServer, World, assert_contiguous, eventually, free_port},
+    support::{App, Ask, TestServer, WAIT_TIMEOUT, World, assert_contiguous, eventually, free_port},
 };
 
 on_both_databases![
@@ -22,11 +22,11 @@ const KILL_AFTER: [usize; 3] = [120, 300, 75];
 
 async fn a_rust_client_misses_nothing_and_hears_nothing_twice(world: World) {
     let cursor = FileCursor::new(world.folder().join("crm.cursor"));
-    follow_through_kills(world, |subscription| subscription.keep_cursor_in(cursor.clone())).await;
+    follow_through_kills(world, |subscription| subscription.cursor_store(cursor.clone())).await;
 }
 
 async fn a_named_consumer_misses_nothing_and_hears_nothing_twice(world: World) {
-    follow_through_kills(world, |subscription| subscription.as_consumer("crm")).await;
+    follow_through_kills(world, |subscription| subscription.consumer("crm")).await;
 }
 
 /// `keep` says who keeps the cursor.
@@ -35,14 +35,14 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
     let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
-    let mut feed = keep(subscribe(&server.base_url, &app)).after(0).open().expect("it goes together");
+    let mut feed = keep(subscribe(&server.base_url, &app)).after(0).open().expect("valid options");
     let heard: Mutex<Vec<Event>> = Mutex::default();
     let mut bursts: Vec<Burst> = Vec::new();
 
     for (round, kill_after) in (0_i64..).zip(KILL_AFTER) {
         let burst = Burst::from_call(1_000_000 * (round + 1));
         tokio::select! {
-            () = rage_until_killed(&burst, &server, &app, kill_after) => {}
+            () = burst_until_killed(&burst, &server, &app, kill_after) => {}
             () = listen(&mut feed, &heard) => {}
         }
         server.process.kill();
@@ -53,10 +53,10 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
             // is the feed that comes back.
             let last = heard.lock().expect("nobody panics").last().map(|event| event.seq);
             let last = last.expect("something was heard");
-            feed.done(last).await.expect("the cursor can be kept");
+            feed.ack(last).await.expect("the cursor can be kept");
             wait_for_acknowledgement(&server, &app, last).await;
             feed.close().await;
-            feed = keep(subscribe(&server.base_url, &app)).open().expect("it goes together");
+            feed = keep(subscribe(&server.base_url, &app)).open().expect("valid options");
         }
     }
     for burst in &bursts {
@@ -68,7 +68,7 @@ async fn follow_through_kills(world: World, keep: impl Fn(Subscription) -> Subsc
             take(&mut feed, &heard).await;
         }
     };
-    timeout(PATIENCE, everything).await.unwrap_or_else(|_| {
+    timeout(WAIT_TIMEOUT, everything).await.unwrap_or_else(|_| {
         panic!("{} of {webhooks} events were heard", heard.lock().expect("nobody panics").len())
     });
     feed.close().await;
@@ -96,19 +96,20 @@ async fn wait_for_acknowledgement(server: &TestServer, app: &App, seq: u64) {
 }
 
 /// A burst in the middle of which the server is killed, after so many acknowledgements.
-pub(crate) async fn rage_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_after: usize) {
+pub(crate) async fn burst_until_killed(burst: &Burst, server: &TestServer, app: &App, kill_after: usize) {
     let kill = format!("kill -9 {}", server.process.id());
     let killing = async {
         burst.until_acknowledged(kill_after).await;
         let killed = tokio::process::Command::new("sh").args(["-c", &kill]).status().await;
         assert!(killed.is_ok_and(|status| status.success()), "the server was gone before it was killed");
     };
-    tokio::join!(burst.rage(server, app, SENDERS), killing);
+    tokio::join!(burst.send_all(server, app, SENDERS), killing);
 }
 
 pub(crate) fn subscribe(base_url: &str, app: &App) -> Subscription {
-    let pace = Pace { base: Duration::from_millis(50), cap: Duration::from_millis(500), ..Pace::default() };
-    Subscription::new(base_url, app.key.as_str()).expect("an address").pace(pace)
+    let backoff =
+        Backoff { initial: Duration::from_millis(50), max: Duration::from_millis(500), ..Backoff::default() };
+    Subscription::new(base_url, app.key.as_str()).expect("an address").backoff(backoff)
 }
 
 /// Two that share: what one had and could not acknowledge before the server died goes to either, and may come twice,
@@ -117,9 +118,8 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
     let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
-    let open = || {
-        subscribe(&server.base_url, &app).sharing_consumer("crm").after(0).open().expect("it goes together")
-    };
+    let open =
+        || subscribe(&server.base_url, &app).shared_consumer("crm").after(0).open().expect("valid options");
     let (mut first, mut second) = (open(), open());
     let (ours, theirs): (Mutex<Vec<Event>>, Mutex<Vec<Event>>) = Default::default();
     let mut bursts: Vec<Burst> = Vec::new();
@@ -127,7 +127,7 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
     for (round, kill_after) in (0_i64..).zip(KILL_AFTER) {
         let burst = Burst::from_call(1_000_000 * (round + 1));
         tokio::select! {
-            () = rage_until_killed(&burst, &server, &app, kill_after) => {}
+            () = burst_until_killed(&burst, &server, &app, kill_after) => {}
             ((), ()) = async { tokio::join!(listen(&mut first, &ours), listen(&mut second, &theirs)) } => {}
         }
         server.process.kill();
@@ -151,7 +151,7 @@ async fn those_who_share_a_consumer_miss_nothing(world: World) {
             }
         }
     };
-    timeout(2 * PATIENCE, everything).await.expect("everything is heard by one of them");
+    timeout(2 * WAIT_TIMEOUT, everything).await.expect("everything is heard by one of them");
     for heard in [ours, theirs] {
         let heard = heard.into_inner().expect("nobody panics");
         assert!(!heard.is_empty(), "one of them heard nothing");
@@ -174,10 +174,10 @@ async fn listen(feed: &mut Feed, heard: &Mutex<Vec<Event>>) {
 /// Deals with one event.
 async fn take(feed: &mut Feed, heard: &Mutex<Vec<Event>>) {
     match feed.next().await {
-        Some(Ok(Heard::Event(event))) => {
+        Some(Ok(Item::Event(event))) => {
             let seq = event.seq;
             heard.lock().expect("nobody panics").push(*event);
-            feed.done(seq).await.expect("the cursor can be kept");
+            feed.ack(seq).await.expect("the cursor can be kept");
         }
         other => panic!("no event: {other:?}"),
     }

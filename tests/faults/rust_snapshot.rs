@@ -5,15 +5,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use cti_client::{CursorStore, Feed, FileCursor, Heard, Notice, Snapshot, Subscription};
+use cti_client::{CursorStore, Feed, FileCursor, Item, Notice, Snapshot, Subscription};
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
     burst::{Burst, LIFE},
-    rust_client::{rage_until_killed, subscribe},
+    rust_client::{burst_until_killed, subscribe},
     support::{
-        App, Ask, Call, PATIENCE, TestServer, World, assert_contiguous, eventually, free_port, kinds, of_call,
+        App, Ask, Call, TestServer, WAIT_TIMEOUT, World, assert_contiguous, eventually, free_port, kinds,
+        of_call,
     },
 };
 
@@ -45,17 +46,17 @@ impl Crm {
             }
         };
         let subscription: Subscription = subscribe(&server.base_url, app).with_snapshot();
-        subscription.keep_cursor_in(cursor.clone()).observed_by(observer).open().expect("it goes together")
+        subscription.cursor_store(cursor.clone()).on_notice(observer).open().expect("valid options")
     }
 
     /// Deals with what comes next.
     async fn take(&mut self, feed: &mut Feed) {
         let place = match feed.next().await {
-            Some(Ok(Heard::Event(event))) => {
+            Some(Ok(Item::Event(event))) => {
                 self.events.push(serde_json::from_str(&event.json).expect("an event"));
                 event.seq
             }
-            Some(Ok(Heard::Snapshot(snapshot))) => {
+            Some(Ok(Item::Snapshot(snapshot))) => {
                 assert!(self.events.is_empty(), "the snapshot comes first");
                 let seq = snapshot.seq;
                 self.snapshots.push(snapshot);
@@ -63,12 +64,12 @@ impl Crm {
             }
             other => panic!("neither a snapshot nor an event: {other:?}"),
         };
-        feed.done(place).await.expect("the cursor can be kept");
+        feed.ack(place).await.expect("the cursor can be kept");
     }
 
     async fn hear_up_to(&mut self, last: &Value, feed: &mut Feed) {
         while self.events.last().is_none_or(|event| event["seq"] != last["seq"]) {
-            timeout(PATIENCE, self.take(feed)).await.expect("there is more to come");
+            timeout(WAIT_TIMEOUT, self.take(feed)).await.expect("there is more to come");
         }
     }
 }
@@ -99,7 +100,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
     let before = Call::new(1);
     let life = before.life();
     server.webhooks(&app, &life[..2]).await;
-    server.told(&app, 2).await;
+    server.wait_for_events(&app, 2).await;
 
     let (mut crm, burst) = (Crm::default(), Burst::from_call(1_000_000));
     let mut feed = None;
@@ -111,7 +112,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
         }
     };
     tokio::select! {
-        () = rage_until_killed(&burst, &server, &app, KILL_AFTER) => {}
+        () = burst_until_killed(&burst, &server, &app, KILL_AFTER) => {}
         () = following => {}
     }
     let mut feed = feed.expect("it came before the server was killed");
@@ -120,7 +121,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
     burst.finish(&server, &app).await;
     server.webhooks(&app, &life[2..]).await;
     let webhooks = burst.journeys.borrow().len() * LIFE.len() + life.len();
-    let told = server.told(&app, webhooks).await;
+    let told = server.wait_for_events(&app, webhooks).await;
     crm.hear_up_to(&told[told.len() - 1], &mut feed).await;
     feed.close().await;
 
@@ -143,7 +144,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
     let mut next = Crm::default();
     let mut feed = next.follow(&server, &app, &cursor);
     server.webhook(&app, &Call::new(2).ring(0)).await;
-    timeout(PATIENCE, next.take(&mut feed)).await.expect("the call is told");
+    timeout(WAIT_TIMEOUT, next.take(&mut feed)).await.expect("the call is told");
     assert_eq!(next.snapshots, []);
     assert_contiguous(&next.events, i64::try_from(told.len()).expect("a place"));
     feed.close().await;
@@ -162,14 +163,14 @@ async fn a_cursor_that_has_expired_is_told_and_brings_no_snapshot(world: World) 
     })
     .await;
     let mut feed = Crm::default().follow(&server, &app, &cursor);
-    let gap = match timeout(PATIENCE, feed.next()).await.expect("something is said") {
-        Some(Ok(Heard::Gap(gap))) => gap,
+    let gap = match timeout(WAIT_TIMEOUT, feed.next()).await.expect("something is said") {
+        Some(Ok(Item::Gap(gap))) => gap,
         other => panic!("no gap: {other:?}"),
     };
-    assert_eq!((gap.reason.as_str(), gap.from_seq, gap.go_on_from()), ("expired", 2, 3));
-    feed.done(gap.go_on_from()).await.expect("kept");
+    assert_eq!((gap.reason.as_str(), gap.from_seq, gap.resume_after()), ("expired", 2, 3));
+    feed.ack(gap.resume_after()).await.expect("kept");
     server.webhook(&app, &Call::new(1).resumed(50)).await;
-    let event = timeout(PATIENCE, feed.next()).await.expect("in time");
-    assert!(matches!(event, Some(Ok(Heard::Event(event))) if event.seq == 4));
+    let event = timeout(WAIT_TIMEOUT, feed.next()).await.expect("in time");
+    assert!(matches!(event, Some(Ok(Item::Event(event))) if event.seq == 4));
     feed.close().await;
 }

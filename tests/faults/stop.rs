@@ -27,7 +27,7 @@ async fn a_stop_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing(world
             tokio::process::Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "the server was gone before it was stopped");
     };
-    tokio::join!(burst.rage(&server, &app, 24), stopping);
+    tokio::join!(burst.send_all(&server, &app, 24), stopping);
     assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
 
     let server = world.start().await;
@@ -38,7 +38,7 @@ async fn a_stop_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing(world
     .await;
     burst.finish(&server, &app).await;
     let total = burst.journeys.borrow().len() * LIFE.len();
-    let feed = server.told(&app, total).await;
+    let feed = server.wait_for_events(&app, total).await;
     assert_contiguous(&feed, 0);
     burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
 }

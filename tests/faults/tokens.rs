@@ -77,7 +77,7 @@ impl Office {
         self.server = self.world.start().await;
     }
 
-    async fn told(&self) -> Vec<String> {
+    async fn event_types(&self) -> Vec<String> {
         let feed = self.server.feed(&self.app).await;
         assert_contiguous(&feed, 0);
         let told: Vec<&str> =
@@ -111,7 +111,11 @@ async fn killed_before_dialpad_has_done_anything_it_is_tried_once_more(world: Wo
     assert_eq!(office.outcome().await, 201);
     let handled = office.refreshes().await.iter().filter(|request| request["status"] == 200).count();
     assert_eq!(handled, 1);
-    assert!(!office.told().await.contains(&"connection.expired".to_owned()), "{:?}", office.told().await);
+    assert!(
+        !office.event_types().await.contains(&"connection.expired".to_owned()),
+        "{:?}",
+        office.event_types().await
+    );
 }
 
 async fn killed_before_the_answer_came_the_connection_is_told_to_have_expired(world: World) {
@@ -119,7 +123,7 @@ async fn killed_before_the_answer_came_the_connection_is_told_to_have_expired(wo
     office.renew_until(&json!({"token_answer_delay_ms": 20_000}), "handled_at").await;
     office.restart(&json!({"token_answer_delay_ms": 0})).await;
     assert_eq!(office.outcome().await, 401);
-    assert_eq!(office.told().await, ["connection.connected", "connection.expired"]);
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
     assert_eq!(office.refreshes().await.len(), 2, "it was tried once more, and not again");
     office.server.connect(&office.app).await;
     assert_eq!(office.place_call(2).await.status, 201);
@@ -131,7 +135,7 @@ async fn killed_before_the_answer_came_a_forgiving_dialpad_gives_new_tokens(worl
     office.renew_until(&json!({"token_answer_delay_ms": 20_000}), "handled_at").await;
     office.restart(&json!({"token_answer_delay_ms": 0})).await;
     assert_eq!(office.outcome().await, 201);
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }
 
 async fn killed_right_after_the_answer_the_connection_works_or_is_told_to_have_expired(world: World) {
@@ -139,7 +143,7 @@ async fn killed_right_after_the_answer_the_connection_works_or_is_told_to_have_e
     office.renew_until(&json!({}), "answered_at").await;
     office.restart(&json!({})).await;
     let outcome = office.outcome().await;
-    let told = office.told().await;
+    let told = office.event_types().await;
     match outcome {
         201 => assert_eq!(told, ["connection.connected"]),
         _ => assert_eq!(told, ["connection.connected", "connection.expired"]),
@@ -167,7 +171,7 @@ async fn a_planned_stop_waits_for_new_tokens(world: World) {
     office.restart(&json!({"token_answer_delay_ms": 0})).await;
     assert_eq!(office.place_call(1).await.status, 201, "at once, without any wait for a lease");
     assert_eq!(office.refreshes().await.len(), 2, "one of them was the new connection's");
-    assert_eq!(office.told().await, ["connection.connected", "connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.connected"]);
 }
 
 async fn two_processes_cause_one_request_for_all_their_callers(world: World) {
@@ -185,7 +189,7 @@ async fn two_processes_cause_one_request_for_all_their_callers(world: World) {
         assert!(side.iter().any(|answer| answer.status == 201), "nobody got through: {}", side[0]);
     }
     assert_eq!(office.refreshes().await.len(), 1);
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }
 
 async fn two_processes_renew_in_turn_and_never_twice(world: World) {
@@ -204,7 +208,7 @@ async fn two_processes_renew_in_turn_and_never_twice(world: World) {
     }
     let status = other.get("/status").by(&office.app).answer().await.ok();
     assert_eq!(status["status"], "connected", "{status:#}");
-    assert_eq!(office.told().await, ["connection.connected", "connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.connected"]);
 }
 
 fn now() -> Duration {
@@ -235,5 +239,5 @@ async fn new_tokens_are_kept_while_the_database_is_away() {
     .await;
     assert_eq!(placed.status, 201, "{placed}");
     assert_eq!(office.refreshes().await.len(), 1);
-    assert_eq!(office.told().await, ["connection.connected"]);
+    assert_eq!(office.event_types().await, ["connection.connected"]);
 }

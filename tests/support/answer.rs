@@ -1,14 +1,14 @@
-//! What the server answered, with assertions that say what was asked when they fail.
+//! The server's answers, with assertions whose failures name the request.
 
 use std::collections::BTreeSet;
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// An HTTP answer, read to its end.
+/// An HTTP answer with its whole body.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Method and address of the request.
+    /// Method and URL of the request.
     pub(crate) asked: String,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -16,14 +16,14 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The JSON of a 200.
+    /// Returns the JSON of a 200.
     #[track_caller]
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{self}");
         self.json()
     }
 
-    /// The list in a 200.
+    /// Returns the list in a 200.
     #[track_caller]
     pub(crate) fn list(&self) -> Vec<Value> {
         match self.ok() {
@@ -39,7 +39,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
     }
 
-    /// An error in the one shape that all errors have. Gives its body.
+    /// Asserts an error in the common shape, and returns its body.
     #[track_caller]
     pub(crate) fn fails_with(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{self}");
@@ -51,7 +51,7 @@ impl Answer {
         error
     }
 
-    /// The same, with its stable code.
+    /// Asserts an error with its stable code.
     #[track_caller]
     pub(crate) fn refuses(&self, status: u16, code: &str) -> Value {
         let error = self.fails_with(status);
@@ -59,7 +59,7 @@ impl Answer {
         error
     }
 
-    /// A 400 that says which part of the request is meant.
+    /// Asserts a 400 that names a part of the request.
     #[track_caller]
     pub(crate) fn refuses_naming(&self, part: &str) {
         let error = self.refuses(400, "INVALID_REQUEST");
@@ -71,14 +71,14 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// The path of the next page, where there is one.
+    /// Returns the path of the next page; `None` on the last page.
     #[track_caller]
     pub(crate) fn next_page(&self) -> Option<String> {
         let link = self.header("link")?;
         let next = link.split(',').find(|part| part.replace(' ', "").contains(";rel=\"next\""))?;
         let path = next.trim().strip_prefix('<').and_then(|rest| rest.split_once('>')).map(|(path, _)| path);
         let path = path.unwrap_or_else(|| panic!("no address in Link: {self}"));
-        assert!(path.starts_with('/'), "the next page is no relative address: {self}");
+        assert!(path.starts_with('/'), "the next page is not a relative address: {self}");
         Some(path.to_owned())
     }
 }
@@ -90,16 +90,16 @@ impl std::fmt::Display for Answer {
     }
 }
 
-/// Says what a JSON object shows, whatever else is in it.
+/// Asserts fields of a JSON object.
 pub(crate) trait Shows {
-    /// Each of the expected fields is there with its value.
+    /// Asserts that each expected field has its value; other fields are ignored.
     fn shows(&self, expected: Value) -> &Self;
 }
 
 impl Shows for Value {
     #[track_caller]
     fn shows(&self, expected: Value) -> &Self {
-        let expected = expected.as_object().expect("what is expected is an object");
+        let expected = expected.as_object().expect("the expected value is an object");
         let differences: Vec<String> = expected
             .iter()
             .filter(|(name, value)| self.get(name) != Some(value))
@@ -113,7 +113,7 @@ impl Shows for Value {
     }
 }
 
-/// The names of an object's fields.
+/// Returns the names of an object's fields.
 pub(crate) fn object_keys(object: &Value) -> BTreeSet<&str> {
     object.as_object().expect("an object").keys().map(String::as_str).collect()
 }

@@ -1,11 +1,11 @@
-//! The webhooks of a call: what Dialpad would send about it, in either family.
+//! The webhooks of a call, in either payload family.
 
 use serde_json::{Value, json};
 
-/// 2024-01-01T12:00:00Z: when calls of the tests begin.
+/// 2024-01-01T12:00:00Z: when the calls of the tests start.
 pub(crate) const NOON: i64 = 1_704_110_400;
 
-/// A call that webhooks are made of. Instants are seconds after noon.
+/// A call and its webhooks. Times are seconds after noon.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) id: i64,
@@ -38,7 +38,7 @@ impl Call {
         self
     }
 
-    /// Its webhooks name the organisation.
+    /// Names the organization in its webhooks.
     pub(crate) fn of_organization(mut self, organization: i64) -> Self {
         self.organization = Some(organization);
         self
@@ -72,12 +72,12 @@ impl Call {
             .with("duration_seconds", 28)
     }
 
-    /// The timeline of an answered call with one hold: 180 seconds, 172 of them talk.
+    /// Returns the webhooks of an answered call with one hold: 180 seconds, 172 of them talk.
     pub(crate) fn life(&self) -> [Value; 5] {
         [self.ring(0), self.started(3), self.held(45), self.resumed(50), self.ended(180)]
     }
 
-    /// Any event of the flat family.
+    /// Returns an event of the workflow family.
     pub(crate) fn event(&self, event_type: &str, at: i64) -> Value {
         let event = json!({
             "event_type": event_type,
@@ -94,7 +94,7 @@ impl Call {
         }
     }
 
-    /// A snapshot in Dialpad's own family: times in milliseconds, everything there, most of it null.
+    /// Returns a snapshot of Dialpad's own family: times in milliseconds, every field present, most of them null.
     pub(crate) fn state(&self, state: &str, at: i64) -> Value {
         let (external, internal) =
             if self.direction == "inbound" { (&self.from, &self.to) } else { (&self.to, &self.from) };
@@ -125,18 +125,18 @@ impl Call {
         })
     }
 
-    /// The snapshot after somebody answered 3 seconds into the call.
+    /// Returns the snapshot after an answer 3 seconds into the call.
     pub(crate) fn answered_state(&self, state: &str, at: i64) -> Value {
         self.state(state, at).with("date_rang", milliseconds(1)).with("date_connected", milliseconds(3))
     }
 }
 
-/// Unix milliseconds of an instant in seconds after noon.
+/// Converts seconds after noon to Unix milliseconds.
 fn milliseconds(at: i64) -> i64 {
     (NOON + at) * 1000
 }
 
-/// Says something more, or something else, in a payload.
+/// Changes a field of a payload.
 pub(crate) trait With {
     fn with(self, name: &str, value: impl Into<Value>) -> Self;
     fn without(self, name: &str) -> Self;
@@ -154,7 +154,7 @@ impl With for Value {
     }
 }
 
-/// The payload, made exactly so long by a field that means nothing.
+/// Pads a payload to exactly this length.
 pub(crate) fn lengthened(payload: Value, length: usize) -> String {
     let bare = payload.clone().with("padding", "").to_string().len();
     let padded = payload.with("padding", "x".repeat(length - bare)).to_string();

@@ -1,4 +1,4 @@
-//! The built-in Dialpad simulator as a process of its own, and how an app is connected to it.
+//! The Dialpad simulator as a child process, and how an app is connected to it.
 
 use std::process::Command;
 
@@ -25,7 +25,7 @@ pub(crate) struct Dialpad {
 }
 
 impl Dialpad {
-    /// The company that every connection belongs to.
+    /// The company of every connection.
     pub(crate) const COMPANY: i64 = 12_345_678;
 
     pub(crate) async fn start() -> Self {
@@ -36,7 +36,7 @@ impl Dialpad {
         command.args(["--client-id", CLIENT_ID, "--client-secret", CLIENT_SECRET]).env_clear();
         let mut process = Process::spawn("cti-server simulate", &mut command);
         let base_url = process
-            .says("where it is", |line| {
+            .wait_for_line("its address", |line| {
                 let rest = line.strip_prefix("Dialpad simulator on ")?;
                 rest.split_whitespace().next().map(str::to_owned)
             })
@@ -45,39 +45,39 @@ impl Dialpad {
         Self { base_url, process, http }
     }
 
-    /// A user of the company; the others have the numbers that follow.
+    /// The first user of the company; the others have the next numbers.
     pub(crate) const USER: i64 = 5_100_000_000_000_000;
 
-    /// Turns switches of the simulator (docs/operations.md lists them); the others stay as they are.
+    /// Changes switches of the simulator (docs/operations.md lists them) and keeps the others.
     pub(crate) async fn switch(&self, change: &Value) {
         self.http.patch(format!("{}/simulator/switches", self.base_url)).json(change).answer().await.ok();
     }
 
-    /// What was asked of an endpoint (by the pattern of its path), in the order of arrival.
+    /// Returns the requests to an endpoint (by the pattern of its path), in the order of arrival.
     pub(crate) async fn requests(&self, route: &str) -> Vec<Value> {
         let book = self.http.get(format!("{}/simulator/requests?route={route}", self.base_url));
         book.answer().await.ok()["requests"].as_array().expect("a list of requests").clone()
     }
 
-    /// Makes everybody's tokens worthless: `access`, `refresh` or both.
+    /// Revokes the tokens of all connections: `access`, `refresh` or both.
     pub(crate) async fn revoke_tokens(&self, only: Option<&str>) {
         let query: Vec<_> = only.iter().map(|kind| ("only", kind)).collect();
         let revoked = self.http.post(format!("{}/simulator/tokens/revoke", self.base_url)).query(&query);
         assert_eq!(revoked.answer().await.status, 204);
     }
 
-    /// The REST API from outside, without a token: `path` is what follows `/api/v2`.
+    /// Requests the REST API through the simulator's controls, without a token; `path` follows `/api/v2`.
     pub(crate) fn api(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}/simulator/api/v2{path}", self.base_url))
     }
 
-    /// Plays flows until they are over and gives the book of what was delivered.
+    /// Plays flows until they end, and returns their deliveries.
     pub(crate) async fn play(&self, order: &Value) -> Vec<Value> {
         let url = format!("{}/simulator/flows", self.base_url);
         let started = self.http.post(&url).json(order).answer().await;
         assert_eq!(started.status, 202, "{started}");
         let run = started.json()["run_id"].as_str().expect("a run has an id").to_owned();
-        eventually("the flows are over", async || {
+        eventually("the flows have ended", async || {
             let progress = self.http.get(format!("{url}/{run}")).answer().await.ok();
             (progress["done"] == true).then_some(())
         })
@@ -87,7 +87,7 @@ impl Dialpad {
 }
 
 impl World {
-    /// The server's OAuth client is the simulator's.
+    /// Uses the simulator's OAuth client.
     pub(crate) fn with_dialpad(self, dialpad: &Dialpad) -> Self {
         self.with("DIALPAD_SANDBOX_BASE_URL", &dialpad.base_url)
             .with("DIALPAD_SANDBOX_CLIENT_ID", CLIENT_ID)
@@ -95,21 +95,21 @@ impl World {
     }
 }
 
-/// A browser that was sent to Dialpad: where to, and what it carries.
+/// The redirect of a browser to Dialpad.
 pub(crate) struct SentToDialpad {
     pub(crate) location: String,
     pub(crate) set_cookie: String,
 }
 
 impl SentToDialpad {
-    /// The cookie as the browser sends it back.
+    /// Returns the cookie as the browser sends it back.
     pub(crate) fn cookie(&self) -> &str {
         self.set_cookie.split(';').next().unwrap_or_default()
     }
 }
 
 impl TestServer {
-    /// A user begins to connect the app.
+    /// Starts the connection of an app.
     pub(crate) async fn authorize(&self, app: &App) -> SentToDialpad {
         let answer = self.get(&format!("/authorize?app_id={}", app.id)).answer().await;
         assert_eq!(answer.status, 302, "{answer}");
@@ -118,22 +118,22 @@ impl TestServer {
         SentToDialpad { location: text("location"), set_cookie: text("set-cookie") }
     }
 
-    /// Dialpad approves and says where the browser goes next: our callback.
+    /// Approves at Dialpad and returns the callback to which the browser is redirected.
     pub(crate) async fn approve(&self, sent: &SentToDialpad) -> String {
         let answer = self.browser().get(&sent.location).answer().await;
         assert_eq!(answer.status, 302, "{answer}");
         answer.header("location").expect("a redirect says where to").to_owned()
     }
 
-    /// The browser comes back.
-    pub(crate) async fn come_back(&self, callback: &str, cookie: &str) -> Answer {
+    /// Opens the callback in the browser.
+    pub(crate) async fn finish_authorization(&self, callback: &str, cookie: &str) -> Answer {
         self.browser().get(callback).header(header::COOKIE, cookie).answer().await
     }
 
-    /// Connects the app from beginning to end.
+    /// Connects the app.
     pub(crate) async fn connect(&self, app: &App) -> Value {
         let sent = self.authorize(app).await;
         let callback = self.approve(&sent).await;
-        self.come_back(&callback, sent.cookie()).await.ok()
+        self.finish_authorization(&callback, sent.cookie()).await.ok()
     }
 }

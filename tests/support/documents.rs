@@ -1,5 +1,5 @@
-//! What the server's documents promise, held against what it says: every answer that any test gets has a status that
-//! is documented there, and a body of that schema, with no field that is not in it.
+//! Checks answers and messages against the server's documents: every answer in any test must have a documented status and
+//! a body of that schema, without other fields.
 
 use std::{
     collections::HashMap,
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::answer::Answer;
 
-/// Of a long list, so many items are looked at.
-const MOST_ITEMS: usize = 40;
-/// Statuses that any address may answer with, whatever is asked of it.
+/// How many items of a long list are checked.
+const MAX_ITEMS: usize = 40;
+/// Statuses that any route may answer with.
 const EVERYWHERE: [u16; 3] = [308, 405, 413];
 
 static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
@@ -25,13 +25,13 @@ static OPENAPI: LazyLock<Value> = LazyLock::new(|| {
 static ASYNCAPI: LazyLock<Value> = LazyLock::new(|| closed(openapi::asyncapi_document()));
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> = LazyLock::new(Mutex::default);
 
-/// The answer is one that the document has for this request.
+/// Asserts that the document describes this answer.
 pub(super) fn check_answer(method: &Method, path: &str, answer: &Answer) {
     let problems = problems_of(method, path, answer);
     assert!(problems.is_empty(), "not as documented: {problems:#?}\n{answer}");
 }
 
-/// What the document has not, or otherwise.
+/// Returns the differences between an answer and the document.
 pub(crate) fn problems_of(method: &Method, path: &str, answer: &Answer) -> Vec<String> {
     let Some((route, operation)) = operation(method, path) else { return Vec::new() };
     if EVERYWHERE.contains(&answer.status) {
@@ -42,7 +42,7 @@ pub(crate) fn problems_of(method: &Method, path: &str, answer: &Answer) -> Vec<S
         return vec![format!("{method} {route} has no {}", answer.status)];
     }
     let schema = &response["content"]["application/json"]["schema"];
-    let is_json = answer.header("content-type").is_some_and(|it| it.starts_with("application/json"));
+    let is_json = answer.header("content-type").is_some_and(|value| value.starts_with("application/json"));
     if *method == Method::HEAD || !is_json {
         return Vec::new();
     }
@@ -51,12 +51,12 @@ pub(crate) fn problems_of(method: &Method, path: &str, answer: &Answer) -> Vec<S
     }
     let mut body = answer.json();
     if let Value::Array(items) = &mut body {
-        items.truncate(MOST_ITEMS);
+        items.truncate(MAX_ITEMS);
     }
     problems(&format!("{method} {route} {}", answer.status), &OPENAPI, schema, &body)
 }
 
-/// The message is one that the document has.
+/// Asserts that the document describes this message.
 pub(super) fn check_message(message: &Value) {
     let kind = message["type"].as_str().unwrap_or_else(|| panic!("a message without a type: {message:#}"));
     let payload = &ASYNCAPI["components"]["messages"][kind.replace('.', "_")]["payload"];
@@ -65,7 +65,7 @@ pub(super) fn check_message(message: &Value) {
     assert!(problems.is_empty(), "not as documented: {problems:#?}\n{message:#}");
 }
 
-/// The operation that a request is of.
+/// Returns the route and the operation of a request.
 fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Value)> {
     let matches = |route: &str| {
         let (mut ours, mut theirs) = (route.split('/'), path.split('/'));
@@ -82,7 +82,7 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Valu
     operation.is_object().then_some((found, operation))
 }
 
-/// What is wrong with a value, by a schema of a document.
+/// Returns the violations of a schema.
 fn problems(name: &str, document: &Value, schema: &Value, value: &Value) -> Vec<String> {
     let mut known = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
     let validator = *known.entry(name.to_owned()).or_insert_with(|| {
@@ -96,7 +96,7 @@ fn problems(name: &str, document: &Value, schema: &Value, value: &Value) -> Vec<
     validator.iter_errors(value).map(|problem| format!("{}: {problem}", problem.instance_path())).collect()
 }
 
-/// The document with objects that have no field but those described.
+/// Forbids fields that are not described.
 fn closed(mut document: Value) -> Value {
     let close = |schema: &mut Value| {
         if schema["type"] == "object" && schema.get("additionalProperties").is_none() {

@@ -1,4 +1,4 @@
-//! The durable feed, read as a CRM would read it.
+//! The feed over REST, read as a CRM would read it.
 
 use serde_json::Value;
 
@@ -10,12 +10,12 @@ use super::{
 };
 
 impl TestServer {
-    /// Everything that was told of the app so far.
+    /// Returns all events of the app so far.
     pub(crate) async fn feed(&self, app: &App) -> Vec<Value> {
         self.feed_after(app, 0).await
     }
 
-    /// Everything behind an event.
+    /// Returns all events after this one.
     pub(crate) async fn feed_after(&self, app: &App, mut after: i64) -> Vec<Value> {
         let mut feed = Vec::new();
         loop {
@@ -27,29 +27,30 @@ impl TestServer {
         }
     }
 
-    /// Waits until so many events were told, and gives them. More of them are an error.
-    pub(crate) async fn told(&self, app: &App, count: usize) -> Vec<Value> {
-        let feed = self.feed_when(app, &format!("{count} events are told"), |feed| feed.len() >= count).await;
+    /// Waits until this many events were emitted, and returns them. More events are an error.
+    pub(crate) async fn wait_for_events(&self, app: &App, count: usize) -> Vec<Value> {
+        let feed =
+            self.feed_when(app, &format!("{count} events are emitted"), |feed| feed.len() >= count).await;
         assert_eq!(feed.len(), count, "{:?}", kinds(&feed));
         feed
     }
 
-    /// Waits until an event of this type was told, and gives the feed.
+    /// Waits until an event of this type was emitted, and returns the feed.
     pub(crate) async fn feed_until(&self, app: &App, kind: &str) -> Vec<Value> {
-        self.feed_when(app, &format!("{kind} is told"), |feed| kinds(feed).contains(&kind)).await
+        self.feed_when(app, &format!("{kind} is emitted"), |feed| kinds(feed).contains(&kind)).await
     }
 
-    /// Lets a call ring and waits until that is told: all webhooks before it have been dealt with then. Gives the
-    /// feed without it.
-    pub(crate) async fn feed_when_dealt_with(&self, app: &App, marker: i64) -> Vec<Value> {
+    /// Waits until all webhooks so far are processed, and returns the feed. It lets a marker call ring, waits for its event
+    /// and removes it.
+    pub(crate) async fn feed_once_processed(&self, app: &App, marker: i64) -> Vec<Value> {
         self.webhook(app, &Call::new(marker).ring(0)).await;
-        let what = format!("what came before call {marker} is dealt with");
+        let what = format!("everything before call {marker} is processed");
         let mut feed = self.feed_when(app, &what, |feed| !of_call(feed, marker).is_empty()).await;
         feed.retain(|event| event["dialpad_call_id"] != marker);
         feed
     }
 
-    /// Waits until the feed is as it should be, and gives it.
+    /// Waits until the feed satisfies a condition, and returns it.
     pub(crate) async fn feed_when(
         &self,
         app: &App,

@@ -1,4 +1,4 @@
-//! The text of `/metrics`, understood.
+//! The parsed text of `/metrics`.
 
 /// One reading of all metrics.
 pub(crate) struct Metrics {
@@ -10,7 +10,7 @@ impl Metrics {
         Self { text }
     }
 
-    /// The sum over all series of a name whose labels contain each of the given ones (`outcome="stored"`).
+    /// Returns the sum over all series of a metric whose labels contain each of the given ones (`outcome="stored"`).
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let of_name = |line: &&str| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') || rest.starts_with(' '))
@@ -23,7 +23,7 @@ impl Metrics {
             .sum()
     }
 
-    /// The declared type of a metric, if it is explained as well.
+    /// Returns the declared type of a metric that has a help text.
     pub(crate) fn kind(&self, name: &str) -> Option<&str> {
         let line = |word: &str| {
             let start = format!("# {word} {name} ");

@@ -1,11 +1,11 @@
-//! What the black-box tests stand on: the real binary as a child process, in a world of its own.
+//! The helpers of the black-box tests: the real binary as a child process, with its own database and configuration.
 //!
-//! * [`World`] is one database and one configuration; [`World::start`] runs a server in it, as often as a test likes;
-//! * [`TestServer`] is that process, with a method per thing that operators, Dialpad and CRMs do;
-//! * [`Socket`] is a CRM on the WebSocket, [`EventStream`] one on server-sent events; [`Dialpad`] the built-in simulator, a process of its own too;
-//! * [`Call`] makes the webhooks of a call, [`Shows`] and the functions of [`feed`] say what was told.
+//! * [`World`]: one database and one configuration; [`World::start`] runs a server with it, as often as a test needs.
+//! * [`TestServer`]: that process, with a method for each thing that operators, Dialpad and CRMs do.
+//! * [`Socket`]: a CRM on the WebSocket. [`EventStream`]: a CRM on server-sent events. [`Dialpad`]: the simulator as a child process.
+//! * [`Call`]: the webhooks of a call. [`Shows`] and the functions of [`feed`]: assertions on answers and events.
 //!
-//! Nothing here waits by the clock: every wait is for a condition, under a limit.
+//! No test sleeps for a fixed time: every wait is for a condition, with a timeout.
 
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
 
@@ -15,7 +15,7 @@ mod dialpad;
 mod documents;
 mod events;
 mod feed;
-mod jukebox;
+mod media_stub;
 mod metrics;
 mod postgres;
 mod process;
@@ -37,24 +37,24 @@ pub(crate) use self::{
     dialpad::{CLIENT_SECRET, Dialpad},
     documents::problems_of,
     events::{assert_contiguous, kinds, of_call, seqs},
-    jukebox::{Heard, Jukebox, Track},
+    media_stub::{MediaRequest, MediaResponse, MediaStub},
     metrics::Metrics,
     process::{Process, run_to_end},
     proxy::Proxy,
-    registry::Standing,
-    scripted::{Asked, Authenticator, Reply, ScriptedDialpad},
+    registry::Registration,
+    scripted::{Reply, ReplyGate, ScriptedDialpad, ScriptedRequest},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
-    socket::{Said, Socket},
-    stream::{EventStream, Sent},
+    socket::{Received, Socket},
+    stream::{EventStream, StreamPart},
     tls::TlsProxy,
     world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
 };
 
-/// How long anything that should happen may take before a test calls it missing.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a test waits for a condition.
+pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A port for a server that must come back where it was.
+/// Returns a free port, for a server that must restart on the same port.
 pub(crate) fn free_port() -> String {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("it is bound").port().to_string()
@@ -62,24 +62,24 @@ pub(crate) fn free_port() -> String {
 
 const TICK: Duration = Duration::from_millis(15);
 
-/// Waits until the probe finds something.
+/// Polls until the probe returns something.
 pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, probe).await
+    within(WAIT_TIMEOUT, what, probe).await
 }
 
-/// Waits until the probe finds something, for so long at most.
+/// Polls until the probe returns something, with this timeout.
 pub(crate) async fn within<T>(limit: Duration, what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = probe().await {
             return found;
         }
-        assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(began.elapsed() < limit, "timed out after {limit:?}: {what}");
         tokio::time::sleep(TICK).await;
     }
 }
 
-/// Makes of each named function (`async fn name(world: World)`) two tests: `sqlite::name` and `postgres::name`.
+/// Creates two tests per function (`async fn name(world: World)`): `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {
         mod sqlite {

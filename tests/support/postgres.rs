@@ -1,6 +1,6 @@
-//! One private PostgreSQL cluster per test process, made of the installed binaries and gone with the process.
+//! One private PostgreSQL cluster per test process, from the installed binaries. It is removed with the process.
 //!
-//! `CTI_TEST_POSTGRES_BIN` names the folder of the binaries where they are in none of the usual places.
+//! `CTI_TEST_POSTGRES_BIN` names the folder of the binaries, if they are in none of the usual places.
 //! `CTI_TEST_REQUIRE_POSTGRES=1` turns the skipped tests of a machine without PostgreSQL into failures.
 
 use std::{
@@ -24,8 +24,8 @@ use super::eventually;
 static CLUSTER: OnceCell<Option<Cluster>> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
-/// Lives as long as its standard input: when the test process ends, however it ends, the cluster is stopped and
-/// its folder removed. It does not wait for the disk, for the reason that the servers' own folders are in memory.
+/// Runs as long as its standard input is open: when the test process ends, for any reason, it stops the cluster and removes
+/// its folder. The cluster does not sync to disk, as the servers' own folders are in memory.
 const WATCHDOG: &str = r#"
 "$1" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 \
      -c shared_buffers=64MB >"$2/log" 2>&1 &
@@ -38,16 +38,16 @@ rm -rf "$2"
 
 struct Cluster {
     port: u16,
-    /// Its standard input is what keeps the cluster alive.
+    /// Its open standard input keeps the cluster running.
     _watchdog: Child,
 }
 
-/// The address of a new, empty database; none, and a loud line, where PostgreSQL is not installed.
+/// Returns the URL of a new, empty database; `None`, with a message, if PostgreSQL is not installed.
 pub(crate) async fn fresh_database(test: &str) -> Option<String> {
     let Some(cluster) = CLUSTER.get_or_init(Cluster::start).await else {
         let required = env::var("CTI_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
         assert!(!required, "PostgreSQL binaries not found, and CTI_TEST_REQUIRE_POSTGRES=1");
-        // Not eprintln: the test harness would keep that to itself.
+        // Not eprintln: the test harness captures it.
         let _ = writeln!(
             std::io::stderr(),
             "SKIPPED: PostgreSQL binaries not found (set CTI_TEST_POSTGRES_BIN to their folder): {test}"
@@ -73,7 +73,7 @@ impl Cluster {
         assert!(initdb.status.success(), "initdb failed: {}", String::from_utf8_lossy(&initdb.stderr));
 
         let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|it| it.local_addr())
+            .and_then(|listener| listener.local_addr())
             .expect("a port is free")
             .port();
         let mut watchdog = as_owner(Command::new("sh"), owner, &folder)
@@ -84,7 +84,7 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // A Ctrl-C at the terminal is for the tests; the watchdog ends after them.
+            // Ctrl-C at the terminal is for the tests; the watchdog ends after them.
             .process_group(0)
             .spawn()
             .expect("sh can be started");
@@ -110,7 +110,7 @@ fn url(port: u16, database: &str) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/{database}")
 }
 
-/// The newest installed binaries.
+/// Returns the folder of the newest installed binaries.
 fn binaries() -> Option<PathBuf> {
     let named = env::var_os("CTI_TEST_POSTGRES_BIN").map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -126,7 +126,7 @@ fn binaries() -> Option<PathBuf> {
     named.into_iter().chain(env::split_paths(&path)).chain(versions).find(whole)
 }
 
-/// PostgreSQL refuses to run as root: then it runs as `postgres`, else as `nobody`.
+/// Returns the user of the cluster: PostgreSQL refuses to run as root, so it runs as `postgres` or `nobody`.
 fn owner_for(folder: &Path) -> Option<(u32, u32)> {
     let made_by = fs::metadata(folder).expect("the folder was just made").uid();
     if made_by != 0 {
@@ -138,7 +138,7 @@ fn owner_for(folder: &Path) -> Option<(u32, u32)> {
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    let owner: (u32, u32) = ids("postgres").or_else(|| ids("nobody")).expect("there is somebody but root");
+    let owner: (u32, u32) = ids("postgres").or_else(|| ids("nobody")).expect("there is a user besides root");
     chown(folder, Some(owner.0), Some(owner.1)).expect("root can give a folder away");
     Some(owner)
 }

@@ -1,4 +1,4 @@
-//! A child process that is listened to, and that never outlives its test.
+//! A child process whose output is collected, and which ends with its test.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{eventually, within};
 
-/// How much of a log a failed test shows.
+/// How many lines of the log a failed test prints.
 const SHOWN_LINES: usize = 80;
 
 /// A running child. Dropping it kills it.
@@ -21,7 +21,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it and listens to both of its pipes.
+    /// Starts the process and collects both of its outputs.
     pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
@@ -40,10 +40,10 @@ impl Process {
     }
 
     /// Waits for a line in which `find` finds something.
-    pub(crate) async fn says<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
+    pub(crate) async fn wait_for_line<T>(&mut self, what: &str, find: impl Fn(&str) -> Option<T>) -> T {
         let name = self.name;
-        eventually(&format!("{name} says {what}"), async || {
-            // Asked before the lines are looked through: what a dead process said last is not missed.
+        eventually(&format!("{name} prints {what}"), async || {
+            // Checked before the lines: the last lines of a process that has ended are not missed.
             let exit = self.child.try_wait().expect("the child can be asked");
             let found = self.lines().iter().find_map(|line| find(line));
             assert!(found.is_some() || exit.is_none(), "{name} ended ({exit:?}):\n{}", self.log());
@@ -52,20 +52,20 @@ impl Process {
         .await
     }
 
-    /// `kill -9`, and the certainty that it is gone.
+    /// Kills the process (SIGKILL) and waits for its end.
     pub(crate) fn kill(&mut self) {
-        // Fails only where it has ended already.
+        // This fails only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 
-    /// `kill -TERM`: what a service manager sends.
+    /// Sends SIGTERM, as a service manager does.
     pub(crate) fn terminate(&self) {
         let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{} takes no signal", self.name);
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until the process ends by itself.
     pub(crate) async fn exit(&mut self, limit: Duration) -> ExitStatus {
         let name = self.name;
         within(limit, &format!("{name} ends"), async || {
@@ -74,7 +74,7 @@ impl Process {
         .await
     }
 
-    /// Everything that it said so far.
+    /// Returns its output so far.
     pub(crate) fn log(&self) -> String {
         self.lines().join("\n")
     }
@@ -90,7 +90,7 @@ impl Drop for Process {
         if thread::panicking() {
             let lines = self.lines();
             let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
-            eprintln!("--- the last words of {} ---\n{shown}\n---", self.name);
+            eprintln!("--- the last lines of {} ---\n{shown}\n---", self.name);
         }
     }
 }
@@ -103,7 +103,7 @@ fn collect(pipe: impl Read + Send + 'static, lines: Arc<Mutex<Vec<String>>>) {
     });
 }
 
-/// Runs a command to its end.
+/// Runs a command until it ends.
 pub(crate) async fn run_to_end(command: Command, limit: Duration) -> Output {
     let mut command = tokio::process::Command::from(command);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();

@@ -1,4 +1,4 @@
-//! A wire between a server and its database that can be cut.
+//! A connection between a server and its database that can be cut.
 
 use std::sync::{
     Arc,
@@ -24,7 +24,7 @@ struct Switch {
 }
 
 impl Proxy {
-    /// Listens on a free port for whatever lives on that one.
+    /// Listens on a free port and forwards to this port.
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let own_port = listener.local_addr().expect("it is bound").port();
@@ -40,13 +40,13 @@ impl Proxy {
         Self { port: own_port, switch }
     }
 
-    /// Ends all connections and lets none through.
+    /// Ends all connections and accepts no new ones.
     pub(crate) fn cut(&self) {
         self.switch.is_cut.store(true, Ordering::SeqCst);
         self.switch.cut.notify_waiters();
     }
 
-    /// Lets connections through again.
+    /// Accepts connections again.
     pub(crate) fn mend(&self) {
         self.switch.is_cut.store(false, Ordering::SeqCst);
     }

@@ -1,4 +1,4 @@
-//! What is registered at the simulated Dialpad, seen and changed from outside.
+//! The webhooks and subscriptions at the simulated Dialpad, read and changed from outside.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -10,21 +10,21 @@ use super::{
     server::{App, Ask, TestServer},
 };
 
-/// What an app has at Dialpad: its only webhook, and the only subscription of each kind on it.
-pub(crate) struct Standing {
+/// An app's webhook at Dialpad, and its subscription of each kind.
+pub(crate) struct Registration {
     pub(crate) webhook: Value,
     pub(crate) calls: Value,
     pub(crate) messages: Value,
 }
 
-impl Standing {
-    /// The secret that the app's webhooks are signed with.
+impl Registration {
+    /// Returns the secret that signs the app's webhooks.
     pub(crate) fn secret(&self) -> &str {
         self.webhook["signature"]["secret"].as_str().unwrap_or_else(|| panic!("unsigned: {:#}", self.webhook))
     }
 
-    /// All that matters: signed, to the app's address, all calls and all messages of the whole company.
-    pub(crate) fn is_right(&self) -> bool {
+    /// Returns whether it is complete: signed, enabled, all calls and all messages of the whole company.
+    pub(crate) fn is_complete(&self) -> bool {
         let Self { webhook, calls, messages } = self;
         let states = calls["call_states"].as_array();
         let all_states = states.is_none_or(|states| states.contains(&"all".into()));
@@ -49,7 +49,7 @@ impl Dialpad {
         }
     }
 
-    /// Everything in a list (`/webhooks`, `/subscriptions/call`, `/subscriptions/sms`), page by page.
+    /// Returns all items of a list (`/webhooks`, `/subscriptions/call`, `/subscriptions/sms`), page by page.
     pub(crate) async fn registry(&self, path: &str) -> Vec<Value> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
@@ -75,7 +75,7 @@ impl Dialpad {
         self.registered(Method::DELETE, &format!("{path}/{}", id(item)), None).await.ok();
     }
 
-    /// A webhook with a subscription of each kind that has nothing to do with the server.
+    /// Registers a webhook and subscriptions that do not belong to the server.
     pub(crate) async fn register_foreign(&self) -> Value {
         let hook = json!({"hook_url": "http://127.0.0.1:9/theirs", "secret": "theirs"});
         let webhook = self.register("/webhooks", hook).await;
@@ -85,7 +85,7 @@ impl Dialpad {
         webhook
     }
 
-    /// A token of somebody else in the company, as good as a static key.
+    /// Returns a token of another app of the company.
     pub(crate) async fn some_token(&self) -> String {
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let http = http.build().expect("a client can be made");
@@ -106,8 +106,8 @@ impl Dialpad {
         tokens["access_token"].as_str().expect("a token").to_owned()
     }
 
-    /// What an app has; none where it lacks something, or has something twice.
-    pub(crate) async fn standing(&self, app: &App) -> Option<Standing> {
+    /// Returns an app's registration; `None` if something is missing or duplicated.
+    pub(crate) async fn registration(&self, app: &App) -> Option<Registration> {
         let theirs = |hook: &Value| {
             let url = hook["hook_url"].as_str();
             url.is_some_and(|url| url.ends_with(&format!("/webhooks/{}", app.id)))
@@ -115,34 +115,34 @@ impl Dialpad {
         let mut webhooks = self.registry("/webhooks").await;
         webhooks.retain(theirs);
         let mut calls = self.registry("/subscriptions/call").await;
-        calls.retain(|it| theirs(&it["webhook"]));
+        calls.retain(|subscription| theirs(&subscription["webhook"]));
         let mut messages = self.registry("/subscriptions/sms").await;
-        messages.retain(|it| theirs(&it["webhook"]));
+        messages.retain(|subscription| theirs(&subscription["webhook"]));
         match [&mut webhooks, &mut calls, &mut messages].map(Vec::as_mut_slice) {
             [[webhook], [calls], [messages]] => {
-                Some(Standing { webhook: webhook.take(), calls: calls.take(), messages: messages.take() })
+                Some(Registration { webhook: webhook.take(), calls: calls.take(), messages: messages.take() })
             }
             _ => None,
         }
     }
 
-    /// Waits until an app has what it should, as it should be.
-    pub(crate) async fn stands(&self, app: &App) -> Standing {
-        eventually("the app's webhook and subscriptions stand", async || {
-            self.standing(app).await.filter(Standing::is_right)
+    /// Waits until an app's registration is complete.
+    pub(crate) async fn wait_for_registration(&self, app: &App) -> Registration {
+        eventually("the app's webhook and subscriptions are registered", async || {
+            self.registration(app).await.filter(Registration::is_complete)
         })
         .await
     }
 }
 
 impl TestServer {
-    /// The app's webhook as administrators see it.
+    /// Returns the app's webhook as administrators see it.
     pub(crate) async fn webhook_of(&self, app: &App) -> Option<Value> {
         let path = format!("/internal/webhooks?app_id={}", app.id);
         self.get(&path).by_admin().answer().await.list().pop()
     }
 
-    /// Waits until the app's webhook is in this state, and gives it.
+    /// Waits until the app's webhook is in this state, and returns it.
     pub(crate) async fn webhook_when(&self, app: &App, state: &str) -> Value {
         eventually(&format!("the app's webhook is {state}"), async || {
             self.webhook_of(app).await.filter(|webhook| webhook["state"] == state)
@@ -150,7 +150,7 @@ impl TestServer {
         .await
     }
 
-    /// How often a webhook at Dialpad was looked at so far.
+    /// Returns how often webhooks at Dialpad were checked so far.
     pub(crate) async fn webhook_checks(&self) -> f64 {
         self.metrics().await.sum("cti_webhook_checks_total", &[])
     }

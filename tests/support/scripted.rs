@@ -1,5 +1,5 @@
-//! A Dialpad that answers what the test says: for replies that a healthy one never gives, and for moments between a
-//! question and its reply. It has no OAuth; an app belongs to it by `DIALPAD_API_KEY`.
+//! A scripted Dialpad stub: for replies that Dialpad does not give by itself, and for moments between a request and its
+//! reply. It has no OAuth; apps use it through `DIALPAD_API_KEY`.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,45 +13,45 @@ use tokio::{
 
 use super::{eventually, world::World};
 
-/// The organisation that the key belongs to.
+/// The organization of the key.
 const COMPANY: i64 = 12_345_678;
 
-/// A running one. Dropping it closes its door.
+/// A running stub. Dropping it closes its listener.
 pub(crate) struct ScriptedDialpad {
     base_url: String,
-    asked: Arc<Mutex<Vec<Asked>>>,
-    door: JoinHandle<()>,
+    requests: Arc<Mutex<Vec<ScriptedRequest>>>,
+    server: JoinHandle<()>,
 }
 
-/// What it was asked.
+/// A recorded request.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ScriptedRequest {
     /// Method and path below `/api/v2/`: `POST call`.
     pub(crate) what: String,
     pub(crate) query: String,
     pub(crate) body: Value,
 }
 
-/// What it replies.
+/// A reply of the stub.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
     status: u16,
     headers: String,
     body: Option<String>,
-    gate: Option<Authenticator>,
+    gate: Option<ReplyGate>,
 }
 
-/// Holds replies back until the test opens it, for good.
+/// Delays replies until the test opens it, once and for all.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Authenticator(watch::Sender<bool>);
+pub(crate) struct ReplyGate(watch::Sender<bool>);
 
-impl Authenticator {
+impl ReplyGate {
     pub(crate) fn open(&self) {
         self.0.send_replace(true);
     }
 
     async fn is_open(&self) {
-        // It is held by whoever waits, so it can't be gone.
+        // The sender is held by the waiting reply, so it is not dropped.
         let _ = self.0.subscribe().wait_for(|open| *open).await;
     }
 }
@@ -61,7 +61,7 @@ impl Reply {
         Self { status, headers: String::new(), body: Some(body.to_string()), gate: None }
     }
 
-    /// The connection ends without a reply.
+    /// Closes the connection without a reply.
     pub(crate) fn none() -> Self {
         Self { status: 0, headers: String::new(), body: None, gate: None }
     }
@@ -71,53 +71,53 @@ impl Reply {
         self
     }
 
-    /// Not before the gate is open.
-    pub(crate) fn behind(mut self, gate: &Authenticator) -> Self {
+    /// Delays the reply until the gate is open.
+    pub(crate) fn held_by(mut self, gate: &ReplyGate) -> Self {
         self.gate = Some(gate.clone());
         self
     }
 }
 
-type Script = Arc<Mutex<dyn FnMut(&Asked) -> Reply + Send>>;
+type Script = Arc<Mutex<dyn FnMut(&ScriptedRequest) -> Reply + Send>>;
 
 impl ScriptedDialpad {
-    /// Who asks for a user's own data is told; everything else is the script's.
-    pub(crate) async fn start(script: impl FnMut(&Asked) -> Reply + Send + 'static) -> Self {
+    /// Starts a stub. It answers `users/me` itself; the script answers everything else.
+    pub(crate) async fn start(script: impl FnMut(&ScriptedRequest) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let base_url = format!("http://{}", listener.local_addr().expect("it listens"));
-        let (asked, script): (Arc<Mutex<Vec<Asked>>>, Script) =
+        let (requests, script): (Arc<Mutex<Vec<ScriptedRequest>>>, Script) =
             (Arc::default(), Arc::new(Mutex::new(script)));
-        let noted = Arc::clone(&asked);
-        let door = tokio::spawn(async move {
+        let noted = Arc::clone(&requests);
+        let server = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, Arc::clone(&noted), Arc::clone(&script)));
             }
         });
-        Self { base_url, asked, door }
+        Self { base_url, requests, server }
     }
 
-    /// Where it is.
+    /// Returns its URL.
     pub(crate) fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// Everything that it was asked under this name, in order.
-    pub(crate) fn asked(&self, what: &str) -> Vec<Asked> {
-        let asked = self.asked.lock().expect("no script panics");
-        asked.iter().filter(|it| it.what == what).cloned().collect()
+    /// Returns the requests of this name, in order.
+    pub(crate) fn requests(&self, what: &str) -> Vec<ScriptedRequest> {
+        let requests = self.requests.lock().expect("no script panics");
+        requests.iter().filter(|request| request.what == what).cloned().collect()
     }
 
-    /// Waits until it was asked so often.
-    pub(crate) async fn was_asked(&self, what: &str, times: usize) -> Vec<Asked> {
-        eventually(&format!("{what} is asked {times} times"), async || {
-            Some(self.asked(what)).filter(|asked| asked.len() >= times)
+    /// Waits for this many requests of this name.
+    pub(crate) async fn wait_for_requests(&self, what: &str, times: usize) -> Vec<ScriptedRequest> {
+        eventually(&format!("{times} requests of {what}"), async || {
+            Some(self.requests(what)).filter(|requests| requests.len() >= times)
         })
         .await
     }
 
-    /// Nobody can reach it any more.
+    /// Closes the listener.
     pub(crate) fn close(&self) {
-        self.door.abort();
+        self.server.abort();
     }
 }
 
@@ -128,16 +128,16 @@ impl Drop for ScriptedDialpad {
 }
 
 impl World {
-    /// Apps without a connection belong to this Dialpad.
+    /// Uses this stub for apps without a connection.
     pub(crate) fn with_scripted(self, dialpad: &ScriptedDialpad) -> Self {
         self.with("DIALPAD_SANDBOX_BASE_URL", &dialpad.base_url)
             .with("DIALPAD_API_KEY", "a-static-key-of-the-tests")
     }
 }
 
-async fn serve(mut stream: TcpStream, asked: Arc<Mutex<Vec<Asked>>>, script: Script) {
+async fn serve(mut stream: TcpStream, requests: Arc<Mutex<Vec<ScriptedRequest>>>, script: Script) {
     while let Some(question) = read(&mut stream).await {
-        asked.lock().expect("no script panics").push(question.clone());
+        requests.lock().expect("no script panics").push(question.clone());
         let reply = if question.what == "GET users/me" {
             Reply::json(200, json!({"id": "1", "company_id": COMPANY.to_string()}))
         } else {
@@ -159,11 +159,11 @@ async fn serve(mut stream: TcpStream, asked: Arc<Mutex<Vec<Asked>>>, script: Scr
     }
 }
 
-/// The next request on a connection.
-async fn read(stream: &mut TcpStream) -> Option<Asked> {
+/// Reads the next request of a connection.
+async fn read(stream: &mut TcpStream) -> Option<ScriptedRequest> {
     let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        if let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
             let length = head.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
@@ -176,7 +176,7 @@ async fn read(stream: &mut TcpStream) -> Option<Asked> {
                 let (path, query) = target.split_once('?').unwrap_or((target, ""));
                 let what = format!("{method} {}", path.trim_start_matches("/api/v2/"));
                 let body = serde_json::from_slice(&bytes[from..to]).unwrap_or_default();
-                return Some(Asked { what, query: query.to_owned(), body });
+                return Some(ScriptedRequest { what, query: query.to_owned(), body });
             }
         }
         match stream.read(&mut buffer).await {

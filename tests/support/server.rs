@@ -1,4 +1,4 @@
-//! A running server, and what operators, Dialpad and CRMs ask of it.
+//! A running server, and the requests of operators, Dialpad and CRMs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,15 +15,15 @@ use super::{
     world::{ADMIN_SECRET, WEBHOOK_SECRET},
 };
 
-/// How long any single answer may take.
+/// How long any answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// The server as a child process. Dropping it kills it.
+/// The server as a child process. Dropping it kills the process.
 pub(crate) struct TestServer {
     pub(crate) base_url: String,
     pub(crate) process: Process,
     http: Client,
-    /// Dropped after the process: the folder must not go while a server works in it.
+    /// Dropped after the process, which works in it.
     _folder: Arc<TempDir>,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct App {
 pub(crate) struct Ack {
     pub(crate) event_id: String,
     pub(crate) duplicate: bool,
-    /// Where the webhook was kept without being processed: `unrouted` or `failed`.
+    /// Why the webhook is stored without being processed: `unrouted` or `failed`.
     pub(crate) status: Option<String>,
 }
 
@@ -71,13 +71,13 @@ impl TestServer {
         self.request(Method::POST, path)
     }
 
-    /// Waits until the server has said for the first time that it is alive: from then on, what it misses is a gap.
-    pub(crate) async fn is_known_to_live(&mut self) {
+    /// Waits for the server's first heartbeat: from then on, missed webhooks are a gap.
+    pub(crate) async fn wait_for_heartbeat(&mut self) {
         let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
-        self.process.says("that it is alive", said).await;
+        self.process.wait_for_line("its first heartbeat", said).await;
     }
 
-    /// A client that knows nothing of this server, for addresses that it gave.
+    /// Returns a client without credentials, for URLs that the server returned.
     pub(crate) fn browser(&self) -> &Client {
         &self.http
     }
@@ -88,7 +88,7 @@ impl TestServer {
         App { id: text("app_id"), key: text("api_key") }
     }
 
-    /// Makes a new key; the old one lives on for so long.
+    /// Rotates the key; the old one is valid for this grace time.
     pub(crate) async fn rotate_key(&self, app: &App, grace_seconds: Option<u64>) -> App {
         let path = format!("/internal/apps/{}/api-key", app.id);
         let mut request = self.post(&path).by_admin();
@@ -102,36 +102,36 @@ impl TestServer {
         }
     }
 
-    /// Posts a body with the HMAC of the secret that all webhooks share.
+    /// Posts a body with the HMAC of the shared webhook secret.
     pub(crate) async fn post_webhook(&self, path: &str, body: &str) -> Answer {
         let signature = signing::hmac_hex(WEBHOOK_SECRET, body.as_bytes());
         self.post(path).header("x-dialpad-signature", signature).body(body.to_owned()).answer().await
     }
 
-    /// Posts claims as a JWS with that secret.
+    /// Posts claims as a JWS with the shared webhook secret.
     pub(crate) async fn post_jws(&self, path: &str, claims: &Value) -> Answer {
         self.post(path).body(signing::jws(WEBHOOK_SECRET, claims)).answer().await
     }
 
-    /// Dialpad tells the server something about the app, and is answered that it is kept.
+    /// Posts a webhook of the app, which must be acknowledged.
     pub(crate) async fn webhook(&self, app: &App, payload: &Value) -> Ack {
         let path = format!("/webhooks/{}", app.id);
         Ack::of(&self.post_webhook(&path, &payload.to_string()).await)
     }
 
-    /// The same for several, in this order.
+    /// Posts several webhooks, in this order.
     pub(crate) async fn webhooks<'a>(&self, app: &App, payloads: impl IntoIterator<Item = &'a Value>) {
         for payload in payloads {
             self.webhook(app, payload).await;
         }
     }
 
-    /// The same without an app in the path: the payload's organisation decides.
+    /// Posts a webhook without an app in the path: the payload's organization routes it.
     pub(crate) async fn webhook_for_all(&self, payload: &Value) -> Ack {
         Ack::of(&self.post_webhook("/webhooks", &payload.to_string()).await)
     }
 
-    /// A call as the CRM sees it.
+    /// Returns a call as the CRM sees it.
     pub(crate) async fn call(&self, app: &App, id: impl std::fmt::Display) -> Value {
         self.get(&format!("/api/calls/{id}")).by(app).answer().await.ok()
     }
@@ -144,7 +144,7 @@ impl TestServer {
 }
 
 impl Ack {
-    /// Understands the answer to an authentic webhook.
+    /// Reads the answer to an authentic webhook.
     #[track_caller]
     pub(crate) fn of(answer: &Answer) -> Self {
         let ack = answer.ok();
@@ -157,11 +157,11 @@ impl Ack {
     }
 }
 
-/// Who asks, and how the answer comes.
+/// Credentials and sending of a request.
 pub(crate) trait Ask: Sized {
-    /// With the app's key.
+    /// Adds the app's key.
     fn by(self, app: &App) -> Self;
-    /// With the bearer of `/internal`.
+    /// Adds the bearer token of `/internal`.
     fn by_admin(self) -> Self;
     /// Sends the request and reads the whole answer.
     async fn answer(self) -> Answer;

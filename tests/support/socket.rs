@@ -10,7 +10,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    PATIENCE,
+    WAIT_TIMEOUT,
     call::Call,
     documents,
     server::{App, TestServer},
@@ -21,11 +21,11 @@ pub(crate) struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
-/// What comes from the server.
+/// Something received from the server.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum Received {
     Message(Value),
-    /// The close code; none where the connection just ended.
+    /// The close code; `None` if the connection ended without one.
     Closed(Option<u16>),
 }
 
@@ -37,25 +37,26 @@ impl TestServer {
             let name: HeaderName = name.parse().expect("a header's name");
             request.headers_mut().insert(name, value.parse().expect("a header's value"));
         }
-        let opened =
-            timeout(PATIENCE, connect_async(request)).await.expect("the server answers a handshake in time");
+        let opened = timeout(WAIT_TIMEOUT, connect_async(request))
+            .await
+            .expect("the server answers a handshake in time");
         let (stream, _) = opened.unwrap_or_else(|error| panic!("{path} is no WebSocket: {error}"));
         Socket { stream }
     }
 
-    /// A session with the app's key and a query; the first message is read.
+    /// Opens a session with the app's key and a query, and reads `connected`.
     pub(crate) async fn subscribe(&self, app: &App, query: &str) -> Socket {
         let mut socket = self.open_socket(&format!("/ws{query}"), &[("x-api-key", &app.key)]).await;
         socket.expect("connected").await;
         socket
     }
 
-    /// A session that hears what is told from now on.
+    /// Opens a session for new events.
     pub(crate) async fn listen(&self, app: &App) -> Socket {
         self.subscribe(app, "").await
     }
 
-    /// A handshake as plain HTTP, for those that are refused.
+    /// Builds a handshake as plain HTTP, for handshakes that are refused.
     pub(crate) fn handshake(&self, path: &str) -> RequestBuilder {
         self.get(path)
             .header("connection", "upgrade")
@@ -66,58 +67,59 @@ impl TestServer {
 }
 
 impl Socket {
-    /// The next message, or the end.
-    pub(crate) async fn said(&mut self) -> Said {
-        timeout(PATIENCE, self.more()).await.expect("the socket says something in time")
+    /// Returns the next message, or the end.
+    pub(crate) async fn receive(&mut self) -> Received {
+        timeout(WAIT_TIMEOUT, self.more()).await.expect("the socket says something in time")
     }
 
-    async fn more(&mut self) -> Said {
+    async fn more(&mut self) -> Received {
         loop {
             match self.stream.next().await {
                 Some(Ok(Message::Text(text))) => {
                     let message = serde_json::from_str(&text).expect("messages are JSON");
                     documents::check_message(&message);
-                    return Said::Message(message);
+                    return Received::Message(message);
                 }
-                Some(Ok(Message::Close(frame))) => return Said::Closed(frame.map(|frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Received::Closed(frame.map(|frame| frame.code.into()));
+                }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(other)) => panic!("unexpected: {other:?}"),
-                Some(Err(_)) | None => return Said::Closed(None),
+                Some(Err(_)) | None => return Received::Closed(None),
             }
         }
     }
 
-    /// The next message, which must not be the end. What only says where the session stands is passed over: when it is
-    /// said depends on the time.
+    /// Returns the next message, which must not be the end. `cursor` messages are skipped, because they depend on the time.
     pub(crate) async fn next_event(&mut self) -> Value {
         loop {
-            match self.said().await {
-                Said::Message(message) if message["type"] == "cursor" => {}
-                Said::Message(message) => return message,
-                Said::Closed(code) => panic!("the socket was closed with {code:?}"),
+            match self.receive().await {
+                Received::Message(message) if message["type"] == "cursor" => {}
+                Received::Message(message) => return message,
+                Received::Closed(code) => panic!("the socket was closed with {code:?}"),
             }
         }
     }
 
-    /// Waits until it says that everything up to here is dealt with, and hears nothing else meanwhile.
-    pub(crate) async fn said_cursor(&mut self, seq: i64) {
+    /// Waits for a `cursor` message with this `seq`, and receives nothing else meanwhile.
+    pub(crate) async fn expect_cursor(&mut self, seq: i64) {
         loop {
-            match self.said().await {
-                Said::Message(message) if message == json!({"type": "cursor", "seq": seq}) => return,
-                Said::Message(message) if message["type"] == "cursor" => {}
+            match self.receive().await {
+                Received::Message(message) if message == json!({"type": "cursor", "seq": seq}) => return,
+                Received::Message(message) if message["type"] == "cursor" => {}
                 other => panic!("expected a cursor at {seq}, heard {other:?}"),
             }
         }
     }
 
-    /// The next message, which must be of this type.
+    /// Returns the next message, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let event = self.next_event().await;
         assert_eq!(event["type"], kind, "{event:#}");
         event
     }
 
-    /// So many messages.
+    /// Returns this many messages.
     pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -126,60 +128,60 @@ impl Socket {
         events
     }
 
-    /// Lets another call ring, and hears nothing before that.
-    pub(crate) async fn hears_nothing_more(&mut self, server: &TestServer, app: &App) {
+    /// Lets a marker call ring, and asserts that its event is the next one.
+    pub(crate) async fn expect_nothing_more(&mut self, server: &TestServer, app: &App) {
         let marker = Call::new(7_777_777_777);
         server.webhook(app, &marker.ring(0)).await;
         let event = self.next_event().await;
         assert_eq!(event["dialpad_call_id"], marker.id, "one event too many: {event:#}");
     }
 
-    /// Stays alive, answering pings, until something else has happened; hears nothing meanwhile.
-    pub(crate) async fn idles_until<T>(&mut self, something: impl Future<Output = T>) -> T {
+    /// Answers pings until a future completes, and receives nothing meanwhile.
+    pub(crate) async fn stays_idle_until<T>(&mut self, something: impl Future<Output = T>) -> T {
         tokio::select! {
             happened = something => happened,
             next = self.more() => panic!("an idle socket heard {next:?}"),
         }
     }
 
-    /// The close code, unless something else is said first.
+    /// Returns the close code; `None` if a message comes first.
     pub(crate) async fn close_code_or_message(&mut self) -> Option<u16> {
-        match self.said().await {
-            Said::Message(_) => None,
-            Said::Closed(code) => code,
+        match self.receive().await {
+            Received::Message(_) => None,
+            Received::Closed(code) => code,
         }
     }
 
-    /// Reads to the end and gives the close code, if there is one.
+    /// Reads until the end and returns the close code.
     pub(crate) async fn close_code(&mut self) -> Option<u16> {
         loop {
-            if let Said::Closed(code) = self.said().await {
+            if let Received::Closed(code) = self.receive().await {
                 return code;
             }
         }
     }
 
-    pub(crate) async fn say(&mut self, text: &str) {
+    pub(crate) async fn send_text(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.expect("the socket takes a message");
     }
 
-    /// Says something that the server may stop listening to in the middle.
-    pub(crate) async fn say_much(&mut self, text: &str) {
+    /// Sends a text of which the server may stop reading in the middle.
+    pub(crate) async fn send_text_lossy(&mut self, text: &str) {
         let _ = self.stream.send(Message::text(text)).await;
     }
 
-    /// Sends a ping and gives what comes back.
+    /// Sends a ping and returns the payload of the pong.
     pub(crate) async fn ping(&mut self, payload: &'static [u8]) -> Vec<u8> {
         self.stream.send(Message::Ping(payload.into())).await.expect("the socket takes a ping");
-        let next = timeout(PATIENCE, self.stream.next()).await.expect("a ping is answered in time");
+        let next = timeout(WAIT_TIMEOUT, self.stream.next()).await.expect("a ping is answered in time");
         match next {
             Some(Ok(Message::Pong(payload))) => payload.to_vec(),
             other => panic!("a ping was answered with {other:?}"),
         }
     }
 
-    /// The first message of a client that brought no key.
-    pub(crate) async fn say_subscribe(&mut self, key: &str) {
-        self.say(&json!({"type": "subscribe", "api_key": key}).to_string()).await;
+    /// Sends the first message of a client that sent no key in the handshake.
+    pub(crate) async fn send_subscribe(&mut self, key: &str) {
+        self.send_text(&json!({"type": "subscribe", "api_key": key}).to_string()).await;
     }
 }

@@ -7,23 +7,23 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::{
-    PATIENCE, documents,
+    WAIT_TIMEOUT, documents,
     server::{App, Ask, TestServer},
 };
 
-/// An open stream.
+/// An open event stream.
 pub(crate) struct EventStream {
     response: reqwest::Response,
-    /// What came and is not yet a whole part.
+    /// The start of an incomplete part.
     rest: String,
-    parts: VecDeque<Sent>,
-    /// What a browser would send when it comes back.
+    parts: VecDeque<StreamPart>,
+    /// The `last-event-id` that a browser would send when it reconnects.
     pub(crate) last_id: Option<i64>,
 }
 
-/// One part of a stream, as an `EventSource` understands it.
+/// One part of an event stream.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Sent {
+pub(crate) struct StreamPart {
     pub(crate) id: Option<i64>,
     pub(crate) kind: Option<String>,
     pub(crate) data: Option<Value>,
@@ -36,7 +36,7 @@ impl TestServer {
         EventStream::open(self.get(&format!("/api/events/stream{query}")).by(app)).await
     }
 
-    /// A stream with the app's key and a query; the first event is read.
+    /// Opens a stream with the app's key and a query, and reads `connected`.
     pub(crate) async fn stream(&self, app: &App, query: &str) -> EventStream {
         let mut stream = self.open_stream(app, query).await;
         stream.expect("connected").await;
@@ -53,12 +53,12 @@ impl EventStream {
         Self { response, rest: String::new(), parts: VecDeque::new(), last_id: None }
     }
 
-    /// The next part; `None` at the end.
-    pub(crate) async fn part(&mut self) -> Option<Sent> {
-        timeout(PATIENCE, self.more()).await.expect("the stream says something in time")
+    /// Returns the next part; `None` at the end.
+    pub(crate) async fn part(&mut self) -> Option<StreamPart> {
+        timeout(WAIT_TIMEOUT, self.more()).await.expect("the stream says something in time")
     }
 
-    async fn more(&mut self) -> Option<Sent> {
+    async fn more(&mut self) -> Option<StreamPart> {
         loop {
             if let Some(part) = self.parts.pop_front() {
                 self.last_id = part.id.or(self.last_id);
@@ -67,17 +67,17 @@ impl EventStream {
             let chunk = self.response.chunk().await.ok()??;
             self.rest.push_str(std::str::from_utf8(&chunk).expect("pieces end between characters"));
             while let Some((part, rest)) = self.rest.split_once("\n\n") {
-                let part = Sent::read(part);
+                let part = StreamPart::read(part);
                 self.rest = rest.to_owned();
-                // A comment, or what the browser is to do when the stream breaks.
-                if part != Sent::default() {
+                // Skips comments and reconnection times.
+                if part != StreamPart::default() {
                     self.parts.push_back(part);
                 }
             }
         }
     }
 
-    /// The next event. What only moves the cursor is noted.
+    /// Returns the next event. Parts without data only move the cursor.
     pub(crate) async fn next_event(&mut self) -> Value {
         loop {
             let part = self.part().await.expect("the stream goes on");
@@ -88,14 +88,14 @@ impl EventStream {
         }
     }
 
-    /// The next event, which must be of this type.
+    /// Returns the next event, which must be of this type.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         let event = self.next_event().await;
         assert_eq!(event["type"], kind, "{event:#}");
         event
     }
 
-    /// So many events.
+    /// Returns this many events.
     pub(crate) async fn events(&mut self, count: usize) -> Vec<Value> {
         let mut events = Vec::with_capacity(count);
         while events.len() < count {
@@ -106,8 +106,8 @@ impl EventStream {
         events
     }
 
-    /// Reads to the end and gives what was said last.
-    pub(crate) async fn last_words(&mut self) -> Vec<Value> {
+    /// Reads until the end and returns all messages.
+    pub(crate) async fn remaining_messages(&mut self) -> Vec<Value> {
         let mut words = Vec::new();
         while let Some(part) = self.part().await {
             words.extend(part.data);
@@ -116,7 +116,7 @@ impl EventStream {
     }
 }
 
-impl Sent {
+impl StreamPart {
     fn read(part: &str) -> Self {
         let mut sent = Self::default();
         for line in part.lines() {

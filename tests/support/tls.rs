@@ -1,4 +1,4 @@
-//! What stands in front of a server in production: it speaks TLS, with a certificate of its own making.
+//! A TLS proxy in front of a server, as in production, with a self-signed certificate.
 
 use std::{
     path::{Path, PathBuf},
@@ -17,15 +17,15 @@ use tokio_rustls::{
 
 use super::server::TestServer;
 
-/// A running one. It ends with the test.
+/// A running proxy. It ends with the test.
 pub(crate) struct TlsProxy {
     pub(crate) base_url: String,
-    /// What a client must trust to get through.
+    /// The certificate that a client must trust.
     pub(crate) certificate: PathBuf,
 }
 
 impl TlsProxy {
-    /// Stands in front of this server, and of what comes after it at the same address.
+    /// Starts a proxy for the address of this server.
     pub(crate) async fn before(server: &TestServer, folder: &Path) -> Self {
         let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]);
         let CertifiedKey { cert, signing_key } = made.expect("a certificate can be made");
@@ -52,7 +52,7 @@ impl TlsProxy {
 }
 
 async fn forward(near: TcpStream, acceptor: TlsAcceptor, server: String) {
-    // Whoever does not trust us goes away in the middle of the handshake.
+    // A client that does not trust the certificate ends the handshake.
     let Ok(mut near) = acceptor.accept(near).await else { return };
     if let Ok(mut far) = TcpStream::connect(server).await {
         // Either side may end it.

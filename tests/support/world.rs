@@ -1,4 +1,4 @@
-//! One database and one configuration: everything that a server is started with.
+//! The database and the configuration of a server.
 
 use std::{collections::BTreeMap, env, path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -8,35 +8,35 @@ use tempfile::TempDir;
 
 use super::{postgres, process::Process, run_to_end, server::TestServer};
 
-/// The bearer of `/internal`.
+/// The bearer token of `/internal`.
 pub(crate) const ADMIN_SECRET: &str = "the-admin-secret-of-the-tests";
-/// The key of all webhook signatures.
+/// The shared webhook secret.
 pub(crate) const WEBHOOK_SECRET: &str = "the-webhook-secret-of-the-tests";
 /// Base64 of 32 bytes.
 const TOKEN_KEY: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
 
-/// Where Linux keeps files in memory.
+/// The in-memory file system of Linux.
 const MEMORY: &str = "/dev/shm";
-/// How much room there must be for it to be used.
+/// The free space that it must have to be used.
 const MEMORY_WANTED: u64 = 1 << 30;
 
-/// What a server is started with. Servers that are started in the same world share its database.
+/// A database and a configuration. Servers of the same world share the database.
 #[derive(Clone)]
 pub(crate) struct World {
     settings: BTreeMap<String, String>,
-    /// The working folder; the SQLite file lies in it. A server that runs in it keeps it.
+    /// The working folder with the SQLite file. A running server keeps it.
     folder: Arc<TempDir>,
 }
 
 impl World {
-    /// A world on an SQLite file that does not exist yet.
+    /// Creates a world with a new SQLite file.
     pub(crate) fn on_sqlite() -> Self {
         let folder = fresh_folder();
         let url = format!("sqlite://{}", folder.path().join("cti.db").display());
         Self::around(folder, url)
     }
 
-    /// A world on a fresh PostgreSQL database; none where PostgreSQL is not installed.
+    /// Creates a world with a new PostgreSQL database; `None` if PostgreSQL is not installed.
     pub(crate) async fn on_postgres(test: &str) -> Option<Self> {
         let url = postgres::fresh_database(test).await?;
         Some(Self::around(fresh_folder(), url))
@@ -57,13 +57,13 @@ impl World {
         Self { settings, folder: Arc::new(folder) }
     }
 
-    /// The same world with one setting more, or another value of it.
+    /// Sets a setting.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    /// The same world without a setting.
+    /// Removes a setting.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
         self
@@ -81,7 +81,7 @@ impl World {
         self.folder.path()
     }
 
-    /// Changes the database behind the servers' backs.
+    /// Executes a statement in the database directly.
     pub(crate) async fn execute(&self, statement: &str) {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
         let url = self.setting("DATABASE_URL");
@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// Counts in the database.
+    /// Runs a counting query in the database directly.
     pub(crate) async fn count(&self, statement: &'static str) -> i64 {
         let url = self.setting("DATABASE_URL");
         if self.is_on_postgres() {
@@ -111,14 +111,14 @@ impl World {
         self.start_with(&["serve"]).await
     }
 
-    /// The same with other words at the command line.
+    /// Starts a server with these arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
         let mut process = Process::spawn("cti-server serve", &mut self.command(args));
-        let base_url = process.says("where it is listening", listening_at).await;
+        let base_url = process.wait_for_line("where it is listening", listening_at).await;
         TestServer::new(base_url, process, Arc::clone(&self.folder))
     }
 
-    /// Runs the binary in this world until it ends.
+    /// Runs the binary until it ends.
     pub(crate) async fn run(&self, args: &[&str]) -> Ended {
         let output = run_to_end(self.command(args), Duration::from_secs(60)).await;
         Ended {
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// The binary in this world. It inherits nothing but the search path.
+    /// Returns the command of the binary. It inherits only the search path.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cti-server"));
         command.args(args).current_dir(self.folder()).env_clear().envs(&self.settings);
@@ -139,7 +139,7 @@ impl World {
     }
 }
 
-/// How a command of the binary ended.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -147,13 +147,13 @@ pub(crate) struct Ended {
     pub(crate) stderr: String,
 }
 
-/// A folder in memory, where there is room. A disk that is busy with something else can keep a commit for longer than a
-/// webhook may wait, and that is then told honestly, to a test that is about something else. What a killed server has
-/// committed is there all the same: only a machine that loses its power would tell the two apart.
+/// Creates a folder, in memory if there is room. A busy disk can delay a commit for longer than a webhook may wait; the
+/// server then answers accordingly and fails a test about something else. Commits survive a killed server in either place:
+/// only a power failure would differ.
 fn fresh_folder() -> TempDir {
     let mut folder = tempfile::Builder::new();
     folder.prefix("cti-test-");
-    let has_room = statvfs(MEMORY).is_ok_and(|it| it.f_bavail * it.f_frsize >= MEMORY_WANTED);
+    let has_room = statvfs(MEMORY).is_ok_and(|stats| stats.f_bavail * stats.f_frsize >= MEMORY_WANTED);
     let in_memory = if has_room { folder.tempdir_in(MEMORY).ok() } else { None };
     in_memory.unwrap_or_else(|| folder.tempdir().expect("a temporary folder can be made"))
 }

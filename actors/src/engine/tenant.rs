@@ -85,7 +85,7 @@ impl Tenant {
     pub(super) fn state(&self) -> SupervisorState {
         let stats = &self.setup.stats;
         // In this order: a wake is counted as a batch before its flag is cleared.
-        let is_woken = self.setup.awake.load(Ordering::Acquire);
+        let is_woken = self.setup.awake.load(Ordering::Acquire) && !self.stopping.is_cancelled();
         SupervisorState {
             app_id: self.setup.app_id,
             owned: true,

@@ -1,12 +1,13 @@
-//! Connections in memory, and a Dialpad that answers as it is told to.
+//! Connections in memory, and a Dialpad that answers as a test wants.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::{ManualClock, MemoryStore};
@@ -28,14 +29,14 @@ pub struct MemoryConnections {
     store: Arc<MemoryStore>,
     clock: Arc<ManualClock>,
     state: Mutex<State>,
-    /// Whether Dialpad keeps its answers back.
+    /// Whether Dialpad holds its answers back.
     holding: watch::Sender<bool>,
 }
 
 #[derive(Default)]
 struct State {
     connections: BTreeMap<AppId, Connection>,
-    /// What Dialpad answers next; it renews when nothing else is said.
+    /// What Dialpad answers next; by default it renews.
     answers: VecDeque<Answer>,
     asked: usize,
     panics: usize,
@@ -54,21 +55,21 @@ struct Connection {
 pub enum Answer {
     /// A new pair.
     Tokens,
-    /// "This refresh token is dead."
+    /// The refresh token is invalid.
     Refusal,
-    /// Anything that is neither.
+    /// Any other failure.
     Trouble,
 }
 
 impl MemoryConnections {
-    /// No connections.
+    /// Returns a port without connections.
     #[must_use]
     pub fn new(store: Arc<MemoryStore>, clock: Arc<ManualClock>) -> Arc<Self> {
         let (holding, _) = watch::channel(false);
         Arc::new(Self { store, clock, state: Mutex::default(), holding })
     }
 
-    /// Connects an app; its tokens live for so long.
+    /// Connects an app with tokens of this lifetime.
     pub fn connect(&self, app: AppId, life: TimeDelta) -> TokenPair {
         let now = self.clock.now();
         let due_at = Some(schedule::due(now, now + life, middle()));
@@ -77,38 +78,38 @@ impl MemoryConnections {
         TokenPair { app_id: app, generation: 1 }
     }
 
-    /// Lets Dialpad answer this, after what it was told to answer before.
+    /// Adds an answer of Dialpad, after those added before.
     pub fn answer(&self, answer: Answer) {
         self.state().answers.push_back(answer);
     }
 
-    /// Lets Dialpad keep its answers back, or give them.
+    /// Holds the answers of Dialpad back, or releases them.
     pub fn hold(&self, holding: bool) {
         self.holding.send_replace(holding);
     }
 
-    /// Lets the next renewal panic, as a bug would.
+    /// Makes the next renewal panic, as a bug would.
     pub fn panic_next(&self) {
         self.state().panics += 1;
     }
 
-    /// How often Dialpad was asked for tokens.
+    /// Returns how often Dialpad was asked for tokens.
     #[must_use]
     pub fn asked(&self) -> usize {
         self.state().asked
     }
 
-    /// The generation of an app's present pair.
+    /// Returns the generation of an app's current pair.
     #[must_use]
     pub fn generation(&self, app: AppId) -> Option<i64> {
         self.state().connections.get(&app).map(|connection| connection.generation)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
-    async fn told(&self, app: AppId, change: ConnectionEvent) -> Result<Vec<Frame>, StoreError> {
+    async fn emit(&self, app: AppId, change: ConnectionEvent) -> Result<Vec<Frame>, StoreError> {
         let now = self.clock.now();
         let event = connection_event(app, change, "sandbox", Some(1), now);
         let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
@@ -117,6 +118,7 @@ impl MemoryConnections {
     }
 }
 
+/// Returns the middle of what chance may add.
 fn middle() -> Chance {
     Chance::of(1000)
 }
@@ -182,7 +184,7 @@ impl Connections for MemoryConnections {
             }
         };
         let told = match change {
-            Some(change) => self.told(app, change).await?,
+            Some(change) => self.emit(app, change).await?,
             None => Vec::new(),
         };
         Ok(Renewal { outcome, told })

@@ -10,7 +10,7 @@ use crate::{
     ports::{Acquire, Acquired, Cursors, StoredConsumer},
 };
 
-/// A consumer. Nobody's lease ends here: the store has no clock.
+/// A consumer. Its lease never ends: the store has no clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     mode: Mode,

@@ -1,4 +1,4 @@
-//! Where the WebSocket of a server is. Pure.
+//! The address of a server's WebSocket. Pure.
 
 use url::Url;
 
@@ -9,14 +9,14 @@ use crate::error::InvalidUrl;
 pub(crate) struct Address(Url);
 
 impl Address {
-    /// Takes the server's address as people write it: `https://host`, `http://host:4000/prefix/`, `wss://host`.
+    /// Parses a server's address: `https://host`, `http://host:4000/prefix/`, `wss://host`.
     pub(crate) fn of_server(text: &str) -> Result<Self, InvalidUrl> {
         let bad = |problem| InvalidUrl { problem };
         let mut url = Url::parse(text).map_err(|_| bad("is not a URL"))?;
         let scheme = match url.scheme() {
             "http" | "ws" => "ws",
             "https" | "wss" => "wss",
-            _ => return Err(bad("must begin with http, https, ws or wss")),
+            _ => return Err(bad("must start_after with http, https, ws or wss")),
         };
         if !url.username().is_empty() || url.password().is_some() {
             return Err(bad("must not name a user"));
@@ -24,7 +24,7 @@ impl Address {
         if url.query().is_some() || url.fragment().is_some() {
             return Err(bad("must have no query"));
         }
-        url.set_scheme(scheme).map_err(|()| bad("can't be one of a WebSocket"))?;
+        url.set_scheme(scheme).map_err(|()| bad("can't be the address of a WebSocket"))?;
         url.path_segments_mut().map_err(|()| bad("has no host"))?.pop_if_empty().push("ws");
         Ok(Self(url))
     }
@@ -33,11 +33,11 @@ impl Address {
         self.0.scheme() == "wss"
     }
 
-    /// With these wishes.
-    pub(crate) fn asking(&self, wishes: &[(String, String)]) -> String {
+    /// Returns the address with these query parameters.
+    pub(crate) fn with_parameters(&self, parameters: &[(String, String)]) -> String {
         let mut url = self.0.clone();
-        if !wishes.is_empty() {
-            url.query_pairs_mut().extend_pairs(wishes);
+        if !parameters.is_empty() {
+            url.query_pairs_mut().extend_pairs(parameters);
         }
         url.into()
     }
@@ -48,7 +48,8 @@ mod tests {
     use super::*;
 
     fn address(text: &str) -> String {
-        Address::of_server(text).map_or_else(|error| error.to_string(), |address| address.asking(&[]))
+        Address::of_server(text)
+            .map_or_else(|error| error.to_string(), |address| address.with_parameters(&[]))
     }
 
     #[test]
@@ -59,14 +60,15 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_encoded() {
-        let wishes = [("after".to_owned(), "41".to_owned()), ("types".to_owned(), "call.*,a b".to_owned())];
+    fn parameters_are_encoded() {
+        let parameters =
+            [("after".to_owned(), "41".to_owned()), ("types".to_owned(), "call.*,a b".to_owned())];
         let address = Address::of_server("http://h").expect("good");
-        assert_eq!(address.asking(&wishes), "ws://h/ws?after=41&types=call.*%2Ca+b");
+        assert_eq!(address.with_parameters(&parameters), "ws://h/ws?after=41&types=call.*%2Ca+b");
     }
 
     #[test]
-    fn what_is_no_address_of_a_server_is_refused() {
+    fn an_invalid_address_is_refused() {
         for text in
             ["crm.example", "ftp://crm.example", "https://me:pw@crm.example", "https://crm.example?x=1"]
         {

@@ -1,4 +1,4 @@
-//! Where a client keeps its place in the feed.
+//! Where a client stores its cursor.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-/// A place for the cursor: the `seq` of the last event that was dealt with. The best one is the database in which you
-/// deal with the events, in the same transaction.
+/// A store for the cursor: the `seq` of the last processed event. The best one is the database in which you process the
+/// events, in the same transaction.
 #[async_trait]
 pub trait CursorStore: Send + Sync {
-    /// The cursor; `None` if none was ever kept.
+    /// Returns the cursor; `None` if none was saved yet.
     async fn load(&self) -> io::Result<Option<u64>>;
 
-    /// Keeps it. It may be lower than before, when the feed itself went back.
+    /// Saves the cursor. It may be lower than before, if the feed itself went back.
     async fn save(&self, seq: u64) -> io::Result<()>;
 }
 
-/// Keeps nothing: every new feed begins where it is told to, or with what comes from then on.
+/// Saves nothing: every new feed starts where the subscription says, or with new events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MemoryCursor;
 
@@ -33,7 +33,7 @@ impl CursorStore for MemoryCursor {
     }
 }
 
-/// Lets the server keep it, under the name of a consumer: what is saved is acknowledged.
+/// Stores the cursor on the server, under the name of a consumer: what is saved is acknowledged.
 pub(crate) struct ServerCursor {
     pub(crate) acknowledged: watch::Sender<Option<u64>>,
 }
@@ -50,21 +50,20 @@ impl CursorStore for ServerCursor {
     }
 }
 
-/// Keeps the cursor in a file, which is never half written: what is there after a crash is the old cursor or the new
-/// one.
+/// Stores the cursor in a file. The file is replaced atomically: after a crash it holds the old cursor or the new one.
 #[derive(Clone, Debug)]
 pub struct FileCursor {
     path: PathBuf,
 }
 
 impl FileCursor {
-    /// In this file; its folder must be there.
+    /// Uses this file; its folder must exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The file.
+    /// Returns the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -96,20 +95,20 @@ fn load(path: &Path) -> io::Result<Option<u64>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(named(path, &error)),
     };
-    // Taken for none, it would silently skip what happened since.
+    // An unreadable cursor treated as none would silently skip events.
     let unreadable = || io::Error::new(ErrorKind::InvalidData, format!("{} holds no cursor", path.display()));
     text.trim().parse().map(Some).map_err(|_| unreadable())
 }
 
 fn save(path: &Path, seq: u64) -> io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    let beside = PathBuf::from(beside);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
     let written = (|| {
-        let mut file = File::create(&beside)?;
+        let mut file = File::create(&temporary)?;
         writeln!(file, "{seq}")?;
         file.sync_data()?;
-        fs::rename(&beside, path)
+        fs::rename(&temporary, path)
     })();
     written.map_err(|error| named(path, &error))
 }
@@ -128,14 +127,14 @@ mod tests {
         let cursor = FileCursor::new(folder.path().join("crm.cursor"));
         assert_eq!(cursor.load().await.expect("none yet"), None);
         for seq in [41, 7] {
-            cursor.save(seq).await.expect("kept");
+            cursor.save(seq).await.expect("saved");
             assert_eq!(cursor.load().await.expect("there"), Some(seq));
         }
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing is left beside it");
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "no temporary file is left");
     }
 
     #[tokio::test]
-    async fn what_is_no_cursor_is_not_taken_for_none() {
+    async fn an_unreadable_cursor_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("crm.cursor");
         fs::write(&path, "4x1").expect("written");
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_folder_that_is_not_there_is_named() {
+    async fn a_missing_folder_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let error =
             FileCursor::new(folder.path().join("no/crm.cursor")).save(1).await.expect_err("no folder");

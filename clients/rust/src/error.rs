@@ -1,4 +1,4 @@
-//! Why a feed can't be followed.
+//! The errors of the client.
 
 use std::io;
 
@@ -10,63 +10,61 @@ pub struct InvalidUrl {
     pub problem: &'static str,
 }
 
-/// A subscription asks for what does not go together.
+/// Options of a subscription that can't be combined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidSubscription {
-    /// For a snapshot, and for what follows an event.
+    /// A snapshot and `after`.
+    #[error("a snapshot can't be combined with `after`: the feed continues after the snapshot's own event")]
+    SnapshotWithAfter,
+    /// A snapshot and a named consumer.
     #[error(
-        "a snapshot does not go together with `after`: it says itself behind which event the feed goes on"
+        "a snapshot can't be combined with a consumer, which resumes from its own cursor: read GET /api/calls/active, \
+         and create the consumer with `after` = its x-cursor"
     )]
-    SnapshotAfter,
-    /// For a snapshot, as a named consumer.
-    #[error(
-        "a snapshot does not go together with a consumer, which goes on where it stands: read GET /api/calls/active, \
-         and let a consumer that is new begin with `after` = its x-cursor"
-    )]
-    SnapshotOfConsumer,
-    /// For a parameter of `/ws` by its name, though the client has to know of it.
-    #[error("`{0}` is not to be asked for by its name: the client says it by itself, or has a method for it")]
-    OwnParameter(String),
+    SnapshotWithConsumer,
+    /// A parameter of `/ws` that the client sets itself.
+    #[error("`{0}` can't be set as a parameter: the client sets it, or has a method for it")]
+    ReservedParameter(String),
 }
 
-/// Why a feed ended for good. Everything else that goes wrong is tried again.
+/// Why a feed ended. Every other failure is retried.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Stopped {
-    /// The key is wrong: HTTP 401, or close code 4401.
+pub enum FeedError {
+    /// The key is invalid: HTTP 401, or close code 4401.
     #[error("not authenticated: {0}")]
     NotAuthenticated(String),
-    /// The key was replaced, or the app is switched off: HTTP 403, or close code 4403.
+    /// The key was replaced, or the app is disabled: HTTP 403, or close code 4403.
     #[error("forbidden: {0}")]
     Forbidden(String),
-    /// A newer connection of the consumer took over, or the consumer was deleted: close code 4409. What was not done is
-    /// the newer one's.
-    #[error("the consumer is not ours any more: {0}")]
+    /// A newer connection of the consumer took over, or the consumer was deleted: close code 4409. Events that were not
+    /// acknowledged go to the newer connection.
+    #[error("the consumer belongs to another connection: {0}")]
     TakenOver(String),
-    /// The server does not do what it was asked for.
+    /// The server refused the request.
     #[error("refused with {code}: {reason}")]
     Refused {
         /// The HTTP status, or the close code.
         code: u16,
-        /// What the server said.
+        /// The server's reason.
         reason: String,
     },
-    /// The cursor can't be read or kept.
+    /// The cursor can't be loaded or saved.
     #[error("the cursor can't be used: {0}")]
     Cursor(#[source] io::Error),
 }
 
-impl Stopped {
-    /// The one of an HTTP status or of a close code of `/ws`; none where it is worth to come back.
+impl FeedError {
+    /// Returns the error of an HTTP status or of a close code of `/ws`; `None` if a retry may succeed.
     pub(crate) fn by_code(code: u16, reason: String) -> Option<Self> {
         match code {
             401 | 4401 => Some(Self::NotAuthenticated(reason)),
             403 | 4403 => Some(Self::Forbidden(reason)),
             4409 => Some(Self::TakenOver(reason)),
-            // Too slow a client, too many of them, a request that took too long: another time.
+            // A slow client, a rate limit, a timeout: a retry may succeed.
             408 | 425 | 429 | 4408 | 4429 => None,
-            // The rest is answered alike tomorrow. The codes of the server from 4400 on are HTTP's in another place.
+            // The rest does not change by itself. The server's close codes from 4400 on correspond to HTTP's.
             300..=499 | 1002 | 1009 | 4400..=4499 => Some(Self::Refused { code, reason }),
             _ => None,
         }
@@ -78,12 +76,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_coming_back_would_not_change_stops() {
+    fn only_codes_that_a_retry_would_not_change_are_errors() {
         for code in [308, 400, 401, 403, 404, 1002, 1009, 4400, 4401, 4403, 4409] {
-            assert!(Stopped::by_code(code, String::new()).is_some(), "{code}");
+            assert!(FeedError::by_code(code, String::new()).is_some(), "{code}");
         }
         for code in [408, 429, 500, 502, 503, 1000, 1001, 1006, 1011, 1012, 4408, 4429] {
-            assert!(Stopped::by_code(code, String::new()).is_none(), "{code}");
+            assert!(FeedError::by_code(code, String::new()).is_none(), "{code}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a CRM is told, typed. To add a type of event: a variant of [`Body`], a line in [`Body::read`].
+//! The events, typed. To add an event type: a variant of [`Body`], a line in [`Body::read`].
 
 use std::fmt;
 
@@ -7,29 +7,29 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::word::{Direction, Leg, Outcome, Status};
+use crate::enums::{Direction, Leg, Outcome, Status};
 
 /// One event of the feed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// Its place in the app's feed: 1, 2, 3 … without holes.
+    /// Its position in the app's feed: 1, 2, 3 … without holes.
     pub seq: u64,
-    /// The same however often it comes.
+    /// The same at every delivery.
     pub event_id: String,
-    /// Whose it is.
+    /// The app that it belongs to.
     pub app_id: String,
     /// Its type, such as `call.ring`.
     pub kind: String,
-    /// The instant of what caused it, in unix seconds.
+    /// When its cause happened, in Unix seconds.
     pub timestamp: Option<i64>,
     /// What happened.
     pub body: Body,
-    /// All of it as it came.
+    /// The event as it was received.
     pub json: String,
 }
 
 impl Event {
-    /// The call that it is about, if it is about one.
+    /// Returns the call that it is about; `None` for other events.
     #[must_use]
     pub fn call(&self) -> Option<&Call> {
         match &self.body {
@@ -60,44 +60,44 @@ impl Event {
 pub enum Body {
     /// A call is on its way to a person.
     CallRing(CallRing),
-    /// A person answered.
+    /// A person answered the call.
     CallStarted(CallStarted),
-    /// One side waits.
+    /// The call is on hold.
     CallHeld(CallHeld),
-    /// The hold is over.
+    /// The hold ended.
     CallResumed(CallResumed),
-    /// The call is over.
+    /// The call ended.
     CallEnded(CallEnded),
-    /// Something became known, the status stayed.
+    /// Facts of the call changed, its status did not.
     CallUpdated(CallUpdated),
-    /// Dialpad said what has no name.
+    /// Dialpad reported something for which there is no type.
     CallRaw(CallRaw),
-    /// There is a voicemail.
+    /// A voicemail was left.
     VoicemailReceived(Voicemail),
-    /// Its audio or its words came.
+    /// The audio or the transcript of a voicemail arrived.
     VoicemailUpdated(Voicemail),
-    /// Somebody wrote to the company.
+    /// The company received a text message.
     MessageReceived(TextMessage),
-    /// The company wrote to somebody.
+    /// The company sent a text message.
     MessageSent(TextMessage),
-    /// The status of a text message, or anything else of it, became another.
+    /// The status or another fact of a text message changed.
     MessageUpdated(TextMessage),
     /// The app was connected to Dialpad.
     ConnectionConnected(Connection),
-    /// Its tokens could not be renewed; may heal by itself.
+    /// The app's tokens could not be refreshed; this may recover by itself.
     ConnectionDegraded(Connection),
-    /// They could again.
+    /// The tokens could be refreshed again.
     ConnectionRecovered(Connection),
-    /// They are dead: somebody must authorize the app again.
+    /// The tokens expired: the app must be authorized again.
     ConnectionExpired(Connection),
     /// The app was disconnected.
     ConnectionDisconnected(Connection),
-    /// A type that this version does not know, or one that is written otherwise than it knows.
+    /// A type that this version does not know, or that has an unknown shape.
     Other(Value),
 }
 
 impl Body {
-    /// Understands as much as it can: an event of a newer server must not stop an older client.
+    /// Reads what it can: an event of a newer server must not stop an older client.
     pub(crate) fn read(kind: &str, json: &str) -> Self {
         match kind {
             "call.ring" => typed(json, Self::CallRing),
@@ -130,31 +130,31 @@ fn other(json: &str) -> Body {
     Body::Other(serde_json::from_str(json).unwrap_or_default())
 }
 
-/// What every event of a call says of it.
+/// The fields of a call in every event about it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Call {
     /// Dialpad's id of the call.
     pub dialpad_call_id: i64,
-    /// The human call that it is a leg of.
+    /// The interaction that it is a leg of.
     pub interaction_id: Option<String>,
-    /// Which leg.
+    /// The kind of leg.
     pub leg: Option<Leg>,
-    /// Who called whom.
+    /// The direction, from the company's viewpoint.
     pub direction: Option<Direction>,
-    /// The number that calls.
+    /// The calling number.
     pub from_number: Option<String>,
-    /// The number that is called.
+    /// The called number.
     pub to_number: Option<String>,
-    /// The Dialpad user whose leg it is.
+    /// The Dialpad user of the leg.
     pub dialpad_user_id: Option<i64>,
-    /// The same person in the CRM.
+    /// The CRM's id of that user.
     pub crm_user_id: Option<String>,
-    /// Where it stands.
+    /// Its status.
     pub status: Option<Status>,
-    /// `repaired` in an event: webhooks had been missing, and the server asked Dialpad.
+    /// `repaired`: webhooks were missing, and the server asked Dialpad.
     pub source: Option<String>,
-    /// Whether an event is a guess: nothing was heard of the call for too long.
+    /// Whether the event is inferred, because there was no webhook about the call for too long.
     #[serde(default)]
     pub inferred: bool,
 }
@@ -170,7 +170,7 @@ pub struct CallRing {
     pub ringing_at: Option<DateTime<Utc>>,
 }
 
-/// A person answered.
+/// A person answered the call.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallStarted {
@@ -183,29 +183,29 @@ pub struct CallStarted {
     pub recording_url: Option<String>,
 }
 
-/// One side waits.
+/// The call is on hold.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallHeld {
     /// The call.
     #[serde(flatten)]
     pub call: Call,
-    /// Since when.
+    /// When the hold began.
     pub held_at: Option<DateTime<Utc>>,
 }
 
-/// The hold is over.
+/// The hold ended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallResumed {
     /// The call.
     #[serde(flatten)]
     pub call: Call,
-    /// Since when.
+    /// When it ended.
     pub resumed_at: Option<DateTime<Utc>>,
 }
 
-/// The call is over.
+/// The call ended.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallEnded {
@@ -214,29 +214,29 @@ pub struct CallEnded {
     pub call: Call,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// As Dialpad reports it, else from the first sight of it to its end.
+    /// The duration that Dialpad reports; otherwise the time from the first webhook to the end.
     pub duration_seconds: Option<u64>,
     /// Without holds.
     pub talk_seconds: Option<u64>,
-    /// All holds.
+    /// The sum of all holds.
     pub hold_seconds: Option<u64>,
     /// Where Dialpad keeps the recording.
     pub recording_url: Option<String>,
-    /// What became of it.
+    /// The outcome of the call.
     pub outcome: Option<Outcome>,
-    /// Somebody else took the call.
+    /// Whether another leg was answered instead.
     #[serde(default)]
     pub answered_elsewhere: bool,
 }
 
-/// Something became known, the status stayed.
+/// Facts of the call changed, its status did not.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallUpdated {
-    /// The call as it is now, with what is known of its end.
+    /// The call as it is now, with the known facts of its end.
     #[serde(flatten)]
     pub ended: CallEnded,
-    /// Which fields became others.
+    /// The fields that changed.
     #[serde(default)]
     pub changed: Vec<String>,
     /// When it began to ring.
@@ -253,16 +253,16 @@ impl std::ops::Deref for CallUpdated {
     }
 }
 
-/// Dialpad said what has no name.
+/// Dialpad reported something for which there is no type.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallRaw {
-    /// The call; little may be known of it.
+    /// The call; few fields may be known.
     #[serde(flatten)]
     pub call: Call,
-    /// Dialpad's word for it.
+    /// Dialpad's state.
     pub state: Option<String>,
-    /// All that it said.
+    /// The whole payload.
     #[serde(default)]
     pub payload: Value,
 }
@@ -271,18 +271,18 @@ pub struct CallRaw {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct Voicemail {
-    /// The call that it was left on.
+    /// The call on which it was left.
     #[serde(flatten)]
     pub call: Call,
-    /// Our id of it.
+    /// The server's id of it.
     pub voicemail_id: String,
-    /// Dialpad's.
+    /// Dialpad's id of it.
     pub dialpad_voicemail_id: Option<DialpadId>,
     /// Where Dialpad keeps the audio.
     pub recording_url: Option<String>,
-    /// What was said.
+    /// The transcript.
     pub transcript: Option<String>,
-    /// How long it is.
+    /// Its duration.
     pub duration_seconds: Option<u64>,
 }
 
@@ -290,28 +290,28 @@ pub struct Voicemail {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct TextMessage {
-    /// Our id of it.
+    /// The server's id of it.
     pub message_id: String,
-    /// Dialpad's.
+    /// Dialpad's id of it.
     pub dialpad_message_id: Option<DialpadId>,
-    /// Who wrote to whom.
+    /// The direction, from the company's viewpoint.
     pub direction: Option<Direction>,
-    /// The number that wrote.
+    /// The sending number.
     pub from_number: Option<String>,
-    /// The number that was written to; with commas between where there are several.
+    /// The receiving number; several are separated by commas.
     pub to_number: Option<String>,
-    /// The numbers that were written to.
+    /// The receiving numbers.
     #[serde(default)]
     pub to_numbers: Vec<String>,
-    /// The Dialpad user whose message it is.
+    /// The Dialpad user of the message.
     pub dialpad_user_id: Option<i64>,
-    /// The same person in the CRM.
+    /// The CRM's id of that user.
     pub crm_user_id: Option<String>,
-    /// What was written, where the connection's scopes include it.
+    /// The text, if the connection's scopes include it.
     pub text: Option<String>,
-    /// The address of a picture or file.
+    /// The URL of a picture or file.
     pub mms_url: Option<String>,
-    /// Dialpad's word for how far it got.
+    /// Dialpad's delivery status.
     pub message_status: Option<String>,
     /// When it was sent.
     pub sent_at: Option<DateTime<Utc>>,
@@ -323,19 +323,19 @@ pub struct TextMessage {
 pub struct Connection {
     /// `sandbox` or `production`.
     pub environment: Option<String>,
-    /// The organization at Dialpad.
+    /// Dialpad's id of the company.
     pub dialpad_org_id: Option<i64>,
-    /// A stable code where something must be done, such as `TOKENS_EXPIRED`.
+    /// A stable code if action is needed, such as `TOKENS_EXPIRED`.
     pub code: Option<String>,
 }
 
-/// An id of Dialpad's that is a number where Dialpad has numbers.
+/// An id of Dialpad: a number if Dialpad uses a number.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum DialpadId {
     /// A number.
     Number(i64),
-    /// A text.
+    /// A string.
     Text(String),
 }
 

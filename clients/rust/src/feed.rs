@@ -1,4 +1,4 @@
-//! The stream that a CRM reads.
+//! The feed that a CRM reads.
 
 use std::fmt;
 use std::io;
@@ -13,143 +13,143 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::book::Book;
 use crate::cursor::CursorStore;
-use crate::error::Stopped;
+use crate::error::FeedError;
 use crate::event::Event;
 use crate::message::Gap;
 use crate::snapshot::Snapshot;
 use crate::subscription::Subscription;
+use crate::tracker::Tracker;
 use crate::worker;
 
-/// How many events may wait to be read. When so many do, the connection is not read either.
-const ROOM: usize = 256;
-/// How long a server may take to say goodbye.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
+/// How many items may be queued. At this number the connection is not read any more.
+const MAX_QUEUED: usize = 256;
+/// How long the close handshake may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What comes out of a feed.
+/// An item of a feed.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Heard {
-    /// Something happened.
+pub enum Item {
+    /// An event.
     Event(Box<Event>),
-    /// What is going on, where the feed begins [with it](Subscription::with_snapshot). It comes first and whole.
+    /// The active calls, with [`Subscription::with_snapshot`]. It is the first item, and complete.
     Snapshot(Snapshot),
-    /// Events are missing: set yourself right, then say that [it is done](Gap::go_on_from).
+    /// Events are missing: catch up over REST, then acknowledge [its end](Gap::resume_after).
     Gap(Gap),
 }
 
-/// What becomes of the connection.
+/// A change of the connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// It stands.
+    /// The connection is open.
     Connected {
-        /// Behind which event it resumes; `None`: with what comes from now on.
+        /// The event after which it resumes; `None`: with new events.
         after: Option<u64>,
         /// The newest event.
         seq: u64,
     },
-    /// It broke, or could not be opened.
-    Interrupted {
-        /// Why.
+    /// The connection broke, or could not be opened.
+    Disconnected {
+        /// The reason.
         reason: String,
-        /// When it is tried again.
-        back_in: Duration,
+        /// The delay before the next attempt.
+        retry_in: Duration,
     },
-    /// A newer connection of the consumer took over, or the consumer was deleted. The feed ends, and gives out nothing
-    /// more of what it has: that is the newer one's. Whoever deals with an event just now may leave off.
+    /// A newer connection of the consumer took over, or the consumer was deleted. The feed ends and delivers nothing of its
+    /// queue: these events go to the newer connection. Processing of the current event may be aborted.
     TakenOver {
-        /// In the server's words.
+        /// The server's reason.
         reason: String,
     },
-    /// The place behind events that are not for us could not be kept; it is tried again with the next one.
-    NotKept(io::Error),
+    /// The cursor after skipped events could not be saved; the next save tries again.
+    CursorNotSaved(io::Error),
 }
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { after: Some(after), seq } => {
-                write!(f, "connected; resuming behind event {after} of {seq}")
+                write!(f, "connected; resuming after event {after} of {seq}")
             }
             Self::Connected { after: None, seq } => {
-                write!(f, "connected; {seq} events so far, listening to what comes")
+                write!(f, "connected; {seq} events so far, waiting for new ones")
             }
-            Self::Interrupted { reason, back_in } => {
-                write!(f, "{reason}; trying again in {:.1} s", back_in.as_secs_f64())
+            Self::Disconnected { reason, retry_in } => {
+                write!(f, "{reason}; retrying in {:.1} s", retry_in.as_secs_f64())
             }
-            Self::TakenOver { reason } => write!(f, "the consumer is not ours any more: {reason}"),
-            Self::NotKept(error) => write!(f, "the cursor can't be kept: {error}"),
+            Self::TakenOver { reason } => write!(f, "the consumer belongs to another connection: {reason}"),
+            Self::CursorNotSaved(error) => write!(f, "the cursor can't be saved: {error}"),
         }
     }
 }
 
-/// The events of an app, in the order of their `seq`, each once, through broken connections. It ends after the first
-/// error. While you take nothing it resumes later, and loses nothing.
+/// The events of an app in the order of their `seq`, each once, across broken connections. It ends after the first error.
+/// If it is not read, it resumes later and loses nothing.
 pub struct Feed {
-    heard: mpsc::Receiver<Result<Heard, Stopped>>,
-    places: Arc<Places>,
+    items: mpsc::Receiver<Result<Item, FeedError>>,
+    progress: Arc<Progress>,
     worker: Option<JoinHandle<()>>,
 }
 
-/// The places in the feed, shared by whoever reads the connection and whoever deals with events.
-pub(crate) struct Places {
-    book: Mutex<Book>,
+/// The progress of a feed, shared by the worker that reads the connection and by the caller that acknowledges.
+pub(crate) struct Progress {
+    tracker: Mutex<Tracker>,
     store: Arc<dyn CursorStore>,
-    /// What the store holds. Held while it is written to: cursors are kept in the order in which they came about.
-    stored: tokio::sync::Mutex<Option<u64>>,
-    /// Whether what is not dealt with is somebody else's.
-    given_up: AtomicBool,
+    /// The cursor in the store. Locked during a save, so that cursors are saved in order.
+    saved: tokio::sync::Mutex<Option<u64>>,
+    /// Whether pending events belong to another connection.
+    taken_over: AtomicBool,
 }
 
-impl Places {
-    pub(crate) fn new(book: Book, store: Arc<dyn CursorStore>) -> Self {
+impl Progress {
+    pub(crate) fn new(tracker: Tracker, store: Arc<dyn CursorStore>) -> Self {
         Self {
-            book: Mutex::new(book),
+            tracker: Mutex::new(tracker),
             store,
-            stored: tokio::sync::Mutex::default(),
-            given_up: AtomicBool::new(false),
+            saved: tokio::sync::Mutex::default(),
+            taken_over: AtomicBool::new(false),
         }
     }
 
-    pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn tracker(&self) -> MutexGuard<'_, Tracker> {
+        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is not dealt with is somebody else's from now on.
-    pub(crate) fn give_up(&self) {
-        self.given_up.store(true, Ordering::Release);
+    /// Marks all pending events as belonging to another connection.
+    pub(crate) fn mark_taken_over(&self) {
+        self.taken_over.store(true, Ordering::Release);
     }
 
-    /// Whether this is not to be given out any more.
-    fn is_not_ours(&self, heard: Option<&Result<Heard, Stopped>>) -> bool {
-        matches!(heard, Some(Ok(_))) && self.given_up.load(Ordering::Acquire)
+    /// Returns whether this item must not be delivered any more.
+    fn is_taken_over(&self, item: Option<&Result<Item, FeedError>>) -> bool {
+        matches!(item, Some(Ok(_))) && self.taken_over.load(Ordering::Acquire)
     }
 
-    /// Begins at the cursor that is kept.
-    pub(crate) async fn recall(&self) -> io::Result<()> {
-        let mut stored = self.stored.lock().await;
+    /// Loads the cursor and starts after it.
+    pub(crate) async fn load(&self) -> io::Result<()> {
+        let mut saved = self.saved.lock().await;
         if let Some(seq) = self.store.load().await? {
-            *stored = Some(seq);
-            self.book().begin(seq);
+            *saved = Some(seq);
+            self.tracker().start_after(seq);
         }
         Ok(())
     }
 
-    /// Keeps what is dealt with, if that has changed. It does so even if nobody waits for it any more: a cursor that is
-    /// half written when the next one comes could overtake it.
-    pub(crate) async fn keep(self: &Arc<Self>) -> io::Result<()> {
-        let places = Arc::clone(self);
-        let kept = tokio::spawn(async move { places.store().await });
-        kept.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    /// Saves the cursor if it changed. The save completes even if the caller is dropped: otherwise a half-finished save
+    /// could overtake the next one.
+    pub(crate) async fn save(self: &Arc<Self>) -> io::Result<()> {
+        let progress = Arc::clone(self);
+        let saved = tokio::spawn(async move { progress.save_now().await });
+        saved.await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
     }
 
-    async fn store(&self) -> io::Result<()> {
-        let mut stored = self.stored.lock().await;
-        let kept = self.book().kept();
-        if let Some(seq) = kept.filter(|_| kept != *stored) {
+    async fn save_now(&self) -> io::Result<()> {
+        let mut saved = self.saved.lock().await;
+        let acked = self.tracker().acked();
+        if let Some(seq) = acked.filter(|_| acked != *saved) {
             self.store.save(seq).await?;
-            *stored = Some(seq);
+            *saved = Some(seq);
         }
         Ok(())
     }
@@ -157,51 +157,50 @@ impl Places {
 
 impl Feed {
     pub(crate) fn open(subscription: Subscription) -> Self {
-        let (tell, heard) = mpsc::channel(ROOM);
-        let (book, store, acknowledged) = subscription.ways_to_keep();
-        let places = Arc::new(Places::new(book, store));
-        let worker = tokio::spawn(worker::work(subscription, Arc::clone(&places), acknowledged, tell));
-        Self { heard, places, worker: Some(worker) }
+        let (sender, items) = mpsc::channel(MAX_QUEUED);
+        let (tracker, store, acknowledged) = subscription.cursor_parts();
+        let progress = Arc::new(Progress::new(tracker, store));
+        let worker = tokio::spawn(worker::run(subscription, Arc::clone(&progress), acknowledged, sender));
+        Self { items, progress, worker: Some(worker) }
     }
 
-    /// What comes next; `None` after the end. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> Option<Result<Heard, Stopped>> {
+    /// Returns the next item; `None` after the end. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Result<Item, FeedError>> {
         loop {
-            let heard = self.heard.recv().await;
-            if !self.places.is_not_ours(heard.as_ref()) {
-                return heard;
+            let item = self.items.recv().await;
+            if !self.progress.is_taken_over(item.as_ref()) {
+                return item;
             }
         }
     }
 
-    /// Says that everything up to this event is dealt with, and returns when that is kept. It need not be said of
-    /// every event: the last one of a batch is enough.
+    /// Acknowledges everything up to this event; returns once the cursor is saved. One call can cover many events.
     ///
     /// # Errors
-    /// The cursor could not be kept; it may be said again.
-    pub async fn done(&self, seq: u64) -> io::Result<()> {
-        self.places.book().done(seq);
-        self.places.keep().await
+    /// Fails if the cursor could not be saved; it can be acknowledged again.
+    pub async fn ack(&self, seq: u64) -> io::Result<()> {
+        self.progress.tracker().ack(seq);
+        self.progress.save().await
     }
 
-    /// Says goodbye to the server. What was not said to be [done](Feed::done) comes again.
+    /// Closes the connection. What was not [acknowledged](Feed::ack) is delivered again.
     pub async fn close(mut self) {
-        self.heard.close();
+        self.items.close();
         if let Some(worker) = self.worker.take() {
-            // A server that does not answer the goodbye is none of our business any more.
-            let _ = timeout(GOODBYE_WITHIN, worker).await;
+            // A server that does not answer the close frame is abandoned.
+            let _ = timeout(CLOSE_TIMEOUT, worker).await;
         }
     }
 }
 
 impl Stream for Feed {
-    type Item = Result<Heard, Stopped>;
+    type Item = Result<Item, FeedError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
-            let heard = ready!(self.heard.poll_recv(context));
-            if !self.places.is_not_ours(heard.as_ref()) {
-                return Poll::Ready(heard);
+            let item = ready!(self.items.poll_recv(context));
+            if !self.progress.is_taken_over(item.as_ref()) {
+                return Poll::Ready(item);
             }
         }
     }

@@ -1,73 +1,76 @@
-//! What was heard and what of it was dealt with: where to come back to, and what to keep. Pure.
+//! The progress of a feed in the order of `seq`: where to resume, and what to save. Pure.
 
-/// The places in one feed.
+/// The progress of one feed.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// The last place that was heard of: here the next connection resumes.
-    heard: Option<u64>,
-    /// Up to here everything is dealt with: here the next process resumes.
-    kept: Option<u64>,
-    /// The last thing that was given out, while it is not dealt with.
-    owed: Option<u64>,
+    /// The last position that was received: the next connection resumes here.
+    received: Option<u64>,
+    /// Everything up to here is processed: the next process resumes here.
+    acked: Option<u64>,
+    /// The last delivered item, while it is not acknowledged.
+    pending: Option<u64>,
 }
 
 impl Ledger {
-    /// Begins behind this place, which is known to be dealt with.
-    pub(crate) fn begin(&mut self, at: u64) {
-        *self = Self { heard: Some(at), kept: Some(at), owed: None };
+    /// Starts after this event, up to which everything is processed.
+    pub(crate) fn start_after(&mut self, at: u64) {
+        *self = Self { received: Some(at), acked: Some(at), pending: None };
     }
 
-    /// Where a connection resumes; `None`: nothing has begun yet.
-    pub(crate) fn resume_at(&self) -> Option<u64> {
-        self.heard
+    /// Returns the event after which a connection resumes; `None` before the start.
+    pub(crate) fn resume_after(&self) -> Option<u64> {
+        self.received
     }
 
-    /// What the next process may rely on.
-    pub(crate) fn kept(&self) -> Option<u64> {
-        self.kept
+    /// Returns the event up to which everything is processed.
+    pub(crate) fn acked(&self) -> Option<u64> {
+        self.acked
     }
 
-    /// Gives out an event. False if it was given out before.
+    /// Records an event that is delivered. Returns `false` if it was delivered before.
     #[must_use]
-    pub(crate) fn give(&mut self, seq: u64) -> bool {
-        let is_new = self.heard.is_none_or(|heard| seq > heard);
+    pub(crate) fn deliver(&mut self, seq: u64) -> bool {
+        let is_new = self.received.is_none_or(|received| seq > received);
         if is_new {
-            (self.heard, self.owed) = (Some(seq), Some(seq));
+            self.received = Some(seq);
+            self.pending = Some(seq);
         }
         is_new
     }
 
-    /// Gives out a gap, or the snapshot that a feed begins with: it goes on behind this place, which may lie before what
-    /// was heard.
-    pub(crate) fn give_place(&mut self, at: u64) {
-        if self.heard.is_some_and(|heard| at < heard) {
-            // What was dealt with is a place in a feed that is no more.
-            self.kept = None;
+    /// Records a gap or the initial snapshot that is delivered: the feed continues after `at`, which may be lower than what
+    /// was received.
+    pub(crate) fn jump_to(&mut self, at: u64) {
+        if self.received.is_some_and(|received| at < received) {
+            // The cursor refers to a feed that no longer exists.
+            self.acked = None;
         }
-        (self.heard, self.owed) = (Some(at), Some(at));
+        self.received = Some(at);
+        self.pending = Some(at);
     }
 
-    /// Nothing up to here is for this subscription.
-    pub(crate) fn pass(&mut self, at: u64) {
-        if self.heard.is_some_and(|heard| at <= heard) {
+    /// Records that no event up to `at` matches the subscription.
+    pub(crate) fn skip_to(&mut self, at: u64) {
+        if self.received.is_some_and(|received| at <= received) {
             return;
         }
-        self.heard = Some(at);
-        if self.owed.is_none() {
-            self.kept = Some(at);
+        self.received = Some(at);
+        if self.pending.is_none() {
+            self.acked = Some(at);
         }
     }
 
-    /// Everything up to here is dealt with.
-    pub(crate) fn done(&mut self, seq: u64) {
-        // What was not given out can't be done: a word about the feed before a gap comes late.
-        if self.heard.is_none_or(|heard| seq > heard) || self.kept.is_some_and(|kept| seq <= kept) {
+    /// Records that everything up to this event is processed.
+    pub(crate) fn ack(&mut self, seq: u64) {
+        // An event that was not delivered can't be acknowledged: this one belongs to the feed before a gap.
+        if self.received.is_none_or(|received| seq > received) || self.acked.is_some_and(|acked| seq <= acked)
+        {
             return;
         }
-        self.kept = Some(seq);
-        if self.owed.is_some_and(|owed| seq >= owed) {
-            self.owed = None;
-            self.kept = self.heard;
+        self.acked = Some(seq);
+        if self.pending.is_some_and(|pending| seq >= pending) {
+            self.pending = None;
+            self.acked = self.received;
         }
     }
 }
@@ -76,82 +79,82 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn behind(at: u64) -> Ledger {
+    fn starting_after(at: u64) -> Ledger {
         let mut ledger = Ledger::default();
-        ledger.begin(at);
+        ledger.start_after(at);
         ledger
     }
 
     #[test]
-    fn what_was_heard_and_not_dealt_with_is_not_kept() {
-        let mut ledger = behind(4);
-        assert!(ledger.give(5) && ledger.give(6));
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(6), Some(4)));
-        ledger.done(5);
-        assert_eq!(ledger.kept(), Some(5));
-        ledger.done(6);
-        assert_eq!(ledger.kept(), Some(6));
+    fn received_events_are_not_acked_until_they_are_processed() {
+        let mut ledger = starting_after(4);
+        assert!(ledger.deliver(5) && ledger.deliver(6));
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(6), Some(4)));
+        ledger.ack(5);
+        assert_eq!(ledger.acked(), Some(5));
+        ledger.ack(6);
+        assert_eq!(ledger.acked(), Some(6));
     }
 
     #[test]
-    fn nothing_is_given_out_twice() {
-        let mut ledger = behind(4);
-        assert!(ledger.give(5));
-        assert!(!ledger.give(5) && !ledger.give(3));
+    fn no_event_is_delivered_twice() {
+        let mut ledger = starting_after(4);
+        assert!(ledger.deliver(5));
+        assert!(!ledger.deliver(5) && !ledger.deliver(3));
     }
 
     #[test]
-    fn what_is_passed_is_kept_once_everything_before_it_is_dealt_with() {
-        let mut ledger = behind(4);
-        ledger.pass(9);
-        assert_eq!(ledger.kept(), Some(9));
-        assert!(ledger.give(10));
-        ledger.pass(20);
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(20), Some(9)));
-        ledger.done(10);
-        assert_eq!(ledger.kept(), Some(20));
+    fn skipped_events_are_acked_once_everything_before_them_is_processed() {
+        let mut ledger = starting_after(4);
+        ledger.skip_to(9);
+        assert_eq!(ledger.acked(), Some(9));
+        assert!(ledger.deliver(10));
+        ledger.skip_to(20);
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(20), Some(9)));
+        ledger.ack(10);
+        assert_eq!(ledger.acked(), Some(20));
     }
 
     #[test]
-    fn what_is_done_twice_or_out_of_order_takes_nothing_back() {
-        let mut ledger = behind(4);
-        assert!(ledger.give(5) && ledger.give(6));
-        ledger.done(6);
-        ledger.done(5);
-        ledger.done(99);
-        assert_eq!(ledger.kept(), Some(6));
+    fn repeated_and_unordered_acks_do_not_move_the_cursor_back() {
+        let mut ledger = starting_after(4);
+        assert!(ledger.deliver(5) && ledger.deliver(6));
+        ledger.ack(6);
+        ledger.ack(5);
+        ledger.ack(99);
+        assert_eq!(ledger.acked(), Some(6));
     }
 
     #[test]
-    fn a_feed_that_ends_before_the_cursor_goes_on_from_its_end() {
-        let mut ledger = behind(500);
-        ledger.give_place(41);
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(41), None));
-        ledger.done(500);
-        assert_eq!(ledger.kept(), None);
-        ledger.done(41);
-        assert_eq!(ledger.kept(), Some(41));
-        assert!(ledger.give(42));
+    fn a_feed_that_ends_before_the_cursor_continues_from_its_end() {
+        let mut ledger = starting_after(500);
+        ledger.jump_to(41);
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(41), None));
+        ledger.ack(500);
+        assert_eq!(ledger.acked(), None);
+        ledger.ack(41);
+        assert_eq!(ledger.acked(), Some(41));
+        assert!(ledger.deliver(42));
     }
 
     #[test]
-    fn a_snapshot_is_not_kept_until_it_is_dealt_with() {
+    fn a_snapshot_is_not_acked_until_it_is_processed() {
         let mut ledger = Ledger::default();
-        ledger.give_place(41);
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(41), None));
-        ledger.pass(43);
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(43), None));
-        ledger.done(41);
-        assert_eq!(ledger.kept(), Some(43));
+        ledger.jump_to(41);
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(41), None));
+        ledger.skip_to(43);
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(43), None));
+        ledger.ack(41);
+        assert_eq!(ledger.acked(), Some(43));
     }
 
     #[test]
-    fn behind_a_gap_the_feed_goes_on_from_its_oldest_event() {
-        let mut ledger = behind(2);
-        ledger.give_place(7);
-        assert_eq!((ledger.resume_at(), ledger.kept()), (Some(7), Some(2)));
-        assert!(ledger.give(8));
-        ledger.done(8);
-        assert_eq!(ledger.kept(), Some(8));
+    fn after_a_gap_the_feed_continues_with_its_oldest_event() {
+        let mut ledger = starting_after(2);
+        ledger.jump_to(7);
+        assert_eq!((ledger.resume_after(), ledger.acked()), (Some(7), Some(2)));
+        assert!(ledger.deliver(8));
+        ledger.ack(8);
+        assert_eq!(ledger.acked(), Some(8));
     }
 }

@@ -1,30 +1,30 @@
-//! Follows the events of an app on a cti-server, through broken connections and restarts on either side. What was
-//! dealt with does not come again, and nothing is missing.
+//! Follows the events of an app on a cti-server, across broken connections and restarts of both sides. No event is
+//! missed, and no processed event is delivered again.
 //!
 //! ```no_run
-//! use cti_client::{FileCursor, Heard, Subscription};
+//! use cti_client::{FileCursor, Item, Subscription};
 //!
 //! # async fn follow(api_key: String) -> Result<(), Box<dyn std::error::Error>> {
 //! let mut feed = Subscription::new("https://cti.example.com", api_key)?
-//!     .types(["call.*", "voicemail.received"])
-//!     .keep_cursor_in(FileCursor::new("crm.cursor"))
+//!     .types(["call.*", "voicemail.item"])
+//!     .cursor_store(FileCursor::new("crm.cursor"))
 //!     .with_snapshot()
 //!     .open()?;
-//! while let Some(heard) = feed.next().await {
-//!     match heard? {
-//!         Heard::Snapshot(snapshot) => {
-//!             // What is going on, where there was no cursor yet; what becomes of it follows.
+//! while let Some(item) = feed.next().await {
+//!     match item? {
+//!         Item::Snapshot(snapshot) => {
+//!             // The active calls, if there was no cursor yet. Their events follow.
 //!             println!("{} calls", snapshot.calls.len());
-//!             feed.done(snapshot.seq).await?;
+//!             feed.ack(snapshot.seq).await?;
 //!         }
-//!         Heard::Event(event) => {
-//!             // What the CRM does about it. After a crash it may come once more, under the same `event_id`.
+//!         Item::Event(event) => {
+//!             // Process the event. After a crash it may be delivered again, with the same `event_id`.
 //!             println!("{} {}", event.seq, event.kind);
-//!             feed.done(event.seq).await?;
+//!             feed.ack(event.seq).await?;
 //!         }
-//!         Heard::Gap(gap) => {
-//!             // These are no longer kept: read `GET /api/calls?since=…`, then go on.
-//!             feed.done(gap.go_on_from()).await?;
+//!         Item::Gap(gap) => {
+//!             // These events are no longer stored: read `GET /api/calls?since=…`, then continue.
+//!             feed.ack(gap.resume_after()).await?;
 //!         }
 //!     }
 //! }
@@ -32,31 +32,31 @@
 //! # }
 //! ```
 //!
-//! * [`Subscription`] says what to follow, [`Feed`] is the stream of it;
-//! * [`Event`] is what happened, typed; what this version does not know is there as it came;
-//! * [`Subscription::with_snapshot`] begins with the calls that are not over;
-//! * [`CursorStore`] is where the place in the feed is kept: in memory, in a file, or in your database;
-//! * [`Subscription::as_consumer`] lets the server keep that place, and several processes share the work;
-//! * [`Stopped`] is why a feed ended: only for reasons that coming back would not change.
+//! * [`Subscription`]: what to follow. [`Feed`]: the stream of items.
+//! * [`Event`]: a typed event. Unknown types are available as item.
+//! * [`Subscription::with_snapshot`]: starts with the active calls.
+//! * [`CursorStore`]: where the cursor is stored: in memory, in a file, or in your database.
+//! * [`Subscription::consumer`]: the server stores the cursor, and several processes can share the work.
+//! * [`FeedError`]: why a feed ended: only for reasons that a retry would not change.
 //!
-//! Within one [`Feed`] each event comes once. Over a restart of your process it goes on behind the last event of which
-//! you said that it is [done](Feed::done): say so after your own commit, and nothing is lost.
+//! Within one [`Feed`] each event is delivered once. A new process resumes after the last event that was
+//! [acknowledged](Feed::ack): acknowledge after your own commit, and nothing is lost.
 
 mod address;
 mod backoff;
-mod book;
 mod cursor;
+mod enums;
 mod error;
 mod event;
 mod feed;
 mod ledger;
 mod message;
 mod session;
-mod share;
+mod shared_ledger;
 mod snapshot;
 mod subscription;
 mod tls;
-mod word;
+mod tracker;
 mod worker;
 
 #[cfg(doctest)]
@@ -64,16 +64,16 @@ mod worker;
 struct ReadMe;
 
 pub use self::{
-    backoff::Pace,
+    backoff::Backoff,
     cursor::{CursorStore, FileCursor, MemoryCursor},
-    error::{InvalidSubscription, InvalidUrl, Stopped},
+    enums::{Direction, Leg, Outcome, Status},
+    error::{FeedError, InvalidSubscription, InvalidUrl},
     event::{
         Body, Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated,
         Connection, DialpadId, Event, TextMessage, Voicemail,
     },
-    feed::{Feed, Heard, Notice},
+    feed::{Feed, Item, Notice},
     message::Gap,
     snapshot::{ActiveCall, Snapshot},
     subscription::Subscription,
-    word::{Direction, Leg, Outcome, Status},
 };

@@ -1,55 +1,55 @@
-//! What comes over the wire: an event, or a word of the server about the connection itself. Pure.
+//! The messages of the WebSocket: events, and control messages. Pure.
 
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::event::{Body, Event};
-use crate::snapshot::Piece;
+use crate::snapshot::SnapshotPart;
 
 /// One message of the server.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Message {
-    /// The first one: where the feed stands.
+    /// The first message.
     Connected {
         seq: u64,
-        /// Where the server stands in its own account of a named consumer.
+        /// The cursor of a named consumer on the server.
         acked: Option<u64>,
     },
-    /// Something happened.
+    /// An event.
     Event(Box<Event>),
-    /// Some of the calls that are not over, or the last of them.
-    Snapshot(Piece),
+    /// A part of the snapshot.
+    Snapshot(SnapshotPart),
     /// Events are missing.
     Gap(Gap),
-    /// Everything up to here is not for this subscription.
+    /// No event up to here matches the subscription.
     Cursor { seq: u64 },
-    /// The server is about to stop: come back after this time.
+    /// The server is about to stop: reconnect after this time.
     Reconnect { after: Duration },
-    /// What a newer server may say.
+    /// A type that this version does not know.
     Unknown,
 }
 
-/// Events that are not to be had: set yourself right from `GET /api/calls?since=…`.
+/// Events that are no longer available: catch up with `GET /api/calls?since=…`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Gap {
-    /// `expired`: they are no longer kept. `cursor_ahead`: the feed ends before your cursor, as after a restored backup.
+    /// `expired`: no longer stored. `cursor_ahead`: the feed ends before your cursor, for example after a restored backup.
     pub reason: String,
-    /// The first one that is missing.
+    /// The first missing event.
     pub from_seq: u64,
-    /// The last one.
+    /// The last missing event.
     pub to_seq: u64,
-    /// The oldest event that is kept.
+    /// The oldest stored event.
     pub oldest_seq: u64,
     /// The newest event.
     pub seq: u64,
 }
 
 impl Gap {
-    /// The cursor behind it.
+    /// Returns the cursor after the gap.
     #[must_use]
-    pub fn go_on_from(&self) -> u64 {
+    pub fn resume_after(&self) -> u64 {
         if self.reason == "cursor_ahead" { self.seq } else { self.to_seq }
     }
 }
@@ -71,7 +71,7 @@ impl Message {
     pub(crate) fn read(json: String) -> Result<Self, serde_json::Error> {
         let Envelope { kind, seq, event_id, app_id, timestamp, after_ms, acked_seq } =
             serde_json::from_str(&json)?;
-        // Only events have an id of their own: words about the connection can't be told again.
+        // Only events have an id: control messages are never repeated.
         if let (Some(event_id), Some(seq)) = (event_id, seq) {
             let body = Body::read(&kind, &json);
             let event = Event { seq, event_id, app_id, kind, timestamp, body, json };
@@ -80,7 +80,7 @@ impl Message {
         Ok(match (kind.as_str(), seq) {
             ("connected", Some(seq)) => Self::Connected { seq, acked: acked_seq },
             ("cursor", Some(seq)) => Self::Cursor { seq },
-            ("snapshot", _) => Self::Snapshot(Piece::read(&json)?),
+            ("snapshot", _) => Self::Snapshot(SnapshotPart::read(&json)?),
             ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
             ("reconnect", _) => {
                 Self::Reconnect { after: Duration::from_millis(after_ms.unwrap_or_default()) }
@@ -93,7 +93,7 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::word::{Outcome, Status};
+    use crate::enums::{Outcome, Status};
 
     fn read(json: &str) -> Message {
         Message::read(json.to_owned()).expect("a message")
@@ -127,38 +127,38 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_found_out_by_itself_says_so() {
+    fn repaired_and_inferred_events_say_so() {
         let call = |json: &str| event(json).call().cloned().expect("it is about a call");
-        let told = call(ENDED);
-        assert_eq!((told.source, told.inferred), (None, false));
+        let ended = call(ENDED);
+        assert_eq!((ended.source, ended.inferred), (None, false));
         let repaired = call(&ENDED.replace("\"seq\":42", "\"seq\":42,\"source\":\"repaired\""));
         assert_eq!(repaired.source.as_deref(), Some("repaired"));
         assert!(call(&ENDED.replace("\"seq\":42", "\"seq\":42,\"inferred\":true")).inferred);
     }
 
     #[test]
-    fn an_unknown_type_is_kept_as_it_came() {
+    fn an_event_of_an_unknown_type_is_kept_as_received() {
         let event = event(r#"{"type":"fax.received","seq":7,"event_id":"e","app_id":"a","pages":3}"#);
         let Body::Other(raw) = &event.body else { panic!("{event:?}") };
         assert_eq!(raw["pages"], 3);
     }
 
     #[test]
-    fn a_known_type_in_another_shape_stops_nobody() {
+    fn a_known_type_in_another_shape_is_not_an_error() {
         let event =
             event(r#"{"type":"call.ring","seq":7,"event_id":"e","app_id":"a","dialpad_call_id":"x"}"#);
         assert!(matches!(event.body, Body::Other(_)), "{event:?}");
     }
 
     #[test]
-    fn a_word_that_is_new_is_kept() {
+    fn an_unknown_value_is_kept() {
         let event = event(&ENDED.replace("answered\"", "answered_by_a_robot\""));
-        let Body::CallEnded(ended) = event.body else { panic!("no end") };
+        let Body::CallEnded(ended) = event.body else { panic!("not call.ended") };
         assert_eq!(ended.outcome, Some(Outcome::Other("answered_by_a_robot".to_owned())));
     }
 
     #[test]
-    fn what_the_server_says_of_the_connection_is_no_event() {
+    fn control_messages_are_not_events() {
         assert_eq!(
             read(r#"{"type":"connected","app_id":"a","session_id":"s","seq":4,"oldest_seq":1}"#),
             Message::Connected { seq: 4, acked: None }
@@ -173,11 +173,11 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_says_where_to_go_on() {
+    fn a_gap_says_where_to_resume() {
         let gap = |reason: &str| match read(&format!(
             r#"{{"type":"gap","reason":"{reason}","from_seq":3,"to_seq":8,"oldest_seq":9,"seq":5}}"#
         )) {
-            Message::Gap(gap) => gap.go_on_from(),
+            Message::Gap(gap) => gap.resume_after(),
             other => panic!("no gap: {other:?}"),
         };
         assert_eq!((gap("expired"), gap("cursor_ahead")), (8, 5));

@@ -1,15 +1,15 @@
-//! Encryption for `wss`: the certificates that the operating system trusts, or those of `SSL_CERT_FILE`.
+//! TLS for `wss`, with the certificates that the operating system trusts, or those of `SSL_CERT_FILE`.
 
 use std::sync::Arc;
 
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio_tungstenite::Connector;
 
-/// What opens encrypted connections. The provider is named: another crate of the program may bring a second one, and
-/// then there is no default.
+/// Returns the TLS configuration. The crypto provider is explicit: if another crate of the program brings a second one,
+/// there is no default.
 pub(crate) fn connector() -> Connector {
     let mut roots = RootCertStore::empty();
-    // Without any, every connection fails and says so.
+    // Without any certificate, every connection fails with an error that says so.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encryption_needs_nothing_set_up() {
+    fn tls_needs_no_setup() {
         assert!(matches!(connector(), Connector::Rustls(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps a connection open, one after the other, and passes on what it says.
+//! Keeps a connection open and passes its messages on as items.
 
 use std::sync::Arc;
 
@@ -6,95 +6,103 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::Connector;
 
-use crate::backoff::Backoff;
-use crate::error::Stopped;
-use crate::feed::{Heard, Notice, Places};
+use crate::error::FeedError;
+use crate::feed::{Item, Notice, Progress};
 use crate::message::Message;
 use crate::session::{End, Session};
-use crate::snapshot::Pieces;
-use crate::subscription::{Begin, Subscription};
+use crate::snapshot::PartialSnapshot;
+use crate::subscription::{Start, Subscription};
 use crate::tls;
 
-type Tell = mpsc::Sender<Result<Heard, Stopped>>;
+type ItemSender = mpsc::Sender<Result<Item, FeedError>>;
 
-/// Works until the feed is dropped, or can't be followed any more. `acknowledged` is there where the server keeps the
-/// place, and says what it is to be told.
-pub(crate) async fn work(
+/// Runs until the feed is dropped or fails. `acknowledged` is set if the server stores the cursor: it holds the
+/// acknowledgement to send.
+pub(crate) async fn run(
     subscription: Subscription,
-    places: Arc<Places>,
+    progress: Arc<Progress>,
     acknowledged: Option<watch::Receiver<Option<u64>>>,
-    tell: Tell,
+    items: ItemSender,
 ) {
     let connector = subscription.address.is_encrypted().then(tls::connector);
-    let mut worker =
-        Worker { subscription, places, tell, acknowledged, connector, begun: false, pieces: None };
-    if let Err(stopped) = worker.follow().await {
-        if let Stopped::TakenOver(reason) = &stopped {
-            worker.places.give_up();
+    let mut worker = Worker {
+        subscription,
+        progress,
+        items,
+        acknowledged,
+        connector,
+        has_connected: false,
+        snapshot: None,
+    };
+    if let Err(error) = worker.follow().await {
+        if let FeedError::TakenOver(reason) = &error {
+            worker.progress.mark_taken_over();
             (worker.subscription.observer)(Notice::TakenOver { reason: reason.clone() });
         }
-        // Nobody may be listening any more; then nobody misses it.
-        let _ = worker.tell.send(Err(stopped)).await;
+        // The feed may have been dropped.
+        let _ = worker.items.send(Err(error)).await;
     }
 }
 
 struct Worker {
     subscription: Subscription,
-    places: Arc<Places>,
-    tell: Tell,
+    progress: Arc<Progress>,
+    items: ItemSender,
     acknowledged: Option<watch::Receiver<Option<u64>>>,
     connector: Option<Connector>,
-    /// Whether the server has greeted once.
-    begun: bool,
-    /// What has come of the snapshot that this connection begins with, until it is complete.
-    pieces: Option<Pieces>,
+    /// Whether a connection was open before.
+    has_connected: bool,
+    /// The parts of the snapshot that this connection starts with, until it is complete.
+    snapshot: Option<PartialSnapshot>,
 }
 
 impl Worker {
-    async fn follow(&mut self) -> Result<(), Stopped> {
-        match self.subscription.begin {
-            Begin::WhereItWas => self.places.recall().await.map_err(Stopped::Cursor)?,
-            Begin::After(seq) => self.places.book().begin(seq),
-            Begin::Now => {}
+    async fn follow(&mut self) -> Result<(), FeedError> {
+        match self.subscription.start {
+            Start::Cursor => self.progress.load().await.map_err(FeedError::Cursor)?,
+            Start::After(seq) => self.progress.tracker().start_after(seq),
+            Start::Now => {}
         }
-        let mut backoff = Backoff::new(self.subscription.pace);
+        let backoff = self.subscription.backoff;
+        let mut failures = 0;
         loop {
-            // A reader who takes nothing needs no connection: it would be closed for being slow.
-            if self.tell.reserve().await.is_err() {
+            // While the queue is full no connection is needed: the server would close it as too slow.
+            if self.items.reserve().await.is_err() {
                 return Ok(());
             }
-            let began = Instant::now();
+            let started = Instant::now();
             let (reason, asked) = match self.connect().await {
                 End::Broken { reason, wait } => (reason, wait),
-                End::Stopped(stopped) => return Err(stopped),
-                End::Unheard => return Ok(()),
+                End::Failed(error) => return Err(error),
+                End::FeedDropped => return Ok(()),
             };
-            let wait = backoff.wait(began.elapsed(), rand::random());
-            let back_in = asked.map_or(wait, |asked| asked.max(wait));
-            (self.subscription.observer)(Notice::Interrupted { reason, back_in });
+            failures = backoff.count_failure(failures, started.elapsed());
+            let delay = backoff.delay(failures, rand::random());
+            let retry_in = asked.map_or(delay, |asked| asked.max(delay));
+            (self.subscription.observer)(Notice::Disconnected { reason, retry_in });
             tokio::select! {
-                () = sleep(back_in) => {}
-                () = self.tell.closed() => return Ok(()),
+                () = sleep(retry_in) => {}
+                () = self.items.closed() => return Ok(()),
             }
         }
     }
 
-    /// One connection, to its end.
+    /// Runs one connection until it ends.
     async fn connect(&mut self) -> End {
-        let resume_at = self.places.book().resume_at();
-        let after = resume_at.or(match self.subscription.begin {
-            Begin::After(seq) => Some(seq),
-            Begin::WhereItWas | Begin::Now => None,
+        let resume_after = self.progress.tracker().resume_after();
+        let after = resume_after.or(match self.subscription.start {
+            Start::After(seq) => Some(seq),
+            Start::Cursor | Start::Now => None,
         });
-        let mut wishes = self.subscription.wishes.clone();
-        wishes.extend(after.map(|after| ("after".to_owned(), after.to_string())));
-        // What had come of one on a broken connection is of another moment.
-        self.pieces = (self.subscription.snapshot && after.is_none()).then(Pieces::default);
-        wishes.extend(self.pieces.as_ref().map(|_| ("snapshot".to_owned(), "true".to_owned())));
-        let address = self.subscription.address.asking(&wishes);
+        let mut parameters = self.subscription.parameters.clone();
+        parameters.extend(after.map(|after| ("after".to_owned(), after.to_string())));
+        // The parts of a broken connection belong to an older snapshot.
+        self.snapshot = (self.subscription.snapshot && after.is_none()).then(PartialSnapshot::default);
+        parameters.extend(self.snapshot.as_ref().map(|_| ("snapshot".to_owned(), "true".to_owned())));
+        let address = self.subscription.address.with_parameters(&parameters);
         let opened = tokio::select! {
             opened = Session::open(&address, &self.subscription.api_key, self.connector.clone()) => opened,
-            () = self.tell.closed() => return End::Unheard,
+            () = self.items.closed() => return End::FeedDropped,
         };
         let mut session = match opened {
             Ok(session) => session,
@@ -102,8 +110,8 @@ impl Worker {
         };
         let mut acknowledged = self.acknowledged.clone();
         let end = self.listen(&mut session, after, &mut acknowledged).await;
-        if let End::Unheard = end {
-            // What was done last is acknowledged before the goodbye. The server may be gone already.
+        if let End::FeedDropped = end {
+            // The last acknowledgement is sent before the close. The server may be gone already.
             let _ = acknowledge(&mut session, &mut acknowledged).await;
             session.close().await;
         }
@@ -116,28 +124,28 @@ impl Worker {
         after: Option<u64>,
         acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
     ) -> End {
-        // How long the server asks to wait, once it has said that it is about to stop.
+        // How long the server asks to wait, once it has announced its stop.
         let mut asked = None;
         loop {
-            let said = tokio::select! {
-                said = session.next() => said,
+            let message = tokio::select! {
+                message = session.next() => message,
                 () = changed(acknowledged) => {
                     match acknowledge(session, acknowledged).await {
                         Ok(()) => continue,
                         Err(end) => return end,
                     }
                 }
-                () = self.tell.closed() => return End::Unheard,
+                () = self.items.closed() => return End::FeedDropped,
             };
-            let taken = match said {
+            let handled = match message {
                 Ok(Message::Reconnect { after }) => {
                     asked = Some(after);
                     Ok(())
                 }
-                Ok(message) => self.take(message, after, acknowledged).await,
+                Ok(message) => self.handle(message, after, acknowledged).await,
                 Err(end) => Err(end),
             };
-            match taken {
+            match handled {
                 Ok(()) => {}
                 Err(End::Broken { reason, wait }) => return End::Broken { reason, wait: wait.or(asked) },
                 Err(end) => return end,
@@ -145,7 +153,7 @@ impl Worker {
         }
     }
 
-    async fn take(
+    async fn handle(
         &mut self,
         message: Message,
         after: Option<u64>,
@@ -154,68 +162,68 @@ impl Worker {
         match message {
             Message::Connected { seq, acked } => {
                 (self.subscription.observer)(Notice::Connected { after: acked.or(after), seq });
-                // A feed that begins with a snapshot has begun when that is whole.
-                if self.pieces.is_none() {
-                    self.places.book().connected(after, seq, acked, !self.begun);
+                // A feed with a snapshot starts once the snapshot is complete.
+                if self.snapshot.is_none() {
+                    self.progress.tracker().connected(after, seq, acked, !self.has_connected);
                 }
-                self.begun = true;
+                self.has_connected = true;
                 // The last acknowledgement may have been lost with the connection.
                 acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
-                self.places.keep().await.map_err(|error| End::Stopped(Stopped::Cursor(error)))?;
+                self.progress.save().await.map_err(|error| End::Failed(FeedError::Cursor(error)))?;
             }
             Message::Event(event) => {
-                let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                if self.places.book().give(event.seq) {
-                    room.send(Ok(Heard::Event(event)));
+                let permit = self.items.reserve().await.map_err(|_| End::FeedDropped)?;
+                if self.progress.tracker().deliver(event.seq) {
+                    permit.send(Ok(Item::Event(event)));
                 } else {
-                    self.keep().await;
+                    self.save().await;
                     // Its acknowledgement was lost.
                     acknowledged.iter_mut().for_each(watch::Receiver::mark_changed);
                 }
             }
-            Message::Snapshot(piece) => {
-                if let Some(snapshot) = self.pieces.as_mut().and_then(|pieces| pieces.add(piece)) {
-                    let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                    self.pieces = None;
-                    self.places.book().give_place(snapshot.seq);
-                    room.send(Ok(Heard::Snapshot(snapshot)));
+            Message::Snapshot(part) => {
+                if let Some(snapshot) = self.snapshot.as_mut().and_then(|snapshot| snapshot.add(part)) {
+                    let permit = self.items.reserve().await.map_err(|_| End::FeedDropped)?;
+                    self.snapshot = None;
+                    self.progress.tracker().jump_to(snapshot.seq);
+                    permit.send(Ok(Item::Snapshot(snapshot)));
                 }
             }
             Message::Gap(gap) => {
-                let room = self.tell.reserve().await.map_err(|_| End::Unheard)?;
-                self.places.book().give_place(gap.go_on_from());
-                room.send(Ok(Heard::Gap(gap)));
+                let permit = self.items.reserve().await.map_err(|_| End::FeedDropped)?;
+                self.progress.tracker().jump_to(gap.resume_after());
+                permit.send(Ok(Item::Gap(gap)));
             }
             Message::Cursor { seq } => {
-                self.places.book().pass(seq);
-                self.keep().await;
+                self.progress.tracker().skip_to(seq);
+                self.save().await;
             }
             Message::Reconnect { .. } | Message::Unknown => {}
         }
         Ok(())
     }
 
-    /// Keeps what moved without anybody's doing. What fails is tried again with the next one.
-    async fn keep(&self) {
-        if let Err(error) = self.places.keep().await {
-            (self.subscription.observer)(Notice::NotKept(error));
+    /// Saves a cursor that moved without an acknowledgement. If that fails, the next save tries again.
+    async fn save(&self) {
+        if let Err(error) = self.progress.save().await {
+            (self.subscription.observer)(Notice::CursorNotSaved(error));
         }
     }
 }
 
-/// Waits until there is something new to acknowledge.
+/// Waits for a new acknowledgement to send.
 async fn changed(acknowledged: &mut Option<watch::Receiver<Option<u64>>>) {
     let changed = match acknowledged {
         Some(acknowledged) => acknowledged.changed().await,
         None => std::future::pending().await,
     };
     if changed.is_err() {
-        // Nobody can say anything new any more.
+        // The feed was dropped: there will be no more acknowledgements.
         std::future::pending().await
     }
 }
 
-/// Acknowledges what is new.
+/// Sends the acknowledgement, if there is one.
 async fn acknowledge(
     session: &mut Session,
     acknowledged: &mut Option<watch::Receiver<Option<u64>>>,

@@ -1,29 +1,26 @@
-/** How long to wait before coming back. Chance and time are arguments. */
+/** The delays between attempts to connect. Time and randomness are arguments. */
 
-export interface Pace {
-  /** The longest wait after the first failure, in milliseconds; it doubles with each one that follows. */
-  baseMs: number;
-  /** The longest wait of all. */
-  capMs: number;
-  /** A connection that stood so long forgives the failures before it. */
-  stableAfterMs: number;
+/**
+ * How long to wait between attempts: at random up to a limit that doubles with each failure (exponential backoff with full
+ * jitter), so that clients which lost the same server do not reconnect at the same moment.
+ */
+export interface Backoff {
+  /** The limit after the first failure, in milliseconds. */
+  initialMs: number;
+  /** The highest limit. */
+  maxMs: number;
+  /** A connection that lasted this long resets the number of failures. */
+  resetAfterMs: number;
 }
 
-export const DEFAULT_PACE: Pace = { baseMs: 500, capMs: 30_000, stableAfterMs: 60_000 };
+export const DEFAULT_BACKOFF: Backoff = { initialMs: 500, maxMs: 30_000, resetAfterMs: 60_000 };
 
-export class Backoff {
-  #failures = 0;
+/** Returns the delay after this many failures in a row; `jitter` is a random number from 0 to 1. */
+export function delayMs({ initialMs, maxMs }: Backoff, failures: number, jitter: number): number {
+  return Math.min(maxMs, initialMs * 2 ** (failures - 1)) * jitter;
+}
 
-  constructor(readonly pace: Pace) {}
-
-  /**
-   * A connection that stood for `stoodMs` broke; `chance` is from 0 to 1. The wait may be anything up to the limit:
-   * then thousands who lost the same server do not come back in the same moment.
-   */
-  wait(stoodMs: number, chance: number): number {
-    if (stoodMs >= this.pace.stableAfterMs) this.#failures = 0;
-    const limit = Math.min(this.pace.capMs, this.pace.baseMs * 2 ** this.#failures);
-    this.#failures += 1;
-    return limit * chance;
-  }
+/** Returns the number of failures in a row after a connection that lasted `connectedForMs` has failed. */
+export function countFailure({ resetAfterMs }: Backoff, failures: number, connectedForMs: number): number {
+  return connectedForMs >= resetAfterMs ? 1 : failures + 1;
 }

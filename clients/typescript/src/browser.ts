@@ -1,4 +1,4 @@
-/** The client in a browser. */
+/** The client for browsers. */
 
 import { Feed as AnyFeed } from './feed.js';
 import type { FeedOptions } from './options.js';
@@ -6,7 +6,7 @@ import { browserTransport } from './transport-browser.js';
 
 export * from './index.js';
 
-/** The events of an app, each once, through broken connections. */
+/** The events of an app, each once, across broken connections. */
 export class Feed extends AnyFeed {
   constructor(options: FeedOptions) {
     super(options, browserTransport);

@@ -2,7 +2,7 @@ import { open, readFile, rename } from 'node:fs/promises';
 
 import type { CursorStore } from './cursor.js';
 
-/** Keeps the cursor in a file, which is never half written. Its folder must be there. */
+/** Stores the cursor in a file, which is replaced atomically. Its folder must exist. */
 export class FileCursor implements CursorStore {
   constructor(readonly path: string) {}
 
@@ -12,20 +12,20 @@ export class FileCursor implements CursorStore {
       throw error;
     });
     if (text === null) return null;
-    // Taken for none, it would silently skip what happened since.
+    // An unreadable cursor treated as none would silently skip events.
     if (!/^\d+$/.test(text.trim())) throw new Error(`${this.path} holds no cursor`);
     return Number(text);
   }
 
   async save(seq: number): Promise<void> {
-    const beside = `${this.path}.new`;
-    const file = await open(beside, 'w');
+    const temporary = `${this.path}.new`;
+    const file = await open(temporary, 'w');
     try {
       await file.writeFile(`${seq}\n`);
       await file.datasync();
     } finally {
       await file.close();
     }
-    await rename(beside, this.path);
+    await rename(temporary, this.path);
   }
 }

@@ -1,15 +1,15 @@
 /**
- * A place for the cursor: the `seq` of the last event that was dealt with. The best one is the database in which you
- * deal with the events, in the same transaction.
+ * A store for the cursor: the `seq` of the last processed event. The best one is the database in which you process the
+ * events, in the same transaction.
  */
 export interface CursorStore {
-  /** The cursor; null if none was ever kept. */
+  /** Returns the cursor; null if none was saved yet. */
   load(): Promise<number | null>;
-  /** Keeps it. It may be lower than before, when the feed itself went back. */
+  /** Saves the cursor. It may be lower than before, if the feed itself went back. */
   save(seq: number): Promise<void>;
 }
 
-/** Keeps the cursor for as long as this object lives. */
+/** Stores the cursor in this object only. */
 export class MemoryCursor implements CursorStore {
   #seq: number | null = null;
 

@@ -1,13 +1,13 @@
 /**
- * What a CRM is told, typed. To add a type of event: an interface, a line in `CtiEvent`, its name in `EVENT_TYPES`.
+ * The events, typed. To add an event type: an interface, a line in `CtiEvent`, its name in `KNOWN`.
  *
- * Fields that a newer server adds are there at run time; words that it adds are texts like any other.
+ * Fields and values that a newer server adds are present at run time.
  */
 
-/** An id of Dialpad's: a number of up to 64 bits, as text because numbers here end at 2^53. */
+/** An id of Dialpad: an integer of up to 64 bits, as a string, because a number is exact only up to 2^53. */
 export type DialpadId = string;
 
-/** An instant as RFC 3339. */
+/** A time in RFC 3339. */
 export type Instant = string;
 
 export type Direction = 'inbound' | 'outbound';
@@ -15,93 +15,93 @@ export type Status = 'ringing' | 'active' | 'held' | 'ended';
 export type Outcome = 'answered' | 'missed' | 'voicemail' | 'rejected' | 'abandoned';
 export type Leg = 'user' | 'group' | 'direct';
 
-interface Told<Type extends string> {
+interface EventBase<Type extends string> {
   type: Type;
-  /** Its place in the app's feed: 1, 2, 3 … without holes. */
+  /** Its position in the app's feed: 1, 2, 3 … without holes. */
   seq: number;
-  /** The same however often it comes. */
+  /** The same at every delivery. */
   event_id: string;
   app_id: string;
-  /** The instant of what caused it, in unix seconds. */
+  /** When its cause happened, in Unix seconds. */
   timestamp: number;
 }
 
-/** What is said of a call wherever it is told of. */
+/** The fields of a call in events and snapshots. */
 export interface CallFacts {
-  /** Dialpad's id of the call, under both its names. */
+  /** Dialpad's id of the call, under both names. */
   call_id: DialpadId;
   dialpad_call_id: DialpadId;
-  /** The human call that it is a leg of. */
+  /** The interaction that it is a leg of. */
   interaction_id: string;
   leg: Leg | null;
   direction: Direction | null;
   from_number: string | null;
   to_number: string | null;
   dialpad_user_id: DialpadId | null;
-  /** The same person in the CRM. */
+  /** The CRM's id of the Dialpad user. */
   crm_user_id: string | null;
   status: Status | null;
 }
 
-interface OfCall<Type extends string> extends Told<Type>, CallFacts {
-  /** `repaired`: webhooks had been missing, and the server asked Dialpad. */
+interface CallEvent<Type extends string> extends EventBase<Type>, CallFacts {
+  /** `repaired`: webhooks were missing, and the server asked Dialpad. */
   source?: string;
-  /** It is a guess: nothing was heard of the call for too long. */
+  /** The event is inferred, because there was no webhook about the call for too long. */
   inferred?: boolean;
 }
 
-interface End {
+interface CallEnd {
   ended_at: Instant | null;
   duration_seconds: number | null;
   talk_seconds: number | null;
   hold_seconds: number | null;
   recording_url: string | null;
   outcome: Outcome | null;
-  /** Somebody else took the call. */
+  /** Another leg was answered instead. */
   answered_elsewhere: boolean;
 }
 
 /** A call is on its way to a person. */
-export interface CallRing extends OfCall<'call.ring'> {
+export interface CallRing extends CallEvent<'call.ring'> {
   ringing_at: Instant | null;
 }
 
-/** A person answered. */
-export interface CallStarted extends OfCall<'call.started'> {
+/** A person answered the call. */
+export interface CallStarted extends CallEvent<'call.started'> {
   started_at: Instant | null;
   recording_url: string | null;
 }
 
-/** One side waits. */
-export interface CallHeld extends OfCall<'call.held'> {
+/** The call is on hold. */
+export interface CallHeld extends CallEvent<'call.held'> {
   held_at: Instant;
 }
 
-/** The hold is over. */
-export interface CallResumed extends OfCall<'call.resumed'> {
+/** The hold ended. */
+export interface CallResumed extends CallEvent<'call.resumed'> {
   resumed_at: Instant;
 }
 
-/** The call is over. */
-export interface CallEnded extends OfCall<'call.ended'>, End {}
+/** The call ended. */
+export interface CallEnded extends CallEvent<'call.ended'>, CallEnd {}
 
-/** Something became known, the status stayed. */
-export interface CallUpdated extends OfCall<'call.updated'>, End {
-  /** Which fields became others. */
+/** Facts of the call changed, its status did not. */
+export interface CallUpdated extends CallEvent<'call.updated'>, CallEnd {
+  /** The fields that changed. */
   changed: string[];
   ringing_at: Instant | null;
   started_at: Instant | null;
 }
 
-/** Dialpad said what has no name. */
-export interface CallRaw extends OfCall<'call.raw'> {
-  /** Dialpad's word for it. */
+/** Dialpad reported something for which there is no type. */
+export interface CallRaw extends CallEvent<'call.raw'> {
+  /** Dialpad's state. */
   state: string;
-  /** All that it said. */
+  /** The whole payload. */
   payload: unknown;
 }
 
-interface OfVoicemail<Type extends string> extends OfCall<Type> {
+interface VoicemailEvent<Type extends string> extends CallEvent<Type> {
   voicemail_id: string;
   dialpad_voicemail_id: DialpadId | null;
   recording_url: string | null;
@@ -109,18 +109,18 @@ interface OfVoicemail<Type extends string> extends OfCall<Type> {
   duration_seconds: number | null;
 }
 
-/** There is a voicemail. */
-export interface VoicemailReceived extends OfVoicemail<'voicemail.received'> {}
+/** A voicemail was left. */
+export interface VoicemailReceived extends VoicemailEvent<'voicemail.received'> {}
 
-/** Its audio or its words came. */
-export interface VoicemailUpdated extends OfVoicemail<'voicemail.updated'> {}
+/** The audio or the transcript of a voicemail arrived. */
+export interface VoicemailUpdated extends VoicemailEvent<'voicemail.updated'> {}
 
-interface OfMessage<Type extends string> extends Told<Type> {
+interface MessageEvent<Type extends string> extends EventBase<Type> {
   message_id: string;
   dialpad_message_id: DialpadId;
   direction: Direction | null;
   from_number: string | null;
-  /** With commas between where there are several. */
+  /** Several numbers are separated by commas. */
   to_number: string | null;
   to_numbers: string[];
   dialpad_user_id: DialpadId | null;
@@ -128,51 +128,51 @@ interface OfMessage<Type extends string> extends Told<Type> {
   /** Null where the connection's scopes do not include the content. */
   text: string | null;
   mms_url: string | null;
-  /** Dialpad's word for how far it got. */
+  /** Dialpad's delivery status. */
   message_status: string | null;
   sent_at: Instant;
 }
 
-/** Somebody wrote to the company. */
-export interface MessageReceived extends OfMessage<'message.received'> {}
+/** The company received a text message. */
+export interface MessageReceived extends MessageEvent<'message.received'> {}
 
-/** The company wrote to somebody. */
-export interface MessageSent extends OfMessage<'message.sent'> {}
+/** The company sent a text message. */
+export interface MessageSent extends MessageEvent<'message.sent'> {}
 
-/** The status of a text message, or anything else of it, became another. */
-export interface MessageUpdated extends OfMessage<'message.updated'> {}
+/** The status or another fact of a text message changed. */
+export interface MessageUpdated extends MessageEvent<'message.updated'> {}
 
-interface OfConnection<Type extends string> extends Told<Type> {
+interface ConnectionEvent<Type extends string> extends EventBase<Type> {
   environment: 'sandbox' | 'production';
   dialpad_org_id: DialpadId | null;
 }
 
-/** Somebody has connected the app to Dialpad. */
-export interface ConnectionConnected extends OfConnection<'connection.connected'> {}
+/** The app was connected to Dialpad. */
+export interface ConnectionConnected extends ConnectionEvent<'connection.connected'> {}
 
-/** Its tokens could not be renewed; may heal by itself. */
-export interface ConnectionDegraded extends OfConnection<'connection.degraded'> {}
+/** The app's tokens could not be refreshed; this may recover by itself. */
+export interface ConnectionDegraded extends ConnectionEvent<'connection.degraded'> {}
 
-/** They could again. */
-export interface ConnectionRecovered extends OfConnection<'connection.recovered'> {}
+/** The tokens could be refreshed again. */
+export interface ConnectionRecovered extends ConnectionEvent<'connection.recovered'> {}
 
-/** They are dead: somebody must authorize the app again. */
-export interface ConnectionExpired extends OfConnection<'connection.expired'> {
+/** The tokens expired: the app must be authorized again. */
+export interface ConnectionExpired extends ConnectionEvent<'connection.expired'> {
   code: 'TOKENS_EXPIRED';
 }
 
-/** Somebody has disconnected the app. */
-export interface ConnectionDisconnected extends OfConnection<'connection.disconnected'> {}
+/** The app was disconnected. */
+export interface ConnectionDisconnected extends ConnectionEvent<'connection.disconnected'> {}
 
-/** A type that this version does not know. */
-export interface UnknownEvent extends Told<'unknown'> {
-  /** Its own type. */
+/** An event of a type that this version does not know. */
+export interface UnknownEvent extends EventBase<'unknown'> {
+  /** The server's type. */
   unknown_type: string;
-  /** All of it as it came. */
+  /** The event as it was received. */
   raw: Record<string, unknown>;
 }
 
-/** One event of the feed. A `switch` over its `type` knows the fields of each. */
+/** An event of the feed. A `switch` over its `type` narrows the fields. */
 export type CtiEvent =
   | CallRing
   | CallStarted
@@ -196,7 +196,7 @@ export type CtiEvent =
 /** The types that this version knows. */
 export type EventType = Exclude<CtiEvent['type'], 'unknown'>;
 
-/** Each of them once: the compiler sees that none is missing. */
+/** Each type once: the compiler checks that none is missing. */
 const KNOWN: Record<EventType, true> = {
   'call.ring': true,
   'call.started': true,
@@ -219,12 +219,12 @@ const KNOWN: Record<EventType, true> = {
 
 export const EVENT_TYPES = Object.keys(KNOWN) as EventType[];
 
-/** Events that are not to be had: set yourself right from `GET /api/calls?since=…`. */
+/** Events that are no longer available: catch up with `GET /api/calls?since=…`. */
 export interface Gap {
   type: 'gap';
-  /** `expired`: no longer kept. `cursor_ahead`: the feed ends before your cursor, as after a restored backup. */
+  /** `expired`: no longer stored. `cursor_ahead`: the feed ends before your cursor, for example after a restored backup. */
   reason: string;
-  /** The first and the last one that is missing. */
+  /** The first and the last missing event. */
   from_seq: number;
   to_seq: number;
   oldest_seq: number;

@@ -1,70 +1,70 @@
-import { Backoff, DEFAULT_PACE } from './backoff.js';
+import { countFailure, DEFAULT_BACKOFF, delayMs } from './backoff.js';
 import { MemoryCursor, type CursorStore } from './cursor.js';
 import type { CtiEvent, Gap } from './events.js';
 import { Ledger } from './ledger.js';
-import { placeOf, read, type Message } from './message.js';
+import { cursorOf, read, type Message } from './message.js';
 import { addressOf, check, type FeedOptions } from './options.js';
 import { Queue } from './queue.js';
-import { Share } from './share.js';
-import { Pieces, type Snapshot } from './snapshot.js';
-import { Stopped, stops } from './stopped.js';
-import type { Connection, End, Transport } from './transport.js';
+import { SharedLedger } from './shared-ledger.js';
+import { PartialSnapshot, type Snapshot } from './snapshot.js';
+import { FeedError, isFinal } from './error.js';
+import type { Connection, ConnectionEnd, Transport } from './transport.js';
 
 /**
- * How many events may wait to be taken. When so many do, the connection is not read either; where that can't be, it is
- * ended, and resumed behind them when there is room.
+ * How many items may be queued. At this number the connection is not read any more; a connection that can't be paused is
+ * closed, and resumed once there is room.
  */
-const ROOM = 256;
-/** A server gives a sign of life at least every 20 seconds. */
-const SILENCE_MS = 45_000;
-/** How long a server may take to say goodbye. */
-const GOODBYE_WITHIN_MS = 1_000;
+const MAX_QUEUED = 256;
+/** A connection without any frame for this long is dead: the server sends one at least every 20 seconds. */
+const SILENCE_TIMEOUT_MS = 45_000;
+/** How long the close handshake may take. */
+const CLOSE_TIMEOUT_MS = 1_000;
 
-/** What comes out of a feed; a snapshot only where it was asked for. */
+/** An item of a feed; a snapshot only if it is requested. */
 export type Item = CtiEvent | Gap | Snapshot;
 
-/** What becomes of the connection. */
+/** A change of the connection. */
 export type Notice =
-  /** It stands, and resumes behind `after`; null: with what comes from now on. `seq` is the newest event. */
+  /** The connection is open, and resumes after `after`; null: with new events. `seq` is the newest event. */
   | { type: 'connected'; after: number | null; seq: number }
-  /** It broke, or could not be opened, and is tried again. */
-  | { type: 'interrupted'; reason: string; backInMs: number }
+  /** The connection broke, or could not be opened, and is retried. */
+  | { type: 'disconnected'; reason: string; retryInMs: number }
   /**
-   * A newer connection of the consumer took over, or the consumer was deleted. The feed ends, and gives out nothing more of
-   * what it has: that is the newer one's. Whoever deals with an event just now may leave off.
+   * A newer connection of the consumer took over, or the consumer was deleted. The feed ends and delivers nothing of its
+   * queue: these events go to the newer connection. Processing of the current event may be aborted.
    */
   | { type: 'taken_over'; reason: string }
-  /** The cursor behind events that are not for us could not be kept; it is tried again with the next one. */
-  | { type: 'not_kept'; error: unknown };
+  /** The cursor after skipped events could not be saved; the next save tries again. */
+  | { type: 'cursor_not_saved'; error: unknown };
 
 /**
- * The events of an app, in the order of their `seq`, each once, through broken connections.
+ * The events of an app in the order of their `seq`, each once, across broken connections.
  *
- * Iterate over it, or give `each` a callback. It begins when it is made, ends with `close`, and throws `Stopped` where
- * coming back would change nothing.
+ * Iterate over it, or pass a callback to `each`. It starts when it is constructed, ends with `close`, and throws a
+ * `FeedError` if a retry would not help.
  */
 export class Feed implements AsyncIterable<Item> {
   readonly #options: FeedOptions;
   readonly #transport: Transport;
   readonly #cursor: CursorStore;
   readonly #queue = new Queue<Item>();
-  readonly #book: Ledger | Share;
-  readonly #working: Promise<void>;
-  /** Cursors are kept one after the other: an older one must not overtake. */
-  #keeping: Promise<void> = Promise.resolve();
-  #stored: number | null = null;
-  /** What the server is to know of a consumer. */
+  readonly #ledger: Ledger | SharedLedger;
+  readonly #worker: Promise<void>;
+  /** Saves run one after the other, so that an older cursor does not overtake a newer one. */
+  #saving: Promise<void> = Promise.resolve();
+  #saved: number | null = null;
+  /** The last acknowledgement of a consumer. */
   #acknowledged: number | null = null;
-  #greeted = false;
-  /** What has come of the snapshot that this connection begins with, until it is complete. */
-  #pieces: Pieces | null = null;
-  #stopped: Stopped | null = null;
+  #hasConnected = false;
+  /** The parts of the snapshot that this connection starts with, until it is complete. */
+  #snapshot: PartialSnapshot | null = null;
+  #error: FeedError | null = null;
   #closed = false;
   #connection: Connection | null = null;
   #paused = false;
-  /** Whether the connection was ended because it could not be paused: what still comes over it comes again. */
+  /** Whether the connection was closed because it could not be paused: its further messages are received again. */
   #full = false;
-  /** Wakes whoever waits for room, or for the time to come back. */
+  /** Wakes the worker, which waits for room or for the next attempt. */
   #wake: (() => void) | null = null;
   #waitsForRoom = false;
 
@@ -73,9 +73,9 @@ export class Feed implements AsyncIterable<Item> {
     this.#options = options;
     this.#transport = transport;
     this.#cursor = options.consumer === undefined ? (options.cursor ?? new MemoryCursor()) : this.#serverCursor();
-    this.#book = options.share ? new Share() : new Ledger();
+    this.#ledger = options.share ? new SharedLedger() : new Ledger();
     addressOf(options, null);
-    this.#working = this.#work();
+    this.#worker = this.#run();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Item, void, undefined> {
@@ -86,173 +86,174 @@ export class Feed implements AsyncIterable<Item> {
         this.#makeRoom();
         yield item;
       }
-      if (this.#stopped) throw this.#stopped;
+      if (this.#error) throw this.#error;
     } finally {
       await this.close();
     }
   }
 
-  /** Gives each item to the callback, and takes it for done when that has ended. Ends with the feed. */
+  /** Passes each item to the callback, and acknowledges it when the callback has ended. Ends with the feed. */
   async each(callback: (item: Item) => void | Promise<void>): Promise<void> {
     for await (const item of this) {
       await callback(item);
-      await this.done(item);
+      await this.ack(item);
     }
   }
 
   /**
-   * Says that everything up to this item is dealt with, and resolves when that is kept. It need not be said of every
-   * event: the last one of a batch is enough.
+   * Acknowledges everything up to this item; resolves once the cursor is saved. One call can cover many items.
    */
-  async done(item: Item): Promise<void> {
-    this.#book.done(placeOf(item));
-    await this.#keep();
+  async ack(item: Item): Promise<void> {
+    this.#ledger.ack(cursorOf(item));
+    await this.#save();
   }
 
-  /** Says goodbye to the server. What was not said to be done comes again with the next feed. */
+  /** Closes the connection. What was not acknowledged is delivered again. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#queue.clear();
     this.#queue.end();
     this.#wake?.();
     const connection = this.#connection;
-    // A server that does not answer the goodbye is none of our business any more.
-    const patience = setTimeout(() => connection?.terminate(), GOODBYE_WITHIN_MS);
+    // A server that does not answer the close frame is abandoned.
+    const timeout = setTimeout(() => connection?.terminate(), CLOSE_TIMEOUT_MS);
     connection?.resume();
     connection?.close();
-    await this.#working;
-    clearTimeout(patience);
-    await this.#keeping;
+    await this.#worker;
+    clearTimeout(timeout);
+    await this.#saving;
   }
 
-  async #work(): Promise<void> {
+  async #run(): Promise<void> {
     try {
-      await this.#recall();
+      await this.#load();
       await this.#follow();
     } catch (error) {
-      this.#stopped = error instanceof Stopped ? error : new Stopped(null, `the cursor can't be used: ${error}`, { cause: error });
-      if (this.#stopped.isTakenOver) {
+      this.#error = error instanceof FeedError ? error : new FeedError(null, `the cursor can't be used: ${error}`, { cause: error });
+      if (this.#error.isTakenOver) {
         this.#queue.clear();
-        this.#options.onNotice?.({ type: 'taken_over', reason: this.#stopped.message });
+        this.#options.onNotice?.({ type: 'taken_over', reason: this.#error.message });
       }
     }
     this.#queue.end();
   }
 
-  async #recall(): Promise<void> {
+  async #load(): Promise<void> {
     const { after } = this.#options;
     if (after === 'now') return;
-    if (after !== undefined) return this.#book.begin(after);
-    this.#stored = await this.#cursor.load();
-    if (this.#stored !== null) this.#book.begin(this.#stored);
+    if (after !== undefined) return this.#ledger.startAfter(after);
+    this.#saved = await this.#cursor.load();
+    if (this.#saved !== null) this.#ledger.startAfter(this.#saved);
   }
 
   async #follow(): Promise<void> {
-    const backoff = new Backoff({ ...DEFAULT_PACE, ...this.#options.pace });
+    const backoff = { ...DEFAULT_BACKOFF, ...this.#options.backoff };
+    let failures = 0;
     for (;;) {
-      // A reader who takes nothing needs no connection: it would be closed for being slow.
+      // While the queue is full no connection is needed: the server would close it as too slow.
       this.#waitsForRoom = true;
-      const room = this.#full ? ROOM / 2 : ROOM;
-      while (this.#queue.length >= room && !this.#closed) await this.#woken();
+      const room = this.#full ? MAX_QUEUED / 2 : MAX_QUEUED;
+      while (this.#queue.length >= room && !this.#closed) await this.#waitUntilWoken();
       this.#waitsForRoom = false;
       if (this.#closed) return;
-      const began = Date.now();
+      const started = Date.now();
       const { code, reason, retryAfterMs } = await this.#connect();
       if (this.#closed) return;
       if (this.#full) {
-        this.#options.onNotice?.({ type: 'interrupted', reason: 'too many events wait to be taken', backInMs: 0 });
+        this.#options.onNotice?.({ type: 'disconnected', reason: 'the queue is full', retryInMs: 0 });
         continue;
       }
-      if (code !== null && stops(code)) throw new Stopped(code, reason);
-      const backInMs = Math.max(backoff.wait(Date.now() - began, Math.random()), retryAfterMs ?? 0);
-      this.#options.onNotice?.({ type: 'interrupted', reason, backInMs });
-      await this.#woken(backInMs);
+      if (code !== null && isFinal(code)) throw new FeedError(code, reason);
+      failures = countFailure(backoff, failures, Date.now() - started);
+      const retryInMs = Math.max(delayMs(backoff, failures, Math.random()), retryAfterMs ?? 0);
+      this.#options.onNotice?.({ type: 'disconnected', reason, retryInMs });
+      await this.#waitUntilWoken(retryInMs);
     }
   }
 
-  /** One connection, to its end. */
-  async #connect(): Promise<End> {
-    const { after: beginning } = this.#options;
-    const after = this.#book.resumeAt ?? (typeof beginning === 'number' ? beginning : null);
-    const door = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
-    // What had come of one on a broken connection is of another moment.
-    this.#pieces = this.#options.snapshot && after === null ? new Pieces() : null;
+  /** Runs one connection until it ends. */
+  async #connect(): Promise<ConnectionEnd> {
+    const { after: start } = this.#options;
+    const after = this.#ledger.resumeAfter ?? (typeof start === 'number' ? start : null);
+    const endpoint = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
+    // The parts of a broken connection belong to an older snapshot.
+    this.#snapshot = this.#options.snapshot && after === null ? new PartialSnapshot() : null;
     let retryAfterMs: number | undefined;
     let failure: unknown = null;
-    let watch: ReturnType<typeof setTimeout> | undefined;
-    const end = await new Promise<End>((resolve) => {
-      const alive = () => {
-        clearTimeout(watch);
-        if (this.#transport.hearsPings && !this.#paused) watch = setTimeout(() => connection.terminate(), SILENCE_MS);
+    let silence: ReturnType<typeof setTimeout> | undefined;
+    const end = await new Promise<ConnectionEnd>((resolve) => {
+      const onActivity = () => {
+        clearTimeout(silence);
+        if (this.#transport.seesPings && !this.#paused) silence = setTimeout(() => connection.terminate(), SILENCE_TIMEOUT_MS);
       };
-      const said = (text: string) => {
-        alive();
+      const onMessage = (text: string) => {
+        onActivity();
         if (failure !== null || this.#closed || this.#full) return;
         try {
           const message = read(text);
           if (message.kind === 'reconnect') retryAfterMs = message.afterMs;
-          this.#take(message, after).catch(fail);
+          this.#handle(message, after).catch(fail);
         } catch (error) {
-          // A proxy, perhaps. Nothing behind it is taken; it comes again with the next connection.
-          fail(new Error(`what came is no message: ${(error as Error).message}`));
+          // Perhaps a proxy. The connection is closed, and later messages are received again on the next one.
+          fail(new Error(`unreadable message: ${(error as Error).message}`));
         }
       };
       const fail = (error: unknown) => {
         failure ??= error;
         connection.terminate();
       };
-      const connection = this.#transport.open(door, { said, alive, ended: resolve });
+      const connection = this.#transport.open(endpoint, { onMessage, onActivity, onEnd: resolve });
       this.#connection = connection;
       this.#paused = false;
       this.#full = false;
-      alive();
+      onActivity();
     });
-    clearTimeout(watch);
+    clearTimeout(silence);
     this.#connection = null;
-    if (failure instanceof Stopped) throw failure;
+    if (failure instanceof FeedError) throw failure;
     const reason = failure instanceof Error ? failure.message : end.reason;
-    const asked = end.retryAfterMs ?? retryAfterMs;
-    return { ...end, reason, ...(asked === undefined ? {} : { retryAfterMs: asked }) };
+    const requestedMs = end.retryAfterMs ?? retryAfterMs;
+    return { ...end, reason, ...(requestedMs === undefined ? {} : { retryAfterMs: requestedMs }) };
   }
 
-  /** What it changes is changed before the next message comes: only keeping the cursor takes its time. */
-  async #take(message: Message, after: number | null): Promise<void> {
+  /** Handles a message. All state changes before the next message is handled; only saving the cursor is asynchronous. */
+  async #handle(message: Message, after: number | null): Promise<void> {
     switch (message.kind) {
       case 'connected':
         this.#options.onNotice?.({ type: 'connected', after: message.acked ?? after, seq: message.seq });
-        // A feed that begins with a snapshot has begun when that is whole.
-        if (this.#pieces === null) this.#book.connected(after, message.seq, message.acked, !this.#greeted);
-        this.#greeted = true;
+        // A feed with a snapshot starts once the snapshot is complete.
+        if (this.#snapshot === null) this.#ledger.connected(after, message.seq, message.acked, !this.#hasConnected);
+        this.#hasConnected = true;
         // The last acknowledgement may have been lost with the connection.
         this.#acknowledge();
-        await this.#keep().catch((error: unknown) => {
-          throw new Stopped(null, `the cursor can't be kept: ${error}`, { cause: error });
+        await this.#save().catch((error: unknown) => {
+          throw new FeedError(null, `the cursor can't be saved: ${error}`, { cause: error });
         });
         break;
       case 'event':
-        if (this.#book.give(message.event.seq)) {
+        if (this.#ledger.deliver(message.event.seq)) {
           this.#push(message.event);
         } else if (this.#options.consumer !== undefined) {
           // Its acknowledgement was lost.
-          await this.#keep();
+          await this.#save();
           this.#acknowledge();
         }
         break;
       case 'snapshot': {
-        const snapshot = this.#pieces?.add(message.piece);
+        const snapshot = this.#snapshot?.add(message.part);
         if (!snapshot) break;
-        this.#pieces = null;
-        this.#book.givePlace(placeOf(snapshot));
+        this.#snapshot = null;
+        this.#ledger.jumpTo(cursorOf(snapshot));
         this.#push(snapshot);
         break;
       }
       case 'gap':
-        this.#book.givePlace(placeOf(message.gap));
+        this.#ledger.jumpTo(cursorOf(message.gap));
         this.#push(message.gap);
         break;
       case 'cursor':
-        this.#book.pass(message.seq);
-        await this.#keep().catch((error: unknown) => this.#options.onNotice?.({ type: 'not_kept', error }));
+        this.#ledger.skipTo(message.seq);
+        await this.#save().catch((error: unknown) => this.#options.onNotice?.({ type: 'cursor_not_saved', error }));
         break;
       case 'reconnect':
       case 'unknown':
@@ -262,7 +263,7 @@ export class Feed implements AsyncIterable<Item> {
 
   #push(item: Item): void {
     this.#queue.push(item);
-    if (this.#queue.length < ROOM || this.#paused || this.#full) return;
+    if (this.#queue.length < MAX_QUEUED || this.#paused || this.#full) return;
     if (this.#transport.canPause) {
       this.#paused = true;
       this.#connection?.pause();
@@ -273,7 +274,7 @@ export class Feed implements AsyncIterable<Item> {
   }
 
   #makeRoom(): void {
-    if (this.#queue.length >= ROOM / 2) return;
+    if (this.#queue.length >= MAX_QUEUED / 2) return;
     if (this.#paused) {
       this.#paused = false;
       this.#connection?.resume();
@@ -296,19 +297,19 @@ export class Feed implements AsyncIterable<Item> {
     this.#connection?.send(JSON.stringify({ type: 'ack', seq: this.#acknowledged }));
   }
 
-  async #keep(): Promise<void> {
-    const kept = this.#keeping.then(async () => {
-      const seq = this.#book.kept;
-      if (seq === null || seq === this.#stored) return;
+  async #save(): Promise<void> {
+    const saved = this.#saving.then(async () => {
+      const seq = this.#ledger.acked;
+      if (seq === null || seq === this.#saved) return;
       await this.#cursor.save(seq);
-      this.#stored = seq;
+      this.#saved = seq;
     });
-    this.#keeping = kept.catch(() => {});
-    return kept;
+    this.#saving = saved.catch(() => {});
+    return saved;
   }
 
-  /** Waits until it is woken, or for so long. */
-  async #woken(ms?: number): Promise<void> {
+  /** Waits until it is woken, or for this time. */
+  async #waitUntilWoken(ms?: number): Promise<void> {
     if (this.#closed) return;
     await new Promise<void>((resolve) => {
       const timer = ms === undefined ? undefined : setTimeout(resolve, ms);

@@ -1,10 +1,10 @@
-/** What is the same on Node and in browsers. */
+/** The exports that are the same on Node and in browsers. */
 
-export { DEFAULT_PACE, type Pace } from './backoff.js';
+export { DEFAULT_BACKOFF, type Backoff } from './backoff.js';
 export { MemoryCursor, type CursorStore } from './cursor.js';
 export * from './events.js';
 export type { Item, Notice } from './feed.js';
-export { placeOf } from './message.js';
+export { cursorOf } from './message.js';
 export type { FeedOptions } from './options.js';
 export type { ActiveCall, Snapshot } from './snapshot.js';
-export { Stopped } from './stopped.js';
+export { FeedError } from './error.js';

@@ -1,68 +1,68 @@
-/** What was heard and what of it was dealt with: where to come back to, and what to keep. */
+/** The progress of a feed in the order of `seq`: where to resume, and what to save. */
 export class Ledger {
-  /** The last place that was heard of: here the next connection resumes. */
-  #heard: number | null = null;
-  /** Up to here everything is dealt with: here the next process resumes. */
-  #kept: number | null = null;
-  /** The last thing that was given out, while it is not dealt with. */
-  #owed: number | null = null;
+  /** The last position that was received: the next connection resumes here. */
+  #received: number | null = null;
+  /** Everything up to here is processed: the next process resumes here. */
+  #acked: number | null = null;
+  /** The last delivered item, while it is not acknowledged. */
+  #pending: number | null = null;
 
-  /** Begins behind this place, which is known to be dealt with. */
-  begin(at: number): void {
-    [this.#heard, this.#kept, this.#owed] = [at, at, null];
+  /** Starts after this event, up to which everything is processed. */
+  startAfter(at: number): void {
+    [this.#received, this.#acked, this.#pending] = [at, at, null];
   }
 
   /**
-   * A connection stands, which asked to resume behind `after`. `head` is the newest event, `acked` where the server has
-   * this consumer, `isFirst` whether it is the feed's first one.
+   * Records a new connection that asked to resume after `after`. `head` is the newest event, `acked` the consumer's cursor
+   * on the server, `isFirst` whether it is the feed's first connection.
    */
   connected(after: number | null, head: number, acked: number | null, isFirst: boolean): void {
-    // The server knows better, until there is something that it may not have heard of.
-    if (acked !== null && isFirst) this.begin(acked);
-    // From here on nothing may be missed, whatever breaks before the first event comes.
-    else if (after === null) this.begin(head);
+    // The server's cursor counts until there may be acknowledgements that it has not received.
+    if (acked !== null && isFirst) this.startAfter(acked);
+    // From here on nothing may be missed, even if the connection breaks before the first event.
+    else if (after === null) this.startAfter(head);
   }
 
-  /** Where a connection resumes; null: nothing has begun yet. */
-  get resumeAt(): number | null {
-    return this.#heard;
+  /** The event after which a connection resumes; null before the start. */
+  get resumeAfter(): number | null {
+    return this.#received;
   }
 
-  /** What the next process may rely on. */
-  get kept(): number | null {
-    return this.#kept;
+  /** The event up to which everything is processed. */
+  get acked(): number | null {
+    return this.#acked;
   }
 
-  /** Gives out an event. False if it was given out before. */
-  give(seq: number): boolean {
-    if (this.#heard !== null && seq <= this.#heard) return false;
-    [this.#heard, this.#owed] = [seq, seq];
+  /** Records an event that is delivered. Returns false if it was delivered before. */
+  deliver(seq: number): boolean {
+    if (this.#received !== null && seq <= this.#received) return false;
+    [this.#received, this.#pending] = [seq, seq];
     return true;
   }
 
   /**
-   * Gives out a gap, or the snapshot that a feed begins with: it goes on behind this place, which may lie before what was
-   * heard.
+   * Records a gap or the initial snapshot that is delivered: the feed continues after `at`, which may be lower than what was
+   * received.
    */
-  givePlace(at: number): void {
-    // What was dealt with is then a place in a feed that is no more.
-    if (this.#heard !== null && at < this.#heard) this.#kept = null;
-    [this.#heard, this.#owed] = [at, at];
+  jumpTo(at: number): void {
+    // The cursor then refers to a feed that no longer exists.
+    if (this.#received !== null && at < this.#received) this.#acked = null;
+    [this.#received, this.#pending] = [at, at];
   }
 
-  /** Nothing up to here is for this subscription. */
-  pass(at: number): void {
-    if (this.#heard !== null && at <= this.#heard) return;
-    this.#heard = at;
-    if (this.#owed === null) this.#kept = at;
+  /** Records that no event up to `at` matches the subscription. */
+  skipTo(at: number): void {
+    if (this.#received !== null && at <= this.#received) return;
+    this.#received = at;
+    if (this.#pending === null) this.#acked = at;
   }
 
-  /** Everything up to here is dealt with. */
-  done(seq: number): void {
-    // What was not given out can't be done: a word about the feed before a gap comes late.
-    if (this.#heard === null || seq > this.#heard) return;
-    if (this.#kept !== null && seq <= this.#kept) return;
-    this.#kept = seq;
-    if (this.#owed !== null && seq >= this.#owed) [this.#owed, this.#kept] = [null, this.#heard];
+  /** Records that everything up to this event is processed. */
+  ack(seq: number): void {
+    // An event that was not delivered can't be acknowledged: this one belongs to the feed before a gap.
+    if (this.#received === null || seq > this.#received) return;
+    if (this.#acked !== null && seq <= this.#acked) return;
+    this.#acked = seq;
+    if (this.#pending !== null && seq >= this.#pending) [this.#pending, this.#acked] = [null, this.#received];
   }
 }

@@ -1,58 +1,57 @@
-/** What comes over the wire: an event, or a word of the server about the connection itself. */
+/** The messages of the WebSocket: events, and control messages. */
 
 import { EVENT_TYPES, type CtiEvent, type Gap } from './events.js';
-import type { Piece, Snapshot } from './snapshot.js';
+import type { SnapshotPart, Snapshot } from './snapshot.js';
 
 export type Message =
-  /** `acked`: where the server stands in its own account of a named consumer. */
+  /** `acked`: the cursor of a named consumer on the server. */
   | { kind: 'connected'; seq: number; acked: number | null }
   | { kind: 'event'; event: CtiEvent }
-  /** Some of the calls that are not over, or the last of them. */
-  | { kind: 'snapshot'; piece: Piece }
+  /** A part of the snapshot. */
+  | { kind: 'snapshot'; part: SnapshotPart }
   | { kind: 'gap'; gap: Gap }
-  /** Everything up to here is not for this subscription. */
+  /** No event up to here matches the subscription. */
   | { kind: 'cursor'; seq: number }
   | { kind: 'reconnect'; afterMs: number }
-  /** What a newer server may say. */
+  /** A type that this version does not know. */
   | { kind: 'unknown' };
 
 const KNOWN = new Set<string>(EVENT_TYPES);
 
-/** Reads one message; throws where it is none. */
+/** Parses a message; throws if it is not one. */
 export function read(text: string): Message {
-  const said: unknown = JSON.parse(text);
-  if (typeof said !== 'object' || said === null) throw new Error('it is no object');
-  const message = said as Record<string, unknown>;
+  const json: unknown = JSON.parse(text);
+  if (typeof json !== 'object' || json === null) throw new Error('not an object');
+  const message = json as Record<string, unknown>;
   const { type, seq, event_id: eventId } = message;
-  if (typeof type !== 'string') throw new Error('it has no type');
-  // Only events have an id of their own: words about the connection can't be told again.
-  if (typeof eventId === 'string' && isPlace(seq)) return { kind: 'event', event: event(type, message) };
-  if (type === 'snapshot' && isPlace(seq) && Array.isArray(message['calls'])) {
-    return { kind: 'snapshot', piece: message as unknown as Piece };
+  if (typeof type !== 'string') throw new Error('no type');
+  // Only events have an id: control messages are never repeated.
+  if (typeof eventId === 'string' && isSeq(seq)) return { kind: 'event', event: event(type, message) };
+  if (type === 'snapshot' && isSeq(seq) && Array.isArray(message['calls'])) {
+    return { kind: 'snapshot', part: message as unknown as SnapshotPart };
   }
   if (type === 'gap') return { kind: 'gap', gap: message as unknown as Gap };
-  if (type === 'connected' && isPlace(seq)) {
+  if (type === 'connected' && isSeq(seq)) {
     const acked = message['acked_seq'];
-    return { kind: 'connected', seq, acked: isPlace(acked) ? acked : null };
+    return { kind: 'connected', seq, acked: isSeq(acked) ? acked : null };
   }
-  if (type === 'cursor' && isPlace(seq)) return { kind: 'cursor', seq };
+  if (type === 'cursor' && isSeq(seq)) return { kind: 'cursor', seq };
   if (type === 'reconnect') return { kind: 'reconnect', afterMs: Number(message['after_ms']) || 0 };
   return { kind: 'unknown' };
 }
 
 function event(type: string, message: Record<string, unknown>): CtiEvent {
   if (KNOWN.has(type)) return message as unknown as CtiEvent;
-  const told = message as unknown as CtiEvent;
-  const { seq, event_id, app_id, timestamp } = told;
+  const { seq, event_id, app_id, timestamp } = message as unknown as CtiEvent;
   return { type: 'unknown', unknown_type: type, seq, event_id, app_id, timestamp, raw: message };
 }
 
-function isPlace(seq: unknown): seq is number {
+function isSeq(seq: unknown): seq is number {
   return Number.isSafeInteger(seq) && (seq as number) >= 0;
 }
 
-/** The cursor behind an event, a snapshot or a gap. */
-export function placeOf(item: CtiEvent | Gap | Snapshot): number {
+/** Returns the cursor after an event, a snapshot or a gap. */
+export function cursorOf(item: CtiEvent | Gap | Snapshot): number {
   if (item.type !== 'gap') return item.seq;
   return item.reason === 'cursor_ahead' ? item.seq : item.to_seq;
 }

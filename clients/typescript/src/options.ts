@@ -1,89 +1,90 @@
-/** What to follow, and how. */
+/** What to follow, and from where. */
 
-import type { Pace } from './backoff.js';
+import type { Backoff } from './backoff.js';
 import type { CursorStore } from './cursor.js';
 import type { EventType } from './events.js';
 import type { Notice } from './feed.js';
 
 export interface FeedOptions {
-  /** The server, such as `https://cti.example.com`. */
+  /** The server's address, such as `https://cti.example.com`. */
   url: string;
   apiKey: string;
-  /** Only events of these types; `call.*` is all that begin so. */
+  /** Only events of these types; `call.*` matches all types that start with `call.`. */
   types?: (EventType | `${string}*`)[];
   /** Only events that concern this Dialpad user. */
   dialpadUserId?: string | number;
-  /** Any other parameter of `/ws`; not those that there are options for. */
+  /** Other query parameters of `/ws`; not those that there are options for. */
   parameters?: Record<string, string>;
-  /** Where the cursor is kept; in memory if left out. */
+  /** Where the cursor is stored; in memory by default. */
   cursor?: CursorStore;
-  /** Begins behind this event, whatever cursor is kept; 0: with the oldest there is; `now`: with what comes. */
+  /** Starts after this event and ignores a stored cursor; 0: with the oldest stored event; `now`: with new events. */
   after?: number | 'now';
   /**
-   * Begins with the calls that are not over, as one whole, and goes on with the events behind it. Only where there is no
-   * cursor yet (or none that counts: `after: 'now'`), and until the snapshot has come once; from then on a connection
-   * resumes behind what was heard. A process that ends before it was done is given a new one. It goes together neither
-   * with a place in `after` nor with `consumer`.
+   * Starts with a snapshot of the active calls, and continues with the events after it. This applies only without a cursor
+   * (or with `after: 'now'`), and until the snapshot was delivered once; later connections resume after the last event. A
+   * process that ends before it has acknowledged the snapshot gets a new one. It can't be combined with a number in `after`
+   * or with `consumer`.
    */
   snapshot?: boolean;
   /**
-   * Lets the server keep the place, under this name, instead of a cursor of one's own. What is not done comes again to
-   * whoever is this consumer next; a newer connection takes it over and ends this feed.
+   * Lets the server store the cursor, under the name of a consumer. Events that are not acknowledged are delivered again to
+   * the next connection of the consumer; a newer connection takes over and ends this feed.
    */
   consumer?: string;
   /**
-   * Shares the work with the other connections of the consumer: each event goes to one of them, those of one call to the
-   * same one, in their order. What a connection that broke had not acknowledged goes to another, and may then be dealt
-   * with twice; `event_id` tells.
+   * Shares the consumer with other connections: each event goes to one connection, and all events of a call to the same
+   * one, in order. Events that a broken connection had not acknowledged go to another one; they may be processed twice,
+   * with the same `event_id`.
    */
   share?: boolean;
-  pace?: Partial<Pace>;
-  /** Is told what becomes of the connection. */
+  /** The delays between attempts to connect. */
+  backoff?: Partial<Backoff>;
+  /** A callback for changes of the connection. */
   onNotice?: (notice: Notice) => void;
 }
 
-/** The parameters of `/ws` that the client says by itself, or has to know of: it counts on what they do. */
-const OWN = ['after', 'snapshot', 'consumer', 'mode', 'ids'];
+/** The parameters of `/ws` that the client sets itself, because it depends on their effect. */
+const RESERVED = ['after', 'snapshot', 'consumer', 'mode', 'ids'];
 
-/** Throws a TypeError where they ask for what does not go together. */
+/** Throws a TypeError if options can't be combined. */
 export function check({ share, consumer, snapshot, after, parameters = {} }: FeedOptions): void {
-  if (share && consumer === undefined) throw new TypeError('share needs a consumer');
+  if (share && consumer === undefined) throw new TypeError('share requires consumer');
   if (snapshot && consumer !== undefined) {
     throw new TypeError(
-      'snapshot does not go together with consumer, which goes on where it stands: read GET /api/calls/active, and let a ' +
-        'consumer that is new begin with after: its x-cursor',
+      "snapshot can't be combined with consumer, which resumes from its own cursor: read GET /api/calls/active, and create " +
+        'the consumer with after: its x-cursor',
     );
   }
   if (snapshot && typeof after === 'number') {
-    throw new TypeError('snapshot does not go together with after: it says itself behind which event the feed goes on');
+    throw new TypeError("snapshot can't be combined with after: the feed continues after the snapshot's own event");
   }
-  for (const name of OWN) {
+  for (const name of RESERVED) {
     if (name in parameters) {
-      throw new TypeError(`parameters: ${name} is said by the client itself, or has an option`);
+      throw new TypeError(`parameters: ${name} is set by the client, or has an option`);
     }
   }
 }
 
 /**
- * The address of `/ws` with what is asked for: behind this event; where there is none, with what comes from now on, or with
- * a snapshot before that. Throws a TypeError where the server has no such address.
+ * Returns the URL of `/ws`, which resumes after this event; with null it starts with new events, or with a snapshot. Throws
+ * a TypeError if the server's address is invalid.
  */
 export function addressOf(options: FeedOptions, after: number | null): string {
   const address = new URL(options.url);
   const { protocol, username, password, search, hash } = address;
   if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError('url must begin with http, https, ws or wss');
-  if (username || password || search || hash) throw new TypeError('url must name no user and have no query');
+  if (username || password || search || hash) throw new TypeError('url must have no user and no query');
   address.protocol = protocol.replace('http', 'ws');
   address.pathname = `${address.pathname.replace(/\/$/, '')}/ws`;
-  const asked = address.searchParams;
-  // Ids of Dialpad have up to 64 bits, and numbers here end at 2^53.
-  asked.set('ids', 'string');
-  if (options.types?.length) asked.set('types', options.types.join(','));
-  if (options.consumer !== undefined) asked.set('consumer', options.consumer);
-  if (options.share) asked.set('mode', 'share');
-  if (options.dialpadUserId !== undefined) asked.set('dialpad_user_id', String(options.dialpadUserId));
-  for (const [name, value] of Object.entries(options.parameters ?? {})) asked.set(name, value);
-  if (after !== null) asked.set('after', String(after));
-  else if (options.snapshot) asked.set('snapshot', 'true');
+  const query = address.searchParams;
+  // Dialpad's ids have up to 64 bits, and a number is exact only up to 2^53.
+  query.set('ids', 'string');
+  if (options.types?.length) query.set('types', options.types.join(','));
+  if (options.consumer !== undefined) query.set('consumer', options.consumer);
+  if (options.share) query.set('mode', 'share');
+  if (options.dialpadUserId !== undefined) query.set('dialpad_user_id', String(options.dialpadUserId));
+  for (const [name, value] of Object.entries(options.parameters ?? {})) query.set(name, value);
+  if (after !== null) query.set('after', String(after));
+  else if (options.snapshot) query.set('snapshot', 'true');
   return address.href;
 }

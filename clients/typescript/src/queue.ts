@@ -1,4 +1,4 @@
-/** What was heard and not taken yet, in order. One reader at a time. */
+/** The items that were received and not taken yet, in order. It has one reader. */
 export class Queue<Item> {
   #items: Item[] = [];
   #waiting: (() => void) | null = null;
@@ -14,18 +14,18 @@ export class Queue<Item> {
     this.#wake();
   }
 
-  /** Nothing comes any more; what is there can still be taken. */
+  /** Ends the queue; its items can still be taken. */
   end(): void {
     this.#over = true;
     this.#wake();
   }
 
-  /** Forgets what is there. */
+  /** Removes all items. */
   clear(): void {
     this.#items = [];
   }
 
-  /** The next item; undefined at the end. */
+  /** Returns the next item; undefined at the end. */
   async take(): Promise<Item | undefined> {
     while (this.#items.length === 0 && !this.#over) {
       await new Promise<void>((resolve) => (this.#waiting = resolve));

@@ -2,43 +2,43 @@ import type { IncomingMessage } from 'node:http';
 
 import WebSocket from 'ws';
 
-import type { Connection, Door, End, Handlers, Transport } from './transport.js';
+import type { Connection, Endpoint, ConnectionEnd, Handlers, Transport } from './transport.js';
 
-/** How long a handshake may take. */
-const OPEN_WITHIN_MS = 15_000;
-/** The longest wait that a server may ask for. */
-const LONGEST_WAIT_MS = 300_000;
-/** How much of a refusal is read. */
-const LONGEST_REFUSAL = 64 << 10;
+/** How long the handshake may take. */
+const OPEN_TIMEOUT_MS = 15_000;
+/** The longest `Retry-After` that is respected. */
+const MAX_RETRY_AFTER_MS = 300_000;
+/** How much of the body of a refusal is read, in characters. */
+const MAX_REFUSAL_LENGTH = 64 << 10;
 
-/** The `ws` package: the key goes in a header, and a refused handshake says why. */
+/** The `ws` package: the key goes in a header, and a refused handshake has a reason. */
 export const nodeTransport: Transport = {
-  hearsPings: true,
+  seesPings: true,
   canPause: true,
 
-  open({ url, apiKey }: Door, handlers: Handlers): Connection {
+  open({ url, apiKey }: Endpoint, handlers: Handlers): Connection {
     const headers = { 'x-api-key': apiKey };
-    const socket = new WebSocket(url, { headers, handshakeTimeout: OPEN_WITHIN_MS });
-    let failure: End | null = null;
-    socket.on('message', (data) => handlers.said(String(data)));
-    socket.on('ping', () => handlers.alive());
+    const socket = new WebSocket(url, { headers, handshakeTimeout: OPEN_TIMEOUT_MS });
+    let failure: ConnectionEnd | null = null;
+    socket.on('message', (data) => handlers.onMessage(String(data)));
+    socket.on('ping', () => handlers.onActivity());
     socket.on('error', (error) => (failure ??= { code: null, reason: error.message }));
     socket.on('unexpected-response', (request, response) => {
       void refusal(response).then((end) => {
         failure = end;
         request.destroy();
-        // Without a connection there is nothing to close: ws only tells of the destroyed request.
+        // There is no connection to close: ws then reports the destroyed request only.
         socket.terminate();
       });
     });
     socket.on('close', (code, reason) => {
-      if (failure) handlers.ended(failure);
-      else if (code === 1006) handlers.ended({ code: null, reason: 'the connection broke' });
-      else handlers.ended({ code, reason: `closed with ${code}: ${reason}` });
+      if (failure) handlers.onEnd(failure);
+      else if (code === 1006) handlers.onEnd({ code: null, reason: 'the connection broke' });
+      else handlers.onEnd({ code, reason: `closed with ${code}: ${reason}` });
     });
     return {
       send: (text) => {
-        // What goes wrong with it ends the connection, and is told there.
+        // A failure ends the connection, and is reported there.
         if (socket.readyState === WebSocket.OPEN) socket.send(text, () => {});
       },
       close: () => socket.close(1000),
@@ -49,24 +49,24 @@ export const nodeTransport: Transport = {
   },
 };
 
-async function refusal(response: IncomingMessage): Promise<End> {
+async function refusal(response: IncomingMessage): Promise<ConnectionEnd> {
   const status = response.statusCode ?? 0;
   let body = '';
   try {
     for await (const part of response) {
       body += part;
-      if (body.length > LONGEST_REFUSAL) break;
+      if (body.length > MAX_REFUSAL_LENGTH) break;
     }
   } catch {
-    // What came of it must do.
+    // The part that was received is enough.
   }
-  const end: End = { code: status, reason: `the server answers ${status}: ${sentence(body) ?? response.statusMessage}` };
+  const end: ConnectionEnd = { code: status, reason: `the server answered ${status}: ${errorText(body) ?? response.statusMessage}` };
   const seconds = Number(response.headers['retry-after']);
-  if (seconds > 0) end.retryAfterMs = Math.min(seconds * 1000, LONGEST_WAIT_MS);
+  if (seconds > 0) end.retryAfterMs = Math.min(seconds * 1000, MAX_RETRY_AFTER_MS);
   return end;
 }
 
-function sentence(body: string): string | null {
+function errorText(body: string): string | null {
   try {
     const { error } = JSON.parse(body) as { error?: unknown };
     return typeof error === 'string' ? error : null;

@@ -1,45 +1,45 @@
-/** What a feed needs of a WebSocket, wherever it runs. */
+/** What a feed requires of a WebSocket on any platform. */
 
-export interface Door {
-  /** The address of `/ws` with its query. */
+export interface Endpoint {
+  /** The URL of `/ws` with its query. */
   url: string;
   apiKey: string;
 }
 
-/** How a connection ended. */
-export interface End {
+/** How a connection onEnd. */
+export interface ConnectionEnd {
   reason: string;
-  /** The close code, or the HTTP status of a refused handshake; null where the connection just broke. */
+  /** The close code, or the HTTP status of a refused handshake; null if the connection broke. */
   code: number | null;
-  /** How long the server asks to wait. */
+  /** The delay that the server asks for. */
   retryAfterMs?: number;
 }
 
 export interface Handlers {
-  /** A text message. */
-  said(text: string): void;
-  /** A sign of life without words. */
-  alive(): void;
-  /** The end; called once. */
-  ended(end: End): void;
+  /** Called with each text message. */
+  onMessage(text: string): void;
+  /** Called with a ping. */
+  onActivity(): void;
+  /** Called once, at the end. */
+  onEnd(end: ConnectionEnd): void;
 }
 
 export interface Connection {
-  /** Says something, where it is open. */
+  /** Sends a text message, if the connection is open. */
   send(text: string): void;
-  /** Says goodbye. */
+  /** Closes the connection. */
   close(): void;
-  /** Ends it without a word. */
+  /** Ends the connection without a close frame. */
   terminate(): void;
-  /** Reads no more until `resume`. */
+  /** Stops reading until `resume`. */
   pause(): void;
   resume(): void;
 }
 
 export interface Transport {
-  open(door: Door, handlers: Handlers): Connection;
-  /** Whether it hears the server's pings, so that silence means something. */
-  readonly hearsPings: boolean;
+  open(endpoint: Endpoint, handlers: Handlers): Connection;
+  /** Whether it sees the server's pings, so that silence can be detected. */
+  readonly seesPings: boolean;
   /** Whether `pause` does anything. */
   readonly canPause: boolean;
 }

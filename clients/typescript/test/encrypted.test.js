@@ -1,5 +1,5 @@
-// The real server behind TLS, as in production. Whom Node trusts is decided when it starts, so the feed is followed by a
-// process of its own.
+// The real server behind TLS, as in production. Node reads its trusted certificates at its start, so a process of its own
+// follows the feed.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -33,11 +33,11 @@ after(() => rm(FOLDER, { recursive: true, force: true }));
 const FOLLOW = `
   import { Feed } from ${JSON.stringify(new URL('../dist/node.js', import.meta.url).href)};
   const { URL_OF_SERVER: url, API_KEY: apiKey } = process.env;
-  const onNotice = (notice) => notice.type === 'interrupted' && console.log(JSON.stringify(notice));
-  await new Feed({ url, apiKey, after: 0, pace: { baseMs: 50 }, onNotice }).each((item) => console.log(JSON.stringify(item)));
+  const onNotice = (notice) => notice.type === 'disconnected' && console.log(JSON.stringify(notice));
+  await new Feed({ url, apiKey, after: 0, backoff: { initialMs: 50 }, onNotice }).each((item) => console.log(JSON.stringify(item)));
 `;
 
-/** Speaks TLS in front of the server. */
+/** Starts a TLS proxy in front of the server. */
 async function proxy(t, server) {
   const backend = new URL(server.url);
   const tls = createServer({ key: IDENTITY.private, cert: IDENTITY.cert }, (near) => {
@@ -55,39 +55,39 @@ async function proxy(t, server) {
   return `https://127.0.0.1:${tls.address().port}`;
 }
 
-/** Follows the app's feed; gives what came so far. */
+/** Follows the app's feed in a child process; returns a function that gives the items so far. */
 function follow(t, url, app, trusted) {
   const env = { ...process.env, URL_OF_SERVER: url, API_KEY: app.api_key, ...trusted };
   const child = spawn(process.execPath, ['--input-type=module', '-e', FOLLOW], { env, stdio: ['ignore', 'pipe', 'inherit'] });
   t.after(() => child.kill());
-  let said = '';
-  child.stdout.on('data', (data) => (said += data));
-  return () => said.split('\n').slice(0, -1).map((line) => JSON.parse(line));
+  let output = '';
+  child.stdout.on('data', (data) => (output += data));
+  return () => output.split('\n').slice(0, -1).map((line) => JSON.parse(line));
 }
 
-test('an encrypted feed goes on when its server comes back', { skip: given, timeout: 60_000 }, async (t) => {
+test('an encrypted feed resumes when its server is restarted', { skip: given, timeout: 60_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();
-  const heard = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: CERTIFICATE });
-  const events = () => heard().filter(({ type }) => type !== 'interrupted');
+  const received = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: CERTIFICATE });
+  const events = () => received().filter(({ type }) => type !== 'disconnected');
   await server.webhooks(app, new Call(1).life());
-  await eventually('the first call is heard', () => events().length >= 5);
+  await eventually('the first call is received', () => events().length >= 5);
   await server.kill();
   await server.restart();
   await server.webhooks(app, new Call(2).life());
-  await eventually('the second call is heard', () => events().length >= 10);
+  await eventually('the second call is received', () => events().length >= 10);
   assert.deepEqual(
     events().map(({ seq }) => seq),
     Array.from({ length: 10 }, (_, index) => index + 1),
   );
 });
 
-test('whom nobody vouches for is not followed', { skip: given, timeout: 60_000 }, async (t) => {
+test('an untrusted certificate is refused', { skip: given, timeout: 60_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();
-  const heard = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: '' });
-  await eventually('the certificate is refused', () => heard().length > 0);
-  assert.match(heard()[0].reason, /self.signed certificate/);
+  const received = follow(t, await proxy(t, server), app, { NODE_EXTRA_CA_CERTS: '' });
+  await eventually('the certificate is refused', () => received().length > 0);
+  assert.match(received()[0].reason, /self.signed certificate/);
 });

@@ -1,4 +1,4 @@
-// What needs no connection: the ledger, the waits, the messages, the address, the file.
+// What needs no connection: the ledger, the backoff, the messages, the address, the file.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
@@ -6,109 +6,106 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { Backoff, DEFAULT_PACE } from '../dist/backoff.js';
+import { countFailure, DEFAULT_BACKOFF, delayMs } from '../dist/backoff.js';
 import { addressOf } from '../dist/options.js';
 import { Ledger } from '../dist/ledger.js';
-import { placeOf, read } from '../dist/message.js';
+import { cursorOf, read } from '../dist/message.js';
 import { EVENT_TYPES, FileCursor } from '../dist/node.js';
-import { Share } from '../dist/share.js';
-import { stops } from '../dist/stopped.js';
+import { SharedLedger } from '../dist/shared-ledger.js';
+import { isFinal } from '../dist/error.js';
 
-function behind(at) {
+function startingAfter(at) {
   const ledger = new Ledger();
-  ledger.begin(at);
+  ledger.startAfter(at);
   return ledger;
 }
 
-test('what was heard and not dealt with is not kept', () => {
-  const ledger = behind(4);
-  assert.ok(ledger.give(5) && ledger.give(6));
-  assert.deepEqual([ledger.resumeAt, ledger.kept], [6, 4]);
-  ledger.done(5);
-  assert.equal(ledger.kept, 5);
-  ledger.done(6);
-  assert.equal(ledger.kept, 6);
+test('received events are not acked until they are processed', () => {
+  const ledger = startingAfter(4);
+  assert.ok(ledger.deliver(5) && ledger.deliver(6));
+  assert.deepEqual([ledger.resumeAfter, ledger.acked], [6, 4]);
+  ledger.ack(5);
+  assert.equal(ledger.acked, 5);
+  ledger.ack(6);
+  assert.equal(ledger.acked, 6);
 });
 
-test('nothing is given out twice, and nothing done is taken back', () => {
-  const ledger = behind(4);
-  assert.ok(ledger.give(5) && ledger.give(6) && !ledger.give(5));
-  ledger.done(6);
-  ledger.done(5);
-  ledger.done(99);
-  assert.equal(ledger.kept, 6);
+test('no event is delivered twice, and acks do not move the cursor back', () => {
+  const ledger = startingAfter(4);
+  assert.ok(ledger.deliver(5) && ledger.deliver(6) && !ledger.deliver(5));
+  ledger.ack(6);
+  ledger.ack(5);
+  ledger.ack(99);
+  assert.equal(ledger.acked, 6);
 });
 
-test('what is passed is kept once everything before it is dealt with', () => {
-  const ledger = behind(4);
-  ledger.pass(9);
-  assert.equal(ledger.kept, 9);
-  ledger.give(10);
-  ledger.pass(20);
-  assert.deepEqual([ledger.resumeAt, ledger.kept], [20, 9]);
-  ledger.done(10);
-  assert.equal(ledger.kept, 20);
+test('skipped events are acked once everything before them is processed', () => {
+  const ledger = startingAfter(4);
+  ledger.skipTo(9);
+  assert.equal(ledger.acked, 9);
+  ledger.deliver(10);
+  ledger.skipTo(20);
+  assert.deepEqual([ledger.resumeAfter, ledger.acked], [20, 9]);
+  ledger.ack(10);
+  assert.equal(ledger.acked, 20);
 });
 
-test('a feed that ends before the cursor goes on from its end', () => {
-  const ledger = behind(500);
-  ledger.givePlace(41);
-  ledger.done(500);
-  assert.deepEqual([ledger.resumeAt, ledger.kept], [41, null]);
-  ledger.done(41);
-  assert.equal(ledger.kept, 41);
-  assert.ok(ledger.give(42));
+test('a feed that ends before the cursor continues from its end', () => {
+  const ledger = startingAfter(500);
+  ledger.jumpTo(41);
+  ledger.ack(500);
+  assert.deepEqual([ledger.resumeAfter, ledger.acked], [41, null]);
+  ledger.ack(41);
+  assert.equal(ledger.acked, 41);
+  assert.ok(ledger.deliver(42));
 });
 
-test('a snapshot is not kept until it is dealt with', () => {
+test('a snapshot is not acked until it is processed', () => {
   const ledger = new Ledger();
-  ledger.givePlace(41);
-  ledger.pass(43);
-  assert.deepEqual([ledger.resumeAt, ledger.kept], [43, null]);
-  ledger.done(41);
-  assert.equal(ledger.kept, 43);
+  ledger.jumpTo(41);
+  ledger.skipTo(43);
+  assert.deepEqual([ledger.resumeAfter, ledger.acked], [43, null]);
+  ledger.ack(41);
+  assert.equal(ledger.acked, 43);
 });
 
-test('of a shared consumer, what is done is acknowledged from the front', () => {
-  const share = new Share();
-  assert.ok(share.give(9) && share.give(4) && share.give(12));
-  assert.equal(share.kept, null);
-  share.done(4);
-  assert.equal(share.kept, 4, 'in the order in which they were given');
-  share.connected();
-  assert.ok(!share.give(4) && !share.give(12) && share.give(3));
-  assert.equal(share.kept, 4);
-  share.done(3);
-  assert.equal(share.kept, 3, '12 was given out before 3');
+test('of a shared consumer a processed prefix is acknowledged', () => {
+  const ledger = new SharedLedger();
+  assert.ok(ledger.deliver(9) && ledger.deliver(4) && ledger.deliver(12));
+  assert.equal(ledger.acked, null);
+  ledger.ack(4);
+  assert.equal(ledger.acked, 4, 'in the order of delivery');
+  ledger.connected();
+  assert.ok(!ledger.deliver(4) && !ledger.deliver(12) && ledger.deliver(3));
+  assert.equal(ledger.acked, 4);
+  ledger.ack(3);
+  assert.equal(ledger.acked, 3, '12 was delivered before 3');
 });
 
-test('each failure doubles the limit of the wait, up to half a minute', () => {
-  const backoff = new Backoff(DEFAULT_PACE);
-  const waits = Array.from({ length: 8 }, () => backoff.wait(0, 1));
-  assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-  assert.equal(new Backoff(DEFAULT_PACE).wait(0, 0.5), 250);
+test('each failure doubles the limit of the delay, up to half a minute', () => {
+  const limits = Array.from({ length: 8 }, (_, index) => delayMs(DEFAULT_BACKOFF, index + 1, 1));
+  assert.deepEqual(limits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+  assert.equal(delayMs(DEFAULT_BACKOFF, 1, 0.5), 250);
 });
 
-test('only a connection that stood a minute forgives', () => {
-  const backoff = new Backoff(DEFAULT_PACE);
-  backoff.wait(0, 1);
-  assert.equal(backoff.wait(59_999, 1), 1000);
-  assert.equal(backoff.wait(60_000, 1), 500);
+test('only a connection of a minute resets the failures', () => {
+  assert.equal(countFailure(DEFAULT_BACKOFF, 1, 59_999), 2);
+  assert.equal(countFailure(DEFAULT_BACKOFF, 1, 60_000), 1);
 });
 
-test('only what coming back would not change stops', () => {
-  for (const code of [308, 400, 401, 403, 404, 1002, 1009, 4400, 4401, 4403, 4409]) assert.ok(stops(code), `${code}`);
-  for (const code of [408, 429, 500, 503, 1000, 1001, 1011, 4408, 4429]) assert.ok(!stops(code), `${code}`);
+test('only codes that a retry would not change are final', () => {
+  for (const code of [308, 400, 401, 403, 404, 1002, 1009, 4400, 4401, 4403, 4409]) assert.ok(isFinal(code), `${code}`);
+  for (const code of [408, 429, 500, 503, 1000, 1001, 1011, 4408, 4429]) assert.ok(!isFinal(code), `${code}`);
 });
 
-test('an event is an event, and a type that is new is kept as it came', () => {
+test('an event of an unknown type is kept as received', () => {
   const ring = read('{"type":"call.ring","seq":7,"event_id":"e","app_id":"a","call_id":"9"}');
   assert.deepEqual([ring.kind, ring.event.type, ring.event.call_id], ['event', 'call.ring', '9']);
   const { event } = read('{"type":"fax.received","seq":8,"event_id":"e","app_id":"a","timestamp":1,"pages":3}');
   assert.deepEqual([event.type, event.unknown_type, event.seq, event.raw.pages], ['unknown', 'fax.received', 8, 3]);
 });
 
-test('what the server says of the connection is no event', () => {
+test('control messages are not events', () => {
   assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', seq: 4, acked: null });
   assert.deepEqual(read('{"type":"cursor","seq":9}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"reconnect","after_ms":70}'), { kind: 'reconnect', afterMs: 70 });
@@ -116,8 +113,8 @@ test('what the server says of the connection is no event', () => {
   for (const text of ['<html>', 'null', '[]', '{}']) assert.throws(() => read(text), text);
 });
 
-test('a gap says where to go on', () => {
-  const gap = (reason) => placeOf({ type: 'gap', reason, from_seq: 3, to_seq: 8, oldest_seq: 9, seq: 5 });
+test('a gap says where to resume', () => {
+  const gap = (reason) => cursorOf({ type: 'gap', reason, from_seq: 3, to_seq: 8, oldest_seq: 9, seq: 5 });
   assert.deepEqual([gap('expired'), gap('cursor_ahead')], [8, 5]);
 });
 
@@ -132,7 +129,7 @@ test('every type of the documentation is known', async () => {
   );
 });
 
-test('the socket is where the server is, and wishes are encoded', () => {
+test('the address of the socket has encoded parameters', () => {
   const address = (url, more = {}, after = null) => addressOf({ url, apiKey: 'k', ...more }, after);
   assert.equal(address('http://127.0.0.1:4000'), 'ws://127.0.0.1:4000/ws?ids=string');
   assert.equal(
@@ -144,7 +141,7 @@ test('the socket is where the server is, and wishes are encoded', () => {
   }
 });
 
-test('a file keeps the cursor, and what is no cursor is not taken for none', async (t) => {
+test('a file stores the cursor, and an unreadable one is an error', async (t) => {
   const folder = await mkdtemp(join(tmpdir(), 'cti-ts-'));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const cursor = new FileCursor(join(folder, 'crm.cursor'));

@@ -1,4 +1,4 @@
-// The real server, killed under load and started again: nothing is lost, and nothing comes twice.
+// The real server, killed under load and restarted: no event is lost, and none comes twice.
 
 import assert from 'node:assert/strict';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -9,17 +9,17 @@ import { test } from 'node:test';
 import { Call } from '../../../tests/clients/node/support/call.js';
 import { eventually } from '../../../tests/clients/node/support/eventually.js';
 import { Server, given } from '../../../tests/clients/node/support/server.js';
-import { Feed, FileCursor, MemoryCursor, Stopped } from '../dist/node.js';
+import { Feed, FileCursor, MemoryCursor, FeedError } from '../dist/node.js';
 
 const SENDERS = 12;
 const KILL_AFTER = [80, 200, 50];
 const LIFE = ['call.ring', 'call.started', 'call.held', 'call.resumed', 'call.ended'];
 
-/** Sends call after call, each webhook until it is acknowledged, until it is told that it is enough. */
+/** Sends call after call, each webhook until it is acknowledged, until it is stopped. */
 class Load {
   acknowledged = 0;
   calls = 0;
-  #enough = false;
+  #stopped = false;
 
   constructor(server, app) {
     this.server = server;
@@ -28,17 +28,17 @@ class Load {
   }
 
   async #send() {
-    while (!this.#enough) {
+    while (!this.#stopped) {
       this.calls += 1;
       for (const webhook of new Call(this.calls).life()) {
-        // As patient as Dialpad: a server that is gone comes back.
-        while (!(await this.#isTaken(webhook))) await new Promise((resolve) => setTimeout(resolve, 20));
+        // Retries like Dialpad: a killed server is restarted.
+        while (!(await this.#isAcknowledged(webhook))) await new Promise((resolve) => setTimeout(resolve, 20));
         this.acknowledged += 1;
       }
     }
   }
 
-  #isTaken(webhook) {
+  #isAcknowledged(webhook) {
     return this.server.webhook(this.app, webhook).then(
       () => true,
       () => false,
@@ -46,30 +46,30 @@ class Load {
   }
 
   async stop() {
-    this.#enough = true;
+    this.#stopped = true;
     await this.senders;
   }
 }
 
-test('a client misses nothing and hears nothing twice', { skip: given, timeout: 120_000 }, async (t) => {
+test('a client misses no event and receives none twice', { skip: given, timeout: 120_000 }, async (t) => {
   await followThroughKills(t, (folder) => {
     const cursor = new FileCursor(join(folder, 'crm.cursor'));
-    return { options: { cursor }, stands: () => cursor.load() };
+    return { options: { cursor }, savedCursor: () => cursor.load() };
   });
 });
 
-test('nor does a named consumer', { skip: given, timeout: 120_000 }, async (t) => {
+test('a named consumer misses no event and receives none twice', { skip: given, timeout: 120_000 }, async (t) => {
   await followThroughKills(t, (_, server, app) => ({
     options: { consumer: 'crm' },
-    stands: async () => {
+    savedCursor: async () => {
       const consumer = await fetch(`${server.url}/api/consumers/crm`, { headers: { 'x-api-key': app.api_key } });
       return (await consumer.json()).acked_seq;
     },
   }));
 });
 
-/** `keeper` says who keeps the cursor, and where it stands. */
-async function followThroughKills(t, keeper) {
+/** `cursorOptions` returns the feed's options for the cursor, and a function that reads the saved one. */
+async function followThroughKills(t, cursorOptions) {
   const server = await Server.start();
   const folder = await mkdtemp(join(tmpdir(), 'cti-ts-'));
   t.after(async () => {
@@ -77,19 +77,19 @@ async function followThroughKills(t, keeper) {
     await rm(folder, { recursive: true, force: true });
   });
   const app = await server.createApp();
-  const heard = [];
-  const interruptions = [];
-  const { options, stands } = keeper(folder, server, app);
-  const follow = (beginning) => {
+  const received = [];
+  const disconnections = [];
+  const { options, savedCursor } = cursorOptions(folder, server, app);
+  const follow = (start) => {
     const feed = new Feed({
       url: server.url,
       apiKey: app.api_key,
       ...options,
-      pace: { baseMs: 50, capMs: 500 },
-      onNotice: (notice) => notice.type === 'interrupted' && interruptions.push(notice.reason),
-      ...beginning,
+      backoff: { initialMs: 50, maxMs: 500 },
+      onNotice: (notice) => notice.type === 'disconnected' && disconnections.push(notice.reason),
+      ...start,
     });
-    return { feed, ended: feed.each((item) => void heard.push(item)) };
+    return { feed, ended: feed.each((item) => void received.push(item)) };
   };
 
   let following = follow({ after: 0 });
@@ -99,10 +99,10 @@ async function followThroughKills(t, keeper) {
     await eventually(`${killAfter} webhooks are acknowledged`, () => load.acknowledged >= until);
     await server.kill();
     if (round === 1) {
-      // The CRM itself ends and begins anew, too. Where the server keeps the cursor, it must have heard of it.
+      // The CRM is restarted, too. Before that, the cursor must be saved, or acknowledged on the server.
       await server.restart();
-      const last = heard.at(-1).seq;
-      await eventually('the cursor is kept', async () => (await stands()) >= last);
+      const last = received.at(-1).seq;
+      await eventually('the cursor is saved', async () => (await savedCursor()) >= last);
       await following.feed.close();
       await following.ended;
       following = follow({});
@@ -111,41 +111,41 @@ async function followThroughKills(t, keeper) {
     }
   }
   await load.stop();
-  const told = load.calls * LIFE.length;
-  await eventually(`all ${told} events are heard`, () => heard.length >= told);
+  const total = load.calls * LIFE.length;
+  await eventually(`all ${total} events are received`, () => received.length >= total);
   await following.feed.close();
   await following.ended;
 
   assert.deepEqual(
-    heard.map(({ seq }) => seq),
-    Array.from({ length: told }, (_, index) => index + 1),
+    received.map(({ seq }) => seq),
+    Array.from({ length: total }, (_, index) => index + 1),
   );
-  assert.equal(new Set(heard.map(({ event_id }) => event_id)).size, told);
-  assert.ok(interruptions.length >= 2, `${interruptions}`);
-  await eventually('the cursor is kept', async () => (await stands()) === told);
+  assert.equal(new Set(received.map(({ event_id }) => event_id)).size, total);
+  assert.ok(disconnections.length >= 2, `${disconnections}`);
+  await eventually('the cursor is saved', async () => (await savedCursor()) === total);
   for (let call = 1; call <= load.calls; call += 1) {
-    const types = heard.filter(({ call_id }) => call_id === String(call)).map(({ type }) => type);
+    const types = received.filter(({ call_id }) => call_id === String(call)).map(({ type }) => type);
     assert.deepEqual(types, LIFE, `call ${call}`);
   }
 }
 
-test('types are asked of the server, and a replaced key ends the feed', async (t) => {
+test('the server filters types, and a replaced key ends the feed', async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();
   const feed = new Feed({ url: server.url, apiKey: app.api_key, after: 0, types: ['call.ended'] });
   await server.webhooks(app, new Call(7).life());
-  const heard = [];
+  const received = [];
   const ended = feed.each(async (item) => {
-    heard.push(item);
+    received.push(item);
     await server.internal('POST', `/internal/apps/${app.app_id}/api-key`);
   });
-  await assert.rejects(ended, (error) => error instanceof Stopped && error.isForbidden);
-  const [end] = heard;
-  assert.deepEqual([heard.length, end.type, end.call_id, end.talk_seconds], [1, 'call.ended', '7', 172]);
+  await assert.rejects(ended, (error) => error instanceof FeedError && error.isForbidden);
+  const [end] = received;
+  assert.deepEqual([received.length, end.type, end.call_id, end.talk_seconds], [1, 'call.ended', '7', 172]);
 });
 
-/** The active calls, and how they are, after these events. */
+/** Returns the active calls and their status after these events. */
 function activeAfter(events) {
   const active = new Map();
   for (const { call_id: id, status } of events) {
@@ -155,57 +155,57 @@ function activeAfter(events) {
   return active;
 }
 
-test('a CRM begins with the calls of now and goes on behind them', { skip: given, timeout: 120_000 }, async (t) => {
+test('a CRM starts with the active calls and continues after them', { skip: given, timeout: 120_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();
   const cursor = new MemoryCursor();
-  const [snapshots, heard, resumed] = [[], [], []];
+  const [snapshots, received, resumed] = [[], [], []];
   const follow = () => {
     const onNotice = ({ type, after }) => type === 'connected' && resumed.push(after);
-    const pace = { baseMs: 50, capMs: 500 };
-    const feed = new Feed({ url: server.url, apiKey: app.api_key, snapshot: true, cursor, pace, onNotice });
-    return { feed, ended: feed.each((item) => void (item.type === 'snapshot' ? snapshots : heard).push(item)) };
+    const backoff = { initialMs: 50, maxMs: 500 };
+    const feed = new Feed({ url: server.url, apiKey: app.api_key, snapshot: true, cursor, backoff, onNotice });
+    return { feed, ended: feed.each((item) => void (item.type === 'snapshot' ? snapshots : received).push(item)) };
   };
 
-  // Live before anybody listens, and for longer than the server.
+  // A call that starts before the client and lasts longer than the server.
   const life = new Call(1_000_000).life();
   await server.webhooks(app, life.slice(0, 2));
   const load = new Load(server, app);
-  await eventually('the load is under way', () => load.acknowledged >= 60);
+  await eventually('the load has started', () => load.acknowledged >= 60);
   let following = follow();
-  await eventually('events follow the snapshot', () => heard.length >= 60);
+  await eventually('events follow the snapshot', () => received.length >= 60);
   await server.kill();
   await server.restart();
-  await eventually('the load goes on', () => load.acknowledged >= 250);
+  await eventually('the load continues', () => load.acknowledged >= 250);
   await load.stop();
   await server.webhooks(app, life.slice(2));
   const total = load.calls * LIFE.length + life.length;
-  await eventually('everything is heard', () => heard.at(-1).seq >= total);
+  await eventually('all events are received', () => received.at(-1).seq >= total);
   await following.feed.close();
   await following.ended;
 
   assert.equal(snapshots.length, 1);
   const [{ seq, calls }] = snapshots;
-  const told = await feedOf(server, app);
-  assert.deepEqual(new Map(calls.map(({ call_id: id, status }) => [id, status])), activeAfter(told.slice(0, seq)));
+  const emitted = await feedOf(server, app);
+  assert.deepEqual(new Map(calls.map(({ call_id: id, status }) => [id, status])), activeAfter(emitted.slice(0, seq)));
   assert.deepEqual([calls[0].call_id, calls[0].dialpad_user_id, calls[0].status], ['1000000', '555', 'active']);
   assert.ok(calls.length > 1 && seq < total, `${calls.length} calls as of ${seq}`);
-  assert.deepEqual(heard, told.slice(seq));
-  const rest = heard.filter(({ call_id: id }) => id === '1000000').map(({ type }) => type);
+  assert.deepEqual(received, emitted.slice(seq));
+  const rest = received.filter(({ call_id: id }) => id === '1000000').map(({ type }) => type);
   assert.deepEqual(rest, ['call.held', 'call.resumed', 'call.ended']);
   assert.ok(resumed.length >= 2 && resumed[0] === null && !resumed.slice(1).includes(null), `${resumed}`);
 
-  // The next process goes on where this one was.
+  // The next process resumes after the last event.
   following = follow();
   await server.webhook(app, new Call(2_000_000).ring());
-  await eventually('the call is told', () => heard.at(-1).seq === total + 1);
+  await eventually('the call is received', () => received.at(-1).seq === total + 1);
   await following.feed.close();
   await following.ended;
   assert.deepEqual([snapshots.length, resumed.at(-1)], [1, total]);
 });
 
-/** Everything that was told. */
+/** Returns all events of the feed. */
 async function feedOf(server, app) {
   const events = [];
   for (;;) {

@@ -1,8 +1,8 @@
-// What the compiler must accept, and what it must not: looked at by `tsc`, never run.
+// What the compiler must accept and reject: checked by `tsc`, never run.
 
 import { Feed, type CtiEvent, type Item, type Snapshot } from '../dist/node.js';
 
-export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
+export function theTypeNarrowsTheFields(event: CtiEvent): string | null {
   switch (event.type) {
     case 'call.ring':
       return event.ringing_at ?? event.from_number;
@@ -19,34 +19,34 @@ export function fieldsAreThoseOfTheType(event: CtiEvent): string | null {
     case 'unknown':
       return `${event.unknown_type}: ${String(event.raw['pages'])}`;
     default:
-      // @ts-expect-error Not every event has words.
+      // @ts-expect-error Not every event has a transcript.
       return event.transcript;
   }
 }
 
-export function isNoGuess(event: CtiEvent): boolean {
+export function isNotInferred(event: CtiEvent): boolean {
   return event.type === 'call.raw' ? event.source === undefined : event.type !== 'voicemail.received' || !event.inferred;
 }
 
-export function aGapIsNoEvent(item: Item): number {
+export function cursorOfItem(item: Item): number {
   return item.type === 'gap' ? item.to_seq : item.seq;
 }
 
-export function callsOfNowAreNotOver(snapshot: Snapshot): string[] {
+export function activeCallsHaveNotEnded(snapshot: Snapshot): string[] {
   return snapshot.calls.map((call) => {
-    // @ts-expect-error Then it would not be in here.
+    // @ts-expect-error A snapshot has no ended calls.
     if (call.status === 'ended') return '';
     return `${call.from_number} since ${call.started_at ?? call.ringing_at}`;
   });
 }
 
-export function wishesAreChecked(): Feed[] {
+export function optionsAreChecked(): Feed[] {
   const server = { url: 'https://cti.example.com', apiKey: 'raw_' };
   return [
     new Feed({ ...server, types: ['call.*', 'voicemail.received'], after: 'now' }),
-    // @ts-expect-error There is no such type.
+    // @ts-expect-error An unknown type.
     new Feed({ ...server, types: ['call.rang'] }),
-    // @ts-expect-error Somewhere it has to begin.
+    // @ts-expect-error An invalid start.
     new Feed({ ...server, after: 'yesterday' }),
   ];
 }

@@ -1,18 +1,18 @@
-//! Where the database lies: a folder that is ours alone and goes with us, or the one that was asked for and stays.
+//! The folder of the database: a temporary one that is removed, or the given one that stays.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// The demo's folder. A temporary one is removed on drop: the database in it must be closed by then.
+/// The demo's folder. A temporary one is removed on drop; close the database first.
 pub(super) struct Folder {
     path: PathBuf,
     pub(super) is_temporary: bool,
 }
 
 impl Folder {
-    /// Makes sure of the folder that was asked for, or makes a new one that nobody else can read.
+    /// Opens the given folder, or creates a temporary one that only this user can read.
     pub(super) fn open(given: Option<PathBuf>) -> io::Result<Self> {
         if let Some(path) = given {
             fs::create_dir_all(&path)?;
@@ -22,7 +22,7 @@ impl Folder {
         let path = std::env::temp_dir().join(name);
         let mut builder = DirBuilder::new();
         builder.mode(0o700);
-        // Not recursive: a folder that somebody else has put there is an error, not ours.
+        // Not recursive: a folder that already exists belongs to somebody else and is an error.
         builder.create(&path)?;
         Ok(Self { path, is_temporary: true })
     }
@@ -35,7 +35,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         if self.is_temporary {
-            // What cannot be removed is left to the system's own cleaning of its temporary folder.
+            // If it can't be removed, it is left to the system.
             let _ = fs::remove_dir_all(&self.path);
         }
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_folder_goes_with_its_owner_and_a_given_one_stays() {
+    fn a_temporary_folder_is_removed_and_a_given_one_stays() {
         let temporary = Folder::open(None).expect("the system has a temporary folder");
         let path = temporary.path().to_owned();
         fs::write(path.join("cti.db"), "x").expect("it can be written to");

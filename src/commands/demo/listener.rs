@@ -1,8 +1,8 @@
-//! The CRM of the demo: follows an app's events with the client that CRMs use, and notes when each of them arrived.
+//! The CRM of the demo: follows an app's events with the Rust client, and records when each arrived.
 
 use std::time::Duration;
 
-use cti_client::{InvalidSubscription, InvalidUrl, Notice, Stopped, Subscription};
+use cti_client::{FeedError, InvalidSubscription, InvalidUrl, Notice, Subscription};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -10,110 +10,110 @@ use crate::commands::event::Arrival;
 use cti_simulator::clock;
 
 /// How long the first connection may take.
-const GREETED_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A CRM at work.
+/// A connected CRM.
 pub(super) struct Listener {
-    /// The place of the newest event before ours.
+    /// The `seq` of the newest event at the time of the connection.
     head: i64,
     feed: cti_client::Feed,
-    interruptions: mpsc::UnboundedReceiver<String>,
+    disconnections: mpsc::UnboundedReceiver<String>,
 }
 
-/// What a listener has to report.
+/// What a listener reports.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum Incoming {
     /// An event.
     Event(Box<Arrival>),
-    /// The connection broke, for this reason; it is being opened again.
-    Interrupted(String),
-    /// Nothing more will come.
-    Gone(ListenError),
+    /// The connection broke, for this reason; it is being reopened.
+    Disconnected(String),
+    /// The feed ended.
+    Failed(ListenError),
 }
 
-/// Why there are no events to be had.
+/// Why the feed ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// There is no server at such an address.
+    /// The server's address is invalid.
     #[error(transparent)]
     Url(#[from] InvalidUrl),
-    /// What was asked for does not go together.
+    /// Options can't be combined.
     #[error(transparent)]
     Subscription(#[from] InvalidSubscription),
-    /// The server did not greet.
-    #[error("the WebSocket is not open within {} s", GREETED_WITHIN.as_secs())]
-    NotGreeted,
-    /// The server does not want us.
+    /// The server did not send `connected` in time.
+    #[error("the WebSocket is not open within {} s", CONNECT_TIMEOUT.as_secs())]
+    NotConnected,
+    /// The server refused the connection.
     #[error(transparent)]
-    Stopped(#[from] Stopped),
-    /// A message is no event.
+    Feed(#[from] FeedError),
+    /// A message is not an event.
     #[error("unreadable event ({error}): {text}")]
     Unreadable {
-        /// What is wrong with it.
+        /// The error.
         error: serde_json::Error,
         /// The message.
         text: String,
     },
-    /// The server says that events are missing, on a feed that is as young as the demo.
-    #[error("the server does not know its events any more: {0}")]
+    /// The server reports missing events, although the feed is as young as the demo.
+    #[error("the server no longer stores the events: {0}")]
     Gap(String),
-    /// Nothing more will come.
+    /// The feed ended without an error.
     #[error("the feed ended")]
     Ended,
 }
 
 impl Listener {
-    /// Connects; when this returns, every event from then on will be heard.
+    /// Connects; every event after the return is received.
     pub(super) async fn open(base_url: &str, api_key: &str) -> Result<Self, ListenError> {
-        let (greet, greeting) = oneshot::channel();
-        let greet = std::sync::Mutex::new(Some(greet));
-        let (tell, interruptions) = mpsc::unbounded_channel();
+        let (connected_tx, connected_rx) = oneshot::channel();
+        let connected_tx = std::sync::Mutex::new(Some(connected_tx));
+        let (disconnected_tx, disconnections) = mpsc::unbounded_channel();
         let observer = move |notice: Notice| match notice {
             Notice::Connected { seq, .. } => {
-                let first = greet.lock().ok().and_then(|mut greet| greet.take());
-                // Whoever waited for the greeting may have given up.
-                first.map(|greet| greet.send(seq));
+                let first = connected_tx.lock().ok().and_then(|mut sender| sender.take());
+                // The receiver may have timed out.
+                first.map(|sender| sender.send(seq));
             }
-            Notice::Interrupted { reason, .. } => {
-                // Nobody may be listening any more; then nobody misses it.
-                let _ = tell.send(reason);
+            Notice::Disconnected { reason, .. } => {
+                // The receiver may be gone.
+                let _ = disconnected_tx.send(reason);
             }
             _ => {}
         };
-        let feed = Subscription::new(base_url, api_key)?.observed_by(observer).open()?;
-        let greeted = timeout(GREETED_WITHIN, greeting).await.ok().and_then(Result::ok);
-        let head = greeted.and_then(|seq| i64::try_from(seq).ok()).ok_or(ListenError::NotGreeted)?;
-        Ok(Self { head, feed, interruptions })
+        let feed = Subscription::new(base_url, api_key)?.on_notice(observer).open()?;
+        let connected = timeout(CONNECT_TIMEOUT, connected_rx).await.ok().and_then(Result::ok);
+        let head = connected.and_then(|seq| i64::try_from(seq).ok()).ok_or(ListenError::NotConnected)?;
+        Ok(Self { head, feed, disconnections })
     }
 
-    /// The place in the feed behind which its events begin.
+    /// Returns the `seq` of the newest event at the time of the connection.
     pub(super) fn head(&self) -> i64 {
         self.head
     }
 
-    /// What comes next. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> Heard {
-        let heard = tokio::select! {
-            heard = self.feed.next() => heard,
-            Some(reason) = self.interruptions.recv() => return Heard::Interrupted(reason),
+    /// Returns what comes next. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Incoming {
+        let incoming = tokio::select! {
+            incoming = self.feed.next() => incoming,
+            Some(reason) = self.disconnections.recv() => return Incoming::Disconnected(reason),
         };
-        // Taken before anything else is done with it: it ends the measured way.
+        // The clock is read first: it ends the measured latency.
         let at = clock::now().timestamp_micros();
-        match heard {
-            Some(Ok(cti_client::Heard::Event(event))) => match serde_json::from_str(&event.json) {
-                Ok(read) => Heard::Event(Box::new(Arrival { at, text: event.json, event: read })),
-                Err(error) => Heard::Gone(ListenError::Unreadable { error, text: event.json }),
+        match incoming {
+            Some(Ok(cti_client::Item::Event(event))) => match serde_json::from_str(&event.json) {
+                Ok(read) => Incoming::Event(Box::new(Arrival { at, text: event.json, event: read })),
+                Err(error) => Incoming::Failed(ListenError::Unreadable { error, text: event.json }),
             },
-            Some(Ok(cti_client::Heard::Snapshot(_))) => {
-                unreachable!("one comes to nobody who has not asked for it")
+            Some(Ok(cti_client::Item::Snapshot(_))) => {
+                unreachable!("a snapshot comes only if it is requested")
             }
-            Some(Ok(cti_client::Heard::Gap(gap))) => Heard::Gone(ListenError::Gap(gap.reason)),
-            Some(Err(stopped)) => Heard::Gone(stopped.into()),
-            None => Heard::Gone(ListenError::Ended),
+            Some(Ok(cti_client::Item::Gap(gap))) => Incoming::Failed(ListenError::Gap(gap.reason)),
+            Some(Err(error)) => Incoming::Failed(error.into()),
+            None => Incoming::Failed(ListenError::Ended),
         }
     }
 
-    /// Says goodbye to the server.
+    /// Closes the connection.
     pub(super) async fn close(self) {
         self.feed.close().await;
     }

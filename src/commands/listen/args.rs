@@ -1,4 +1,4 @@
-//! What the command line says, and what is to be followed by it.
+//! The command line of `listen`, and the subscription that it asks for.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,12 +9,12 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{ListenError, state};
 
-/// What `--help` says at the end.
+/// The end of the help text.
 const EXIT_CODES: &str = "Events go to standard output, everything else to standard error.
-Exit codes: 0 it was ended (Ctrl-C, SIGTERM, a closed output); 1 the server refuses the key or the request, or the cursor
-can't be kept; 2 the command line is wrong; 3 a newer connection of the consumer took over, or the consumer was deleted.";
+Exit codes: 0 stopped by Ctrl-C, SIGTERM or a closed output; 1 the server refused the key or the request, or the cursor
+can't be saved; 2 the command line is wrong; 3 a newer connection of the consumer took over, or the consumer was deleted.";
 
-/// Follows the events of an app on the terminal, through broken connections, and goes on where it was
+/// Prints the events of an app, reconnects, and resumes where it stopped
 #[derive(clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub struct ListenArgs {
@@ -26,7 +26,7 @@ pub struct ListenArgs {
     #[arg(long, value_name = "KEY", env = "CTI_API_KEY", hide_env_values = true)]
     pub(super) api_key: SecretString,
 
-    /// Begins behind this event instead of where it was: 0 is the oldest that is kept, `now` what comes from now on
+    /// Resumes after this event instead of the stored cursor; 0 is the oldest stored event, `now` only new events
     #[arg(long, value_name = "SEQ")]
     after: Option<After>,
 
@@ -38,25 +38,25 @@ pub struct ListenArgs {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Posts each event there as JSON, in order and until a 2xx answers; only then it counts as dealt with
+    /// Posts each event there as JSON, in order, until a 2xx answers; only then it is processed
     #[arg(long, value_name = "URL")]
     pub(super) forward_to: Option<Url>,
 
-    /// Lets the server keep the cursor, as that of this consumer: an event is acknowledged once it is dealt with. A new
-    /// consumer begins with what comes from now on; a newer connection of it takes over
+    /// Lets the server store the cursor of this consumer, and acknowledges processed events. A new consumer starts with
+    /// new events; a newer connection of it takes over
     #[arg(long, value_name = "NAME")]
     consumer: Option<String>,
 
-    /// Keeps the cursor there; otherwise in the folder for state of the user, one per server and key
+    /// The file of the cursor; by default one per server and key in the user's state folder
     #[arg(long, value_name = "FILE")]
     cursor_file: Option<PathBuf>,
 
-    /// Prints without colours, as the environment's NO_COLOR does
+    /// Prints without colors, like the environment variable NO_COLOR
     #[arg(long)]
     pub(super) no_color: bool,
 }
 
-/// Where to begin.
+/// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum After {
     Event(u64),
@@ -75,7 +75,7 @@ impl FromStr for After {
 }
 
 impl ListenArgs {
-    /// Where it begins, and in so many words who keeps the cursor.
+    /// Returns the subscription, and a sentence about where its cursor is stored.
     pub(super) fn subscription(&self) -> Result<(Subscription, String), ListenError> {
         let key = self.api_key.expose_secret();
         let subscription = Subscription::new(&self.url, key)?.types(&self.types);
@@ -86,22 +86,20 @@ impl ListenArgs {
             if self.cursor_file.is_some() {
                 return Err(ListenError::TwoCursors("--cursor-file"));
             }
-            let keeper = format!("the server keeps the cursor of the consumer {consumer}");
-            return Ok((subscription.as_consumer(consumer), keeper));
+            let cursor = format!("the server stores the cursor of the consumer {consumer}");
+            return Ok((subscription.consumer(consumer), cursor));
         }
         let path = match &self.cursor_file {
             Some(path) => path.clone(),
             None => state::path(&self.url, key)?,
         };
-        let subscription = subscription.keep_cursor_in(FileCursor::new(&path));
-        let keeper = format!("the cursor is kept in {}", path.display());
-        Ok((
-            match self.after {
-                Some(After::Event(seq)) => subscription.after(seq),
-                Some(After::Now) => subscription.from_now_on(),
-                None => subscription,
-            },
-            keeper,
-        ))
+        let subscription = subscription.cursor_store(FileCursor::new(&path));
+        let cursor = format!("the cursor is stored in {}", path.display());
+        let subscription = match self.after {
+            Some(After::Event(seq)) => subscription.after(seq),
+            Some(After::Now) => subscription.from_now(),
+            None => subscription,
+        };
+        Ok((subscription, cursor))
     }
 }

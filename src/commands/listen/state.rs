@@ -1,4 +1,4 @@
-//! Where a cursor is kept between runs: a file per server and key in the user's folder for state.
+//! The cursor file of `listen`: one per server and key in the user's state folder.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,25 +6,23 @@ use std::{env, fs, io};
 
 use sha2::{Digest, Sha256};
 
-/// Why there is no place for a cursor.
+/// Why there is no cursor file.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// The user has no folder.
-    #[error(
-        "there is no folder for the cursor: neither XDG_STATE_HOME nor HOME is set; name a --cursor-file"
-    )]
+    /// The user has no state folder.
+    #[error("no folder for the cursor: neither XDG_STATE_HOME nor HOME is set; name a --cursor-file")]
     NoFolder,
-    /// The folder can't be made.
+    /// The folder can't be created.
     #[error("the folder for the cursor, {path}: {source}; name a --cursor-file")]
     Folder {
-        /// Which one.
+        /// The folder.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// The file for this server and key; its folder is made.
+/// Returns the file for this server and key, and creates its folder.
 pub(super) fn path(server: &str, api_key: &str) -> Result<PathBuf, StateError> {
     let folder = folder(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")).ok_or(StateError::NoFolder)?;
     fs::create_dir_all(&folder)
@@ -32,7 +30,7 @@ pub(super) fn path(server: &str, api_key: &str) -> Result<PathBuf, StateError> {
     Ok(folder.join(name(server, api_key)))
 }
 
-/// As the XDG base directory specification has it: a relative path is none.
+/// Returns the state folder of the XDG base directory specification, which ignores relative paths.
 fn folder(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let absolute = |path: OsString| Some(PathBuf::from(path)).filter(|path| path.is_absolute());
     let state = state_home
@@ -41,7 +39,7 @@ fn folder(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBu
     Some(state.join("cti-server"))
 }
 
-/// A name that gives nothing away, and that another key or another spelling of the address does not share.
+/// Returns a file name that reveals nothing and differs for each key and server address.
 fn name(server: &str, api_key: &str) -> String {
     let digest =
         Sha256::new().chain_update(server.trim_end_matches('/')).chain_update("\n").chain_update(api_key);
@@ -53,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_for_state_goes_before_the_home() {
+    fn the_state_folder_takes_precedence_over_the_home_folder() {
         let at = |state: Option<&str>, home: Option<&str>| {
             folder(state.map(OsString::from), home.map(OsString::from)).map(|path| path.display().to_string())
         };

@@ -1,4 +1,4 @@
-//! What can be triggered by name: one event, or a whole flow.
+//! The names that `trigger` accepts: one event, or a flow.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,64 +8,64 @@ use cti_simulator::flows::{Flow, ScheduledWebhook};
 /// Something to trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The one webhook that tells this CRM event.
-    Told(Told),
+    /// The webhook that causes one event.
+    Single(SingleEvent),
     /// Every webhook of a flow.
     Flow(Flow),
 }
 
-/// An event that a single webhook causes or is, and the flow that this webhook is taken from.
+/// An event, and the flow from which its webhook is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct SingleEvent {
     pub(super) name: &'static str,
     pub(super) flow: Flow,
-    /// The `state` of Dialpad's webhook, where none of our events is told at once.
+    /// Dialpad's `state` of the webhook, if it does not cause a CRM event.
     pub(super) state: Option<&'static str>,
 }
 
-/// To add one more: a line here, as long as a payload family tells it in that flow.
-pub(super) const TOLD: [Told; 12] = [
-    told("call.ring", Flow::Answered),
-    told("call.started", Flow::Answered),
-    told("call.held", Flow::Hold),
-    told("call.resumed", Flow::Hold),
-    told("call.ended", Flow::Answered),
-    told("call.raw", Flow::Merge),
-    Told { name: "call.recording.completed", flow: Flow::Answered, state: Some("recording") },
-    told("voicemail.received", Flow::Voicemail),
-    told("voicemail.updated", Flow::Voicemail),
-    told("message.received", Flow::Message),
-    told("message.sent", Flow::Message),
-    told("message.updated", Flow::Message),
+/// To add an event: a line here, if a payload family has a webhook for it in that flow.
+pub(super) const SINGLE_EVENTS: [SingleEvent; 12] = [
+    single("call.ring", Flow::Answered),
+    single("call.started", Flow::Answered),
+    single("call.held", Flow::Hold),
+    single("call.resumed", Flow::Hold),
+    single("call.ended", Flow::Answered),
+    single("call.raw", Flow::Merge),
+    SingleEvent { name: "call.recording.completed", flow: Flow::Answered, state: Some("recording") },
+    single("voicemail.received", Flow::Voicemail),
+    single("voicemail.updated", Flow::Voicemail),
+    single("message.received", Flow::Message),
+    single("message.sent", Flow::Message),
+    single("message.updated", Flow::Message),
 ];
 
-const fn told(name: &'static str, flow: Flow) -> Told {
-    Told { name, flow, state: None }
+const fn single(name: &'static str, flow: Flow) -> SingleEvent {
+    SingleEvent { name, flow, state: None }
 }
 
-impl Told {
-    /// Whether this is the webhook.
-    pub(super) fn is(self, step: &ScheduledWebhook) -> bool {
+impl SingleEvent {
+    /// Returns whether this webhook causes the event.
+    pub(super) fn matches(self, webhook: &ScheduledWebhook) -> bool {
         match self.state {
-            Some(state) => step.payload["state"] == state || step.payload["event_type"] == self.name,
-            None => step.expected_event.is_some_and(|event| event.name() == self.name),
+            Some(state) => webhook.payload["state"] == state || webhook.payload["event_type"] == self.name,
+            None => webhook.expected_event.is_some_and(|event| event.name() == self.name),
         }
     }
 }
 
 impl Event {
-    /// Whether it goes from the company to the outside.
+    /// Returns whether it goes from the company to the customer.
     pub(super) fn is_outgoing(self) -> bool {
         match self {
-            Self::Told(told) => matches!(told.name, "message.sent" | "message.updated"),
+            Self::Single(single) => matches!(single.name, "message.sent" | "message.updated"),
             Self::Flow(flow) => flow == Flow::Outbound,
         }
     }
 }
 
-/// A name that nothing has.
+/// An unknown name.
 #[derive(Debug, thiserror::Error)]
-#[error("there are the events {} and the flows {}", listed(TOLD.iter().map(|told| told.name)), listed(Flow::ALL))]
+#[error("there are the events {} and the flows {}", listed(SINGLE_EVENTS.iter().map(|single| single.name)), listed(Flow::ALL))]
 pub struct UnknownEvent;
 
 fn listed<T: fmt::Display>(names: impl IntoIterator<Item = T>) -> String {
@@ -76,7 +76,7 @@ impl FromStr for Event {
     type Err = UnknownEvent;
 
     fn from_str(name: &str) -> Result<Self, UnknownEvent> {
-        let told = TOLD.into_iter().find(|told| told.name == name).map(Self::Told);
-        told.or_else(|| name.parse().ok().map(Self::Flow)).ok_or(UnknownEvent)
+        let single = SINGLE_EVENTS.into_iter().find(|single| single.name == name).map(Self::Single);
+        single.or_else(|| name.parse().ok().map(Self::Flow)).ok_or(UnknownEvent)
     }
 }

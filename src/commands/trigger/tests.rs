@@ -19,23 +19,23 @@ fn now() -> DateTime<Utc> {
 }
 
 fn sent(line: &[&str]) -> Vec<ScheduledWebhook> {
-    steps(&parsed(line).expect("valid"), now()).expect("a webhook")
+    webhooks(&parsed(line).expect("valid"), now()).expect("a webhook")
 }
 
 #[test]
 fn every_event_is_one_webhook_of_either_family_that_happens_now() {
-    for told in event::TOLD {
+    for single in event::SINGLE_EVENTS {
         for family in ["workflow", "dialpad"] {
-            let args = parsed(&[told.name, "--family", family]).expect("valid");
-            let steps = match steps(&args, now()) {
-                Ok(steps) => steps,
-                Err(TriggerError::NoWord(Family::Workflow, "voicemail.updated")) => continue,
+            let args = parsed(&[single.name, "--family", family]).expect("valid");
+            let webhooks = match webhooks(&args, now()) {
+                Ok(webhooks) => webhooks,
+                Err(TriggerError::NotInFamily(Family::Workflow, "voicemail.updated")) => continue,
                 Err(error) => panic!("{error}"),
             };
-            assert_eq!(steps.len(), 1);
-            assert!(told.is(&steps[0]), "{steps:?}");
-            let millis = steps[0].payload["event_timestamp"].as_i64();
-            let seconds = steps[0].payload["timestamp"].as_i64();
+            assert_eq!(webhooks.len(), 1);
+            assert!(single.matches(&webhooks[0]), "{webhooks:?}");
+            let millis = webhooks[0].payload["event_timestamp"].as_i64();
+            let seconds = webhooks[0].payload["timestamp"].as_i64();
             assert_eq!(millis.or(seconds.map(|seconds| seconds * 1_000)), Some(now().timestamp_millis()));
         }
     }
@@ -51,7 +51,7 @@ fn every_flow_can_be_triggered_in_either_family() {
 }
 
 #[test]
-fn an_unknown_event_is_answered_with_all_that_there_are() {
+fn an_unknown_event_is_answered_with_all_names() {
     let error = parsed(&["call.rung"]).err().expect("refused");
     for name in ["call.rung", "call.ring", "voicemail.received", "message.sent", "answered", "outbound"] {
         assert!(error.contains(name), "{name} in {error}");
@@ -59,7 +59,7 @@ fn an_unknown_event_is_answered_with_all_that_there_are() {
 }
 
 #[test]
-fn numbers_are_those_of_the_direction() {
+fn from_and_to_follow_the_direction() {
     let numbers = |event: &str| {
         let payload = &sent(&[event, "--from", "+1", "--to", "+2"])[0].payload;
         (payload["from_number"].clone(), payload["to_number"].clone())
@@ -70,7 +70,7 @@ fn numbers_are_those_of_the_direction() {
 }
 
 #[test]
-fn the_organization_is_named_only_where_nothing_else_routes() {
+fn the_organization_is_named_only_if_nothing_else_routes() {
     let named = |line: &[&str]| {
         let payload = sent(line).swap_remove(0).payload;
         payload["organization_id"].as_i64().or(payload["company_id"].as_i64())
@@ -83,7 +83,7 @@ fn the_organization_is_named_only_where_nothing_else_routes() {
 }
 
 #[test]
-fn the_path_follows_the_servers_own() {
+fn the_webhook_path_is_appended_to_the_servers_path() {
     let url =
         |server: &str, app: Option<&str>| webhook_url(&server.parse().expect("a URL"), app).expect("http");
     assert_eq!(url("http://127.0.0.1:4000", None), "http://127.0.0.1:4000/webhooks");
@@ -92,7 +92,7 @@ fn the_path_follows_the_servers_own() {
 }
 
 #[test]
-fn the_first_secret_signs_and_none_is_no_secret() {
+fn the_first_secret_signs_and_an_empty_one_is_an_error() {
     assert_eq!(first_secret(&parsed(&["answered"]).expect("valid").secret).expect("one"), "first");
     assert!(matches!(first_secret(&SecretString::from(" ,second")), Err(TriggerError::NoSecret)));
 }

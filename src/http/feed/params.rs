@@ -3,9 +3,7 @@
 //! These structs give the parameters their names and their documentation. Their values stay text: `Subscription::read`
 //! parses and checks them, for a query as for the first message of a WebSocket.
 
-use cti_actors::{
-    consumer::Mode, event::EventType, model::call::Direction, session::Subscription,
-};
+use cti_actors::{consumer::Mode, event::EventType, model::call::Direction, session::Subscription};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::json;
@@ -41,7 +39,8 @@ impl PartialSchema for EventTypes {
     fn schema() -> RefOr<Schema> {
         let all = EventType::VARIANTS.iter();
         let names = all.clone().map(|event_type| event_type.as_str().replace('.', "\\."));
-        let mut families: Vec<String> = all.map(|event_type| format!("{}\\.\\*", event_type.family())).collect();
+        let mut families: Vec<String> =
+            all.map(|event_type| format!("{}\\.\\*", event_type.family())).collect();
         families.dedup();
         let known: Vec<String> = names.chain(families).chain(["\\*".to_owned()]).collect();
         let one = known.join("|");

@@ -99,3 +99,17 @@ pub(crate) fn webhook() -> Value {
         "created_at": "2024-01-01T11:50:12.104310Z",
     })
 }
+
+pub(crate) fn engine() -> Value {
+    let app = json!({
+        "app_id": APP, "owned": true, "batch_in_progress": false, "inbox": 0, "live_calls": 3, "restarts": 0,
+        "quarantined": 0, "sessions": 2,
+        "last_error": {
+            "message": "the database is unavailable: timeout", "at": "2024-01-01T12:00:00.112043Z",
+        },
+    });
+    json!({
+        "process_id": "018cc4db-f000-7a01-8b02-3c4d5e6f7a8b", "apps": [app], "sessions": 2, "consumers": 1,
+        "token_refresher": {"renewals_in_progress": 0, "restarts": 0, "last_error": null}, "spool": null,
+    })
+}

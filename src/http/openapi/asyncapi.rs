@@ -196,8 +196,6 @@ fn headers() -> Value {
 }
 
 fn close_codes() -> Vec<Value> {
-    let described = |code: &CloseCode| {
-        json!({"code": code.code(), "meaning": code.meaning(), "comeBack": reconnecting(*code)})
-    };
+    let described = |code: &CloseCode| json!({"code": code.code(), "meaning": code.meaning(), "comeBack": reconnecting(*code)});
     CloseCode::VARIANTS.iter().map(described).collect()
 }

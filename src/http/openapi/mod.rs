@@ -41,7 +41,7 @@ use self::{
     served::Documents,
 };
 use crate::http::{
-    admin::{api_keys, apps, journal, user_mappings, webhooks as registered_webhooks},
+    admin::{api_keys, apps, engine, journal, user_mappings, webhooks as registered_webhooks},
     crm::{calls, interactions, messages, place_call, recordings, status, voicemails},
     error::{ErrorBody, ErrorCode},
     feed::{consumers, events, stream, ws},
@@ -131,6 +131,7 @@ struct SocketApi;
     journal::list,
     journal::one,
     journal::replay,
+    engine::state,
     registered_webhooks::list,
     registered_webhooks::create,
     registered_webhooks::one,

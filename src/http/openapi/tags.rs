@@ -14,11 +14,12 @@ pub(crate) const USER_MAPPINGS: &str = "Administration: user mappings";
 pub(crate) const APP_VOICEMAILS: &str = "Administration: voicemails";
 pub(crate) const JOURNAL: &str = "Administration: journal";
 pub(crate) const REGISTERED_WEBHOOKS: &str = "Administration: webhooks at Dialpad";
+pub(crate) const ENGINE: &str = "Administration: engine";
 pub(crate) const HEALTH: &str = "Health";
 pub(crate) const DOCUMENTATION: &str = "Documentation";
 
 /// All groups with their descriptions, in the order of the document.
-pub(crate) const ALL: [(&str, &str); 16] = [
+pub(crate) const ALL: [(&str, &str); 17] = [
     (CONNECTION, "Connect an app to Dialpad, once, in a browser, and check the connection."),
     (CALLS, "Calls, each one leg at Dialpad, and the interactions that they belong to."),
     (RECORDINGS, "Audio, streamed from Dialpad."),
@@ -36,6 +37,7 @@ pub(crate) const ALL: [(&str, &str); 16] = [
     (APP_VOICEMAILS, "The voicemails of an app, which an administrator can delete."),
     (JOURNAL, "Every authentic webhook as it was received, and the result of processing it."),
     (REGISTERED_WEBHOOKS, "The webhooks that the server has registered at Dialpad."),
+    (ENGINE, "What a process does at the moment."),
     (HEALTH, "The state of the server."),
     (DOCUMENTATION, "The server's own documentation."),
 ];

@@ -1,4 +1,4 @@
-//! Measures how fast a client that was away reads what it has missed, and what that costs those who are there.
+//! Measures how fast a client reads a long feed from its beginning, and how that affects the latency of live events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,86 +7,86 @@ use serde::Serialize;
 
 use super::events::Phase;
 use super::follower::Follower;
-use super::http::Deck;
+use super::http::RequestDeck;
 use super::latency::{self, Latency};
 use super::load::closed_loop;
-use super::past::{Reading, by_pages, by_sockets, by_stream};
-use super::server::{Bed, WEBHOOK_SECRET};
+use super::replay::{Replay, by_pages, by_sockets, by_stream};
+use super::server::{ServerUnderTest, WEBHOOK_SECRET};
 use super::stats::median;
 use super::{Failure, Plan};
 
-/// How often the feed is read from its beginning over each way.
-const READINGS: u32 = 5;
+/// How often the feed is read over each transport.
+const REPLAYS: u32 = 5;
 
-/// How many clients catch up at a time beside the live events.
-const BESIDE: u32 = 4;
+/// How many clients catch up at the same time during the live events.
+const CONCURRENT_CLIENTS: u32 = 4;
 
-/// Longer than any server that works needs to write down what is to be read.
-const TIME_LIMIT: Duration = Duration::from_secs(1_200);
+/// A load that takes longer has failed.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(1_200);
 
-/// Reading the past.
+/// Reading a long feed.
 #[derive(Debug, Serialize)]
 pub struct CatchUp {
-    /// How many events there were to read.
+    /// The number of events to read.
     pub events: u64,
-    /// Events / (request → last event) over one WebSocket while nothing else happens; median of some readings.
+    /// Events / (request → last event) over one idle WebSocket; median.
     pub websocket_per_s: f64,
     /// As server-sent events.
     pub stream_per_s: f64,
     /// Page by page over REST.
     pub pages_per_s: f64,
-    /// Live events of another app while nobody caught up.
+    /// Live events of another app while no client catches up.
     pub live_alone: Latency,
-    /// And while clients caught up all the time.
+    /// Live events of another app while clients catch up.
     pub live_beside: Latency,
-    /// How many clients that were at a time.
+    /// The number of clients that catch up at the same time.
     pub beside: u32,
-    /// How fast these read, all together.
+    /// Events per second that these clients read together.
     pub beside_per_s: f64,
-    /// How often they read everything.
+    /// How often they read the whole feed.
     pub beside_readings: u32,
-    /// Events that were missing or came twice when the past was read or written.
+    /// Events that were missing or duplicated when the feed was read or filled.
     pub faults: u64,
 }
 
-/// Runs it.
-pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<CatchUp, Failure> {
-    let past = bed.app("bench past").await?;
+/// Runs the measure.
+pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<CatchUp, Failure> {
+    let app = server.app("bench catch-up").await?;
     let calls = plan.history.div_ceil(Phase::ALL.len() as u32);
-    let deck = Arc::new(Deck::sign(bed.addr, &past.app_id, WEBHOOK_SECRET, calls));
-    let follower = Follower::open(bed.addr, &past.api_key).await?;
-    let told = closed_loop(deck, &Phase::ALL, plan.connections, TIME_LIMIT).await?;
-    let written = follower.finish(told.count).await?;
-    let mut faults = written.audit(&told.acknowledged).faults() + told.refusals();
+    let deck = Arc::new(RequestDeck::sign(server.addr, &app.app_id, WEBHOOK_SECRET, calls));
+    let follower = Follower::open(server.addr, &app.api_key).await?;
+    let posted = closed_loop(deck, &Phase::ALL, plan.connections, LOAD_TIMEOUT).await?;
+    let record = follower.finish(posted.count).await?;
+    let mut faults = record.audit(&posted.acknowledged).faults() + posted.refusals();
 
-    // What was refused because it took too long may have been told all the same.
-    let (addr, key, events) = (bed.addr, past.api_key.as_str(), written.arrivals.len() as u64);
+    // A webhook that was refused because it timed out may still have been posted.
+    let (addr, key, events) = (server.addr, app.api_key.as_str(), record.arrivals.len() as u64);
     let mut rates = [Vec::new(), Vec::new(), Vec::new()];
-    for _ in 0..READINGS {
-        let by_each_way = [
+    for _ in 0..REPLAYS {
+        let results = [
             by_sockets(addr, key, events, 1).await?,
             by_stream(addr, key, events).await?,
             by_pages(addr, key, events).await?,
         ];
-        for (rates, reading) in rates.iter_mut().zip(by_each_way) {
-            rates.push(reading.per_s);
-            faults += reading.faults;
+        for (rates, replay) in rates.iter_mut().zip(results) {
+            rates.push(replay.per_s);
+            faults += replay.faults;
         }
     }
     let [websocket_per_s, stream_per_s, pages_per_s] = rates.map(median);
 
-    let live_alone = latency::measure(plan, bed).await?;
-    let mut readings: Vec<Reading> = Vec::new();
+    let live_alone = latency::measure(plan, server).await?;
+    let mut replays: Vec<Replay> = Vec::new();
     let live_beside = {
-        let mut living = Box::pin(latency::measure(plan, bed));
+        let mut live = Box::pin(latency::measure(plan, server));
         loop {
             tokio::select! {
-                lived = &mut living => break lived?,
-                reading = by_sockets(addr, key, events, BESIDE) => readings.push(reading?),
+                measured = &mut live => break measured?,
+                replay = by_sockets(addr, key, events, CONCURRENT_CLIENTS) => replays.push(replay?),
             }
         }
     };
-    faults += readings.iter().map(|reading| reading.faults).sum::<u64>();
+    faults += replays.iter().map(|replay| replay.faults).sum::<u64>();
     Ok(CatchUp {
         events,
         websocket_per_s,
@@ -94,9 +94,9 @@ pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<CatchUp, Failure> 
         pages_per_s,
         live_alone,
         live_beside,
-        beside: BESIDE,
-        beside_per_s: median(readings.iter().map(|reading| reading.per_s).collect()),
-        beside_readings: u32::try_from(readings.len())?,
+        beside: CONCURRENT_CLIENTS,
+        beside_per_s: median(replays.iter().map(|replay| replay.per_s).collect()),
+        beside_readings: u32::try_from(replays.len())?,
         faults,
     })
 }

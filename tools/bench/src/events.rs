@@ -1,5 +1,5 @@
-//! The calls that the bench makes up: every event is a pure function of its number, so that its signature can
-//! be made before the clock starts without keeping hundreds of megabytes of bodies.
+//! The calls of the bench. Every event is a pure function of its number: its signature can be computed in advance, without
+//! keeping all bodies in memory.
 
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,25 +8,25 @@ use chrono::DateTime;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-/// Dialpad's id of call number 0: beyond 32 bits, as the real ones are.
+/// Dialpad's id of call number 0: above 32 bits, as real ids are.
 const FIRST_CALL_ID: i64 = 5_000_000_000;
 
-/// What a call does, in its order. The bench knows no other events.
+/// The events of a call, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It rings.
+    /// The call rings.
     Ring,
-    /// It is answered.
+    /// The call is answered.
     Started,
-    /// It is over.
+    /// The call ends.
     Ended,
 }
 
 impl Phase {
-    /// All of them, as a call lives through them.
+    /// All phases, in order.
     pub(crate) const ALL: [Self; 3] = [Self::Ring, Self::Started, Self::Ended];
 
-    /// Its name, in webhooks as on sockets.
+    /// Returns the event type, in webhooks and in the feed.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ring => "call.ring",
@@ -35,7 +35,7 @@ impl Phase {
         }
     }
 
-    /// How many seconds after the ring it happens.
+    /// Returns the seconds from the ring to the event.
     fn offset(self) -> i64 {
         match self {
             Self::Ring => 0,
@@ -45,43 +45,43 @@ impl Phase {
     }
 }
 
-/// One event of one call of the bench.
+/// One event of one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Event {
     /// The call's number, from 0.
     pub(crate) call: u32,
-    /// What happens to it.
+    /// The phase of the call.
     pub(crate) phase: Phase,
 }
 
 impl Event {
-    /// Its place among all events: three for each call.
+    /// Returns its index among all events: three per call.
     pub(crate) fn index(self) -> usize {
         self.call as usize * Phase::ALL.len() + self.phase as usize
     }
 
-    /// Which event of ours a message on a socket tells; `None` if it is none of ours.
-    pub(crate) fn told(kind: &str, call_id: i64) -> Option<Self> {
+    /// Parses a message of the feed; `None` if it is not an event of the bench.
+    pub(crate) fn parse(kind: &str, call_id: i64) -> Option<Self> {
         let phase = Phase::ALL.into_iter().find(|phase| phase.name() == kind)?;
         let call = u32::try_from(call_id.checked_sub(FIRST_CALL_ID)?).ok()?;
         Some(Self { call, phase })
     }
 }
 
-/// The time at which all calls ring, and how events look as webhooks.
+/// Builds webhook bodies; all calls ring at the same time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Script {
+pub(crate) struct PayloadTemplate {
     rings_at: i64,
 }
 
-impl Script {
-    /// Calls that rang a minute ago: no event lies in the future, none is old enough to be swept.
+impl PayloadTemplate {
+    /// Lets the calls ring a minute ago: no event lies in the future, and none is old enough to be ended by the sweep.
     pub(crate) fn recent() -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         Self { rings_at: i64::try_from(now).unwrap_or_default() - 60 }
     }
 
-    /// Appends the event's webhook body. The same event always makes the same bytes.
+    /// Appends the body of an event's webhook. The same event always gives the same bytes.
     pub(crate) fn write_body(&self, event: Event, out: &mut Vec<u8>) {
         let kind = event.phase.name();
         let call_id = FIRST_CALL_ID + i64::from(event.call);
@@ -100,10 +100,10 @@ impl Script {
             out,
             r#"{{"event_type":"{kind}","call_id":{call_id},"direction":"inbound","from_number":"+1415{caller:07}","to_number":"+14155555678","dialpad_user_id":{user_id},{ended}"timestamp":{timestamp},"raw_payload":{{"event":"{kind}","call":{{"id":{call_id},"direction":"INBOUND","from_number":"+1415{caller:07}","to_number":"+14155555678","user_id":{user_id},"created_at":"{created_at}"}}}}}}"#
         );
-        written.expect("a vector takes every byte");
+        written.expect("writing to a vector cannot fail");
     }
 
-    /// Signs the events of calls `0..calls` with `secret`, in the order of [`Event::index`].
+    /// Signs the events of calls `0..calls`, ordered by [`Event::index`].
     pub(crate) fn sign(&self, secret: &str, calls: u32) -> Vec<Signature> {
         let key = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
         let mut body = Vec::with_capacity(1_024);
@@ -125,16 +125,16 @@ pub(crate) type Signature = [u8; 32];
 mod tests {
     use super::*;
 
-    const SCRIPT: Script = Script { rings_at: 1_704_067_200 };
+    const TEMPLATE: PayloadTemplate = PayloadTemplate { rings_at: 1_704_067_200 };
 
     fn body(event: Event) -> serde_json::Value {
         let mut bytes = Vec::new();
-        SCRIPT.write_body(event, &mut bytes);
+        TEMPLATE.write_body(event, &mut bytes);
         serde_json::from_slice(&bytes).unwrap()
     }
 
     #[test]
-    fn a_body_is_a_webhook_without_an_organisation() {
+    fn a_body_is_a_webhook_without_an_organization() {
         let body = body(Event { call: 7, phase: Phase::Ended });
         assert_eq!(body["event_type"], "call.ended");
         assert_eq!(body["call_id"], 5_000_000_007_i64);
@@ -145,21 +145,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_found_again() {
+    fn an_event_is_parsed_from_the_feed() {
         let event = Event { call: 12, phase: Phase::Started };
-        assert_eq!(Event::told("call.started", 5_000_000_012), Some(event));
+        assert_eq!(Event::parse("call.started", 5_000_000_012), Some(event));
         assert_eq!(event.index(), 37);
-        assert_eq!(Event::told("call.updated", 5_000_000_012), None);
-        assert_eq!(Event::told("call.ring", 12), None);
+        assert_eq!(Event::parse("call.updated", 5_000_000_012), None);
+        assert_eq!(Event::parse("call.ring", 12), None);
     }
 
     #[test]
     fn every_event_is_signed_over_its_own_body() {
-        let signatures = SCRIPT.sign("secret", 3);
+        let signatures = TEMPLATE.sign("secret", 3);
         assert_eq!(signatures.len(), 9);
         let event = Event { call: 2, phase: Phase::Ring };
         let mut bytes = Vec::new();
-        SCRIPT.write_body(event, &mut bytes);
+        TEMPLATE.write_body(event, &mut bytes);
         let mac = Hmac::<Sha256>::new_from_slice(b"secret").unwrap().chain_update(&bytes);
         mac.verify_slice(&signatures[event.index()]).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Measures how fast one event reaches very many sockets of one app, alone and in a burst.
+//! Measures how fast one event reaches many sockets of one app, alone and in a burst.
 
 use std::time::Instant;
 
@@ -6,34 +6,34 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 use tokio::time::sleep;
 
-use super::crowd::Crowd;
 use super::events::{Event, Phase};
-use super::http::{Client, Deck, Verdict};
-use super::server::{Bed, WEBHOOK_SECRET};
+use super::http::{Answer, Client, RequestDeck};
+use super::server::{ServerUnderTest, WEBHOOK_SECRET};
+use super::socket_pool::SocketPool;
 use super::stats::{Spread, median, millis, per_second};
-use super::{Failure, GRACE, Plan};
+use super::{DUPLICATE_WAIT, Failure, Plan};
 
-/// Events that are sent alone.
+/// Events that are sent one at a time.
 const SINGLES: u32 = 100;
 
-/// Events of one burst.
+/// Events per burst.
 const BURST: u32 = 100;
 
-/// Bursts.
+/// Number of bursts.
 const BURSTS: u32 = 5;
 
 /// Deliveries to many sockets.
 #[derive(Debug, Serialize)]
 pub struct Fanout {
-    /// How many sockets were open.
+    /// The number of open sockets.
     pub sockets: u32,
-    /// One event at a time, each sent after all sockets got the one before; medians over all, but for the spread.
+    /// One event at a time, each sent after all sockets received the previous one; medians, except the spread.
     pub single: Single,
-    /// Many events posted at once; medians over all bursts.
+    /// Many events posted at once; medians of all bursts.
     pub burst: Burst,
-    /// Deliveries that did not come.
+    /// Deliveries that did not arrive.
     pub lost: u64,
-    /// Deliveries too many.
+    /// Duplicate deliveries.
     pub duplicated: u64,
     /// Sockets that the server closed.
     pub closed: u32,
@@ -41,10 +41,10 @@ pub struct Fanout {
     pub refused: u64,
 }
 
-/// One event alone.
+/// One event at a time.
 #[derive(Debug, Serialize)]
 pub struct Single {
-    /// How many were sent.
+    /// The number of events.
     pub events: u32,
     /// Sockets / (webhook sent → last arrival).
     pub deliveries_per_s: f64,
@@ -57,34 +57,34 @@ pub struct Single {
 /// Many events at once.
 #[derive(Debug, Serialize)]
 pub struct Burst {
-    /// How many bursts there were.
+    /// The number of bursts.
     pub bursts: u32,
-    /// How many events each had.
+    /// Events per burst.
     pub events: u32,
     /// Sockets × events / (first acknowledgement → last arrival).
     pub deliveries_per_s: f64,
-    /// Sockets × events / (first webhook sent → last arrival): the storing is on this clock too.
+    /// Sockets × events / (first webhook sent → last arrival): includes storing the webhooks.
     pub deliveries_per_s_from_send: f64,
     /// First arrival → last arrival.
     pub spread_ms: f64,
 }
 
-/// Runs it.
-pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<Fanout, Failure> {
-    let app = bed.app("bench fan-out").await?;
-    let deck = Deck::sign(bed.addr, &app.app_id, WEBHOOK_SECRET, SINGLES + BURSTS * BURST);
-    let crowd = Crowd::open(bed.addr, &app.api_key, plan.sockets).await?;
-    let mut sender = Sender { deck, next: 0, told: 0, refused: 0 };
+/// Runs the measure.
+pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Fanout, Failure> {
+    let app = server.app("bench fan-out").await?;
+    let deck = RequestDeck::sign(server.addr, &app.app_id, WEBHOOK_SECRET, SINGLES + BURSTS * BURST);
+    let pool = SocketPool::open(server.addr, &app.api_key, plan.sockets).await?;
+    let mut sender = Sender { deck, next: 0, delivered: 0, refused: 0 };
 
-    let mut client = Client::connect(bed.addr).await?;
+    let mut client = Client::connect(server.addr).await?;
     let mut last = Vec::new();
     let mut spreads = Vec::new();
     for _ in 0..SINGLES {
-        crowd.restart();
+        pool.restart();
         let sent = Instant::now();
         sender.send(std::slice::from_mut(&mut client)).await?;
-        crowd.received(u64::from(plan.sockets) * u64::from(sender.told)).await;
-        let (first_arrival, last_arrival) = crowd.arrivals();
+        pool.received(u64::from(plan.sockets) * u64::from(sender.delivered)).await;
+        let (first_arrival, last_arrival) = pool.arrivals();
         last.push(millis(last_arrival.saturating_duration_since(sent)));
         spreads.push(last_arrival.saturating_duration_since(first_arrival));
     }
@@ -96,34 +96,39 @@ pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<Fanout, Failure> {
         spread: Spread::of(spreads),
     };
 
-    let burst = bursts(plan, bed, &crowd, &mut sender).await?;
-    sleep(GRACE).await;
-    let (lost, duplicated) = crowd.lost_and_duplicated(sender.told);
+    let burst = bursts(plan, server, &pool, &mut sender).await?;
+    sleep(DUPLICATE_WAIT).await;
+    let (lost, duplicated) = pool.lost_and_duplicated(sender.delivered);
     Ok(Fanout {
         sockets: plan.sockets,
         single,
         burst,
         lost,
         duplicated,
-        closed: crowd.closed(),
+        closed: pool.closed(),
         refused: sender.refused,
     })
 }
 
-async fn bursts(plan: &Plan, bed: &Bed, crowd: &Crowd, sender: &mut Sender) -> Result<Burst, Failure> {
-    let mut clients = try_join_all((0..BURST).map(|_| Client::connect(bed.addr))).await?;
+async fn bursts(
+    plan: &Plan,
+    server: &ServerUnderTest,
+    pool: &SocketPool,
+    sender: &mut Sender,
+) -> Result<Burst, Failure> {
+    let mut clients = try_join_all((0..BURST).map(|_| Client::connect(server.addr))).await?;
     let mut rates = Vec::new();
     let mut rates_from_send = Vec::new();
     let mut spreads = Vec::new();
     for _ in 0..BURSTS {
-        crowd.restart();
-        let told_before = sender.told;
+        pool.restart();
+        let delivered_before = sender.delivered;
         let sent = Instant::now();
         let first_answer = sender.send(&mut clients).await?;
         let sockets = u64::from(plan.sockets);
-        crowd.received(sockets * u64::from(sender.told)).await;
-        let (first_arrival, last_arrival) = crowd.arrivals();
-        let deliveries = sockets * u64::from(sender.told - told_before);
+        pool.received(sockets * u64::from(sender.delivered)).await;
+        let (first_arrival, last_arrival) = pool.arrivals();
+        let deliveries = sockets * u64::from(sender.delivered - delivered_before);
         rates.push(per_second(deliveries, last_arrival.saturating_duration_since(first_answer)));
         rates_from_send.push(per_second(deliveries, last_arrival.saturating_duration_since(sent)));
         spreads.push(millis(last_arrival.saturating_duration_since(first_arrival)));
@@ -137,30 +142,30 @@ async fn bursts(plan: &Plan, bed: &Bed, crowd: &Crowd, sender: &mut Sender) -> R
     })
 }
 
-/// Rings calls, one after the other.
+/// Posts one ring per call.
 struct Sender {
-    deck: Deck,
-    /// The next call to ring.
+    deck: RequestDeck,
+    /// The next call.
     next: u32,
-    /// Acknowledged events: what every socket has to get.
-    told: u32,
+    /// Acknowledged events: what every socket must receive.
+    delivered: u32,
     refused: u64,
 }
 
 impl Sender {
-    /// Posts one ring on every client, all at the same time; returns when the first answer had been read.
+    /// Posts one ring on every client at the same time; returns when the first answer was read.
     async fn send(&mut self, clients: &mut [Client]) -> Result<Instant, Failure> {
         let deck = &self.deck;
         let posts = clients.iter_mut().zip(self.next..).map(|(client, call)| async move {
-            let verdict = client.post(deck, Event { call, phase: Phase::Ring }).await?;
-            Ok::<_, Failure>((Instant::now(), verdict))
+            let answer = client.post(deck, Event { call, phase: Phase::Ring }).await?;
+            Ok::<_, Failure>((Instant::now(), answer))
         });
         let answers = try_join_all(posts).await?;
-        for (_, verdict) in &answers {
+        for (_, answer) in &answers {
             self.next += 1;
-            match verdict {
-                Verdict::Acknowledged => self.told += 1,
-                Verdict::Duplicate | Verdict::NotStored | Verdict::Refused(_) => self.refused += 1,
+            match answer {
+                Answer::Acknowledged => self.delivered += 1,
+                Answer::Duplicate | Answer::NotStored | Answer::Refused(_) => self.refused += 1,
             }
         }
         Ok(answers.iter().map(|(answered, _)| *answered).min().unwrap_or_else(Instant::now))

@@ -1,5 +1,5 @@
-//! A CRM on one WebSocket that writes down every event with the time of its arrival and, like a good client,
-//! comes back behind its cursor when the connection breaks.
+//! A CRM on one WebSocket that records every event with its arrival time and resumes from its cursor when the connection
+//! breaks.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -17,55 +17,55 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
+use super::audit::{Audit, EventSet, SeqCheck};
 use super::events::Event;
-use super::lane::lane;
-use super::marks::{Audit, Marks, SeqWatch};
-use super::{Failure, GRACE, PATIENCE};
+use super::worker_thread::spawn;
+use super::{DUPLICATE_WAIT, Failure, SILENCE_TIMEOUT};
 
-/// A connection that breaks more often than this is the server's fault and ends the measure.
-const RECONNECTS: u32 = 20;
+/// More broken connections than this fail the measure.
+const MAX_RECONNECTS: u32 = 20;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// An event that was told.
+/// An event that arrived.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival {
-    /// Which one.
+    /// The event.
     pub(crate) event: Event,
-    /// When it had been read.
+    /// When it was read.
     pub(crate) at: Instant,
 }
 
-/// All that a follower saw.
+/// Everything that a follower received.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
-    /// Our events, as they came.
+    /// The events of the bench, in the order of arrival.
     pub(crate) arrivals: Vec<Arrival>,
-    /// How often the connection had to be opened again.
+    /// How often the connection was reopened.
     pub(crate) reconnects: u32,
     others: u64,
-    seq: SeqWatch,
+    seq: SeqCheck,
 }
 
 impl Record {
-    /// Compares with what was acknowledged.
-    pub(crate) fn audit(&self, acknowledged: &Marks) -> Audit {
-        let told = Audit::of(acknowledged, self.arrivals.iter().map(|arrival| arrival.event));
+    /// Compares the arrivals with the acknowledged events.
+    pub(crate) fn audit(&self, acknowledged: &EventSet) -> Audit {
+        let audit = Audit::of(acknowledged, self.arrivals.iter().map(|arrival| arrival.event));
         Audit {
-            unasked: told.unasked + self.others,
+            unexpected: audit.unexpected + self.others,
             seq_holes: self.seq.holes,
             seq_repeats: self.seq.repeats,
-            ..told
+            ..audit
         }
     }
 
-    fn take(&mut self, text: &str, arrived: &AtomicU64) -> Result<(), serde_json::Error> {
-        let message: Told<'_> = serde_json::from_str(text)?;
+    fn record_message(&mut self, text: &str, arrived: &AtomicU64) -> Result<(), serde_json::Error> {
+        let message: FeedMessage<'_> = serde_json::from_str(text)?;
         let Some(seq) = message.seq.filter(|_| message.kind != "connected") else {
-            return Ok(()); // Control messages tell no event.
+            return Ok(()); // Control messages carry no event.
         };
-        self.seq.see(seq);
-        match message.call_id.and_then(|call_id| Event::told(&message.kind, call_id)) {
+        self.seq.next(seq);
+        match message.call_id.and_then(|call_id| Event::parse(&message.kind, call_id)) {
             Some(event) => {
                 self.arrivals.push(Arrival { event, at: Instant::now() });
                 arrived.fetch_add(1, Ordering::Relaxed);
@@ -77,33 +77,33 @@ impl Record {
 }
 
 #[derive(Deserialize)]
-struct Told<'a> {
+struct FeedMessage<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
     seq: Option<u64>,
     call_id: Option<i64>,
 }
 
-/// A follower at work.
+/// A running follower.
 pub(crate) struct Follower {
-    /// How many of our events have arrived; the follower's lane counts on.
+    /// The number of arrived events, counted by the follower's thread.
     arrived: Arc<AtomicU64>,
-    /// Dropped or used, it ends the lane.
+    /// Dropping it, or sending on it, stops the follower's thread.
     stop: oneshot::Sender<()>,
     record: Pin<Box<dyn Future<Output = Result<Record, Failure>> + Send>>,
 }
 
 impl Follower {
-    /// Connects and returns once the server has said `connected`: from there on every event is told to it.
+    /// Connects; returns once the server has sent `connected`: every later event is delivered to it.
     pub(crate) async fn open(addr: SocketAddr, api_key: &str) -> Result<Self, Failure> {
         let (stop, stopped) = oneshot::channel();
         let (opened, open) = oneshot::channel();
         let arrived = Arc::new(AtomicU64::new(0));
         let (counter, key) = (Arc::clone(&arrived), api_key.to_owned());
-        let following = lane("follower", move || async move {
+        let following = spawn("follower", move || async move {
             let (socket, head) = connect(addr, &key, None).await?;
             let _ = opened.send(());
-            let mut record = Record { seq: SeqWatch::behind(head), ..Record::default() };
+            let mut record = Record { seq: SeqCheck::after(head), ..Record::default() };
             tokio::select! {
                 followed = follow(addr, &key, socket, &mut record, &counter) => followed?,
                 _ = stopped => {}
@@ -117,19 +117,19 @@ impl Follower {
         }
     }
 
-    /// Waits until `expected` events have arrived, or none has for a while, and closes the books.
+    /// Waits until `expected` events have arrived, or none has for a while, and returns the record.
     pub(crate) async fn finish(self, expected: u64) -> Result<Record, Failure> {
         let mut seen = 0;
         let mut since = Instant::now();
-        while seen < expected && since.elapsed() < PATIENCE {
+        while seen < expected && since.elapsed() < SILENCE_TIMEOUT {
             sleep(Duration::from_millis(20)).await;
             let now = self.arrived.load(Ordering::Relaxed);
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
         }
-        sleep(GRACE).await;
-        // A follower that has failed is gone; its error comes from the record.
+        sleep(DUPLICATE_WAIT).await;
+        // A follower that failed has ended; its error comes from the record.
         let _ = self.stop.send(());
         self.record.await
     }
@@ -142,14 +142,14 @@ async fn connect(addr: SocketAddr, key: &str, after: Option<u64>) -> Result<(Soc
     let (mut socket, _) = connect_async_with_config(request, None, true).await?;
     while let Some(message) = socket.next().await {
         if let Message::Text(text) = message? {
-            let hello: Told<'_> = serde_json::from_str(&text)?;
-            return match (&*hello.kind, hello.seq) {
+            let greeting: FeedMessage<'_> = serde_json::from_str(&text)?;
+            return match (&*greeting.kind, greeting.seq) {
                 ("connected", Some(head)) => Ok((socket, head)),
                 _ => Err(format!("the first message on the socket is not `connected`: {text}").into()),
             };
         }
     }
-    Err("the socket closed before it said `connected`".into())
+    Err("the socket closed before it sent `connected`".into())
 }
 
 async fn follow(
@@ -162,18 +162,18 @@ async fn follow(
     loop {
         let ended = read_all(&mut socket, record, arrived).await?;
         record.reconnects += 1;
-        if record.reconnects > RECONNECTS {
-            return Err(format!("the socket closed {RECONNECTS} times, at last with {ended}").into());
+        if record.reconnects > MAX_RECONNECTS {
+            return Err(format!("the socket closed {MAX_RECONNECTS} times, last with {ended}").into());
         }
         (socket, _) = connect(addr, key, Some(record.seq.last)).await?;
     }
 }
 
-/// Reads until the connection ends and says how it did.
+/// Reads until the connection ends and returns why it did.
 async fn read_all(socket: &mut Socket, record: &mut Record, arrived: &AtomicU64) -> Result<String, Failure> {
     while let Some(message) = socket.next().await {
         match message {
-            Ok(Message::Text(text)) => record.take(&text, arrived)?,
+            Ok(Message::Text(text)) => record.record_message(&text, arrived)?,
             Ok(Message::Close(frame)) => return Ok(frame.map_or("no code".into(), |frame| frame.to_string())),
             Ok(_) => {}
             Err(error @ (tungstenite::Error::Io(_) | tungstenite::Error::Protocol(_))) => {

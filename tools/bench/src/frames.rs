@@ -1,35 +1,35 @@
-//! Counts the messages in a stream of WebSocket server frames without keeping or copying any of them.
+//! Counts the messages in a stream of WebSocket frames without copying them (RFC 6455).
 
 use std::io::{self, ErrorKind};
 
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 
-/// What a piece of the stream held.
+/// What a chunk of the stream contained.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     /// Data messages that ended in it.
     pub(crate) messages: u32,
-    /// Payloads of the pings that ended in it; each wants a pong.
+    /// Payloads of the pings that ended in it; each needs a pong.
     pub(crate) pings: Vec<Vec<u8>>,
     /// The server's close code, 1005 if it gave none.
     pub(crate) closed: Option<u16>,
 }
 
-/// The place in the stream between two pieces.
+/// The state between two chunks.
 #[derive(Debug, Default)]
 pub(crate) struct FrameCounter {
     header: [u8; 10],
-    /// How many bytes of the header are here.
+    /// The number of header bytes read so far.
     known: usize,
-    /// Payload bytes still to come; meaningful once the header is whole.
+    /// Payload bytes left; meaningful once the header is complete.
     left: u64,
     /// The payload of a control frame, which is at most 125 bytes.
     control: Vec<u8>,
 }
 
 impl FrameCounter {
-    /// Takes the next bytes, however they were cut.
+    /// Reads the next chunk, of any size.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> io::Result<Seen> {
         let mut seen = Seen::default();
         while !bytes.is_empty() {
@@ -55,7 +55,7 @@ impl FrameCounter {
         Ok(seen)
     }
 
-    /// Two bytes until the second tells how many more hold the length.
+    /// Returns 2 until the second byte says how many more bytes hold the length.
     fn header_length(&self) -> usize {
         match (self.known, self.header[1] & 0x7f) {
             (0 | 1, _) => 2,
@@ -101,7 +101,7 @@ impl FrameCounter {
     }
 }
 
-/// The pong that answers a ping. Clients must mask; a mask of zeros is one and leaves the payload as it is.
+/// Builds the pong for a ping. Clients must mask frames; a zero mask leaves the payload as it is.
 pub(crate) fn pong(payload: &[u8]) -> Vec<u8> {
     let length = u8::try_from(payload.len().min(125)).expect("125 fits");
     let mut frame = vec![0x8a, 0x80 | length, 0, 0, 0, 0];
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_every_length_are_counted_however_they_are_cut() {
+    fn messages_of_every_length_are_counted_in_chunks_of_any_size() {
         let stream: Vec<u8> = [0, 1, 125, 126, 400, 65_535, 65_536, 3]
             .iter()
             .flat_map(|length| frame(0x81, &vec![b'x'; *length]))
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_tells_its_code() {
+    fn a_close_frame_has_its_code() {
         let counted = |stream: &[u8]| FrameCounter::default().feed(stream).unwrap().closed;
         assert_eq!(counted(&frame(0x88, &[0x11, 0x38])), Some(4408));
         assert_eq!(counted(&frame(0x88, b"")), Some(1005));

@@ -1,5 +1,5 @@
-//! A keep-alive HTTP/1.1 client that costs next to nothing: it shares its cores with the server it measures,
-//! so a request is one write from a reused buffer and an answer is read no further than its verdict.
+//! A cheap keep-alive HTTP/1.1 client: it shares its cores with the server that it measures. A request is one write from
+//! a reused buffer, and only the needed part of an answer is parsed.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write};
@@ -9,65 +9,65 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::events::{Event, Phase, Script, Signature};
+use super::events::{Event, PayloadTemplate, Phase, Signature};
 
-/// No answer to a webhook is larger.
-const ANSWER_LIMIT: usize = 16 * 1_024;
+/// The maximum size of an answer.
+const MAX_ANSWER_BYTES: usize = 16 * 1_024;
 
-/// Signed webhooks for one app, ready to be sent by many connections.
+/// Presigned webhooks of one app, to be posted by many connections.
 #[derive(Debug)]
-pub(crate) struct Deck {
-    /// Where the server listens.
+pub(crate) struct RequestDeck {
+    /// The server's address.
     pub(crate) addr: SocketAddr,
-    script: Script,
+    template: PayloadTemplate,
     signatures: Vec<Signature>,
-    /// The request up to and with the name of the signature header.
+    /// The request up to and including the name of the signature header.
     head: Vec<u8>,
 }
 
-impl Deck {
-    /// Signs all events of `calls` calls of the app; do that before a clock starts.
+impl RequestDeck {
+    /// Signs all events of `calls` calls; call it before a clock starts.
     pub(crate) fn sign(addr: SocketAddr, app_id: &str, secret: &str, calls: u32) -> Self {
-        let script = Script::recent();
+        let template = PayloadTemplate::recent();
         let head = format!(
             "POST /webhooks/{app_id} HTTP/1.1\r\nHost: {addr}\r\nContent-Type: application/json\r\nx-dialpad-signature: "
         );
-        Self { addr, script, signatures: script.sign(secret, calls), head: head.into_bytes() }
+        Self { addr, template, signatures: template.sign(secret, calls), head: head.into_bytes() }
     }
 
-    /// How many calls were signed.
+    /// Returns how many calls were signed.
     pub(crate) fn calls(&self) -> u32 {
         u32::try_from(self.signatures.len() / Phase::ALL.len()).expect("calls are counted in 32 bits")
     }
 
     fn write_request(&self, event: Event, body: &mut Vec<u8>, out: &mut Vec<u8>) {
         body.clear();
-        self.script.write_body(event, body);
+        self.template.write_body(event, body);
         let mut signature = [0; 64];
         hex::encode_to_slice(self.signatures[event.index()], &mut signature)
             .expect("64 digits hold 32 bytes");
         out.clear();
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&signature);
-        write!(out, "\r\nContent-Length: {}\r\n\r\n", body.len()).expect("a vector takes every byte");
+        write!(out, "\r\nContent-Length: {}\r\n\r\n", body.len()).expect("writing to a vector cannot fail");
         out.extend_from_slice(body);
     }
 }
 
-/// What the server made of a webhook.
+/// The server's answer to a webhook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verdict {
-    /// 200, stored, new: the only right answer to an event of the bench.
+pub(crate) enum Answer {
+    /// 200, stored and new: the only correct answer.
     Acknowledged,
-    /// 200, but it claims to know an event that was never sent before.
+    /// 200, but reported as a duplicate.
     Duplicate,
-    /// 200 without the promise of having stored it.
+    /// 200, but not reported as stored.
     NotStored,
     /// Any other status.
     Refused(u16),
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged => f.write_str("acknowledged"),
@@ -78,7 +78,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// One connection that posts webhooks, one at a time.
+/// A connection that posts webhooks, one at a time.
 #[derive(Debug)]
 pub(crate) struct Client {
     addr: SocketAddr,
@@ -97,9 +97,9 @@ impl Client {
     }
 
     /// Posts one event and waits for the answer.
-    pub(crate) async fn post(&mut self, deck: &Deck, event: Event) -> io::Result<Verdict> {
+    pub(crate) async fn post(&mut self, deck: &RequestDeck, event: Event) -> io::Result<Answer> {
         deck.write_request(event, &mut self.body, &mut self.request);
-        self.stay_connected().await?;
+        self.reconnect_if_closed().await?;
         self.stream.write_all(&self.request).await?;
         self.answer.clear();
         loop {
@@ -109,20 +109,20 @@ impl Client {
                     "connection closed instead of an answer",
                 ));
             }
-            if let Some(verdict) = verdict(&self.answer)? {
-                return Ok(verdict);
+            if let Some(answer) = parse_answer(&self.answer)? {
+                return Ok(answer);
             }
         }
     }
 
-    /// A server may close an idle connection between two requests. That is noticed before the next one is
-    /// written; later it would be unknown whether the event had been taken.
-    async fn stay_connected(&mut self) -> io::Result<()> {
+    /// Reconnects if the server closed the idle connection. That must be noticed before the next request is written;
+    /// afterwards it would be unknown whether the event was stored.
+    async fn reconnect_if_closed(&mut self) -> io::Result<()> {
         let mut probe = [0; 1];
         match self.stream.try_read(&mut probe) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Ok(0) | Err(_) => self.stream = open(self.addr).await?,
-            Ok(_) => return Err(bad("bytes that belong to no request")),
+            Ok(_) => return Err(protocol_error("bytes that belong to no request")),
         }
         Ok(())
     }
@@ -134,23 +134,27 @@ async fn open(addr: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads an answer; `None` while parts are missing.
-fn verdict(answer: &[u8]) -> io::Result<Option<Verdict>> {
+/// Parses an answer; `None` while it is incomplete.
+fn parse_answer(answer: &[u8]) -> io::Result<Option<Answer>> {
     let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return if answer.len() > ANSWER_LIMIT { Err(bad("an endless head")) } else { Ok(None) };
+        return if answer.len() > MAX_ANSWER_BYTES {
+            Err(protocol_error("an answer with an endless head"))
+        } else {
+            Ok(None)
+        };
     };
     let (head, body) = (&answer[..end], &answer[end + 4..]);
-    let length = content_length(head).ok_or_else(|| bad("an answer without content-length"))?;
-    if length > ANSWER_LIMIT {
-        return Err(bad("an answer of unlikely length"));
+    let length = content_length(head).ok_or_else(|| protocol_error("an answer without content-length"))?;
+    if length > MAX_ANSWER_BYTES {
+        return Err(protocol_error("an answer that is too long"));
     }
     if body.len() < length {
         return Ok(None);
     }
     let status = head.get(9..12).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
-    Ok(Some(match status.ok_or_else(|| bad("no status line"))? {
-        200 => promise(&body[..length]),
-        status => Verdict::Refused(status),
+    Ok(Some(match status.ok_or_else(|| protocol_error("an answer without a status line"))? {
+        200 => stored_answer(&body[..length]),
+        status => Answer::Refused(status),
     }))
 }
 
@@ -162,20 +166,20 @@ fn content_length(head: &[u8]) -> Option<usize> {
     std::str::from_utf8(header).ok()?.trim().parse().ok()
 }
 
-fn promise(body: &[u8]) -> Verdict {
+fn stored_answer(body: &[u8]) -> Answer {
     #[derive(Deserialize)]
-    struct Promise {
+    struct WebhookReceipt {
         success: bool,
         duplicate: bool,
     }
     match serde_json::from_slice(body) {
-        Ok(Promise { success: true, duplicate: false }) => Verdict::Acknowledged,
-        Ok(Promise { success: true, duplicate: true }) => Verdict::Duplicate,
-        Ok(Promise { success: false, .. }) | Err(_) => Verdict::NotStored,
+        Ok(WebhookReceipt { success: true, duplicate: false }) => Answer::Acknowledged,
+        Ok(WebhookReceipt { success: true, duplicate: true }) => Answer::Duplicate,
+        Ok(WebhookReceipt { success: false, .. }) | Err(_) => Answer::NotStored,
     }
 }
 
-fn bad(what: &str) -> io::Error {
+fn protocol_error(what: &str) -> io::Error {
     io::Error::new(ErrorKind::InvalidData, format!("the server sent {what}"))
 }
 
@@ -190,29 +194,29 @@ mod tests {
     #[test]
     fn only_a_stored_new_event_is_acknowledged() {
         let cases = [
-            ("200 OK", r#"{"success":true,"event_id":"e","duplicate":false}"#, Verdict::Acknowledged),
-            ("200 OK", r#"{"success": true, "duplicate": true}"#, Verdict::Duplicate),
-            ("200 OK", r#"{"success":false,"duplicate":false}"#, Verdict::NotStored),
-            ("200 OK", "fine", Verdict::NotStored),
-            ("503 Service Unavailable", "{}", Verdict::Refused(503)),
+            ("200 OK", r#"{"success":true,"event_id":"e","duplicate":false}"#, Answer::Acknowledged),
+            ("200 OK", r#"{"success": true, "duplicate": true}"#, Answer::Duplicate),
+            ("200 OK", r#"{"success":false,"duplicate":false}"#, Answer::NotStored),
+            ("200 OK", "fine", Answer::NotStored),
+            ("503 Service Unavailable", "{}", Answer::Refused(503)),
         ];
         for (status, body, expected) in cases {
-            assert_eq!(verdict(&answer(status, body)).unwrap(), Some(expected), "{status} {body}");
+            assert_eq!(parse_answer(&answer(status, body)).unwrap(), Some(expected), "{status} {body}");
         }
     }
 
     #[test]
-    fn an_answer_is_judged_only_when_it_is_whole() {
+    fn an_answer_is_parsed_once_it_is_complete() {
         let whole = answer("200 OK", r#"{"success":true,"duplicate":false}"#);
         for end in 0..whole.len() {
-            assert_eq!(verdict(&whole[..end]).unwrap(), None);
+            assert_eq!(parse_answer(&whole[..end]).unwrap(), None);
         }
-        assert!(verdict(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+        assert!(parse_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 
     #[test]
     fn a_request_carries_the_signature_of_its_body() {
-        let deck = Deck::sign(([127, 0, 0, 1], 4000).into(), "app", "secret", 2);
+        let deck = RequestDeck::sign(([127, 0, 0, 1], 4000).into(), "app", "secret", 2);
         let (mut body, mut request) = (Vec::new(), Vec::new());
         let event = Event { call: 1, phase: Phase::Started };
         deck.write_request(event, &mut body, &mut request);

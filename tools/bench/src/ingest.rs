@@ -1,4 +1,4 @@
-//! Measures how many webhooks a second are durably stored and acknowledged.
+//! Measures how many webhooks per second are durably stored and acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::events::Phase;
-use super::http::Deck;
+use super::http::RequestDeck;
 use super::load::closed_loop;
 use super::reference::{Reference, Round};
-use super::server::{Bed, WEBHOOK_SECRET};
+use super::server::{ServerUnderTest, WEBHOOK_SECRET};
 use super::stats::per_second;
 use super::{Failure, Plan};
 
@@ -18,25 +18,25 @@ use super::{Failure, Plan};
 pub struct Ingest {
     /// How many were acknowledged as stored and new.
     pub acknowledged: u64,
-    /// In so many seconds: from the first request to the last answer.
+    /// From the first request to the last answer.
     pub seconds: f64,
-    /// The rate.
+    /// Acknowledged webhooks per second.
     pub per_s: f64,
     /// The database alone.
     pub reference: Reference,
-    /// The rate in proportion to the reference.
+    /// `per_s` as a ratio to the reference.
     pub ratio: f64,
-    /// All other answers.
+    /// All other answers, counted.
     pub refused: BTreeMap<String, u64>,
 }
 
-/// Runs it.
-pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<Ingest, Failure> {
-    let app = bed.app("bench ingest").await?;
-    let deck = Arc::new(Deck::sign(bed.addr, &app.app_id, WEBHOOK_SECRET, plan.calls()));
-    let before = Round::measure(&bed.scratch.database, plan.connections, plan.reference_time()).await?;
+/// Runs the measure.
+pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Ingest, Failure> {
+    let app = server.app("bench ingest").await?;
+    let deck = Arc::new(RequestDeck::sign(server.addr, &app.app_id, WEBHOOK_SECRET, plan.calls()));
+    let before = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
     let posted = closed_loop(deck, &Phase::ALL, plan.connections, plan.time).await?;
-    let after = Round::measure(&bed.scratch.database, plan.connections, plan.reference_time()).await?;
+    let after = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
 
     let took = posted.last_answer - posted.first_send;
     let per_s = per_second(posted.count, took);

@@ -1,5 +1,5 @@
-//! What the database alone can do: single rows, one committed transaction each, in a table shaped like the
-//! journal. Every rate of the server is set in proportion to it, because absolute rates belong to a machine.
+//! Measures the database alone: single rows, one committed transaction each, in a table shaped like the journal. The
+//! server's rates are given as ratios to it, because absolute rates depend on the machine.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use sqlx::{Connection, PgConnection, raw_sql};
 use uuid::Uuid;
 
 use super::Failure;
-use super::events::{Event, Phase, Script};
+use super::events::{Event, PayloadTemplate, Phase};
 use super::scratch::{Database, remove_sqlite};
 use super::stats::{per_second, ratio};
 
@@ -40,24 +40,24 @@ const CREATE_SQLITE: &str = "
 const INSERT: &str = "
     INSERT INTO bench_reference (id, app_id, dedup_key, payload, received_at) VALUES ($1, $2, $3, $4, $5)";
 
-/// Inserts per second around a measure.
+/// Inserts per second directly before and after a measure.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Reference {
-    /// Directly before it.
+    /// Before.
     pub before_per_s: f64,
-    /// Directly after it.
+    /// After.
     pub after_per_s: f64,
-    /// The mean of both: what ratios are taken to.
+    /// The mean of both, to which ratios refer.
     pub per_s: f64,
-    /// SQLite only, mean of before and after: the same with one connection. SQLite lets one write at a time, so
-    /// it shows what the waiting for each other costs or gains.
+    /// SQLite only: the mean with one connection. SQLite allows one writer at a time, so this shows the cost or gain of
+    /// concurrent writers.
     pub single_connection_per_s: Option<f64>,
 }
 
 impl Reference {
-    /// The mean of two rounds.
+    /// Combines two rounds.
     pub(crate) fn around(before: Round, after: Round) -> Self {
-        let mean = |one: f64, other: f64| (one + other) / 2.0;
+        let mean = |first: f64, second: f64| (first + second) / 2.0;
         Self {
             before_per_s: before.many,
             after_per_s: after.many,
@@ -66,13 +66,13 @@ impl Reference {
         }
     }
 
-    /// A rate in proportion to the reference.
+    /// Returns a rate as a ratio to the reference.
     pub(crate) fn ratio(&self, rate: f64) -> f64 {
         ratio(rate, self.per_s)
     }
 }
 
-/// One time of measuring the database alone.
+/// One measurement of the database alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Round {
     many: f64,
@@ -80,7 +80,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// Inserts for `time` with so many connections, into a new table that is gone afterwards.
+    /// Inserts for `time` with `connections` connections, into a new table that is removed afterwards.
     pub(crate) async fn measure(
         database: &Database,
         connections: u32,
@@ -114,7 +114,7 @@ async fn write_until(
     rows: impl Iterator<Item = u32>,
     until: Instant,
 ) -> Result<u64, sqlx::Error> {
-    let script = Script::recent();
+    let template = PayloadTemplate::recent();
     let app_id = Uuid::now_v7();
     let mut payload = Vec::with_capacity(1_024);
     let mut count = 0;
@@ -123,7 +123,7 @@ async fn write_until(
             break;
         }
         payload.clear();
-        script.write_body(Event { call: row, phase: Phase::Started }, &mut payload);
+        template.write_body(Event { call: row, phase: Phase::Started }, &mut payload);
         writer.insert(app_id, &payload).await?;
         count += 1;
     }
@@ -131,9 +131,9 @@ async fn write_until(
     Ok(count)
 }
 
-/// Where the rows go.
+/// The table of the reference.
 enum Table {
-    /// A file beside the server's own: on the same disk, but a lock of its own.
+    /// A file beside the server's own: on the same disk, with its own lock.
     Sqlite(PathBuf),
     /// In the server's database.
     Postgres(String),
@@ -180,7 +180,7 @@ impl Table {
     }
 }
 
-/// As durable as it gets: every commit is on the disk before it returns.
+/// Returns options with full durability: every commit is on the disk before it returns.
 fn sqlite_options(path: &PathBuf) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)

@@ -1,24 +1,24 @@
-//! All figures of one run: for machines as JSON, for people as a table.
+//! The figures of one run, as JSON or as a table.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 
+use super::audit::Audit;
 use super::catchup::{self, CatchUp};
 use super::fanout::{self, Fanout};
 use super::ingest::{self, Ingest};
 use super::latency::{self, Latency};
-use super::marks::Audit;
 use super::memory::{self, Memory};
+use super::reconnect::{self, Reconnect};
 use super::reference::Reference;
-use super::server::Bed;
+use super::server::ServerUnderTest;
 use super::stats::Spread;
-use super::storm::{self, Storm};
 use super::sustained::{self, Sustained};
 use super::{Failure, Measure, Plan};
 
-/// What was measured.
+/// The figures.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The kind of database, without credentials.
@@ -33,18 +33,18 @@ pub struct Report {
     /// Webhook to socket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
-    /// The whole way.
+    /// Webhook to socket under full load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sustained: Option<Sustained>,
     /// One event to many sockets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fanout: Option<Fanout>,
-    /// Reading the past.
+    /// Reading a long feed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catchup: Option<CatchUp>,
-    /// Everybody comes back.
+    /// Reconnecting at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub storm: Option<Storm>,
+    pub reconnect: Option<Reconnect>,
     /// Bytes per session and call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<Memory>,
@@ -61,75 +61,90 @@ impl Report {
             sustained: None,
             fanout: None,
             catchup: None,
-            storm: None,
+            reconnect: None,
             memory: None,
         }
     }
 
-    /// Makes one measure on the server and keeps its figures.
-    pub(crate) async fn add(&mut self, measure: Measure, plan: &Plan, bed: &mut Bed) -> Result<(), Failure> {
+    /// Runs one measure and stores its figures.
+    pub(crate) async fn add(
+        &mut self,
+        measure: Measure,
+        plan: &Plan,
+        server: &mut ServerUnderTest,
+    ) -> Result<(), Failure> {
         match measure {
-            Measure::Ingest => self.ingest = Some(ingest::measure(plan, bed).await?),
-            Measure::Latency => self.latency = Some(latency::measure(plan, bed).await?),
-            Measure::Sustained => self.sustained = Some(sustained::measure(plan, bed).await?),
-            Measure::Fanout => self.fanout = Some(fanout::measure(plan, bed).await?),
-            Measure::Catchup => self.catchup = Some(catchup::measure(plan, bed).await?),
-            Measure::Storm => self.storm = Some(storm::measure(plan, bed).await?),
-            Measure::Memory => self.memory = Some(memory::measure(plan, bed).await?),
+            Measure::Ingest => self.ingest = Some(ingest::measure(plan, server).await?),
+            Measure::Latency => self.latency = Some(latency::measure(plan, server).await?),
+            Measure::Sustained => self.sustained = Some(sustained::measure(plan, server).await?),
+            Measure::Fanout => self.fanout = Some(fanout::measure(plan, server).await?),
+            Measure::Catchup => self.catchup = Some(catchup::measure(plan, server).await?),
+            Measure::Reconnect => self.reconnect = Some(reconnect::measure(plan, server).await?),
+            Measure::Memory => self.memory = Some(memory::measure(plan, server).await?),
         }
         Ok(())
     }
 
-    /// How often the server broke its promise: events lost, duplicated, out of sequence, or not acknowledged.
+    /// Returns the number of faults: events lost, duplicated or out of sequence, and webhooks not acknowledged.
     pub fn faults(&self) -> u64 {
         let answers = |refused: &BTreeMap<String, u64>| refused.values().sum::<u64>();
         let faults = [
-            self.ingest.as_ref().map(|it| answers(&it.refused)),
+            self.ingest.as_ref().map(|ingest| answers(&ingest.refused)),
             self.latency.as_ref().map(Latency::faults),
-            self.sustained.as_ref().map(|it| it.audit.faults() + answers(&it.refused)),
-            self.fanout.as_ref().map(|it| it.lost + it.duplicated + u64::from(it.closed) + it.refused),
-            self.catchup.as_ref().map(|it| it.faults + it.live_alone.faults() + it.live_beside.faults()),
-            self.storm.as_ref().map(|it| it.lost + it.duplicated + u64::from(it.closed) + it.live.faults()),
-            self.memory.as_ref().map(|it| it.audit.faults() + it.refused),
+            self.sustained.as_ref().map(|sustained| sustained.audit.faults() + answers(&sustained.refused)),
+            self.fanout
+                .as_ref()
+                .map(|fanout| fanout.lost + fanout.duplicated + u64::from(fanout.closed) + fanout.refused),
+            self.catchup
+                .as_ref()
+                .map(|catchup| catchup.faults + catchup.live_alone.faults() + catchup.live_beside.faults()),
+            self.reconnect.as_ref().map(|reconnect| {
+                reconnect.lost + reconnect.duplicated + u64::from(reconnect.closed) + reconnect.live.faults()
+            }),
+            self.memory.as_ref().map(|memory| memory.audit.faults() + memory.refused),
         ];
         faults.into_iter().flatten().sum()
     }
 }
 
-/// The table.
+/// Formats the table.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}, {} connections, {} s per load", self.database, self.connections, self.seconds)?;
-        if let Some(it) = &self.ingest {
-            row(f, "ingest", &rate(it.per_s, "acknowledged/s", it.ratio))?;
-            reference(f, &it.reference)?;
-            refusals(f, &it.refused)?;
+        if let Some(ingest) = &self.ingest {
+            row(f, "ingest", &rate(ingest.per_s, "acknowledged/s", ingest.ratio))?;
+            reference(f, &ingest.reference)?;
+            refusals(f, &ingest.refused)?;
         }
-        if let Some(it) = &self.latency {
-            latency_rows(f, "latency", it)?;
+        if let Some(latency) = &self.latency {
+            latency_rows(f, "latency", latency)?;
         }
-        if let Some(it) = &self.sustained {
-            row(f, "sustained", &rate(it.per_s, "told/s", it.ratio))?;
-            row(f, "", &format!("backlog {} ms after the last answer", it.backlog_ms))?;
-            reference(f, &it.reference)?;
-            audit(f, it.told, &it.audit, it.reconnects)?;
-            refusals(f, &it.refused)?;
+        if let Some(sustained) = &self.sustained {
+            row(f, "sustained", &rate(sustained.per_s, "delivered/s", sustained.ratio))?;
+            row(f, "", &format!("backlog {} ms after the last answer", sustained.backlog_ms))?;
+            reference(f, &sustained.reference)?;
+            audit(f, sustained.delivered, &sustained.audit, sustained.reconnects)?;
+            refusals(f, &sustained.refused)?;
         }
-        if let Some(it) = &self.fanout {
-            fan_out(f, it)?;
+        if let Some(fanout) = &self.fanout {
+            fan_out_rows(f, fanout)?;
         }
-        if let Some(it) = &self.catchup {
-            catch_up(f, it)?;
+        if let Some(catchup) = &self.catchup {
+            catch_up_rows(f, catchup)?;
         }
-        if let Some(it) = &self.storm {
-            stormed(f, it)?;
+        if let Some(reconnect) = &self.reconnect {
+            reconnect_rows(f, reconnect)?;
         }
-        if let Some(it) = &self.memory {
-            row(f, "memory", &format!("{} per idle session ({})", bytes(it.bytes_per_session), it.sessions))?;
-            row(f, "", &format!("{} with all of them", bytes(it.with_sessions_bytes.cast_signed())))?;
-            row(f, "", &format!("{} per ringing call ({})", bytes(it.bytes_per_call), it.calls))?;
-            row(f, "", &format!("{} at the start", bytes(it.start_bytes.cast_signed())))?;
-            row(f, "", &format!("{} faults", it.audit.faults() + it.refused))?;
+        if let Some(memory) = &self.memory {
+            row(
+                f,
+                "memory",
+                &format!("{} per idle session ({})", bytes(memory.bytes_per_session), memory.sessions),
+            )?;
+            row(f, "", &format!("{} with all of them", bytes(memory.with_sessions_bytes.cast_signed())))?;
+            row(f, "", &format!("{} per ringing call ({})", bytes(memory.bytes_per_call), memory.calls))?;
+            row(f, "", &format!("{} at the start", bytes(memory.start_bytes.cast_signed())))?;
+            row(f, "", &format!("{} faults", memory.audit.faults() + memory.refused))?;
         }
         Ok(())
     }
@@ -138,47 +153,58 @@ impl fmt::Display for Report {
 fn spread(spread: Option<Spread>) -> String {
     spread.map_or_else(
         || "no event arrived".to_owned(),
-        |s| {
-            let Spread { min_ms, p50_ms, p90_ms, p99_ms, max_ms } = s;
+        |Spread { min_ms, p50_ms, p90_ms, p99_ms, max_ms }| {
             format!("min {min_ms} · p50 {p50_ms} · p90 {p90_ms} · p99 {p99_ms} · max {max_ms} ms")
         },
     )
 }
 
-fn latency_rows(f: &mut fmt::Formatter<'_>, name: &str, it: &Latency) -> fmt::Result {
-    row(f, name, &format!("{} at {}/s", spread(it.spread), it.rate))?;
-    audit(f, it.events, &it.audit, it.reconnects)?;
-    refusals(f, &it.refused)
+fn latency_rows(f: &mut fmt::Formatter<'_>, name: &str, latency: &Latency) -> fmt::Result {
+    row(f, name, &format!("{} at {}/s", spread(latency.spread), latency.rate))?;
+    audit(f, latency.events, &latency.audit, latency.reconnects)?;
+    refusals(f, &latency.refused)
 }
 
-fn catch_up(f: &mut fmt::Formatter<'_>, it: &CatchUp) -> fmt::Result {
-    let CatchUp { events, websocket_per_s, stream_per_s, pages_per_s, .. } = it;
+fn catch_up_rows(f: &mut fmt::Formatter<'_>, catch_up: &CatchUp) -> fmt::Result {
+    let CatchUp { events, websocket_per_s, stream_per_s, pages_per_s, .. } = catch_up;
     row(f, "catch-up", &format!("{websocket_per_s:.0} events/s over a WebSocket, {events} in all"))?;
     row(f, "", &format!("{stream_per_s:.0} as server-sent events, {pages_per_s:.0} by pages"))?;
-    latency_rows(f, "  live alone", &it.live_alone)?;
-    latency_rows(f, "  beside", &it.live_beside)?;
-    let beside = format!("{} clients, {:.0} events/s together", it.beside, it.beside_per_s);
-    row(f, "", &format!("beside {beside}, {} times; {} faults", it.beside_readings, it.faults))
+    latency_rows(f, "  live alone", &catch_up.live_alone)?;
+    latency_rows(f, "  live beside", &catch_up.live_beside)?;
+    let clients = format!("{} clients, {:.0} events/s together", catch_up.beside, catch_up.beside_per_s);
+    row(f, "", &format!("beside {clients}, {} times; {} faults", catch_up.beside_readings, catch_up.faults))
 }
 
-fn stormed(f: &mut fmt::Formatter<'_>, it: &Storm) -> fmt::Result {
-    row(f, "storm", &format!("{} sockets at once, each {} events behind", it.sockets, it.missed))?;
+fn reconnect_rows(f: &mut fmt::Formatter<'_>, reconnect: &Reconnect) -> fmt::Result {
+    row(
+        f,
+        "reconnect",
+        &format!("{} sockets at once, each {} events behind", reconnect.sockets, reconnect.missed),
+    )?;
     row(
         f,
         "",
-        &format!("all greeted after {} ms, all caught up after {} ms", it.greeted_ms, it.caught_up_ms),
+        &format!(
+            "all connected after {} ms, all caught up after {} ms",
+            reconnect.connected_ms, reconnect.caught_up_ms
+        ),
     )?;
-    let verdict = format!("{} lost, {} duplicated, {} closed", it.lost, it.duplicated, it.closed);
-    row(f, "", &format!("{verdict}; at most {} resident", bytes(it.peak_bytes.cast_signed())))?;
-    row(f, "  live then", &format!("{} at {}/s", spread(it.live_meanwhile), it.live.rate))?;
-    row(f, "  after it", &spread(it.live_afterwards))?;
-    audit(f, it.live.events, &it.live.audit, it.live.reconnects)?;
-    refusals(f, &it.live.refused)
+    let faults =
+        format!("{} lost, {} duplicated, {} closed", reconnect.lost, reconnect.duplicated, reconnect.closed);
+    row(f, "", &format!("{faults}; at most {} resident", bytes(reconnect.peak_bytes.cast_signed())))?;
+    row(
+        f,
+        "  live meanwhile",
+        &format!("{} at {}/s", spread(reconnect.live_meanwhile), reconnect.live.rate),
+    )?;
+    row(f, "  live after", &spread(reconnect.live_afterwards))?;
+    audit(f, reconnect.live.events, &reconnect.live.audit, reconnect.live.reconnects)?;
+    refusals(f, &reconnect.live.refused)
 }
 
-fn fan_out(f: &mut fmt::Formatter<'_>, it: &Fanout) -> fmt::Result {
-    let Fanout { single, burst, .. } = it;
-    let deliveries = format!("{:.0} deliveries/s to {} sockets", single.deliveries_per_s, it.sockets);
+fn fan_out_rows(f: &mut fmt::Formatter<'_>, fan_out: &Fanout) -> fmt::Result {
+    let Fanout { single, burst, .. } = fan_out;
+    let deliveries = format!("{:.0} deliveries/s to {} sockets", single.deliveries_per_s, fan_out.sockets);
     row(f, "fan-out", &format!("{deliveries}, one event at a time"))?;
     row(f, "", &format!("webhook → last socket {} ms", single.last_ms))?;
     row(f, "", &format!("first → last socket {}", spread(single.spread)))?;
@@ -189,8 +215,9 @@ fn fan_out(f: &mut fmt::Formatter<'_>, it: &Fanout) -> fmt::Result {
         &format!("{:.0} deliveries/s of {} events at once", burst.deliveries_per_s, burst.events),
     )?;
     row(f, "", &format!("{from_send}, first → last {} ms", burst.spread_ms))?;
-    let verdict = format!("{} lost, {} duplicated, {} closed", it.lost, it.duplicated, it.closed);
-    row(f, "", &format!("{verdict}, {} refused", it.refused))
+    let faults =
+        format!("{} lost, {} duplicated, {} closed", fan_out.lost, fan_out.duplicated, fan_out.closed);
+    row(f, "", &format!("{faults}, {} refused", fan_out.refused))
 }
 
 fn rate(per_s: f64, unit: &str, ratio: f64) -> String {
@@ -205,9 +232,9 @@ fn reference(f: &mut fmt::Formatter<'_>, reference: &Reference) -> fmt::Result {
 }
 
 fn audit(f: &mut fmt::Formatter<'_>, events: u64, audit: &Audit, reconnects: u32) -> fmt::Result {
-    let Audit { lost, duplicated, unasked, seq_holes, seq_repeats } = audit;
-    let told = format!("{events} events: {lost} lost, {duplicated} duplicated, {unasked} unasked");
-    row(f, "", &format!("{told}; seq: {seq_holes} holes, {seq_repeats} repeats; {reconnects} reconnects"))
+    let Audit { lost, duplicated, unexpected, seq_holes, seq_repeats } = audit;
+    let faults = format!("{events} events: {lost} lost, {duplicated} duplicated, {unexpected} unexpected");
+    row(f, "", &format!("{faults}; seq: {seq_holes} holes, {seq_repeats} repeats; {reconnects} reconnects"))
 }
 
 fn refusals(f: &mut fmt::Formatter<'_>, refused: &BTreeMap<String, u64>) -> fmt::Result {
@@ -227,7 +254,7 @@ fn bytes(count: i64) -> String {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, figures: &str) -> fmt::Result {
-    writeln!(f, "{name:<12} {figures}")
+    writeln!(f, "{name:<16} {figures}")
 }
 
 #[cfg(test)]
@@ -235,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_shown_in_units_that_can_be_read() {
+    fn bytes_are_shown_in_readable_units() {
         assert_eq!(bytes(-12), "-12 B");
         assert_eq!(bytes(4_096), "4096 B");
         assert_eq!(bytes(20_480), "20.0 KiB");

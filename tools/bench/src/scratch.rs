@@ -1,4 +1,4 @@
-//! Databases that the bench makes for itself and removes again: it never writes into one that it did not make.
+//! Databases that the bench creates and removes: it never writes into a database that it did not create.
 
 use std::fmt;
 use std::fs;
@@ -12,14 +12,14 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::Failure;
 
-/// Which database to measure on.
+/// The database to measure on.
 #[derive(Clone)]
 pub enum DatabaseChoice {
-    /// SQLite in a folder of the system's temporary directory.
+    /// SQLite in the system's temporary directory.
     TemporarySqlite,
-    /// SQLite in this file, which must not exist yet: the way to measure a particular disk.
+    /// SQLite in this file, which must not exist: measures a particular disk.
     Sqlite(PathBuf),
-    /// A database of its own on this PostgreSQL server.
+    /// A new database on this PostgreSQL server.
     Postgres(Url),
 }
 
@@ -38,7 +38,7 @@ impl FromStr for DatabaseChoice {
     }
 }
 
-/// Without the password that a URL may hold.
+/// Formats the choice without the password of a URL.
 impl fmt::Display for DatabaseChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -55,31 +55,31 @@ impl fmt::Debug for DatabaseChoice {
     }
 }
 
-/// A database and a folder for one measure. Their drop removes both, so the server must be gone by then.
+/// A database and a folder for one measure. Dropping it removes both; stop the server first.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     /// The database.
     pub(crate) database: Database,
-    /// For the server's log, and its working directory.
+    /// The folder of the server's log, and its working directory.
     pub(crate) folder: Folder,
 }
 
-/// A database that only this measure uses.
+/// The database of one measure.
 #[derive(Debug)]
 pub(crate) enum Database {
-    /// One file and what SQLite puts beside it.
+    /// A file, and the files that SQLite puts beside it.
     Sqlite(PathBuf),
-    /// Named in both: the server's own maintenance database, and the new one.
+    /// A new database on a server.
     Postgres {
-        /// Where databases are created and dropped.
+        /// The database from which others are created and dropped.
         admin: Url,
-        /// The new one.
+        /// The new database.
         own: Url,
     },
 }
 
 impl Scratch {
-    /// Makes them.
+    /// Creates database and folder.
     pub(crate) async fn create(choice: &DatabaseChoice) -> Result<Self, Failure> {
         let folder = Folder::create()?;
         let database = match choice {
@@ -106,7 +106,7 @@ impl Database {
         Ok(database)
     }
 
-    /// What the server gets as `DATABASE_URL`.
+    /// Returns the server's `DATABASE_URL`.
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Sqlite(path) => format!("sqlite://{}", path.display()),
@@ -114,16 +114,16 @@ impl Database {
         }
     }
 
-    /// The file of the reference on SQLite: beside the server's own, hence on the same disk.
+    /// Returns the file of the reference on SQLite: beside the server's own, hence on the same disk.
     pub(crate) fn reference_file(path: &Path) -> PathBuf {
         path.with_added_extension("reference")
     }
 
-    /// Runs statements about the new database's name from the other one.
+    /// Runs statements about the new database from the administrative one.
     async fn administer(&self, statements: impl FnOnce(&str) -> String) -> Result<(), sqlx::Error> {
         let Self::Postgres { admin, own } = self else { return Ok(()) };
         let mut connection = PgConnection::connect(admin.as_str()).await?;
-        // The name is hexadecimal and ours: nothing in it needs quoting.
+        // The name is hexadecimal and generated here: nothing in it needs quoting.
         let sql = statements(own.path().trim_start_matches('/'));
         for statement in sql.split(';') {
             sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await?;
@@ -145,8 +145,8 @@ impl Database {
     }
 }
 
-/// An interrupted bench may still hold connections. `DROP DATABASE … WITH (FORCE)` would end them too, but only
-/// since PostgreSQL 13.
+/// Returns the statements that drop a database. An interrupted bench may still hold connections; `DROP DATABASE … WITH
+/// (FORCE)` exists only since PostgreSQL 13.
 fn drop_database(name: &str) -> String {
     format!(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';
@@ -154,7 +154,7 @@ fn drop_database(name: &str) -> String {
     )
 }
 
-/// Removes a database file and its companions, whichever of them exist.
+/// Removes a database file and its companions, if they exist.
 pub(crate) fn remove_sqlite(path: &Path) -> io::Result<()> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
         let mut file = path.as_os_str().to_owned();
@@ -168,8 +168,8 @@ pub(crate) fn remove_sqlite(path: &Path) -> io::Result<()> {
 }
 
 impl Drop for Database {
-    /// Runs on a thread of its own because a runtime may not wait within another, and a cancelled bench drops
-    /// its databases within one.
+    /// Runs on a thread, because a runtime must not block within another one, and a cancelled bench drops its database
+    /// within one.
     fn drop(&mut self) {
         let removed = thread::scope(|scope| scope.spawn(|| self.remove().map_err(|e| e.to_string())).join());
         if let Ok(Err(error)) = removed {
@@ -178,10 +178,10 @@ impl Drop for Database {
     }
 }
 
-/// A folder that is gone with all its content when this is dropped.
+/// A folder that is removed with its content when dropped.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    /// Where it is.
+    /// Its path.
     pub(crate) path: PathBuf,
 }
 
@@ -206,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_choice_is_read_from_its_url_and_shown_without_its_password() {
+    fn a_choice_is_parsed_from_its_url_and_shown_without_its_password() {
         let shown = |text: &str| text.parse::<DatabaseChoice>().map(|choice| choice.to_string());
         assert_eq!(shown("sqlite").unwrap(), "sqlite");
         assert_eq!(shown("sqlite://data/x.db").unwrap(), "sqlite://data/x.db");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_scratch_is_gone_when_it_is_dropped() {
+    async fn a_scratch_database_is_removed_when_it_is_dropped() {
         let scratch = Scratch::create(&DatabaseChoice::TemporarySqlite).await.unwrap();
         let folder = scratch.folder.path.clone();
         fs::write(folder.join("server.log"), "x").unwrap();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_existing_file_is_never_measured_on() {
+    async fn an_existing_file_is_refused() {
         let folder = Folder::create().unwrap();
         let path = folder.path.join("mine.db");
         fs::write(&path, "precious").unwrap();

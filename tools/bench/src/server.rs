@@ -1,5 +1,5 @@
-//! The server under measure: the same binary as the bench, as a child process with a database of its own,
-//! configured by nothing but what stands here, and gone when the bench is.
+//! The server under test: the same binary as the bench, as a child process with its own database and a fixed
+//! configuration. It ends with the bench.
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -15,28 +15,28 @@ use tokio::time::sleep;
 use super::Failure;
 use super::scratch::{DatabaseChoice, Scratch};
 
-/// Until the server says where it listens: migrations of an empty database included.
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long the server may take to listen, including the migrations of an empty database.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// From SIGTERM to SIGKILL.
-const STOP_LIMIT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The key that signs all webhooks of a bench, which no server outside it ever has.
+/// The key that signs the webhooks of a bench.
 pub(crate) const WEBHOOK_SECRET: &str = "bench-webhook-secret";
 
-/// A server that runs, with all that belongs to it.
+/// A running server with its database.
 #[derive(Debug)]
-pub(crate) struct Bed {
-    /// Where it listens.
+pub(crate) struct ServerUnderTest {
+    /// The address that it listens on.
     pub(crate) addr: SocketAddr,
     secrets: Secrets,
-    /// Dropped before the scratch: the process must be gone when its database goes.
+    /// Dropped before `scratch`: the process must have ended when its database is removed.
     process: Process,
     /// Its database and its log.
     pub(crate) scratch: Scratch,
 }
 
-/// An app that the server made.
+/// An app of the server.
 #[derive(Debug, Deserialize)]
 pub(crate) struct App {
     /// Its id, part of its webhook URL.
@@ -45,16 +45,16 @@ pub(crate) struct App {
     pub(crate) api_key: String,
 }
 
-impl Bed {
-    /// Makes a database, starts a server on it and waits until it listens.
+impl ServerUnderTest {
+    /// Creates a database, starts a server on it and waits until it listens.
     pub(crate) async fn start(choice: &DatabaseChoice) -> Result<Self, Failure> {
         let scratch = Scratch::create(choice).await?;
-        let secrets = Secrets::by_chance();
+        let secrets = Secrets::random();
         let (process, addr) = spawn(&scratch, &secrets, 0).await?;
         Ok(Self { addr, secrets, process, scratch })
     }
 
-    /// Kills the server without a warning and starts it again where it was; returns when it listens.
+    /// Kills the server and restarts it on the same port; returns when it listens.
     pub(crate) async fn kill_and_restart(&mut self) -> Result<(), Failure> {
         self.process.0.kill()?;
         self.process.0.wait()?;
@@ -71,22 +71,22 @@ impl Bed {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
-    /// The memory of the server that is in RAM now, in bytes.
+    /// Returns the resident memory of the server, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
         self.memory("VmRSS:")
     }
 
-    /// The most of it that there ever was.
+    /// Returns the peak resident memory of the server, in bytes.
     pub(crate) fn peak_bytes(&self) -> Result<u64, Failure> {
         self.memory("VmHWM:")
     }
 
     fn memory(&self, name: &str) -> Result<u64, Failure> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
-        memory(&status, name).ok_or_else(|| "the kernel does not tell the server's resident memory".into())
+        memory(&status, name).ok_or_else(|| "the kernel does not report the server's resident memory".into())
     }
 
-    /// The end of the server's log, for the reader of an error.
+    /// Returns the last lines of the server's log, for an error message.
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read(self.scratch.folder.path.join("server.log")).unwrap_or_default();
         let text = String::from_utf8_lossy(&log);
@@ -94,14 +94,14 @@ impl Bed {
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
-    /// Stops the server and removes what belonged to it.
+    /// Stops the server and removes its database and folder.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         tokio::task::spawn_blocking(move || drop(self)).await?;
         Ok(())
     }
 }
 
-/// What the server is to keep to itself, the same whenever it starts.
+/// The server's secrets, kept across restarts.
 #[derive(Debug)]
 struct Secrets {
     bearer: String,
@@ -109,7 +109,7 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn by_chance() -> Self {
+    fn random() -> Self {
         let encryption_key = STANDARD.encode(rand::random::<[u8; 32]>());
         Self { bearer: hex::encode(rand::random::<[u8; 16]>()), encryption_key }
     }
@@ -118,7 +118,7 @@ impl Secrets {
 /// Starts the server on this port (0: any) and waits until it listens.
 async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Process, SocketAddr), Failure> {
     let log = scratch.folder.path.join("server.log");
-    // Straight into a file: a pipe would cost the bench a read for every line.
+    // Directly into a file: a pipe would cost the bench a read per line.
     let output = File::create(&log)?;
     let child = Command::new(std::env::current_exe()?)
         .arg("serve")
@@ -148,14 +148,14 @@ async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Proce
         if let Some(status) = process.0.try_wait()? {
             return Err(format!("the server ended with {status}\n{text}").into());
         }
-        if started.elapsed() > START_LIMIT {
-            return Err(format!("the server did not listen within {START_LIMIT:?}\n{text}").into());
+        if started.elapsed() > START_TIMEOUT {
+            return Err(format!("the server did not listen within {START_TIMEOUT:?}\n{text}").into());
         }
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Finds `listening on http://127.0.0.1:PORT` in a log, once its line is whole.
+/// Finds `listening on http://127.0.0.1:PORT` in a log, once the line is complete.
 fn listening(log: &str) -> Option<SocketAddr> {
     const ORIGIN: &str = "http://127.0.0.1:";
     let whole_lines = &log[..log.rfind('\n')?];
@@ -170,7 +170,7 @@ fn memory(status: &str, name: &str) -> Option<u64> {
     Some(kibibytes.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1_024)
 }
 
-/// A child process that does not outlive this, whether the bench ends, fails, panics or is interrupted.
+/// A child process that ends with this value: when the bench ends, fails, panics or is interrupted.
 #[derive(Debug)]
 struct Process(Child);
 
@@ -193,10 +193,10 @@ impl Drop for Process {
             return;
         }
         let asked = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
-        if asked.is_ok_and(|status| status.success()) && self.exited_within(STOP_LIMIT).is_some() {
+        if asked.is_ok_and(|status| status.success()) && self.exited_within(STOP_TIMEOUT).is_some() {
             return;
         }
-        tracing::warn!(pid = self.0.id(), "the server did not stop when asked and is killed");
+        tracing::warn!(pid = self.0.id(), "the server did not stop after SIGTERM and is killed");
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -207,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_read_from_a_whole_line_only() {
+    fn the_address_is_read_from_a_complete_line_only() {
         let addr = |log| listening(log).map(|addr| addr.to_string());
         assert_eq!(addr("x INFO listening on http://127.0.0.1:4317\n").as_deref(), Some("127.0.0.1:4317"));
         assert_eq!(addr("a\nlistening on http://127.0.0.1:80 url=1\nb").as_deref(), Some("127.0.0.1:80"));

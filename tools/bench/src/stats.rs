@@ -1,26 +1,26 @@
-//! Figures out of samples: percentiles, medians and rates, the same way for every measure.
+//! Percentiles, medians and rates, computed the same way for every measure.
 
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// How a set of durations is spread, in milliseconds.
+/// The distribution of a set of durations, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Spread {
-    /// The quickest one.
+    /// The minimum.
     pub min_ms: f64,
-    /// Half of the samples took at most this long.
+    /// The median.
     pub p50_ms: f64,
-    /// Nine in ten took at most this long.
+    /// The 90th percentile.
     pub p90_ms: f64,
-    /// Ninety-nine in a hundred took at most this long.
+    /// The 99th percentile.
     pub p99_ms: f64,
-    /// The slowest one.
+    /// The maximum.
     pub max_ms: f64,
 }
 
 impl Spread {
-    /// The spread of `samples`; `None` without any.
+    /// Returns the distribution of `samples`; `None` without any.
     pub(crate) fn of(mut samples: Vec<Duration>) -> Option<Self> {
         samples.sort_unstable();
         Some(Self {
@@ -33,29 +33,29 @@ impl Spread {
     }
 }
 
-/// The nearest-rank percentile: the smallest sample that at least `percent` of all do not exceed.
+/// Returns the nearest-rank percentile: the smallest sample that at least `percent` of all do not exceed.
 fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-/// The middle value (the upper one of two); 0 without any.
+/// Returns the middle value (the upper one of two); 0 without any.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// How many per second; 0 when no time passed.
+/// Returns a rate per second; 0 when no time passed.
 pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
     ratio(count as f64, time.as_secs_f64())
 }
 
-/// `part / whole` to three digits; 0 when there is no whole.
+/// Returns `part / whole` with three digits; 0 when `whole` is 0.
 pub(crate) fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { rounded(part / whole) } else { 0.0 }
 }
 
-/// A duration as milliseconds with three digits, which is as fine as the clock of a bench is worth.
+/// Returns a duration in milliseconds with three digits.
 pub(crate) fn millis(time: Duration) -> f64 {
     rounded(time.as_secs_f64() * 1_000.0)
 }

@@ -1,5 +1,5 @@
-//! Measures how many events a second go the whole way — stored, processed, told on a socket — for as long as
-//! the load lasts and until the last of them has arrived, so that no growing backlog can hide.
+//! Measures how many events per second go from webhook to socket, until the last one has arrived, so that a growing
+//! backlog counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,56 +7,56 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::audit::Audit;
 use super::events::Phase;
 use super::follower::Follower;
-use super::http::Deck;
+use super::http::RequestDeck;
 use super::load::closed_loop;
-use super::marks::Audit;
 use super::reference::{Reference, Round};
-use super::server::{Bed, WEBHOOK_SECRET};
+use super::server::{ServerUnderTest, WEBHOOK_SECRET};
 use super::stats::{millis, per_second};
 use super::{Failure, Plan};
 
-/// Events that went the whole way.
+/// Events from webhook to socket under full load.
 #[derive(Debug, Serialize)]
 pub struct Sustained {
-    /// How many were told.
-    pub told: u64,
-    /// In so many seconds: from the first request to the last arrival.
+    /// How many were delivered.
+    pub delivered: u64,
+    /// From the first request to the last arrival.
     pub seconds: f64,
-    /// The rate.
+    /// Delivered events per second.
     pub per_s: f64,
-    /// How long after the last answer the last event came.
+    /// From the last answer to the last event.
     pub backlog_ms: f64,
     /// The database alone.
     pub reference: Reference,
-    /// The rate in proportion to the reference.
+    /// `per_s` as a ratio to the reference.
     pub ratio: f64,
-    /// What was lost or doubled.
+    /// Faults of delivery.
     pub audit: Audit,
-    /// How often the socket had to be opened again.
+    /// How often the socket was reopened.
     pub reconnects: u32,
-    /// Answers other than the promised one.
+    /// Answers other than an acknowledgement.
     pub refused: BTreeMap<String, u64>,
 }
 
-/// Runs it.
-pub(crate) async fn measure(plan: &Plan, bed: &Bed) -> Result<Sustained, Failure> {
-    let app = bed.app("bench sustained").await?;
-    let deck = Arc::new(Deck::sign(bed.addr, &app.app_id, WEBHOOK_SECRET, plan.calls()));
-    let before = Round::measure(&bed.scratch.database, plan.connections, plan.reference_time()).await?;
-    let follower = Follower::open(bed.addr, &app.api_key).await?;
+/// Runs the measure.
+pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Sustained, Failure> {
+    let app = server.app("bench sustained").await?;
+    let deck = Arc::new(RequestDeck::sign(server.addr, &app.app_id, WEBHOOK_SECRET, plan.calls()));
+    let before = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
+    let follower = Follower::open(server.addr, &app.api_key).await?;
     let posted = closed_loop(deck, &Phase::ALL, plan.connections, plan.time).await?;
     let record = follower.finish(posted.count).await?;
-    let after = Round::measure(&bed.scratch.database, plan.connections, plan.reference_time()).await?;
+    let after = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
 
-    let told = record.arrivals.len() as u64;
+    let delivered = record.arrivals.len() as u64;
     let last_arrival = record.arrivals.last().map_or(posted.first_send, |arrival| arrival.at);
     let took: Duration = last_arrival - posted.first_send;
-    let per_s = per_second(told, took);
+    let per_s = per_second(delivered, took);
     let reference = Reference::around(before, after);
     Ok(Sustained {
-        told,
+        delivered,
         seconds: took.as_secs_f64(),
         per_s,
         backlog_ms: millis(last_arrival.saturating_duration_since(posted.last_answer)),

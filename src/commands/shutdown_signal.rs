@@ -1,22 +1,22 @@
-//! The wish that a command should end.
+//! The signals that end a command.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Ctrl-C, or the SIGTERM of whoever started us. Whoever waits for it cleans up before it ends.
-pub(super) struct Interruption {
+/// SIGINT (Ctrl-C) or SIGTERM. A command that waits for it cleans up before it ends.
+pub(super) struct ShutdownSignal {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Interruption {
+impl ShutdownSignal {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// Waits for it.
-    pub(super) async fn comes(&mut self) {
+    /// Waits for the next signal.
+    pub(super) async fn recv(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

@@ -1,4 +1,4 @@
-//! Sets the stage: a simulated Dialpad, a server, and an app that is connected through the OAuth path of a browser.
+//! Starts a simulated Dialpad and a server, and connects an app through OAuth as a browser would.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -12,40 +12,40 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::folder::Folder;
-use super::server::{Server, Wishes};
+use super::server::{Server, ServerSettings};
 use cti_simulator::{Simulator, SimulatorOptions};
 
-/// The file in the demo's folder.
+/// The database file in the demo's folder.
 const DATABASE: &str = "cti.db";
 
-/// Everything that takes part in a demo, running.
-pub(super) struct Stage {
+/// A running demo.
+pub(super) struct Setup {
     pub(super) simulator: Simulator,
     server: Server,
     base_url: String,
     pub(super) app: App,
-    /// What all chance comes from.
+    /// The seed of all random choices.
     pub(super) seed: u64,
-    /// Last, so that it is dropped when the database in it is closed.
+    /// The last field, so that it is dropped after the database is closed.
     pub(super) folder: Folder,
 }
 
-/// The app that the events are for.
+/// The app of the CRM.
 #[derive(Deserialize)]
 pub(super) struct App {
     pub(super) app_id: String,
     pub(super) api_key: String,
 }
 
-/// Why the stage could not be set.
+/// Why the demo could not be set up.
 #[derive(Debug, thiserror::Error)]
-pub enum StageError {
-    /// There is no place for the database.
+pub enum SetupError {
+    /// The folder can't be used.
     #[error("cannot use the folder {path}: {source}")]
     Folder {
-        /// Which one.
+        /// The folder.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The simulated Dialpad did not start.
@@ -54,47 +54,47 @@ pub enum StageError {
     /// The server did not start.
     #[error("cannot start the server: {0}")]
     Server(Box<dyn Error + Send + Sync>),
-    /// The server, or the simulator, could not be asked.
+    /// The server or the simulator could not be reached.
     #[error("cannot {step}: {source}")]
     Unreachable {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
-        /// What went wrong.
+        /// The error.
         source: reqwest::Error,
     },
-    /// No webhook could come.
-    #[error("the server did not subscribe to the events of its app within {} s", SUBSCRIBE_LIMIT.as_secs())]
+    /// The server did not subscribe in time.
+    #[error("the server did not subscribe to the events of its app within {} s", SUBSCRIBE_TIMEOUT.as_secs())]
     NotSubscribed,
-    /// It answered otherwise than a first user would hope.
+    /// A request was answered with an error.
     #[error("cannot {step}: {status} {body}")]
     Refused {
-        /// What was tried.
+        /// The step that failed.
         step: &'static str,
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The body of the answer.
         body: String,
     },
 }
 
-/// From the connection of the app until its first webhook can come.
-const SUBSCRIBE_LIMIT: Duration = Duration::from_secs(15);
+/// How long the server may take to subscribe after the app was connected.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(15);
 
-impl Stage {
-    /// Starts simulator and server, creates an app, connects it and waits until its events can come.
-    pub(super) async fn set(given: Option<PathBuf>, port: u16, seed: u64) -> Result<Self, StageError> {
+impl Setup {
+    /// Starts simulator and server, creates and connects an app, and waits for its subscriptions.
+    pub(super) async fn start(given: Option<PathBuf>, port: u16, seed: u64) -> Result<Self, SetupError> {
         let wanted = given.clone().unwrap_or_else(std::env::temp_dir);
         let folder = Folder::open(given)
-            .map_err(|source| StageError::Folder { path: wanted.display().to_string(), source })?;
+            .map_err(|source| SetupError::Folder { path: wanted.display().to_string(), source })?;
         let options = SimulatorOptions {
             client_secret: random_secret(),
             api_key: Some(random_secret()),
             seed,
             ..SimulatorOptions::default()
         };
-        let simulator = Simulator::start(options.clone()).await.map_err(StageError::Simulator)?;
+        let simulator = Simulator::start(options.clone()).await.map_err(SetupError::Simulator)?;
         let internal_secret = random_secret();
-        let server = Server::start(Wishes {
+        let server = Server::start(ServerSettings {
             database: &folder.path().join(DATABASE),
             port,
             internal_secret: &internal_secret,
@@ -104,15 +104,15 @@ impl Stage {
         })
         .await?;
         let base_url = server.base_url();
-        let admitted = async {
+        let connecting = async {
             let client = browser();
-            let app = admit(&client, &base_url, &internal_secret).await?;
+            let app = create_connected_app(&client, &base_url, &internal_secret).await?;
             let dialpad_key = options.api_key.as_deref().unwrap_or_default();
-            let subscribed = subscriptions_stand(&client, simulator.base_url(), dialpad_key);
-            timeout(SUBSCRIBE_LIMIT, subscribed).await.map_err(|_| StageError::NotSubscribed)??;
+            let subscribed = wait_for_subscriptions(&client, simulator.base_url(), dialpad_key);
+            timeout(SUBSCRIBE_TIMEOUT, subscribed).await.map_err(|_| SetupError::NotSubscribed)??;
             Ok(app)
         };
-        match admitted.await {
+        match connecting.await {
             Ok(app) => Ok(Self { simulator, server, base_url, app, seed, folder }),
             Err(error) => {
                 simulator.stop().await;
@@ -122,26 +122,26 @@ impl Stage {
         }
     }
 
-    /// Where the server listens, as `http://host:port`.
+    /// Returns the server's address, as `http://host:port`.
     pub(super) fn base_url(&self) -> &str {
         &self.base_url
     }
 
-    /// The database file.
+    /// Returns the database file.
     pub(super) fn database(&self) -> PathBuf {
         self.folder.path().join(DATABASE)
     }
 
-    /// Stops everything; a temporary folder is gone afterwards.
-    pub(super) async fn clear(self) {
-        // The simulator first: a server that is gone would only be retried.
+    /// Stops everything and removes a temporary folder.
+    pub(super) async fn stop(self) {
+        // The simulator first: it would retry webhooks to a stopped server.
         self.simulator.stop().await;
         self.server.stop().await;
     }
 }
 
-/// Redirects are followed by hand, step by step: the cookie belongs to the server and not to Dialpad, and a reader sees
-/// the three requests of a connection. A proxy has no place between us and this machine.
+/// Returns a client that does not follow redirects: the cookie belongs to the server and not to Dialpad, and the code shows
+/// the three requests of a connection. A proxy must not come between this process and this machine.
 fn browser() -> Client {
     Client::builder()
         .redirect(redirect::Policy::none())
@@ -151,15 +151,19 @@ fn browser() -> Client {
         .expect("the TLS backend is compiled in")
 }
 
-/// Creates an app and connects it to Dialpad as its administrator would, in a browser.
-async fn admit(client: &Client, base_url: &str, internal_secret: &str) -> Result<App, StageError> {
+/// Creates an app and connects it to Dialpad, as its administrator would in a browser.
+async fn create_connected_app(
+    client: &Client,
+    base_url: &str,
+    internal_secret: &str,
+) -> Result<App, SetupError> {
     let step = "create an app";
     let request = client
         .post(format!("{base_url}/internal/apps"))
         .bearer_auth(internal_secret)
         .json(&json!({"name": "cti-server demo"}));
     let created = checked(step, request.send().await).await?;
-    let app: App = created.json().await.map_err(|source| StageError::Unreachable { step, source })?;
+    let app: App = created.json().await.map_err(|source| SetupError::Unreachable { step, source })?;
 
     let step = "begin the connection of the app (/authorize)";
     let request = client.get(format!("{base_url}/authorize")).query(&[("app_id", &app.app_id)]);
@@ -176,8 +180,12 @@ async fn admit(client: &Client, base_url: &str, internal_secret: &str) -> Result
     Ok(app)
 }
 
-/// Returns when both kinds of events have been subscribed to: a flow that began earlier would miss its first webhook.
-async fn subscriptions_stand(client: &Client, simulator_url: &str, api_key: &str) -> Result<(), StageError> {
+/// Waits until both kinds of events are subscribed: a flow that starts earlier would lose its first webhook.
+async fn wait_for_subscriptions(
+    client: &Client,
+    simulator_url: &str,
+    api_key: &str,
+) -> Result<(), SetupError> {
     #[derive(Deserialize)]
     struct Page {
         #[serde(default)]
@@ -190,7 +198,7 @@ async fn subscriptions_stand(client: &Client, simulator_url: &str, api_key: &str
                 client.get(format!("{simulator_url}/api/v2/subscriptions/{kind}")).bearer_auth(api_key);
             let listed = checked(step, request.send().await).await?;
             let page: Page =
-                listed.json().await.map_err(|source| StageError::Unreachable { step, source })?;
+                listed.json().await.map_err(|source| SetupError::Unreachable { step, source })?;
             if !page.items.is_empty() {
                 break;
             }
@@ -200,9 +208,9 @@ async fn subscriptions_stand(client: &Client, simulator_url: &str, api_key: &str
     Ok(())
 }
 
-/// An answer that is neither an error of ours nor of theirs.
-async fn checked(step: &'static str, answer: reqwest::Result<Response>) -> Result<Response, StageError> {
-    let answer = answer.map_err(|source| StageError::Unreachable { step, source })?;
+/// Returns an answer that is not an error.
+async fn checked(step: &'static str, answer: reqwest::Result<Response>) -> Result<Response, SetupError> {
+    let answer = answer.map_err(|source| SetupError::Unreachable { step, source })?;
     let status = answer.status();
     if status.is_client_error() || status.is_server_error() {
         return Err(refusal(step, answer).await);
@@ -210,8 +218,8 @@ async fn checked(step: &'static str, answer: reqwest::Result<Response>) -> Resul
     Ok(answer)
 }
 
-/// Where an answer sends the browser.
-async fn location(step: &'static str, answer: Response) -> Result<Url, StageError> {
+/// Returns the target of a redirect.
+async fn location(step: &'static str, answer: Response) -> Result<Url, SetupError> {
     let target = answer.headers().get(LOCATION).and_then(|target| target.to_str().ok());
     match target.and_then(|target| answer.url().join(target).ok()) {
         Some(url) if answer.status().is_redirection() => Ok(url),
@@ -219,13 +227,13 @@ async fn location(step: &'static str, answer: Response) -> Result<Url, StageErro
     }
 }
 
-async fn refusal(step: &'static str, answer: Response) -> StageError {
+async fn refusal(step: &'static str, answer: Response) -> SetupError {
     let status = answer.status().as_u16();
     let body = answer.text().await.unwrap_or_else(|error| error.to_string());
-    StageError::Refused { step, status, body }
+    SetupError::Refused { step, status, body }
 }
 
-/// What a browser would send back: each cookie without its attributes.
+/// Returns the cookies of an answer without their attributes, as a browser sends them.
 fn cookies(answer: &Response) -> String {
     let set = answer.headers().get_all(SET_COOKIE).iter();
     let pairs = set.filter_map(|cookie| cookie.to_str().ok()?.split(';').next());

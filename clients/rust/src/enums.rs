@@ -1,27 +1,27 @@
-//! Words of which there may be more one day: each keeps what it does not know.
+//! Enums that keep values which this version does not know.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$word_doc:meta])* $word:ident = $text:literal),+ $(,)? }) => {
+macro_rules! open_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
         #[serde(from = "String")]
         #[non_exhaustive]
         pub enum $name {
-            $($(#[$word_doc])* $word,)+
-            /// One that this version does not know.
+            $($(#[$variant_doc])* $variant,)+
+            /// A value that this version does not know.
             Other(String),
         }
 
         impl $name {
-            /// As the server writes it.
+            /// Returns the value as the server writes it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
-                    $(Self::$word => $text,)+
+                    $(Self::$variant => $text,)+
                     Self::Other(text) => text,
                 }
             }
@@ -30,7 +30,7 @@ macro_rules! words {
         impl From<String> for $name {
             fn from(text: String) -> Self {
                 match text.as_str() {
-                    $($text => Self::$word,)+
+                    $($text => Self::$variant,)+
                     _ => Self::Other(text),
                 }
             }
@@ -44,32 +44,32 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// Who called whom.
+open_enum! {
+    /// The direction of a call or message, from the company's viewpoint.
     Direction {
-        /// Somebody called the company.
+        /// To the company.
         Inbound = "inbound",
-        /// The company called somebody.
+        /// From the company.
         Outbound = "outbound",
     }
 }
 
-words! {
-    /// Where a call stands.
+open_enum! {
+    /// The status of a call.
     Status {
         /// It is on its way to a person.
         Ringing = "ringing",
         /// A person answered.
         Active = "active",
-        /// One side waits.
+        /// The call is on hold.
         Held = "held",
-        /// It is over.
+        /// The call ended.
         Ended = "ended",
     }
 }
 
-words! {
-    /// What became of a call.
+open_enum! {
+    /// The outcome of a call.
     Outcome {
         /// A person answered.
         Answered = "answered",
@@ -84,14 +84,14 @@ words! {
     }
 }
 
-words! {
-    /// Which part of a human call this one is.
+open_enum! {
+    /// The kind of leg that a call is.
     Leg {
-        /// That of a main line, a department or a call centre.
+        /// The leg of a main line, a department or a call center.
         Group = "group",
-        /// That of a person whom a group rang.
+        /// The leg of a person whom a group rang.
         User = "user",
-        /// The only one.
+        /// The only leg.
         Direct = "direct",
     }
 }

@@ -1,4 +1,4 @@
-// A server that says exactly what the test wants, connection after connection, and how a feed is read from it.
+// A scripted WebSocket server, and helpers that read a feed from it.
 
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
@@ -8,32 +8,32 @@ import { WebSocketServer } from 'ws';
 export const connected = (seq) => ({ type: 'connected', app_id: 'a', session_id: 's', seq, oldest_seq: 1 });
 export const ring = (seq) => ({ type: 'call.ring', seq, event_id: `e${seq}`, app_id: 'a', call_id: String(seq) });
 
-/** Plays one connection after the other; `asked` has what was asked for by each, `keys` with which key. */
-export async function play(t, connections) {
-  const [asked, keys, acks, left] = [[], [], [], [...connections]];
+/** Serves the connections one after the other; `requests` has the URL of each, `keys` its API key. */
+export async function scriptedServer(t, connections) {
+  const [requests, keys, acks, left] = [[], [], [], [...connections]];
   const http = createServer();
   const sockets = new WebSocketServer({ noServer: true });
   http.on('upgrade', (request, socket, head) => {
-    const { refuse, say = [], close, stay, keyComes, hear } = left.shift() ?? { stay: true };
-    asked.push(request.url.replace('ids=string', '').replace('?&', '?').replace(/\?$/, ''));
+    const { refuse, send = [], close, stay, keyInMessage, receive } = left.shift() ?? { stay: true };
+    requests.push(request.url.replace('ids=string', '').replace('?&', '?').replace(/\?$/, ''));
     if (refuse) {
       const [status, body, headers = ''] = refuse;
       socket.end(`HTTP/1.1 ${status} No\r\ncontent-length: ${body.length}\r\n${headers}\r\n${body}`);
       return;
     }
     sockets.handleUpgrade(request, socket, head, async (ws) => {
-      if (keyComes) {
+      if (keyInMessage) {
         const first = await new Promise((resolve) => ws.once('message', (data) => resolve(JSON.parse(data))));
         assert.equal(first.type, 'subscribe');
         keys.push(first.api_key);
       } else {
         keys.push(request.headers['x-api-key']);
       }
-      const words = typeof say === 'function' ? say(request.url) : say;
-      for (const message of words) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
-      if (hear) await acknowledged(ws, hear, acks);
+      const messages = typeof send === 'function' ? send(request.url) : send;
+      for (const message of messages) ws.send(typeof message === 'string' ? message : JSON.stringify(message));
+      if (receive) await acknowledged(ws, receive, acks);
       if (close) ws.close(close, 'because');
-      // Cut, once all is on its way.
+      // Cuts the connection once everything is sent.
       else if (!stay) ws._socket.end();
     });
   });
@@ -42,10 +42,10 @@ export async function play(t, connections) {
     for (const ws of sockets.clients) ws.terminate();
     http.close();
   });
-  return { url: `http://127.0.0.1:${http.address().port}`, asked, keys, acks };
+  return { url: `http://127.0.0.1:${http.address().port}`, requests, keys, acks };
 }
 
-/** Hears acknowledgements until there is one of this event. */
+/** Receives acknowledgements until one of this event. */
 function acknowledged(ws, last, acks) {
   return new Promise((resolve) => {
     ws.on('message', (data) => {
@@ -57,9 +57,9 @@ function acknowledged(ws, last, acks) {
   });
 }
 
-export const options = (url, more = {}) => ({ url, apiKey: 'raw_key', pace: { baseMs: 5 }, ...more });
+export const options = (url, more = {}) => ({ url, apiKey: 'raw_key', backoff: { initialMs: 5 }, ...more });
 
-/** Takes so many items and leaves. */
+/** Takes this many items and leaves the feed. */
 export async function take(feed, count) {
   const items = [];
   for await (const item of feed) {

@@ -1,5 +1,5 @@
-//! A lane is one thread with a small runtime of its own: the senders and the receivers of the bench each
-//! keep to one, so that neither steals turns from the other and a cheap event costs one wake-up at most.
+//! Threads with a small runtime: the senders and the receivers of the bench each run on one, so that they do not delay each
+//! other and an event costs one wake-up at most.
 
 use std::io;
 use std::thread;
@@ -10,10 +10,10 @@ use tokio::task::LocalSet;
 
 use super::Failure;
 
-/// Runs the future that `work` makes on a thread of its own, from now on; the returned future waits for it.
+/// Runs the future that `work` creates on a new thread; the returned future waits for its result.
 ///
-/// A panic there becomes a [`Failure`] here. Dropping the returned future does not stop the lane.
-pub(crate) fn lane<T, F, W>(
+/// A panic there becomes a [`Failure`] here. Dropping the returned future does not stop the thread.
+pub(crate) fn spawn<T, F, W>(
     name: &'static str,
     work: W,
 ) -> io::Result<impl Future<Output = Result<T, Failure>> + Send>
@@ -26,7 +26,7 @@ where
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         let outcome = LocalSet::new().block_on(&runtime, work());
-        // The one who waited may have been cancelled; then nobody wants the result.
+        // The receiver may have been cancelled.
         let _ = finished.send(outcome);
     })?;
     Ok(async move { result.await.unwrap_or_else(|_| Err(format!("the {name} thread panicked").into())) })
@@ -37,15 +37,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_lane_hands_back_its_result() {
-        let sum = lane("adder", || async { Ok(1 + 1) }).unwrap();
+    async fn a_worker_thread_returns_its_result() {
+        let sum = spawn("adder", || async { Ok(1 + 1) }).unwrap();
         assert_eq!(sum.await.unwrap(), 2);
     }
 
     #[tokio::test]
-    async fn a_panicking_lane_is_a_failure() {
-        let never = lane("clumsy", || async { panic!("dropped it") }).unwrap();
-        let outcome: Result<(), Failure> = never.await;
+    async fn a_panicking_worker_thread_is_a_failure() {
+        let panicking = spawn("clumsy", || async { panic!("dropped it") }).unwrap();
+        let outcome: Result<(), Failure> = panicking.await;
         assert_eq!(outcome.unwrap_err().to_string(), "the clumsy thread panicked");
     }
 }

@@ -1,4 +1,4 @@
-//! How an event looks to a person: one line in columns, the type in a colour of its own.
+//! The output of events for people: one line in columns, with a color per event type.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,37 +9,37 @@ use cti_actors::{event::EventType, model::call::Outcome};
 
 use super::event::Event;
 
-/// For whom to print.
+/// The output format.
 #[derive(Clone, Copy)]
-pub(super) enum Look {
-    /// For programs.
+pub(super) enum Format {
+    /// JSON lines.
     Json,
-    /// For people.
-    Text(Paint),
+    /// Text for people.
+    Text(ColorChoice),
 }
 
-/// Whether there are colours.
+/// Whether text has colors.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Paint {
-    Coloured,
+pub(super) enum ColorChoice {
+    Colored,
     Plain,
 }
 
-impl Look {
-    /// Colours are for terminals, and for those who did not say that they want none.
+impl Format {
+    /// Chooses the format; text on a terminal has colors, unless they are turned off.
     pub(super) fn choose(json: bool, no_color: bool) -> Self {
         if json {
             return Self::Json;
         }
-        Self::Text(Paint::on(&std::io::stdout(), no_color))
+        Self::Text(ColorChoice::for_output(&std::io::stdout(), no_color))
     }
 }
 
-impl Paint {
-    /// What suits this output.
-    pub(super) fn on(output: &impl IsTerminal, no_color: bool) -> Self {
-        let refused = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if output.is_terminal() && !refused { Self::Coloured } else { Self::Plain }
+impl ColorChoice {
+    /// Chooses colors for an output.
+    pub(super) fn for_output(output: &impl IsTerminal, no_color: bool) -> Self {
+        let is_off = no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if output.is_terminal() && !is_off { Self::Colored } else { Self::Plain }
     }
 
     pub(super) fn dim(self, text: &str) -> String {
@@ -52,20 +52,20 @@ impl Paint {
 
     pub(super) fn apply(self, style: Style, text: &str) -> String {
         match self {
-            Self::Coloured => format!("{style}{text}{style:#}"),
+            Self::Colored => format!("{style}{text}{style:#}"),
             Self::Plain => text.to_owned(),
         }
     }
 }
 
-/// The names of the columns; the last one is the caller's.
-pub(super) fn heading(paint: Paint, last: &str) -> String {
+/// Formats the names of the columns; the last one is the caller's.
+pub(super) fn heading(color: ColorChoice, last: &str) -> String {
     let columns = ["time", "event", "from → to", "status", "outcome, duration", last];
-    paint.dim(&row(Paint::Plain, Style::new(), columns))
+    color.dim(&row(ColorChoice::Plain, Style::new(), columns))
 }
 
-/// One event, at an instant in microseconds since 1970, with what the caller has to say in the last column.
-pub(super) fn line(paint: Paint, at: i64, event: &Event, last: &str) -> String {
+/// Formats one event at a time in microseconds since 1970, with the caller's text in the last column.
+pub(super) fn line(color: ColorChoice, at: i64, event: &Event, last: &str) -> String {
     let time = local(at).format("%H:%M:%S%.3f").to_string();
     let number = |number: &Option<String>| number.clone().unwrap_or_else(|| "unknown".to_owned());
     let parties = match event.subject() {
@@ -73,22 +73,22 @@ pub(super) fn line(paint: Paint, at: i64, event: &Event, last: &str) -> String {
         None => String::new(),
     };
     let status = event.status.as_deref().or(event.message_status.as_deref()).unwrap_or_default();
-    row(paint, style(event), [&time, &event.kind, &parties, status, &detail(event), last])
+    row(color, style(event), [&time, &event.kind, &parties, status, &detail(event), last])
 }
 
-fn row(paint: Paint, style: Style, columns: [&str; 6]) -> String {
-    let [time, kind, parties, status, detail, last] = columns.map(harmless);
-    let kind = paint.apply(style, &format!("{kind:<18}"));
+fn row(color: ColorChoice, style: Style, columns: [&str; 6]) -> String {
+    let [time, kind, parties, status, detail, last] = columns.map(without_control_chars);
+    let kind = color.apply(style, &format!("{kind:<18}"));
     let row = format!("{time:<12}  {kind}  {parties:<27}  {status:<9}  {detail:<22}  {last:>9}");
     row.trim_end().to_owned()
 }
 
-/// What other people wrote must not move the cursor.
-pub(super) fn harmless(text: &str) -> String {
+/// Replaces control characters: text of other people must not control the terminal.
+pub(super) fn without_control_chars(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
-/// What is worth knowing beyond the status.
+/// Returns the most important fact beyond the status.
 fn detail(event: &Event) -> String {
     let duration = event.duration_seconds.map(|seconds| {
         let text = humantime::format_duration(Duration::from_secs(seconds)).to_string();
@@ -123,7 +123,7 @@ fn quoted(text: &str) -> String {
     format!("“{text}”")
 }
 
-/// As much as the column holds.
+/// Cuts a text to the width of the column.
 fn shortened(text: &str) -> String {
     const WIDTH: usize = 22;
     match text.char_indices().nth(WIDTH) {
@@ -162,9 +162,7 @@ fn style(event: &Event) -> Style {
 }
 
 fn local(micros: i64) -> DateTime<Local> {
-    DateTime::from_timestamp_micros(micros)
-        .expect("a reading of the clock is an instant")
-        .with_timezone(&Local)
+    DateTime::from_timestamp_micros(micros).expect("a clock reading is a valid time").with_timezone(&Local)
 }
 
 #[cfg(test)]
@@ -173,12 +171,12 @@ mod tests {
 
     fn shown(json: &str, last: &str) -> String {
         let event = serde_json::from_str(json).expect("an event");
-        // The time is that of whoever runs the test.
-        line(Paint::Plain, 1_704_110_403_512_000, &event, last).split_off("00:00:00.000  ".len())
+        // The time is in the time zone of the test.
+        line(ColorChoice::Plain, 1_704_110_403_512_000, &event, last).split_off("00:00:00.000  ".len())
     }
 
     #[test]
-    fn a_call_is_readable_at_a_glance() {
+    fn a_call_is_one_readable_line() {
         let ring = r#"{"type":"call.ring","seq":1,"dialpad_call_id":7,"direction":"inbound",
             "from_number":"+14155550123","to_number":"+14155550177","status":"ringing"}"#;
         let ended = r#"{"type":"call.ended","seq":2,"dialpad_call_id":7,"from_number":"+14155550123",
@@ -194,15 +192,15 @@ mod tests {
     }
 
     #[test]
-    fn what_people_say_is_shortened_and_cannot_play_tricks() {
+    fn texts_are_shortened_and_have_no_control_characters() {
         let text = r#"{"type":"message.received","seq":3,"dialpad_message_id":8,"from_number":"+1","to_number":"+2",
             "message_status":"pending","text":"Hello,\u001b[2Jis my order on its way?"}"#;
         assert!(shown(text, "").ends_with("pending    “Hello, [2Jis my orde…"));
     }
 
     #[test]
-    fn colours_are_only_for_those_who_want_them() {
-        assert_eq!(Paint::Plain.bold("x"), "x");
-        assert!(Paint::Coloured.bold("x").starts_with('\u{1b}'));
+    fn colors_are_optional() {
+        assert_eq!(ColorChoice::Plain.bold("x"), "x");
+        assert!(ColorChoice::Colored.bold("x").starts_with('\u{1b}'));
     }
 }

@@ -1,5 +1,5 @@
-//! Very many CRM sockets in one thread: raw TCP, one task each, one buffer for all, and nothing but counting —
-//! on shared cores a receiver that parses would be measured instead of the server.
+//! Many CRM sockets on one thread: raw TCP, one task per socket, one shared buffer, and nothing but counting. On shared
+//! cores a receiver that parses would be measured instead of the server.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -19,70 +19,79 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::frames::{FrameCounter, Seen, pong};
-use super::lane::lane;
-use super::{Failure, PATIENCE};
+use super::worker_thread::spawn;
+use super::{Failure, SILENCE_TIMEOUT};
 
-/// So many sockets shake hands at a time, few enough for any listen queue.
-const OPENING: usize = 32;
+/// Concurrent handshakes of [`SocketPool::open`]: few enough for any listen queue.
+const MAX_CONCURRENT_HANDSHAKES: usize = 32;
 
-/// Room for a burst of events per read.
-const BUFFER: usize = 64 * 1_024;
+/// The read buffer; it holds a burst of events.
+const BUFFER_BYTES: usize = 64 * 1_024;
 
-/// What all sockets of a crowd received. The receiving lane writes, everybody reads.
+/// What the sockets of a pool received. Written by the receiving thread.
 #[derive(Debug)]
 struct Counts {
-    born: Instant,
+    epoch: Instant,
     each: Vec<AtomicU32>,
     total: AtomicU64,
     closed: AtomicU32,
-    /// Nanoseconds after `born` of the first arrival since [`Crowd::restart`]; 0 before it.
+    /// Nanoseconds after `epoch` of the first arrival since [`SocketPool::restart`]; 0 before it.
     first: AtomicU64,
-    /// Likewise of the last one.
+    /// Nanoseconds after `epoch` of the last arrival.
     last: AtomicU64,
 }
 
 impl Counts {
     fn note(&self, socket: usize, messages: u32) {
-        let now = u64::try_from(self.born.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let now = u64::try_from(self.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
         if self.first.load(Ordering::Relaxed) == 0 {
             self.first.store(now, Ordering::Relaxed);
         }
         self.last.store(now, Ordering::Relaxed);
         self.each[socket].fetch_add(messages, Ordering::Relaxed);
-        // Published last: whoever sees the total sees the times that belong to it.
+        // Stored last: a reader that sees the total also sees its times.
         self.total.fetch_add(u64::from(messages), Ordering::Release);
     }
 }
 
-/// Open sockets of one app.
-pub(crate) struct Crowd {
+/// The open sockets of one app.
+pub(crate) struct SocketPool {
     counts: Arc<Counts>,
-    /// Its drop closes all sockets.
+    /// Dropping it closes all sockets.
     _open: oneshot::Sender<()>,
 }
 
-/// How a crowd comes.
+/// How a pool connects.
 #[derive(Debug, Clone)]
-pub(crate) struct Come {
-    /// How many sockets.
+pub(crate) struct ConnectOptions {
+    /// The number of sockets.
     pub(crate) size: u32,
-    /// How many shake hands at a time.
+    /// The number of concurrent handshakes.
     pub(crate) at_once: usize,
-    /// What each asks for.
+    /// The query of the WebSocket URL.
     pub(crate) query: String,
 }
 
-impl Crowd {
-    /// Opens `size` sockets and returns when the server has said `connected` on each.
+impl SocketPool {
+    /// Opens `size` sockets; returns when each has received `connected`.
     pub(crate) async fn open(addr: SocketAddr, api_key: &str, size: u32) -> Result<Self, Failure> {
-        Self::come(addr, api_key, &Come { size, at_once: OPENING, query: String::new() }).await
+        Self::connect(
+            addr,
+            api_key,
+            &ConnectOptions { size, at_once: MAX_CONCURRENT_HANDSHAKES, query: String::new() },
+        )
+        .await
     }
 
-    /// The same, as it is said.
-    pub(crate) async fn come(addr: SocketAddr, api_key: &str, come: &Come) -> Result<Self, Failure> {
-        let Come { size, at_once, query } = come.clone();
+    /// Opens sockets with these options; returns when each has received `connected`.
+    pub(crate) async fn connect(
+        addr: SocketAddr,
+        api_key: &str,
+        options: &ConnectOptions,
+    ) -> Result<Self, Failure> {
+        let ConnectOptions { size, at_once, query } = options.clone();
         let counts = Arc::new(Counts {
-            born: Instant::now(),
+            epoch: Instant::now(),
             each: (0..size).map(|_| AtomicU32::new(0)).collect(),
             total: AtomicU64::new(0),
             closed: AtomicU32::new(0),
@@ -92,14 +101,14 @@ impl Crowd {
         let (shared, key) = (Arc::clone(&counts), api_key.to_owned());
         let (ready, all_ready) = oneshot::channel();
         let (open, closed) = oneshot::channel::<()>();
-        let receiving = lane("receiver", move || async move {
-            let buffer: Buffer = Rc::new(RefCell::new(vec![0; BUFFER].into_boxed_slice()));
+        let receiving = spawn("receiver", move || async move {
+            let buffer: Buffer = Rc::new(RefCell::new(vec![0; BUFFER_BYTES].into_boxed_slice()));
             stream::iter(0..size as usize)
                 .map(|socket| shake_hands(addr, &key, &query, socket))
                 .buffer_unordered(at_once)
-                .try_for_each(|(socket, heard)| {
-                    if heard > 0 {
-                        shared.note(socket.number, heard);
+                .try_for_each(|(socket, messages)| {
+                    if messages > 0 {
+                        shared.note(socket.number, messages);
                     }
                     tokio::task::spawn_local(socket.listen(Rc::clone(&buffer), Arc::clone(&shared)));
                     std::future::ready(Ok(()))
@@ -115,16 +124,16 @@ impl Crowd {
         }
     }
 
-    /// Forgets the time of the first arrival, so that the next one is the first.
+    /// Resets the time of the first arrival.
     pub(crate) fn restart(&self) {
         self.counts.first.store(0, Ordering::Relaxed);
     }
 
-    /// Waits until all sockets together got `messages`, or none got any for a while.
+    /// Waits until the sockets have received `messages` in total, or none for a while.
     pub(crate) async fn received(&self, messages: u64) {
         let mut seen = 0;
         let mut since = Instant::now();
-        while seen < messages && since.elapsed() < PATIENCE {
+        while seen < messages && since.elapsed() < SILENCE_TIMEOUT {
             sleep(Duration::from_millis(1)).await;
             let now = self.counts.total.load(Ordering::Acquire);
             if now != seen {
@@ -133,13 +142,13 @@ impl Crowd {
         }
     }
 
-    /// The first arrival since the restart and the last one of all.
+    /// Returns the times of the first arrival since the restart and of the last one.
     pub(crate) fn arrivals(&self) -> (Instant, Instant) {
-        let at = |nanos: &AtomicU64| self.counts.born + Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        let at = |nanos: &AtomicU64| self.counts.epoch + Duration::from_nanos(nanos.load(Ordering::Relaxed));
         (at(&self.counts.first), at(&self.counts.last))
     }
 
-    /// How many messages sockets missed, and how many they got too often, when each should have `expected`.
+    /// Returns how many messages were lost and duplicated, when each socket should have received `expected`.
     pub(crate) fn lost_and_duplicated(&self, expected: u32) -> (u64, u64) {
         let each = self.counts.each.iter().map(|count| count.load(Ordering::Relaxed));
         each.fold((0, 0), |(lost, duplicated), count| {
@@ -150,31 +159,31 @@ impl Crowd {
         })
     }
 
-    /// How many sockets the server closed or broke.
+    /// Returns how many sockets the server closed.
     pub(crate) fn closed(&self) -> u32 {
         self.counts.closed.load(Ordering::Relaxed)
     }
 }
 
-/// Shared by all sockets of a lane: it is borrowed only while bytes are read and counted, never across an await.
+/// Shared by all sockets of a thread: borrowed only while bytes are read and counted, never across an await.
 type Buffer = Rc<RefCell<Box<[u8]>>>;
 
-struct CrowdSocket {
+struct PoolSocket {
     number: usize,
     stream: TcpStream,
     frames: FrameCounter,
 }
 
-/// Opens a socket and reads until it is greeted. What was heard behind the greeting is counted.
+/// Opens a socket and reads until `connected`. Returns how many messages followed it.
 async fn shake_hands(
     addr: SocketAddr,
     api_key: &str,
     query: &str,
     number: usize,
-) -> io::Result<(CrowdSocket, u32)> {
+) -> io::Result<(PoolSocket, u32)> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.set_nodelay(true)?;
-    // Any 16 bytes are a valid key; the bench does not check the server's arithmetic on it.
+    // Any 16 bytes are a valid key; the bench does not verify the server's answer to it.
     let request = format!(
         "GET /ws{query} HTTP/1.1\r\nHost: {addr}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: Y3RpLXNlcnZlciBiZW5jaA==\r\nx-api-key: {api_key}\r\n\r\n"
@@ -194,18 +203,18 @@ async fn shake_hands(
         return Err(io::Error::other(format!("the server refused socket {number}: {head}")));
     }
     let mut frames = FrameCounter::default();
-    let mut heard = frames.feed(&answer[end..])?.messages;
-    while heard == 0 {
+    let mut messages = frames.feed(&answer[end..])?.messages;
+    while messages == 0 {
         answer.clear();
         if stream.read_buf(&mut answer).await? == 0 {
             return Err(ErrorKind::UnexpectedEof.into());
         }
-        heard = frames.feed(&answer)?.messages;
+        messages = frames.feed(&answer)?.messages;
     }
-    Ok((CrowdSocket { number, stream, frames }, heard - 1))
+    Ok((PoolSocket { number, stream, frames }, messages - 1))
 }
 
-impl CrowdSocket {
+impl PoolSocket {
     async fn listen(mut self, buffer: Buffer, counts: Arc<Counts>) {
         loop {
             let seen = match poll_fn(|task| self.poll_frames(task, &buffer)).await {

@@ -1,12 +1,11 @@
-//! The feed of an app in memory, and the calls that are not over.
+//! The event log in memory, and the calls that are not over.
 
 use async_trait::async_trait;
 
-use super::{MemoryStore, State};
+use super::{MemoryStore, store::State};
 use crate::{
     error::StoreError,
-    event::ActiveCall,
-    event::{ActiveCalls, Frame},
+    event::{ActiveCall, ActiveCalls, Frame},
     id::{AppId, Seq},
     model::call::{CallRecord, Direction, Status},
     ports::{Bounds, EventLog},
@@ -61,7 +60,7 @@ impl State {
         last.map_or(Seq::START, |((_, seq), _)| *seq)
     }
 
-    /// A call as a reader of the active calls is shown it, as far as tests look.
+    /// Returns a call as readers of the active calls see it, as far as tests look.
     fn shown(&self, app: AppId, record: &CallRecord) -> ActiveCall {
         let (id, seen) = (record.call.dialpad_call_id.0, &record.snapshot);
         let user = seen.dialpad_user_id;

@@ -1,4 +1,4 @@
-//! The books of exactly-once: which events were acknowledged, which were told, and what differs.
+//! Checks exactly-once delivery: which events were acknowledged, which were delivered, and how they differ.
 
 use serde::Serialize;
 
@@ -6,10 +6,10 @@ use super::events::Event;
 
 /// A set of events.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(Vec<bool>);
+pub(crate) struct EventSet(Vec<bool>);
 
-impl Marks {
-    /// Adds an event; `false` if it was there already.
+impl EventSet {
+    /// Adds an event; returns `false` if the set already had it.
     pub(crate) fn add(&mut self, event: Event) -> bool {
         let index = event.index();
         if self.0.len() <= index {
@@ -18,55 +18,55 @@ impl Marks {
         !std::mem::replace(&mut self.0[index], true)
     }
 
-    /// How many events are here and not in `other`.
-    fn beyond(&self, other: &Self) -> u64 {
+    /// Returns how many events of this set are not in `other`.
+    fn missing_from(&self, other: &Self) -> u64 {
         let missing = |index: &usize| !other.0.get(*index).copied().unwrap_or(false);
         let ours = self.0.iter().enumerate().filter(|(_, marked)| **marked);
         ours.map(|(index, _)| index).filter(missing).count() as u64
     }
 }
 
-impl FromIterator<Event> for Marks {
+impl FromIterator<Event> for EventSet {
     fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
-        let mut marks = Self::default();
+        let mut set = Self::default();
         for event in events {
-            marks.add(event);
+            set.add(event);
         }
-        marks
+        set
     }
 }
 
-/// What went wrong between the acknowledgements and one WebSocket; all zero when nothing did.
+/// Faults between the acknowledgements and one WebSocket; all zero without faults.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Audit {
-    /// Acknowledged and never told.
+    /// Acknowledged and never delivered.
     pub lost: u64,
-    /// Told more than once.
+    /// Delivered more than once.
     pub duplicated: u64,
-    /// Told although nobody was promised it: never acknowledged, or none of the bench's events.
-    pub unasked: u64,
-    /// Numbers that `seq` jumped over.
+    /// Delivered but never acknowledged, or not an event of the bench.
+    pub unexpected: u64,
+    /// Numbers that `seq` skipped.
     pub seq_holes: u64,
-    /// Times that `seq` did not grow.
+    /// Times that `seq` did not increase.
     pub seq_repeats: u64,
 }
 
 impl Audit {
-    /// Compares what was acknowledged with what was told, in the order of arrival.
-    pub(crate) fn of(acknowledged: &Marks, told: impl IntoIterator<Item = Event>) -> Self {
-        let mut seen = Marks::default();
-        let duplicated = told.into_iter().filter(|event| !seen.add(*event)).count() as u64;
+    /// Compares the acknowledged events with the delivered ones, in the order of arrival.
+    pub(crate) fn of(acknowledged: &EventSet, delivered: impl IntoIterator<Item = Event>) -> Self {
+        let mut seen = EventSet::default();
+        let duplicated = delivered.into_iter().filter(|event| !seen.add(*event)).count() as u64;
         Self {
-            lost: acknowledged.beyond(&seen),
+            lost: acknowledged.missing_from(&seen),
             duplicated,
-            unasked: seen.beyond(acknowledged),
+            unexpected: seen.missing_from(acknowledged),
             ..Self::default()
         }
     }
 
-    /// The number of faults of any kind.
+    /// Returns the number of faults of any kind.
     pub(crate) fn faults(&self) -> u64 {
-        self.lost + self.duplicated + self.unasked + self.seq_holes + self.seq_repeats
+        self.lost + self.duplicated + self.unexpected + self.seq_holes + self.seq_repeats
     }
 }
 
@@ -77,32 +77,32 @@ impl std::ops::Add for Audit {
         Self {
             lost: self.lost + other.lost,
             duplicated: self.duplicated + other.duplicated,
-            unasked: self.unasked + other.unasked,
+            unexpected: self.unexpected + other.unexpected,
             seq_holes: self.seq_holes + other.seq_holes,
             seq_repeats: self.seq_repeats + other.seq_repeats,
         }
     }
 }
 
-/// Follows the `seq` of one connection.
+/// Checks the `seq` of one connection.
 #[derive(Debug, Default)]
-pub(crate) struct SeqWatch {
-    /// The last one seen: a cursor to resume behind.
+pub(crate) struct SeqCheck {
+    /// The last one: the cursor to resume from.
     pub(crate) last: u64,
-    /// Numbers jumped over.
+    /// Numbers skipped.
     pub(crate) holes: u64,
-    /// Times that it did not grow.
+    /// Times that it did not increase.
     pub(crate) repeats: u64,
 }
 
-impl SeqWatch {
-    /// Starts behind the head that the server named when the connection opened.
-    pub(crate) fn behind(head: u64) -> Self {
+impl SeqCheck {
+    /// Starts after the newest event at the time of the connection.
+    pub(crate) fn after(head: u64) -> Self {
         Self { last: head, ..Self::default() }
     }
 
-    /// Takes the next one.
-    pub(crate) fn see(&mut self, seq: u64) {
+    /// Checks the next one.
+    pub(crate) fn next(&mut self, seq: u64) {
         if seq > self.last {
             self.holes += seq - self.last - 1;
             self.last = seq;
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_told_once_is_no_fault() {
+    fn everything_delivered_once_is_no_fault() {
         let acknowledged = (0..5).map(ring).collect();
         let audit = Audit::of(&acknowledged, (0..5).rev().map(ring));
         assert_eq!(audit, Audit::default());
@@ -130,19 +130,19 @@ mod tests {
     }
 
     #[test]
-    fn lost_duplicated_and_unasked_events_are_told_apart() {
+    fn lost_duplicated_and_unexpected_events_are_counted_apart() {
         let acknowledged = [ring(0), ring(1), ring(2)].into_iter().collect();
         let audit = Audit::of(&acknowledged, [ring(0), ring(0), ring(2), ring(9)]);
-        assert_eq!(audit, Audit { lost: 1, duplicated: 1, unasked: 1, ..Audit::default() });
+        assert_eq!(audit, Audit { lost: 1, duplicated: 1, unexpected: 1, ..Audit::default() });
         assert_eq!(audit.faults(), 3);
     }
 
     #[test]
-    fn seq_is_contiguous_or_it_is_noticed() {
-        let mut watch = SeqWatch::behind(10);
+    fn holes_and_repeats_of_seq_are_counted() {
+        let mut check = SeqCheck::after(10);
         for seq in [11, 12, 15, 15, 16] {
-            watch.see(seq);
+            check.next(seq);
         }
-        assert_eq!((watch.last, watch.holes, watch.repeats), (16, 2, 1));
+        assert_eq!((check.last, check.holes, check.repeats), (16, 2, 1));
     }
 }

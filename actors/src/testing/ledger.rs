@@ -1,0 +1,134 @@
+//! The journal and the ledger in memory.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::{MemoryStore, RowStatus, store::State};
+use crate::{
+    error::StoreError,
+    event::Frame,
+    id::{AppId, DialpadCallId, InteractionId, JournalId},
+    model::{call::StoredCall, message::StoredMessage},
+    ports::{Journal, Ledger, PendingEvent},
+    unit::{Receipt, Unit},
+};
+
+impl State {
+    fn calls_where(&self, app: AppId, wanted: impl Fn(&StoredCall) -> bool) -> Vec<StoredCall> {
+        let of_app =
+            self.calls.iter().filter(|((owner, _), _)| *owner == app).map(|(_, record)| &record.call);
+        of_app.filter(|call| wanted(call)).cloned().collect()
+    }
+
+    fn check(&self, unit: &Unit) -> Result<(), StoreError> {
+        if let Some(refused) = &self.refused
+            && unit.events.iter().any(|event| event.stored_body().contains(refused))
+        {
+            return Err(StoreError::Rejected(format!("the text {refused} can't be stored")));
+        }
+        for record in &unit.calls {
+            let key = (unit.app_id, record.call.dialpad_call_id);
+            let version = self.calls.get(&key).map_or(0, |known| known.call.version);
+            if version + 1 != record.call.version {
+                return Err(StoreError::Conflict(format!("call {}", record.call.dialpad_call_id)));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryStore {
+    async fn pending(&self, app: AppId, limit: usize) -> Result<Vec<PendingEvent>, StoreError> {
+        let state = self.state();
+        let pending =
+            state.journal.values().filter(|row| row.app_id == app && row.status == RowStatus::Pending);
+        Ok(pending.take(limit).map(|row| row.event.clone()).collect())
+    }
+
+    async fn backlog(&self, since: DateTime<Utc>) -> Result<Vec<AppId>, StoreError> {
+        let state = self.state();
+        let late =
+            state.journal.values().filter(|row| row.status == RowStatus::Pending && row.received_at < since);
+        let mut apps: Vec<AppId> = late.map(|row| row.app_id).collect();
+        apps.dedup();
+        Ok(apps)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryStore {
+    async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| {
+            let names = call.facts.leg_ids().into_iter().flatten().map(DialpadCallId);
+            names.chain([call.dialpad_call_id]).any(|name| legs.contains(&name))
+        }))
+    }
+
+    async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| interactions.contains(&call.interaction_id)))
+    }
+
+    async fn recent_calls_of(
+        &self,
+        app: AppId,
+        targets: &[i64],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let state = self.state();
+        let is_one = |call: &StoredCall| call.facts.target_id().is_some_and(|id| targets.contains(&id));
+        Ok(state.calls_where(app, |call| is_one(call) && call.updated_at >= since))
+    }
+
+    async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
+        let state = self.state();
+        let name = |user: &i64| state.crm_users.get(&(app, *user)).map(|name| (*user, name.clone()));
+        Ok(users.iter().filter_map(name).collect())
+    }
+
+    async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {
+        let state = self.state();
+        Ok(ids.iter().filter_map(|id| state.messages.get(&(app, id.clone()))).cloned().collect())
+    }
+
+    async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError> {
+        self.is_released().await;
+        let mut state = self.state();
+        if std::mem::take(&mut state.panics) {
+            drop(state);
+            panic!("a commit panics on purpose");
+        }
+        if let Some(failure) = state.failures.pop() {
+            return Err(failure);
+        }
+        state.check(&unit)?;
+        for record in &unit.calls {
+            state.calls.insert((unit.app_id, record.call.dialpad_call_id), record.clone());
+        }
+        for message in &unit.messages {
+            state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message.clone());
+        }
+        let last_seq_before = state.head(unit.app_id);
+        let mut seq = last_seq_before;
+        for event in &unit.events {
+            seq = seq.next();
+            let frame = Frame::new(seq, event);
+            state.events.insert((unit.app_id, seq), frame);
+        }
+        let mut mark = |id: &JournalId, status: RowStatus| {
+            if let Some(row) = state.journal.get_mut(id) {
+                row.status = status;
+            }
+        };
+        unit.processed.iter().for_each(|id| mark(id, RowStatus::Processed));
+        unit.failed.iter().for_each(|(id, reason)| mark(id, RowStatus::Failed(reason.clone())));
+        for id in &unit.retried {
+            if let Some(row) = state.journal.get_mut(id) {
+                row.event.attempts += 1;
+            }
+        }
+        Ok(Receipt { last_seq_before })
+    }
+}

@@ -1,0 +1,84 @@
+//! `/internal/engine`: what administrators see of the running engine.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{App, Ask, Call, Shows, TestServer, World, eventually};
+
+on_both_databases![
+    calls_sessions_and_consumers_appear_and_go,
+    an_outage_of_the_engine_is_its_last_error,
+    only_administrators_see_the_engine,
+];
+
+async fn engine(server: &TestServer) -> Value {
+    server.get("/internal/engine").by_admin().answer().await.ok()
+}
+
+/// Waits until the state of the engine is as it should be, and returns it.
+async fn engine_when(server: &TestServer, what: &str, is_there: impl Fn(&Value) -> bool) -> Value {
+    eventually(what, async || Some(engine(server).await).filter(|state| is_there(state))).await
+}
+
+fn state_of<'a>(engine: &'a Value, app: &App) -> Option<&'a Value> {
+    engine["apps"].as_array().expect("a list of apps").iter().find(|state| state["app_id"] == app.id)
+}
+
+async fn calls_sessions_and_consumers_appear_and_go(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let before = engine(&server).await;
+    before.shows(json!({"sessions": 0, "consumers": 0, "spool": null}));
+    assert_eq!(state_of(&before, &app), None, "it had no work yet");
+
+    let mut socket = server.subscribe(&app, "?consumer=crm").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    server.webhook(&app, &Call::new(2).ring(0)).await;
+    socket.events(2).await;
+    let state = engine_when(&server, "the batch is over", |state| {
+        state_of(state, &app).is_some_and(|app| app["batch_in_progress"] == false)
+    })
+    .await;
+    state.shows(json!({"sessions": 1, "consumers": 1, "process_id": before["process_id"]}));
+    state_of(&state, &app).expect("it had work").shows(json!({
+        "owned": true, "inbox": 0, "live_calls": 2, "restarts": 0, "quarantined": 0, "sessions": 1,
+        "last_error": null,
+    }));
+    state["token_refresher"].shows(json!({"renewals_in_progress": 0, "restarts": 0, "last_error": null}));
+
+    drop(socket);
+    let state = engine_when(&server, "the session and the consumer are gone", |state| {
+        state["sessions"] == 0 && state["consumers"] == 0
+    })
+    .await;
+    state_of(&state, &app).expect("the app is there").shows(json!({"sessions": 0, "live_calls": 2}));
+
+    let path = format!("/internal/apps/{}", app.id);
+    server.request(Method::DELETE, &path).by_admin().answer().await;
+    engine_when(&server, "the calls of a deleted app are gone", |state| state_of(state, &app).is_none())
+        .await;
+}
+
+async fn an_outage_of_the_engine_is_its_last_error(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    world.execute("ALTER TABLE calls RENAME TO calls_elsewhere").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    let state = engine_when(&server, "the engine has an error", |state| {
+        state_of(state, &app).is_some_and(|app| app["last_error"].is_object())
+    })
+    .await;
+    let error = &state_of(&state, &app).expect("the app is there")["last_error"];
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("calls")), "{error:#}");
+    assert!(error["at"].is_string(), "{error:#}");
+    world.execute("ALTER TABLE calls_elsewhere RENAME TO calls").await;
+}
+
+async fn only_administrators_see_the_engine(world: World) {
+    let server = world.start().await;
+    server.get("/internal/engine").answer().await.refuses(401, "MISSING_BEARER");
+    let wrong = server.get("/internal/engine").bearer_auth("not-the-secret").answer().await;
+    wrong.refuses(403, "FORBIDDEN");
+    let unknown = server.get("/internal/engine?ids=string").by_admin().answer().await;
+    unknown.refuses(400, "INVALID_REQUEST");
+}
