@@ -1,66 +1,64 @@
-//! What belongs to a call and comes late, or not by itself: its recording, its voicemail's audio and words.
+//! Adds to a call what arrives late or not by itself: its recording, its voicemail's audio and transcript.
 //!
-//! Dialpad is asked for a call about which something is missing, or whose links are good no more: at most once at a
-//! time and once in [`SHORTEST_PAUSE`] for each call, whoever wants to know. What it says goes into the journal like a
-//! webhook and is told from there; whoever waits for it waits for [`PATIENCE`] at most and then gets what is known.
+//! Dialpad is asked about a call that lacks something, or whose links have expired. All callers share one request, and
+//! the next one is sent no sooner than [`MIN_LOOKUP_INTERVAL`]. The answer is stored in the journal like a webhook, and
+//! the engine emits it. A caller waits for at most [`ENRICH_TIMEOUT`] and then gets what is known.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use cti_actors::{
     clock::Clock,
     id::{AppId, DialpadCallId},
-    model::call::Knowledge,
+    model::call::{Knowledge, Outcome, Status},
 };
-use dashmap::{DashMap, mapref::entry::Entry};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use dashmap::DashMap;
+use moka::{future::Cache, policy::EvictionPolicy};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{sleep, timeout},
 };
-use tracing::{Instrument, warn};
+use tracing::warn;
 
 use crate::{
     dialpad::{
         api::Dialpad,
         client::{DialpadError, request::Urgency},
-        media::{Audio, Media, Unheard, Wish},
+        media::{Audio, Media, MediaError, RangeRequest},
     },
     store::{
         Store,
-        views::calls::{CallName, CallView},
+        views::calls::{CallRef, CallView},
     },
+    tasks::Tasks,
     webhook::payload::{self, Finding},
 };
 
-/// How long whoever reads a call waits for what is missing of it.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often the store is asked meanwhile whether it has arrived.
-const LOOK_EVERY: Duration = Duration::from_millis(15);
-/// How soon Dialpad is asked for the same call again.
-const SHORTEST_PAUSE: Duration = Duration::from_secs(30);
-/// How many calls of an app are asked for at once because somebody reads them. Where Dialpad's limit is used up, they
-/// wait for it, and all others answer without waiting.
-const MOST_AT_ONCE: usize = 5;
-/// How many calls are remembered for their pauses.
-const REMEMBERED: usize = 10_000;
+/// How long a client that reads a call waits for what it lacks.
+const ENRICH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the store is read meanwhile.
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
+const MIN_LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
+const MAX_LOOKUP_INTERVAL: Duration = Duration::from_secs(6 * 3600);
+/// How many calls of an app are looked up at once because clients read them. When Dialpad's rate limit is used up, these
+/// wait for it, and all others are answered without waiting.
+const MAX_LOOKUPS_PER_APP: usize = 5;
+/// Of how many calls the last lookup is remembered.
+const MAX_REMEMBERED: u64 = 10_000;
 
-/// Which audio of a call.
+/// A kind of audio that belongs to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Track {
-    /// What was said on the call.
+pub enum AudioKind {
+    /// The recording of the conversation.
     Recording,
-    /// What was left on voicemail.
+    /// The voicemail that the caller left.
     Voicemail,
 }
 
-impl Track {
+impl AudioKind {
     fn link(self, known: &Knowledge) -> Option<&str> {
         match self {
             Self::Recording => known.recording().map(String::as_str),
@@ -69,176 +67,190 @@ impl Track {
     }
 }
 
-/// What Dialpad said when it was asked for a call; `None`: it knows of none.
+/// What Dialpad knows about a call; `None` if it has no such call.
 type Answer = Result<Option<Arc<Knowledge>>, DialpadError>;
 
-/// One time that Dialpad was asked, for everybody who wants to know.
+/// The last request to Dialpad for a call.
 #[derive(Clone)]
-struct Look {
-    began: Instant,
-    answer: Shared<BoxFuture<'static, Answer>>,
+struct Lookup {
+    requested_at: Instant,
+    answered_at: Instant,
+    /// `None` if it was not sent, because the app had too many in progress.
+    answer: Option<Answer>,
 }
 
-/// Finds what belongs to calls. Cheap to clone.
+/// Completes calls. Cheap to clone.
 #[derive(Clone)]
 pub struct CallEnrichment {
     store: Store,
     dialpad: Dialpad,
     media: Media,
     clock: Arc<dyn Clock>,
-    looks: Arc<DashMap<(AppId, DialpadCallId), Look>>,
-    /// Places for those who ask because somebody reads a call.
-    places: Arc<DashMap<AppId, Arc<Semaphore>>>,
+    tasks: Tasks,
+    lookups: Cache<(AppId, DialpadCallId), Lookup>,
+    /// Limits the background lookups of each app.
+    permits: Arc<DashMap<AppId, Arc<Semaphore>>>,
 }
 
 impl CallEnrichment {
-    /// Finds them at this Dialpad, and writes them into this store.
+    /// Creates it for this Dialpad and this store. Lookups run in `tasks`.
     #[must_use]
-    pub fn new(store: Store, dialpad: Dialpad, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(store: Store, dialpad: Dialpad, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
         let media = Media::new(dialpad.clone());
-        Self { store, dialpad, media, clock, looks: Arc::default(), places: Arc::default() }
+        let lookups = Cache::builder()
+            .max_capacity(MAX_REMEMBERED)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(MAX_LOOKUP_INTERVAL)
+            .build();
+        Self { store, dialpad, media, clock, tasks, lookups, permits: Arc::default() }
     }
 
-    /// A call with what was missing of it, as far as that can be had soon. The rest is told when it comes.
-    pub async fn complete(&self, app: AppId, call: CallView) -> CallView {
+    /// Returns a call with what it lacked, as far as that is known soon. The rest is emitted when it arrives.
+    pub async fn enrich(&self, app: AppId, call: CallView) -> CallView {
         if !lacks_something(&call) {
             return call;
         }
-        let found = timeout(PATIENCE, self.find_missing(app, &call)).await;
-        found.ok().flatten().unwrap_or(call)
+        let enriched = timeout(ENRICH_TIMEOUT, self.find_missing(app, &call)).await;
+        enriched.ok().flatten().unwrap_or(call)
     }
 
     async fn find_missing(&self, app: AppId, call: &CallView) -> Option<CallView> {
-        let places =
-            Arc::clone(&self.places.entry(app).or_insert_with(|| Arc::new(Semaphore::new(MOST_AT_ONCE))));
-        let place = places.try_acquire_owned().ok()?;
+        let started_at = Instant::now();
         let ended_at = call.ended_at.unwrap_or(call.created_at);
-        let pause = pause_after(self.clock.now(), ended_at);
-        let (is_first, look) = self.look(app, call, Urgency::Background, pause, Some(place));
-        if !is_first && look.answer.peek().is_some() {
-            // It was asked a while ago; what it said then is known.
+        let interval = lookup_interval(self.clock.now() - ended_at);
+        let lookup = self.look_up(app, call, Urgency::Background, interval).await?;
+        if lookup.answered_at < started_at {
+            // The call was read from the store after that answer was.
             return None;
         }
-        let known = look.answer.await.ok()??;
-        if !fills_a_gap(call, &known) {
+        let known = lookup.answer?.ok()??;
+        if !adds_missing(call, &known) {
             return None;
         }
         loop {
-            let now = self.store.calls().find(app, CallName::Ours(call.id)).await.ok()??;
-            if now.updated_at != call.updated_at && !fills_a_gap(&now, &known) {
+            let now = self.store.calls().find(app, CallRef::Ours(call.id)).await.ok()??;
+            if now.updated_at != call.updated_at && !adds_missing(&now, &known) {
                 return Some(now);
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Begins to fetch audio of a call, from `link` where one is known. A link that is good no more, or none, is
-    /// looked up once.
+    /// Begins to download audio of a call, from `link` if there is one. If the link has expired, or there is none, the
+    /// call is looked up once.
     ///
     /// # Errors
-    /// See [`Unheard`].
-    pub async fn listen(
+    /// See [`MediaError`].
+    pub async fn open_audio(
         &self,
         app: AppId,
         call: &CallView,
-        track: Track,
+        kind: AudioKind,
         link: Option<&str>,
-        wish: &Wish,
-    ) -> Result<Audio, Unheard> {
-        let in_vain = match link {
-            Some(link) => match self.media.fetch(app, link, wish).await {
-                Err(reason @ (Unheard::Expired | Unheard::LoginWanted | Unheard::NoAudio)) => reason,
-                outcome => return outcome,
+        range: &RangeRequest,
+    ) -> Result<Audio, MediaError> {
+        let failure = match link {
+            Some(link) => match self.media.fetch(app, link, range).await {
+                Err(error @ (MediaError::Expired | MediaError::LoginRequired | MediaError::NotAudio)) => {
+                    error
+                }
+                result => return result,
             },
-            None if lacks_something(call) => Unheard::Gone,
-            None => return Err(Unheard::Gone),
+            None if lacks_something(call) => MediaError::NotFound,
+            None => return Err(MediaError::NotFound),
         };
-        let (_, look) = self.look(app, call, Urgency::Foreground, SHORTEST_PAUSE, None);
-        let known = match look.answer.await {
-            Ok(known) => known,
-            // Nothing is known of a recording, and nobody can be asked.
-            Err(DialpadError::NoAccess(_)) if link.is_none() => return Err(Unheard::Gone),
-            Err(error) => return Err(error.into()),
+        let lookup = self.look_up(app, call, Urgency::Foreground, MIN_LOOKUP_INTERVAL).await;
+        let known = match lookup.and_then(|lookup| lookup.answer) {
+            Some(Ok(known)) => known,
+            // No recording is known, and Dialpad can't be asked.
+            Some(Err(DialpadError::NoAccess(_))) if link.is_none() => return Err(MediaError::NotFound),
+            Some(Err(error)) => return Err(error.into()),
+            None => return Err(DialpadError::Unreachable("The server is stopping".into()).into()),
         };
-        match known.as_deref().and_then(|known| track.link(known)) {
-            Some(fresh) => self.media.fetch(app, fresh, wish).await,
-            None => Err(in_vain),
+        match known.as_deref().and_then(|known| kind.link(known)) {
+            Some(fresh) => self.media.fetch(app, fresh, range).await,
+            None => Err(failure),
         }
     }
 
-    /// Asks Dialpad for a call, unless that is being done or was done less than `pause` ago. Says whether it was not.
-    /// `place` is kept until Dialpad has answered, whoever waits for it.
-    fn look(
+    /// Looks up a call at Dialpad, unless that was done less than `interval` ago. Concurrent lookups of a call share one
+    /// request. Returns `None` when the server stops.
+    async fn look_up(
         &self,
         app: AppId,
         call: &CallView,
         urgency: Urgency,
-        pause: Duration,
-        place: Option<OwnedSemaphorePermit>,
-    ) -> (bool, Look) {
-        self.forget_the_oldest();
-        let begin = || {
-            let (enrichment, call) = (self.clone(), call.clone());
-            let work = async move {
-                let answer = ask(enrichment, app, call, urgency).await;
-                drop(place);
-                answer
+        interval: Duration,
+    ) -> Option<Lookup> {
+        let key = (app, DialpadCallId(call.dialpad_call_id));
+        loop {
+            let enrichment = self.clone();
+            let call = call.clone();
+            let shared = async move {
+                let request = request(&enrichment, app, &call, urgency);
+                let is_old = |last: &Lookup| last.answer.is_none() || last.requested_at.elapsed() >= interval;
+                enrichment.lookups.entry(key).or_insert_with_if(request, is_old).await.into_value()
             };
-            // A task of its own: it goes on when nobody waits for it any more.
-            let work = tokio::spawn(work.in_current_span());
-            let lost = |_| Err(DialpadError::Unreachable("The server is stopping".into()));
-            let answer = async move { work.await.unwrap_or_else(lost) }.boxed().shared();
-            Look { began: Instant::now(), answer }
-        };
-        match self.looks.entry((app, DialpadCallId(call.dialpad_call_id))) {
-            Entry::Occupied(mut entry) => {
-                let look = entry.get();
-                let is_under_way = look.answer.peek().is_none();
-                if is_under_way || look.began.elapsed() < pause {
-                    return (false, look.clone());
-                }
-                let look = begin();
-                entry.insert(look.clone());
-                (true, look)
+            // A task of its own: it continues when its caller no longer waits.
+            let lookup = self.tasks.spawn(shared).await.ok().flatten()?;
+            // A foreground lookup is always sent. This one was shared with a background lookup that was not.
+            if lookup.answer.is_some() || urgency == Urgency::Background {
+                return Some(lookup);
             }
-            Entry::Vacant(entry) => (true, entry.insert(begin()).clone()),
         }
     }
 
-    /// Keeps the memory of pauses small. What is forgotten may be asked for sooner than it need be.
-    fn forget_the_oldest(&self) {
-        if self.looks.len() > REMEMBERED {
-            self.looks.retain(|_, look| look.began.elapsed() < SHORTEST_PAUSE);
-        }
+    /// Returns a permit for a background lookup, if the app has one left.
+    fn try_permit(&self, app: AppId) -> Option<OwnedSemaphorePermit> {
+        let new = || Arc::new(Semaphore::new(MAX_LOOKUPS_PER_APP));
+        let permits = Arc::clone(&self.permits.entry(app).or_insert_with(new));
+        permits.try_acquire_owned().ok()
     }
 }
 
-/// Asks Dialpad for a call and writes into the journal what is new about it.
-async fn ask(enrichment: CallEnrichment, app: AppId, call: CallView, urgency: Urgency) -> Answer {
+async fn request(enrichment: &CallEnrichment, app: AppId, call: &CallView, urgency: Urgency) -> Lookup {
+    let requested_at = Instant::now();
+    let answer = match urgency {
+        Urgency::Foreground => Some(request_details(enrichment, app, call, urgency).await),
+        Urgency::Background => match enrichment.try_permit(app) {
+            Some(_permit) => Some(request_details(enrichment, app, call, urgency).await),
+            None => None,
+        },
+    };
+    Lookup { requested_at, answered_at: Instant::now(), answer }
+}
+
+/// Requests a call from Dialpad and writes into the journal what is new about it.
+async fn request_details(
+    enrichment: &CallEnrichment,
+    app: AppId,
+    call: &CallView,
+    urgency: Urgency,
+) -> Answer {
     let id = DialpadCallId(call.dialpad_call_id);
     let Some(mut details) = enrichment.dialpad.call(app, id, urgency).await? else { return Ok(None) };
     let mut known = payload::details(&details);
-    if known.voicemail_transcript.is_none() && lacks_words(&call) {
-        // The words are there in any case or not at all: whatever goes wrong here, the rest is worth having.
-        if let Ok(Some(words)) = enrichment.dialpad.transcript(app, id, urgency).await {
-            details.insert("transcription_text".into(), words.into());
+    if known.voicemail_transcript.is_none() && lacks_voicemail_transcript(call) {
+        // Optional: without a transcript, or after a failure, the rest is still worth having.
+        if let Ok(Some(transcript)) = enrichment.dialpad.transcript(app, id, urgency).await {
+            details.insert("transcription_text".into(), transcript.into());
             known = payload::details(&details);
         }
     }
-    if says_something_new(&call, &known)
-        && let Err(failure) = enrichment.store.journal().append_finding(app, &Finding::Details(details)).await
+    if has_news(call, &known)
+        && let Err(error) = enrichment.store.journal().append_finding(app, &Finding::Details(details)).await
     {
-        warn!(app.id = %app, call.id = %id, error = %failure, "what Dialpad said of a call could not be kept");
+        warn!(app.id = %app, call.id = %id, %error, "what Dialpad knows about a call could not be stored");
     }
     Ok(Some(Arc::new(known)))
 }
 
-/// Whether anything that belongs to a call that is over has not come.
+/// Returns whether a call has ended and may still get a recording, a voicemail or a transcript.
 fn lacks_something(call: &CallView) -> bool {
-    if call.status != "ended" {
+    if call.status != Status::Ended {
         return false;
     }
-    let lacks_recording = call.outcome.as_deref() == Some("answered") && call.recording_url.is_none();
+    let lacks_recording = call.outcome == Some(Outcome::Answered) && call.recording_url.is_none();
     let lacks_voicemail = match &call.voicemail {
         Some(voicemail) => voicemail.recording_url.is_none() || voicemail.transcript.is_none(),
         None => call.is_voicemail && !call.voicemail_was_deleted,
@@ -246,40 +258,40 @@ fn lacks_something(call: &CallView) -> bool {
     lacks_recording || lacks_voicemail
 }
 
-/// Whether the words on voicemail are missing. A transcript of the call holds them only if nobody answered.
-fn lacks_words(call: &CallView) -> bool {
-    let has_words = call.voicemail.as_ref().is_some_and(|voicemail| voicemail.transcript.is_some());
-    call.outcome.as_deref() == Some("voicemail") && !has_words && !call.voicemail_was_deleted
+/// Returns whether the voicemail's transcript is missing. The transcript of a call contains it only if nobody answered.
+fn lacks_voicemail_transcript(call: &CallView) -> bool {
+    let has_transcript = call.voicemail.as_ref().is_some_and(|voicemail| voicemail.transcript.is_some());
+    call.outcome == Some(Outcome::Voicemail) && !has_transcript && !call.voicemail_was_deleted
 }
 
-/// What is known of a call's enrichment, side by side: before, and now.
+/// Returns pairs of what a call has and what Dialpad knows: recording, voicemail, transcript.
 fn pairs<'a>(call: &'a CallView, known: &'a Knowledge) -> [(Option<&'a String>, Option<&'a String>); 3] {
     let voicemail = call.voicemail.as_ref();
-    let unless_deleted = |now: Option<&'a String>| now.filter(|_| !call.voicemail_was_deleted);
-    let words = known.voicemail_transcript.as_ref();
+    let unless_deleted = |value: Option<&'a String>| value.filter(|_| !call.voicemail_was_deleted);
+    let transcript = known.voicemail_transcript.as_ref();
     [
         (call.recording_url.as_ref(), known.recording()),
-        (voicemail.and_then(|it| it.recording_url.as_ref()), unless_deleted(known.voicemail())),
-        (voicemail.and_then(|it| it.transcript.as_ref()), unless_deleted(words)),
+        (voicemail.and_then(|mail| mail.recording_url.as_ref()), unless_deleted(known.voicemail())),
+        (voicemail.and_then(|mail| mail.transcript.as_ref()), unless_deleted(transcript)),
     ]
 }
 
-fn fills_a_gap(call: &CallView, known: &Knowledge) -> bool {
+fn adds_missing(call: &CallView, known: &Knowledge) -> bool {
     pairs(call, known).iter().any(|(before, now)| before.is_none() && now.is_some())
 }
 
-fn says_something_new(call: &CallView, known: &Knowledge) -> bool {
+fn has_news(call: &CallView, known: &Knowledge) -> bool {
     pairs(call, known).iter().any(|(before, now)| now.is_some() && before != now)
 }
 
-/// How long not to ask for a call again. Recordings come within minutes or never: of most calls there is none.
-fn pause_after(now: DateTime<Utc>, ended_at: DateTime<Utc>) -> Duration {
-    let age = now - ended_at;
+/// Returns how long a call of this age is not looked up again. Recordings arrive within minutes or never, and most calls
+/// have none.
+fn lookup_interval(age: TimeDelta) -> Duration {
     if age < TimeDelta::minutes(15) {
-        SHORTEST_PAUSE
+        MIN_LOOKUP_INTERVAL
     } else if age < TimeDelta::days(1) {
         Duration::from_secs(10 * 60)
     } else {
-        Duration::from_secs(6 * 3600)
+        MAX_LOOKUP_INTERVAL
     }
 }

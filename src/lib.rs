@@ -12,6 +12,7 @@
 //! [`startup`] puts the parts together, [`shutdown`] takes them apart. This crate is the edge; it imports the engine,
 //! and the engine knows nothing of it.
 
+mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -22,10 +23,11 @@ pub mod enrichment;
 mod epoch;
 pub mod http;
 pub mod jobs;
+mod net;
 pub mod recovery;
-mod rlimit;
 pub mod shutdown;
 pub mod startup;
 pub mod store;
+pub mod tasks;
 pub mod telemetry;
 pub mod webhook;

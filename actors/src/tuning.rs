@@ -1,23 +1,23 @@
-//! What can be set of the engine, and how it is set if nobody says otherwise.
+//! What can be set of the engine, with the defaults.
 
 use std::time::Duration;
 
-/// How the engine runs.
+/// The settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// How many threads the actors share.
     pub threads: usize,
-    /// How often the journal is looked through for webhooks that nobody was woken for.
+    /// How often the journal is swept for webhooks whose wake was lost.
     pub sweep_interval: Duration,
-    /// How often tokens are looked for that are due.
+    /// How often it is checked which tokens are due.
     pub token_check_interval: Duration,
-    /// How often open sessions are looked after.
+    /// How often open sessions are checked.
     pub session_watch_interval: Duration,
     /// How many sessions an app may have.
     pub max_sessions_per_app: usize,
     /// How long a session may take nothing of what it is given.
     pub stuck_session_timeout: Duration,
-    /// How many readers may read the past from the store at a time, so that everybody else still gets to it.
+    /// How many readers may read old events from the store at a time, so that the store serves the others as well.
     pub max_store_readers: usize,
 }
 

@@ -1,13 +1,13 @@
--- Staying connected: when tokens were issued, and what is known of refreshing them.
+-- Renewal of tokens: when they were issued, and the state of their refresh.
 
 ALTER TABLE dialpad_connections
-    -- When the present access token was issued: with expires_at, its life.
+    -- When the present access token was issued; with expires_at, its lifetime.
     ADD COLUMN issued_at TIMESTAMPTZ,
-    -- When they are to be refreshed: by the token's life, or by the pause after a failure. Null: never.
+    -- When they are to be refreshed: by their lifetime, or after the backoff of a failure. Null: never.
     ADD COLUMN refresh_due_at TIMESTAMPTZ,
-    -- A refresh was begun then and its end is not known yet: written before Dialpad is asked.
+    -- When a refresh began whose outcome is not known yet: written before Dialpad is asked.
     ADD COLUMN refresh_begun_at TIMESTAMPTZ,
-    -- Refreshes that failed since the last one that did not, when the first of them did, and why the last one did.
+    -- How many refreshes have failed since the last success, since when, and why the last one did.
     ADD COLUMN refresh_failures BIGINT NOT NULL DEFAULT 0,
     ADD COLUMN degraded_since TIMESTAMPTZ,
     ADD COLUMN refresh_problem TEXT;
@@ -15,30 +15,29 @@ CREATE INDEX dialpad_connections_due ON dialpad_connections (refresh_due_at) WHE
 UPDATE dialpad_connections SET issued_at = updated_at;
 UPDATE dialpad_connections SET refresh_due_at = updated_at WHERE refresh_token IS NOT NULL AND status = 'connected';
 
--- The app's own webhook: the secrets that are rotated out, and what the last look at Dialpad found.
+-- The app's own webhook: its retired secrets, and the outcome of the last check at Dialpad.
 
 ALTER TABLE dialpad_webhooks
-    -- Sealed together, each with the end of its validity.
+    -- Sealed together, each with its expiry.
     ADD COLUMN retired_secrets BYTEA,
-    -- Whether the subscription to messages was made with the right to their texts: whoever makes it decides that for
-    -- good.
+    -- Whether the subscription to messages includes their texts: decided for good when it is created.
     ADD COLUMN sms_with_texts BOOLEAN NOT NULL DEFAULT FALSE,
-    -- The organization where it was made.
+    -- The organization in which it was created.
     ADD COLUMN dialpad_org_id BIGINT,
-    -- When calls were last found (or made) to come as they should.
+    -- When calls were last known to be delivered.
     ADD COLUMN verified_at TIMESTAMPTZ,
-    -- When it was last looked at, whatever was found.
+    -- When it was last checked, whatever the outcome.
     ADD COLUMN checked_at TIMESTAMPTZ,
-    -- What stands in the way, as a JSON array of texts; null where nothing does.
+    -- What is wrong, as a JSON array of sentences; null where nothing is.
     ADD COLUMN problems TEXT,
-    -- Not to be looked at before then; null: at once.
+    -- When to check it again; null: at once.
     ADD COLUMN next_check_at TIMESTAMPTZ,
-    -- Somebody works at it until then at the latest: the lease of one process.
+    -- The end of the lease of the process that works on it.
     ADD COLUMN checking_until TIMESTAMPTZ,
-    -- It was taken away, and does not come back by itself.
+    -- When it was removed; it is not created again by itself.
     ADD COLUMN removed_at TIMESTAMPTZ;
 
--- Calls: joined into interactions. The id of an interaction is that of its first leg, and null stands for one's own.
+-- Interactions: calls that are joined. The id of an interaction is that of its first leg; null stands for the call's own.
 
 ALTER TABLE calls
     ADD COLUMN interaction_id UUID,
@@ -49,17 +48,17 @@ CREATE INDEX calls_by_master ON calls (app_id, master_call_id) WHERE master_call
 CREATE INDEX calls_by_entry_point ON calls (app_id, entry_point_call_id) WHERE entry_point_call_id IS NOT NULL;
 CREATE INDEX calls_by_operator ON calls (app_id, operator_call_id) WHERE operator_call_id IS NOT NULL;
 
--- A voicemail that was deleted stays as an empty row, so that a late webhook does not bring it back.
+-- A deleted voicemail stays as an empty row, so that a late webhook does not create it again.
 
 ALTER TABLE voicemails
     ADD COLUMN deleted_at TIMESTAMPTZ;
 
--- Where the picture or file is that came with a message.
+-- Where the picture or file of a message is.
 
 ALTER TABLE messages
     ADD COLUMN mms_url TEXT;
 
--- Lists: ids are made in the order of time, so the newest are found by them.
+-- Lists: ids are generated in the order of time, so the newest rows are found by id.
 
 DROP INDEX voicemails_created;
 DROP INDEX messages_created;
@@ -67,22 +66,22 @@ CREATE INDEX voicemails_newest ON voicemails (app_id, id);
 CREATE INDEX messages_newest ON messages (app_id, id);
 CREATE INDEX voicemails_updated ON voicemails (app_id, updated_at, id);
 CREATE INDEX messages_updated ON messages (app_id, updated_at, id);
-CREATE INDEX voicemails_by_theirs ON voicemails (app_id, dialpad_voicemail_id) WHERE dialpad_voicemail_id IS NOT NULL;
+CREATE INDEX voicemails_by_dialpad_id ON voicemails (app_id, dialpad_voicemail_id) WHERE dialpad_voicemail_id IS NOT NULL;
 
--- Requests that create something and may come twice. The answer is sealed: it may hold a secret.
+-- Idempotency keys: requests that create something and may come twice. The answer is sealed: it may contain a secret.
 
 CREATE TABLE idempotency_keys (
-    -- Who asked: an app's id, or a word.
+    -- The client: an app's id, or a word.
     scope        TEXT NOT NULL,
     key          TEXT NOT NULL,
     request_hash BYTEA NOT NULL,
-    -- What the request is known by where it is passed on to.
+    -- Identifies the request at Dialpad.
     correlation  UUID NOT NULL,
-    -- Grows whenever somebody takes up what another one left behind.
+    -- Grows whenever an attempt takes over an abandoned one.
     attempt      BIGINT NOT NULL,
-    -- Until then whoever took the request is believed to be at work on it.
+    -- The end of the lease of the attempt.
     held_until   TIMESTAMPTZ NOT NULL,
-    -- Null until the request is answered for good.
+    -- Null until the request has its final answer.
     status       BIGINT,
     answer       BYTEA,
     created_at   TIMESTAMPTZ NOT NULL,
@@ -90,27 +89,27 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_created ON idempotency_keys (created_at);
 
--- Since when, and until when, webhooks of an app may be missing: what a repair has to look for.
+-- Gaps: periods for which webhooks of an app may be missing, until they are recovered.
 
-CREATE TABLE repairs (
+CREATE TABLE gaps (
     id         UUID PRIMARY KEY,
     app_id     UUID NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     since      TIMESTAMPTZ NOT NULL,
     until      TIMESTAMPTZ NOT NULL,
     reason     TEXT NOT NULL,
-    -- Where the list at Dialpad goes on, and since when its calls began.
+    -- Where Dialpad's list continues, and the start of the calls that it covers.
     cursor     TEXT,
     list_from  TIMESTAMPTZ,
-    -- Grows whenever somebody takes it up: of two who do, one gets it.
-    turn       BIGINT NOT NULL DEFAULT 0,
-    not_before TIMESTAMPTZ NOT NULL,
+    -- Grows with every claim: the guard of compare-and-swap.
+    generation BIGINT NOT NULL DEFAULT 0,
+    due_at     TIMESTAMPTZ NOT NULL,
     failures   BIGINT NOT NULL DEFAULT 0,
-    -- Why nobody will take it up any more.
+    -- Why it is not recovered any more.
     given_up   TEXT
 );
-CREATE INDEX repairs_app ON repairs (app_id, since);
+CREATE INDEX gaps_app ON gaps (app_id, since);
 
--- What the server knows of itself: when it was last alive.
+-- What the server remembers about itself: when it was last running.
 
 CREATE TABLE server_state (
     name TEXT PRIMARY KEY,

@@ -11,14 +11,14 @@ CREATE TABLE apps (
     updated_at TEXT NOT NULL
 ) STRICT;
 
--- Only the SHA-256 of a key is kept; being unique, it is also how a key is found.
+-- Only the SHA-256 of a key is stored. It is unique, so its index also finds a key.
 CREATE TABLE api_keys (
     id         TEXT PRIMARY KEY,
     app_id     TEXT NOT NULL REFERENCES apps (id) ON DELETE CASCADE,
     key_hash   BLOB NOT NULL UNIQUE,
     hint       TEXT NOT NULL,
     created_at TEXT NOT NULL,
-    -- From then on it is invalid: a revocation sets the present, a rotation with grace the near future.
+    -- Not valid from then on: a revocation sets the present, a rotation with grace the near future.
     expires_at TEXT
 ) STRICT;
 CREATE INDEX api_keys_app ON api_keys (app_id);
@@ -38,7 +38,7 @@ CREATE INDEX api_key_audit_log_app ON api_key_audit_log (app_id, created_at);
 CREATE TABLE dialpad_connections (
     app_id         TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
     environment    TEXT NOT NULL,
-    -- Not unique: several apps may share one organisation.
+    -- Not unique: several apps may share one organization.
     dialpad_org_id INTEGER,
     status         TEXT NOT NULL,
     access_token   BLOB NOT NULL,
@@ -57,7 +57,7 @@ CREATE TABLE dialpad_webhooks (
     app_id              TEXT NOT NULL UNIQUE REFERENCES apps (id) ON DELETE CASCADE,
     hook_url            TEXT NOT NULL,
     secret              BLOB NOT NULL,
-    -- Dialpad's names, once it has confirmed them.
+    -- Dialpad's ids, once it has confirmed them.
     dialpad_webhook_id  TEXT,
     call_subscription   TEXT,
     sms_subscription    TEXT,
@@ -85,12 +85,12 @@ CREATE TABLE oauth_sessions (
     expires_at   TEXT NOT NULL
 ) STRICT;
 
--- The journal: every authentic webhook, as it came, before it is acknowledged. No foreign key on the three busy
--- tables (this one, calls, events): a check per row costs more than the orphan that a deleted app may leave for
--- the next sweep of old rows.
+-- The journal: every authentic webhook, as it came, written before it is acknowledged. The three busy tables (this one,
+-- calls, events) have no foreign key: a check per row costs more than the rows that a deleted app may leave until
+-- retention deletes them.
 CREATE TABLE webhook_events (
     id              TEXT PRIMARY KEY,
-    -- Null while nobody is known to whom it belongs.
+    -- Null while no app is known for it.
     app_id          TEXT,
     organization_id INTEGER,
     dedup_key       BLOB NOT NULL,
@@ -107,7 +107,7 @@ CREATE UNIQUE INDEX webhook_events_dedup_unrouted ON webhook_events (dedup_key) 
 CREATE INDEX webhook_events_pending ON webhook_events (app_id, id) WHERE status = 'pending';
 CREATE INDEX webhook_events_unrouted ON webhook_events (organization_id, id) WHERE status = 'unrouted';
 
--- What is known of calls: the facts, and columns derived from them for queries.
+-- Calls: their facts, and columns that are derived from the facts for queries.
 CREATE TABLE calls (
     id                  TEXT NOT NULL,
     app_id              TEXT NOT NULL,
@@ -135,7 +135,7 @@ CREATE TABLE calls (
     version             INTEGER NOT NULL,
     created_at          TEXT NOT NULL,
     updated_at          TEXT NOT NULL,
-    -- Ids are made in the order of time: this is also the index of the newest calls.
+    -- Ids are generated in the order of time: this is also the index of the newest calls.
     PRIMARY KEY (app_id, id),
     UNIQUE (app_id, dialpad_call_id)
 ) STRICT;
@@ -179,8 +179,8 @@ CREATE TABLE messages (
 ) STRICT;
 CREATE INDEX messages_created ON messages (app_id, created_at, id);
 
--- The feed: what was told, in the order of seq. The row of event_feeds is locked by whoever hands out seq, so
--- that the order of commits is the order of seq and a cursor never skips one.
+-- The feed: the events of an app, in the order of seq. A transaction that assigns seq locks the row of event_feeds, so
+-- that the order of commits is the order of seq and a cursor never skips an event.
 CREATE TABLE event_feeds (
     app_id     TEXT PRIMARY KEY REFERENCES apps (id) ON DELETE CASCADE,
     last_seq   INTEGER NOT NULL DEFAULT 0,
@@ -195,7 +195,7 @@ CREATE TABLE events (
     dialpad_call_id INTEGER,
     dialpad_user_id INTEGER,
     occurred_at     TEXT NOT NULL,
-    told_at         TEXT NOT NULL,
+    published_at    TEXT NOT NULL,
     body            TEXT NOT NULL,
     PRIMARY KEY (app_id, seq)
 ) STRICT;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, value_parser};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::rlimit;
+use crate::net;
 use cti_bench::{self, DatabaseChoice, Failure, Measure, Plan};
 
 /// Measures ingest, latency, sustained rate, fan-out, catch-up, reconnect and memory
@@ -61,7 +61,7 @@ pub async fn run(args: BenchArgs) -> Result<(), Failure> {
         reconnect: args.reconnect,
         idle: args.idle,
     };
-    rlimit::allow_most();
+    net::raise_nofile();
     // Dropping the future stops the server and removes its database; the default action of a signal would leave both.
     let mut terminated = signal(SignalKind::terminate())?;
     let report = tokio::select! {

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::{
     config::{Config, ConfigError, Needs},
-    rlimit,
+    net,
     startup::{Application, StartError},
     telemetry::log,
 };
@@ -45,7 +45,7 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let config = Config::load(args.config.as_deref(), Needs::Serving)?;
     // The filter was checked with the other settings.
     let _ = log::start(&config.log_filter, config.log_format);
-    if let Some(files) = rlimit::allow_most().filter(|files| *files < MIN_OPEN_FILES) {
+    if let Some(files) = net::raise_nofile().filter(|files| *files < MIN_OPEN_FILES) {
         warn!(open_files = files, "the limit of open files (ulimit -Hn) limits the number of sessions");
     }
     let application = Application::start(config).await?;

@@ -1,31 +1,32 @@
-//! How often strangers may guess, and who is believed about whom.
+//! The limits for wrong credentials and started authorizations.
+
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use super::settings::Settings;
 
-/// The most that anything is limited to.
-const MOST: u64 = 1_000_000;
+const MAX_PER_MINUTE: u64 = 1_000_000;
 
-/// How often strangers may guess, and who is believed about whom.
+/// The limits for wrong credentials and started authorizations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Wrong keys and bearers from one address in a minute; 0: no limit.
+    /// Wrong API keys and bearer tokens from one address in a minute; 0: no limit.
     pub failures_per_minute: u32,
-    /// Authorizations that are begun from one address in a minute; 0: no limit.
+    /// Authorizations started from one address in a minute; 0: no limit.
     pub authorizations_per_minute: u32,
-    /// The proxies in front that say whom they speak for.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: Vec<IpNet>,
 }
 
 impl RateLimits {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
-        let failures = settings.number("auth_failures_per_minute", 0, MOST);
-        let authorizations = settings.number("oauth_starts_per_minute", 0, MOST);
+        let failures = settings.number("auth_failures_per_minute", 0, MAX_PER_MINUTE);
+        let authorizations = settings.number("oauth_starts_per_minute", 0, MAX_PER_MINUTE);
         let trusted_proxies = settings.parse("trusted_proxies", |text| {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts
-                .map(|part| network(part).ok_or_else(|| format!("{part} is no address or network")))
+                .map(|part| network(part).ok_or_else(|| format!("{part} is not an address or network")))
                 .collect()
         });
         Some(Self {
@@ -36,7 +37,7 @@ impl RateLimits {
     }
 }
 
-/// `10.0.0.0/8`, or one address.
+/// Parses a network such as `10.0.0.0/8`, or a single address.
 fn network(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<std::net::IpAddr>().ok()?)))
+    text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)))
 }

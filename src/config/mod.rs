@@ -1,133 +1,138 @@
-//! Settings: `config/default.toml`, a file laid over it, and the environment before both.
+//! Settings: `config/default.toml`, overridden by a file, and both by the environment.
 //!
-//! A setting is named once, in the default file; its environment variable is that name in capitals. To add one:
-//! write it there with a comment, and read it in [`Config::read`].
+//! A setting is named once, in the default file; its environment variable is that name in capitals. To add one: write it
+//! there with a comment, read it in `read.rs`, and write the table in `docs/operations.md` again (`docs.rs`).
 
 mod dialpad;
+#[cfg(test)]
+mod docs;
 mod limits;
-mod repair;
+mod read;
+mod recovery;
 mod settings;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeMap, fmt, net::IpAddr, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use reqwest::Url;
 use secrecy::SecretString;
+use strum::{EnumString, IntoStaticStr};
 use thiserror::Error;
 
 use self::settings::Settings;
 pub use self::{
     dialpad::{DialpadConfig, OauthClient},
     limits::RateLimits,
-    repair::RepairConfig,
+    recovery::RecoveryConfig,
 };
 use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
-/// Which Dialpad is meant, and whether https is insisted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which Dialpad is used, and whether https is required.
+#[derive(Clone, Copy, Debug, EnumString, IntoStaticStr, PartialEq, Eq)]
+#[strum(serialize_all = "snake_case")]
 pub enum Environment {
-    /// For trying things out.
+    /// Dialpad's sandbox.
     Sandbox,
-    /// For real calls.
+    /// Dialpad's production; https is required.
     Production,
 }
 
 impl Environment {
-    /// The word on the wire.
+    /// Returns the name in settings, answers and the database.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sandbox => "sandbox",
-            Self::Production => "production",
-        }
+        self.into()
     }
 }
 
-/// How the log looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of the log.
+#[derive(Clone, Copy, Debug, EnumString, PartialEq, Eq)]
+#[strum(serialize_all = "snake_case")]
 pub enum LogFormat {
-    /// For people.
+    /// Lines for people.
     Text,
-    /// For machines.
+    /// JSON objects, one per line.
     Json,
 }
 
-/// Everything that can be set, understood. Prints without secrets.
+/// All settings, parsed and checked. Its `Debug` form is redacted. `config/default.toml` says what each one means.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The address to listen on.
+    /// `HOST`.
     pub host: String,
-    /// The port to listen on; 0 is any free one.
+    /// `PORT`; 0 is any free one.
     pub port: u16,
-    /// How the outside reaches us; `None`: at the address that is listened on.
+    /// `PUBLIC_URL`; `None`: the address that is listened on.
     pub public_url: Option<Url>,
-    /// Which Dialpad is meant.
+    /// `CTI_ENV`.
     pub environment: Environment,
-    /// How many threads serve HTTP.
+    /// `HTTP_WORKERS`; 0 is one per core.
     pub http_workers: usize,
-    /// The database.
+    /// `DATABASE_URL`.
     pub database_url: DatabaseUrl,
-    /// Whether pending migrations are applied at the start.
+    /// `AUTO_MIGRATE`.
     pub auto_migrate: bool,
-    /// The bearers of `/internal`.
+    /// `INTERNAL_API_SECRET`: the bearer tokens of `/internal`.
     pub internal_secrets: Vec<SecretString>,
-    /// What webhooks are signed with.
+    /// `DIALPAD_WEBHOOK_SECRET`.
     pub webhook_secrets: Vec<SecretString>,
-    /// What stored tokens are sealed with; `None`: a key beside the SQLite file.
+    /// `TOKEN_ENCRYPTION_KEY`; `None`: a key file.
     pub token_encryption_keys: Option<EncryptionKeys>,
-    /// The bearer of `/metrics`.
+    /// `METRICS_TOKEN`: the bearer token of `/metrics`.
     pub metrics_token: Option<SecretString>,
-    /// Dialpad.
+    /// `DIALPAD_…` of the configured environment.
     pub dialpad: DialpadConfig,
-    /// The header with the HMAC of a webhook.
+    /// `DIALPAD_WEBHOOK_SIGNATURE_HEADER`, in lower case.
     pub signature_header: String,
-    /// Whether the server subscribes by itself.
+    /// `AUTO_SUBSCRIBE`.
     pub auto_subscribe: bool,
-    /// How often it is seen whether what was subscribed to still stands.
+    /// `SUBSCRIPTION_CHECK_INTERVAL`.
     pub subscription_check_interval: Duration,
-    /// How long things are kept.
+    /// `RETENTION_…`.
     pub retention: Retention,
-    /// How often strangers may guess.
+    /// The limits for wrong credentials.
     pub rate_limits: RateLimits,
-    /// When to look for what did not come by itself.
-    pub repair: RepairConfig,
-    /// How many sessions an app may have.
+    /// When missed calls are recovered.
+    pub recovery: RecoveryConfig,
+    /// `WS_MAX_SESSIONS_PER_APP`.
     pub max_sessions_per_app: usize,
-    /// How long a session may take nothing of what it is given.
+    /// `WS_STUCK_AFTER`.
     pub stuck_session_timeout: Duration,
-    /// What to log.
+    /// `RUST_LOG`.
     pub log_filter: String,
-    /// How the log looks.
+    /// `LOG_FORMAT`.
     pub log_format: LogFormat,
 }
 
-/// How long things are kept.
+/// How long rows are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// What was told.
+    /// Events.
     pub events: Duration,
-    /// Webhooks that are dealt with.
+    /// Processed and failed webhooks.
     pub journal: Duration,
-    /// Webhooks that wait for somebody.
+    /// Unrouted webhooks.
     pub unrouted: Duration,
-    /// How often what is older is removed.
+    /// How often older rows are removed.
     pub interval: Duration,
 }
 
-/// What a command needs beyond the settings' own defaults.
+/// Which settings a command requires beyond those that have a default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
-    /// Only the database.
+    /// None: it only opens the database.
     Database,
-    /// Everything that serving takes.
+    /// All that `serve` requires.
     Serving,
 }
 
-/// Everything that is wrong with the settings, a line each.
+/// Every wrong or missing setting.
 #[derive(Debug, Error)]
 pub struct ConfigError {
-    /// The lines; each begins with the name of its variable.
+    /// One line for each; it begins with the name of the variable.
     pub problems: Vec<String>,
 }
 
@@ -138,236 +143,39 @@ impl fmt::Display for ConfigError {
 }
 
 impl Config {
-    /// Reads the settings as the command line and the environment give them.
+    /// Reads the defaults, the file and the environment.
     ///
     /// # Errors
-    /// Names everything that is wrong.
+    /// The file can't be read, or any setting is wrong or missing.
     pub fn load(file: Option<&Path>, needs: Needs) -> Result<Self, ConfigError> {
-        let overlay = match file {
+        let overrides = match file {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path).map_err(|error| ConfigError {
                 problems: vec![format!("--config {}: {error}", path.display())],
             })?,
         };
-        Self::from_parts(&overlay, |name| std::env::var(name).ok(), needs)
+        Self::from_parts(&overrides, |name| std::env::var(name).ok(), needs)
     }
 
-    /// Reads the defaults with these variables over them, and nothing else.
+    /// Reads the defaults and these variables, but not the environment.
     ///
     /// # Errors
-    /// Names everything that is wrong.
+    /// Any setting is wrong or missing.
     pub fn from_variables(variables: &BTreeMap<String, String>, needs: Needs) -> Result<Self, ConfigError> {
         Self::from_parts("", |name| variables.get(name).cloned(), needs)
     }
 
     fn from_parts(
-        overlay: &str,
+        file: &str,
         variable: impl Fn(&str) -> Option<String>,
         needs: Needs,
     ) -> Result<Self, ConfigError> {
-        let mut settings = Settings::default();
-        settings.lay_over(DEFAULTS, "config/default.toml");
-        settings.known = settings.values.keys().cloned().collect();
-        settings.lay_over(overlay, "--config");
-        for name in settings.known.clone() {
-            if let Some(value) = variable(&name.to_ascii_uppercase()) {
-                settings.values.insert(name, value);
-            }
-        }
-        let config = Self::read(&mut settings, needs);
-        match config {
+        let mut settings = Settings::new(DEFAULTS);
+        settings.override_with_file(file);
+        settings.override_with_variables(variable);
+        match Self::read(&mut settings, needs) {
             Some(config) if settings.problems.is_empty() => Ok(config),
             _ => Err(ConfigError { problems: settings.problems }),
         }
-    }
-
-    fn read(settings: &mut Settings, needs: Needs) -> Option<Self> {
-        let environment = settings.parse("cti_env", |text| match text {
-            "sandbox" => Ok(Environment::Sandbox),
-            "production" => Ok(Environment::Production),
-            _ => Err("must be sandbox or production".into()),
-        });
-        let production = environment == Some(Environment::Production);
-        let log_format = settings.parse("log_format", |text| match text {
-            "text" => Ok(LogFormat::Text),
-            "json" => Ok(LogFormat::Json),
-            _ => Err("must be text or json".into()),
-        });
-        let host = settings.parse("host", |text| match is_host(text) {
-            true => Ok(text.to_owned()),
-            false => Err("must be an IP address or the name of a host".into()),
-        });
-        let port = settings.number("port", 0, u16::MAX.into());
-        let http_workers = settings.number("http_workers", 0, 1024);
-        let max_sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
-        let stuck_session_timeout = settings.duration("ws_stuck_after");
-        let public_url = settings.url("public_url", production);
-        if needs == Needs::Serving
-            && production
-            && public_url.is_none()
-            && !settings.has_problem("public_url")
-        {
-            settings.complain("public_url", "is required in production, and must be https");
-        }
-        let (events, journal) =
-            (settings.duration("retention_events"), settings.duration("retention_journal"));
-        let unrouted = settings.duration("retention_unrouted");
-        let interval = settings.duration("retention_interval");
-        let repair = RepairConfig::read(settings);
-        let database_url = settings
-            .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
-        let auto_migrate = settings.switch("auto_migrate");
-        let auto_subscribe = settings.switch("auto_subscribe");
-        let subscription_check_interval = settings.duration("subscription_check_interval");
-        let token_encryption_keys = settings.secret("token_encryption_key").and_then(|keys| {
-            settings.parse("token_encryption_key", |_| {
-                EncryptionKeys::parse(&keys).map_err(|error| error.to_string())
-            })
-        });
-        let (internal_secrets, webhook_secrets) =
-            (settings.secrets("internal_api_secret"), settings.secrets("dialpad_webhook_secret"));
-        if needs == Needs::Serving {
-            for (name, missing) in [
-                ("internal_api_secret", internal_secrets.is_empty()),
-                ("dialpad_webhook_secret", webhook_secrets.is_empty()),
-                ("token_encryption_key", production && token_encryption_keys.is_none()),
-            ] {
-                if missing && !settings.has_problem(name) {
-                    settings.complain(name, "is required");
-                }
-            }
-        }
-        let dialpad = DialpadConfig::read(settings, production);
-        let rate_limits = RateLimits::read(settings);
-        let signature_header = settings.parse("dialpad_webhook_signature_header", |text| {
-            let name = text.to_ascii_lowercase();
-            match actix_web::http::header::HeaderName::from_bytes(name.as_bytes()) {
-                Ok(_) => Ok(name),
-                Err(_) => Err("must be the name of a header".into()),
-            }
-        });
-        let log_filter = settings.parse("rust_log", |text| {
-            let filter = tracing_subscriber::EnvFilter::try_new(text);
-            filter.map(|_| text.to_owned()).map_err(|error| error.to_string())
-        });
-        Some(Self {
-            host: host?,
-            port: u16::try_from(port?).ok()?,
-            public_url,
-            environment: environment?,
-            http_workers: usize::try_from(http_workers?).ok()?,
-            database_url: database_url?,
-            auto_migrate: auto_migrate?,
-            internal_secrets,
-            webhook_secrets,
-            token_encryption_keys,
-            metrics_token: settings.secret("metrics_token"),
-            dialpad: dialpad?,
-            signature_header: signature_header?,
-            auto_subscribe: auto_subscribe?,
-            subscription_check_interval: subscription_check_interval?,
-            retention: Retention {
-                events: events?,
-                journal: journal?,
-                unrouted: unrouted?,
-                interval: interval?,
-            },
-            rate_limits: rate_limits?,
-            repair: repair?,
-            max_sessions_per_app: usize::try_from(max_sessions_per_app?).ok()?,
-            stuck_session_timeout: stuck_session_timeout?,
-            log_filter: log_filter?,
-            log_format: log_format?,
-        })
-    }
-}
-
-/// Whether this can be listened on: an IP address, or a name that can't be taken for one. Whether somebody has that
-/// name is asked when it is listened on.
-fn is_host(text: &str) -> bool {
-    if text.parse::<IpAddr>().is_ok() {
-        return true;
-    }
-    let of_a_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let last_label = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
-    text.chars().all(of_a_name) && last_label.contains(|character: char| !character.is_ascii_digit())
-}
-
-#[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-
-    fn read(overlay: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
-        Config::from_parts(
-            overlay,
-            |name| variables.get(name).map(|value| (*value).to_owned()),
-            Needs::Serving,
-        )
-    }
-
-    const NEEDED: [(&str, &str); 2] = [("INTERNAL_API_SECRET", "a"), ("DIALPAD_WEBHOOK_SECRET", "b, c\n")];
-
-    #[test]
-    fn the_defaults_need_two_secrets_and_nothing_else() {
-        let config = read("", &NEEDED).expect("a good configuration");
-        assert_eq!((config.port, config.environment), (4000, Environment::Sandbox));
-        let secrets: Vec<_> = config.webhook_secrets.iter().map(ExposeSecret::expose_secret).collect();
-        assert_eq!(secrets, ["b", "c"]);
-    }
-
-    #[test]
-    fn the_environment_goes_before_the_file_and_the_file_before_the_defaults() {
-        let config =
-            read("port = 1\nhost = \"::1\"", &[&NEEDED[..], &[("PORT", "2")]].concat()).expect("good");
-        assert_eq!((config.port, config.host.as_str()), (2, "::1"));
-    }
-
-    #[test]
-    fn every_wrong_setting_is_named_by_its_variable() {
-        let error =
-            read("nonsense = 1", &[("PORT", "x"), ("CTI_ENV", "staging"), ("DATABASE_URL", "mysql://")])
-                .expect_err("a bad configuration");
-        for name in [
-            "nonsense",
-            "PORT:",
-            "CTI_ENV:",
-            "DATABASE_URL:",
-            "INTERNAL_API_SECRET:",
-            "DIALPAD_WEBHOOK_SECRET:",
-        ] {
-            assert_eq!(
-                error.problems.iter().filter(|line| line.contains(name)).count(),
-                1,
-                "{name} in {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn production_insists_on_https_and_a_key() {
-        let error =
-            read("cti_env = \"production\"", &[&NEEDED[..], &[("PUBLIC_URL", "http://x.example")]].concat())
-                .expect_err("a bad configuration");
-        assert!(error.problems.iter().any(|line| line.starts_with("PUBLIC_URL:")), "{error}");
-        assert!(error.problems.iter().any(|line| line.starts_with("TOKEN_ENCRYPTION_KEY:")), "{error}");
-    }
-
-    #[test]
-    fn a_redirect_uri_without_a_path_gets_callback() {
-        let given = [&NEEDED[..], &[("DIALPAD_SANDBOX_REDIRECT_URI", "https://cti.example")]].concat();
-        let config = read("", &given).expect("good");
-        assert_eq!(
-            config.dialpad.redirect_uri.map(String::from).as_deref(),
-            Some("https://cti.example/callback")
-        );
-    }
-
-    #[test]
-    fn secrets_are_never_printed() {
-        let config = read("", &NEEDED).expect("good");
-        assert!(!format!("{config:?}").contains("\"a\""));
     }
 }

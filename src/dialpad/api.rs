@@ -1,4 +1,4 @@
-//! What the server asks of Dialpad for an app, in the words of its own trade.
+//! What the server requests from Dialpad for an app.
 
 use chrono::{DateTime, Utc};
 use cti_actors::id::{AppId, DialpadCallId};
@@ -13,53 +13,54 @@ use super::{
     oauth::access::AccessBook,
 };
 
-/// The way to Dialpad for apps: finds the app's token, asks, and renews a token that Dialpad takes no more. Cheap to
-/// clone.
+/// Dialpad's API for apps: finds the app's token, sends the request, and refreshes a token that is not accepted. Cheap
+/// to clone.
 #[derive(Clone)]
 pub struct Dialpad {
-    /// Asks what it is told to, as whoever it is told.
+    /// Sends requests with any token.
     pub client: DialpadClient,
-    /// Who may ask.
+    /// Finds the token of an app.
     pub access: AccessBook,
 }
 
-/// A page of concluded calls, newest first.
+/// A page of the list of concluded calls, newest first.
 #[derive(Clone, Debug)]
 pub struct ConcludedCalls {
-    /// The calls as Dialpad shows them.
+    /// The calls, as the JSON objects that Dialpad shows (`CallProto` of its OpenAPI document).
     pub calls: Vec<Map<String, Value>>,
-    /// Where the list goes on.
+    /// The cursor of the next page, if there is one.
     pub cursor: Option<String>,
 }
 
-/// A call to be placed.
+/// A call to place.
 #[derive(Clone, Debug)]
 pub struct CallOrder {
-    /// Whose telephones ring first.
+    /// The user whose telephones ring first.
     pub dialpad_user_id: i64,
-    /// Whom to call, E.164.
+    /// The number to call, E.164.
     pub phone_number: String,
-    /// Comes back with every event of the call.
+    /// Text that Dialpad returns with every event of the call.
     pub custom_data: Option<String>,
 }
 
 impl Dialpad {
-    /// Asks Dialpad for an app. A 401 renews the token once and asks once more.
+    /// Sends a request for an app. After a 401 it refreshes the token and sends the request once more. Returns the JSON
+    /// body.
     ///
     /// # Errors
     /// See [`DialpadError`].
-    pub async fn ask(&self, app: AppId, question: &ApiRequest) -> Result<Value, DialpadError> {
+    pub async fn send(&self, app: AppId, request: &ApiRequest) -> Result<Value, DialpadError> {
         let access = self.access.of(app).await?;
-        match self.client.ask(&access, question).await {
+        match self.client.send(&access, request).await {
             Err(DialpadError::Refused(StatusCode::UNAUTHORIZED)) => {
                 let access = self.access.after_refusal(app, &access).await?;
-                self.client.ask(&access, question).await
+                self.client.send(&access, request).await
             }
             answer => answer,
         }
     }
 
-    /// A call as Dialpad shows it; `None` when it knows of none.
+    /// Returns a call as the JSON object that Dialpad shows; `None` if there is no such call.
     ///
     /// # Errors
     /// See [`DialpadError`].
@@ -69,8 +70,8 @@ impl Dialpad {
         call: DialpadCallId,
         urgency: Urgency,
     ) -> Result<Option<Map<String, Value>>, DialpadError> {
-        let question = ApiRequest { urgency, ..ApiRequest::get(Endpoint::Call, format!("call/{call}")) };
-        match self.ask(app, &question).await {
+        let request = ApiRequest { urgency, ..ApiRequest::get(Endpoint::Call, format!("call/{call}")) };
+        match self.send(app, &request).await {
             Ok(Value::Object(call)) => Ok(Some(call)),
             Ok(_) => Err(DialpadError::InvalidResponse),
             Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
@@ -78,7 +79,7 @@ impl Dialpad {
         }
     }
 
-    /// What was said on a call, line by line; `None` where nothing was written down.
+    /// Returns the transcript of a call, one line per utterance; `None` if there is none.
     ///
     /// # Errors
     /// See [`DialpadError`].
@@ -88,16 +89,16 @@ impl Dialpad {
         call: DialpadCallId,
         urgency: Urgency,
     ) -> Result<Option<String>, DialpadError> {
-        let question =
+        let request =
             ApiRequest { urgency, ..ApiRequest::get(Endpoint::Transcript, format!("transcripts/{call}")) };
-        match self.ask(app, &question).await {
-            Ok(transcript) => Ok(spoken(&transcript)),
+        match self.send(app, &request).await {
+            Ok(transcript) => Ok(spoken_lines(&transcript)),
             Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// A page of the calls that began in this time and are over.
+    /// Returns a page of the concluded calls that began in this time.
     ///
     /// # Errors
     /// See [`DialpadError`].
@@ -108,15 +109,14 @@ impl Dialpad {
         until: DateTime<Utc>,
         cursor: Option<&str>,
     ) -> Result<ConcludedCalls, DialpadError> {
-        let question = ApiRequest::get(Endpoint::Calls, "call")
+        let mut request = ApiRequest::get(Endpoint::Calls, "call")
             .with("started_after", since.timestamp_millis())
             .with("started_before", until.timestamp_millis())
             .in_background();
-        let question = match cursor {
-            Some(cursor) => question.with("cursor", cursor),
-            None => question,
-        };
-        let mut page = self.ask(app, &question).await?;
+        if let Some(cursor) = cursor {
+            request = request.with("cursor", cursor);
+        }
+        let mut page = self.send(app, &request).await?;
         let items = match page.get_mut("items").map(Value::take) {
             Some(Value::Array(items)) => items,
             _ => Vec::new(),
@@ -129,32 +129,32 @@ impl Dialpad {
         Ok(ConcludedCalls { calls: calls.collect(), cursor: cursor.map(str::to_owned) })
     }
 
-    /// Places a call: the user's telephones ring, then the other side's. Asked once, whatever comes of it.
+    /// Places a call: the user's telephones ring, then the other side's. Never retried.
     ///
     /// # Errors
-    /// See [`DialpadError`], and [`may_have_been_done`].
+    /// See [`DialpadError`]. After some of them the call may be placed all the same: see [`may_have_taken_effect`].
     pub async fn place_call(&self, app: AppId, order: &CallOrder) -> Result<DialpadCallId, DialpadError> {
         let mut body = json!({"user_id": order.dialpad_user_id, "phone_number": order.phone_number});
         if let Some(custom_data) = &order.custom_data {
             body["custom_data"] = custom_data.as_str().into();
         }
-        let question = ApiRequest::new(Endpoint::PlaceCall, Method::POST, "call").saying(body);
-        let reply = self.ask(app, &question).await?;
+        let request = ApiRequest::new(Endpoint::PlaceCall, Method::POST, "call").with_body(body);
+        let reply = self.send(app, &request).await?;
         reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::InvalidResponse)
     }
 }
 
-/// The words of a transcript. Among its lines are others than those, which only name what somebody may look for.
-fn spoken(transcript: &Value) -> Option<String> {
+/// Returns what was spoken. The other lines of a transcript, such as `moment`, only name a topic.
+fn spoken_lines(transcript: &Value) -> Option<String> {
     let lines = transcript.get("lines")?.as_array()?.iter();
-    let said = lines.filter(|line| line.get("type").and_then(Value::as_str) == Some("transcript"));
-    let words: Vec<&str> = said.filter_map(|line| line.get("content")?.as_str()).map(str::trim).collect();
-    Some(words.join("\n")).filter(|words| !words.trim().is_empty())
+    let spoken = lines.filter(|line| line.get("type").and_then(Value::as_str) == Some("transcript"));
+    let texts: Vec<&str> = spoken.filter_map(|line| line.get("content")?.as_str()).map(str::trim).collect();
+    Some(texts.join("\n")).filter(|text| !text.trim().is_empty())
 }
 
-/// Whether Dialpad may have done what it was asked, although this is what came of it.
+/// Returns whether a request that failed like this may have taken effect at Dialpad.
 #[must_use]
-pub fn may_have_been_done(error: &DialpadError) -> bool {
+pub fn may_have_taken_effect(error: &DialpadError) -> bool {
     match error {
         DialpadError::Unreachable(reason) => reason != NEVER_CONNECTED,
         DialpadError::Refused(status) => status.is_server_error(),
@@ -170,21 +170,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_lines_that_were_spoken_are_words() {
+    fn only_spoken_lines_count() {
         let transcript = json!({"call_id": "1", "lines": [
             {"type": "transcript", "content": "Hi, this is John.", "name": "John", "time": "2024-01-01T12:00:31"},
             {"type": "moment", "content": "price_inquiry"},
             {"type": "transcript", "content": " Please call me back. "},
             {"type": "ai_question", "content": "What about it?"},
         ]});
-        assert_eq!(spoken(&transcript).as_deref(), Some("Hi, this is John.\nPlease call me back."));
+        assert_eq!(spoken_lines(&transcript).as_deref(), Some("Hi, this is John.\nPlease call me back."));
         for nothing in [
             json!({"call_id": "1"}),
             json!({"lines": []}),
             json!({"lines": [{"type": "moment"}]}),
             json!(null),
         ] {
-            assert_eq!(spoken(&nothing), None, "{nothing}");
+            assert_eq!(spoken_lines(&nothing), None, "{nothing}");
         }
     }
 }

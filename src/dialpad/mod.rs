@@ -1,14 +1,19 @@
-//! Dialpad: what it sends us, and what we ask of it.
+//! Requests to Dialpad. What Dialpad sends is read by [`crate::webhook`].
 //!
-//! [`signature`] and [`payload`] read what comes in. [`api`] is what we ask for an app: [`access`] finds whose token
-//! to ask with, [`client`] asks, and [`question`] is what. [`oauth`] gets tokens for [`scopes`], [`renewal`] the next
-//! ones, [`parting`] gives them back, [`keeper`] sees to it that Dialpad sends us anything, and [`media`] fetches audio.
-//!
-//! The client's rules are pure and have a file each: [`limits`] (how often), [`retry`] (what again), [`breaker`] (when
-//! not at all). [`lines`] holds their state for each company, [`tally`] counts.
+//! * [`api`]: what is requested for an app. It gets the app's token from [`oauth::access`] and sends with [`client`];
+//! * [`client`]: the REST client with its rate limits, retries and circuit breaker;
+//! * [`oauth`]: gets, refreshes and revokes tokens;
+//! * [`webhooks`]: registers the apps' webhooks and subscriptions, and repairs them;
+//! * [`media`]: streams recordings and voicemails.
 
 pub mod api;
 pub mod client;
 pub mod media;
 pub mod oauth;
 pub mod webhooks;
+
+/// Registers the metrics, every series with 0.
+pub(crate) fn register_metrics() {
+    client::metrics::register_metrics();
+    webhooks::outcome::register_metrics();
+}

@@ -151,7 +151,8 @@ pub(super) async fn metrics(request: HttpRequest, state: Data<AppState>) -> Resu
     if let Some(token) = &state.config.metrics_token {
         auth::require_bearer(&request, std::slice::from_ref(token))?;
     }
-    let text = state.metrics.render(&state.store).await;
+    state.store.update_gauges().await;
+    let text = state.metrics.render();
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(text))

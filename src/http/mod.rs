@@ -6,6 +6,7 @@ pub mod error;
 mod extract;
 mod feed;
 mod health;
+pub(crate) mod metrics;
 mod middleware;
 mod oauth;
 pub mod openapi;

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     config::OauthClient,
-    dialpad::oauth::disconnect::part,
+    dialpad::oauth::disconnect::disconnect_app,
     store::dialpad::oauth_sessions::{OauthSession, random_token},
 };
 
@@ -266,7 +266,7 @@ async fn connect(
             reported
         }
     };
-    state.webhook_reconciler.before_welcome(app, organization).await;
+    state.webhook_reconciler.on_reconnecting(app, organization).await;
     let scopes = state.config.dialpad.scopes.join(" ");
     let connections = state.store.connections();
     let event = connections.connect(app, &session.environment, organization, &tokens, &scopes).await?;
@@ -287,7 +287,7 @@ async fn after_connect(state: &AppState, app: AppId, organization: Option<i64>) 
             }
         }
     }
-    if let Err(error) = state.webhook_reconciler.welcome(app, organization).await {
+    if let Err(error) = state.webhook_reconciler.on_connected(app, organization).await {
         warn!(app.id = %app, %error, "the app's webhook will be registered later");
     }
 }
@@ -334,7 +334,8 @@ pub(super) async fn disconnect(
 ) -> Result<HttpResponse, ApiError> {
     let app_id = path.find(&state).await?;
     let disconnected =
-        part(&state.webhook_reconciler, &state.dialpad, &state.store, &state.engine, app_id).await?;
+        disconnect_app(&state.webhook_reconciler, &state.dialpad, &state.store, &state.engine, app_id)
+            .await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
 }

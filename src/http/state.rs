@@ -14,6 +14,7 @@ use crate::{
     jobs::app_deletion::AppDeletion,
     recovery::SilenceDetector,
     store::Store,
+    tasks::Tasks,
     telemetry::metrics::Metrics,
 };
 
@@ -27,8 +28,9 @@ pub struct AppState {
     /// The engine: sessions, consumers and the feed. Handlers wake an app through it after they changed its journal;
     /// `startup` holds it too and stops it.
     pub engine: Arc<Engine>,
-    /// Requests to Dialpad with an app's token. The reconciler, the jobs and the recovery share its limits and
-    /// breakers.
+    /// Background work that outlives a request. `startup` holds it too, and its stop waits for the tasks.
+    pub tasks: Tasks,
+    /// Requests to Dialpad with an app's token. The reconciler, the jobs and the recovery share its limits and breakers.
     pub dialpad: Dialpad,
     /// Fetches what a call lacks (recording, transcript) and opens its audio. Only handlers use it.
     pub enrichment: CallEnrichment,

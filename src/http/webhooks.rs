@@ -15,7 +15,7 @@ use cti_actors::{
     error::StoreError,
     id::{AppId, JournalId},
 };
-use metrics::{counter, histogram};
+use metrics::histogram;
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorCode},
+    metrics::WebhookOutcome,
     openapi::{
         errors::{CHANGE, Codes, Errors, codes},
         tags,
@@ -122,8 +123,11 @@ async fn receive(
     let timed_out = |_| Err(StoreError::Unavailable("the database took too long".into()).into());
     let answer = accepted.unwrap_or_else(timed_out);
     if let Err(error) = &answer {
-        let outcome = if error.code == ErrorCode::InvalidSignature { "unauthentic" } else { "unavailable" };
-        counter!("cti_webhooks_total", "family" => "unknown", "outcome" => outcome).increment(1);
+        let outcome = match error.code {
+            ErrorCode::InvalidSignature => WebhookOutcome::Unauthentic,
+            _ => WebhookOutcome::Unavailable,
+        };
+        outcome.count(Family::Unknown);
     }
     histogram!("cti_webhook_ack_seconds").record(started.elapsed());
     answer
@@ -146,7 +150,7 @@ async fn accept(
     let (event_id, duplicate) = append(state, webhooks, received_at).await?;
 
     record(&reading, &unprocessed, duplicate, received_at);
-    let Unprocessed { status, reason } = unprocessed;
+    let Unprocessed { status, reason, .. } = unprocessed;
     Ok(HttpResponse::Ok().json(Taken { success: true, event_id, duplicate, status, reason }))
 }
 
@@ -154,7 +158,7 @@ async fn accept(
 struct Verified {
     payload: Vec<u8>,
     /// The app whose own address it was sent to.
-    own: Option<(AppId, OwnRoute)>,
+    own: Option<(AppId, Arc<OwnRoute>)>,
 }
 
 async fn verify(
@@ -239,7 +243,7 @@ async fn release_if_active(state: &AppState, app: AppId) {
     if let Ok(Some(route)) = state.store.routes().of_app(app).await
         && route.is_active
     {
-        unrouted::release(&state.store, &state.engine, app).await;
+        unrouted::release_unrouted(&state.store, &state.engine, app).await;
     }
 }
 
@@ -271,6 +275,7 @@ impl Taken {
 
 /// Why a webhook is not processed for any app; empty where it is processed for one.
 struct Unprocessed {
+    outcome: WebhookOutcome,
     status: Option<&'static str>,
     reason: Option<String>,
 }
@@ -281,6 +286,7 @@ impl Unprocessed {
             webhooks.iter().any(|webhook| matches!(webhook.disposition, Disposition::Pending(_)));
         let first = webhooks.first().filter(|_| !is_processed).map(|webhook| &webhook.disposition);
         Self {
+            outcome: first.map_or(WebhookOutcome::Accepted, WebhookOutcome::from),
             status: first.map(Disposition::status),
             reason: first.and_then(Disposition::reason).map(str::to_owned),
         }
@@ -288,8 +294,8 @@ impl Unprocessed {
 }
 
 fn record(reading: &Reading, unprocessed: &Unprocessed, duplicate: bool, received_at: DateTime<Utc>) {
-    let outcome = if duplicate { "duplicate" } else { unprocessed.status.unwrap_or("accepted") };
-    counter!("cti_webhooks_total", "family" => reading.family.as_str(), "outcome" => outcome).increment(1);
+    let outcome = if duplicate { WebhookOutcome::Duplicate } else { unprocessed.outcome };
+    outcome.count(reading.family);
     if let (Some(at), Family::Native | Family::Workflow) = (reading.at, reading.family) {
         let lag = (received_at - at).to_std().unwrap_or_default();
         histogram!("cti_webhook_lag_seconds").record(lag);

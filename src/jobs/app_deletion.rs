@@ -1,87 +1,86 @@
-//! Apps on their way out: gone at once for everybody who asks, then parted from Dialpad, then row by row.
+//! The deletion of an app: hidden at once, then disconnected from Dialpad, then deleted row by row.
 //!
-//! Every step may be done again, so whoever died on the way is taken over by the next look ([`AppDeletion::run`]), which
-//! also finds what a straggler wrote after its app was gone.
+//! Every step can be repeated. A deletion that did not finish, and rows that a late request wrote after its app was
+//! gone, are found by the periodic job.
 
 use std::{sync::Arc, time::Duration};
 
 use cti_actors::{Engine, error::StoreError, id::AppId, session::CloseCode};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::periodic::{every, periodic};
 use crate::{
-    dialpad::{api::Dialpad, oauth::disconnect::part, webhooks::WebhookReconciler},
-    store::{Store, tenants::deletion::RemovalBegun},
+    dialpad::{api::Dialpad, oauth::disconnect::disconnect_app, webhooks::WebhookReconciler},
+    store::{Store, tenants::deletion::DeletionBegun},
+    tasks::Tasks,
 };
 
-/// How long whoever removes an app waits for its rows to go. What takes longer goes on by itself.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How often unfinished app_deletion are looked for.
-const EVERY: Duration = Duration::from_secs(20);
-/// What sessions are told.
+/// How long a request waits for the rows to be deleted. The rest continues in the background.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
+const UNFINISHED_INTERVAL: Duration = Duration::from_secs(20);
+/// What the app's sessions are closed with.
 const REASON: &str = "the app was removed";
 
-/// Removes apps. Cheap to clone.
+/// Deletes apps. Cheap to clone.
 #[derive(Clone)]
 pub struct AppDeletion {
-    /// The database.
+    /// Where the app's rows are.
     pub store: Store,
-    /// The engine.
+    /// Holds the app's sessions and actors.
     pub engine: Arc<Engine>,
-    /// The way to Dialpad.
+    /// Revokes the app's tokens.
     pub dialpad: Dialpad,
-    /// The webhook_reconciler of webhooks there.
+    /// Removes the app's webhook at Dialpad.
     pub webhook_reconciler: WebhookReconciler,
+    /// Runs what outlives the request.
+    pub tasks: Tasks,
 }
 
 impl AppDeletion {
-    /// Removes an app, and waits a while until there is nothing left of it.
+    /// Begins to delete an app and waits up to 10 s until nothing is left of it.
     ///
     /// # Errors
-    /// The database could not be asked; the app may be there still.
-    pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
+    /// The database can't be reached; the app may still exist.
+    pub async fn remove(&self, app: AppId) -> Result<DeletionBegun, StoreError> {
         let begun = self.store.apps().begin_deletion(app).await?;
-        if begun == RemovalBegun::Now {
+        if begun == DeletionBegun::Now {
             self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
-            info!(app.id = %app, "an app is being removed");
-            let app_deletion = self.clone();
-            // Goes on if nobody waits any more.
-            let finished = tokio::spawn(async move { app_deletion.finish(app).await });
-            if timeout(PATIENCE, finished).await.is_err() {
-                info!(app.id = %app, "the rest of an app is removed in the background");
+            info!(app.id = %app, "an app is being deleted");
+            let deletion = self.clone();
+            // A task of its own: it continues when the request has ended.
+            let finished = self.tasks.spawn(async move { deletion.finish(app).await });
+            if timeout(WAIT_TIMEOUT, finished).await.is_err() {
+                info!(app.id = %app, "the rest of an app is deleted in the background");
             }
         }
         Ok(begun)
     }
 
-    /// Finishes what is left to do, as long as the server runs.
-    pub async fn run(self) {
-        let mut ticks = interval(EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            match self.store.apps().unfinished_deletions().await {
-                Ok(apps) => {
-                    for app in apps {
-                        self.finish(app).await;
-                    }
-                }
-                Err(failure) => warn!(error = %failure, "unfinished app_deletion can't be looked up"),
-            }
+    /// Finishes the deletions that were interrupted, periodically.
+    pub(super) async fn run(self) {
+        let ticks = every(UNFINISHED_INTERVAL);
+        periodic("finish app deletions", ticks, self, |deletion| Box::pin(deletion.finish_all())).await;
+    }
+
+    async fn finish_all(&self) -> Result<(), StoreError> {
+        for app in self.store.apps().unfinished_deletions().await? {
+            self.finish(app).await;
         }
+        Ok(())
     }
 
     async fn finish(&self, app: AppId) {
-        // Also if it has its webhook by the static key, and so no connection to part with.
-        self.webhook_reconciler.farewell(app).await;
-        if let Err(failure) =
-            part(&self.webhook_reconciler, &self.dialpad, &self.store, &self.engine, app).await
-        {
-            return warn!(app.id = %app, error = %failure, "a removal has to wait");
+        if let Err(error) = self.try_to_finish(app).await {
+            warn!(app.id = %app, %error, "an app could not be deleted yet");
         }
+    }
+
+    async fn try_to_finish(&self, app: AppId) -> Result<(), StoreError> {
+        // Also for an app that has its webhook by the static key, and so no connection to disconnect.
+        self.webhook_reconciler.deregister(app).await;
+        disconnect_app(&self.webhook_reconciler, &self.dialpad, &self.store, &self.engine, app).await?;
         self.engine.remove_app(app, CloseCode::Forbidden, REASON).await;
-        if let Err(failure) = self.store.apps().delete_rows(app).await {
-            warn!(app.id = %app, error = %failure, "a removal has to wait");
-        }
+        self.store.apps().delete_rows(app).await
     }
 }

@@ -1,73 +1,78 @@
-//! Webhooks that wait for their app to be switched on: released in their order when it is. And those that wait in vain,
-//! for their app or for one of their organisation.
+//! Webhooks that wait for their app to be activated: they are released in their order when it is.
 //!
-//! What waits becomes pending before the app is on, so that nothing newer comes before it. Whoever looked the app up
-//! just before may still leave a webhook that waits for what has happened already; such ones are looked for a moment
-//! later, and then every now and then.
+//! They become pending before the app is active, so that no newer webhook is processed before them. A request that
+//! read the app's state just before may still store one that waits for an activation in the past. Such webhooks are
+//! released a moment later, and periodically; so are those that wait for an organization which has an app by now.
 
 use std::{sync::Arc, time::Duration};
 
 use cti_actors::{Engine, error::StoreError, id::AppId};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::store::Store;
+use super::periodic::{every, periodic};
+use crate::{store::Store, tasks::Tasks};
 
-/// What was known of an app before it was switched on is not believed for so long, by any process.
-const STRAGGLERS: Duration = Duration::from_secs(2);
+/// Longer than any process uses what it knew of an app before the activation.
+const LATE_WEBHOOKS_DELAY: Duration = Duration::from_secs(2);
 
-/// Switches an app on, and lets what waited for that go.
+/// Activates an app and releases the webhooks that waited for that.
 ///
 /// # Errors
-/// The database could not be asked; asking again goes on.
-pub async fn switch_on(store: &Store, engine: &Arc<Engine>, app: AppId) -> Result<(), StoreError> {
+/// The database can't be reached; a second call continues.
+pub async fn activate_app(
+    store: &Store,
+    engine: &Arc<Engine>,
+    tasks: &Tasks,
+    app: AppId,
+) -> Result<(), StoreError> {
     store.apps().activate(app).await?;
-    info!(app.id = %app, "an app was switched on");
+    info!(app.id = %app, "an app was activated");
     engine.notify(app);
     let (store, engine) = (store.clone(), Arc::clone(engine));
-    tokio::spawn(async move {
-        sleep(STRAGGLERS).await;
-        release(&store, &engine, app).await;
+    tasks.spawn(async move {
+        sleep(LATE_WEBHOOKS_DELAY).await;
+        release_unrouted(&store, &engine, app).await;
     });
     Ok(())
 }
 
-/// Looks every now and then for what waits in vain, as long as the server runs.
-pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        match store.apps().active_with_unrouted().await {
-            Ok(apps) => {
-                for app in apps {
-                    release(&store, &engine, app).await;
-                }
-            }
-            Err(failure) => warn!(error = %failure, "webhooks that wait in vain can't be looked for"),
-        }
-        if let Err(failure) = take_up_forgotten(&store, &engine).await {
-            warn!(error = %failure, "webhooks that wait in vain for an organization wait a little longer");
+/// Releases the webhooks that wait for an app, if the app is active.
+pub async fn release_unrouted(store: &Store, engine: &Engine, app: AppId) {
+    match store.apps().release_unrouted(app).await {
+        Ok(true) => engine.notify(app),
+        Ok(false) => {}
+        Err(error) => {
+            warn!(app.id = %app, %error, "webhooks that wait for their app could not be released yet")
         }
     }
 }
 
-async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreError> {
+pub(super) async fn run(store: Store, engine: Arc<Engine>, interval: Duration) {
+    let state = (store, engine);
+    let ticks = every(interval);
+    periodic("route unrouted webhooks", ticks, state, |(store, engine)| Box::pin(route_all(store, engine)))
+        .await;
+}
+
+async fn route_all(store: &Store, engine: &Engine) -> Result<(), StoreError> {
+    for app in store.apps().active_with_unrouted().await? {
+        release_unrouted(store, engine, app).await;
+    }
     for organization in store.journal().organizations_with_unrouted().await? {
-        for app in store.journal().route_unrouted(organization).await? {
-            engine.notify(app);
-        }
+        route_organization(store, engine, organization).await?;
     }
     Ok(())
 }
 
-/// Lets go what waits for an app that is switched on.
-pub async fn release(store: &Store, engine: &Engine, app: AppId) {
-    match store.apps().release_unrouted(app).await {
-        Ok(true) => engine.notify(app),
-        Ok(false) => {}
-        Err(failure) => {
-            warn!(app.id = %app, error = %failure, "webhooks that waited for their app wait a little longer")
-        }
+/// Routes the webhooks that wait for an organization, and notifies the apps that get them.
+pub(super) async fn route_organization(
+    store: &Store,
+    engine: &Engine,
+    organization: i64,
+) -> Result<(), StoreError> {
+    for app in store.journal().route_unrouted(organization).await? {
+        engine.notify(app);
     }
+    Ok(())
 }

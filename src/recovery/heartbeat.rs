@@ -1,63 +1,72 @@
-//! The server says every few seconds that it is alive. What lies between two such words that are too far apart, and
-//! between the last one and a start, is a gap for every app: nobody was there to take webhooks.
+//! The server writes periodically that it is running. The time between two heartbeats that are too far apart, and
+//! between the last one and a start, is a gap for every app: no process was there to receive webhooks.
 //!
-//! That covers a database that is away, too, for then the word can't be written; and a machine that was asleep.
+//! This includes a database outage, during which no heartbeat can be written, and a suspended machine.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::error::StoreError;
-use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::info;
 
-use super::Repairs;
+use super::Recovery;
 use crate::store::dialpad::gaps::GapReason;
 
-const EVERY: Duration = Duration::from_secs(10);
-/// A word may be a little late; a webhook is retried for longer than this.
-const LATE: TimeDelta = TimeDelta::seconds(25);
+pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
+/// A heartbeat that is only a little late makes no gap.
+const MAX_DISTANCE: TimeDelta = TimeDelta::seconds(25);
 
-pub(crate) async fn run(repairs: Repairs) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut is_start, mut failing) = (true, false);
-    loop {
-        ticks.tick().await;
-        match beat(&repairs, is_start).await {
-            Ok(()) => (is_start, failing) = (false, false),
-            // Said once: whoever else needs the database says so, too.
-            Err(failure) if !failing => {
-                failing = true;
-                warn!(error = %failure, "the server could not say that it is alive");
+/// Writes the heartbeats of this process.
+pub(crate) struct Heartbeat {
+    recovery: Recovery,
+    /// No heartbeat of this process was written yet.
+    is_start: bool,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(recovery: Recovery) -> Self {
+        Self { recovery, is_start: true }
+    }
+
+    /// Writes a heartbeat.
+    ///
+    /// The gap before it is recorded first, so that a failure in between loses nothing.
+    pub(crate) async fn beat(&mut self) -> Result<(), StoreError> {
+        let store = &self.recovery.store;
+        let now = self.recovery.clock.now();
+        match store.server_state().last_alive().await? {
+            None => info!("the first heartbeat on this database: no webhook was missed before"),
+            Some(previous) => {
+                if let Some(since) = gap_since(previous, now, self.is_start) {
+                    self.record_gaps(since, now).await?;
+                }
             }
-            Err(_) => {}
         }
+        store.server_state().record_alive(now).await?;
+        self.is_start = false;
+        Ok(())
     }
-}
 
-/// Says that the server is alive, once it is written down what it missed: a failure in between loses nothing.
-async fn beat(repairs: &Repairs, is_start: bool) -> Result<(), StoreError> {
-    let now = repairs.clock.now();
-    let previous = repairs.store.server_state().last_alive().await?;
-    if previous.is_none() {
-        repairs.store.server_state().record_alive(now).await?;
-        info!("no server was alive on this database before: nothing was missed");
-        return Ok(());
-    }
-    if let Some(since) = away_since(previous, now, is_start) {
-        let apps = repairs.store.gaps().connected_apps(repairs.by_static_key).await?;
-        info!(away_s = (now - since).num_seconds(), apps = apps.len(), "calls may have been missed");
+    async fn record_gaps(&self, since: DateTime<Utc>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let gaps = self.recovery.store.gaps();
+        let apps = gaps.connected_apps(self.recovery.has_static_key).await?;
+        info!(
+            away_s = (now - since).num_seconds(),
+            apps = apps.len(),
+            "calls may have been missed since the last heartbeat"
+        );
         for app in apps {
-            repairs.store.gaps().record(app, since, now, GapReason::Away).await?;
+            gaps.record(app, since, now, GapReason::Away).await?;
         }
+        Ok(())
     }
-    repairs.store.server_state().record_alive(now).await
 }
 
-/// Since when the server was away, if it was. At a start it was, however short: Dialpad tries a refused connection
-/// again at once, and then no more.
-fn away_since(previous: Option<DateTime<Utc>>, now: DateTime<Utc>, is_start: bool) -> Option<DateTime<Utc>> {
-    previous.filter(|previous| *previous <= now && (is_start || now - *previous > LATE))
+/// Returns when the gap before a heartbeat began, if there is one. Every start has one, however short: Dialpad retries
+/// a refused connection at once, and then no more.
+fn gap_since(previous: DateTime<Utc>, now: DateTime<Utc>, is_start: bool) -> Option<DateTime<Utc>> {
+    let is_gap = previous <= now && (is_start || now - previous > MAX_DISTANCE);
+    is_gap.then_some(previous)
 }
 
 #[cfg(test)]
@@ -69,15 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_start_and_a_long_silence_are_gaps_and_a_beat_is_none() {
-        assert_eq!(away_since(Some(at(0)), at(3), true), Some(at(0)));
-        assert_eq!(away_since(Some(at(0)), at(10), false), None);
-        assert_eq!(away_since(Some(at(0)), at(60), false), Some(at(0)));
+    fn a_start_and_a_long_distance_are_gaps_and_a_regular_heartbeat_is_none() {
+        assert_eq!(gap_since(at(0), at(3), true), Some(at(0)));
+        assert_eq!(gap_since(at(0), at(10), false), None);
+        assert_eq!(gap_since(at(0), at(60), false), Some(at(0)));
     }
 
     #[test]
-    fn the_very_first_start_and_a_clock_that_was_set_back_are_none() {
-        assert_eq!(away_since(None, at(3), true), None);
-        assert_eq!(away_since(Some(at(9)), at(3), true), None);
+    fn a_clock_that_was_set_back_makes_no_gap() {
+        assert_eq!(gap_since(at(9), at(3), true), None);
     }
 }

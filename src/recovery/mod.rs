@@ -1,71 +1,60 @@
-//! What did not come by itself: calls that ended while webhooks were missing, and calls that never end.
+//! Recovery of calls that webhooks did not report: calls that ended while webhooks were missing, and calls that never
+//! end.
 //!
 //! ```text
-//!  heartbeat ─┐ (the server was away)
-//!  silence  ──┼─► gaps, durable ─► runner ─► Dialpad's list of calls that are over ─┐
-//!  keeper   ──┘                                                                    ├─► findings, in the journal
-//!  overdue: calls of which nothing was heard for too long ─► one call at Dialpad ──┘
+//!  heartbeat  ─┐ (the server was not running)
+//!  silence    ─┼─► gaps (durable) ─► runner ─► Dialpad's list of concluded calls ─┐
+//!  reconciler ─┘ (a subscription was missing)                                      ├─► findings, in the journal
+//!  overdue: calls without news for too long ─► one call at Dialpad ────────────────┘
 //! ```
 //!
-//! What is found goes into the journal and from there the way of every webhook. Nothing is found twice: what is known
-//! to be over is not reported, and a finding that says the same as an earlier one is a duplicate in the journal. So it
-//! does no harm if several processes look at the same time. [`gap`], [`silence`] and [`watch`] decide, and know no
-//! clock; [`heartbeat`], [`runner`] and [`overdue`] ask and write.
+//! Findings are processed like webhooks. A call that is known to have ended is not reported again, and a finding that
+//! repeats an earlier one is a duplicate in the journal. So several processes can look at the same time. [`gap`],
+//! [`silence`] and [`check_schedule`] decide and are pure; [`heartbeat`], [`runner`] and [`overdue`] ask and write.
+//! Their intervals are in `jobs/recovery.rs`.
 
-pub(crate) mod gap;
+mod check_schedule;
+mod gap;
 pub(crate) mod heartbeat;
-pub mod missing_legs;
+pub(crate) mod metrics;
+pub(crate) mod missing_legs;
 pub(crate) mod overdue;
 pub(crate) mod runner;
 pub(crate) mod silence;
-pub(crate) mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use cti_actors::clock::Clock;
-use tokio::task::JoinHandle;
 
 pub use self::silence::SilenceDetector;
-use crate::{config::RepairConfig, dialpad::api::Dialpad, store::Store};
+use crate::{config::RecoveryConfig, dialpad::api::Dialpad, store::Store};
 
-/// Everything that repairing takes.
+/// What every part of the recovery works with. Cheap to clone.
 #[derive(Clone)]
-pub struct Repairs {
-    /// Where gaps and calls are.
+pub struct Recovery {
+    /// Holds the gaps, the calls and the journal.
     pub store: Store,
-    /// Who is asked.
+    /// Lists the calls that have ended.
     pub dialpad: Dialpad,
-    /// The time.
+    /// The present time.
     pub clock: Arc<dyn Clock>,
-    /// Which apps webhooks come for.
+    /// When each app last received a webhook; the webhook handlers write to it.
     pub silence: Arc<SilenceDetector>,
     /// When to look.
-    pub settings: RepairConfig,
-    /// Whether apps without a connection have Dialpad's static key.
-    pub by_static_key: bool,
+    pub settings: RecoveryConfig,
+    /// Whether apps without a connection use the static key, so that gaps are recorded for them too.
+    pub has_static_key: bool,
 }
 
-impl Repairs {
-    /// Starts everything that goes on in the background. The server must be listening by now: the time until now is
-    /// what it missed.
-    #[must_use]
-    pub fn start(self) -> Vec<JoinHandle<()>> {
-        vec![
-            tokio::spawn(heartbeat::run(self.clone())),
-            tokio::spawn(silence::run(self.clone())),
-            tokio::spawn(runner::run(self.clone())),
-            tokio::spawn(overdue::run(self)),
-        ]
-    }
-
-    /// How long Dialpad's own retries are given.
-    fn retries(&self) -> TimeDelta {
-        length(self.settings.after)
+impl Recovery {
+    /// Returns how long Dialpad's own retries may take.
+    fn retry_period(&self) -> TimeDelta {
+        time_delta(self.settings.after)
     }
 }
 
-/// A length of time; settings are far from the longest one.
-fn length(duration: std::time::Duration) -> TimeDelta {
+/// Converts a duration; settings are far below the maximum.
+fn time_delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

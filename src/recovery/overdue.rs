@@ -1,5 +1,5 @@
-//! Calls that never end: nothing was heard of them for too long, by our clock. Dialpad is asked about each; one that is
-//! over is told as repaired, one that nobody knows of is taken for over.
+//! Calls that never end: they had no news for too long, by our clock. Each is requested from Dialpad. A call that has
+//! ended is reported as repaired, one that Dialpad does not know is presumed ended.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -12,130 +12,137 @@ use cti_actors::{
 };
 use futures_util::{StreamExt, stream};
 use metrics::counter;
-use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::{
-    Repairs, length,
-    watch::{Verdict, Watch},
+    Recovery,
+    check_schedule::{CallCheck, CheckSchedule},
+    time_delta,
 };
 use crate::{
+    config::RecoveryConfig,
     dialpad::client::request::Urgency,
     store::{journal::append::Appended, views::overdue::OverdueCall},
     webhook::payload::Finding,
 };
 
-/// How many calls of an app are asked about in one round: Dialpad takes 10 such questions a minute, and half of them
-/// are for those whom somebody waits for.
-const QUESTIONS: usize = 5;
-/// How many apps are asked for at the same time.
-const SIDE_BY_SIDE: usize = 8;
+/// How many calls of an app are requested in one round: Dialpad allows 10 such requests a minute, and half of them are
+/// reserved for requests that somebody waits for.
+const MAX_CALLS_PER_APP: usize = 5;
+const MAX_CONCURRENT_APPS: usize = 8;
 
-pub(crate) async fn run(repairs: Repairs) {
-    let shortest = repairs.settings.calls_ringing_at_most.min(repairs.settings.calls_live_at_most);
-    let every = (shortest / 5).clamp(Duration::from_secs(1), Duration::from_secs(30));
-    let mut watch = Watch::default();
-    loop {
-        sleep(every).await;
-        if let Err(failure) = look_after(&repairs, &mut watch).await {
-            debug!(error = %failure, "calls that may never end can't be looked for");
+/// Returns how often to look for overdue calls.
+pub(crate) fn interval(settings: &RecoveryConfig) -> Duration {
+    let shortest_limit = settings.calls_ringing_at_most.min(settings.calls_live_at_most);
+    (shortest_limit / 5).clamp(Duration::from_secs(1), Duration::from_secs(30))
+}
+
+/// Looks for overdue calls.
+pub(crate) struct OverdueCalls {
+    recovery: Recovery,
+    schedule: CheckSchedule,
+}
+
+impl OverdueCalls {
+    pub(crate) fn new(recovery: Recovery) -> Self {
+        Self { recovery, schedule: CheckSchedule::default() }
+    }
+
+    /// Requests the calls that are due, and reports those that have ended.
+    pub(crate) async fn check(&mut self) -> Result<(), StoreError> {
+        let due = self.due().await?;
+        let answers = stream::iter(due)
+            .map(|(app, calls)| request_calls(&self.recovery, app, calls))
+            .buffer_unordered(MAX_CONCURRENT_APPS)
+            .collect::<Vec<_>>()
+            .await;
+        for (call, check) in answers.into_iter().flatten() {
+            if let Err(error) = self.apply(&call, check).await {
+                warn!(app.id = %call.app, call.id = %call.call, %error, "the end of a call could not be reported yet");
+            }
         }
+        Ok(())
+    }
+
+    /// Returns the calls to request now, by app, those without news for the longest time first.
+    async fn due(&mut self) -> Result<BTreeMap<AppId, Vec<OverdueCall>>, StoreError> {
+        let now = self.recovery.clock.now();
+        let settings = self.recovery.settings;
+        let ringing_since = now - time_delta(settings.calls_ringing_at_most);
+        let live_since = now - time_delta(settings.calls_live_at_most);
+        let mut overdue: HashSet<(AppId, DialpadCallId)> = HashSet::new();
+        let mut due: BTreeMap<AppId, Vec<OverdueCall>> = BTreeMap::new();
+        let mut last = None;
+        loop {
+            let page = self.recovery.store.calls().overdue(ringing_since, live_since, last.as_ref()).await?;
+            last = page.last().copied();
+            if last.is_none() {
+                break;
+            }
+            overdue.extend(page.iter().map(|call| (call.app, call.call)));
+            for call in page.into_iter().filter(|call| self.schedule.is_due(call.app, call.call, now)) {
+                due.entry(call.app).or_default().push(call);
+            }
+        }
+        self.schedule.retain(&overdue);
+        for calls in due.values_mut() {
+            calls.sort_by_key(|call| call.changed_at);
+            calls.truncate(MAX_CALLS_PER_APP);
+        }
+        Ok(due)
+    }
+
+    async fn apply(&mut self, call: &OverdueCall, check: CallCheck) -> Result<(), StoreError> {
+        let now = self.recovery.clock.now();
+        let settings = self.recovery.settings;
+        let limit =
+            if call.is_ringing { settings.calls_ringing_at_most } else { settings.calls_live_at_most };
+        match check {
+            CallCheck::Ended(shown) => {
+                if self.report(call, Finding::Concluded(shown)).await? {
+                    counter!("cti_calls_repaired_total").increment(1);
+                    info!(app.id = %call.app, call.id = %call.call, "a call has ended that no webhook reported as ended");
+                }
+            }
+            CallCheck::InProgress => self.schedule.note_in_progress(call.app, call.call, limit, now),
+            CallCheck::Unanswered if !self.schedule.note_unanswered(call.app, call.call, limit, now) => {}
+            CallCheck::NotFound | CallCheck::Unanswered => {
+                // When its limit was reached: a process that finds the same reports the same.
+                let at = call.changed_at + time_delta(limit);
+                if self.report(call, Finding::PresumedOver { call: call.call, at }).await? {
+                    counter!("cti_calls_inferred_total").increment(1);
+                    info!(app.id = %call.app, call.id = %call.call, "a call is presumed ended");
+                }
+            }
+            CallCheck::Postponed => {}
+        }
+        Ok(())
+    }
+
+    /// Writes a finding into the journal. Returns whether it is new.
+    async fn report(&mut self, call: &OverdueCall, finding: Finding) -> Result<bool, StoreError> {
+        let appended = self.recovery.store.journal().append_finding(call.app, &finding).await?;
+        self.schedule.note_reported(call.app, call.call, self.recovery.clock.now());
+        Ok(matches!(appended, Appended::New(_)))
     }
 }
 
-async fn look_after(repairs: &Repairs, watch: &mut Watch) -> Result<(), StoreError> {
-    let by_app = due(repairs, watch).await?;
-    let answers = stream::iter(by_app)
-        .map(|(app, calls)| ask(repairs, app, calls))
-        .buffer_unordered(SIDE_BY_SIDE)
-        .collect::<Vec<_>>()
-        .await;
-    for (call, verdict) in answers.into_iter().flatten() {
-        if let Err(failure) = conclude(repairs, watch, &call, verdict).await {
-            warn!(app.id = %call.app, call.id = %call.call, error = %failure, "a call that is over can't be ended");
-        }
-    }
-    Ok(())
-}
-
-/// The calls to ask about now, by app, those first of which nothing was heard for the longest time.
-async fn due(repairs: &Repairs, watch: &mut Watch) -> Result<BTreeMap<AppId, Vec<OverdueCall>>, StoreError> {
-    let now = repairs.clock.now();
-    let ringing_since = now - length(repairs.settings.calls_ringing_at_most);
-    let live_since = now - length(repairs.settings.calls_live_at_most);
-    let mut overdue: HashSet<(AppId, DialpadCallId)> = HashSet::new();
-    let mut by_app: BTreeMap<AppId, Vec<OverdueCall>> = BTreeMap::new();
-    let mut last = None;
-    loop {
-        let page = repairs.store.calls().overdue(ringing_since, live_since, last.as_ref()).await?;
-        last = page.last().copied();
-        if last.is_none() {
-            break;
-        }
-        overdue.extend(page.iter().map(|call| (call.app, call.call)));
-        for call in page.into_iter().filter(|call| watch.is_due(call.app, call.call, now)) {
-            by_app.entry(call.app).or_default().push(call);
-        }
-    }
-    watch.keep_only(&overdue);
-    for calls in by_app.values_mut() {
-        calls.sort_by_key(|call| call.changed_at);
-        calls.truncate(QUESTIONS);
-    }
-    Ok(by_app)
-}
-
-/// Asks about the calls of one app, one after the other, until Dialpad takes no more questions.
-async fn ask(repairs: &Repairs, app: AppId, calls: Vec<OverdueCall>) -> Vec<(OverdueCall, Verdict)> {
-    let mut verdicts = Vec::new();
+/// Requests the calls of one app one after the other, until Dialpad takes no more requests.
+async fn request_calls(
+    recovery: &Recovery,
+    app: AppId,
+    calls: Vec<OverdueCall>,
+) -> Vec<(OverdueCall, CallCheck)> {
+    let mut checks = Vec::new();
     for call in calls {
-        let answer = repairs.dialpad.call(app, call.call, Urgency::Background).await;
+        let answer = recovery.dialpad.call(app, call.call, Urgency::Background).await;
         if let Err(error) = &answer {
-            debug!(app.id = %app, call.id = %call.call, %error, "Dialpad did not say whether a call is over");
+            debug!(app.id = %app, call.id = %call.call, %error, "Dialpad did not say whether a call has ended");
         }
-        match Verdict::of(answer) {
-            Verdict::NotNow => break,
-            verdict => verdicts.push((call, verdict)),
+        match CallCheck::of(answer) {
+            CallCheck::Postponed => break,
+            check => checks.push((call, check)),
         }
     }
-    verdicts
-}
-
-async fn conclude(
-    repairs: &Repairs,
-    watch: &mut Watch,
-    call: &OverdueCall,
-    verdict: Verdict,
-) -> Result<(), StoreError> {
-    let (now, settings) = (repairs.clock.now(), repairs.settings);
-    let limit = if call.is_ringing { settings.calls_ringing_at_most } else { settings.calls_live_at_most };
-    match verdict {
-        Verdict::Over(shown) => {
-            let reported =
-                repairs.store.journal().append_finding(call.app, &Finding::Concluded(shown)).await?;
-            watch.note_reported(call.app, call.call, now);
-            if matches!(reported, Appended::New(_)) {
-                counter!("cti_calls_repaired_total").increment(1);
-                info!(app.id = %call.app, call.id = %call.call, "a call is over, and nobody had said so");
-            }
-        }
-        Verdict::Live => watch.note_live(call.app, call.call, limit, now),
-        Verdict::Unanswered if !watch.note_unanswered(call.app, call.call, limit, now) => {}
-        Verdict::Gone | Verdict::Unanswered => {
-            // The instant at which its time ran out: another process that finds the same says the same.
-            let at = call.changed_at + length(limit);
-            let reported = repairs
-                .store
-                .journal()
-                .append_finding(call.app, &Finding::PresumedOver { call: call.call, at })
-                .await?;
-            watch.note_reported(call.app, call.call, now);
-            if matches!(reported, Appended::New(_)) {
-                counter!("cti_calls_inferred_total").increment(1);
-                info!(app.id = %call.app, call.id = %call.call, "a call is taken for over");
-            }
-        }
-        Verdict::NotNow => {}
-    }
-    Ok(())
+    checks
 }

@@ -1,24 +1,23 @@
-//! Which apps webhooks come for. When none come for a while although some had come before, Dialpad is asked: the office
-//! may have closed, or a subscription, a certificate or a firewall be broken.
+//! Detects that an app which received webhooks receives none any more. The office may have closed, or a subscription, a
+//! certificate or a firewall is broken: only Dialpad's list of calls can tell.
 //!
-//! The looks come at growing distances and end after a few, because offices do close. As long as they find calls that
-//! nobody told us of, they go on at the shortest distance.
+//! Checks come at doubling distances and end after a few, because offices do close. While they find calls that no
+//! webhook reported, they continue at the shortest distance.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::id::AppId;
+use chrono::{DateTime, Utc};
+use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
-use tokio::time::sleep;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use super::{Repairs, length};
-use crate::store::dialpad::gaps::GapReason;
+use super::{Recovery, time_delta};
+use crate::{backoff::Backoff, store::dialpad::gaps::GapReason};
 
-/// How often to look at one silence.
-const MOST_LOOKS: u32 = 5;
+/// How often one silence is checked.
+const MAX_CHECKS: u32 = 5;
 
-/// See the module.
+/// Remembers when each app last received a webhook.
 #[derive(Debug, Default)]
 pub struct SilenceDetector {
     apps: DashMap<AppId, LastWebhook>,
@@ -26,43 +25,43 @@ pub struct SilenceDetector {
 
 #[derive(Clone, Copy, Debug)]
 struct LastWebhook {
-    /// When the last webhook came, or the last look ended: what lies before has been told or looked for.
+    /// The last webhook, or the end of the last check: what lies before was reported or looked for.
     known_until: DateTime<Utc>,
-    /// Looks are counted from here.
-    quiet_since: DateTime<Utc>,
-    looks: u32,
+    /// The distances of the checks count from here.
+    silent_since: DateTime<Utc>,
+    checks: u32,
 }
 
 impl SilenceDetector {
-    /// A webhook came for an app.
+    /// Records that an app received a webhook.
     pub fn note(&self, app: AppId, at: DateTime<Utc>) {
-        self.apps.insert(app, LastWebhook { known_until: at, quiet_since: at, looks: 0 });
+        self.apps.insert(app, LastWebhook { known_until: at, silent_since: at, checks: 0 });
     }
 
-    /// Calls were found that nobody told of: the silence is none of an office that has closed.
+    /// Records that calls were found which no webhook reported: the office has not closed.
     pub(crate) fn note_missed(&self, app: AppId, now: DateTime<Utc>) {
-        if let Some(mut heard) = self.apps.get_mut(&app) {
-            (heard.quiet_since, heard.looks) = (now, 0);
+        if let Some(mut last) = self.apps.get_mut(&app) {
+            last.silent_since = now;
+            last.checks = 0;
         }
     }
 
-    /// It is written down that an app is looked at until now.
-    fn note_looked(&self, app: AppId, now: DateTime<Utc>) {
-        if let Some(mut heard) = self.apps.get_mut(&app) {
-            heard.known_until = heard.known_until.max(now);
+    /// Records that the gap until now is stored.
+    fn note_checked(&self, app: AppId, now: DateTime<Utc>) {
+        if let Some(mut last) = self.apps.get_mut(&app) {
+            last.known_until = last.known_until.max(now);
         }
     }
 
-    /// The apps to look at now, each with the time since when. Saying so is taking note of it.
-    fn due(&self, now: DateTime<Utc>, patience: TimeDelta) -> Vec<(AppId, DateTime<Utc>)> {
-        self.apps.retain(|_, heard| heard.looks < MOST_LOOKS);
+    /// Returns the apps to check now, each with the beginning of its gap, and counts the check.
+    fn take_due(&self, now: DateTime<Utc>, max_silence: Duration) -> Vec<(AppId, DateTime<Utc>)> {
+        let distances = Backoff { initial: max_silence, max: Duration::MAX, jitter: 0.0 };
+        self.apps.retain(|_, last| last.checks < MAX_CHECKS);
         let mut due = Vec::new();
         for mut app in self.apps.iter_mut() {
-            let heard = app.value_mut();
-            // Twice as long each time.
-            let distance = patience.checked_mul(1 << heard.looks).unwrap_or(TimeDelta::MAX);
-            if now - heard.quiet_since >= distance {
-                heard.looks += 1;
+            let last = app.value_mut();
+            if now - last.silent_since >= time_delta(distances.ceiling(last.checks + 1)) {
+                last.checks += 1;
                 due.push((*app.key(), app.value().known_until));
             }
         }
@@ -70,67 +69,74 @@ impl SilenceDetector {
     }
 }
 
-pub(crate) async fn run(repairs: Repairs) {
-    let patience = repairs.settings.webhook_silence;
-    let every = (patience / 10).clamp(Duration::from_secs(1), Duration::from_secs(30));
-    loop {
-        sleep(every).await;
-        let now = repairs.clock.now();
-        for (app, since) in repairs.silence.due(now, length(patience)) {
-            debug!(app.id = %app, "no webhooks come");
-            match repairs.store.gaps().record(app, since, now, GapReason::Silence).await {
-                Ok(()) => repairs.silence.note_looked(app, now),
-                // The next look reaches back as far.
-                Err(failure) => {
-                    warn!(app.id = %app, error = %failure, "a silence of webhooks can't be looked into")
-                }
-            }
+/// Returns how often to look for silent apps.
+pub(crate) fn interval(max_silence: Duration) -> Duration {
+    (max_silence / 10).clamp(Duration::from_secs(1), Duration::from_secs(30))
+}
+
+/// Records a gap for each app whose silence is due for a check.
+///
+/// An app whose gap could not be stored is checked again at its next distance; that gap begins at the same instant.
+pub(crate) async fn check(recovery: &Recovery) -> Result<(), StoreError> {
+    let now = recovery.clock.now();
+    let mut result = Ok(());
+    for (app, since) in recovery.silence.take_due(now, recovery.settings.webhook_silence) {
+        debug!(app.id = %app, "no webhooks arrive");
+        match recovery.store.gaps().record(app, since, now, GapReason::Silence).await {
+            Ok(()) => recovery.silence.note_checked(app, now),
+            Err(error) => result = Err(error),
         }
     }
+    result
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::TimeDelta;
+
     use super::*;
+
+    const MAX_SILENCE: Duration = Duration::from_secs(600);
 
     fn at(minute: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::minutes(minute)
     }
 
-    /// The minutes at which there is a look, out of so many.
-    fn looks(silence: &SilenceDetector, minutes: std::ops::Range<i64>) -> Vec<i64> {
-        let due = |minute: &i64| !silence.due(at(*minute), TimeDelta::minutes(10)).is_empty();
-        minutes.filter(due).collect()
+    /// Returns those of the minutes at which there is a check.
+    fn checks(silence: &SilenceDetector, minutes: std::ops::Range<i64>) -> Vec<i64> {
+        let is_due = |minute: &i64| !silence.take_due(at(*minute), MAX_SILENCE).is_empty();
+        minutes.filter(is_due).collect()
     }
 
     #[test]
-    fn looks_come_at_growing_distances_and_end() {
-        let (silence, app) = (SilenceDetector::default(), AppId::generate());
-        silence.note(app, at(0));
-        assert_eq!(looks(&silence, 0..10_000), [10, 20, 40, 80, 160]);
-        assert!(silence.apps.is_empty(), "an app that is silent for good takes no room");
+    fn checks_come_at_doubling_distances_and_end() {
+        let silence = SilenceDetector::default();
+        silence.note(AppId::generate(), at(0));
+        assert_eq!(checks(&silence, 0..10_000), [10, 20, 40, 80, 160]);
+        assert!(silence.apps.is_empty(), "an app that stays silent takes no memory");
     }
 
     #[test]
-    fn a_webhook_begins_anew_and_an_app_that_was_never_heard_of_is_not_looked_at() {
-        let (silence, app) = (SilenceDetector::default(), AppId::generate());
-        assert!(looks(&silence, 0..100).is_empty());
+    fn a_webhook_starts_again_and_an_app_without_webhooks_is_not_checked() {
+        let silence = SilenceDetector::default();
+        let app = AppId::generate();
+        assert!(checks(&silence, 0..100).is_empty());
         silence.note(app, at(0));
-        assert_eq!(looks(&silence, 0..15), [10]);
+        assert_eq!(checks(&silence, 0..15), [10]);
         silence.note(app, at(15));
-        assert_eq!(looks(&silence, 15..40), [25, 35]);
+        assert_eq!(checks(&silence, 15..40), [25, 35]);
     }
 
     #[test]
-    fn while_calls_are_missed_the_looks_go_on() {
-        let (silence, app) = (SilenceDetector::default(), AppId::generate());
-        silence.note(app, at(0));
+    fn while_calls_are_missed_the_checks_continue() {
+        let silence = SilenceDetector::default();
+        silence.note(AppId::generate(), at(0));
         for minute in 1..200 {
-            let due = silence.due(at(minute), TimeDelta::minutes(10));
+            let due = silence.take_due(at(minute), MAX_SILENCE);
             assert_eq!(due.len(), usize::from(minute % 10 == 0), "{minute}");
             if let [(app, since)] = due[..] {
-                assert_eq!(since, at(minute - 10), "each look begins where the one before ended");
-                silence.note_looked(app, at(minute));
+                assert_eq!(since, at(minute - 10), "each gap begins where the one before ended");
+                silence.note_checked(app, at(minute));
                 silence.note_missed(app, at(minute));
             }
         }

@@ -1,15 +1,26 @@
-//! Everything durable, on PostgreSQL or SQLite; which one is decided by a URL at start-up and is nobody else's
-//! business.
+//! The store: everything durable, on PostgreSQL or SQLite. A URL decides at start-up which one; nothing outside this room
+//! knows it.
 //!
-//! [`journal`] takes webhooks in, [`ledger`] writes the engine's units of work, [`events`] is the feed; both kinds
-//! of busy writes go through [`group_commit`]. The other files hold one table or two each: their SQL first, then
-//! the rows, then the questions. To add one: write the SQL once for both databases, run it through `on_db!`, and
-//! add a sentence to the contract test in `tests/store`.
+//! | room | what it stores |
+//! |---|---|
+//! | [`journal`] | every accepted webhook, written through the group commit |
+//! | [`ledger`] | calls, voicemails and messages as the engine keeps them; its units of work |
+//! | [`feed`] | the events of each app, and the cursors of its named consumers |
+//! | [`views`] | calls, interactions, voicemails and messages as clients read them |
+//! | [`tenants`] | apps, API keys, user mappings, routes; the deletion of an app |
+//! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
+//! | [`crypto`] | encryption at rest |
+//! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
+//! | [`db`] | the two databases: pools, bulk statements, types |
+//!
+//! [`Store`] gives access by repositories: `store.apps().create(…)`. A file has its SQL first, then the rows, then the
+//! methods. To add one: write the SQL once for both databases, run it through `on_db!`, and test it in `tests/store`.
 
 pub mod crypto;
 pub mod db;
 pub mod dialpad;
 pub mod feed;
+pub(crate) mod gauges;
 pub mod idempotency;
 pub mod journal;
 pub(crate) mod ledger;
@@ -27,16 +38,23 @@ use self::{
     db::{
         bulk::Rows,
         pool::{Database, Pools},
+        types::AnyRow,
     },
     journal::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
     },
-    tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::NameCache},
+    tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::MappingCache},
 };
 use crate::database_url::DatabaseUrl;
 
-/// The open database. Cheap to clone.
+/// The open database. Cheap to clone; all clones share the pools, the caches and the group commit.
+///
+/// # Errors
+/// Every method of the store and of its repositories fails with [`StoreError`] when the database can't be reached in time
+/// or can't be read: `Unavailable` may succeed later, `Conflict` is a lost race, `Corrupt` a value that can't be read or
+/// decrypted, `Rejected` anything else. After a timeout, a change may have been made. A method documents only what it does
+/// beyond that.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -47,13 +65,13 @@ struct Shared {
     lanes: Lanes,
     keys: KeyCache,
     routes: RouteCache,
-    names: NameCache,
+    mappings: MappingCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
 }
 
-/// Runs one body against whichever database is open; the compiler checks it once per database.
-/// `read` takes a pool for questions, `write` one for changes. A body `in steps` limits the time of each by itself.
+/// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading, `write`
+/// the one for writing. A body `in steps` limits the time of each step by itself.
 macro_rules! on_db {
     ($store:expr, $pool:ident $db:ident => $body:expr) => {
         $crate::store::on_db!(@ in_time, $store, $pool $db => $body)
@@ -75,13 +93,13 @@ macro_rules! on_db {
                 }
             }
         };
-        // Boxed: what sqlx keeps of a query is large, and callers' futures are moved about.
+        // Boxed: the future of a query is large, and callers move theirs several times.
         database.$limited(Box::pin(work)).await
     }};
 }
 pub(crate) use on_db;
 
-/// Declares the repositories: one small handle each, so that a question is asked where its tables are.
+/// Declares the repositories: one small handle each, whose methods are where its tables are.
 macro_rules! repositories {
     ($($(#[doc = $doc:literal])+ $accessor:ident => $Repository:ident;)+) => {
         $(
@@ -105,13 +123,13 @@ macro_rules! repositories {
 }
 
 repositories! {
-    /// Every accepted webhook.
+    /// The journal of accepted webhooks.
     journal => JournalStore;
-    /// Stored events.
+    /// The events of an app.
     feed => FeedStore;
     /// Named consumers and their cursors.
     consumers => ConsumerStore;
-    /// Calls as clients read them.
+    /// Calls.
     calls => Calls;
     /// Interactions: the legs of one human call.
     interactions => Interactions;
@@ -123,27 +141,27 @@ repositories! {
     apps => Apps;
     /// API keys of apps and their audit log.
     api_keys => ApiKeys;
-    /// Dialpad users and what the CRM calls them.
+    /// The CRM's ids of Dialpad users.
     user_mappings => UserMappings;
     /// Which apps a webhook goes to.
     routes => Routes;
-    /// Apps' connections to Dialpad and their tokens.
+    /// Apps' connections to Dialpad, and their tokens.
     connections => ConnectionStore;
-    /// Token pairs that are being replaced.
+    /// Renewals of token pairs.
     renewals => Renewals;
-    /// The webhooks that this server registers at Dialpad, and their secrets.
+    /// The webhooks that the server registers at Dialpad, and their secrets.
     webhooks => Webhooks;
-    /// OAuth attempts under way.
+    /// Authorizations in progress.
     oauth_sessions => OauthSessions;
-    /// Times for which webhooks may be missing.
+    /// Periods for which webhooks may be missing.
     gaps => Gaps;
-    /// Answers stored under an `Idempotency-Key`.
+    /// Answers stored under an idempotency key.
     idempotency => Idempotency;
-    /// Deletion of what is older than it is kept.
+    /// Deletion of old rows.
     retention => Retention;
-    /// Replacing the encryption key.
+    /// Encryption with a new key.
     reencryption => Reencryption;
-    /// What the server remembers of itself.
+    /// What the server remembers about itself.
     server_state => ServerState;
 }
 
@@ -165,26 +183,20 @@ impl Store {
             database,
             keys: KeyCache::default(),
             routes: RouteCache::default(),
-            names: NameCache::default(),
+            mappings: MappingCache::default(),
             vault,
             clock,
         };
         Ok((Self { shared: Arc::new(shared) }, durable))
     }
 
-    /// What a statement finds for these values: an array on PostgreSQL, a list on SQLite.
-    async fn fetch_listed<T>(
+    /// Runs a query for a list of values: an array on PostgreSQL, a list on SQLite.
+    async fn fetch_listed<T: AnyRow>(
         &self,
         head: &'static str,
         tail: &'static str,
         listed: Rows,
-    ) -> Result<Vec<T>, StoreError>
-    where
-        T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
-            + for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
-            + Send
-            + Unpin,
-    {
+    ) -> Result<Vec<T>, StoreError> {
         let database = &self.shared.database;
         let work = async {
             match database.pools() {
@@ -199,37 +211,31 @@ impl Store {
         database.in_time(Box::pin(work)).await
     }
 
-    /// Applies the pending migrations and names them, oldest first.
+    /// Applies the pending migrations. Returns their names, oldest first.
     ///
     /// # Errors
-    /// One failed, or the database holds migrations that this program doesn't know.
+    /// A migration failed, or the database has migrations that this version doesn't know.
     pub async fn migrate(&self) -> Result<Vec<String>, StoreError> {
         self.shared.database.migrate().await
     }
 
-    /// Names the migrations that [`Self::migrate`] would apply, and applies none.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the names of the migrations that [`Self::migrate`] would apply.
     pub async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
         self.shared.database.pending_migrations().await
     }
 
-    /// Whether the database answers.
-    ///
-    /// # Errors
-    /// It does not.
+    /// Succeeds if the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
         on_db!(self, read db => sqlx::query("SELECT 1").execute(db).await.map(|_| ()))
     }
 
-    /// Open connections: idle ones and ones at work.
+    /// Counts the open connections: idle ones, and those in use.
     #[must_use]
     pub fn pool_connections(&self) -> (usize, usize) {
         self.shared.database.connections()
     }
 
-    /// Closes all connections, once their work is done.
+    /// Closes all connections, after their work is done.
     pub async fn close(&self) {
         self.shared.database.close().await;
     }

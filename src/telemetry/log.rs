@@ -1,4 +1,4 @@
-//! The log.
+//! The log, on stderr.
 
 use std::io::IsTerminal;
 
@@ -6,10 +6,10 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*, util::TryInitError};
 
 use crate::config::LogFormat;
 
-/// Starts the log on stderr. A process has one; a second start changes nothing.
+/// Starts the log. A process has one: a second start changes nothing.
 ///
 /// # Errors
-/// The filter can't be understood.
+/// The filter can't be parsed.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     let registry = tracing_subscriber::registry().with(filter);
@@ -18,7 +18,7 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::
         LogFormat::Text => registry.with(to_stderr).try_init(),
         LogFormat::Json => registry.with(to_stderr.json().flatten_event(true)).try_init(),
     };
-    // Already started: whoever was first decides.
+    // An error means that it was started before.
     let _ = started;
     Ok(())
 }

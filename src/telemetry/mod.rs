@@ -1,4 +1,4 @@
-//! What the server reports of itself: the log and the metrics.
+//! The log and the metrics.
 
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,14 @@ on_both_databases![
     a_server_that_may_not_migrate_does_not_start_without_its_tables
 ];
 
+on_sqlite![
+    a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only,
+    a_file_sets_what_the_environment_does_not,
+    the_default_database_is_made_where_there_is_nothing,
+    a_port_that_is_taken_is_named,
+    a_log_for_machines_is_json_line_by_line,
+];
+
 #[tokio::test]
 async fn help_names_every_command() {
     let help = World::on_sqlite().run(&["--help"]).await;
@@ -61,9 +69,8 @@ async fn production_insists_on_https_and_its_own_key() {
     }
 }
 
-#[tokio::test]
-async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only() {
-    let world = World::on_sqlite().without("TOKEN_ENCRYPTION_KEY");
+async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only(world: World) {
+    let world = world.without("TOKEN_ENCRYPTION_KEY");
     world.start().await.get("/health").answer().await.ok();
     let of_the_database = ["cti.db", "cti.db-wal", "cti.db-shm"];
     let made: Vec<(String, u32)> = fs::read_dir(world.folder())
@@ -79,9 +86,8 @@ async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only() {
     world.start().await.get("/health").answer().await.ok();
 }
 
-#[tokio::test]
-async fn a_file_sets_what_the_environment_does_not() {
-    let world = World::on_sqlite().without("DATABASE_URL").without("PORT");
+async fn a_file_sets_what_the_environment_does_not(world: World) {
+    let world = world.without("DATABASE_URL").without("PORT");
     let file = world.folder().join("office.toml");
     let settings =
         "port = 0\ndatabase_url = \"sqlite://from-the-file.db\"\ninternal_api_secret = \"from the file\"\n";
@@ -99,17 +105,15 @@ async fn a_file_sets_what_the_environment_does_not() {
     assert!(refused.code == Some(2) && refused.stderr.contains("nowhere.toml"), "{refused:?}");
 }
 
-#[tokio::test]
-async fn the_default_database_is_made_where_there_is_nothing() {
-    let world = World::on_sqlite().without("DATABASE_URL");
+async fn the_default_database_is_made_where_there_is_nothing(world: World) {
+    let world = world.without("DATABASE_URL");
     let server = world.start().await;
     server.create_app("CRM").await;
     assert!(world.folder().join("data/cti.db").is_file());
 }
 
-#[tokio::test]
-async fn a_port_that_is_taken_is_named() {
-    let server = World::on_sqlite().start().await;
+async fn a_port_that_is_taken_is_named(world: World) {
+    let server = world.start().await;
     let port = server.address().rsplit(':').next().expect("an address has a port");
     let refused = World::on_sqlite().with("PORT", port).run(&["serve"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -134,9 +138,8 @@ async fn a_server_that_may_not_migrate_does_not_start_without_its_tables(world: 
     world.start().await.get("/health").answer().await.ok();
 }
 
-#[tokio::test]
-async fn a_log_for_machines_is_json_line_by_line() {
-    let server = World::on_sqlite().with("LOG_FORMAT", "json").start().await;
+async fn a_log_for_machines_is_json_line_by_line(world: World) {
+    let server = world.with("LOG_FORMAT", "json").start().await;
     server.create_app("CRM").await;
     for line in server.process.log().lines() {
         let json: Result<serde_json::Value, _> = serde_json::from_str(line);

@@ -8,6 +8,8 @@ use crate::support::{
 
 on_both_databases![an_encrypted_feed_goes_on_when_its_server_comes_back];
 
+on_sqlite![whom_nobody_vouches_for_is_not_given_the_key,];
+
 /// Listens through the proxy, from the beginning.
 fn listen(world: &World, app: &App, proxy: &TlsProxy) -> Process {
     let state = world.folder().join("state").display().to_string();
@@ -43,9 +45,7 @@ async fn an_encrypted_feed_goes_on_when_its_server_comes_back(world: World) {
     assert_eq!(kinds(&heard)[5..], ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
 }
 
-#[tokio::test]
-async fn whom_nobody_vouches_for_is_not_given_the_key() {
-    let world = World::on_sqlite();
+async fn whom_nobody_vouches_for_is_not_given_the_key(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let proxy = TlsProxy::before(&server, world.folder()).await;

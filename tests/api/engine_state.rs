@@ -1,5 +1,8 @@
 //! `/internal/engine`: what administrators see of the running engine.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -10,6 +13,8 @@ on_both_databases![
     an_outage_of_the_engine_is_its_last_error,
     only_administrators_see_the_engine,
 ];
+
+on_sqlite![a_test_that_leaves_a_webhook_pending_fails];
 
 async fn engine(server: &TestServer) -> Value {
     server.get("/internal/engine").by_admin().answer().await.ok()
@@ -81,4 +86,17 @@ async fn only_administrators_see_the_engine(world: World) {
     wrong.refuses(403, "FORBIDDEN");
     let unknown = server.get("/internal/engine?ids=string").by_admin().answer().await;
     unknown.refuses(400, "INVALID_REQUEST");
+}
+
+/// Every other test relies on it.
+async fn a_test_that_leaves_a_webhook_pending_fails(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    world.execute("ALTER TABLE calls RENAME TO calls_elsewhere").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    drop(server);
+    let finished = AssertUnwindSafe(world.finish()).catch_unwind().await;
+    let problem = finished.expect_err("the webhook is pending");
+    let problem = problem.downcast_ref::<String>().map_or("", String::as_str);
+    assert!(problem.starts_with("left behind by this test"), "{problem}");
 }

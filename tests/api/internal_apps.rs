@@ -8,7 +8,7 @@ use cti_server::{
     store::{
         Store,
         crypto::vault::Vault,
-        idempotency::{KeyedRequest, Taken},
+        idempotency::{Claim, KeyedRequest},
         tenants::api_keys::NewKey,
     },
 };
@@ -294,7 +294,7 @@ async fn an_app_that_was_made_and_never_shown_is_found_again(world: World) {
         Store::open(&url, Vault::new(&keys), Arc::new(SystemClock)).await.expect("the database opens");
     // A server that died between making the app and answering.
     let request = KeyedRequest { scope: "internal", key: "click", hash: &fingerprint("CRM") };
-    let Taken::Fresh(held) = store.idempotency().claim(request).await.expect("taken") else {
+    let Claim::New(held) = store.idempotency().claim(request).await.expect("taken") else {
         panic!("it is not fresh")
     };
     let (id, lost) = (AppId(held.correlation), NewKey::generate());

@@ -125,7 +125,9 @@ async fn a_gap_is_told_once_it_is_closed(world: World) {
     let dialpad = Dialpad::start().await;
     let mut server = watchful(world, &dialpad).await;
     let app = connected(&server, &dialpad).await;
-    let told = |line: &str| line.contains("calls may not have been told").then(|| line.to_owned());
+    let told = |line: &str| {
+        line.contains("calls may have been missed and will be recovered").then(|| line.to_owned())
+    };
     let standing = dialpad.wait_for_registration(&app).await;
     dialpad.change("/subscriptions/sms", &standing.messages, json!({"enabled": false})).await;
     dialpad.wait_for_registration(&app).await;
@@ -183,17 +185,17 @@ async fn missing_scopes_are_named_and_cost_only_what_they_cover(world: World) {
     let status = server.get("/status").by(&app).answer().await.ok();
     status.shows(json!({"missing_scopes": ["recordings_export", "message_content_export:all"]}));
 
-    let server = {
-        let scopes = "calls:list recordings_export message_content_export:all offline_access";
-        drop(server);
-        let world = World::on_sqlite().with_dialpad(&dialpad).with("DIALPAD_SCOPES", scopes);
-        world.start().await
-    };
+    drop(server);
+    let scopes = "calls:list recordings_export message_content_export:all offline_access";
+    let fresh = World::on_sqlite().with_dialpad(&dialpad).with("DIALPAD_SCOPES", scopes);
+    let server = fresh.start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     let webhook = server.webhook_when(&app, "active").await;
     webhook.shows(json!({"problems": []}));
     server.get("/status").by(&app).answer().await.ok().shows(json!({"missing_scopes": []}));
+    drop(server);
+    fresh.finish().await;
 }
 
 async fn messages_are_subscribed_to_anew_when_their_texts_may_be_read(world: World) {

@@ -11,6 +11,16 @@ use crate::support::{
 
 on_both_databases![what_is_told_is_printed_and_the_next_run_goes_on_behind_it];
 
+on_sqlite![
+    without_a_cursor_it_begins_with_what_comes,
+    lines_for_people_have_no_colours_where_there_is_no_terminal,
+    it_survives_the_death_of_its_server,
+    events_are_passed_on_in_order_until_each_is_taken,
+    an_event_that_nobody_took_comes_again_with_the_next_run,
+    a_wrong_key_ends_it_at_once_and_is_not_shown,
+    a_trigger_for_programs_prints_json,
+];
+
 /// A world with a folder for the state of its user.
 fn at_home(world: World) -> World {
     let state = world.folder().join("state").display().to_string();
@@ -63,9 +73,8 @@ async fn what_is_told_is_printed_and_the_next_run_goes_on_behind_it(world: World
     assert_eq!(all, server.feed(&app).await);
 }
 
-#[tokio::test]
-async fn without_a_cursor_it_begins_with_what_comes() {
-    let world = at_home(World::on_sqlite());
+async fn without_a_cursor_it_begins_with_what_comes(world: World) {
+    let world = at_home(world);
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
@@ -85,9 +94,8 @@ async fn without_a_cursor_it_begins_with_what_comes() {
     assert_eq!(seqs(&prints(&listening, 1).await), [16]);
 }
 
-#[tokio::test]
-async fn lines_for_people_have_no_colours_where_there_is_no_terminal() {
-    let world = at_home(World::on_sqlite().without("NO_COLOR"));
+async fn lines_for_people_have_no_colours_where_there_is_no_terminal(world: World) {
+    let world = at_home(world.without("NO_COLOR"));
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
@@ -99,9 +107,8 @@ async fn lines_for_people_have_no_colours_where_there_is_no_terminal() {
     assert!(!listening.log().contains('\u{1b}'), "{}", listening.log());
 }
 
-#[tokio::test]
-async fn it_survives_the_death_of_its_server() {
-    let world = at_home(World::on_sqlite()).with("PORT", &free_port());
+async fn it_survives_the_death_of_its_server(world: World) {
+    let world = at_home(world).with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
@@ -116,9 +123,8 @@ async fn it_survives_the_death_of_its_server() {
     assert!(log.contains("retrying in"), "{log}");
 }
 
-#[tokio::test]
-async fn events_are_passed_on_in_order_until_each_is_taken() {
-    let world = at_home(World::on_sqlite());
+async fn events_are_passed_on_in_order_until_each_is_taken(world: World) {
+    let world = at_home(world);
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     // Every event is refused once, one way or another, before it is taken.
@@ -151,9 +157,8 @@ async fn events_are_passed_on_in_order_until_each_is_taken() {
     assert!(log.contains("answered 500") && !log.contains("secret"), "{log}");
 }
 
-#[tokio::test]
-async fn an_event_that_nobody_took_comes_again_with_the_next_run() {
-    let world = at_home(World::on_sqlite());
+async fn an_event_that_nobody_took_comes_again_with_the_next_run(world: World) {
+    let world = at_home(world);
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let refusing = ScriptedDialpad::start(|_| Reply::json(503, json!({}))).await;
@@ -168,9 +173,8 @@ async fn an_event_that_nobody_took_comes_again_with_the_next_run() {
     ends_well(listening).await;
 }
 
-#[tokio::test]
-async fn a_wrong_key_ends_it_at_once_and_is_not_shown() {
-    let world = at_home(World::on_sqlite());
+async fn a_wrong_key_ends_it_at_once_and_is_not_shown(world: World) {
+    let world = at_home(world);
     let server = world.start().await;
     let refused = world.run(&["listen", "--url", &server.base_url, "--api-key", "raw_wrong"]).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
@@ -196,9 +200,7 @@ async fn a_command_line_that_is_wrong_is_named() {
     assert!(refused.stderr.contains("--api-key"), "{refused:?}");
 }
 
-#[tokio::test]
-async fn a_trigger_for_programs_prints_json() {
-    let world = World::on_sqlite();
+async fn a_trigger_for_programs_prints_json(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let triggered =

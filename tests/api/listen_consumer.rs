@@ -20,6 +20,8 @@ on_both_databases![
     whoever_is_taken_over_ends_at_once_and_says_so,
 ];
 
+on_sqlite![it_survives_the_death_of_its_server, a_name_that_is_none_is_refused_by_the_server,];
+
 const AS_CRM: [&str; 3] = ["--json", "--consumer", "crm"];
 
 /// A `listen` as the consumer `crm`, once it is connected.
@@ -100,9 +102,8 @@ async fn whoever_is_taken_over_ends_at_once_and_says_so(world: World) {
     drop(world);
 }
 
-#[tokio::test]
-async fn it_survives_the_death_of_its_server() {
-    let world = World::on_sqlite().with("PORT", &free_port());
+async fn it_survives_the_death_of_its_server(world: World) {
+    let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let (world, listening) = listen_as_crm(world, &server, &app, &[]).await;
@@ -126,9 +127,7 @@ async fn a_cursor_of_ones_own_does_not_go_together_with_a_consumer() {
     }
 }
 
-#[tokio::test]
-async fn a_name_that_is_none_is_refused_by_the_server() {
-    let world = World::on_sqlite();
+async fn a_name_that_is_none_is_refused_by_the_server(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let args = ["listen", "--url", &server.base_url, "--api-key", &app.key, "--consumer", "no name"];

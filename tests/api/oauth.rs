@@ -245,8 +245,8 @@ async fn a_bad_answer_of_dialpad_is_said_so(world: World) {
     let (_world, server, app) = office(world, &dialpad).await;
     for (answer, status, code, details) in [
         ("server_error", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad answered 500")),
-        ("html", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be understood")),
-        ("empty", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be understood")),
+        ("html", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be parsed")),
+        ("empty", 503, "TOKEN_EXCHANGE_FAILED", json!("Dialpad's answer can't be parsed")),
         ("reset", 503, "TOKEN_EXCHANGE_FAILED", json!("The connection broke")),
         ("invalid_grant", 502, "TOKEN_EXCHANGE_REJECTED", json!(null)),
         ("forbidden", 502, "TOKEN_EXCHANGE_REJECTED", json!(null)),

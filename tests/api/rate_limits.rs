@@ -43,7 +43,7 @@ async fn who_guesses_keys_is_slowed_down_and_the_right_key_is_served(world: Worl
     server.get("/api/calls").answer().await.refuses(401, "MISSING_API_KEY");
     server.get("/health").answer().await.ok();
     let metrics = server.metrics().await;
-    assert!(metrics.sum("cti_rate_limited_total", &["guess=\"credentials\""]) >= 4.0, "{}", metrics.text());
+    assert!(metrics.sum("cti_rate_limited_total", &["attempt=\"credentials\""]) >= 4.0, "{}", metrics.text());
 }
 
 /// How a socket ends whose first message brings this key.
@@ -68,7 +68,7 @@ async fn who_guesses_in_first_messages_is_slowed_down_as_well(world: World) {
     };
     assert_eq!(connected["type"], "connected");
     let metrics = server.metrics().await;
-    assert!(metrics.sum("cti_rate_limited_total", &["guess=\"credentials\""]) >= 2.0, "{}", metrics.text());
+    assert!(metrics.sum("cti_rate_limited_total", &["attempt=\"credentials\""]) >= 2.0, "{}", metrics.text());
 }
 
 async fn who_guesses_bearers_is_slowed_down_and_the_right_one_is_served(world: World) {

@@ -7,7 +7,7 @@ use crate::support::{Ask, Dialpad, Process, Shows, World};
 
 on_both_databases![a_key_is_changed_by_two_restarts];
 
-const DONE: &str = "everything is sealed with the first TOKEN_ENCRYPTION_KEY";
+const DONE: &str = "every secret is encrypted with the first TOKEN_ENCRYPTION_KEY";
 
 async fn says_it_is_done(process: &mut Process) {
     process.wait_for_line("that the others can go", |line| line.contains(DONE).then_some(())).await;

@@ -1,16 +1,16 @@
-//! The database goes away and comes back.
+//! PostgreSQL becomes unreachable and comes back.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::{
-    burst::{Burst, LIFE},
+    burst::{Burst, CALL_EVENTS},
     support::{Ack, App, Ask, Call, Proxy, Shows, TestServer, World, assert_contiguous, eventually, kinds},
 };
 
 #[tokio::test]
-async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
+async fn requests_and_webhooks_get_a_503_in_time_while_the_database_is_unreachable() {
     let Some((world, proxy)) = behind_a_proxy("without_the_database").await else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
@@ -29,7 +29,7 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
 
     proxy.mend();
     let path = format!("/webhooks/{}", app.id);
-    eventually("webhooks are taken again", async || {
+    eventually("webhooks are accepted again", async || {
         let answer = server.post_webhook(&path, &Call::new(1).started(3).to_string()).await;
         (answer.status == 200).then(|| Ack::of(&answer))
     })
@@ -39,6 +39,9 @@ async fn without_the_database_everybody_gets_an_honest_answer_in_time() {
         (server.get("/health").answer().await.status == 200).then_some(())
     })
     .await;
+    // While the proxy is there: the server needs its database to be asked.
+    drop(server);
+    world.finish().await;
 }
 
 async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
@@ -55,7 +58,7 @@ async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
     assert!(webhook.header("retry-after").is_some(), "{webhook}");
     assert!(began.elapsed() < Duration::from_secs(1), "Dialpad waited {:?}", began.elapsed());
     let request_id = refused["request_id"].as_str().expect("every error has one");
-    eventually("the log says why", async || {
+    eventually("the cause is logged", async || {
         let log = server.process.log();
         let line = log.lines().find(|line| line.contains(request_id))?;
         assert!(line.contains("WARN") && line.contains("the database"), "{line}");
@@ -65,8 +68,8 @@ async fn unavailable(server: &TestServer, app: &App, attempt: i64) {
 }
 
 #[tokio::test]
-async fn a_listener_goes_on_when_the_database_is_back() {
-    let Some((world, proxy)) = behind_a_proxy("a_listener_goes_on").await else { return };
+async fn a_websocket_continues_when_the_database_is_back() {
+    let Some((world, proxy)) = behind_a_proxy("a_websocket_continues").await else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
@@ -78,18 +81,21 @@ async fn a_listener_goes_on_when_the_database_is_back() {
     server.post_webhook(&path, &held.to_string()).await.fails_with(503);
     proxy.mend();
     for step in [held, resumed, ended] {
-        eventually("a webhook is taken again", async || {
+        eventually("a webhook is accepted again", async || {
             let answer = server.post_webhook(&path, &step.to_string()).await;
             (answer.status == 200).then_some(())
         })
         .await;
     }
     assert_eq!(kinds(&socket.events(3).await), ["call.held", "call.resumed", "call.ended"]);
+    // While the proxy is there: the server needs its database to be asked.
+    drop((socket, server));
+    world.finish().await;
 }
 
-/// Whoever loses the connection at a commit can't know whether it happened.
+/// After a connection breaks at a commit, the outcome of the commit is unknown.
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing() {
+async fn a_connection_broken_in_the_middle_of_a_burst_neither_loses_nor_duplicates() {
     let Some((world, proxy)) = behind_a_proxy("a_connection_that_breaks").await else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
@@ -98,7 +104,7 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
     for (round, cut_after) in (1_i64..).zip([120, 45, 260, 80]) {
         let burst = Burst::from_call(round * 1_000_000);
         let cutting = async {
-            burst.until_acknowledged(cut_after).await;
+            burst.wait_for_acknowledged(cut_after).await;
             proxy.cut();
         };
         tokio::join!(burst.send_all(&server, &app, 24), cutting);
@@ -108,15 +114,18 @@ async fn a_connection_that_breaks_in_the_middle_of_a_burst_loses_nothing_and_dou
         })
         .await;
         burst.finish(&server, &app).await;
-        total += burst.journeys.borrow().len() * LIFE.len();
+        total += burst.calls.borrow().len() * CALL_EVENTS.len();
         let feed = server.wait_for_events(&app, total).await;
         assert_contiguous(&feed, 0);
-        burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
+        burst.calls.borrow().iter().for_each(|progress| progress.assert_delivered(&feed));
     }
-    assert_eq!(socket.events(total).await, server.feed(&app).await, "who listened all the time heard it all");
+    assert_eq!(socket.events(total).await, server.feed(&app).await, "the open WebSocket received everything");
+    // The server needs its database to stop, so it stops before the proxy does.
+    drop((socket, server));
+    world.finish().await;
 }
 
-/// A world whose PostgreSQL can be taken away.
+/// Returns a world whose PostgreSQL is reached through a proxy that can be cut.
 pub(crate) async fn behind_a_proxy(test: &str) -> Option<(World, Proxy)> {
     let world = World::on_postgres(test).await?;
     let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");

@@ -1,4 +1,4 @@
-//! What must hold when something breaks: the process, the database, a client.
+//! What must hold when the process, the database or a client fails.
 
 #[macro_use]
 #[path = "../support/mod.rs"]

@@ -1,4 +1,4 @@
-//! The Rust client of a CRM that begins with the calls of now, in the middle of a burst, through the death of its server.
+//! The Rust client begins with a snapshot in the middle of a burst, and its server is killed.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
-    burst::{Burst, LIFE},
+    burst::{Burst, CALL_EVENTS},
     rust_client::{burst_until_killed, subscribe},
     support::{
         App, Ask, Call, TestServer, WAIT_TIMEOUT, World, assert_contiguous, eventually, free_port, kinds,
@@ -19,25 +19,25 @@ use crate::{
 };
 
 on_both_databases![
-    a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them,
-    a_cursor_that_has_expired_is_told_and_brings_no_snapshot,
+    a_client_begins_with_a_snapshot_and_continues_after_it,
+    an_expired_cursor_is_a_gap_and_brings_no_snapshot,
 ];
 
-/// How many webhooks are acknowledged before the CRM comes, and before the server is killed.
-const COMES_AFTER: usize = 100;
+/// How many webhooks are acknowledged before the CRM connects, and before the server is killed.
+const CONNECT_AFTER: usize = 100;
 const KILL_AFTER: usize = 300;
 
-/// What a CRM has heard.
+/// What a CRM has received.
 #[derive(Default)]
 struct Crm {
     snapshots: Vec<Snapshot>,
     events: Vec<Value>,
-    /// Behind which event each of its connections resumed.
+    /// The cursor with which each of its connections started.
     resumed: Arc<Mutex<Vec<Option<u64>>>>,
 }
 
 impl Crm {
-    /// Follows with a snapshot, and a cursor in this file.
+    /// Opens a feed with a snapshot and a cursor in a file.
     fn follow(&self, server: &TestServer, app: &App, cursor: &FileCursor) -> Feed {
         let resumed = Arc::clone(&self.resumed);
         let observer = move |notice| {
@@ -49,9 +49,9 @@ impl Crm {
         subscription.cursor_store(cursor.clone()).on_notice(observer).open().expect("valid options")
     }
 
-    /// Deals with what comes next.
+    /// Handles the next item.
     async fn take(&mut self, feed: &mut Feed) {
-        let place = match feed.next().await {
+        let seq = match feed.next().await {
             Some(Ok(Item::Event(event))) => {
                 self.events.push(serde_json::from_str(&event.json).expect("an event"));
                 event.seq
@@ -64,10 +64,10 @@ impl Crm {
             }
             other => panic!("neither a snapshot nor an event: {other:?}"),
         };
-        feed.ack(place).await.expect("the cursor can be kept");
+        feed.ack(seq).await.expect("the cursor can be kept");
     }
 
-    async fn hear_up_to(&mut self, last: &Value, feed: &mut Feed) {
+    async fn take_up_to(&mut self, last: &Value, feed: &mut Feed) {
         while self.events.last().is_none_or(|event| event["seq"] != last["seq"]) {
             timeout(WAIT_TIMEOUT, self.take(feed)).await.expect("there is more to come");
         }
@@ -78,7 +78,7 @@ fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The active calls, and how they are, after these events.
+/// Returns the active calls and their status after these events.
 fn active_after(events: &[Value]) -> BTreeMap<i64, String> {
     let mut active = BTreeMap::new();
     for event in events {
@@ -91,12 +91,12 @@ fn active_after(events: &[Value]) -> BTreeMap<i64, String> {
     active
 }
 
-async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World) {
+async fn a_client_begins_with_a_snapshot_and_continues_after_it(world: World) {
     let world = world.with("PORT", &free_port());
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let cursor = FileCursor::new(world.folder().join("crm.cursor"));
-    // Live before anybody listens, and for longer than the server.
+    // A call that starts before the client connects and outlasts the server.
     let before = Call::new(1);
     let life = before.life();
     server.webhooks(&app, &life[..2]).await;
@@ -105,7 +105,7 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
     let (mut crm, burst) = (Crm::default(), Burst::from_call(1_000_000));
     let mut feed = None;
     let following = async {
-        burst.until_acknowledged(COMES_AFTER).await;
+        burst.wait_for_acknowledged(CONNECT_AFTER).await;
         let feed = feed.insert(crm.follow(&server, &app, &cursor));
         loop {
             crm.take(feed).await;
@@ -115,55 +115,55 @@ async fn a_crm_begins_with_the_calls_of_now_and_goes_on_behind_them(world: World
         () = burst_until_killed(&burst, &server, &app, KILL_AFTER) => {}
         () = following => {}
     }
-    let mut feed = feed.expect("it came before the server was killed");
+    let mut feed = feed.expect("it connected before the server was killed");
     server.process.kill();
     server = world.start().await;
     burst.finish(&server, &app).await;
     server.webhooks(&app, &life[2..]).await;
-    let webhooks = burst.journeys.borrow().len() * LIFE.len() + life.len();
-    let told = server.wait_for_events(&app, webhooks).await;
-    crm.hear_up_to(&told[told.len() - 1], &mut feed).await;
+    let webhooks = burst.calls.borrow().len() * CALL_EVENTS.len() + life.len();
+    let events = server.wait_for_events(&app, webhooks).await;
+    crm.take_up_to(&events[events.len() - 1], &mut feed).await;
     feed.close().await;
 
     let [snapshot] = &*crm.snapshots else { panic!("{} snapshots", crm.snapshots.len()) };
-    let so_far = usize::try_from(snapshot.seq).expect("a place");
-    assert!((2..told.len()).contains(&so_far), "as of {so_far} of {}", told.len());
+    let so_far = usize::try_from(snapshot.seq).expect("a seq");
+    assert!((2..events.len()).contains(&so_far), "as of {so_far} of {}", events.len());
     let shown = snapshot.calls.iter().map(|active| {
         let status = active.call.status.as_ref().expect("a status");
         (active.call.dialpad_call_id, status.to_string())
     });
-    assert_eq!(shown.collect::<BTreeMap<_, _>>(), active_after(&told[..so_far]), "as of {so_far}");
+    assert_eq!(shown.collect::<BTreeMap<_, _>>(), active_after(&events[..so_far]), "as of {so_far}");
     assert!(snapshot.calls.len() > 1 && snapshot.calls[0].call.dialpad_call_id == before.id);
-    assert_eq!(crm.events, told[so_far..], "everything behind it, each once");
+    assert_eq!(crm.events, events[so_far..], "everything after the snapshot, each event once");
     assert_eq!(kinds(&of_call(&crm.events, before.id)), ["call.held", "call.resumed", "call.ended"]);
     let resumed = unpoisoned(&crm.resumed).clone();
     assert_eq!(resumed[0], None);
     assert!(resumed.len() > 1 && resumed[1..].iter().all(Option::is_some), "{resumed:?}");
 
-    // The next process goes on where this one was.
+    // The next process resumes from the cursor of this one.
     let mut next = Crm::default();
     let mut feed = next.follow(&server, &app, &cursor);
     server.webhook(&app, &Call::new(2).ring(0)).await;
-    timeout(WAIT_TIMEOUT, next.take(&mut feed)).await.expect("the call is told");
+    timeout(WAIT_TIMEOUT, next.take(&mut feed)).await.expect("the call is delivered");
     assert_eq!(next.snapshots, []);
-    assert_contiguous(&next.events, i64::try_from(told.len()).expect("a place"));
+    assert_contiguous(&next.events, i64::try_from(events.len()).expect("a seq"));
     feed.close().await;
 }
 
-async fn a_cursor_that_has_expired_is_told_and_brings_no_snapshot(world: World) {
+async fn an_expired_cursor_is_a_gap_and_brings_no_snapshot(world: World) {
     let world = world.with("RETENTION_EVENTS", "1s").with("RETENTION_INTERVAL", "1s");
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let cursor = FileCursor::new(world.folder().join("crm.cursor"));
     cursor.save(1).await.expect("kept");
     server.webhooks(&app, &Call::new(1).life()[..3]).await;
-    eventually("the events are no longer kept", async || {
+    eventually("the events are removed", async || {
         let page = server.get("/api/events").by(&app).answer().await;
         (page.list().is_empty() && page.header("x-cursor") == Some("3")).then_some(())
     })
     .await;
     let mut feed = Crm::default().follow(&server, &app, &cursor);
-    let gap = match timeout(WAIT_TIMEOUT, feed.next()).await.expect("something is said") {
+    let gap = match timeout(WAIT_TIMEOUT, feed.next()).await.expect("an item") {
         Some(Ok(Item::Gap(gap))) => gap,
         other => panic!("no gap: {other:?}"),
     };

@@ -1,49 +1,49 @@
-//! A planned stop in bad moments: in the middle of a burst, and with a client that never reads.
+//! A planned stop at a bad moment: in the middle of a burst, and with a client that never reads.
 
 use std::time::Duration;
 
 use crate::{
-    burst::{Burst, LIFE},
+    burst::{Burst, CALL_EVENTS},
     frozen_client::never_reading,
     support::{Call, With, World, assert_contiguous, eventually},
 };
 
 on_both_databases![
-    a_stop_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing,
-    a_client_that_never_reads_does_not_hold_up_the_stop,
+    a_stop_in_the_middle_of_a_burst_neither_loses_nor_duplicates,
+    a_client_that_never_reads_does_not_delay_the_stop,
 ];
 
-/// A service manager waits 30 seconds before it kills.
-const STOP_WITHIN: Duration = Duration::from_secs(25);
+/// A service manager typically kills after 30 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
-async fn a_stop_in_the_middle_of_a_burst_loses_nothing_and_doubles_nothing(world: World) {
+async fn a_stop_in_the_middle_of_a_burst_neither_loses_nor_duplicates(world: World) {
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let burst = Burst::from_call(1);
     let pid = server.process.id();
     let stopping = async {
-        burst.until_acknowledged(200).await;
+        burst.wait_for_acknowledged(200).await;
         let sent =
             tokio::process::Command::new("sh").args(["-c", &format!("kill -TERM {pid}")]).status().await;
         assert!(sent.is_ok_and(|status| status.success()), "the server was gone before it was stopped");
     };
     tokio::join!(burst.send_all(&server, &app, 24), stopping);
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
 
     let server = world.start().await;
-    eventually("everything acknowledged is told", async || {
+    eventually("everything acknowledged is in the feed", async || {
         let feed = server.feed(&app).await;
-        burst.journeys.borrow().iter().all(|journey| journey.is_told(&feed)).then_some(())
+        burst.calls.borrow().iter().all(|progress| progress.is_delivered(&feed)).then_some(())
     })
     .await;
     burst.finish(&server, &app).await;
-    let total = burst.journeys.borrow().len() * LIFE.len();
+    let total = burst.calls.borrow().len() * CALL_EVENTS.len();
     let feed = server.wait_for_events(&app, total).await;
     assert_contiguous(&feed, 0);
-    burst.journeys.borrow().iter().for_each(|journey| journey.assert_told(&feed));
+    burst.calls.borrow().iter().for_each(|progress| progress.assert_delivered(&feed));
 }
 
-async fn a_client_that_never_reads_does_not_hold_up_the_stop(world: World) {
+async fn a_client_that_never_reads_does_not_delay_the_stop(world: World) {
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let _frozen = never_reading(&server, &app).await;
@@ -57,5 +57,5 @@ async fn a_client_that_never_reads_does_not_hold_up_the_stop(world: World) {
     server.process.terminate();
     healthy.expect("reconnect").await;
     assert_eq!(healthy.close_code().await, Some(1001));
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
 }

@@ -60,7 +60,7 @@ impl Subject for MemoryStore {
 #[async_trait]
 impl Subject for Store {
     async fn new_app(&self) -> AppId {
-        self.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
+        self.apps().create("an app", &NewKey::generate()).await.expect("an app").id
     }
 
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {

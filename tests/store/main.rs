@@ -9,10 +9,10 @@ mod cursors;
 mod feed;
 mod idempotency;
 mod own_webhooks;
+mod recovery;
 mod rekeying;
 mod removals;
 mod renewals;
-mod repairs;
 mod schema;
 
 use std::sync::Arc;
@@ -162,19 +162,19 @@ mod gaps {
     async fn gaps_that_touch_become_one(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        repairs::gaps_that_touch_become_one(&store, &clock).await;
+        recovery::gaps_that_touch_become_one(&store, &clock).await;
     }
 
     async fn a_turn_goes_to_one_and_goes_on_where_it_was(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        repairs::a_turn_goes_to_one_and_goes_on_where_it_was(&store, &clock).await;
+        recovery::a_turn_goes_to_one_and_goes_on_where_it_was(&store, &clock).await;
     }
 
     async fn what_is_given_up_is_said_once_until_it_heals(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        repairs::what_is_given_up_is_said_once_until_it_heals(&store, &clock).await;
+        recovery::what_is_given_up_is_said_once_until_it_heals(&store, &clock).await;
     }
 
     on_both_databases! {

@@ -29,7 +29,7 @@ const HOOK: &str = "https://cti.example/webhooks/1";
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 async fn app_with_webhook(store: &Store) -> AppId {
-    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id();
+    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id;
     store.webhooks().ensure(app, HOOK, Some(1), false).await.expect("wanted");
     app
 }

@@ -15,7 +15,7 @@ use cti_server::{
             own_webhooks::Claimed,
             renewals::Begun,
         },
-        idempotency::{KeptAnswer, KeyedRequest, Taken},
+        idempotency::{Claim, KeyedRequest, StoredAnswer},
         tenants::api_keys::NewKey,
     },
 };
@@ -51,7 +51,7 @@ fn tokens(name: &str) -> Tokens {
 }
 
 async fn connected_app(store: &Store) -> AppId {
-    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id();
+    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id;
     store.connections().connect(app, "sandbox", Some(7), &tokens("0"), "").await.expect("connected");
     app
 }
@@ -86,8 +86,8 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     }
     let hook = rotated_webhook(&old, apps[0]).await;
     let request = KeyedRequest { scope: "an app", key: "a key", hash: b"a request" };
-    let Ok(Taken::Fresh(held)) = old.idempotency().claim(request).await else { panic!("the key is fresh") };
-    let answer = KeptAnswer { status: 201, body: "an answer".into() };
+    let Ok(Claim::New(held)) = old.idempotency().claim(request).await else { panic!("the key is fresh") };
+    let answer = StoredAnswer { status: 201, body: "an answer".into() };
     old.idempotency().store_answer(&held, &answer).await.expect("kept");
     old.close().await;
 
@@ -126,7 +126,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     let claimed =
         new.webhooks().claim(apps[0], TimeDelta::minutes(1)).await.expect("it opens").expect("free");
     assert_eq!(secrets(&claimed), hook);
-    let Ok(Taken::Answered(kept)) = new.idempotency().claim(request).await else {
+    let Ok(Claim::Answered(kept)) = new.idempotency().claim(request).await else {
         panic!("the answer opens")
     };
     assert_eq!(kept.body, answer.body);

@@ -11,7 +11,7 @@ use cti_actors::{
     unit::Unit,
 };
 use cti_server::store::{
-    Store, dialpad::gaps::GapReason, idempotency::KeyedRequest, tenants::deletion::RemovalBegun,
+    Store, dialpad::gaps::GapReason, idempotency::KeyedRequest, tenants::deletion::DeletionBegun,
 };
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -55,7 +55,7 @@ async fn rows_of(world: &World, app: AppId) -> Vec<(String, i64)> {
             let mut db = PgConnection::connect(url).await.expect("connected");
             sqlx::query_as(count).fetch_one(&mut db).await.expect("counted")
         };
-        if rows > 0 && table != "removed_apps" {
+        if rows > 0 && table != "deleted_apps" {
             found.push((table, rows));
         }
     }
@@ -68,13 +68,13 @@ pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Stor
     assert!(before.iter().any(|(table, rows)| table == "webhook_events" && *rows == 1_200), "{before:?}");
     assert_eq!(rows_of(world, app).await, before);
 
-    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), RemovalBegun::Now);
+    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), DeletionBegun::Now);
     assert!(store.apps().find(app).await.expect("asked").is_none());
     assert!(store.routes().of_app(app).await.expect("asked").is_none());
     assert_eq!(store.gaps().connected_apps(true).await.expect("asked"), [other]);
-    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), RemovalBegun::Before);
+    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), DeletionBegun::Before);
     let nobody = store.apps().begin_deletion(AppId::generate()).await;
-    assert_eq!(nobody.expect("asked"), RemovalBegun::NoSuchApp);
+    assert_eq!(nobody.expect("asked"), DeletionBegun::NoSuchApp);
 
     store.apps().delete_rows(app).await.expect("removed");
     assert_eq!(rows_of(world, app).await, []);
@@ -87,5 +87,5 @@ pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Stor
     store.apps().delete_rows(app).await.expect("removed");
     assert_eq!(rows_of(world, app).await, []);
     assert_eq!(store.apps().unfinished_deletions().await.expect("asked"), []);
-    assert_eq!(store.apps().begin_deletion(app).await.expect("asked"), RemovalBegun::Before);
+    assert_eq!(store.apps().begin_deletion(app).await.expect("asked"), DeletionBegun::Before);
 }

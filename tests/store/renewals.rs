@@ -71,7 +71,7 @@ impl Office {
     }
 
     async fn app(&self) -> AppId {
-        self.store.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
+        self.store.apps().create("an app", &NewKey::generate()).await.expect("an app").id
     }
 
     async fn connect(&self, app: AppId, tokens: &Tokens) -> TokenPair {

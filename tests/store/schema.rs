@@ -11,7 +11,7 @@ use cti_actors::{
     unit::Unit,
 };
 use cti_server::store::{
-    Store, journal::append::Appended, retention::Removed, tenants::api_keys::NewKey, views::listing::ItemName,
+    Store, journal::append::Appended, retention::Pruned, tenants::api_keys::NewKey, views::listing::ItemRef,
 };
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -49,7 +49,7 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
 
     let removed =
         store.retention().prune(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
-    assert_eq!(removed.expect("removed"), Removed { events: 2500, webhooks: 1 });
+    assert_eq!(removed.expect("removed"), Pruned { events: 2500, webhooks: 1 });
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(2501), head: Seq(2503) });
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
     assert_eq!(store.bounds(other).await.expect("read").oldest, Seq(1));
@@ -60,7 +60,7 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
         "what waits is never too old"
     );
     let again = store.retention().prune(now() + TimeDelta::seconds(30), now()).await;
-    assert_eq!(again.expect("removed"), Removed::default());
+    assert_eq!(again.expect("removed"), Pruned::default());
 }
 
 /// Whoever decided on the row before the deletion may write it after.
@@ -83,7 +83,7 @@ pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
         updated_at: now(),
     };
     let unit = || Arc::new(Unit { voicemails: vec![voicemail.clone()], ..Unit::new(app, now()) });
-    let name = ItemName::of("vm_1");
+    let name = ItemRef::of("vm_1");
     store.commit(unit()).await.expect("committed");
     assert!(store.voicemails().find(app, &name).await.expect("read").is_some());
     assert!(store.voicemails().delete(app, &name).await.expect("deleted"));
@@ -95,7 +95,7 @@ pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
 /// Whoever ends it, in whatever process.
 pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualClock) {
     let (first, second) = (NewKey::generate(), NewKey::generate());
-    let app = store.apps().create("an app", &first).await.expect("an app").id();
+    let app = store.apps().create("an app", &first).await.expect("an app").id;
     let other = NewKey::generate();
     store.apps().create("another app", &other).await.expect("an app");
     let keys = [first.id, second.id, other.id, KeyId::generate()];

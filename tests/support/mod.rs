@@ -1,13 +1,14 @@
 //! The helpers of the black-box tests: the real binary as a child process, with its own database and configuration.
 //!
 //! * [`World`]: one database and one configuration; [`World::start`] runs a server with it, as often as a test needs.
-//! * [`TestServer`]: that process, with a method for each thing that operators, Dialpad and CRMs do.
+//! * [`TestServer`]: that process, with a method for each thing that operators, Dialpad and CRMs do. A test that leaves it
+//!   with work, an open session or a pending webhook fails (see [`rest`]).
 //! * [`Socket`]: a CRM on the WebSocket. [`EventStream`]: a CRM on server-sent events. [`Dialpad`]: the simulator as a child process.
 //! * [`Call`]: the webhooks of a call. [`Shows`] and the functions of [`feed`]: assertions on answers and events.
 //!
 //! No test sleeps for a fixed time: every wait is for a condition, with a timeout.
 
-#![allow(dead_code, unused_imports, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unused_imports, unused_macros, reason = "each test binary uses a part of it")]
 
 mod answer;
 mod call;
@@ -21,6 +22,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod registry;
+mod rest;
 mod scripted;
 mod server;
 mod signing;
@@ -79,6 +81,22 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut probe: impl Async
     }
 }
 
+/// Creates a test `sqlite_only::name` per function (`async fn name(world: World)`).
+macro_rules! on_sqlite {
+    ($($test:ident),+ $(,)?) => {
+        mod sqlite_only {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    let world = $crate::support::World::on_sqlite();
+                    Box::pin(super::$test(world.clone())).await;
+                    world.finish().await;
+                }
+            )+
+        }
+    };
+}
+
 /// Creates two tests per function (`async fn name(world: World)`): `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {
@@ -86,7 +104,9 @@ macro_rules! on_both_databases {
             $(
                 #[tokio::test]
                 async fn $test() {
-                    Box::pin(super::$test($crate::support::World::on_sqlite())).await;
+                    let world = $crate::support::World::on_sqlite();
+                    Box::pin(super::$test(world.clone())).await;
+                    world.finish().await;
                 }
             )+
         }
@@ -96,7 +116,8 @@ macro_rules! on_both_databases {
                 #[tokio::test]
                 async fn $test() {
                     if let Some(world) = $crate::support::World::on_postgres(stringify!($test)).await {
-                        Box::pin(super::$test(world)).await;
+                        Box::pin(super::$test(world.clone())).await;
+                        world.finish().await;
                     }
                 }
             )+

@@ -12,11 +12,13 @@ use super::{eventually, within};
 
 /// How many lines of the log a failed test prints.
 const SHOWN_LINES: usize = 80;
+const HANDED_OVER: &str = "the process was not handed over";
 
 /// A running child. Dropping it kills it.
 pub(crate) struct Process {
     name: &'static str,
-    child: Child,
+    /// None once it was handed over.
+    child: Option<Child>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -32,11 +34,21 @@ impl Process {
         let lines = Arc::default();
         collect(child.stdout.take().expect("stdout is piped"), Arc::clone(&lines));
         collect(child.stderr.take().expect("stderr is piped"), Arc::clone(&lines));
-        Self { name, child, lines }
+        Self { name, child: Some(child), lines }
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.child.as_ref().expect(HANDED_OVER).id()
+    }
+
+    /// Takes the running child out of what is about to be dropped.
+    pub(crate) fn hand_over(&mut self) -> Self {
+        Self { name: self.name, child: self.child.take(), lines: Arc::clone(&self.lines) }
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().expect(HANDED_OVER).try_wait().expect("the child can be asked")
     }
 
     /// Waits for a line in which `find` finds something.
@@ -44,7 +56,7 @@ impl Process {
         let name = self.name;
         eventually(&format!("{name} prints {what}"), async || {
             // Checked before the lines: the last lines of a process that has ended are not missed.
-            let exit = self.child.try_wait().expect("the child can be asked");
+            let exit = self.ended();
             let found = self.lines().iter().find_map(|line| find(line));
             assert!(found.is_some() || exit.is_none(), "{name} ended ({exit:?}):\n{}", self.log());
             found
@@ -54,9 +66,11 @@ impl Process {
 
     /// Kills the process (SIGKILL) and waits for its end.
     pub(crate) fn kill(&mut self) {
-        // This fails only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            // This fails only if it has ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// Sends SIGTERM, as a service manager does.
@@ -68,10 +82,7 @@ impl Process {
     /// Waits until the process ends by itself.
     pub(crate) async fn exit(&mut self, limit: Duration) -> ExitStatus {
         let name = self.name;
-        within(limit, &format!("{name} ends"), async || {
-            self.child.try_wait().expect("the child can be asked")
-        })
-        .await
+        within(limit, &format!("{name} ends"), async || self.ended()).await
     }
 
     /// Returns its output so far.
@@ -87,7 +98,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
-        if thread::panicking() {
+        if thread::panicking() && self.child.is_some() {
             let lines = self.lines();
             let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
             eprintln!("--- the last lines of {} ---\n{shown}\n---", self.name);

@@ -1,10 +1,9 @@
 //! A running server, and the requests of operators, Dialpad and CRMs.
 
-use std::{sync::Arc, time::Duration};
+use std::{thread, time::Duration};
 
 use reqwest::{Client, Method, RequestBuilder, redirect};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{
     answer::Answer,
@@ -12,19 +11,19 @@ use super::{
     metrics::Metrics,
     process::Process,
     signing,
-    world::{ADMIN_SECRET, WEBHOOK_SECRET},
+    world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
 };
 
 /// How long any answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
-/// The server as a child process. Dropping it kills the process.
+/// The server as a child process. Dropped in a test that passes, it is left to its world, which stops it once it is at
+/// rest. In a test that fails, it is killed.
 pub(crate) struct TestServer {
     pub(crate) base_url: String,
     pub(crate) process: Process,
     http: Client,
-    /// Dropped after the process, which works in it.
-    _folder: Arc<TempDir>,
+    world: World,
 }
 
 /// An app and its key.
@@ -44,14 +43,14 @@ pub(crate) struct Ack {
 }
 
 impl TestServer {
-    pub(super) fn new(base_url: String, process: Process, folder: Arc<TempDir>) -> Self {
+    pub(super) fn new(base_url: String, process: Process, world: World) -> Self {
         let http = Client::builder()
             .timeout(ANSWER_WITHIN)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .build()
             .expect("a client can be made");
-        Self { base_url, process, http, _folder: folder }
+        Self { base_url, process, http, world }
     }
 
     /// `host:port`.
@@ -73,7 +72,7 @@ impl TestServer {
 
     /// Waits for the server's first heartbeat: from then on, missed webhooks are a gap.
     pub(crate) async fn wait_for_heartbeat(&mut self) {
-        let said = |line: &str| line.contains("no server was alive on this database before").then_some(());
+        let said = |line: &str| line.contains("the first heartbeat on this database").then_some(());
         self.process.wait_for_line("its first heartbeat", said).await;
     }
 
@@ -140,6 +139,16 @@ impl TestServer {
         let answer = self.get("/metrics").answer().await;
         assert_eq!(answer.status, 200, "{answer}");
         Metrics::new(answer.body)
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let base_url = std::mem::take(&mut self.base_url);
+        self.world.leave(base_url, self.process.hand_over());
     }
 }
 

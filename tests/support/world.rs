@@ -6,7 +6,13 @@ use rustix::fs::statvfs;
 use sqlx::Connection;
 use tempfile::TempDir;
 
-use super::{postgres, process::Process, run_to_end, server::TestServer};
+use super::{
+    postgres,
+    process::Process,
+    rest::{LeftServer, LeftServers},
+    run_to_end,
+    server::TestServer,
+};
 
 /// The bearer token of `/internal`.
 pub(crate) const ADMIN_SECRET: &str = "the-admin-secret-of-the-tests";
@@ -26,6 +32,8 @@ pub(crate) struct World {
     settings: BTreeMap<String, String>,
     /// The working folder with the SQLite file. A running server keeps it.
     folder: Arc<TempDir>,
+    /// Servers that the test has dropped.
+    left: Arc<LeftServers>,
 }
 
 impl World {
@@ -54,7 +62,7 @@ impl World {
             ("NO_COLOR", "1"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { settings, folder: Arc::new(folder) }
+        Self { settings, folder: Arc::new(folder), left: Arc::default() }
     }
 
     /// Sets a setting.
@@ -67,6 +75,19 @@ impl World {
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.settings.remove(name);
         self
+    }
+
+    /// Stops the servers that the test has dropped, each once it is at rest. Every test ends with it.
+    pub(crate) async fn finish(&self) {
+        self.left.finish().await;
+    }
+
+    /// Takes over a server that the test has dropped.
+    pub(super) fn leave(&self, base_url: String, process: Process) {
+        let secrets = self.settings.get("INTERNAL_API_SECRET").map_or(ADMIN_SECRET, String::as_str);
+        let admin_secret = secrets.split(',').next().unwrap_or_default().trim().to_owned();
+        let folder = Arc::clone(&self.folder);
+        self.left.add(LeftServer { base_url, admin_secret, process, folder });
     }
 
     pub(crate) fn setting(&self, name: &str) -> &str {
@@ -106,16 +127,17 @@ impl World {
         }
     }
 
-    /// Starts a server and waits until it listens.
+    /// Starts a server and waits until it listens. Servers that were dropped before are stopped first.
     pub(crate) async fn start(&self) -> TestServer {
         self.start_with(&["serve"]).await
     }
 
     /// Starts a server with these arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
+        self.finish().await;
         let mut process = Process::spawn("cti-server serve", &mut self.command(args));
         let base_url = process.wait_for_line("where it is listening", listening_at).await;
-        TestServer::new(base_url, process, Arc::clone(&self.folder))
+        TestServer::new(base_url, process, self.clone())
     }
 
     /// Runs the binary until it ends.

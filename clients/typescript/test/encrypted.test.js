@@ -14,7 +14,7 @@ import selfsigned from 'selfsigned';
 
 import { Call } from '../../../tests/clients/node/support/call.js';
 import { eventually } from '../../../tests/clients/node/support/eventually.js';
-import { Server, given } from '../../../tests/clients/node/support/server.js';
+import { Server, skipIfExternal } from '../../../tests/clients/node/support/server.js';
 
 /** A certificate of this run, for this machine alone. */
 const IDENTITY = selfsigned.generate([{ name: 'commonName', value: 'loopback' }], {
@@ -65,7 +65,7 @@ function follow(t, url, app, trusted) {
   return () => output.split('\n').slice(0, -1).map((line) => JSON.parse(line));
 }
 
-test('an encrypted feed resumes when its server is restarted', { skip: given, timeout: 60_000 }, async (t) => {
+test('an encrypted feed resumes when its server is restarted', { skip: skipIfExternal, timeout: 60_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();
@@ -83,7 +83,7 @@ test('an encrypted feed resumes when its server is restarted', { skip: given, ti
   );
 });
 
-test('an untrusted certificate is refused', { skip: given, timeout: 60_000 }, async (t) => {
+test('an untrusted certificate is refused', { skip: skipIfExternal, timeout: 60_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();

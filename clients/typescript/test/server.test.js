@@ -8,7 +8,7 @@ import { test } from 'node:test';
 
 import { Call } from '../../../tests/clients/node/support/call.js';
 import { eventually } from '../../../tests/clients/node/support/eventually.js';
-import { Server, given } from '../../../tests/clients/node/support/server.js';
+import { Server, skipIfExternal } from '../../../tests/clients/node/support/server.js';
 import { Feed, FileCursor, MemoryCursor, FeedError } from '../dist/node.js';
 
 const SENDERS = 12;
@@ -51,14 +51,14 @@ class Load {
   }
 }
 
-test('a client misses no event and receives none twice', { skip: given, timeout: 120_000 }, async (t) => {
+test('a client misses no event and receives none twice', { skip: skipIfExternal, timeout: 120_000 }, async (t) => {
   await followThroughKills(t, (folder) => {
     const cursor = new FileCursor(join(folder, 'crm.cursor'));
     return { options: { cursor }, savedCursor: () => cursor.load() };
   });
 });
 
-test('a named consumer misses no event and receives none twice', { skip: given, timeout: 120_000 }, async (t) => {
+test('a named consumer misses no event and receives none twice', { skip: skipIfExternal, timeout: 120_000 }, async (t) => {
   await followThroughKills(t, (_, server, app) => ({
     options: { consumer: 'crm' },
     savedCursor: async () => {
@@ -155,7 +155,7 @@ function activeAfter(events) {
   return active;
 }
 
-test('a CRM starts with the active calls and continues after them', { skip: given, timeout: 120_000 }, async (t) => {
+test('a CRM starts with the active calls and continues after them', { skip: skipIfExternal, timeout: 120_000 }, async (t) => {
   const server = await Server.start();
   t.after(() => server.stop());
   const app = await server.createApp();

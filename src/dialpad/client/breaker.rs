@@ -1,34 +1,36 @@
-//! Leaves Dialpad alone when it keeps failing, and finds out when it is back. One breaker per company; time is an
-//! argument.
+//! The circuit breaker: stops sending requests while Dialpad keeps failing, and finds out when it works again. One per
+//! company; time is an argument.
 
 use std::time::{Duration, Instant};
 
-/// How many failures in a row open it.
-const FAILURES: u32 = 5;
-/// How long the first rest is; each one that follows is twice as long.
-const FIRST_REST: Duration = Duration::from_secs(2);
-const LONGEST_REST: Duration = Duration::from_secs(60);
-/// After how long a probe that nobody told the end of is given up. Longer than any answer may take.
-const PROBE: Duration = Duration::from_secs(15);
-/// When to come back while a probe is under way: it ends soon.
-const SOON: Duration = Duration::from_secs(1);
+use crate::backoff::Backoff;
 
-/// Whether there is any use in asking.
+/// How many failures in a row open it.
+const MAX_FAILURES: u32 = 5;
+/// How long it stays open; each failed probe doubles that.
+const OPEN_BACKOFF: Backoff =
+    Backoff { initial: Duration::from_secs(2), max: Duration::from_secs(60), jitter: 0.0 };
+/// After which time a probe without a result is given up. Longer than any answer may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(15);
+/// When to retry while a probe is in progress: it ends soon.
+const PROBE_POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Whether requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Breaker {
-    /// There is, as far as known.
+    /// They are.
     Closed {
-        /// How many failed since the last one that did not.
+        /// Failures since the last success.
         failures: u32,
     },
-    /// There is none until then.
+    /// None is, until this instant.
     Open {
         until: Instant,
-        /// How often it has been opened without a success between.
-        rests: u32,
+        /// How often it has opened since the last success.
+        openings: u32,
     },
-    /// One is on its way to find out; the others wait for it, but no longer than this.
-    Probing { until: Instant, rests: u32 },
+    /// One is in progress to find out; the others wait for its result, but not beyond this instant.
+    Probing { until: Instant, openings: u32 },
 }
 
 impl Default for Breaker {
@@ -38,44 +40,44 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// For how long nothing is to be asked; none if one may.
-    pub(crate) fn rests(&self, now: Instant) -> Option<Duration> {
+    /// Returns for how long no request may be sent; `None` if one may be sent now.
+    pub(crate) fn pause(&self, now: Instant) -> Option<Duration> {
         match self {
             Self::Closed { .. } => None,
             Self::Open { until, .. } => until.checked_duration_since(now).filter(|left| !left.is_zero()),
-            Self::Probing { until, .. } => (*until > now).then_some(SOON),
+            Self::Probing { until, .. } => (*until > now).then_some(PROBE_POLL_INTERVAL),
         }
     }
 
-    /// Somebody asks. Whether that may be, [`Self::rests`] says.
+    /// Records that a request is sent. [`Self::pause`] says whether it may be.
     pub(crate) fn begin(&mut self, now: Instant) {
         match *self {
             Self::Closed { .. } => {}
-            Self::Open { rests, .. } | Self::Probing { rests, .. } => {
-                *self = Self::Probing { until: now + PROBE, rests };
+            Self::Open { openings, .. } | Self::Probing { openings, .. } => {
+                *self = Self::Probing { until: now + PROBE_TIMEOUT, openings };
             }
         }
     }
 
-    /// It answered sensibly, even if it refused.
+    /// Records a usable answer, which may be a refusal.
     pub(crate) fn succeed(&mut self) {
         *self = Self::default();
     }
 
-    /// It failed. Says whether that opened the breaker.
+    /// Records a failure. Returns whether it opened the breaker.
     pub(crate) fn fail(&mut self, now: Instant) -> bool {
-        let rests = match *self {
-            Self::Closed { failures } if failures + 1 < FAILURES => {
+        let openings = match *self {
+            Self::Closed { failures } if failures + 1 < MAX_FAILURES => {
                 *self = Self::Closed { failures: failures + 1 };
                 return false;
             }
-            // One that began before it was opened: nothing new.
+            // A request that began before the breaker opened: it says nothing new.
             Self::Open { until, .. } if until > now => return false,
             Self::Closed { .. } => 0,
-            Self::Open { rests, .. } | Self::Probing { rests, .. } => rests,
+            Self::Open { openings, .. } | Self::Probing { openings, .. } => openings,
         };
-        let rest = FIRST_REST.saturating_mul(2_u32.saturating_pow(rests)).min(LONGEST_REST);
-        *self = Self::Open { until: now + rest, rests: rests.saturating_add(1) };
+        let openings = openings.saturating_add(1);
+        *self = Self::Open { until: now + OPEN_BACKOFF.ceiling(openings), openings };
         true
     }
 }
@@ -86,7 +88,7 @@ mod tests {
 
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
-        for _ in 0..FAILURES {
+        for _ in 0..MAX_FAILURES {
             breaker.fail(now);
         }
         breaker
@@ -96,60 +98,60 @@ mod tests {
     fn failures_in_a_row_open_it_and_a_success_between_them_does_not() {
         let now = Instant::now();
         let mut breaker = Breaker::default();
-        for _ in 1..FAILURES {
+        for _ in 1..MAX_FAILURES {
             assert!(!breaker.fail(now));
         }
         breaker.succeed();
-        for _ in 1..FAILURES {
+        for _ in 1..MAX_FAILURES {
             assert!(!breaker.fail(now));
         }
-        assert_eq!(breaker.rests(now), None);
+        assert_eq!(breaker.pause(now), None);
         assert!(breaker.fail(now));
-        assert_eq!(breaker.rests(now), Some(FIRST_REST));
+        assert_eq!(breaker.pause(now), Some(OPEN_BACKOFF.initial));
     }
 
     #[test]
-    fn after_the_rest_one_probe_goes_and_the_others_wait_for_it() {
+    fn after_the_pause_one_probe_is_sent_and_the_others_wait_for_it() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        let later = now + FIRST_REST;
-        assert_eq!(breaker.rests(later), None);
+        let later = now + OPEN_BACKOFF.initial;
+        assert_eq!(breaker.pause(later), None);
         breaker.begin(later);
-        assert_eq!(breaker.rests(later), Some(SOON));
+        assert_eq!(breaker.pause(later), Some(PROBE_POLL_INTERVAL));
         breaker.succeed();
-        assert_eq!(breaker.rests(later), None);
+        assert_eq!(breaker.pause(later), None);
     }
 
     #[test]
-    fn each_probe_that_fails_makes_the_rest_longer_up_to_a_limit() {
+    fn each_failed_probe_doubles_the_pause_up_to_a_limit() {
         let mut now = Instant::now();
         let mut breaker = opened(now);
-        let mut rests = Vec::new();
+        let mut pauses = Vec::new();
         for _ in 0..10 {
-            let rest = breaker.rests(now).expect("it rests");
-            rests.push(rest.as_secs());
-            now += rest;
+            let pause = breaker.pause(now).expect("it is open");
+            pauses.push(pause.as_secs());
+            now += pause;
             breaker.begin(now);
             assert!(breaker.fail(now));
         }
-        assert_eq!(rests, [2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 60, 60, 60, 60, 60]);
     }
 
     #[test]
-    fn a_probe_that_was_lost_hinders_nobody_for_long() {
+    fn a_probe_without_a_result_blocks_requests_for_15_seconds() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        breaker.begin(now + FIRST_REST);
-        assert_eq!(breaker.rests(now + FIRST_REST + PROBE), None);
+        breaker.begin(now + OPEN_BACKOFF.initial);
+        assert_eq!(breaker.pause(now + OPEN_BACKOFF.initial + PROBE_TIMEOUT), None);
     }
 
     #[test]
-    fn latecomers_neither_lengthen_the_rest_nor_are_they_ignored_when_they_succeed() {
+    fn late_failures_change_nothing_and_a_late_success_closes_it() {
         let now = Instant::now();
         let mut breaker = opened(now);
         assert!(!breaker.fail(now + Duration::from_secs(1)));
-        assert_eq!(breaker.rests(now + Duration::from_secs(1)), Some(Duration::from_secs(1)));
+        assert_eq!(breaker.pause(now + Duration::from_secs(1)), Some(Duration::from_secs(1)));
         breaker.succeed();
-        assert_eq!(breaker.rests(now), None);
+        assert_eq!(breaker.pause(now), None);
     }
 }

@@ -1,56 +1,41 @@
-//! What became of each request to Dialpad, for the metrics.
+//! The metrics of requests to Dialpad.
 
 use std::time::Duration;
 
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use reqwest::StatusCode;
+use strum::{IntoStaticStr, VariantArray};
 
 use super::{DialpadError, request::Endpoint};
 
-macro_rules! outcomes {
-    ($($(#[$doc:meta])* $variant:ident = $label:literal,)*) => {
-        /// What became of a request.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Outcome { $($(#[$doc])* $variant),* }
-
-        impl Outcome {
-            /// All of them.
-            pub const ALL: &[Outcome] = &[$(Self::$variant),*];
-
-            /// The word in the metrics.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $label),* }
-            }
-        }
-    };
-}
-
-outcomes! {
-    /// It was answered.
-    Ok = "ok",
-    /// There is no such thing at Dialpad.
-    NotFound = "not_found",
-    /// The token is not good.
-    Unauthorized = "unauthorized",
-    /// It was refused for another reason.
-    Refused = "refused",
-    /// Dialpad takes no more for a while.
-    RateLimited = "rate_limited",
-    /// Dialpad failed.
-    Failed = "failed",
-    /// No answer came.
-    Unreachable = "unreachable",
-    /// What came can't be understood.
-    InvalidResponse = "nonsense",
-    /// It was not sent: there was no place for it within the limits.
-    Throttled = "held_back",
-    /// It was not sent: Dialpad keeps failing.
-    CircuitOpen = "left_alone",
+/// The result of a request; the `outcome` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Outcome {
+    /// Answered.
+    Ok,
+    /// Dialpad has no such object (404).
+    NotFound,
+    /// The token is not accepted (401).
+    Unauthorized,
+    /// Another status that is no success.
+    Refused,
+    /// Dialpad's rate limit is reached (429).
+    RateLimited,
+    /// A 5xx.
+    Failed,
+    /// No answer.
+    Unreachable,
+    /// The answer could not be parsed.
+    InvalidResponse,
+    /// Not sent: no room within Dialpad's rate limits.
+    Throttled,
+    /// Not sent: the circuit breaker is open.
+    CircuitOpen,
 }
 
 impl Outcome {
-    /// What an answer's status says.
+    /// Returns what the status of an answer means.
     #[must_use]
     pub fn of(status: StatusCode) -> Self {
         match status {
@@ -63,7 +48,7 @@ impl Outcome {
         }
     }
 
-    pub(crate) fn of_error(error: &DialpadError) -> Self {
+    pub(super) fn of_error(error: &DialpadError) -> Self {
         match error {
             DialpadError::Unreachable(_) => Self::Unreachable,
             DialpadError::Refused(status) => Self::of(*status),
@@ -74,39 +59,45 @@ impl Outcome {
         }
     }
 
-    /// Whether this counts against Dialpad: a refusal is a sensible answer.
-    pub(crate) fn is_failure(self) -> bool {
+    /// Returns the label in the metrics and the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
+    /// Returns whether it counts towards the circuit breaker. A refusal does not: Dialpad works.
+    pub(super) fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Unreachable | Self::InvalidResponse)
     }
 }
 
-/// Explains the metrics, and has all of them from the start.
-pub(crate) fn describe() {
+/// Registers the metrics, every series with 0.
+pub(crate) fn register_metrics() {
     describe_counter!(
         "cti_dialpad_requests_total",
-        "Requests to Dialpad, by endpoint and by what became of them"
+        "Requests to Dialpad, including those that were not sent"
     );
     describe_histogram!(
         "cti_dialpad_request_seconds",
         Unit::Seconds,
-        "From a request to Dialpad to its answer"
+        "Time from a request to Dialpad to its answer"
     );
-    for endpoint in Endpoint::ALL {
-        for outcome in Outcome::ALL {
+    for endpoint in Endpoint::VARIANTS {
+        for outcome in Outcome::VARIANTS {
             requests(*endpoint, *outcome).absolute(0);
         }
     }
 }
 
 /// Counts a request that was not sent.
-pub(crate) fn count(endpoint: Endpoint, outcome: Outcome) {
+pub(super) fn count(endpoint: Endpoint, outcome: Outcome) {
     requests(endpoint, outcome).increment(1);
 }
 
-/// Counts a request that was sent.
-pub(crate) fn record(endpoint: Endpoint, outcome: Outcome, took: Duration) {
+/// Counts a request that was sent, and how long its answer took.
+pub(super) fn record(endpoint: Endpoint, outcome: Outcome, duration: Duration) {
     count(endpoint, outcome);
-    histogram!("cti_dialpad_request_seconds", "endpoint" => endpoint.as_str()).record(took);
+    histogram!("cti_dialpad_request_seconds", "endpoint" => endpoint.as_str()).record(duration);
 }
 
 fn requests(endpoint: Endpoint, outcome: Outcome) -> metrics::Counter {

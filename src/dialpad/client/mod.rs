@@ -1,7 +1,12 @@
-//! The one place where anything is asked of Dialpad: within its limits, again where that is safe, and not at all while
-//! it keeps failing. Ids come as numbers or as strings and are read alike.
+//! The client of Dialpad's REST API: keeps its rate limits, retries where that is safe, and stops sending requests while
+//! Dialpad keeps failing.
+//!
+//! The rules are pure and have a file each: [`rate_limit`], [`retry`] and [`breaker`]. [`throttle`] holds their state
+//! for each company, [`metrics`] counts.
 
 mod breaker;
+mod error;
+mod ids;
 pub mod metrics;
 mod rate_limit;
 pub mod request;
@@ -13,197 +18,155 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chrono::DateTime;
-use reqwest::{
-    Client, Request, RequestBuilder, Response, StatusCode, Url,
-    header::{DATE, HeaderMap, RETRY_AFTER},
-};
+use reqwest::{Client, Request, RequestBuilder, Response, StatusCode, Url};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use thiserror::Error;
+use tokio::time::sleep;
 use tracing::debug;
 
+pub use self::error::DialpadError;
+pub(crate) use self::{
+    error::{NEVER_CONNECTED, retry_after, short_reason, whole_seconds},
+    ids::{id, id_text},
+};
 use self::{
     metrics::Outcome,
     request::{ApiRequest, Endpoint, Urgency},
     retry::Failure,
-    throttle::{Held, Line, Lines},
+    throttle::{OrgThrottle, OrgThrottles, Rejected},
 };
-use super::oauth::access::{Access, NoAccess};
+use super::oauth::access::Access;
 
-/// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an answer may take, connection and body included.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest answer that is read; a page of calls is far smaller.
-const LARGEST_ANSWER: usize = 8 << 20;
+/// From the connection to the last byte of the body.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// In bytes; a page of calls is far smaller.
+const MAX_RESPONSE_SIZE: usize = 8 << 20;
 
-/// Why Dialpad did not do what it was asked.
-#[derive(Clone, Debug, Error)]
-pub enum DialpadError {
-    /// It could not be reached, or took too long.
-    #[error("Dialpad can't be reached: {0}")]
-    Unreachable(String),
-    /// It refused.
-    #[error("Dialpad answered {0}")]
-    Refused(StatusCode),
-    /// It takes no more requests for so long, or we send it none.
-    #[error("Dialpad takes no more requests for {} s", whole_seconds(*retry_after))]
-    RateLimited {
-        /// After which time to try again.
-        retry_after: Duration,
-    },
-    /// It failed so often that it is left alone for so long.
-    #[error("Dialpad is left alone for {} s, because it keeps failing", whole_seconds(*retry_after))]
-    CircuitOpen {
-        /// After which time to try again.
-        retry_after: Duration,
-    },
-    /// Its answer can't be understood.
-    #[error("Dialpad's answer can't be understood")]
-    InvalidResponse,
-    /// The app can't speak to Dialpad.
-    #[error(transparent)]
-    NoAccess(#[from] NoAccess),
-}
-
-impl From<reqwest::Error> for DialpadError {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_decode() { Self::InvalidResponse } else { Self::Unreachable(short_reason(&error)) }
-    }
-}
-
-/// Whole seconds, rounded up: who waits that long has waited long enough.
-pub(crate) fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
-}
-
-/// The reason for which no request can have reached Dialpad.
-pub(super) const NEVER_CONNECTED: &str = "Connection failed";
-
-/// A reason that names no URL: one might carry a secret.
-pub(crate) fn short_reason(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        "Connection timeout".into()
-    } else if error.is_connect() {
-        NEVER_CONNECTED.into()
-    } else {
-        "The connection broke".into()
-    }
-}
-
-/// The way to Dialpad. Cheap to clone.
+/// Sends requests to Dialpad. Cheap to clone; all clones share the connections and the rate limits.
 #[derive(Clone, Debug)]
 pub struct DialpadClient {
     pub(super) http: Client,
     pub(super) base_url: Url,
-    lines: Arc<Lines>,
+    throttles: Arc<OrgThrottles>,
 }
 
 impl DialpadClient {
-    /// A client for the Dialpad at this address.
+    /// Creates a client for the Dialpad at this address.
     ///
     /// # Errors
     /// The TLS library can't be set up.
     pub fn new(base_url: Url) -> Result<Self, reqwest::Error> {
-        // Redirects are not followed: nothing that we ask for has any, and a token must not travel. Nor does it go
-        // by way of whatever proxy the environment names.
+        // No redirects: no endpoint of the API has any, and a token must not travel. For the same reason no proxy is
+        // taken from the environment.
         let http = Client::builder()
             .user_agent(concat!("cti-server/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?;
-        Ok(Self { http, base_url, lines: Arc::default() })
+        Ok(Self { http, base_url, throttles: Arc::default() })
     }
 
-    /// Asks a question as whoever has this right.
+    /// Sends a request, within the rate limits, and retries it where that is safe. Returns the JSON body of the
+    /// answer; `null` if it has none.
     ///
     /// # Errors
     /// See [`DialpadError`].
-    pub async fn ask(&self, access: &Access, question: &ApiRequest) -> Result<Value, DialpadError> {
-        let began = Instant::now();
-        let line = self.lines.of(access, began);
-        let mut last: Option<Failure> = None;
-        let mut tries = 0;
+    pub async fn send(&self, access: &Access, request: &ApiRequest) -> Result<Value, DialpadError> {
+        let started_at = Instant::now();
+        let throttle = self.throttles.of(access, started_at);
+        let mut last_failure: Option<Failure> = None;
+        let mut attempt = 0;
         loop {
-            if let Err(held) = place(&line, question, began).await {
-                // What Dialpad said itself says more than that it is not asked again.
-                return Err(last.map_or_else(|| not_sent(question.endpoint, held), |failure| failure.error));
+            if let Err(rejected) = acquire(&throttle, request, started_at).await {
+                // Dialpad's own answer says more than that there was no further attempt.
+                return Err(match last_failure {
+                    Some(failure) => failure.error,
+                    None => not_sent(request.endpoint, rejected),
+                });
             }
-            tries += 1;
-            let failure = match self.try_once(&line, access, question).await {
-                Ok(value) => return Ok(value),
+            attempt += 1;
+            let failure = match self.send_once(&throttle, access, request).await {
+                Ok(body) => return Ok(body),
                 Err(failure) => failure,
             };
-            let Some(pause) = retry::pause(question, &failure, tries, began.elapsed(), rand::random()) else {
-                return Err(failure.error);
-            };
-            tokio::time::sleep(pause).await;
-            last = Some(failure);
+            let pause = retry::pause(request, &failure, attempt, started_at.elapsed(), rand::random());
+            let Some(pause) = pause else { return Err(failure.error) };
+            sleep(pause).await;
+            last_failure = Some(failure);
         }
     }
 
-    /// Sends a request that is no question, such as one for audio, within the same limits. It is tried once, and its
-    /// answer comes as it is, whatever its status and however large. The request's own time limit goes before the
-    /// client's.
+    /// Sends a request outside of the REST API, such as one for audio, within the same limits. It is not retried, and
+    /// the answer is returned whatever its status and size. A timeout of the request itself overrides the client's.
     ///
     /// # Errors
-    /// There was no place for it, Dialpad is left alone, or no answer came.
+    /// The request was rejected, or no answer came.
     pub async fn fetch(
         &self,
         access: &Access,
         endpoint: Endpoint,
         request: RequestBuilder,
     ) -> Result<Response, DialpadError> {
-        let (question, began) = (ApiRequest::get(endpoint, ""), Instant::now());
-        let line = self.lines.of(access, began);
-        place(&line, &question, began).await.map_err(|held| not_sent(endpoint, held))?;
-        let sent = Instant::now();
+        let limited_as = ApiRequest::get(endpoint, "");
+        let started_at = Instant::now();
+        let throttle = self.throttles.of(access, started_at);
+        let acquired = acquire(&throttle, &limited_as, started_at).await;
+        acquired.map_err(|rejected| not_sent(endpoint, rejected))?;
+        let sent_at = Instant::now();
         let answer = request.send().await;
-        let outcome = answer.as_ref().map_or(Outcome::Unreachable, |answer| Outcome::of(answer.status()));
-        finish(&line, &question, outcome, sent);
+        record(&throttle, endpoint, outcome_of(&answer), sent_at);
         let answer = answer?;
         if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-            line.close(&question, retry_after(answer.headers()), Instant::now());
+            throttle.close(&limited_as, retry_after(answer.headers()), Instant::now());
         }
         Ok(answer)
     }
 
-    /// Sends a request that no limit counts, such as one for tokens. It is tried once.
+    /// Sends a request that has no rate limit, such as one for tokens. It is not retried.
     pub(super) async fn execute(
         &self,
         endpoint: Endpoint,
         request: Request,
     ) -> Result<Response, reqwest::Error> {
-        let sent = Instant::now();
+        let sent_at = Instant::now();
         let answer = self.http.execute(request).await;
-        let outcome = answer.as_ref().map_or(Outcome::Unreachable, |answer| Outcome::of(answer.status()));
-        metrics::record(endpoint, outcome, sent.elapsed());
+        metrics::record(endpoint, outcome_of(&answer), sent_at.elapsed());
         answer
     }
 
-    async fn try_once(&self, line: &Line, access: &Access, question: &ApiRequest) -> Result<Value, Failure> {
-        let sent = Instant::now();
-        let answered = self.answer_to(access, question).await;
-        let outcome = answered.as_ref().map_or_else(|it| Outcome::of_error(&it.error), |_| Outcome::Ok);
-        finish(line, question, outcome, sent);
-        if let Err(Failure { error: DialpadError::RateLimited { retry_after }, .. }) = &answered {
-            line.close(question, *retry_after, Instant::now());
+    async fn send_once(
+        &self,
+        throttle: &OrgThrottle,
+        access: &Access,
+        request: &ApiRequest,
+    ) -> Result<Value, Failure> {
+        let sent_at = Instant::now();
+        let answer = self.exchange_json(access, request).await;
+        let outcome = match &answer {
+            Ok(_) => Outcome::Ok,
+            Err(failure) => Outcome::of_error(&failure.error),
+        };
+        record(throttle, request.endpoint, outcome, sent_at);
+        if let Err(Failure { error: DialpadError::RateLimited { retry_after }, .. }) = &answer {
+            throttle.close(request, *retry_after, Instant::now());
         }
-        answered
+        answer
     }
 
-    async fn answer_to(&self, access: &Access, question: &ApiRequest) -> Result<Value, Failure> {
-        let url = self.url(&format!("api/v2/{}", question.path));
-        let request = self.http.request(question.method.clone(), url);
-        let request = request.bearer_auth(access.token.expose_secret()).query(&question.query);
-        let request = match &question.body {
-            Some(body) => request.json(body),
-            None => request,
-        };
-        let answer = request.send().await.map_err(|error| {
+    async fn exchange_json(&self, access: &Access, request: &ApiRequest) -> Result<Value, Failure> {
+        let url = self.url(&format!("api/v2/{}", request.path));
+        let mut builder = self
+            .http
+            .request(request.method.clone(), url)
+            .bearer_auth(access.token.expose_secret())
+            .query(&request.query);
+        if let Some(body) = &request.body {
+            builder = builder.json(body);
+        }
+        let answer = builder.send().await.map_err(|error| {
             let unsent = error.is_connect();
             Failure { error: error.into(), unsent }
         })?;
@@ -214,31 +177,31 @@ impl DialpadClient {
         if !answer.status().is_success() {
             return Err(DialpadError::Refused(answer.status()).into());
         }
-        let bytes = whole(answer).await?;
+        let bytes = read_body(answer).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         Ok(serde_json::from_slice(&bytes).map_err(|_| DialpadError::InvalidResponse)?)
     }
 
-    /// An address at Dialpad, below whatever path the base URL has.
+    /// Returns an address at Dialpad, below the path of the base URL.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base_url.clone();
         url.set_path(&format!("{}/{path}", self.base_url.path().trim_end_matches('/')));
         url
     }
 
-    /// The organisation that a token belongs to: by the user it stands for, else by the company it administers.
+    /// Returns the organization that a token belongs to: that of its user, else the company that it administers.
     ///
     /// # Errors
-    /// Neither question was answered.
+    /// Neither request was answered.
     pub async fn organization_of(&self, token: &SecretString) -> Result<Option<i64>, DialpadError> {
         let access = Access { organization: None, token: token.clone(), generation: 0 };
-        let user = self.ask(&access, &ApiRequest::get(Endpoint::User, "users/me")).await;
+        let user = self.send(&access, &ApiRequest::get(Endpoint::User, "users/me")).await;
         if let Some(id) = user.as_ref().ok().and_then(|user| id(user.get("company_id")?)) {
             return Ok(Some(id));
         }
-        let company = self.ask(&access, &ApiRequest::get(Endpoint::Company, "company")).await;
+        let company = self.send(&access, &ApiRequest::get(Endpoint::Company, "company")).await;
         if let Some(id) = company.as_ref().ok().and_then(|company| id(company.get("id")?)) {
             return Ok(Some(id));
         }
@@ -246,84 +209,60 @@ impl DialpadClient {
     }
 }
 
-/// Waits for a place within the limits, as long as whoever asks will wait.
-async fn place(line: &Line, question: &ApiRequest, began: Instant) -> Result<(), Held> {
-    let patience = match question.urgency {
+/// Waits until the rate limits allow a request, unless that takes too long.
+async fn acquire(throttle: &OrgThrottle, request: &ApiRequest, started_at: Instant) -> Result<(), Rejected> {
+    let max_wait = match request.urgency {
         Urgency::Foreground => Duration::from_secs(2),
         Urgency::Background => Duration::from_secs(60),
     };
     loop {
-        match line.take(question, Instant::now()) {
-            Err(Held::NoPlace(wait)) if began.elapsed() + wait <= patience => tokio::time::sleep(wait).await,
-            taken => return taken,
+        match throttle.acquire(request, Instant::now()) {
+            Err(Rejected::RateLimited(wait)) if started_at.elapsed() + wait <= max_wait => sleep(wait).await,
+            acquired => return acquired,
         }
     }
 }
 
-/// Counts a question that was never asked, and says why it was not.
-fn not_sent(endpoint: Endpoint, held: Held) -> DialpadError {
-    let (outcome, error) = match held {
-        Held::NoPlace(retry_after) => (Outcome::Throttled, DialpadError::RateLimited { retry_after }),
-        Held::CircuitOpen(retry_after) => (Outcome::CircuitOpen, DialpadError::CircuitOpen { retry_after }),
+/// Counts a request that was rejected, and converts the reason.
+fn not_sent(endpoint: Endpoint, rejected: Rejected) -> DialpadError {
+    let (outcome, error) = match rejected {
+        Rejected::RateLimited(retry_after) => (Outcome::Throttled, DialpadError::RateLimited { retry_after }),
+        Rejected::CircuitOpen(retry_after) => {
+            (Outcome::CircuitOpen, DialpadError::CircuitOpen { retry_after })
+        }
     };
     metrics::count(endpoint, outcome);
     error
 }
 
-fn finish(line: &Line, question: &ApiRequest, outcome: Outcome, sent: Instant) {
-    let took = sent.elapsed();
-    metrics::record(question.endpoint, outcome, took);
-    line.note(outcome, Instant::now());
+fn outcome_of(answer: &Result<Response, reqwest::Error>) -> Outcome {
+    answer.as_ref().map_or(Outcome::Unreachable, |answer| Outcome::of(answer.status()))
+}
+
+fn record(throttle: &OrgThrottle, endpoint: Endpoint, outcome: Outcome, sent_at: Instant) {
+    let duration = sent_at.elapsed();
+    metrics::record(endpoint, outcome, duration);
+    throttle.record(outcome, Instant::now());
     debug!(
-        endpoint = question.endpoint.as_str(),
+        endpoint = endpoint.as_str(),
         outcome = outcome.as_str(),
-        duration_ms = took.as_millis(),
-        "Dialpad was asked"
+        duration_ms = duration.as_millis(),
+        "Dialpad answered, or failed to"
     );
 }
 
-/// The whole body, unless it is larger than anything that makes sense.
-async fn whole(mut answer: Response) -> Result<Vec<u8>, DialpadError> {
+/// Reads a body of at most [`MAX_RESPONSE_SIZE`].
+async fn read_body(mut answer: Response) -> Result<Vec<u8>, DialpadError> {
     let mut bytes = Vec::new();
-    // Whatever goes wrong here, the library calls it undecodable.
+    // The library calls every failure here a decoding error; it is the connection that broke.
     let broken = |error: reqwest::Error| DialpadError::Unreachable(short_reason(&error));
     while let Some(chunk) = answer.chunk().await.map_err(broken)? {
-        if bytes.len() + chunk.len() > LARGEST_ANSWER {
+        if bytes.len() + chunk.len() > MAX_RESPONSE_SIZE {
             return Err(DialpadError::InvalidResponse);
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
-}
-
-/// How long a 429 asks us to wait, in seconds or until a date; a moment where it does not say.
-pub(super) fn retry_after(headers: &HeaderMap) -> Duration {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let date = |name| text(name).and_then(|text| DateTime::parse_from_rfc2822(text).ok());
-    let seconds = text(RETRY_AFTER).and_then(|text| text.parse::<u64>().ok()).or_else(|| {
-        // By their clock, which need not be ours.
-        let rest = date(RETRY_AFTER)? - date(DATE)?;
-        u64::try_from(rest.num_seconds()).ok()
-    });
-    Duration::from_secs(seconds.unwrap_or(1).clamp(1, 3600))
-}
-
-/// An id, whether it came as a number or as a string.
-pub(super) fn id(value: &Value) -> Option<i64> {
-    match value {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// An id as text, whichever way it came.
-pub(super) fn id_text(value: &Value) -> Option<String> {
-    match value {
-        Value::Number(number) => Some(number.to_string()),
-        Value::String(text) => Some(text.clone()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

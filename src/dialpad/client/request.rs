@@ -1,110 +1,109 @@
-//! One question to Dialpad's REST API, before anybody is named who asks it.
+//! One request to Dialpad's REST API, independent of the app that sends it.
 
 use reqwest::Method;
 use serde_json::Value;
+use strum::{IntoStaticStr, VariantArray};
 
-macro_rules! endpoints {
-    ($($(#[$doc:meta])* $variant:ident = $label:literal,)*) => {
-        /// What is asked of Dialpad. Each has its own limit and its own line in the metrics.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Endpoint { $($(#[$doc])* $variant),* }
-
-        impl Endpoint {
-            /// All of them.
-            pub const ALL: &[Endpoint] = &[$(Self::$variant),*];
-
-            /// The word in the metrics.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $label),* }
-            }
-        }
-    };
-}
-
-endpoints! {
-    /// Trades a code or a refresh token for tokens.
-    Token = "token",
-    /// Revokes a connection's tokens.
-    Deauthorize = "deauthorize",
-    /// The user whom a token stands for.
-    User = "user",
+/// The endpoints of Dialpad that are used; also the `endpoint` label of the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
+pub enum Endpoint {
+    /// Exchanges a code, or a refresh token, for tokens.
+    Token,
+    /// Revokes the tokens of a connection.
+    Deauthorize,
+    /// The user that a token belongs to.
+    User,
     /// The company that a token belongs to.
-    Company = "company",
-    /// Where events are sent.
-    Webhooks = "webhooks",
-    /// Which events of calls.
-    CallSubscriptions = "call_subscriptions",
-    /// Which events of messages.
-    MessageSubscriptions = "message_subscriptions",
+    Company,
+    /// Webhooks: where events are sent.
+    Webhooks,
+    /// Subscriptions of a webhook to calls.
+    CallSubscriptions,
+    /// Subscriptions of a webhook to text messages.
+    MessageSubscriptions,
     /// One call.
-    Call = "call",
-    /// Concluded calls.
-    Calls = "calls",
+    Call,
+    /// The list of concluded calls.
+    Calls,
     /// Places a call.
-    PlaceCall = "place_call",
-    /// What was said on a call.
-    Transcript = "transcript",
-    /// Audio.
-    Recording = "recording",
+    PlaceCall,
+    /// The transcript of a call.
+    Transcript,
+    /// The audio of a recording or voicemail.
+    Recording,
 }
 
-/// Who waits for the answer.
+impl Endpoint {
+    /// Returns the label in the metrics and the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Whether somebody waits for the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Urgency {
-    /// Somebody does.
+    /// A client does; the request may use all of the rate limit.
     #[default]
     Foreground,
-    /// Nobody does: the others go first.
+    /// Nobody does; half of the rate limit is left to the others.
     Background,
 }
 
-/// One question.
+/// A request to the REST API. Times out and is retried as [`super::DialpadClient::send`] says.
 #[derive(Clone, Debug)]
 pub struct ApiRequest {
-    /// What is asked.
+    /// Decides rate limit, retries and metrics.
     pub endpoint: Endpoint,
-    /// How.
+    /// The HTTP method.
     pub method: Method,
-    /// Below `/api/v2/`.
+    /// The path below `/api/v2/`.
     pub path: String,
-    /// Parameters.
+    /// The query parameters.
     pub query: Vec<(&'static str, String)>,
-    /// A JSON body.
+    /// The JSON body.
     pub body: Option<Value>,
-    /// Who waits for it.
+    /// Whether somebody waits for the answer.
     pub urgency: Urgency,
 }
 
 impl ApiRequest {
-    /// A question with this method at this path below `/api/v2/`.
+    /// Creates a foreground request without parameters and body. `path` is below `/api/v2/`.
     #[must_use]
     pub fn new(endpoint: Endpoint, method: Method, path: impl Into<String>) -> Self {
-        let (query, body) = (Vec::new(), None);
-        Self { endpoint, method, path: path.into(), query, body, urgency: Urgency::default() }
+        Self {
+            endpoint,
+            method,
+            path: path.into(),
+            query: Vec::new(),
+            body: None,
+            urgency: Urgency::default(),
+        }
     }
 
-    /// A question that changes nothing.
+    /// Creates a GET request.
     #[must_use]
     pub fn get(endpoint: Endpoint, path: impl Into<String>) -> Self {
         Self::new(endpoint, Method::GET, path)
     }
 
-    /// The same with one parameter more.
+    /// Adds a query parameter.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
         self.query.push((name, value.to_string()));
         self
     }
 
-    /// The same with a body.
+    /// Sets the JSON body.
     #[must_use]
-    pub fn saying(mut self, body: Value) -> Self {
+    pub fn with_body(mut self, body: Value) -> Self {
         self.body = Some(body);
         self
     }
 
-    /// The same, with time: whoever waits for an answer goes first.
+    /// Makes it a background request.
     #[must_use]
     pub fn in_background(mut self) -> Self {
         self.urgency = Urgency::Background;

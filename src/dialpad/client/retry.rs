@@ -1,4 +1,4 @@
-//! Which questions are asked again after a failure, and after which pause. Time and chance are arguments.
+//! Which requests are retried after a failure, and after which pause. Time and randomness are arguments.
 
 use std::time::Duration;
 
@@ -8,18 +8,19 @@ use super::{
     DialpadError,
     request::{ApiRequest, Endpoint, Urgency},
 };
+use crate::backoff::Backoff;
 
-/// How often anything is asked at most.
-const TRIES: u32 = 3;
-/// The longest pause after the first try; after each one it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// How often a request is sent at most.
+const MAX_ATTEMPTS: u32 = 3;
+const BACKOFF: Backoff =
+    Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(1), jitter: 1.0 };
 
-/// What came of a try, as far as asking again goes.
+/// A failed attempt.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What is said if it is not asked again.
+    /// What the caller gets if there is no further attempt.
     pub(crate) error: DialpadError,
-    /// Whether Dialpad can't have seen the question.
+    /// Whether Dialpad can't have received the request.
     pub(crate) unsent: bool,
 }
 
@@ -29,47 +30,46 @@ impl From<DialpadError> for Failure {
     }
 }
 
-/// How long to pause before the question is asked again; none if it is not. `chance` is from 0 to 1: those who
-/// failed together must not come back together.
+/// Returns the pause before the next attempt; `None` if there is none. `attempt` counts from 1, `random` is from 0
+/// to 1.
 pub(crate) fn pause(
-    question: &ApiRequest,
+    request: &ApiRequest,
     failure: &Failure,
-    tries: u32,
+    attempt: u32,
     elapsed: Duration,
-    chance: f64,
+    random: f64,
 ) -> Option<Duration> {
-    if tries >= TRIES || elapsed >= patience(question.urgency) || !may_be_asked_again(question, failure) {
+    if attempt >= MAX_ATTEMPTS || elapsed >= retry_timeout(request.urgency) || !may_retry(request, failure) {
         return None;
     }
     match failure.error {
-        // The window is closed for that long: waiting for a place is the pause.
+        // The rate limit is closed for as long as Dialpad wants, and the next attempt waits for it.
         DialpadError::RateLimited { .. } => Some(Duration::ZERO),
-        _ => Some(FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries - 1)).mul_f64(chance)),
+        _ => Some(BACKOFF.pause(attempt, random)),
     }
 }
 
-/// For how long a question may begin to be asked again.
-fn patience(urgency: Urgency) -> Duration {
+/// Returns the time from the first attempt within which another one may begin.
+fn retry_timeout(urgency: Urgency) -> Duration {
     match urgency {
         Urgency::Foreground => Duration::from_secs(5),
         Urgency::Background => Duration::from_secs(30),
     }
 }
 
-fn may_be_asked_again(question: &ApiRequest, failure: &Failure) -> bool {
+fn may_retry(request: &ApiRequest, failure: &Failure) -> bool {
     let may_pass = match failure.error {
         DialpadError::Unreachable(_) | DialpadError::RateLimited { .. } => true,
         DialpadError::Refused(status) => status.is_server_error(),
-        // The same question would get the same answer, or none.
+        // The same request would get the same answer, or none.
         DialpadError::InvalidResponse | DialpadError::CircuitOpen { .. } | DialpadError::NoAccess(_) => false,
     };
     // A telephone that rings twice is worse than an error.
-    may_pass
-        && question.endpoint != Endpoint::PlaceCall
-        && (is_idempotent(&question.method) || failure.unsent)
+    may_pass && request.endpoint != Endpoint::PlaceCall && (is_idempotent(&request.method) || failure.unsent)
 }
 
-/// Doing it twice is doing it once. Our PATCHes are among them: they set fields to values.
+/// Returns whether a repetition changes nothing (RFC 9110, section 9.2.2). The PATCH requests that are sent here are
+/// idempotent too: they set fields to values.
 fn is_idempotent(method: &Method) -> bool {
     [Method::GET, Method::PUT, Method::DELETE, Method::PATCH].contains(method)
 }
@@ -88,46 +88,44 @@ mod tests {
         Failure { error: DialpadError::Unreachable("Connection failed".into()), unsent }
     }
 
-    fn is_asked_again(method: Method, endpoint: Endpoint, failure: &Failure) -> bool {
+    fn is_retried(method: Method, endpoint: Endpoint, failure: &Failure) -> bool {
         pause(&ApiRequest::new(endpoint, method, "x"), failure, 1, Duration::ZERO, 1.0).is_some()
     }
 
     #[test]
-    fn what_changes_nothing_is_asked_again_when_that_may_help() {
+    fn an_idempotent_request_is_retried_when_that_may_help() {
         for method in [Method::GET, Method::PUT, Method::DELETE, Method::PATCH] {
             for failure in [failed(500), failed(503), unreachable(false)] {
-                assert!(is_asked_again(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
+                assert!(is_retried(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
             }
             for failure in [failed(400), failed(401), failed(404), DialpadError::InvalidResponse.into()] {
-                assert!(
-                    !is_asked_again(method.clone(), Endpoint::Webhooks, &failure),
-                    "{method} {failure:?}"
-                );
+                assert!(!is_retried(method.clone(), Endpoint::Webhooks, &failure), "{method} {failure:?}");
             }
         }
     }
 
     #[test]
-    fn what_makes_something_is_asked_again_only_if_it_was_never_sent() {
-        assert!(is_asked_again(Method::POST, Endpoint::Webhooks, &unreachable(true)));
-        assert!(!is_asked_again(Method::POST, Endpoint::Webhooks, &unreachable(false)));
-        assert!(!is_asked_again(Method::POST, Endpoint::Webhooks, &failed(503)));
+    fn a_creation_is_retried_only_if_it_was_never_sent() {
+        assert!(is_retried(Method::POST, Endpoint::Webhooks, &unreachable(true)));
+        assert!(!is_retried(Method::POST, Endpoint::Webhooks, &unreachable(false)));
+        assert!(!is_retried(Method::POST, Endpoint::Webhooks, &failed(503)));
     }
 
     #[test]
-    fn a_call_is_placed_once() {
-        assert!(!is_asked_again(Method::POST, Endpoint::PlaceCall, &unreachable(true)));
+    fn a_call_is_placed_at_most_once() {
+        assert!(!is_retried(Method::POST, Endpoint::PlaceCall, &unreachable(true)));
     }
 
     #[test]
-    fn tries_and_patience_end() {
-        let question = ApiRequest::get(Endpoint::User, "users/me");
-        let after = |tries, seconds| {
-            pause(&question, &failed(500), tries, Duration::from_secs(seconds), 0.5).map(|it| it.as_millis())
+    fn attempts_and_time_are_limited() {
+        let request = ApiRequest::get(Endpoint::User, "users/me");
+        let after = |attempt, seconds| {
+            pause(&request, &failed(500), attempt, Duration::from_secs(seconds), 0.5)
+                .map(|pause| pause.as_millis())
         };
         assert_eq!([after(1, 0), after(2, 0), after(3, 0)], [Some(125), Some(250), None]);
         assert_eq!(after(1, 5), None);
-        let patient = question.clone().in_background();
-        assert!(pause(&patient, &failed(500), 1, Duration::from_secs(5), 0.5).is_some());
+        let in_background = request.clone().in_background();
+        assert!(pause(&in_background, &failed(500), 1, Duration::from_secs(5), 0.5).is_some());
     }
 }

@@ -1,27 +1,27 @@
-//! The line to each company: how much it may still carry, and whether it works. All that is asked of Dialpad goes
-//! over one of them.
+//! Rate limit and circuit breaker of each company. Every request to Dialpad passes through one of them.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
-use super::{breaker::Breaker, metrics::Outcome, rate_limit::Allowance, request::ApiRequest};
+use super::{breaker::Breaker, metrics::Outcome, rate_limit::DialpadLimits, request::ApiRequest};
 use crate::dialpad::oauth::access::Access;
 
-/// After how long a line that nobody uses is forgotten. Longer than any limit looks back.
-const IDLE: Duration = Duration::from_secs(3600);
+/// How long an unused throttle is kept. Longer than any rate limit looks back.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Whose line it is.
+/// What a throttle belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Organization(i64),
-    /// Nobody knows yet whose token this is. Only a digest of it is kept.
+    /// The SHA-256 of a token whose organization is not known yet.
     Token([u8; 32]),
 }
 
@@ -34,97 +34,94 @@ impl Owner {
     }
 }
 
-/// Why a question may not be asked right now.
+/// Why a request may not be sent now; each says after which time it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// There is no place within the limits before so long.
-    NoPlace(Duration),
+pub(crate) enum Rejected {
+    /// It would exceed Dialpad's rate limits.
+    RateLimited(Duration),
     /// Dialpad keeps failing.
     CircuitOpen(Duration),
 }
 
-/// All lines.
+/// The throttles of all companies.
 #[derive(Debug, Default)]
-pub(crate) struct Lines {
-    lines: DashMap<Owner, Arc<Line>>,
+pub(crate) struct OrgThrottles {
+    throttles: DashMap<Owner, Arc<OrgThrottle>>,
 }
 
-impl Lines {
-    /// The line of whoever has this right.
-    pub(crate) fn of(&self, access: &Access, now: Instant) -> Arc<Line> {
+impl OrgThrottles {
+    /// Returns the throttle for requests with this access.
+    pub(crate) fn of(&self, access: &Access, now: Instant) -> Arc<OrgThrottle> {
         let owner = Owner::of(access);
-        if let Some(line) = self.lines.get(&owner) {
-            return Arc::clone(&line);
+        if let Some(throttle) = self.throttles.get(&owner) {
+            return Arc::clone(&throttle);
         }
-        self.lines.retain(|_, line| line.lock().used + IDLE > now);
-        let line =
-            || Arc::new(Line { organization: access.organization, state: Mutex::new(State::new(now)) });
-        Arc::clone(&self.lines.entry(owner).or_insert_with(line))
+        self.throttles.retain(|_, throttle| throttle.state.lock().used_at + IDLE_TIMEOUT > now);
+        let new = || Arc::new(OrgThrottle::new(access.organization, now));
+        Arc::clone(&self.throttles.entry(owner).or_insert_with(new))
     }
 }
 
-/// The line to one company.
+/// The throttle of one company.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct OrgThrottle {
     organization: Option<i64>,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    allowance: Allowance,
+    rate_limits: DialpadLimits,
     breaker: Breaker,
-    used: Instant,
+    used_at: Instant,
 }
 
-impl State {
-    fn new(now: Instant) -> Self {
-        Self { allowance: Allowance::default(), breaker: Breaker::default(), used: now }
+impl OrgThrottle {
+    fn new(organization: Option<i64>, now: Instant) -> Self {
+        let state =
+            State { rate_limits: DialpadLimits::default(), breaker: Breaker::default(), used_at: now };
+        Self { organization, state: Mutex::new(state) }
     }
-}
 
-impl Line {
-    /// Takes a place for a question, if there is one.
-    pub(crate) fn take(&self, question: &ApiRequest, now: Instant) -> Result<(), Held> {
-        let mut state = self.lock();
-        state.used = now;
-        if let Some(rest) = state.breaker.rests(now) {
-            return Err(Held::CircuitOpen(rest));
+    /// Counts a request that is about to be sent, unless it is rejected.
+    pub(crate) fn acquire(&self, request: &ApiRequest, now: Instant) -> Result<(), Rejected> {
+        let mut state = self.state.lock();
+        state.used_at = now;
+        if let Some(pause) = state.breaker.pause(now) {
+            return Err(Rejected::CircuitOpen(pause));
         }
-        if let Some(wait) = state.allowance.wait(question, now) {
-            return Err(Held::NoPlace(wait));
+        if let Some(wait) = state.rate_limits.wait(request, now) {
+            return Err(Rejected::RateLimited(wait));
         }
-        state.allowance.take(question, now);
+        state.rate_limits.take(request, now);
         state.breaker.begin(now);
         Ok(())
     }
 
-    /// Dialpad takes no more of these for so long.
-    pub(crate) fn close(&self, question: &ApiRequest, rest: Duration, now: Instant) {
-        self.lock().allowance.close(question, rest, now);
+    /// Records that Dialpad answered 429 and takes no more such requests for this time.
+    pub(crate) fn close(&self, request: &ApiRequest, pause: Duration, now: Instant) {
+        self.state.lock().rate_limits.close(request, pause, now);
     }
 
-    /// Notes what became of a question.
-    pub(crate) fn note(&self, outcome: Outcome, now: Instant) {
-        let mut state = self.lock();
+    /// Records the result of a request.
+    pub(crate) fn record(&self, outcome: Outcome, now: Instant) {
+        let mut state = self.state.lock();
         if !outcome.is_failure() {
             let was_open = !matches!(state.breaker, Breaker::Closed { .. });
             state.breaker.succeed();
             drop(state);
             if was_open {
-                info!(organization = self.organization, "Dialpad is back");
+                info!(organization = self.organization, "Dialpad works again");
             }
             return;
         }
-        let opened = state.breaker.fail(now);
+        let has_opened = state.breaker.fail(now);
         drop(state);
-        if opened {
-            warn!(organization = self.organization, "Dialpad keeps failing and is left alone for a while");
+        if has_opened {
+            warn!(
+                organization = self.organization,
+                "Dialpad keeps failing; no requests are sent for a while"
+            );
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing in here panics half-way through a change.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

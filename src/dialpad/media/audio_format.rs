@@ -1,56 +1,70 @@
-//! Whether something is audio: by what it says it is, and by how it begins. A login page with status 200 is not, and
-//! whatever could run in somebody's browser must not get there through us.
+//! Whether something is audio: by its media type and by its first bytes. A login page with status 200 is not, and
+//! nothing that a browser would execute may pass.
 
-macro_rules! sounds {
-    ($($(#[$doc:meta])* $variant:ident = $media_type:literal, $extension:literal,)*) => {
-        /// The kinds of audio that are known here.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Sound { $($(#[$doc])* $variant),* }
-
-        impl Sound {
-            /// What it is called on the web.
-            #[must_use]
-            pub fn media_type(self) -> &'static str {
-                match self { $(Self::$variant => $media_type),* }
-            }
-
-            /// How its files' names end.
-            #[must_use]
-            pub fn extension(self) -> &'static str {
-                match self { $(Self::$variant => $extension),* }
-            }
-        }
-    };
-}
-
-sounds! {
-    /// MPEG audio, with or without a tag in front.
-    Mp3 = "audio/mpeg", "mp3",
-    /// RIFF.
-    Wav = "audio/wav", "wav",
-    /// Vorbis or Opus.
-    Ogg = "audio/ogg", "ogg",
+/// The audio formats that are recognized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioFormat {
+    /// MPEG audio, with or without an ID3 tag.
+    Mp3,
+    /// RIFF or RF64.
+    Wav,
+    /// Vorbis or Opus in Ogg.
+    Ogg,
     /// FLAC.
-    Flac = "audio/flac", "flac",
-    /// AAC in its container.
-    Mp4 = "audio/mp4", "m4a",
-    /// AAC without one.
-    Aac = "audio/aac", "aac",
-    /// What telephones record.
-    Amr = "audio/amr", "amr",
-    /// Matroska.
-    WebM = "audio/webm", "webm",
-    /// Apple's.
-    Aiff = "audio/aiff", "aiff",
-    /// Sun's.
-    Au = "audio/basic", "au",
+    Flac,
+    /// AAC in an MP4 container.
+    Mp4,
+    /// AAC as a stream of ADTS frames.
+    Aac,
+    /// AMR, a codec of telephones.
+    Amr,
+    /// WebM or Matroska.
+    WebM,
+    /// AIFF or AIFF-C.
+    Aiff,
+    /// Sun audio.
+    Au,
 }
 
-/// How many bytes tell the kind.
-pub(super) const TELLING: usize = 12;
+/// How many bytes the detection looks at.
+pub(super) const SNIFF_LEN: usize = 12;
 
-impl Sound {
-    /// The kind of what begins like this.
+impl AudioFormat {
+    /// Returns the media type.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Mp3 => "audio/mpeg",
+            Self::Wav => "audio/wav",
+            Self::Ogg => "audio/ogg",
+            Self::Flac => "audio/flac",
+            Self::Mp4 => "audio/mp4",
+            Self::Aac => "audio/aac",
+            Self::Amr => "audio/amr",
+            Self::WebM => "audio/webm",
+            Self::Aiff => "audio/aiff",
+            Self::Au => "audio/basic",
+        }
+    }
+
+    /// Returns the file name extension.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Mp3 => "mp3",
+            Self::Wav => "wav",
+            Self::Ogg => "ogg",
+            Self::Flac => "flac",
+            Self::Mp4 => "m4a",
+            Self::Aac => "aac",
+            Self::Amr => "amr",
+            Self::WebM => "webm",
+            Self::Aiff => "aiff",
+            Self::Au => "au",
+        }
+    }
+
+    /// Detects the format from the first bytes.
     pub(super) fn of_bytes(bytes: &[u8]) -> Option<Self> {
         let begins = |with: &[u8]| bytes.starts_with(with);
         let has = |at: usize, what: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(what));
@@ -81,7 +95,7 @@ impl Sound {
         if begins(b".snd") {
             return Some(Self::Au);
         }
-        // A frame: eleven bits set; the layer is 0 in AAC alone.
+        // An MPEG frame begins with eleven set bits; layer 0 is AAC.
         match *bytes {
             [0xff, second, ..] if second & 0xf6 == 0xf0 => Some(Self::Aac),
             [0xff, second, ..] if second & 0xe0 == 0xe0 && second & 0x06 != 0 => Some(Self::Mp3),
@@ -89,7 +103,7 @@ impl Sound {
         }
     }
 
-    /// The kind that a media type names.
+    /// Returns the format that a media type names.
     pub(super) fn of_type(media_type: &str) -> Option<Self> {
         match media_type {
             "audio/mpeg" | "audio/mp3" | "audio/x-mp3" | "audio/x-mpeg" | "audio/mpeg3" => Some(Self::Mp3),
@@ -107,10 +121,12 @@ impl Sound {
     }
 }
 
-/// Whether what calls itself this may be audio. Blob stores say of everything that it is a stream of bytes.
+/// Returns whether a response of this media type may be audio. Blob stores call everything a stream of bytes.
 pub(super) fn may_be_audio(media_type: &str) -> bool {
     let of_bytes = ["application/octet-stream", "binary/octet-stream"];
-    media_type.starts_with("audio/") || of_bytes.contains(&media_type) || Sound::of_type(media_type).is_some()
+    media_type.starts_with("audio/")
+        || of_bytes.contains(&media_type)
+        || AudioFormat::of_type(media_type).is_some()
 }
 
 #[cfg(test)]
@@ -118,27 +134,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn audio_is_told_by_how_it_begins() {
+    fn formats_are_detected_from_the_first_bytes() {
         for (bytes, expected) in [
-            (&b"ID3\x04\0\0\0\0\0\0\0\0"[..], Sound::Mp3),
-            (b"\xff\xfb\x90\x64\0\0\0\0\0\0\0\0", Sound::Mp3),
-            (b"\xff\xf3\x44\xc4\0\0\0\0\0\0\0\0", Sound::Mp3),
-            (b"\xff\xf1\x50\x80\0\0\0\0\0\0\0\0", Sound::Aac),
-            (b"RIFF\x24\0\0\0WAVE", Sound::Wav),
-            (b"OggS\0\x02\0\0\0\0\0\0", Sound::Ogg),
-            (b"fLaC\0\0\0\x22\0\0\0\0", Sound::Flac),
-            (b"\0\0\0\x20ftypM4A ", Sound::Mp4),
-            (b"#!AMR\n\0\0\0\0\0\0", Sound::Amr),
-            (b"\x1a\x45\xdf\xa3\0\0\0\0\0\0\0\0", Sound::WebM),
-            (b"FORM\0\0\0\0AIFF", Sound::Aiff),
+            (&b"ID3\x04\0\0\0\0\0\0\0\0"[..], AudioFormat::Mp3),
+            (b"\xff\xfb\x90\x64\0\0\0\0\0\0\0\0", AudioFormat::Mp3),
+            (b"\xff\xf3\x44\xc4\0\0\0\0\0\0\0\0", AudioFormat::Mp3),
+            (b"\xff\xf1\x50\x80\0\0\0\0\0\0\0\0", AudioFormat::Aac),
+            (b"RIFF\x24\0\0\0WAVE", AudioFormat::Wav),
+            (b"OggS\0\x02\0\0\0\0\0\0", AudioFormat::Ogg),
+            (b"fLaC\0\0\0\x22\0\0\0\0", AudioFormat::Flac),
+            (b"\0\0\0\x20ftypM4A ", AudioFormat::Mp4),
+            (b"#!AMR\n\0\0\0\0\0\0", AudioFormat::Amr),
+            (b"\x1a\x45\xdf\xa3\0\0\0\0\0\0\0\0", AudioFormat::WebM),
+            (b"FORM\0\0\0\0AIFF", AudioFormat::Aiff),
         ] {
-            assert_eq!(Sound::of_bytes(bytes), Some(expected));
-            assert_eq!(Sound::of_type(expected.media_type()), Some(expected));
+            assert_eq!(AudioFormat::of_bytes(bytes), Some(expected));
+            assert_eq!(AudioFormat::of_type(expected.media_type()), Some(expected));
         }
     }
 
     #[test]
-    fn a_page_is_no_audio_whatever_it_calls_itself() {
+    fn other_content_is_no_audio() {
         for bytes in [
             &b"<!doctype html><title>Log in"[..],
             b"<html>",
@@ -152,12 +168,12 @@ mod tests {
             b"\xff\xe1\0\0",
             b"",
         ] {
-            assert_eq!(Sound::of_bytes(bytes), None, "{bytes:?}");
+            assert_eq!(AudioFormat::of_bytes(bytes), None, "{bytes:?}");
         }
     }
 
     #[test]
-    fn a_type_that_is_no_audio_is_refused_whatever_the_bytes() {
+    fn only_types_that_may_be_audio_are_accepted() {
         for media_type in ["audio/x-something-new", "binary/octet-stream", "audio/mpeg", "video/mp4"] {
             assert!(may_be_audio(media_type), "{media_type}");
         }

@@ -1,7 +1,7 @@
-//! The right to speak to Dialpad for an app: its connection's token, or the static key.
+//! The token with which a request for an app is sent: that of its connection, or the static key.
 //!
-//! A token that lives is used as it is, also while the next one is being got. Only when it has ended, or was refused,
-//! does whoever needs it wait for the next one, and all who wait share one renewal.
+//! A token that is still valid is used as it is, also while it is being refreshed. Requests wait for a refresh only when
+//! the token has ended or was refused, and all that wait share one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,59 +13,60 @@ use cti_actors::{
 };
 use secrecy::SecretString;
 use thiserror::Error;
+use tokio::time::timeout;
 
 use crate::{
     config::Environment,
     store::{Store, dialpad::connections::Connection},
 };
 
-/// How long anybody waits for a new token: as long as Dialpad may take for it, and a little more.
-const PATIENCE: Duration = Duration::from_secs(12);
-/// How often a token is looked up that was replaced while somebody waited for it, and has ended again.
-const LOOKS: usize = 3;
+/// How long a request waits for a new token: Dialpad's time limit and a little more.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(12);
+/// How often a token is read again that was refreshed meanwhile and has ended already.
+const MAX_READS: usize = 3;
 
-/// The right to ask Dialpad something for an app.
+/// A token and what it belongs to.
 #[derive(Clone, Debug)]
 pub struct Access {
-    /// The organisation that is asked; limits are counted for it.
+    /// The organization; rate limits are counted for it.
     pub organization: Option<i64>,
-    /// Opens the API.
+    /// The bearer token.
     pub token: SecretString,
-    /// Which pair of the connection's tokens this one is of; 0 for the static key.
+    /// The generation of the connection's tokens that it belongs to; 0 for the static key.
     pub generation: i64,
 }
 
-/// Why an app can't speak to Dialpad.
+/// Why there is no token for an app.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum NoAccess {
-    /// It has no connection.
+    /// The app has no connection.
     #[error("the app is not connected to Dialpad")]
     NotConnected,
-    /// Its tokens are dead; somebody has to authorise again.
+    /// The app's tokens have ended for good; it must be connected again.
     #[error("OAuth tokens expired and refresh failed")]
     Expired,
-    /// Its token has ended, and no new one could be had so far; that may heal by itself.
+    /// The token has ended and could not be refreshed yet.
     #[error("the token could not be refreshed: {0}")]
     Degraded(String),
-    /// Nobody can tell right now.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Where the right to speak for an app comes from. Cheap to clone.
+/// Finds the tokens of apps. Cheap to clone.
 #[derive(Clone)]
 pub struct AccessBook {
     store: Store,
-    /// Gets new tokens.
+    /// Refreshes tokens.
     engine: Arc<Engine>,
-    /// Connections of the other one open nothing here.
+    /// Connections of another environment are not used.
     environment: Environment,
-    /// Good for every app without a connection.
+    /// Used for every app without a connection.
     static_key: Option<SecretString>,
 }
 
 impl AccessBook {
-    /// The connections of this store; an app without one has the static key, where there is one.
+    /// Creates it for the connections of this store and, for apps without one, the static key.
     #[must_use]
     pub fn new(
         store: Store,
@@ -76,56 +77,54 @@ impl AccessBook {
         Self { store, engine, environment, static_key }
     }
 
-    /// Whether apps without a connection may be spoken for.
+    /// Returns whether apps without a connection have access.
     #[must_use]
     pub fn has_static_key(&self) -> bool {
         self.static_key.is_some()
     }
 
-    /// Of which environment a connection must be.
+    /// Returns the environment whose connections are used.
     #[must_use]
     pub fn environment(&self) -> Environment {
         self.environment
     }
 
-    /// The right to speak for an app.
+    /// Returns a valid token of an app, refreshed if need be.
     ///
     /// # Errors
     /// See [`NoAccess`].
     pub async fn of(&self, app: AppId) -> Result<Access, NoAccess> {
-        for _ in 0..LOOKS {
-            let Some(connection) = self.connection(app).await? else { return self.by_static_key() };
+        for _ in 0..MAX_READS {
+            let Some(connection) = self.usable_connection(app).await? else { return self.static_access() };
             let now = self.engine.ports().clock.now();
-            if connection.expires_at.is_none_or(|ends_at| ends_at > now) {
+            if connection.expires_at.is_none_or(|expires_at| expires_at > now) {
                 return Ok(Access {
                     organization: connection.dialpad_org_id,
                     token: connection.access_token,
                     generation: connection.pair.generation,
                 });
             }
-            self.replace(connection.pair).await?;
+            self.refresh(connection.pair).await?;
         }
-        Err(NoAccess::Degraded("tokens end as soon as they come".into()))
+        Err(NoAccess::Degraded("new tokens have expired already".into()))
     }
 
-    /// The right to speak for an app after Dialpad refused this one: a newer token, or the same one where nothing
-    /// speaks against it.
+    /// Returns a token of an app after Dialpad answered 401 to this one: a newer one, or the same if it turned out to
+    /// be valid.
     ///
     /// # Errors
     /// See [`NoAccess`].
     pub async fn after_refusal(&self, app: AppId, refused: &Access) -> Result<Access, NoAccess> {
-        if let Some(connection) = self.connection(app).await?
+        if let Some(connection) = self.usable_connection(app).await?
             && connection.pair.generation == refused.generation
         {
-            self.replace(connection.pair).await?;
+            self.refresh(connection.pair).await?;
         }
         self.of(app).await
     }
 
-    /// A connection that somebody could speak with.
-    async fn connection(&self, app: AppId) -> Result<Option<Connection>, NoAccess> {
-        let connection = self.store.connections().find(app).await?;
-        match connection {
+    async fn usable_connection(&self, app: AppId) -> Result<Option<Connection>, NoAccess> {
+        match self.store.connections().find(app).await? {
             Some(connection) if connection.environment != self.environment.as_str() => {
                 Err(NoAccess::NotConnected)
             }
@@ -134,15 +133,17 @@ impl AccessBook {
         }
     }
 
-    fn by_static_key(&self) -> Result<Access, NoAccess> {
+    fn static_access(&self) -> Result<Access, NoAccess> {
         let token = self.static_key.clone().ok_or(NoAccess::NotConnected)?;
         Ok(Access { organization: self.store.routes().static_organization(), token, generation: 0 })
     }
 
-    /// Waits until a pair has been replaced.
-    async fn replace(&self, pair: TokenPair) -> Result<(), NoAccess> {
-        let renewal = tokio::time::timeout(PATIENCE, self.engine.renew(pair)).await;
-        let outcome = renewal.unwrap_or(Ok(Outcome::UnderWay))?;
+    /// Waits until a pair of tokens was refreshed.
+    async fn refresh(&self, pair: TokenPair) -> Result<(), NoAccess> {
+        let outcome = match timeout(REFRESH_TIMEOUT, self.engine.renew(pair)).await {
+            Ok(outcome) => outcome?,
+            Err(_) => Outcome::UnderWay,
+        };
         match outcome {
             Outcome::Renewed | Outcome::Superseded | Outcome::StillGood => Ok(()),
             Outcome::Expired => Err(NoAccess::Expired),

@@ -1,4 +1,4 @@
-//! How an app parts with Dialpad: its tokens are worthless afterwards, there and here.
+//! Disconnects an app: its tokens are revoked at Dialpad and deleted here.
 
 use std::time::Duration;
 
@@ -7,51 +7,53 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::access::{Access, NoAccess};
-use crate::dialpad::{api::Dialpad, webhooks::WebhookReconciler};
-use crate::store::Store;
+use crate::{
+    dialpad::{api::Dialpad, webhooks::WebhookReconciler},
+    store::Store,
+};
 
-/// How long to wait for a token that can revoke the others.
-const LIVING_TOKEN_WITHIN: Duration = Duration::from_secs(5);
+/// How long to wait for a valid token; revoking takes one.
+const ACCESS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Forgets an app's tokens, here and at Dialpad, and tells so; before that, its webhook there goes. Says whether there
-/// were any tokens.
+/// Removes an app's webhook at Dialpad, deletes and revokes its tokens, and emits the event. Returns whether the app
+/// had a connection.
 ///
 /// # Errors
-/// The database could not be asked; the tokens are still there then.
-pub async fn part(
+/// The database can't be reached; the app is still connected.
+pub async fn disconnect_app(
     webhook_reconciler: &WebhookReconciler,
     dialpad: &Dialpad,
     store: &Store,
     engine: &Engine,
     app: AppId,
 ) -> Result<bool, StoreError> {
-    // Only a token that lives can revoke the others; this may get one.
-    let access = timeout(LIVING_TOKEN_WITHIN, dialpad.access.of(app)).await;
+    // May refresh the token.
+    let access = timeout(ACCESS_TIMEOUT, dialpad.access.of(app)).await;
     let has_connection =
         !matches!(&access, Ok(Err(NoAccess::NotConnected) | Ok(Access { generation: 0, .. })));
     let access = match access {
-        Ok(Err(NoAccess::Store(failure @ StoreError::Unavailable(_)))) => return Err(failure),
+        Ok(Err(NoAccess::Store(error @ StoreError::Unavailable(_)))) => return Err(error),
         Ok(Ok(access)) if access.generation != 0 => Some(access),
-        // Not connected, dead, or sealed with a key that is gone: it can still be forgotten.
+        // Not connected, expired, or encrypted with a key that is lost: the rows can still be deleted.
         Ok(Ok(_) | Err(_)) | Err(_) => None,
     };
     if has_connection {
-        webhook_reconciler.farewell(app).await;
+        webhook_reconciler.deregister(app).await;
     }
-    let Some(told) = store.connections().disconnect(app).await? else { return Ok(false) };
-    engine.publish(app, vec![told]);
+    let Some(event) = store.connections().disconnect(app).await? else { return Ok(false) };
+    engine.publish(app, vec![event]);
     revoke(dialpad, app, access).await;
     Ok(true)
 }
 
 async fn revoke(dialpad: &Dialpad, app: AppId, access: Option<Access>) {
     let Some(access) = access else {
-        return warn!(app.id = %app, "there is no living token to revoke the others with at Dialpad; all are forgotten");
+        return warn!(app.id = %app, "the app's tokens were deleted but not revoked at Dialpad: none of them is valid");
     };
     match dialpad.client.deauthorize(&access.token).await {
         Ok(()) => info!(app.id = %app, "an app was disconnected"),
         Err(error) => {
-            warn!(app.id = %app, %error, "the tokens could not be revoked at Dialpad; they are forgotten")
+            warn!(app.id = %app, %error, "the app's tokens were deleted but not revoked at Dialpad")
         }
     }
 }

@@ -1,4 +1,4 @@
-//! OAuth 2 with PKCE against Dialpad: where to send a person, and what to make of the code they bring back.
+//! OAuth 2 against Dialpad: the authorization code flow (RFC 6749) with PKCE (RFC 7636), and the refresh of tokens.
 
 pub mod access;
 pub mod disconnect;
@@ -6,11 +6,13 @@ pub mod refresh;
 pub mod scopes;
 pub(crate) mod token_reply;
 
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU16, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::model::token::schedule::{Reply as Judged, Verdict};
+use cti_actors::model::token::schedule::{Reply as TokenReply, Verdict};
 use futures_util::future::BoxFuture;
 use oauth2::{
     AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, CsrfToken,
@@ -28,44 +30,44 @@ use thiserror::Error;
 
 use super::{
     client::{DialpadClient, DialpadError, id, request::Endpoint, retry_after, short_reason},
-    oauth::token_reply::put_right,
+    oauth::token_reply::normalize,
 };
 use crate::{config::OauthClient, store::dialpad::connections::Tokens};
 
-/// How long a reply with tokens may take. The lease of a renewal is longer.
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter than the lease of a refresh.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Why no tokens came.
+/// Why Dialpad issued no tokens.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{reason}")]
-pub struct NoTokens {
-    /// What Dialpad answered; `None` when it did not.
+pub struct TokenError {
+    /// The status of Dialpad's answer, if there was one.
     pub status: Option<u16>,
-    /// What that means for tokens that there were before.
+    /// What that means for the tokens that the app had before.
     pub verdict: Verdict,
-    /// Why, in short; holds no secret.
+    /// A short description without secrets.
     pub reason: String,
-    /// How long Dialpad wants to be left alone.
+    /// How long Dialpad asks to wait.
     pub retry_after: Option<TimeDelta>,
 }
 
-impl NoTokens {
-    /// Whether it was Dialpad's will, and not a failure of any kind.
+impl TokenError {
+    /// Returns whether Dialpad answered with a client error (4xx).
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status))
     }
 }
 
-/// An authorisation that can begin: send the person to `url`, keep the rest.
+/// A prepared authorization: redirect the browser to `url` and keep the rest.
 pub struct Authorization {
-    /// Dialpad's page.
+    /// Dialpad's authorization page.
     pub url: Url,
-    /// What must come back with the person.
+    /// The PKCE verifier; needed with the code.
     pub verifier: SecretString,
 }
 
-/// What Dialpad may say beyond the standard: some replies name the organisation.
+/// Fields of a token reply beyond the standard: some replies name the organization.
 #[derive(Debug, Deserialize, Serialize)]
 struct Extra {
     #[serde(default)]
@@ -91,7 +93,7 @@ type OurClient = Client<
 >;
 
 impl DialpadClient {
-    /// Prepares an authorisation under this state.
+    /// Prepares an authorization with this `state` parameter.
     #[must_use]
     pub fn authorization(
         &self,
@@ -112,10 +114,10 @@ impl DialpadClient {
         Authorization { url, verifier: verifier.into_secret().into() }
     }
 
-    /// Trades an authorisation code for tokens. The second value is the organisation, where the reply names one.
+    /// Exchanges an authorization code for tokens. The second value is the organization, if the reply names one.
     ///
     /// # Errors
-    /// See [`NoTokens`].
+    /// See [`TokenError`].
     pub async fn exchange(
         &self,
         client: &OauthClient,
@@ -123,16 +125,16 @@ impl DialpadClient {
         code: String,
         verifier: &SecretString,
         now: DateTime<Utc>,
-    ) -> Result<(Tokens, Option<i64>), NoTokens> {
-        let wire = Wire::new(self);
+    ) -> Result<(Tokens, Option<i64>), TokenError> {
+        let transport = Transport::new(self);
         let reply = self
             .oauth(client)
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()))
             .exchange_code(AuthorizationCode::new(code))
             .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()))
-            .request_async(&wire)
+            .request_async(&transport)
             .await;
-        let reply = wire.judge(reply)?;
+        let reply = transport.check(reply)?;
         let tokens = tokens(&reply, now);
         // Without a refresh token the access token is a static key.
         let expires_at = tokens.expires_at.filter(|_| tokens.refresh.is_some());
@@ -141,26 +143,26 @@ impl DialpadClient {
         Ok((Tokens { expires_at, ..tokens }, organization))
     }
 
-    /// Trades a refresh token for the next pair. Where the reply has no refresh token, the old one goes on.
+    /// Exchanges a refresh token for new tokens. A reply without a refresh token leaves the old one valid.
     ///
     /// # Errors
-    /// See [`NoTokens`].
+    /// See [`TokenError`].
     pub async fn refresh(
         &self,
         client: &OauthClient,
         refresh_token: &SecretString,
         now: DateTime<Utc>,
-    ) -> Result<Tokens, NoTokens> {
-        let wire = Wire::new(self);
+    ) -> Result<Tokens, TokenError> {
+        let transport = Transport::new(self);
         let refresh_token = RefreshToken::new(refresh_token.expose_secret().to_owned());
-        let reply = self.oauth(client).exchange_refresh_token(&refresh_token).request_async(&wire).await;
-        Ok(tokens(&wire.judge(reply)?, now))
+        let reply = self.oauth(client).exchange_refresh_token(&refresh_token).request_async(&transport).await;
+        Ok(tokens(&transport.check(reply)?, now))
     }
 
-    /// Revokes a token, and with it the whole authorisation.
+    /// Revokes a token and all others of its authorization.
     ///
     /// # Errors
-    /// Dialpad could not be asked, or refused.
+    /// There was no answer, or it was no success.
     pub async fn deauthorize(&self, token: &SecretString) -> Result<(), DialpadError> {
         let url = self.url("oauth2/deauthorize");
         let request = self.http.request(Method::POST, url).bearer_auth(token.expose_secret()).build()?;
@@ -171,7 +173,7 @@ impl DialpadClient {
     fn oauth(&self, client: &OauthClient) -> OurClient {
         Client::new(ClientId::new(client.id.clone()))
             .set_client_secret(ClientSecret::new(client.secret.expose_secret().to_owned()))
-            // In the body and form-encoded: what every known integration sends.
+            // In the form-encoded body, as every known integration sends it.
             .set_auth_type(AuthType::RequestBody)
             .set_auth_uri(AuthUrl::from_url(self.url("oauth2/authorize")))
             .set_token_uri(TokenUrl::from_url(self.url("oauth2/token")))
@@ -179,25 +181,25 @@ impl DialpadClient {
 }
 
 fn tokens(reply: &Reply, now: DateTime<Utc>) -> Tokens {
-    let lifetime = reply.expires_in().and_then(|it| TimeDelta::from_std(it).ok()).unwrap_or_default();
+    let lifetime = reply.expires_in().and_then(|duration| TimeDelta::from_std(duration).ok());
     Tokens {
         access: reply.access_token().secret().clone().into(),
         refresh: reply.refresh_token().map(|token| token.secret().clone().into()),
         issued_at: now,
-        expires_at: Some(now + lifetime),
+        expires_at: Some(now + lifetime.unwrap_or_default()),
     }
 }
 
-/// The library's way to Dialpad for one request. Notes what the library does not pass on of the answer.
-struct Wire {
+/// Sends one request of the OAuth library, and keeps what the library does not pass on of the answer.
+struct Transport {
     client: DialpadClient,
-    /// 0: there was no answer.
+    /// 0 if there was no answer.
     status: AtomicU16,
-    /// In seconds; 0: it did not say.
+    /// In seconds; 0 if the answer has none.
     retry_after: AtomicU64,
 }
 
-impl<'l> AsyncHttpClient<'l> for Wire {
+impl<'l> AsyncHttpClient<'l> for Transport {
     type Error = reqwest::Error;
     type Future = BoxFuture<'l, Result<HttpResponse, reqwest::Error>>;
 
@@ -206,66 +208,66 @@ impl<'l> AsyncHttpClient<'l> for Wire {
     }
 }
 
-impl Wire {
+impl Transport {
     fn new(client: &DialpadClient) -> Self {
         Self { client: client.clone(), status: AtomicU16::new(0), retry_after: AtomicU64::new(0) }
     }
 
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
         let mut request: reqwest::Request = request.try_into()?;
-        *request.timeout_mut() = Some(TIMEOUT);
+        *request.timeout_mut() = Some(TOKEN_TIMEOUT);
         let answer = self.client.execute(Endpoint::Token, request).await?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
+        let status = answer.status();
+        let headers = answer.headers().clone();
         let body = answer.bytes().await?;
         self.status.store(status.as_u16(), Ordering::Relaxed);
         if headers.contains_key(RETRY_AFTER) {
             self.retry_after.store(retry_after(&headers).as_secs(), Ordering::Relaxed);
         }
-        let tokens = if status.is_success() { put_right(&body) } else { None };
-        // The library minds the content type of a success; what is in it is known by now.
+        let tokens = if status.is_success() { normalize(&body) } else { None };
+        // Without headers: the library would check the content type of a success, which has been parsed by now.
         let mut response =
-            HttpResponse::new(tokens.map_or_else(|| body.to_vec(), |it| it.to_string().into()));
+            HttpResponse::new(tokens.map_or_else(|| body.to_vec(), |tokens| tokens.to_string().into()));
         *response.status_mut() = status;
         Ok(response)
     }
 
-    /// The library tells a refusal from nonsense by the body alone; the status decides here.
-    fn judge(
+    /// Classifies the reply by its status. The library distinguishes a refusal from an invalid answer by the body alone.
+    fn check(
         self,
         reply: Result<Reply, RequestTokenError<reqwest::Error, BasicErrorResponse>>,
-    ) -> Result<Reply, NoTokens> {
-        let (status, retry_after) = (self.status.into_inner(), self.retry_after.into_inner());
+    ) -> Result<Reply, TokenError> {
+        let status = self.status.into_inner();
+        let retry_after = i64::try_from(self.retry_after.into_inner()).ok();
         let error = match reply {
             Ok(reply) => return Ok(reply),
             Err(error) => error,
         };
-        let word = match &error {
-            RequestTokenError::ServerResponse(said) => Some(said.error().as_ref()),
+        let error_code = match &error {
+            RequestTokenError::ServerResponse(response) => Some(response.error().as_ref()),
             _ => None,
         };
-        let (judged, reason) = match &error {
-            RequestTokenError::Request(error) => (Judged::Silence, short_reason(error)),
-            _ if status < 400 => (Judged::InvalidResponse, "Dialpad's answer can't be understood".to_owned()),
-            _ => (Judged::Refusal { status, error: word }, refusal(status, word)),
+        let (reply, reason) = match &error {
+            RequestTokenError::Request(error) => (TokenReply::Silence, short_reason(error)),
+            _ if status < 400 => (TokenReply::InvalidResponse, "Dialpad's answer can't be parsed".to_owned()),
+            _ => (TokenReply::Refusal { status, error: error_code }, describe_refusal(status, error_code)),
         };
-        Err(NoTokens {
+        Err(TokenError {
             status: (status > 0).then_some(status),
-            verdict: judged.verdict(),
+            verdict: reply.verdict(),
             reason,
-            retry_after: i64::try_from(retry_after)
-                .ok()
-                .filter(|seconds| *seconds > 0)
-                .and_then(TimeDelta::try_seconds),
+            retry_after: retry_after.filter(|seconds| *seconds > 0).and_then(TimeDelta::try_seconds),
         })
     }
 }
 
-/// The word of an error is theirs: it is shown only where it looks like one.
-fn refusal(status: u16, word: Option<&str>) -> String {
-    let is_word =
-        |text: &&str| text.len() <= 40 && text.bytes().all(|it| it.is_ascii_lowercase() || it == b'_');
-    match word.filter(is_word) {
-        Some(word) => format!("Dialpad answered {status} {word}"),
+/// Describes a refusal. The error code is Dialpad's text: it is shown only if it looks like one of RFC 6749, section
+/// 5.2.
+fn describe_refusal(status: u16, error_code: Option<&str>) -> String {
+    let is_code =
+        |text: &&str| text.len() <= 40 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    match error_code.filter(is_code) {
+        Some(code) => format!("Dialpad answered {status} {code}"),
         None => format!("Dialpad answered {status}"),
     }
 }

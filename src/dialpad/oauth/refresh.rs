@@ -1,6 +1,6 @@
-//! Renewing an app's tokens: write down the intent, ask Dialpad, write down what came of it. A kill at any point leaves
-//! either what was before, or an intent that is taken over when its lease has ended: that asks once more, and ends in
-//! valid tokens or in a connection that is told to be expired.
+//! Refreshing an app's tokens: store the intent, request new tokens, store the result. A kill at any point leaves either
+//! the old tokens, or an intent that is taken over when its lease has ended. Its second request ends in valid tokens or
+//! in an expired connection.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,13 +20,13 @@ use reqwest::StatusCode;
 use secrecy::SecretString;
 use tracing::{error, warn};
 
-use super::{NoTokens, access::Access};
-use crate::dialpad::client::{
-    DialpadClient, DialpadError,
-    request::{ApiRequest, Endpoint},
-};
+use super::{TokenError, access::Access};
 use crate::{
     config::{Environment, OauthClient},
+    dialpad::client::{
+        DialpadClient, DialpadError,
+        request::{ApiRequest, Endpoint},
+    },
     store::{
         Store,
         dialpad::{
@@ -36,33 +36,32 @@ use crate::{
     },
 };
 
-/// How long to wait before a new pair is tried to be stored again.
-const STORE_RETRY: Duration = Duration::from_millis(500);
+const STORE_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The engine's way to new tokens.
-pub struct Renewals {
-    /// Where connections are kept.
+/// Refreshes tokens for the engine.
+pub struct TokenRefresher {
+    /// Holds the connections.
     pub store: Store,
-    /// The way to Dialpad.
+    /// Sends the requests.
     pub client: DialpadClient,
-    /// Who we are there.
+    /// The server's OAuth client at Dialpad.
     pub oauth: Option<OauthClient>,
-    /// Connections of the other one are left alone: their tokens would be refused, and then be dead.
+    /// Connections of the other environment are not refreshed: Dialpad would refuse their tokens, and they would expire.
     pub environment: Environment,
-    /// The time.
+    /// The present time.
     pub clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
-impl Connections for Renewals {
+impl Connections for TokenRefresher {
     async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DuePair>, StoreError> {
         self.store.renewals().due(self.environment.as_str(), until, limit).await
     }
 
     async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError> {
         let outcome = match self.store.renewals().begin(pair, self.environment.as_str()).await? {
-            Begun::Intent(intent) => return self.carry_out(intent).await,
-            Begun::Static(token) => return self.make_sure_of(pair, token).await,
+            Begun::Intent(intent) => return self.refresh(intent).await,
+            Begun::Static(token) => return self.check_static(pair, token).await,
             Begun::UnderWay => Outcome::UnderWay,
             Begun::TooSoon { until, reason } => Outcome::TooSoon { until, reason },
             Begun::Superseded => Outcome::Superseded,
@@ -72,27 +71,26 @@ impl Connections for Renewals {
     }
 }
 
-impl Renewals {
-    async fn carry_out(&self, intent: Intent) -> Result<Renewal, StoreError> {
+impl TokenRefresher {
+    async fn refresh(&self, intent: Intent) -> Result<Renewal, StoreError> {
         let Some(oauth) = &self.oauth else {
-            return self.failed(&intent, no_tokens("No OAuth client is configured")).await;
+            return self.store_failure(&intent, not_requested("No OAuth client is configured")).await;
         };
         let Some(refresh_token) = &intent.refresh_token else {
-            return self
-                .failed(&intent, no_tokens("The refresh token can't be opened with the configured keys"))
-                .await;
+            let error = not_requested("The refresh token can't be decrypted with the configured keys");
+            return self.store_failure(&intent, error).await;
         };
         match self.client.refresh(oauth, refresh_token, intent.begun_at).await {
-            Ok(tokens) => self.finished(intent.pair, &tokens).await,
-            Err(refusal) if refusal.verdict == Verdict::RefusedForGood => {
-                self.dead(intent.pair, &refusal.reason).await
+            Ok(tokens) => self.store_tokens(intent.pair, &tokens).await,
+            Err(error) if error.verdict == Verdict::RefusedForGood => {
+                self.expire(intent.pair, &error.reason).await
             }
-            Err(no_tokens) => self.failed(&intent, no_tokens).await,
+            Err(error) => self.store_failure(&intent, error).await,
         }
     }
 
-    /// Stores a new pair, however long that takes: the old one may be spent.
-    async fn finished(&self, pair: TokenPair, tokens: &Tokens) -> Result<Renewal, StoreError> {
+    /// Stores new tokens, and retries as long as the database is unavailable: the old ones may be spent.
+    async fn store_tokens(&self, pair: TokenPair, tokens: &Tokens) -> Result<Renewal, StoreError> {
         let app = pair.app_id;
         loop {
             match self.store.renewals().finish(pair, tokens).await {
@@ -100,13 +98,13 @@ impl Renewals {
                 Ok(Finished::Superseded) => return Ok(Outcome::Superseded.into()),
                 Ok(Finished::Unwanted) => {
                     if let Err(error) = self.client.deauthorize(&tokens.access).await {
-                        warn!(app.id = %app, %error, "the new tokens of an app that was disconnected could not be revoked");
+                        warn!(app.id = %app, %error, "the new tokens of a disconnected app could not be revoked");
                     }
                     return Ok(Outcome::Superseded.into());
                 }
                 Err(failure @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => {
-                    warn!(app.id = %app, error = %failure, "new tokens could not be stored; they are kept and tried again");
-                    tokio::time::sleep(STORE_RETRY).await;
+                    warn!(app.id = %app, error = %failure, "new tokens could not be stored; they are kept in memory and retried");
+                    tokio::time::sleep(STORE_RETRY_INTERVAL).await;
                 }
                 Err(failure) => {
                     error!(app.id = %app, error = %failure, "new tokens can't be stored");
@@ -116,33 +114,33 @@ impl Renewals {
         }
     }
 
-    async fn failed(&self, intent: &Intent, why: NoTokens) -> Result<Renewal, StoreError> {
+    async fn store_failure(&self, intent: &Intent, error: TokenError) -> Result<Renewal, StoreError> {
         let failures = intent.failures.saturating_add(1);
-        let again_at = self.clock.now() + pause(failures, why.retry_after, Chance::of(rand::random()));
-        let told = self.store.renewals().fail(intent, &why.reason, again_at).await?;
-        Ok(Renewal { outcome: Outcome::Failed(why.reason), told })
+        let retry_at = self.clock.now() + pause(failures, error.retry_after, Chance::of(rand::random()));
+        let told = self.store.renewals().fail(intent, &error.reason, retry_at).await?;
+        Ok(Renewal { outcome: Outcome::Failed(error.reason), told })
     }
 
-    async fn dead(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
+    async fn expire(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
         let told: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
-        // Not told: somebody else was first, with this or with a new pair.
+        // Without an event another process was first, with this result or with new tokens.
         let outcome = if told.is_some() { Outcome::Expired } else { Outcome::Superseded };
         Ok(Renewal { outcome, told: told.into_iter().collect() })
     }
 
-    /// Dialpad refused a token that nothing can replace. One endpoint may do so for a reason of its own, so it is asked
-    /// whom the token stands for: that needs no scope.
-    async fn make_sure_of(&self, pair: TokenPair, token: SecretString) -> Result<Renewal, StoreError> {
+    /// Checks a token that can't be refreshed after Dialpad refused it. One endpoint may refuse it for a reason of its
+    /// own; the user that the token belongs to can be read without any scope.
+    async fn check_static(&self, pair: TokenPair, token: SecretString) -> Result<Renewal, StoreError> {
         let access = Access { organization: None, token, generation: pair.generation };
-        match self.client.ask(&access, &ApiRequest::get(Endpoint::User, "users/me")).await {
+        match self.client.send(&access, &ApiRequest::get(Endpoint::User, "users/me")).await {
             Err(DialpadError::Refused(StatusCode::UNAUTHORIZED)) => {
-                self.dead(pair, "Dialpad takes the static token no more").await
+                self.expire(pair, "Dialpad no longer accepts the static token").await
             }
             _ => Ok(Outcome::StillGood.into()),
         }
     }
 }
 
-fn no_tokens(reason: &str) -> NoTokens {
-    NoTokens { status: None, verdict: Verdict::NotNow, reason: reason.to_owned(), retry_after: None }
+fn not_requested(reason: &str) -> TokenError {
+    TokenError { status: None, verdict: Verdict::NotNow, reason: reason.to_owned(), retry_after: None }
 }

@@ -1,15 +1,15 @@
-//! A reply with tokens, however odd the rest of it. By the time that we read it the old refresh token may be spent, so
-//! a reply is not given up for a field that can be done without.
+//! Parsing a token reply. The old refresh token may be spent by now, so a reply is not rejected for a field that is not
+//! essential.
 
 use serde_json::Value;
 
-/// How long a token is taken to live where Dialpad does not say, in seconds.
+/// In seconds; Dialpad documents no lifetime, and integrations assume an hour.
 const DEFAULT_LIFETIME: u64 = 3600;
-/// Longer lives make no difference: a token is renewed every day.
-const LONGEST_LIFETIME: u64 = 366 * 24 * 3600;
+/// In seconds. A longer lifetime makes no difference: a token is refreshed every day.
+const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 
-/// The reply as the standard has it; `None` when there is no access token in it.
-pub(crate) fn put_right(body: &[u8]) -> Option<Value> {
+/// Returns the reply in the form of RFC 6749, section 5.1; `None` if it has no access token.
+pub(crate) fn normalize(body: &[u8]) -> Option<Value> {
     let Ok(Value::Object(mut reply)) = serde_json::from_slice(body) else { return None };
     let is_text = |value: Option<&Value>| value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
     if !is_text(reply.get("access_token")) {
@@ -28,16 +28,16 @@ pub(crate) fn put_right(body: &[u8]) -> Option<Value> {
     Some(Value::Object(reply))
 }
 
-/// The seconds for which a token lives: a whole number, a fraction, or a text with either; else the default.
-fn lifetime(said: Option<&Value>) -> u64 {
-    let seconds = match said {
+/// Returns a lifetime in seconds: from a number, or a text with one; else the default.
+fn lifetime(expires_in: Option<&Value>) -> u64 {
+    let seconds = match expires_in {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
         _ => None,
     };
     match seconds {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is bounded")]
-        Some(seconds) if seconds >= 1.0 => seconds.min(LONGEST_LIFETIME as f64) as u64,
+        Some(seconds) if seconds >= 1.0 => seconds.min(MAX_LIFETIME as f64) as u64,
         _ => DEFAULT_LIFETIME,
     }
 }
@@ -48,13 +48,13 @@ mod tests {
 
     use super::*;
 
-    fn put_right(reply: Value) -> Value {
-        super::put_right(reply.to_string().as_bytes()).expect("a reply with a token")
+    fn normalize(reply: Value) -> Value {
+        super::normalize(reply.to_string().as_bytes()).expect("a reply with a token")
     }
 
     #[test]
-    fn whatever_the_lifetime_the_tokens_are_kept() {
-        for (said, understood) in [
+    fn any_lifetime_is_accepted() {
+        for (expires_in, expected) in [
             (json!(1800), 1800),
             (json!("1800"), 1800),
             (json!(" 1800.9 "), 1800),
@@ -69,24 +69,24 @@ mod tests {
             (json!(u64::MAX), 31_622_400),
             (json!("inf"), 31_622_400),
         ] {
-            let reply = put_right(json!({"access_token": "a", "expires_in": said}));
-            assert_eq!(reply["expires_in"], understood, "{said}");
+            let reply = normalize(json!({"access_token": "a", "expires_in": expires_in}));
+            assert_eq!(reply["expires_in"], expected, "{expires_in}");
         }
-        assert_eq!(put_right(json!({"access_token": "a"}))["expires_in"], 3600);
+        assert_eq!(normalize(json!({"access_token": "a"}))["expires_in"], 3600);
     }
 
     #[test]
-    fn what_can_be_done_without_is_done_without() {
-        let reply = put_right(json!({"access_token": "a", "refresh_token": "", "scope": ["x"]}));
+    fn fields_that_are_not_essential_are_dropped_or_filled_in() {
+        let reply = normalize(json!({"access_token": "a", "refresh_token": "", "scope": ["x"]}));
         assert_eq!(reply, json!({"access_token": "a", "token_type": "bearer", "expires_in": 3600}));
-        let whole = json!({"access_token": "a", "token_type": "Bearer", "expires_in": 5, "refresh_token": "r", "company_id": 7});
-        assert_eq!(put_right(whole.clone()), whole);
+        let complete = json!({"access_token": "a", "token_type": "Bearer", "expires_in": 5, "refresh_token": "r", "company_id": 7});
+        assert_eq!(normalize(complete.clone()), complete);
     }
 
     #[test]
-    fn without_an_access_token_it_is_nonsense() {
+    fn a_reply_without_an_access_token_is_invalid() {
         for body in ["", "<html>", "[]", "{}", r#"{"access_token":""}"#, r#"{"access_token":5}"#] {
-            assert_eq!(super::put_right(body.as_bytes()), None, "{body}");
+            assert_eq!(super::normalize(body.as_bytes()), None, "{body}");
         }
     }
 }

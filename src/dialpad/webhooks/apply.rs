@@ -1,14 +1,16 @@
-//! Doing at Dialpad what the plan says, in an order in which nothing that comes is lost: first what is missing, then
-//! away with what is too much.
+//! Applies a plan at Dialpad, in an order that loses no event: first what is missing is created, then the surplus is
+//! removed.
 
 use cti_actors::id::AppId;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use strum::VariantArray;
 
 use super::{
-    plan::{Plan, Step, Subscribing, everything_ours, plan},
-    remote::{look, path},
+    kind::SubscriptionKind,
+    plan::{Plan, Step, SubscriptionPlan, everything_own, plan},
+    remote::{self, path},
 };
 use crate::{
     dialpad::{
@@ -17,97 +19,70 @@ use crate::{
             DialpadError, id_text,
             request::{ApiRequest, Endpoint, Urgency},
         },
-        oauth::scopes,
     },
     store::dialpad::own_webhooks::OwnWebhook,
 };
 
-/// The door to Dialpad for one app's webhook.
-pub(crate) struct Work<'a> {
+/// Reads and changes one app's webhook and subscriptions at Dialpad.
+pub(crate) struct RemoteWebhooks<'a> {
     pub(crate) dialpad: &'a Dialpad,
     pub(crate) app: AppId,
     pub(crate) hook_url: &'a str,
     pub(crate) urgency: Urgency,
-    /// Whether the app may have the texts of messages.
-    pub(crate) may_read: bool,
+    /// Whether subscriptions that are created now deliver the texts of messages.
+    pub(crate) can_read_texts: bool,
 }
 
-/// How far it has come.
+/// How far a reconciliation has come.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// Something was made that had not been there.
-    pub(crate) made: bool,
-    /// Something was not as it should be.
-    pub(crate) mended: bool,
-    /// The webhook is as it should be.
-    pub(crate) webhook_stands: bool,
-    /// Calls come as they should.
-    pub(crate) calls_stand: bool,
-    /// Why calls may not have come before, in a few words.
+    /// Something was created.
+    pub(crate) created: bool,
+    /// Something was created, updated or removed.
+    pub(crate) repaired: bool,
+    /// The webhook is in order.
+    pub(crate) webhook_active: bool,
+    /// Calls are delivered.
+    pub(crate) calls_active: bool,
+    /// Why calls may not have been delivered before.
     pub(crate) calls_missing: Option<&'static str>,
-    /// What stands in the way and does not pass by itself.
+    /// What somebody has to change, for administrators.
     pub(crate) problems: Vec<String>,
 }
 
-impl Work<'_> {
-    /// Sees to it that the app's events come. What was reached is in `own` and `report`, also if it ends early.
-    pub(crate) async fn do_all(&self, own: &mut OwnWebhook, report: &mut Report) -> Result<(), DialpadError> {
-        let found = look(self.dialpad, self.app, self.urgency).await?;
-        let Plan { webhook, calls, messages, surplus_webhooks, calls_missing } =
-            plan(&found, own, self.hook_url, self.may_read);
-        report.calls_missing = calls_missing;
+impl RemoteWebhooks<'_> {
+    /// Makes sure that the app's events are delivered. What was reached is in `own` and `report`, also after an error.
+    pub(crate) async fn reconcile(
+        &self,
+        own: &mut OwnWebhook,
+        report: &mut Report,
+    ) -> Result<(), DialpadError> {
+        let remote = remote::read(self.dialpad, self.app, self.urgency).await?;
+        let plan = plan(&remote, own, self.hook_url, self.can_read_texts);
+        report.calls_missing = plan.calls_missing;
 
-        let endpoint = self.webhook(&webhook, own, report).await?;
-        report.webhook_stands = true;
-        let kind = Endpoint::CallSubscriptions;
-        own.call_subscription = self.subscription(kind, &calls, &endpoint, report).await?;
-        report.calls_stand = own.call_subscription.is_some();
-
-        match &messages {
-            None => report.problems.push(format!(
-                "Dialpad does not show the subscriptions to messages; the scope {} may be missing",
-                scopes::TEXTS
-            )),
-            Some(messages) => {
-                let kind = Endpoint::MessageSubscriptions;
-                let is_new = messages.step == Step::Make;
-                own.sms_subscription = match self.subscription(kind, messages, &endpoint, report).await {
-                    // An app that may not have messages still has its calls.
-                    Err(DialpadError::Refused(status)) if status.is_client_error() => {
-                        report.problems.push(format!(
-                            "Dialpad refused the subscription to messages ({status}); the scope {} may be missing",
-                            scopes::TEXTS
-                        ));
-                        None
-                    }
-                    done => done?,
-                };
-                if is_new {
-                    own.sms_with_texts = self.may_read;
-                }
-            }
+        let webhook_id = self.apply_webhook(&plan.webhook, own, report).await?;
+        report.webhook_active = true;
+        for kind in SubscriptionKind::VARIANTS {
+            self.apply_kind(*kind, &plan, &webhook_id, own, report).await?;
         }
-
-        for (kind, subscribing) in [(kind, Some(&calls)), (Endpoint::MessageSubscriptions, messages.as_ref())]
-        {
-            if let Some(subscribing) = subscribing {
-                self.remove_all(kind, &subscribing.surplus, report).await?;
-            }
+        for (kind, subscription) in &plan.subscriptions {
+            self.remove_all(kind.endpoint(), &subscription.surplus, report).await?;
         }
-        self.remove_all(Endpoint::Webhooks, &surplus_webhooks, report).await
+        self.remove_all(Endpoint::Webhooks, &plan.surplus_webhooks, report).await
     }
 
-    /// Takes everything away that is ours.
-    pub(crate) async fn undo_all(&self, own: &OwnWebhook) -> Result<(), DialpadError> {
-        let found = look(self.dialpad, self.app, self.urgency).await?;
-        for (endpoint, id) in everything_ours(&found, own, self.hook_url) {
+    /// Removes everything that belongs to the app.
+    pub(crate) async fn remove_everything(&self, own: &OwnWebhook) -> Result<(), DialpadError> {
+        let remote = remote::read(self.dialpad, self.app, self.urgency).await?;
+        for (endpoint, id) in everything_own(&remote, own, self.hook_url) {
             self.remove(endpoint, &id).await?;
         }
         Ok(())
     }
 
-    /// The webhook's id, once it is as it should be.
-    async fn webhook(
+    /// Returns the id of the webhook once it is in order.
+    async fn apply_webhook(
         &self,
         step: &Step,
         own: &mut OwnWebhook,
@@ -116,65 +91,97 @@ impl Work<'_> {
         let body = json!({"hook_url": self.hook_url, "secret": own.secret.expose_secret()});
         let id = match step {
             Step::Keep(id) => id.clone(),
-            Step::Change(id) => self.change(Endpoint::Webhooks, id, body, report).await?,
-            Step::Make | Step::NoRoom(_) => self.make(Endpoint::Webhooks, body, report).await?,
+            Step::Update(id) => self.update(Endpoint::Webhooks, id, body, report).await?,
+            Step::Create | Step::LimitReached(_) => self.create(Endpoint::Webhooks, body, report).await?,
         };
         own.dialpad_webhook_id = Some(id.clone());
         Ok(id)
     }
 
-    /// A subscription's id, once it is as it should be; none if there is no room for one.
-    async fn subscription(
+    async fn apply_kind(
         &self,
-        kind: Endpoint,
-        subscribing: &Subscribing,
-        endpoint: &str,
+        kind: SubscriptionKind,
+        plan: &Plan,
+        webhook_id: &str,
+        own: &mut OwnWebhook,
+        report: &mut Report,
+    ) -> Result<(), DialpadError> {
+        let Some(plan) = plan.subscriptions.get(&kind) else {
+            report.problems.push(missing_scope(kind, "Dialpad does not list the subscriptions"));
+            return Ok(());
+        };
+        let id = match self.apply_subscription(kind, plan, webhook_id, report).await {
+            Err(DialpadError::Refused(status))
+                if status.is_client_error() && kind.optional_scope().is_some() =>
+            {
+                let refused = format!("Dialpad refused ({status}) the subscription");
+                report.problems.push(missing_scope(kind, &refused));
+                None
+            }
+            id => id?,
+        };
+        if kind == SubscriptionKind::Calls {
+            report.calls_active = id.is_some();
+        }
+        kind.set_stored_id(own, id);
+        if plan.step == Step::Create {
+            kind.note_created(own, self.can_read_texts);
+        }
+        Ok(())
+    }
+
+    /// Returns the id of a subscription once it is in order; `None` if Dialpad's limit is reached.
+    async fn apply_subscription(
+        &self,
+        kind: SubscriptionKind,
+        plan: &SubscriptionPlan,
+        webhook_id: &str,
         report: &mut Report,
     ) -> Result<Option<String>, DialpadError> {
-        if subscribing.room_first {
-            self.remove_all(kind, &subscribing.surplus, report).await?;
+        let endpoint = kind.endpoint();
+        if plan.remove_surplus_first {
+            self.remove_all(endpoint, &plan.surplus, report).await?;
         }
-        match &subscribing.step {
+        match &plan.step {
             Step::Keep(id) => Ok(Some(id.clone())),
-            Step::Change(id) => {
-                let mut body = wishes(kind, endpoint);
-                if kind == Endpoint::CallSubscriptions {
-                    // Left out, they would stay as they are.
-                    body["call_states"] = json!(["all"]);
-                    body["group_calls_only"] = false.into();
-                }
-                self.change(kind, id, body, report).await.map(Some)
+            Step::Update(id) => {
+                let body = subscription_body(kind.update_fields(), webhook_id);
+                self.update(endpoint, id, body, report).await.map(Some)
             }
-            Step::Make => self.make(kind, wishes(kind, endpoint), report).await.map(Some),
-            Step::NoRoom(problem) => {
+            Step::Create => {
+                let body = subscription_body(kind.create_fields(), webhook_id);
+                self.create(endpoint, body, report).await.map(Some)
+            }
+            Step::LimitReached(problem) => {
                 report.problems.push(problem.clone());
                 Ok(None)
             }
         }
     }
 
-    async fn make(
+    async fn create(
         &self,
         endpoint: Endpoint,
         body: Value,
         report: &mut Report,
     ) -> Result<String, DialpadError> {
-        let reply = self.ask(ApiRequest::new(endpoint, Method::POST, path(endpoint)).saying(body)).await?;
-        report.made = true;
-        report.mended = true;
+        let request = ApiRequest::new(endpoint, Method::POST, path(endpoint)).with_body(body);
+        let reply = self.send(request).await?;
+        report.created = true;
+        report.repaired = true;
         reply.get("id").and_then(id_text).ok_or(DialpadError::InvalidResponse)
     }
 
-    async fn change(
+    async fn update(
         &self,
         endpoint: Endpoint,
         id: &str,
         body: Value,
         report: &mut Report,
     ) -> Result<String, DialpadError> {
-        let at = format!("{}/{id}", path(endpoint));
-        self.ask(ApiRequest::new(endpoint, Method::PATCH, at).saying(body)).await?;
-        report.mended = true;
+        let path = format!("{}/{id}", path(endpoint));
+        self.send(ApiRequest::new(endpoint, Method::PATCH, path).with_body(body)).await?;
+        report.repaired = true;
         Ok(id.to_owned())
     }
 
@@ -186,34 +193,33 @@ impl Work<'_> {
     ) -> Result<(), DialpadError> {
         for id in ids {
             self.remove(endpoint, id).await?;
-            report.mended = true;
+            report.repaired = true;
         }
         Ok(())
     }
 
-    /// What is gone already is gone.
+    /// Removes one; it is no error if it is already gone.
     async fn remove(&self, endpoint: Endpoint, id: &str) -> Result<(), DialpadError> {
-        let at = format!("{}/{id}", path(endpoint));
-        match self.ask(ApiRequest::new(endpoint, Method::DELETE, at)).await {
+        let path = format!("{}/{id}", path(endpoint));
+        match self.send(ApiRequest::new(endpoint, Method::DELETE, path)).await {
             Ok(_) | Err(DialpadError::Refused(StatusCode::NOT_FOUND)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    async fn ask(&self, question: ApiRequest) -> Result<Value, DialpadError> {
-        self.dialpad.ask(self.app, &ApiRequest { urgency: self.urgency, ..question }).await
+    async fn send(&self, request: ApiRequest) -> Result<Value, DialpadError> {
+        self.dialpad.send(self.app, &ApiRequest { urgency: self.urgency, ..request }).await
     }
 }
 
-/// What a subscription is asked for: everything, of the whole company.
-fn wishes(kind: Endpoint, endpoint: &str) -> Value {
-    let mut wishes = match kind {
-        Endpoint::MessageSubscriptions => json!({"direction": "all", "status": true}),
-        // No states are all states.
-        _ => json!({}),
-    };
-    // Ids go out as numbers where they are ones: that is what the API declares.
-    wishes["endpoint_id"] = endpoint.parse::<i64>().map_or_else(|_| endpoint.into(), Value::from);
-    wishes["enabled"] = true.into();
-    wishes
+fn missing_scope(kind: SubscriptionKind, what_happened: &str) -> String {
+    let scope = kind.optional_scope().unwrap_or_default();
+    format!("{what_happened} to {kind}; the scope {scope} may be missing")
+}
+
+fn subscription_body(mut fields: Value, webhook_id: &str) -> Value {
+    // Ids are sent as numbers, as the API declares them; one that is no number is sent as it is.
+    fields["endpoint_id"] = webhook_id.parse::<i64>().map_or_else(|_| webhook_id.into(), Value::from);
+    fields["enabled"] = true.into();
+    fields
 }

@@ -1,4 +1,4 @@
-//! What stands in the way without Dialpad saying so.
+//! Problems that Dialpad does not report.
 
 use std::net::IpAddr;
 
@@ -6,17 +6,17 @@ use reqwest::Url;
 
 use crate::dialpad::oauth::scopes;
 
-/// What is wrong with our address, seen from where Dialpad is.
+/// Returns why Dialpad can't reach `PUBLIC_URL`, if that is certain.
 pub(crate) fn of_address(public_url: &Url, dialpad: &Url) -> Option<String> {
-    // A simulator on this machine reaches this machine.
-    let unreachable = is_within(public_url) && !is_within(dialpad);
+    // A simulator on this machine can reach this machine.
+    let unreachable = is_local(public_url) && !is_local(dialpad);
     unreachable.then(|| {
         format!("PUBLIC_URL is {}, which Dialpad can't reach", public_url.as_str().trim_end_matches('/'))
     })
 }
 
-/// Whether an address leads nowhere outside of this machine or its network.
-fn is_within(url: &Url) -> bool {
+/// Returns whether a URL works only on this machine or in its network.
+fn is_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(ip)) => {
@@ -29,7 +29,7 @@ fn is_within(url: &Url) -> bool {
     }
 }
 
-/// What a connection with these scopes can't do. Of the static key they are not known.
+/// Returns what a connection with these scopes can't do. Those of the static key are not known.
 pub(crate) fn of_scopes(granted: Option<&str>) -> impl Iterator<Item = String> {
     let missing = granted.into_iter().flat_map(scopes::missing);
     missing.map(|(scope, without)| format!("the scope {scope} is missing: {without}"))
@@ -40,10 +40,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_that_only_this_machine_knows_is_a_problem_for_a_dialpad_elsewhere() {
+    fn a_local_address_is_a_problem_unless_dialpad_is_local_too() {
         let url = |text: &str| Url::parse(text).expect("a URL");
         let problem = |ours: &str| of_address(&url(ours), &url("https://sandbox.dialpad.com"));
-        for within in [
+        for local in [
             "http://localhost:4000",
             "http://127.0.0.1:4000",
             "http://[::1]:4000",
@@ -51,7 +51,7 @@ mod tests {
             "http://192.168.1.2",
             "http://cti",
         ] {
-            assert!(problem(within).is_some_and(|problem| problem.contains(within)), "{within}");
+            assert!(problem(local).is_some_and(|problem| problem.contains(local)), "{local}");
         }
         assert_eq!(problem("https://cti.example.com/below"), None);
         assert_eq!(problem("https://203.0.113.7"), None);
@@ -62,7 +62,7 @@ mod tests {
     fn each_missing_scope_is_a_problem() {
         let problems: Vec<_> = of_scopes(Some("calls:list offline_access")).collect();
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].contains("recordings_export") && problems[1].contains(scopes::TEXTS));
+        assert!(problems[0].contains("recordings_export") && problems[1].contains(scopes::MESSAGE_TEXTS));
         assert_eq!(of_scopes(None).count(), 0);
     }
 }

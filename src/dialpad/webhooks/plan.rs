@@ -1,195 +1,217 @@
-//! What has to be done at Dialpad so that an app's events come to us: decided from what was found there, without
-//! asking anything. Whoever does it twice changes nothing the second time.
+//! What has to change at Dialpad so that an app's events arrive. Pure: decided from what is there. Once a plan is
+//! applied, the next one changes nothing.
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
-use crate::{
-    dialpad::{
-        client::request::Endpoint,
-        webhooks::remote::{Found, FoundSubscription, FoundWebhook, Signing},
-    },
-    store::dialpad::own_webhooks::OwnWebhook,
+use std::collections::BTreeMap;
+
+use super::{
+    kind::SubscriptionKind,
+    remote::{Remote, RemoteSubscription, RemoteWebhook, Signing},
 };
+use crate::{dialpad::client::request::Endpoint, store::dialpad::own_webhooks::OwnWebhook};
 
-/// How many subscriptions of a kind a company may have.
-const MOST_SUBSCRIPTIONS: usize = 100;
-/// How many of them may be for the whole company.
-const MOST_WIDE_SUBSCRIPTIONS: usize = 10;
+/// How many subscriptions of a kind a company may have, and how many of them may be for the whole company
+/// (<https://developers.dialpad.com/docs/event-subscriptions>).
+const MAX_SUBSCRIPTIONS: usize = 100;
+const MAX_COMPANY_SUBSCRIPTIONS: usize = 10;
 
-/// What to do about one thing.
+/// What to do about one webhook or subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// It is as it should be.
+    /// Nothing: the one with this id is in order.
     Keep(String),
-    /// It is there, and is to be set right.
-    Change(String),
-    /// It is missing.
-    Make,
-    /// It is missing, and the company has no room for one more; this is said of it.
-    NoRoom(String),
+    /// Update the one with this id.
+    Update(String),
+    /// Create one.
+    Create,
+    /// Create none, because the company has reached Dialpad's limit; the problem, for administrators.
+    LimitReached(String),
 }
 
-/// What to do.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) webhook: Step,
-    pub(crate) calls: Subscribing,
-    /// None where Dialpad does not say what there is.
-    pub(crate) messages: Option<Subscribing>,
-    /// Further webhooks at our address.
+    /// A kind that Dialpad refuses to list is absent.
+    pub(crate) subscriptions: BTreeMap<SubscriptionKind, SubscriptionPlan>,
+    /// Further webhooks at the app's address.
     pub(crate) surplus_webhooks: Vec<String>,
-    /// Why calls may not have come, in a few words; none if they have.
+    /// Why calls may not have been delivered; `None` if they were.
     pub(crate) calls_missing: Option<&'static str>,
 }
 
 /// What to do about the subscriptions of one kind.
 #[derive(Clone, Debug)]
-pub(crate) struct Subscribing {
+pub(crate) struct SubscriptionPlan {
     pub(crate) step: Step,
-    /// Further ones of ours.
+    /// Further subscriptions of the app.
     pub(crate) surplus: Vec<String>,
-    /// The surplus has to go first, to make room.
-    pub(crate) room_first: bool,
+    /// Whether the surplus has to be removed first, because of Dialpad's limit.
+    pub(crate) remove_surplus_first: bool,
 }
 
-/// Decides what to do so that events come to this address, signed with the present secret. `may_read`: whether a
-/// subscription that is made now tells the texts of messages.
-pub(crate) fn plan(found: &Found, own: &OwnWebhook, hook_url: &str, may_read: bool) -> Plan {
-    let remembered = own.dialpad_webhook_id.as_deref();
-    let candidates = found.webhooks.iter().filter(|it| is_ours(it, own, hook_url));
-    // What needs no change goes first, then what we remember.
-    let kept = candidates.min_by_key(|it| (!is_right(it, own, hook_url), Some(it.id.as_str()) != remembered));
+/// Decides what to change so that events arrive at `hook_url`, signed with the present secret. `can_read_texts`: whether
+/// a subscription that is created now delivers the texts of messages.
+pub(crate) fn plan(remote: &Remote, own: &OwnWebhook, hook_url: &str, can_read_texts: bool) -> Plan {
+    let stored_id = own.dialpad_webhook_id.as_deref();
+    let candidates = remote.webhooks.iter().filter(|webhook| is_own(webhook, own, hook_url));
+    // Preferably one that needs no change, and then the stored one.
+    let kept = candidates
+        .min_by_key(|webhook| (!is_in_order(webhook, own, hook_url), Some(webhook.id.as_str()) != stored_id));
     let webhook = match kept {
-        None => Step::Make,
-        Some(kept) if is_right(kept, own, hook_url) => Step::Keep(kept.id.clone()),
-        Some(kept) => Step::Change(kept.id.clone()),
+        None => Step::Create,
+        Some(kept) if is_in_order(kept, own, hook_url) => Step::Keep(kept.id.clone()),
+        Some(kept) => Step::Update(kept.id.clone()),
     };
-    let kept_id = kept.map(|it| it.id.as_str());
-    // One that we remember and that leads elsewhere is no longer ours as soon as there is another.
-    let at_our_address = found.webhooks.iter().filter(|it| it.hook_url.as_deref() == Some(hook_url));
+    let kept_id = kept.map(|webhook| webhook.id.as_str());
+    // The stored one, if it points at another address, is not the app's any more as soon as there is another.
+    let at_hook_url = remote.webhooks.iter().filter(|webhook| webhook.hook_url.as_deref() == Some(hook_url));
     let surplus_webhooks: Vec<String> =
-        at_our_address.map(|it| it.id.clone()).filter(|id| Some(id.as_str()) != kept_id).collect();
+        at_hook_url.map(|webhook| webhook.id.clone()).filter(|id| Some(id.as_str()) != kept_id).collect();
 
-    let ours = Ours { kept: kept_id, surplus: &surplus_webhooks, hook_url };
-    let (calls, subscription_missing) =
-        ours.subscribing(&found.calls, own.call_subscription.as_deref(), false, "calls");
-    let is_mute = may_read && !own.sms_with_texts;
-    let messages = found.messages.as_ref();
-    let messages =
-        messages.map(|found| ours.subscribing(found, own.sms_subscription.as_deref(), is_mute, "messages").0);
+    let own_webhooks = OwnWebhooks { kept: kept_id, surplus: &surplus_webhooks, hook_url };
+    let mut subscriptions = BTreeMap::new();
+    let mut call_subscription_missing = None;
+    for (kind, existing) in &remote.subscriptions {
+        let is_outdated = kind.is_outdated(own, can_read_texts);
+        let (subscription, missing) =
+            own_webhooks.plan_subscription(*kind, existing, kind.stored_id(own), is_outdated);
+        subscriptions.insert(*kind, subscription);
+        if *kind == SubscriptionKind::Calls {
+            call_subscription_missing = missing;
+        }
+    }
     let webhook_missing = match kept {
         None => Some("the webhook was missing"),
-        Some(kept) if kept.hook_url.as_deref() != Some(hook_url) => Some("the webhook led elsewhere"),
-        Some(kept) if is_signed_acceptably(kept, own) => None,
+        Some(kept) if kept.hook_url.as_deref() != Some(hook_url) => {
+            Some("the webhook pointed at another address")
+        }
+        Some(kept) if has_accepted_secret(kept, own) => None,
         Some(_) => Some("the webhook was signed with another secret"),
     };
-    Plan {
-        webhook,
-        calls,
-        messages,
-        surplus_webhooks,
-        calls_missing: webhook_missing.or(subscription_missing),
+    let calls_missing = webhook_missing.or(call_subscription_missing);
+    Plan { webhook, subscriptions, surplus_webhooks, calls_missing }
+}
+
+/// Returns everything at Dialpad that belongs to the app, in the order in which it is removed.
+pub(crate) fn everything_own(remote: &Remote, own: &OwnWebhook, hook_url: &str) -> Vec<(Endpoint, String)> {
+    let webhooks: Vec<String> = remote
+        .webhooks
+        .iter()
+        .filter(|webhook| is_own(webhook, own, hook_url))
+        .map(|webhook| webhook.id.clone())
+        .collect();
+    let own_webhooks = OwnWebhooks { kept: None, surplus: &webhooks, hook_url };
+    let mut everything = Vec::new();
+    for (kind, existing) in &remote.subscriptions {
+        let delivering = existing.iter().filter(|subscription| own_webhooks.have(subscription));
+        everything.extend(delivering.map(|subscription| (kind.endpoint(), subscription.id.clone())));
     }
+    everything.extend(webhooks.into_iter().map(|id| (Endpoint::Webhooks, id)));
+    everything
 }
 
-/// Everything at Dialpad that is ours and goes when the webhook goes, in this order.
-pub(crate) fn everything_ours(found: &Found, own: &OwnWebhook, hook_url: &str) -> Vec<(Endpoint, String)> {
-    let webhooks: Vec<String> =
-        found.webhooks.iter().filter(|it| is_ours(it, own, hook_url)).map(|it| it.id.clone()).collect();
-    let ours = Ours { kept: None, surplus: &webhooks, hook_url };
-    let on_ours = |endpoint, found: &[FoundSubscription]| -> Vec<(Endpoint, String)> {
-        found.iter().filter(|it| ours.carries(it)).map(|it| (endpoint, it.id.clone())).collect()
-    };
-    let calls = on_ours(Endpoint::CallSubscriptions, &found.calls);
-    let messages = on_ours(Endpoint::MessageSubscriptions, found.messages.as_deref().unwrap_or_default());
-    let webhooks = webhooks.into_iter().map(|id| (Endpoint::Webhooks, id));
-    calls.into_iter().chain(messages).chain(webhooks).collect()
-}
-
-fn is_ours(webhook: &FoundWebhook, own: &OwnWebhook, hook_url: &str) -> bool {
+fn is_own(webhook: &RemoteWebhook, own: &OwnWebhook, hook_url: &str) -> bool {
     webhook.hook_url.as_deref() == Some(hook_url) || own.dialpad_webhook_id.as_ref() == Some(&webhook.id)
 }
 
-fn is_right(webhook: &FoundWebhook, own: &OwnWebhook, hook_url: &str) -> bool {
-    let signed = match &webhook.signing {
+fn is_in_order(webhook: &RemoteWebhook, own: &OwnWebhook, hook_url: &str) -> bool {
+    let is_signed = match &webhook.signing {
         Signing::With(_) => webhook.signing.is_with(&own.secret),
-        // It is right as far as we know, unless we know that it has to become another.
+        // In order as far as is known, unless the secret has to change.
         Signing::Hidden => !own.is_rotating(),
         Signing::Unsigned => false,
     };
-    signed && webhook.hook_url.as_deref() == Some(hook_url)
+    is_signed && webhook.hook_url.as_deref() == Some(hook_url)
 }
 
-/// Whether what comes was not refused: an old secret of ours is taken, too.
-fn is_signed_acceptably(webhook: &FoundWebhook, own: &OwnWebhook) -> bool {
+/// Returns whether events were accepted: old secrets are accepted too.
+fn has_accepted_secret(webhook: &RemoteWebhook, own: &OwnWebhook) -> bool {
     match &webhook.signing {
         Signing::Hidden => true,
         Signing::Unsigned => false,
-        signing => signing.is_with(&own.secret) || own.retired.iter().any(|it| signing.is_with(&it.secret)),
+        signing => signing.is_with(&own.secret) || own.retired.iter().any(|old| signing.is_with(&old.secret)),
     }
 }
 
-struct Ours<'a> {
-    /// The webhook that stays, where there is one.
+/// The webhooks at Dialpad that belong to the app.
+struct OwnWebhooks<'a> {
+    /// The one that stays, if there is one.
     kept: Option<&'a str>,
-    /// The others at our address.
+    /// The others.
     surplus: &'a [String],
     hook_url: &'a str,
 }
 
-impl Ours<'_> {
-    /// Whether a subscription sends to a webhook of ours.
-    fn carries(&self, subscription: &FoundSubscription) -> bool {
+impl OwnWebhooks<'_> {
+    /// Returns whether a subscription delivers to one of them.
+    fn have(&self, subscription: &RemoteSubscription) -> bool {
         let webhook = subscription.webhook_id.as_deref();
-        let by_id = webhook.is_some_and(|id| Some(id) == self.kept || self.surplus.iter().any(|it| it == id));
+        let by_id =
+            webhook.is_some_and(|id| Some(id) == self.kept || self.surplus.iter().any(|own| own == id));
         by_id || subscription.hook_url.as_deref() == Some(self.hook_url)
     }
 
-    /// What to do about the subscriptions of a kind; and why nothing may have come of it, if so. `is_mute`: what there
-    /// is was made by somebody who may hear less, which no change mends.
-    fn subscribing(
+    /// Returns why a subscription delivered nothing, or not everything.
+    fn defect(&self, subscription: &RemoteSubscription) -> Option<&'static str> {
+        if self.kept.is_none() || subscription.webhook_id.as_deref() != self.kept {
+            Some("the subscription pointed at another webhook")
+        } else if !subscription.enabled {
+            Some("the subscription was disabled")
+        } else if subscription.is_restricted {
+            Some("the subscription was restricted")
+        } else {
+            None
+        }
+    }
+
+    /// Decides what to do about the subscriptions of a kind. Also returns why events may not have been delivered.
+    /// `is_outdated`: no existing subscription can deliver everything, whatever is changed.
+    fn plan_subscription(
         &self,
-        found: &[FoundSubscription],
-        remembered: Option<&str>,
-        is_mute: bool,
-        what: &str,
-    ) -> (Subscribing, Option<&'static str>) {
-        let is_remembered = |it: &FoundSubscription| Some(it.id.as_str()) == remembered;
-        let misses = |it: &FoundSubscription| {
-            if self.kept.is_none() || it.webhook_id.as_deref() != self.kept {
-                Some("the subscription led elsewhere")
-            } else if !it.enabled {
-                Some("the subscription was disabled")
-            } else {
-                it.is_narrow.then_some("the subscription was narrowed")
-            }
-        };
-        // A target can't be taken away from a subscription, as far as is known: such a one is made anew.
-        let usable =
-            found.iter().filter(|it| !is_mute && !it.has_target && (self.carries(it) || is_remembered(it)));
-        let kept = usable.min_by_key(|it| (misses(it).is_some(), !is_remembered(it)));
-        let surplus: Vec<&FoundSubscription> =
-            found.iter().filter(|it| self.carries(it) && kept.is_none_or(|kept| kept.id != it.id)).collect();
+        kind: SubscriptionKind,
+        existing: &[RemoteSubscription],
+        stored_id: Option<&str>,
+        is_outdated: bool,
+    ) -> (SubscriptionPlan, Option<&'static str>) {
+        let is_stored = |subscription: &RemoteSubscription| Some(subscription.id.as_str()) == stored_id;
+        // As far as is known, a target can't be removed from a subscription, so one with a target is replaced.
+        let usable = existing.iter().filter(|subscription| {
+            !is_outdated && !subscription.has_target && (self.have(subscription) || is_stored(subscription))
+        });
+        let kept =
+            usable.min_by_key(|subscription| (self.defect(subscription).is_some(), !is_stored(subscription)));
+        let surplus: Vec<&RemoteSubscription> = existing
+            .iter()
+            .filter(|subscription| {
+                self.have(subscription) && kept.is_none_or(|kept| kept.id != subscription.id)
+            })
+            .collect();
         let missing = match kept {
-            Some(kept) => misses(kept),
+            Some(kept) => self.defect(kept),
             None => Some("there was no subscription"),
         };
-        let wide = |it: &&FoundSubscription| !it.has_target;
-        let (all, all_wide) = (found.len(), found.iter().filter(wide).count());
-        let is_full = |all, wide| all >= MOST_SUBSCRIPTIONS || wide >= MOST_WIDE_SUBSCRIPTIONS;
-        let surplus_wide = surplus.iter().copied().filter(wide).count();
-        let step = match (kept, missing) {
-            (Some(kept), None) => Step::Keep(kept.id.clone()),
-            (Some(kept), Some(_)) => Step::Change(kept.id.clone()),
-            (None, _) if is_full(all - surplus.len(), all_wide - surplus_wide) => Step::NoRoom(format!(
-                "Dialpad takes no more subscriptions to {what}: the company has {all} of {MOST_SUBSCRIPTIONS}, \
-                 {all_wide} of {MOST_WIDE_SUBSCRIPTIONS} for all of it"
-            )),
-            (None, _) => Step::Make,
+
+        let company_wide = |subscription: &&RemoteSubscription| !subscription.has_target;
+        let all = existing.len();
+        let all_company_wide = existing.iter().filter(company_wide).count();
+        let surplus_company_wide = surplus.iter().copied().filter(company_wide).count();
+        let is_full =
+            |all, company_wide| all >= MAX_SUBSCRIPTIONS || company_wide >= MAX_COMPANY_SUBSCRIPTIONS;
+        let step = match kept {
+            Some(kept) if missing.is_none() => Step::Keep(kept.id.clone()),
+            Some(kept) => Step::Update(kept.id.clone()),
+            None if is_full(all - surplus.len(), all_company_wide - surplus_company_wide) => {
+                Step::LimitReached(format!(
+                    "Dialpad takes no more subscriptions to {kind}: the company has {all} of {MAX_SUBSCRIPTIONS}, \
+                     of which {all_company_wide} of {MAX_COMPANY_SUBSCRIPTIONS} are company-wide"
+                ))
+            }
+            None => Step::Create,
         };
-        let room_first = step == Step::Make && is_full(all, all_wide);
-        let surplus = surplus.into_iter().map(|it| it.id.clone()).collect();
-        (Subscribing { step, surplus, room_first }, missing)
+        let remove_surplus_first = step == Step::Create && is_full(all, all_company_wide);
+        let surplus = surplus.into_iter().map(|subscription| subscription.id.clone()).collect();
+        (SubscriptionPlan { step, surplus, remove_surplus_first }, missing)
     }
 }

@@ -172,7 +172,7 @@ async fn replace(state: &AppState, app: AppId, grace_seconds: i64) -> Result<Val
     let replaced = state.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace_seconds)).await?;
     let grace = Duration::from_secs(grace_seconds.unsigned_abs());
     for old in replaced {
-        close_sessions(&state.engine, app, old.id(), grace);
+        close_sessions(&state.engine, app, old.id, grace);
     }
     info!(app.id = %app, grace_s = grace_seconds, "an API key was rotated");
     Ok(json!(CreatedKey {
@@ -282,7 +282,7 @@ pub(crate) async fn audit(
     let next = (entries.len() > limit).then(|| offset.saturating_add_unsigned(limit as u64).to_string());
     entries.truncate(limit);
     let items = entries.into_iter().map(|entry| AuditEntry {
-        id: entry.id(),
+        id: entry.id,
         action: entry.action,
         old_key_hint: entry.old_key_hint,
         new_key_hint: entry.new_key_hint,

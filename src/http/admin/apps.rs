@@ -34,11 +34,11 @@ use crate::{
     },
     jobs::unrouted,
     store::{
-        dialpad::connections::Standing,
+        dialpad::connections::ConnectionState,
         tenants::{
             api_keys::NewKey,
             apps::{App, AppCounts},
-            deletion::RemovalBegun,
+            deletion::DeletionBegun,
         },
         views::listing::Page,
     },
@@ -136,7 +136,7 @@ pub(crate) struct Counts {
 impl From<App> for AppView {
     fn from(app: App) -> Self {
         Self {
-            app_id: app.id(),
+            app_id: app.id,
             name: app.name,
             is_active: app.is_active,
             created_at: app.created_at,
@@ -146,7 +146,7 @@ impl From<App> for AppView {
 }
 
 impl Connection {
-    fn new(connection: Standing, environment: &str) -> Self {
+    fn new(connection: ConnectionState, environment: &str) -> Self {
         let (status, _) = describe_connection(&connection, environment);
         Self {
             status,
@@ -270,7 +270,7 @@ pub(crate) async fn change(
         state.store.apps().rename(app, &name).await?;
     }
     match is_active {
-        Some(true) => unrouted::switch_on(&state.store, &state.engine, app).await?,
+        Some(true) => unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?,
         Some(false) => {
             state.store.apps().deactivate(app).await?;
             state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
@@ -298,8 +298,8 @@ pub(crate) async fn remove(
 ) -> Result<HttpResponse, ApiError> {
     let app = path.app_id.parse().map_err(|_| app_not_found())?;
     match state.app_deletion.remove(app).await? {
-        RemovalBegun::Now | RemovalBegun::Before => Ok(HttpResponse::NoContent().finish()),
-        RemovalBegun::NoSuchApp => Err(app_not_found()),
+        DeletionBegun::Now | DeletionBegun::Before => Ok(HttpResponse::NoContent().finish()),
+        DeletionBegun::NoSuchApp => Err(app_not_found()),
     }
 }
 

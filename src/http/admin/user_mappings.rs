@@ -37,8 +37,8 @@ use crate::{
         state::AppState,
     },
     store::{
-        tenants::user_mappings::{MappingName, UserMapping},
-        views::listing::findable,
+        tenants::user_mappings::{MappingRef, UserMapping},
+        views::listing::without_nul,
     },
 };
 
@@ -276,7 +276,7 @@ pub(crate) async fn of_crm_user(
     path: Path<CrmUserPath>,
 ) -> Result<Reply<UserMapping>, ApiError> {
     let app = existing(&state, &path.app_id).await?;
-    let mapping = state.store.user_mappings().of_crm_user(app, &findable(&path.crm_user_id)).await?;
+    let mapping = state.store.user_mappings().of_crm_user(app, &without_nul(&path.crm_user_id)).await?;
     Ok(Reply(mapping.ok_or_else(not_found)?, administrator.query))
 }
 
@@ -295,7 +295,7 @@ pub(crate) async fn delete_of_dialpad_user(
     path: Path<DialpadUserPath>,
 ) -> Result<HttpResponse, ApiError> {
     let app = existing(&state, &path.app_id).await?;
-    delete(&state, app, path.dialpad_user_id.parse().ok().map(MappingName::DialpadUser)).await
+    delete(&state, app, path.dialpad_user_id.parse().ok().map(MappingRef::DialpadUser)).await
 }
 
 /// Deletes a mapping.
@@ -313,10 +313,10 @@ pub(crate) async fn delete_one(
     path: Path<MappingPath>,
 ) -> Result<HttpResponse, ApiError> {
     let app = existing(&state, &path.app_id).await?;
-    delete(&state, app, path.mapping_id.parse().ok().map(MappingName::Ours)).await
+    delete(&state, app, path.mapping_id.parse().ok().map(MappingRef::Ours)).await
 }
 
-async fn delete(state: &AppState, app: AppId, name: Option<MappingName>) -> Result<HttpResponse, ApiError> {
+async fn delete(state: &AppState, app: AppId, name: Option<MappingRef>) -> Result<HttpResponse, ApiError> {
     let name = name.ok_or_else(not_found)?;
     if !state.store.user_mappings().delete(app, name).await? {
         return Err(not_found());

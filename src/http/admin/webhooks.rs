@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::{
-    dialpad::webhooks::KeepError,
+    dialpad::webhooks::ReconcileError,
     http::{
         error::{
             ApiError,
@@ -40,7 +40,7 @@ use crate::{
         state::AppState,
     },
     store::{
-        dialpad::webhook_views::{WebhookName, WebhookView},
+        dialpad::webhook_views::{WebhookRef, WebhookView},
         views::listing::Page,
     },
 };
@@ -265,24 +265,24 @@ pub(crate) async fn rotate_secret(
 /// Returns a webhook by the server's id or by Dialpad's.
 async fn find(state: &AppState, path: &WebhookPath) -> Result<WebhookView, ApiError> {
     let id = &path.webhook_id;
-    let name = id.parse().map_or_else(|_| WebhookName::Dialpads(id.clone()), WebhookName::Ours);
+    let name = id.parse().map_or_else(|_| WebhookRef::Dialpads(id.clone()), WebhookRef::Ours);
     state.store.webhooks().find(&name).await?.ok_or_else(not_found)
 }
 
 /// Completes work even if the client disconnects: it has several steps, here and at Dialpad.
 async fn complete<T: Send + 'static>(
-    work: impl Future<Output = Result<T, KeepError>> + Send + 'static,
+    work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     Ok(tokio::spawn(work).await.map_err(|_| ApiError::internal())??)
 }
 
-impl From<KeepError> for ApiError {
-    fn from(error: KeepError) -> Self {
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
         match error {
-            KeepError::Store(error) => error.into(),
-            KeepError::Dialpad(error) => error.into(),
-            KeepError::NotThere => not_found(),
-            KeepError::Busy => Self {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Dialpad(error) => error.into(),
+            ReconcileError::NotFound => not_found(),
+            ReconcileError::Busy => Self {
                 retry_after: Some(5),
                 ..Self::new(DialpadUnavailable, "The webhook is being changed by another request; retry")
             },

@@ -32,7 +32,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::views::calls::{CallFilter, CallName, CallView},
+    store::views::calls::{CallFilter, CallRef, CallView},
 };
 
 /// A call in the path.
@@ -107,7 +107,7 @@ parameters! {
 )]
 pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<Listing<CallView>, ApiError> {
     let ListCalls { status, filter, paging, ids } = crm.query;
-    let statuses = status.status.map(|status| status.as_str().to_owned()).into_iter().collect();
+    let statuses = status.status.into_iter().collect();
     let filter = CallFilter { statuses, common: filter.into() };
     let page = state.store.calls().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
@@ -152,7 +152,7 @@ pub(crate) async fn one(
     path: Path<CallPath>,
 ) -> Result<Reply<CallView>, ApiError> {
     let call = find(&state, crm.app_id, &path).await?;
-    let call = state.enrichment.complete(crm.app_id, call).await;
+    let call = state.enrichment.enrich(crm.app_id, call).await;
     Ok(Reply(call, crm.query))
 }
 
@@ -195,8 +195,8 @@ pub(crate) async fn find(state: &AppState, app: AppId, path: &CallPath) -> Resul
 }
 
 /// Returns which call an id names, if it can be the id of a call.
-pub(crate) fn name_of(id: &EitherId) -> Option<CallName> {
+pub(crate) fn name_of(id: &EitherId) -> Option<CallRef> {
     let EitherId(text) = id;
-    let dialpads = || text.parse().ok().map(|id| CallName::Dialpads(DialpadCallId(id)));
-    text.parse().ok().map(CallName::Ours).or_else(dialpads)
+    let dialpads = || text.parse().ok().map(|id| CallRef::Dialpads(DialpadCallId(id)));
+    text.parse().ok().map(CallRef::Ours).or_else(dialpads)
 }

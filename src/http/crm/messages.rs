@@ -18,7 +18,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::views::{listing::ItemName, messages::MessageView},
+    store::views::{listing::ItemRef, messages::MessageView},
 };
 
 /// A message in the path.
@@ -65,7 +65,7 @@ pub(crate) async fn one(
     state: Data<AppState>,
     path: Path<MessagePath>,
 ) -> Result<Reply<MessageView>, ApiError> {
-    let message = state.store.messages().find(crm.app_id, &ItemName::of(&path.id)).await?;
+    let message = state.store.messages().find(crm.app_id, &ItemRef::of(&path.id)).await?;
     let not_found = || ApiError::new(MessageNotFound, "There is no such message");
     Ok(Reply(message.ok_or_else(not_found)?, crm.query))
 }

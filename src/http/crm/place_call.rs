@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use crate::{
     dialpad::{
-        api::{CallOrder, may_have_been_done},
+        api::{CallOrder, may_have_taken_effect},
         client::DialpadError,
     },
     http::{
@@ -41,8 +41,8 @@ use crate::{
         state::AppState,
     },
     store::{
-        ledger::outbound_calls::OrderMarks,
-        views::calls::{CallName, CallView},
+        ledger::outbound_calls::CallMatch,
+        views::calls::{CallRef, CallView},
     },
     webhook::payload::Finding,
 };
@@ -165,7 +165,7 @@ async fn attempt_call(state: &AppState, app: AppId, order: CallOrder, attempt: A
     } else {
         match state.dialpad.place_call(app, &order).await {
             Ok(call) => Some(call),
-            Err(error) if may_have_been_done(&error) => {
+            Err(error) if may_have_taken_effect(&error) => {
                 warn!(app.id = %app, %error, "Dialpad did not confirm that it placed a call");
                 find_among_webhooks(state, app, &order, ordered_at).await
             }
@@ -202,7 +202,7 @@ async fn find(
     let until = state.clock.now() + MAX_CLOCK_SKEW;
     let listed = state.dialpad.concluded_calls(app, since, until, None);
     match timeout(LIST_TIMEOUT, listed).await.unwrap_or(Err(DialpadError::Unreachable("too slow".into()))) {
-        Ok(page) => page.calls.into_iter().find_map(|call| marks(order).find_in(&Value::Object(call))),
+        Ok(page) => page.calls.into_iter().find_map(|call| call_match(order).find_in(&Value::Object(call))),
         Err(error) => {
             warn!(app.id = %app, %error, "a call that may have been placed could not be looked for");
             None
@@ -216,7 +216,7 @@ async fn find_among_webhooks(
     order: &CallOrder,
     ordered_at: DateTime<Utc>,
 ) -> Option<DialpadCallId> {
-    match state.store.calls().find_placed(app, ordered_at - MAX_CLOCK_SKEW, marks(order)).await {
+    match state.store.calls().find_placed(app, ordered_at - MAX_CLOCK_SKEW, call_match(order)).await {
         Ok(found) => found,
         Err(failure) => {
             warn!(app.id = %app, error = %failure, "a call that may have been placed could not be looked for");
@@ -225,8 +225,8 @@ async fn find_among_webhooks(
     }
 }
 
-fn marks(order: &CallOrder) -> OrderMarks<'_> {
-    OrderMarks {
+fn call_match(order: &CallOrder) -> CallMatch<'_> {
+    CallMatch {
         custom_data: order.custom_data.as_deref().unwrap_or_default(),
         phone_number: &order.phone_number,
     }
@@ -254,7 +254,7 @@ async fn publish_placed(
     }
     let started = Instant::now();
     while started.elapsed() < ENGINE_TIMEOUT {
-        match state.store.calls().find(app, CallName::Dialpads(call)).await {
+        match state.store.calls().find(app, CallRef::Dialpads(call)).await {
             Ok(Some(call)) => return serde_json::to_value(call).unwrap_or_default(),
             Ok(None) => sleep(POLL_INTERVAL).await,
             Err(failure) => {

@@ -23,9 +23,9 @@ use super::{
 use crate::{
     dialpad::{
         client::DialpadError,
-        media::{Audio, Unheard, Wish},
+        media::{Audio, MediaError, RangeRequest},
     },
-    enrichment::Track,
+    enrichment::AudioKind,
     http::{
         error::{
             ApiError,
@@ -41,7 +41,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::views::calls::{CallName, CallView},
+    store::views::calls::{CallRef, CallView},
 };
 
 /// After how many seconds one of the app's downloads may have ended.
@@ -96,7 +96,7 @@ pub(crate) async fn of_call(
 ) -> Result<HttpResponse, ApiError> {
     let call = calls::find(&state, crm.app_id, &path).await?;
     let link = call.recording_url.as_deref();
-    answer(&request, &state, crm.app_id, &call, Track::Recording, link).await
+    answer(&request, &state, crm.app_id, &call, AudioKind::Recording, link).await
 }
 
 /// Streams the audio of a voicemail.
@@ -122,10 +122,10 @@ pub(crate) async fn of_voicemail(
 ) -> Result<HttpResponse, ApiError> {
     let voicemail = voicemails::find(&state, crm.app_id, &path.id).await?;
     let id = voicemail.dialpad_call_id.ok_or_else(not_found)?;
-    let call = state.store.calls().find(crm.app_id, CallName::Dialpads(DialpadCallId(id))).await?;
+    let call = state.store.calls().find(crm.app_id, CallRef::Dialpads(DialpadCallId(id))).await?;
     let call = call.ok_or_else(not_found)?;
     let link = voicemail.recording_url.as_deref();
-    answer(&request, &state, crm.app_id, &call, Track::Voicemail, link).await
+    answer(&request, &state, crm.app_id, &call, AudioKind::Voicemail, link).await
 }
 
 async fn answer(
@@ -133,11 +133,11 @@ async fn answer(
     state: &AppState,
     app: AppId,
     call: &CallView,
-    track: Track,
+    kind: AudioKind,
     link: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
-    match state.enrichment.listen(app, call, track, link, &range_of(request)).await {
-        Ok(audio) => Ok(stream_audio(request, audio, &file_name(call, track))),
+    match state.enrichment.open_audio(app, call, kind, link, &range_of(request)).await {
+        Ok(audio) => Ok(stream_audio(request, audio, &file_name(call, kind))),
         Err(reason) => {
             tracing::info!(app.id = %app, call.id = call.dialpad_call_id, %reason, "a recording could not be fetched");
             error_answer(reason)
@@ -147,14 +147,12 @@ async fn answer(
 
 /// Returns the requested range. For a `Range` with several ranges or another unit, the whole is a valid answer (RFC
 /// 9110, section 14.2).
-fn range_of(request: &HttpRequest) -> Wish {
+fn range_of(request: &HttpRequest) -> RangeRequest {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let range = text(header::RANGE).filter(|range| is_one_range(range));
     let if_range = range.and_then(|_| text(header::IF_RANGE));
-    Wish {
-        range: range.and_then(|value| value.parse().ok()),
-        if_range: if_range.and_then(|value| value.parse().ok()),
-    }
+    let parse = |text: &str| text.parse().ok();
+    RangeRequest { range: range.and_then(parse), if_range: if_range.and_then(parse) }
 }
 
 fn is_one_range(range: &str) -> bool {
@@ -165,17 +163,17 @@ fn is_one_range(range: &str) -> bool {
     is_number(first) && is_number(last) && !(first.is_empty() && last.is_empty())
 }
 
-fn file_name(call: &CallView, track: Track) -> String {
-    let what = match track {
-        Track::Recording => "call",
-        Track::Voicemail => "voicemail",
+fn file_name(call: &CallView, kind: AudioKind) -> String {
+    let what = match kind {
+        AudioKind::Recording => "call",
+        AudioKind::Voicemail => "voicemail",
     };
     format!("{what}-{}", call.dialpad_call_id)
 }
 
 fn stream_audio(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
-    let status = if audio.is_part { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let extension = audio.sound.map_or("bin", |sound| sound.extension());
+    let status = if audio.is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let extension = audio.format.map_or("bin", |format| format.extension());
     let mut answer = HttpResponse::build(status);
     answer
         .insert_header((header::CONTENT_TYPE, audio.media_type))
@@ -201,15 +199,19 @@ fn not_found() -> ApiError {
     ApiError::new(RecordingNotFound, "There is no recording, or Dialpad no longer has it")
 }
 
-fn error_answer(reason: Unheard) -> Result<HttpResponse, ApiError> {
+fn error_answer(reason: MediaError) -> Result<HttpResponse, ApiError> {
     let unavailable = |sentence: &'static str| Err(ApiError::new(RecordingUnavailable, sentence));
     match reason {
-        Unheard::Gone | Unheard::Expired => Err(not_found()),
-        Unheard::OffLimits => unavailable("The link of the recording points to a host that is not allowed"),
-        Unheard::LoginWanted | Unheard::Refused(_) => unavailable("Dialpad does not deliver the recording"),
-        Unheard::NoAudio => unavailable("What Dialpad delivers is not audio"),
-        Unheard::TooLarge => unavailable("The recording is too large"),
-        Unheard::NothingInRange(size) => {
+        MediaError::NotFound | MediaError::Expired => Err(not_found()),
+        MediaError::Forbidden => {
+            unavailable("The link of the recording points to a host that is not allowed")
+        }
+        MediaError::LoginRequired | MediaError::Refused(_) => {
+            unavailable("Dialpad does not deliver the recording")
+        }
+        MediaError::NotAudio => unavailable("What Dialpad delivers is not audio"),
+        MediaError::TooLarge => unavailable("The recording is too large"),
+        MediaError::RangeNotSatisfiable(size) => {
             let sentence = "No part of the recording is in the requested range";
             let error = ApiError::new(RangeNotSatisfiable, sentence);
             let mut answer = HttpResponse::from_error(error);
@@ -218,14 +220,14 @@ fn error_answer(reason: Unheard) -> Result<HttpResponse, ApiError> {
             }
             Ok(answer)
         }
-        Unheard::TooMany => Err(ApiError {
+        MediaError::TooManyDownloads => Err(ApiError {
             retry_after: Some(RETRY_AFTER),
             ..ApiError::new(DialpadRateLimited, "Too many recordings of this app are being streamed")
         }),
-        Unheard::Dialpad(DialpadError::Refused(status)) if !status.is_server_error() => {
+        MediaError::Dialpad(DialpadError::Refused(status)) if !status.is_server_error() => {
             unavailable("Dialpad does not deliver the recording")
         }
-        Unheard::Dialpad(error) => Err(error.into()),
+        MediaError::Dialpad(error) => Err(error.into()),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::dialpad::connections::Standing,
+    store::dialpad::connections::ConnectionState,
 };
 
 /// The connection of an app to Dialpad.
@@ -109,7 +109,7 @@ pub(crate) async fn status(crm: Crm<Ids>, state: Data<AppState>) -> Result<Reply
 }
 
 /// Returns the part of the status that the connection decides.
-fn connection_status(state: &AppState, app: AppId, connection: Option<Standing>) -> AppStatus {
+fn connection_status(state: &AppState, app: AppId, connection: Option<ConnectionState>) -> AppStatus {
     let environment = state.config.environment.as_str();
     let static_organization = state.store.routes().static_organization().filter(|_| connection.is_none());
     let (status, message) = match &connection {
@@ -159,17 +159,20 @@ impl Default for WebhookSummary {
 const CONNECTED: (&str, &str) = ("connected", "App is connected to Dialpad");
 
 /// Returns the status of a connection, and a sentence for people.
-pub(crate) fn describe_connection(connection: &Standing, environment: &str) -> (&'static str, &'static str) {
+pub(crate) fn describe_connection(
+    connection: &ConnectionState,
+    environment: &str,
+) -> (&'static str, &'static str) {
     match connection {
-        Standing { status, .. } if status == "expired" => {
+        ConnectionState { status, .. } if status == "expired" => {
             ("expired", "OAuth tokens expired and refresh failed; the app must be authorized again")
         }
-        Standing { environment: connected_in, .. } if connected_in != environment => {
+        ConnectionState { environment: connected_in, .. } if connected_in != environment => {
             ("disconnected", "App is connected to the Dialpad of another environment")
         }
-        Standing { degraded_since: Some(_), .. } => {
+        ConnectionState { degraded_since: Some(_), .. } => {
             ("degraded", "App is connected to Dialpad, but its tokens can't be refreshed at the moment")
         }
-        Standing { .. } => CONNECTED,
+        ConnectionState { .. } => CONNECTED,
     }
 }

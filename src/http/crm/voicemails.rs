@@ -26,7 +26,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::views::{listing::ItemName, voicemails::VoicemailView},
+    store::views::{listing::ItemRef, voicemails::VoicemailView},
 };
 
 /// A voicemail in the path.
@@ -144,7 +144,7 @@ pub(crate) async fn delete(
     path: Path<AppVoicemailPath>,
 ) -> Result<HttpResponse, ApiError> {
     let app = existing(&state, &path.app_id).await?;
-    if !state.store.voicemails().delete(app, &ItemName::of(&path.id)).await? {
+    if !state.store.voicemails().delete(app, &ItemRef::of(&path.id)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %app, "a voicemail was deleted");
@@ -153,7 +153,7 @@ pub(crate) async fn delete(
 
 /// Returns a voicemail by the server's id or by Dialpad's. Another app's voicemail does not exist.
 pub(crate) async fn find(state: &AppState, app: AppId, id: &str) -> Result<VoicemailView, ApiError> {
-    state.store.voicemails().find(app, &ItemName::of(id)).await?.ok_or_else(not_found)
+    state.store.voicemails().find(app, &ItemRef::of(id)).await?.ok_or_else(not_found)
 }
 
 fn not_found() -> ApiError {

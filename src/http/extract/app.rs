@@ -64,7 +64,7 @@ impl AppRef {
     /// As for [`AppPath::find`].
     pub(crate) async fn find(self, state: &AppState) -> Result<AppId, ApiError> {
         let app = state.store.apps().find(self.0).await?;
-        app.map(|app| app.id()).ok_or_else(app_not_found)
+        app.map(|app| app.id).ok_or_else(app_not_found)
     }
 }
 

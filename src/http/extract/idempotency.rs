@@ -38,7 +38,7 @@ use crate::{
         openapi::parameters,
         state::AppState,
     },
-    store::idempotency::{HeldKey, KeptAnswer, KeyedRequest, Taken},
+    store::idempotency::{Claim, HeldKey, KeyedRequest, StoredAnswer},
 };
 
 const HEADER: &str = "Idempotency-Key";
@@ -123,11 +123,11 @@ where
     let hash = fingerprint(request, content);
     let (held, follows_unknown) =
         match claim(state, KeyedRequest { scope: &scope, key: &key, hash: &hash }).await? {
-            Taken::Fresh(held) => (held, false),
-            Taken::InDoubt(held) => (held, true),
-            Taken::Answered(kept) => return replay(&kept),
-            Taken::UnderWay => return Err(in_use()),
-            Taken::AnotherRequest => return Err(reused()),
+            Claim::New(held) => (held, false),
+            Claim::OutcomeUnknown(held) => (held, true),
+            Claim::Answered(stored) => return replay(&stored),
+            Claim::InProgress => return Err(in_use()),
+            Claim::OtherRequest => return Err(reused()),
         };
     let attempt = Attempt { correlation: held.correlation, begun_at: held.begun_at, follows_unknown };
     let (state, work) = (state.clone(), work(attempt));
@@ -173,12 +173,12 @@ fn fingerprint(request: &HttpRequest, content: &Value) -> Vec<u8> {
 }
 
 /// Claims the key, and waits a little if another request has it.
-async fn claim(state: &AppState, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
+async fn claim(state: &AppState, request: KeyedRequest<'_>) -> Result<Claim, ApiError> {
     let started = Instant::now();
     loop {
-        let taken = state.store.idempotency().claim(request).await?;
-        if !matches!(taken, Taken::UnderWay) || started.elapsed() >= WAIT_TIMEOUT {
-            return Ok(taken);
+        let claim = state.store.idempotency().claim(request).await?;
+        if !matches!(claim, Claim::InProgress) || started.elapsed() >= WAIT_TIMEOUT {
+            return Ok(claim);
         }
         sleep(POLL_INTERVAL).await;
     }
@@ -189,12 +189,12 @@ async fn store(state: &AppState, held: &HeldKey, outcome: &Outcome, request_id: 
     let keys = state.store.idempotency();
     let stored = match outcome {
         Outcome::Done(status, body) => {
-            let answer = KeptAnswer { status: status.as_u16(), body: body.to_string() };
+            let answer = StoredAnswer { status: status.as_u16(), body: body.to_string() };
             keys.store_answer(held, &answer).await
         }
         Outcome::Refused(error) => {
             let body = error.body(request_id).to_string();
-            keys.store_answer(held, &KeptAnswer { status: error.code.status().as_u16(), body }).await
+            keys.store_answer(held, &StoredAnswer { status: error.code.status().as_u16(), body }).await
         }
         Outcome::NothingDone(_) => keys.release(held).await,
         Outcome::Unknown(_) => keys.leave_unknown(held).await,
@@ -213,10 +213,10 @@ fn answer(outcome: Outcome, request_id: Option<&str>) -> Result<HttpResponse, Ap
     }
 }
 
-fn replay(kept: &KeptAnswer) -> Result<HttpResponse, ApiError> {
-    let status = StatusCode::from_u16(kept.status).map_err(|_| ApiError::internal())?;
+fn replay(stored: &StoredAnswer) -> Result<HttpResponse, ApiError> {
+    let status = StatusCode::from_u16(stored.status).map_err(|_| ApiError::internal())?;
     let mut answer = HttpResponse::build(status);
-    Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(kept.body.clone()))
+    Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(stored.body.clone()))
 }
 
 /// Runs work in a task of its own and waits for it: a client that disconnects must not stop it half-way.

@@ -67,7 +67,7 @@ pub(crate) struct ListFilter {
 impl From<ListFilter> for Filter {
     fn from(filter: ListFilter) -> Self {
         Self {
-            direction: filter.direction.map(|direction| direction.as_str().to_owned()),
+            direction: filter.direction,
             from: filter.from.as_deref().map(phone_number),
             to: filter.to.as_deref().map(phone_number),
             dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),

@@ -38,7 +38,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::{feed::consumers::ConsumerView, views::listing::findable},
+    store::{feed::consumers::ConsumerView, views::listing::without_nul},
 };
 
 /// A consumer in the path.
@@ -52,7 +52,7 @@ pub(crate) struct ConsumerPath {
 
 impl ConsumerPath {
     fn name(&self) -> String {
-        findable(&self.name.0)
+        without_nul(&self.name.0)
     }
 }
 

@@ -12,7 +12,8 @@ use std::{
 use actix_web::{HttpRequest, http::header::HeaderMap};
 use chrono::{DateTime, TimeDelta, Utc};
 use ipnet::IpNet;
-use metrics::counter;
+use metrics::{Counter, counter};
+use strum::{IntoStaticStr, VariantArray};
 use tracing::warn;
 
 use crate::{
@@ -29,8 +30,9 @@ const WINDOW: TimeDelta = TimeDelta::minutes(1);
 const MAX_ADDRESSES: usize = 50_000;
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is counted; the `attempt` label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum Attempt {
     /// A wrong API key, or a wrong bearer.
     Credentials,
@@ -41,10 +43,12 @@ pub(crate) enum Attempt {
 impl Attempt {
     /// The label in metrics and in the log.
     fn as_str(self) -> &'static str {
-        match self {
-            Self::Credentials => "credentials",
-            Self::Authorization => "authorization",
-        }
+        self.into()
+    }
+
+    /// The counter of requests that were refused.
+    pub(crate) fn rejections(self) -> Counter {
+        counter!("cti_rate_limited_total", "attempt" => self.as_str())
     }
 }
 
@@ -99,7 +103,7 @@ pub(crate) fn check_address(address: IpAddr, state: &AppState, attempt: Attempt)
     match state.rate_limiter.windows(attempt).count(address, state.clock.now()) {
         Decision::Allowed => Ok(()),
         Decision::Limited { retry_after, is_first } => {
-            counter!("cti_rate_limited_total", "guess" => attempt.as_str()).increment(1);
+            attempt.rejections().increment(1);
             if is_first {
                 warn!(%address, attempt = attempt.as_str(), "an address is rate limited");
             }

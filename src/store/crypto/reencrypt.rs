@@ -1,24 +1,24 @@
-//! Changing the key that secrets are sealed with, while the server works: with a new key before the old one, everything
-//! that an old one had sealed is sealed anew, until the new one alone opens all. Nobody waits for it: what is changed
-//! meanwhile is left alone, for it was sealed with the new key.
+//! Re-encryption: replaces the encryption key while the server runs. With a new key configured before the old one, everything
+//! that the old one sealed is sealed again, until the new one opens all. Nothing waits for it: a secret that is changed in
+//! the meantime is skipped, because it was sealed with the new key.
 //!
-//! To add a column of sealed secrets: a line in [`OF_APPS`]. What lives for minutes (the verifiers of authorisations) is
-//! left to end.
+//! To add a column of sealed secrets: a line in [`COLUMNS`]. Secrets that live for minutes (the verifiers of authorizations)
+//! are left to expire.
 
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
 use crate::store::{Reencryption, db::types::Id, idempotency, on_db};
 
-/// How many rows are looked at, and changed in one transaction.
+/// How many rows are read, and changed in one transaction.
 const PAGE: i64 = 200;
 
-/// A column of secrets, of which each app has one, sealed for the place `TABLE.COLUMN:APP`.
+/// A column of secrets, one for each app, sealed for the place `TABLE.COLUMN:APP`.
 struct Column {
     /// `TABLE.COLUMN`.
     name: &'static str,
     page: &'static str,
-    /// Changes what is still as it was read.
+    /// Changes only what is still as it was read.
     swap: &'static str,
 }
 
@@ -48,7 +48,7 @@ macro_rules! of_app {
     };
 }
 
-const OF_APPS: [Column; 4] = [
+const COLUMNS: [Column; 4] = [
     of_app!("dialpad_connections", "access_token"),
     of_app!("dialpad_connections", "refresh_token"),
     of_app!("dialpad_webhooks", "secret"),
@@ -60,29 +60,26 @@ const ANSWERS: &str = "SELECT scope, key, answer FROM idempotency_keys
 const SWAP_ANSWER: &str =
     "UPDATE idempotency_keys SET answer = $4 WHERE scope = $1 AND key = $2 AND answer = $3";
 
-/// What one look at all secrets found.
+/// The outcome of one pass over all secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
-    /// Secrets that were sealed anew.
+    /// Secrets that were sealed again.
     pub changed: u64,
     /// Secrets that no key opens.
     pub lost: u64,
 }
 
 impl Reencryption<'_> {
-    /// Whether there are keys that nothing should be sealed with any more.
+    /// Whether there are old keys.
     #[must_use]
     pub fn is_due(self) -> bool {
         self.store.shared.vault.has_old_keys()
     }
 
-    /// Seals everything anew that is not sealed with the first key.
-    ///
-    /// # Errors
-    /// The database could not be asked; what is left goes the next time.
+    /// Seals everything again that the first key does not open. When it fails, the next call continues.
     pub async fn run(self) -> Result<Resealed, StoreError> {
         let mut resealed = Resealed::default();
-        for column in &OF_APPS {
+        for column in &COLUMNS {
             self.reencrypt_column(column, &mut resealed).await?;
         }
         self.reencrypt_answers(&mut resealed).await?;
@@ -101,7 +98,7 @@ impl Reencryption<'_> {
                 .iter()
                 .filter_map(|(app, old)| {
                     let place = format!("{}:{}", column.name, AppId::from(*app));
-                    Some((*app, old, self.encrypt_again(old, &place, resealed)?))
+                    Some((*app, old, self.reseal(old, &place, resealed)?))
                 })
                 .collect();
             if changes.is_empty() {
@@ -133,7 +130,7 @@ impl Reencryption<'_> {
                 .iter()
                 .filter_map(|(scope, key, old)| {
                     let place = idempotency::place(scope, key);
-                    Some((scope, key, old, self.encrypt_again(old, &place, resealed)?))
+                    Some((scope, key, old, self.reseal(old, &place, resealed)?))
                 })
                 .collect();
             if changes.is_empty() {
@@ -153,7 +150,7 @@ impl Reencryption<'_> {
         }
     }
 
-    fn encrypt_again(self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
+    fn reseal(self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
         match self.store.shared.vault.reseal(old, place) {
             Ok(new) => new,
             Err(_) => {

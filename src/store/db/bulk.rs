@@ -1,36 +1,36 @@
 //! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite.
 //!
-//! A [`Rows`] holds columns and writes the table expression that stands for them; the rest of the statement is the
-//! same text for both databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of
-//! two, so that few distinct statements have to be prepared.
+//! A [`Rows`] holds columns and writes the table expression for them; the rest of the statement is the same text for both
+//! databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of two, so that
+//! few distinct statements have to be prepared.
 
 use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    AssertSqlSafe, FromRow, PgConnection, SqliteConnection,
-    postgres::{PgArguments, PgRow},
+    AssertSqlSafe, PgConnection, SqliteConnection,
+    postgres::PgArguments,
     query::{Query, QueryAs},
-    sqlite::{SqliteArguments, SqliteRow},
+    sqlite::SqliteArguments,
 };
 
-use super::types::Id;
+use super::types::{AnyRow, Id};
 
-/// The most rows in one statement on SQLite; with 32 columns still far from its limit of 32,766 parameters.
-const LARGEST_CHUNK: usize = 64;
+/// How many rows are in one statement on SQLite; with 32 columns still far below its limit of 32,766 parameters.
+const MAX_CHUNK: usize = 64;
 
-/// Some rows, column by column.
+/// Rows, column by column.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
-    /// The statement's `$1`, where it has one that is no row.
-    lead: Option<Lead>,
+    /// The statement's `$1`, where that is a single value.
+    first: Option<FirstParam>,
     columns: Vec<Column>,
     count: usize,
 }
 
-/// A single value before the rows.
+/// A single value that a statement takes before the rows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Lead {
+pub(crate) enum FirstParam {
     Id(Id),
     Time(DateTime<Utc>),
 }
@@ -77,7 +77,7 @@ columns! {
     Json(String, "json"),
 }
 
-/// The two kinds of sqlx query that take arguments, as one.
+/// The two kinds of sqlx query that take arguments.
 pub(crate) trait Bind<'q, DB: sqlx::Database>: Sized {
     fn with<T: 'q + sqlx::Encode<'q, DB> + sqlx::Type<DB>>(self, value: T) -> Self;
 }
@@ -107,20 +107,19 @@ impl<'q, O> Bind<'q, sqlx::Sqlite> for QueryAs<'q, sqlx::Sqlite, O, SqliteArgume
 }
 
 impl Rows {
-    /// Some rows of these columns, which must be equally long.
+    /// Makes rows of these columns, which must have the same length.
     pub(crate) fn of(columns: Vec<Column>) -> Self {
         let count = columns.first().map_or(0, Column::len);
         debug_assert!(columns.iter().all(|column| column.len() == count), "columns of unequal length");
-        Self { lead: None, columns, count }
+        Self { first: None, columns, count }
     }
 
-    /// The same rows behind a single value, which is `$1`.
-    pub(crate) fn behind(self, lead: Lead) -> Self {
-        Self { lead: Some(lead), ..self }
+    /// Puts a single value before the rows: it is `$1`.
+    pub(crate) fn after(self, first: FirstParam) -> Self {
+        Self { first: Some(first), ..self }
     }
 
-    /// Runs a statement over all rows and says how many it changed. `head` and `tail` stand before and behind the
-    /// rows.
+    /// Runs a statement over all rows and returns how many it changed. `head` and `tail` enclose the rows.
     pub(crate) async fn write_postgres(
         &self,
         db: &mut PgConnection,
@@ -134,7 +133,7 @@ impl Rows {
         query.execute(db).await.map(|done| done.rows_affected())
     }
 
-    /// As [`Rows::write_postgres`], on SQLite.
+    /// Does what [`Rows::write_postgres`] does, on SQLite.
     pub(crate) async fn write_sqlite(
         &self,
         db: &mut SqliteConnection,
@@ -150,31 +149,25 @@ impl Rows {
     }
 
     /// Runs a statement that returns rows.
-    pub(crate) async fn fetch_postgres<O>(
+    pub(crate) async fn fetch_postgres<O: AnyRow>(
         &self,
         db: &mut PgConnection,
         head: &'static str,
         tail: &'static str,
-    ) -> Result<Vec<O>, sqlx::Error>
-    where
-        O: for<'r> FromRow<'r, PgRow> + Send + Unpin,
-    {
+    ) -> Result<Vec<O>, sqlx::Error> {
         if self.count == 0 {
             return Ok(Vec::new());
         }
         self.bind_arrays(sqlx::query_as(self.arrays(head, tail))).fetch_all(db).await
     }
 
-    /// As [`Rows::fetch_postgres`], on SQLite.
-    pub(crate) async fn fetch_sqlite<O>(
+    /// Does what [`Rows::fetch_postgres`] does, on SQLite.
+    pub(crate) async fn fetch_sqlite<O: AnyRow>(
         &self,
         db: &mut SqliteConnection,
         head: &'static str,
         tail: &'static str,
-    ) -> Result<Vec<O>, sqlx::Error>
-    where
-        O: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
-    {
+    ) -> Result<Vec<O>, sqlx::Error> {
         let mut rows = Vec::new();
         for (start, count) in chunks(self.count) {
             let query = self.bind_cells(start..start + count, sqlx::query_as(self.values(head, count, tail)));
@@ -185,18 +178,18 @@ impl Rows {
 
     /// Binds the rows' parameters, in the order in which they are numbered.
     pub(crate) fn bind_arrays<'q, Q: Bind<'q, sqlx::Postgres>>(&'q self, query: Q) -> Q {
-        let query = match self.lead {
-            Some(Lead::Id(id)) => query.with(id),
-            Some(Lead::Time(time)) => query.with(time),
+        let query = match self.first {
+            Some(FirstParam::Id(id)) => query.with(id),
+            Some(FirstParam::Time(time)) => query.with(time),
             None => query,
         };
         self.columns.iter().fold(query, |query, column| column.bind_array(query))
     }
 
     fn bind_cells<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, rows: Range<usize>, query: Q) -> Q {
-        let mut query = match self.lead {
-            Some(Lead::Id(id)) => query.with(id),
-            Some(Lead::Time(time)) => query.with(time),
+        let mut query = match self.first {
+            Some(FirstParam::Id(id)) => query.with(id),
+            Some(FirstParam::Time(time)) => query.with(time),
             None => query,
         };
         for row in rows {
@@ -205,13 +198,13 @@ impl Rows {
         query
     }
 
-    /// The rows on PostgreSQL: `SELECT * FROM UNNEST($1::uuid[], …)`.
+    /// Writes a statement for PostgreSQL: `SELECT * FROM UNNEST($1::uuid[], …)`.
     fn arrays(&self, head: &str, tail: &str) -> AssertSqlSafe<String> {
-        let first = if self.lead.is_some() { 2 } else { 1 };
+        let first = if self.first.is_some() { 2 } else { 1 };
         AssertSqlSafe(format!("{head} SELECT * FROM {} {tail}", self.unnest(first)))
     }
 
-    /// The rows on PostgreSQL as a table of a larger statement, their parameters numbered from `first`.
+    /// Writes the rows as a table of a larger statement for PostgreSQL, with parameters from the number `first` on.
     pub(crate) fn unnest(&self, first: usize) -> String {
         let arrays: Vec<String> = (first..)
             .zip(&self.columns)
@@ -220,13 +213,13 @@ impl Rows {
         format!("UNNEST({})", arrays.join(", "))
     }
 
-    /// How many parameters the rows take on PostgreSQL.
+    /// Returns how many parameters the rows take on PostgreSQL.
     pub(crate) fn width(&self) -> usize {
         self.columns.len()
     }
 
-    /// The rows on SQLite: `VALUES (?, …), (…)`. Without numbers, because SQLite looks numbered parameters up in a
-    /// list, one after the other: with a thousand of them that took half of the writer's time.
+    /// Writes a statement for SQLite: `VALUES (?, …), (…)`. The parameters have no numbers, because SQLite looks numbered
+    /// ones up in a list, one after the other: with a thousand of them that took half of the writer's time.
     fn values(&self, head: &str, rows: usize, tail: &str) -> AssertSqlSafe<String> {
         let head = head.replacen("$1", "?", 1);
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
@@ -234,7 +227,7 @@ impl Rows {
     }
 }
 
-/// Cuts `count` rows into chunks of 64, 32, 16 …: (start, length).
+/// Splits `count` rows into chunks of 64, 32, 16 …, each given by its start and length.
 fn chunks(count: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -242,7 +235,7 @@ fn chunks(count: usize) -> impl Iterator<Item = (usize, usize)> {
         if left == 0 {
             return None;
         }
-        let size = if left >= LARGEST_CHUNK { LARGEST_CHUNK } else { 1 << left.ilog2() };
+        let size = if left >= MAX_CHUNK { MAX_CHUNK } else { 1 << left.ilog2() };
         let chunk = (start, size);
         start += size;
         Some(chunk)

@@ -1,4 +1,4 @@
-//! The database itself: pools, dialects, bulk statements and column types.
+//! The two databases: everything that knows which one is open.
 
 pub(crate) mod bulk;
 pub(crate) mod pool;

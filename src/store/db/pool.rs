@@ -1,4 +1,4 @@
-//! The connections: how each database is opened, and how its errors read.
+//! Pools of connections: how each database is opened, and what its errors mean.
 
 use std::{
     future::{Future, poll_fn},
@@ -23,14 +23,14 @@ use crate::database_url::DatabaseUrl;
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
-/// How long a request waits for a connection before the database counts as away.
+/// How long a query waits for a connection before the database counts as unavailable.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an answer may take altogether.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(2800);
-/// How long SQLite waits for another process that writes.
+/// How long a query may take altogether.
+const QUERY_TIMEOUT: Duration = Duration::from_millis(2800);
+/// How long SQLite waits while another process writes.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The pools of one database: one for questions, one for changes.
+/// The pools of one database: one for reading, one for writing.
 pub(crate) struct Pair<DB: sqlx::Database> {
     pub(crate) read: Pool<DB>,
     pub(crate) write: Pool<DB>,
@@ -45,8 +45,8 @@ pub(crate) enum Pools {
 /// The open database.
 pub(crate) struct Database {
     pools: Pools,
-    /// Owns the connections' sockets: whoever asks, they are driven here, because a socket dies with the runtime
-    /// that opened it and each worker of the HTTP server has its own.
+    /// Drives the connections' sockets, whichever thread runs the query: a socket dies with the runtime that opened it, and
+    /// each worker of the HTTP server has a runtime of its own.
     runtime: Handle,
 }
 
@@ -56,7 +56,7 @@ impl Database {
             DatabaseUrl::Sqlite(path) => Pools::Sqlite(open_sqlite(path).await?),
             DatabaseUrl::Postgres(options) => Pools::Postgres(open_postgres(options).await?),
         };
-        info!(database = ?url, "the database is open");
+        info!(database = ?url, "opened the database");
         Ok(Self { pools, runtime: Handle::current() })
     }
 
@@ -64,17 +64,17 @@ impl Database {
         &self.pools
     }
 
-    /// Polls a future as a guest of the runtime that owns the connections.
+    /// Polls a future inside the runtime that owns the connections.
     pub(crate) async fn within<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         poll_fn(|context| {
-            let _guest = self.runtime.enter();
+            let _entered = self.runtime.enter();
             work.as_mut().poll(context)
         })
         .await
     }
 
-    /// Polls a question as [`Database::within`] does, for as long as whoever asked will wait.
+    /// Polls a query as [`Database::within`] does, at most for [`QUERY_TIMEOUT`].
     pub(crate) async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
@@ -82,7 +82,7 @@ impl Database {
         self.within(in_time(work)).await.map_err(store_error)
     }
 
-    /// Polls work of many questions, each of which is asked [`in_time`].
+    /// Polls work of many queries, each of which limits its own time with [`in_time`].
     pub(crate) async fn in_steps<T>(
         &self,
         work: impl Future<Output = Result<T, sqlx::Error>>,
@@ -109,7 +109,7 @@ impl Database {
     }
 
     pub(crate) async fn pending_migrations(&self) -> Result<Vec<String>, StoreError> {
-        let lacks = match &self.pools {
+        let pending = match &self.pools {
             Pools::Postgres(pools) => {
                 let mut connection = pools.write.acquire().await.map_err(store_error)?;
                 pending(&POSTGRES_MIGRATIONS, &mut *connection).await
@@ -119,7 +119,7 @@ impl Database {
                 pending(&SQLITE_MIGRATIONS, &mut *connection).await
             }
         };
-        lacks.map_err(|error| StoreError::Rejected(format!("migrations: {error}")))
+        pending.map_err(|error| StoreError::Rejected(format!("migrations: {error}")))
     }
 
     pub(crate) fn connections(&self) -> (usize, usize) {
@@ -148,62 +148,62 @@ impl Database {
     }
 }
 
-/// One question, for as long as whoever asked will wait.
+/// Limits the time of one query to [`QUERY_TIMEOUT`].
 pub(crate) async fn in_time<T>(
-    question: impl Future<Output = Result<T, sqlx::Error>>,
+    query: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the database took too long");
-    tokio::time::timeout(ANSWER_TIMEOUT, question).await.map_err(too_long)?
+    let timed_out = |_| io::Error::new(io::ErrorKind::TimedOut, "the database took too long");
+    tokio::time::timeout(QUERY_TIMEOUT, query).await.map_err(timed_out)?
 }
 
-/// How a transaction begins in which every question is answered as of the same moment.
-pub(crate) trait OneMoment: sqlx::Database {
+/// A database with transactions in which every query sees the same snapshot.
+pub(crate) trait SnapshotRead: sqlx::Database {
     const BEGIN: &'static str;
 }
 
-impl OneMoment for Postgres {
+impl SnapshotRead for Postgres {
     const BEGIN: &'static str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 }
 
-/// What is read in a transaction is always of one moment here.
-impl OneMoment for Sqlite {
+/// Every transaction that reads sees one snapshot here.
+impl SnapshotRead for Sqlite {
     const BEGIN: &'static str = "BEGIN";
 }
 
-/// Begins one.
-pub(crate) async fn at_one_moment<DB: OneMoment>(
+/// Begins a transaction in which every query sees the same snapshot.
+pub(crate) async fn read_snapshot<DB: SnapshotRead>(
     pool: &Pool<DB>,
 ) -> Result<Transaction<'static, DB>, sqlx::Error> {
     pool.begin_with(DB::BEGIN).await
 }
 
-/// What a database lacks that this version works with. It is left as it is, even where it has no tables at all.
+/// Names the migrations that a database lacks. Changes nothing, even where there are no tables at all.
 async fn pending<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<String>, MigrateError> {
     let applied = match connection.list_applied_migrations(&migrator.table_name).await {
-        // There is no table of them. To make one would take a right that who does not migrate may lack.
+        // There is no table of them. Creating one takes a privilege that a server which does not migrate may lack.
         Err(MigrateError::Execute(sqlx::Error::Database(_))) => Vec::new(),
         listed => listed?,
     };
-    Ok(beyond(&applied, migrator))
+    Ok(not_applied(&applied, migrator))
 }
 
 /// Names the migrations that are not among those that were applied.
-fn beyond(applied: &[AppliedMigration], migrator: &Migrator) -> Vec<String> {
-    let news = migrator
+fn not_applied(applied: &[AppliedMigration], migrator: &Migrator) -> Vec<String> {
+    let new = migrator
         .iter()
         .filter(|migration| applied.iter().all(|applied| applied.version != migration.version));
-    news.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
+    new.map(|migration| format!("{:04} {}", migration.version, migration.description)).collect()
 }
 
 async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Vec<String>, MigrateError> {
     connection.ensure_migrations_table(&migrator.table_name).await?;
     let before = connection.list_applied_migrations(&migrator.table_name).await?;
     migrator.run_direct(None, connection, false).await?;
-    Ok(beyond(&before, migrator))
+    Ok(not_applied(&before, migrator))
 }
 
-/// WAL, so that readers never wait; `FULL`, so that a commit has reached the disk; one writer, because SQLite has
-/// only one.
+/// Opens SQLite with a WAL, so that readers never wait; with `FULL`, so that a commit has reached the disk; and with one
+/// writing connection, because SQLite has only one writer.
 async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await.map_err(sqlx::Error::Io)?;
@@ -215,7 +215,7 @@ async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
-        // A statement of many rows notes the pages it changes, in case it fails half-way: not in a file.
+        // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a file.
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-32768")
         .pragma("wal_autocheckpoint", "4000");
@@ -227,32 +227,39 @@ async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
 }
 
 async fn open_postgres(options: &PgConnectOptions) -> Result<Pair<Postgres>, sqlx::Error> {
-    // Whatever the server's default: an acknowledgement promises a durable commit.
+    // Whatever the database's default is, an acknowledgement promises a durable commit.
     let options = options.clone().application_name("cti-server").options([("synchronous_commit", "on")]);
     let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT);
-    // Two lanes of group commit and some room for administrators.
+    // Two lanes of group commit, and some room for other writes.
     let write =
         pool.clone().max_connections(4).test_before_acquire(false).connect_with(options.clone()).await?;
     let read = pool.max_connections(8).connect_with(options).await?;
     Ok(Pair { read, write })
 }
 
-/// What an error of the database means to the engine.
+/// Classifies an error of the database: try again later (`Unavailable`), a lost race (`Conflict`), or a bug or bad data
+/// (`Rejected`).
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     let text = error.to_string();
     match error {
         sqlx::Error::Database(failure) => {
             let code = failure.code().unwrap_or_default();
-            // A version that was not the expected one has become null. The others: lost races.
+            // Not null (23502, SQLite 1299): the guard of a version. Serialization failure 40001, deadlock 40P01.
             let lost_race = matches!(&*code, "23502" | "1299" | "40001" | "40P01");
             if failure.is_unique_violation() || lost_race {
                 return StoreError::Conflict(text);
             }
-            // PostgreSQL: connection trouble, no resources, shutting down. SQLite: busy, locked, disk trouble, full.
-            let away = ["08", "53", "57P"].iter().any(|class| code.len() == 5 && code.starts_with(class));
-            let sqlite_away = code.len() < 5
+            // PostgreSQL: connection exception (08), insufficient resources (53), shutting down (57P). SQLite: busy (5),
+            // locked (6), I/O error (10), full (13), can't open (14).
+            let postgres_down =
+                ["08", "53", "57P"].iter().any(|class| code.len() == 5 && code.starts_with(class));
+            let sqlite_down = code.len() < 5
                 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14));
-            if away || sqlite_away { StoreError::Unavailable(text) } else { StoreError::Rejected(text) }
+            if postgres_down || sqlite_down {
+                StoreError::Unavailable(text)
+            } else {
+                StoreError::Rejected(text)
+            }
         }
         sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_)

@@ -1,16 +1,36 @@
-//! How our ids are kept: natively by PostgreSQL, as readable text by SQLite.
+//! Types that are stored differently by the two databases, and decoded alike.
+//!
+//! A view derives `sqlx::FromRow`. Its fields decode by themselves, or through a type of this file that
+//! `#[sqlx(try_from = "…")]` names: [`Id`] and [`OptId`] for a UUID, [`Word`] and [`OptWord`] for an enum (the second one
+//! may be null), [`NumberOrText`] for an id of Dialpad's that may be either.
 
+use std::str::FromStr;
+
+use cti_actors::{
+    event::number_or_text,
+    id::AppId,
+    model::call::{Direction, Leg, Outcome, Status},
+};
+use serde_json::Value;
 use sqlx::{
-    Database, Decode, Encode, Postgres, Sqlite, Type,
+    Database, Decode, Encode, FromRow, Postgres, Sqlite, Type,
     encode::IsNull,
     error::BoxDynError,
-    postgres::{PgHasArrayType, PgTypeInfo},
+    postgres::{PgHasArrayType, PgRow, PgTypeInfo},
+    sqlite::SqliteRow,
 };
 use uuid::Uuid;
 
-/// A UUID at the border to a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(transparent)]
+/// A row of either database.
+pub(crate) trait AnyRow:
+    for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin
+{
+}
+
+impl<T> AnyRow for T where T: for<'r> FromRow<'r, PgRow> + for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+
+/// A UUID: `UUID` on PostgreSQL, readable text on SQLite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id(pub(crate) Uuid);
 
 impl Type<Postgres> for Id {
@@ -56,10 +76,10 @@ impl<'r> Decode<'r, Sqlite> for Id {
     }
 }
 
-/// The smallest id that could have been made at this instant.
-pub(crate) fn first_id_at(at: chrono::DateTime<chrono::Utc>) -> Id {
-    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
-    Id(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
+impl From<Id> for Uuid {
+    fn from(id: Id) -> Self {
+        id.0
+    }
 }
 
 macro_rules! id_conversions {
@@ -79,3 +99,107 @@ macro_rules! id_conversions {
 }
 
 id_conversions!(AppId, CallId, EventId, InteractionId, JournalId, KeyId, MessageId, VoicemailId);
+
+/// Returns the smallest id that could have been generated at this instant.
+pub(crate) fn first_id_at(at: chrono::DateTime<chrono::Utc>) -> Id {
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or_default();
+    Id(uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid())
+}
+
+/// A UUID that may be null.
+#[derive(Type)]
+#[sqlx(transparent, no_pg_array)]
+pub(crate) struct OptId(Option<Id>);
+
+impl From<OptId> for Option<AppId> {
+    fn from(id: OptId) -> Self {
+        id.0.map(Into::into)
+    }
+}
+
+/// An enum, stored as its word.
+pub(crate) struct Word<T>(T);
+
+impl<DB: Database, T> Type<DB> for Word<T>
+where
+    String: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        <String as Type<DB>>::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        <String as Type<DB>>::compatible(ty)
+    }
+}
+
+impl<'r, DB: Database, T> Decode<'r, DB> for Word<T>
+where
+    &'r str: Decode<'r, DB>,
+    T: FromStr<Err: Into<BoxDynError>>,
+{
+    fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        <&str as Decode<'r, DB>>::decode(value)?.parse().map(Self).map_err(Into::into)
+    }
+}
+
+/// An enum that may be null.
+pub(crate) struct OptWord<T>(Option<T>);
+
+impl<DB: Database, T> Type<DB> for OptWord<T>
+where
+    String: Type<DB>,
+{
+    fn type_info() -> DB::TypeInfo {
+        <String as Type<DB>>::type_info()
+    }
+
+    fn compatible(ty: &DB::TypeInfo) -> bool {
+        <String as Type<DB>>::compatible(ty)
+    }
+}
+
+impl<'r, DB: Database, T> Decode<'r, DB> for OptWord<T>
+where
+    Option<Word<T>>: Decode<'r, DB>,
+{
+    fn decode(value: <DB as Database>::ValueRef<'r>) -> Result<Self, BoxDynError> {
+        let word = <Option<Word<T>> as Decode<'r, DB>>::decode(value)?;
+        Ok(Self(word.map(|word| word.0)))
+    }
+}
+
+macro_rules! words {
+    ($($enum:ty),*) => {$(
+        impl From<Word<$enum>> for $enum {
+            fn from(word: Word<$enum>) -> Self {
+                word.0
+            }
+        }
+
+        impl From<OptWord<$enum>> for Option<$enum> {
+            fn from(word: OptWord<$enum>) -> Self {
+                word.0
+            }
+        }
+    )*};
+}
+
+words!(Direction, Leg, Outcome, Status);
+
+/// An id of Dialpad's that is a number or a text, stored as text. May be null.
+#[derive(Type)]
+#[sqlx(transparent, no_pg_array)]
+pub(crate) struct NumberOrText(Option<String>);
+
+impl From<NumberOrText> for Option<Value> {
+    fn from(id: NumberOrText) -> Self {
+        id.0.as_deref().map(number_or_text)
+    }
+}
+
+impl From<NumberOrText> for Value {
+    fn from(id: NumberOrText) -> Self {
+        Option::from(id).unwrap_or_default()
+    }
+}

@@ -1,4 +1,4 @@
-//! Connections: which Dialpad organisation an app belongs to, and the tokens that open it.
+//! Connections: the Dialpad organization of an app, and the tokens for it.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
@@ -12,9 +12,9 @@ use cti_actors::{
 };
 use secrecy::SecretString;
 
-use crate::store::{ConnectionStore, db::types::Id, feed::append_event::Tell, on_db};
+use crate::store::{ConnectionStore, db::types::Id, feed::append_event::AppendEvent, on_db};
 
-/// Whatever was known of renewing the old pair goes with it.
+/// Resets what was known of renewing the pair before.
 const CONNECT: &str = "INSERT INTO dialpad_connections
     (app_id, environment, dialpad_org_id, status, access_token, refresh_token, scopes, generation, issued_at,
      expires_at, refresh_due_at, connected_at, updated_at)
@@ -28,74 +28,75 @@ const CONNECT: &str = "INSERT INTO dialpad_connections
     connected_at = EXCLUDED.connected_at, updated_at = EXCLUDED.updated_at";
 const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, generation, expires_at
     FROM dialpad_connections WHERE app_id = $1";
-const STANDING: &str =
+const STATE: &str =
     "SELECT environment, dialpad_org_id, status, expires_at, connected_at, degraded_since, refresh_problem
     FROM dialpad_connections WHERE app_id = $1";
 const WITHOUT_ORGANIZATION: &str = "SELECT app_id FROM dialpad_connections
     WHERE environment = $1 AND status = 'connected' AND dialpad_org_id IS NULL ORDER BY app_id LIMIT 100";
-/// Whose the pair is does not change; it may have been replaced by one of another organisation.
+/// Guarded by the generation: the pair may have been replaced by one of another organization.
 const SET_ORGANIZATION: &str = "UPDATE dialpad_connections SET dialpad_org_id = $3
     WHERE app_id = $1 AND generation = $2 AND dialpad_org_id IS NULL";
 const DELETE: &str =
     "DELETE FROM dialpad_connections WHERE app_id = $1 RETURNING environment, dialpad_org_id";
-/// Tokens as Dialpad gave them.
+
+/// A pair of tokens as Dialpad issued it.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// Opens the API.
+    /// The access token.
     pub access: SecretString,
-    /// Gets the next pair, where the scope allows it.
+    /// The refresh token, where the scope includes one.
     pub refresh: Option<SecretString>,
-    /// When they were asked for.
+    /// When they were requested.
     pub issued_at: DateTime<Utc>,
-    /// When `access` ends; `None` for a static token.
+    /// When `access` expires; `None` for a token that does not.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Tokens {
-    /// When the next pair is to be got; `None` for a static token.
+    /// Returns when the pair is to be renewed; `None` for a token that does not expire.
     pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
         let chance = Chance::of(rand::random());
         self.expires_at.map(|expires_at| schedule::due(self.issued_at, expires_at, chance))
     }
 }
 
-/// An app's connection, ready for use.
+/// An app's connection with its access token.
 #[derive(Clone, Debug)]
 pub struct Connection {
     /// `sandbox` or `production`.
     pub environment: String,
-    /// The organisation.
+    /// The organization, once it is known.
     pub dialpad_org_id: Option<i64>,
-    /// Whether somebody has to authorise again.
+    /// Whether a person has to authorize the app again.
     pub is_expired: bool,
-    /// Which pair the token is of.
+    /// The pair that the access token belongs to.
     pub pair: TokenPair,
-    /// Opens the API.
+    /// The access token.
     pub access_token: SecretString,
-    /// When it ends; `None` for a static token.
+    /// When it expires; `None` for a token that does not.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// How an app's connection stands. Needs no key to be read.
+/// The state of an app's connection. No secret has to be decrypted to read it.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Standing {
+pub struct ConnectionState {
     /// `sandbox` or `production`.
     pub environment: String,
-    /// The organisation.
+    /// The organization, once it is known.
     pub dialpad_org_id: Option<i64>,
     /// `connected` or `expired`.
     pub status: String,
-    /// When the present token ends.
+    /// When the access token expires; `None` for a token that does not.
     pub expires_at: Option<DateTime<Utc>>,
     /// When the app was connected.
     pub connected_at: DateTime<Utc>,
-    /// Since when tokens can't be renewed.
+    /// Since when the tokens can't be renewed.
     pub degraded_since: Option<DateTime<Utc>>,
-    /// Why they can't.
+    /// Why they can't be renewed.
     pub refresh_problem: Option<String>,
 }
 
-/// Where a token is kept, for the vault.
+/// Returns the place of a token, for the vault.
 pub(crate) fn token_place(app: AppId, which: &str) -> String {
     format!("dialpad_connections.{which}:{app}")
 }
@@ -111,10 +112,8 @@ struct ConnectionRow {
 }
 
 impl ConnectionStore<'_> {
-    /// Connects an app, or connects it anew, and tells so: one pair of tokens replaces the other in one transaction.
-    ///
-    /// # Errors
-    /// The database could not be asked; the old tokens are kept then.
+    /// Connects an app, or reconnects it: the new pair of tokens replaces the old one in the transaction that emits
+    /// `connection.connected`. When it fails, the old pair is kept.
     pub async fn connect(
         self,
         app: AppId,
@@ -123,49 +122,44 @@ impl ConnectionStore<'_> {
         tokens: &Tokens,
         scopes: &str,
     ) -> Result<Frame, StoreError> {
-        let (now, due_at) = (self.store.now(), tokens.due_at());
-        // An app that is disconnected and connected again must not come by an old generation: a renewal that was
-        // under way meanwhile would pass for one of the new tokens.
+        let now = self.store.now();
+        let due_at = tokens.due_at();
+        // An app that is disconnected and connected again must not get an old generation again: a renewal that was in
+        // progress would be taken for one of the new tokens.
         let generation = now.timestamp_micros();
         let (access, refresh) = self.seal_tokens(app, tokens);
         let event = connection_event(app, ConnectionEvent::Connected, environment, organization, now);
-        let told = on_db!(self.store, write db => {
+        let appended = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             sqlx::query(CONNECT).bind(Id::from(app)).bind(environment).bind(organization).bind(&access).bind(&refresh)
                 .bind(scopes).bind(generation).bind(tokens.issued_at).bind(tokens.expires_at).bind(due_at).bind(now)
                 .execute(&mut *transaction).await?;
-            let frame = transaction.tell(app, &event, now).await?;
+            let frame = transaction.append_event(app, &event, now).await?;
             transaction.commit().await?;
             Ok(frame)
         });
-        self.store.shared.routes.forget_all();
-        told
+        self.store.shared.routes.clear();
+        appended
     }
 
-    /// Forgets an app's tokens, and tells so; `None` when there were none.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Deletes an app's tokens and emits `connection.disconnected`. Returns `None` where there was no connection.
     pub async fn disconnect(self, app: AppId) -> Result<Option<Frame>, StoreError> {
         let now = self.store.now();
-        let told = on_db!(self.store, write db => {
+        let appended = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let deleted: Option<(String, Option<i64>)> =
                 sqlx::query_as(DELETE).bind(Id::from(app)).fetch_optional(&mut *transaction).await?;
             let Some((environment, organization)) = deleted else { return Ok(None) };
             let event = connection_event(app, ConnectionEvent::Disconnected, &environment, organization, now);
-            let frame = transaction.tell(app, &event, now).await?;
+            let frame = transaction.append_event(app, &event, now).await?;
             transaction.commit().await?;
             Ok(Some(frame))
         });
-        self.store.shared.routes.forget_all();
-        told
+        self.store.shared.routes.clear();
+        appended
     }
 
-    /// An app's connection.
-    ///
-    /// # Errors
-    /// The database could not be asked, or its tokens were sealed with a key that is not configured.
+    /// Returns an app's connection.
     pub async fn find(self, app: AppId) -> Result<Option<Connection>, StoreError> {
         let row: Option<ConnectionRow> =
             on_db!(self.store, read db => sqlx::query_as(GET).bind(Id::from(app)).fetch_optional(db).await)?;
@@ -180,15 +174,12 @@ impl ConnectionStore<'_> {
         }))
     }
 
-    /// How an app's connection stands.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn state(self, app: AppId) -> Result<Option<Standing>, StoreError> {
-        on_db!(self.store, read db => sqlx::query_as(STANDING).bind(Id::from(app)).fetch_optional(db).await)
+    /// Returns the state of an app's connection.
+    pub async fn state(self, app: AppId) -> Result<Option<ConnectionState>, StoreError> {
+        on_db!(self.store, read db => sqlx::query_as(STATE).bind(Id::from(app)).fetch_optional(db).await)
     }
 
-    /// Access and refresh token as they are kept.
+    /// Seals the access token and the refresh token.
     pub(crate) fn seal_tokens(self, app: AppId, tokens: &Tokens) -> (Vec<u8>, Option<Vec<u8>>) {
         let seal = |token, which| self.store.shared.vault.seal(token, &token_place(app, which));
         let refresh = tokens.refresh.as_ref().map(|token| seal(token, "refresh_token"));
@@ -201,10 +192,7 @@ impl ConnectionStore<'_> {
         })
     }
 
-    /// Apps that are connected, nobody knows to which organisation.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns connected apps whose organization is not known.
     pub async fn without_organization(self, environment: &str) -> Result<Vec<AppId>, StoreError> {
         let rows: Vec<(Id,)> = on_db!(self.store, read db => {
             sqlx::query_as(WITHOUT_ORGANIZATION).bind(environment).fetch_all(db).await
@@ -212,10 +200,7 @@ impl ConnectionStore<'_> {
         Ok(rows.into_iter().map(|(app,)| app.into()).collect())
     }
 
-    /// Notes which organisation a pair of tokens belongs to; says whether that is news.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Stores the organization of a pair of tokens. Returns whether it was unknown before.
     pub async fn set_organization(
         self,
         app: AppId,
@@ -226,7 +211,7 @@ impl ConnectionStore<'_> {
             sqlx::query(SET_ORGANIZATION).bind(Id::from(app)).bind(generation).bind(organization)
                 .execute(db).await.map(|done| done.rows_affected() > 0)
         });
-        self.store.shared.routes.forget_all();
+        self.store.shared.routes.clear();
         set
     }
 }

@@ -1,125 +1,118 @@
-//! Gaps: times for which webhooks of an app may be missing. Each is a row until it has been looked into.
+//! Gaps: periods for which webhooks of an app may be missing. Each is a row until it has been recovered.
 //!
-//! [`Gaps::record`] writes one down; gaps that touch become one, until they are begun. Whoever works them off takes a turn at one
-//! ([`Gaps::claim`]) and says how it goes on. A turn that was overtaken, by another process or because the gap
-//! has grown meanwhile, changes nothing any more.
+//! [`Gaps::record`] stores a gap; gaps that touch are merged until their recovery begins. Recovery works page by page: it
+//! claims a gap ([`Gaps::claim`]), fetches one page, and stores the outcome. A claim that was superseded, by another process
+//! or because the gap has grown, changes nothing any more.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
+use strum::{EnumString, IntoStaticStr};
 use uuid::Uuid;
 
 use crate::store::{Gaps, db::types::Id, on_db};
 
-const NOTE: &str = "INSERT INTO repairs (id, app_id, since, until, reason, not_before)
+const INSERT: &str = "INSERT INTO gaps (id, app_id, since, until, reason, due_at)
     VALUES ($1, $2, $3, $4, $5, $4)";
-/// A gap that is being worked off stays as it is: it goes on where it was.
-const WIDEN: &str = "UPDATE repairs SET
-    since = (SELECT MIN(since) FROM repairs
+/// A gap whose recovery has begun stays as it is.
+const WIDEN: &str = "UPDATE gaps SET
+    since = (SELECT MIN(since) FROM gaps
         WHERE app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3),
-    until = (SELECT MAX(until) FROM repairs
+    until = (SELECT MAX(until) FROM gaps
         WHERE app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3)
     WHERE id = $1";
-const ABSORB: &str = "DELETE FROM repairs WHERE id <> $1
+const ABSORB: &str = "DELETE FROM gaps WHERE id <> $1
     AND app_id = $2 AND given_up IS NULL AND cursor IS NULL AND since <= $4 AND until >= $3";
 /// `$1`: whether apps without a connection belong to the static key.
 const CONNECTED: &str = "SELECT apps.id FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_connections.app_id IS NOT NULL OR $1)
-    AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
-/// The clock has two hands: the gap must have ended before `$1`, and its turn come by `$2`.
+    AND apps.id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY apps.id";
+/// The gap must have ended by `$1`, and be due by `$2`.
 const DUE: &str =
-    "SELECT repairs.id, repairs.app_id, since, until, reason, cursor, list_from, turn, failures,
+    "SELECT gaps.id, gaps.app_id, since, until, reason, cursor, list_from, gaps.generation, failures,
     COALESCE(dialpad_connections.connected_at, apps.created_at) AS connected_at
-    FROM repairs JOIN apps ON apps.id = repairs.app_id
-    LEFT JOIN dialpad_connections ON dialpad_connections.app_id = repairs.app_id
-    WHERE given_up IS NULL AND apps.is_active AND until <= $1 AND not_before <= $2
-    ORDER BY not_before, repairs.id LIMIT 1";
-const TAKE: &str = "UPDATE repairs SET turn = turn + 1, not_before = $3 WHERE id = $1 AND turn = $2";
-const GO_ON: &str = "UPDATE repairs SET cursor = $3, list_from = $4, failures = 0, not_before = $5
-    WHERE id = $1 AND turn = $2";
-const PUT_OFF: &str =
-    "UPDATE repairs SET failures = failures + $4, not_before = $3 WHERE id = $1 AND turn = $2";
-const BEGIN_ANEW: &str = "UPDATE repairs SET cursor = NULL, list_from = NULL WHERE id = $1 AND turn = $2";
-const FINISH: &str = "DELETE FROM repairs WHERE id = $1 AND turn = $2";
-/// What heals one gap of an app would have healed the others, too.
-const FORGIVE: &str = "DELETE FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL";
-/// One row says it for all that an app has given up.
-const GIVE_UP: &str = "UPDATE repairs SET given_up = $3, since = (SELECT MIN(since) FROM repairs
-    WHERE app_id = $4 AND (given_up IS NOT NULL OR id = $1)) WHERE id = $1 AND turn = $2";
-const SAID_BEFORE: &str = "DELETE FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL AND id <> $2
-    AND EXISTS (SELECT 1 FROM repairs AS newer WHERE newer.id = $2 AND newer.given_up IS NOT NULL)";
-const DROP_OLD: &str = "DELETE FROM repairs WHERE until < $1 RETURNING app_id, since, until, given_up";
-const PENDING_COUNT: &str = "SELECT COUNT(*) FROM repairs WHERE given_up IS NULL";
-const GIVEN_UP: &str =
-    "SELECT since, until, given_up FROM repairs WHERE app_id = $1 AND given_up IS NOT NULL ORDER BY since";
+    FROM gaps JOIN apps ON apps.id = gaps.app_id
+    LEFT JOIN dialpad_connections ON dialpad_connections.app_id = gaps.app_id
+    WHERE given_up IS NULL AND apps.is_active AND until <= $1 AND due_at <= $2
+    ORDER BY due_at, gaps.id LIMIT 1";
+const CLAIM: &str =
+    "UPDATE gaps SET generation = generation + 1, due_at = $3 WHERE id = $1 AND generation = $2";
+const ADVANCE: &str = "UPDATE gaps SET cursor = $3, list_from = $4, failures = 0, due_at = $5
+    WHERE id = $1 AND generation = $2";
+const POSTPONE: &str =
+    "UPDATE gaps SET failures = failures + $4, due_at = $3 WHERE id = $1 AND generation = $2";
+const RESTART: &str = "UPDATE gaps SET cursor = NULL, list_from = NULL WHERE id = $1 AND generation = $2";
+const FINISH: &str = "DELETE FROM gaps WHERE id = $1 AND generation = $2";
+/// What made this recovery succeed would have made the given-up ones succeed, too.
+const DELETE_GIVEN_UP: &str = "DELETE FROM gaps WHERE app_id = $1 AND given_up IS NOT NULL";
+/// One row stands for all gaps of an app that were given up.
+const GIVE_UP: &str = "UPDATE gaps SET given_up = $3, since = (SELECT MIN(since) FROM gaps
+    WHERE app_id = $4 AND (given_up IS NOT NULL OR id = $1)) WHERE id = $1 AND generation = $2";
+const MERGE_GIVEN_UP: &str = "DELETE FROM gaps WHERE app_id = $1 AND given_up IS NOT NULL AND id <> $2
+    AND EXISTS (SELECT 1 FROM gaps AS newer WHERE newer.id = $2 AND newer.given_up IS NOT NULL)";
+const DELETE_OLD: &str = "DELETE FROM gaps WHERE until < $1 RETURNING app_id, since, until, given_up";
+const PENDING_COUNT: &str = "SELECT COUNT(*) FROM gaps WHERE given_up IS NULL";
+const GIVEN_UP: &str = "SELECT app_id, since, until, given_up FROM gaps WHERE app_id = $1 AND given_up IS NOT NULL ORDER BY since";
 
 /// Why webhooks may be missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum GapReason {
-    /// The server, or its database, was not there to take them.
+    /// The server, or its database, was not running.
     Away,
-    /// None came, although there had been some all the time.
+    /// No webhooks came, although they had come before.
     Silence,
-    /// Dialpad had not been told to send them.
+    /// The subscription at Dialpad was missing.
     SubscriptionMissing,
 }
 
 impl GapReason {
-    /// The word in the database and in the log.
+    /// Returns the word in the database and in the log.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Away => "away",
-            Self::Silence => "silence",
-            Self::SubscriptionMissing => "subscription_missing",
-        }
-    }
-
-    /// Reads the word back; another program's one is the most general reason.
-    fn of(word: &str) -> Self {
-        let known = [Self::Away, Self::Silence, Self::SubscriptionMissing];
-        known.into_iter().find(|reason| reason.as_str() == word).unwrap_or(Self::Away)
+        self.into()
     }
 }
 
-/// A turn at a gap.
+/// A gap that was claimed for the recovery of one page.
 #[derive(Clone, Debug)]
-pub struct Repair {
+pub struct ClaimedGap {
     id: Id,
-    turn: i64,
-    /// Whose webhooks may be missing.
+    generation: i64,
+    /// The app.
     pub app: AppId,
-    /// Since when.
+    /// The beginning of the gap.
     pub since: DateTime<Utc>,
-    /// Until when.
+    /// The end of the gap.
     pub until: DateTime<Utc>,
-    /// Why.
+    /// Why webhooks may be missing.
     pub reason: GapReason,
-    /// Since when the app has been connected; an app with the static key, since it was made.
+    /// When the app was connected; an app with the static key, when it was created.
     pub connected_at: DateTime<Utc>,
-    /// Where the list at Dialpad goes on.
+    /// Where Dialpad's list continues; `None` at its beginning.
     pub cursor: Option<String>,
-    /// Since when its calls began; none at the beginning.
+    /// The start of the calls that the list covers; `None` at its beginning.
     pub list_from: Option<DateTime<Utc>>,
-    /// Turns that failed since the last one that did not.
+    /// How many attempts have failed since the last success.
     pub failures: u32,
 }
 
-/// A gap that nobody looks into.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A gap that is not recovered.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LostGap {
-    /// Whose it is.
+    /// The app.
+    #[sqlx(rename = "app_id", try_from = "Id")]
     pub app: AppId,
-    /// Since when webhooks may be missing.
+    /// The beginning of the gap.
     pub since: DateTime<Utc>,
-    /// Until when.
+    /// The end of the gap.
     pub until: DateTime<Utc>,
-    /// Why it was given up, where it was not simply too old.
+    /// Why it was given up; `None` where it only was too old.
     pub given_up: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
-struct RepairRow {
+struct GapRow {
     id: Id,
     app_id: Id,
     since: DateTime<Utc>,
@@ -127,18 +120,16 @@ struct RepairRow {
     reason: String,
     cursor: Option<String>,
     list_from: Option<DateTime<Utc>>,
-    turn: i64,
+    generation: i64,
     failures: i64,
     connected_at: DateTime<Utc>,
 }
 
-type LostRow = (Id, DateTime<Utc>, DateTime<Utc>, Option<String>);
-
 impl Gaps<'_> {
-    /// Writes down that webhooks of an app may be missing for this time. It is looked into in the background.
+    /// Stores that webhooks of an app may be missing for this period. It is recovered in the background.
     ///
     /// # Errors
-    /// The database could not be asked, or there is no such app.
+    /// There is no such app.
     pub async fn record(
         self,
         app: AppId,
@@ -146,53 +137,49 @@ impl Gaps<'_> {
         until: DateTime<Utc>,
         reason: GapReason,
     ) -> Result<(), StoreError> {
-        let (id, app) = (Id(Uuid::now_v7()), Id::from(app));
+        let id = Id(Uuid::now_v7());
+        let app = Id::from(app);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
-            sqlx::query(NOTE).bind(id).bind(app).bind(since).bind(until).bind(reason.as_str()).execute(&mut *db).await?;
+            sqlx::query(INSERT).bind(id).bind(app).bind(since).bind(until).bind(reason.as_str()).execute(&mut *db).await?;
             sqlx::query(WIDEN).bind(id).bind(app).bind(since).bind(until).execute(&mut *db).await?;
             sqlx::query(ABSORB).bind(id).bind(app).bind(since).bind(until).execute(&mut *db).await?;
             transaction.commit().await
         })
     }
 
-    /// The apps that Dialpad sends webhooks for: those with a connection, and with the static key all others.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the apps that Dialpad sends webhooks for: those with a connection, and with the static key all others.
     pub async fn connected_apps(self, by_static_key: bool) -> Result<Vec<AppId>, StoreError> {
         let rows: Vec<(Id,)> =
             on_db!(self.store, read db => sqlx::query_as(CONNECTED).bind(by_static_key).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 
-    /// Takes a turn at a gap that ended before `ended_before`, if there is one whose turn it is. Nobody else takes it
-    /// up until `held_until`.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Claims the gap that is due first, of those that ended before `ended_before`. Nobody else can claim it until
+    /// `held_until`.
     pub async fn claim(
         self,
         ended_before: DateTime<Utc>,
         held_until: DateTime<Utc>,
-    ) -> Result<Option<Repair>, StoreError> {
+    ) -> Result<Option<ClaimedGap>, StoreError> {
         let now = self.store.now();
-        let row: Option<RepairRow> = on_db!(self.store, read db => {
+        let row: Option<GapRow> = on_db!(self.store, read db => {
             sqlx::query_as(DUE).bind(ended_before).bind(now).fetch_optional(db).await
         })?;
         let Some(row) = row else { return Ok(None) };
-        let taken = on_db!(self.store, write db => {
-            sqlx::query(TAKE).bind(row.id).bind(row.turn).bind(held_until).execute(db).await
+        let claimed = on_db!(self.store, write db => {
+            sqlx::query(CLAIM).bind(row.id).bind(row.generation).bind(held_until).execute(db).await
                 .map(|done| done.rows_affected())
         })?;
-        Ok((taken > 0).then(|| Repair {
+        Ok((claimed > 0).then(|| ClaimedGap {
             id: row.id,
-            turn: row.turn + 1,
+            generation: row.generation + 1,
             app: row.app_id.into(),
             since: row.since,
             until: row.until,
-            reason: GapReason::of(&row.reason),
+            // A newer version may have stored a reason that this one does not know.
+            reason: row.reason.parse().unwrap_or(GapReason::Away),
             connected_at: row.connected_at,
             cursor: row.cursor,
             list_from: row.list_from,
@@ -200,113 +187,77 @@ impl Gaps<'_> {
         }))
     }
 
-    /// The next turn goes on behind this cursor, in the list of calls that began since `list_from`.
-    ///
-    /// # Errors
-    /// The database could not be asked; the turn is repeated then.
+    /// Stores that a page was recovered: the next one follows this cursor, in the list of calls that began since `list_from`.
+    /// When it fails, the page is fetched again.
     pub async fn advance(
         self,
-        repair: &Repair,
+        gap: &ClaimedGap,
         cursor: &str,
         list_from: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let now = self.store.now();
         on_db!(self.store, write db => {
-            sqlx::query(GO_ON).bind(repair.id).bind(repair.turn).bind(cursor).bind(list_from).bind(now).execute(db)
+            sqlx::query(ADVANCE).bind(gap.id).bind(gap.generation).bind(cursor).bind(list_from).bind(now).execute(db)
                 .await.map(|_| ())
         })
     }
 
-    /// The turn is repeated, not before this instant.
-    ///
-    /// # Errors
-    /// The database could not be asked; the turn is repeated a little later then.
+    /// Stores that the page is to be fetched again, at this instant or later.
     pub async fn postpone(
         self,
-        repair: &Repair,
+        gap: &ClaimedGap,
         until: DateTime<Utc>,
         is_failure: bool,
     ) -> Result<(), StoreError> {
         on_db!(self.store, write db => {
-            sqlx::query(PUT_OFF).bind(repair.id).bind(repair.turn).bind(until).bind(i64::from(is_failure)).execute(db)
+            sqlx::query(POSTPONE).bind(gap.id).bind(gap.generation).bind(until).bind(i64::from(is_failure)).execute(db)
                 .await.map(|_| ())
         })
     }
 
-    /// The list begins anew with the next turn: its cursor may be what Dialpad does not take.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn restart(self, repair: &Repair) -> Result<(), StoreError> {
+    /// Starts the list again: Dialpad may refuse its cursor.
+    pub async fn restart(self, gap: &ClaimedGap) -> Result<(), StoreError> {
         on_db!(self.store, write db => {
-            sqlx::query(BEGIN_ANEW).bind(repair.id).bind(repair.turn).execute(db).await.map(|_| ())
+            sqlx::query(RESTART).bind(gap.id).bind(gap.generation).execute(db).await.map(|_| ())
         })
     }
 
-    /// The gap has been looked into.
-    ///
-    /// # Errors
-    /// The database could not be asked; the last turn is repeated then.
-    pub async fn finish(self, repair: &Repair) -> Result<(), StoreError> {
-        let app = Id::from(repair.app);
+    /// Deletes a gap that was recovered. When it fails, its last page is fetched again.
+    pub async fn finish(self, gap: &ClaimedGap) -> Result<(), StoreError> {
+        let app = Id::from(gap.app);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
-            sqlx::query(FINISH).bind(repair.id).bind(repair.turn).execute(&mut *db).await?;
-            sqlx::query(FORGIVE).bind(app).execute(&mut *db).await?;
+            sqlx::query(FINISH).bind(gap.id).bind(gap.generation).execute(&mut *db).await?;
+            sqlx::query(DELETE_GIVEN_UP).bind(app).execute(&mut *db).await?;
             transaction.commit().await
         })
     }
 
-    /// Nobody will look into the gap. It is kept for a while with the reason, together with what the app has given up
-    /// before.
-    ///
-    /// # Errors
-    /// The database could not be asked; the turn is repeated then.
-    pub async fn give_up(self, repair: &Repair, reason: &str) -> Result<(), StoreError> {
-        let app = Id::from(repair.app);
+    /// Gives a gap up. It is kept for a while with the reason, merged with those that were given up before.
+    pub async fn give_up(self, gap: &ClaimedGap, reason: &str) -> Result<(), StoreError> {
+        let app = Id::from(gap.app);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
-            sqlx::query(GIVE_UP).bind(repair.id).bind(repair.turn).bind(reason).bind(app).execute(&mut *db).await?;
-            sqlx::query(SAID_BEFORE).bind(app).bind(repair.id).execute(&mut *db).await?;
+            sqlx::query(GIVE_UP).bind(gap.id).bind(gap.generation).bind(reason).bind(app).execute(&mut *db).await?;
+            sqlx::query(MERGE_GIVEN_UP).bind(app).bind(gap.id).execute(&mut *db).await?;
             transaction.commit().await
         })
     }
 
-    /// Removes the gaps that ended before this instant, and says which.
-    ///
-    /// # Errors
-    /// The database could not be asked; they go the next time.
+    /// Deletes the gaps that ended before this instant, and returns them.
     pub async fn drop_older_than(self, before: DateTime<Utc>) -> Result<Vec<LostGap>, StoreError> {
-        let rows: Vec<LostRow> =
-            on_db!(self.store, write db => sqlx::query_as(DROP_OLD).bind(before).fetch_all(db).await)?;
-        let lost = rows.into_iter().map(|(app, since, until, given_up)| LostGap {
-            app: app.into(),
-            since,
-            until,
-            given_up,
-        });
-        Ok(lost.collect())
+        on_db!(self.store, write db => sqlx::query_as(DELETE_OLD).bind(before).fetch_all(db).await)
     }
 
-    /// How many gaps wait to be looked into.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Counts the gaps that wait to be recovered.
     pub async fn pending(self) -> Result<i64, StoreError> {
-        let (count,): (i64,) =
-            on_db!(self.store, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
-        Ok(count)
+        on_db!(self.store, read db => sqlx::query_scalar(PENDING_COUNT).fetch_one(db).await)
     }
 
-    /// What an app has given up.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the gaps of an app that were given up.
     pub async fn given_up(self, app: AppId) -> Result<Vec<LostGap>, StoreError> {
-        let rows: Vec<(DateTime<Utc>, DateTime<Utc>, Option<String>)> =
-            on_db!(self.store, read db => sqlx::query_as(GIVEN_UP).bind(Id::from(app)).fetch_all(db).await)?;
-        Ok(rows.into_iter().map(|(since, until, given_up)| LostGap { app, since, until, given_up }).collect())
+        on_db!(self.store, read db => sqlx::query_as(GIVEN_UP).bind(Id::from(app)).fetch_all(db).await)
     }
 }

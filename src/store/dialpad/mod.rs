@@ -1,4 +1,5 @@
-//! What is stored about the Dialpad side: connections, webhooks, secrets, OAuth sessions and gaps.
+//! The Dialpad side: connections and their tokens, the webhooks that the server registers, authorizations in progress, and
+//! gaps in what was delivered.
 
 pub mod connections;
 pub mod gaps;

@@ -1,5 +1,5 @@
-//! Authorisations under way: from the redirect to Dialpad until the callback. In the database, so that any process
-//! may take the callback and a restart loses none.
+//! Authorizations in progress: from the redirect to Dialpad until the callback. They are stored, so that any process can take
+//! the callback and a restart loses none.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -11,14 +11,14 @@ use crate::store::{OauthSessions, db::types::Id, on_db};
 const INSERT: &str = "INSERT INTO oauth_sessions
     (state_hash, app_id, environment, verifier, browser_hash, created_at, expires_at)
     VALUES ($1, $2, $3, $4, $5, $6, $7)";
-/// Deleting is taking: of two callbacks with one state, one gets the row.
+/// Taking deletes: of two callbacks with one state, one gets the row.
 const TAKE: &str = "DELETE FROM oauth_sessions WHERE state_hash = $1 RETURNING app_id, environment, verifier, browser_hash, expires_at";
-const REMOVE_OLD: &str = "DELETE FROM oauth_sessions WHERE expires_at < $1";
+const DELETE_OLD: &str = "DELETE FROM oauth_sessions WHERE expires_at < $1";
 
-/// How long a person may take to approve.
+/// How long a person has to approve.
 const LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
-/// An authorisation that was begun.
+/// An authorization in progress.
 pub struct OauthSession {
     /// The app to be connected.
     pub app_id: AppId,
@@ -39,12 +39,11 @@ fn place(state_hash: &[u8]) -> String {
 type SessionRow = (Id, String, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
 impl OauthSessions<'_> {
-    /// Begins an authorisation under this state, bound to the browser that has the cookie `browser`.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Begins an authorization under this state, bound to the browser that has the cookie `browser`.
     pub async fn begin(self, state: &str, browser: &str, session: &OauthSession) -> Result<(), StoreError> {
-        let (state_hash, browser_hash, now) = (hash(state), hash(browser), self.store.now());
+        let state_hash = hash(state);
+        let browser_hash = hash(browser);
+        let now = self.store.now();
         let verifier = self.store.shared.vault.seal(&session.verifier, &place(&state_hash));
         on_db!(self.store, write db => {
             sqlx::query(INSERT).bind(&state_hash).bind(Id::from(session.app_id)).bind(&session.environment)
@@ -52,11 +51,8 @@ impl OauthSessions<'_> {
         })
     }
 
-    /// Takes the authorisation that was begun under this state. Whatever comes of it, the state is spent. `None`
-    /// when there is none, it is too late, or another browser began it.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Takes the authorization that was begun under this state; the state can't be used again. Returns `None` where there is
+    /// none, where it has expired, or where another browser began it.
     pub async fn take(self, state: &str, browser: Option<&str>) -> Result<Option<OauthSession>, StoreError> {
         let state_hash = hash(state);
         let row: Option<SessionRow> =
@@ -70,19 +66,16 @@ impl OauthSessions<'_> {
         Ok(verifier.map(|verifier| OauthSession { app_id: app_id.into(), environment, verifier }))
     }
 
-    /// Removes the authorisations that were begun and not finished in time.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Deletes expired authorizations. Returns how many there were.
     pub async fn prune(self) -> Result<u64, StoreError> {
         let now = self.store.now();
         on_db!(self.store, write db => {
-            sqlx::query(REMOVE_OLD).bind(now).execute(db).await.map(|done| done.rows_affected())
+            sqlx::query(DELETE_OLD).bind(now).execute(db).await.map(|done| done.rows_affected())
         })
     }
 }
 
-/// 256 random bits in hex: a state, or a browser's cookie.
+/// Generates 256 random bits in hex: a state, or the cookie of a browser.
 #[must_use]
 pub fn random_token() -> SecretString {
     let bits: [u8; 32] = rand::random();

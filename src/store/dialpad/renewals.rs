@@ -1,5 +1,5 @@
-//! Renewing tokens, as the database sees it: who is at it, and what came of it. One at a time per connection, whatever
-//! process: the intent is written before Dialpad is asked, and everything after it is guarded by the generation.
+//! Renewals of token pairs: which process renews which pair, and the outcome. Over all processes, a connection has one renewal
+//! at a time: the intent is stored before Dialpad is asked, and everything after that is guarded by the generation.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
@@ -11,13 +11,13 @@ use cti_actors::{
 use secrecy::SecretString;
 
 use super::connections::{Tokens, token_place};
-use crate::store::{Renewals, db::types::Id, feed::append_event::Tell, on_db};
+use crate::store::{Renewals, db::types::Id, feed::append_event::AppendEvent, on_db};
 
-/// How long an intent counts as somebody's: longer than Dialpad is waited for, and than clocks may differ. After that
-/// whoever had it is dead, and it is taken over.
+/// How long an intent holds: longer than a request to Dialpad may take, and than clocks may differ. After that its process
+/// has crashed, and another one takes over.
 pub const LEASE: TimeDelta = TimeDelta::seconds(15);
 
-/// What was begun and never ended comes first.
+/// Renewals that a crash interrupted come first.
 const DUE: &str =
     "SELECT app_id, generation, COALESCE(refresh_begun_at, refresh_due_at) FROM dialpad_connections
     WHERE environment = $1 AND status = 'connected' AND refresh_token IS NOT NULL
@@ -32,8 +32,8 @@ const WHY_NOT: &str = "SELECT environment, generation, status, refresh_token IS 
     access_token, issued_at, refresh_begun_at, refresh_failures, refresh_due_at, refresh_problem
     FROM dialpad_connections WHERE app_id = $1";
 
-/// Guarded by the generation alone: even when the intent was taken over meanwhile, a pair that Dialpad gave is the best
-/// that is known, for the old refresh token may be spent.
+/// Guarded by the generation alone: even where the intent was taken over, the pair that Dialpad issued is the best one,
+/// because the old refresh token may have been used up.
 const FINISH: &str = "UPDATE dialpad_connections SET access_token = $3,
     refresh_token = COALESCE($4, refresh_token), generation = generation + 1, issued_at = $5, expires_at = $6,
     refresh_due_at = $7, refresh_begun_at = NULL, refresh_failures = 0, refresh_problem = NULL, updated_at = $8
@@ -51,46 +51,46 @@ const EXPIRE: &str = "UPDATE dialpad_connections SET status = 'expired', refresh
     refresh_due_at = NULL, refresh_problem = $3, updated_at = $4
     WHERE app_id = $1 AND generation = $2 AND status = 'connected' RETURNING environment, dialpad_org_id";
 
-/// The right to ask Dialpad for a new pair, which nobody else has for the time of the lease.
+/// The right to request a new pair from Dialpad, exclusive for the length of the lease.
 pub struct Intent {
     /// The pair that is to be replaced.
     pub pair: TokenPair,
-    /// Names the intent.
+    /// When the intent was stored. It also identifies the intent.
     pub begun_at: DateTime<Utc>,
-    /// What to ask with; `None` when no key opens it.
+    /// The refresh token; `None` where no key opens it.
     pub refresh_token: Option<SecretString>,
-    /// How many tries have failed since the last that did not.
+    /// How many attempts have failed since the last success.
     pub failures: u32,
 }
 
-/// What came of the wish to begin.
+/// The outcome of beginning a renewal.
 pub enum Begun {
-    /// Go on.
+    /// The caller renews the pair.
     Intent(Intent),
-    /// There is nothing to ask with: a static token.
+    /// There is no refresh token: this access token is static.
     Static(SecretString),
-    /// Another process is at it.
+    /// Another process renews it.
     UnderWay,
-    /// It is too soon after the last try.
+    /// The last attempt was too recent.
     TooSoon {
-        /// When it may be tried.
+        /// When the next attempt is allowed.
         until: DateTime<Utc>,
-        /// What the last try failed with.
+        /// Why the last attempt failed.
         reason: String,
     },
-    /// The pair is not the present one.
+    /// The pair was replaced by another one.
     Superseded,
-    /// The tokens are dead.
+    /// The pair has expired.
     Expired,
 }
 
-/// What became of a new pair.
+/// The outcome of storing a new pair.
 pub enum Finished {
-    /// It is stored.
+    /// It was stored, and these events were emitted.
     Stored(Vec<Frame>),
-    /// Meanwhile the app was connected anew.
+    /// The app was reconnected in the meantime.
     Superseded,
-    /// Meanwhile the app was disconnected: nobody wants it any more.
+    /// The app was disconnected in the meantime.
     Unwanted,
 }
 
@@ -108,14 +108,11 @@ struct Obstacle {
     refresh_problem: Option<String>,
 }
 
-/// Environment and organisation, which every event of a connection names.
-type Whose = (String, Option<i64>);
+/// The environment and the organization, which every event of a connection carries.
+type Connected = (String, Option<i64>);
 
 impl Renewals<'_> {
-    /// The pairs of an environment that are to be replaced until then and that nobody is at.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the pairs of an environment that are due for renewal by then, and that no process is renewing.
     pub async fn due(
         self,
         environment: &str,
@@ -123,9 +120,9 @@ impl Renewals<'_> {
         limit: usize,
     ) -> Result<Vec<DuePair>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let dead = self.store.now() - LEASE;
+        let lease_expired = self.store.now() - LEASE;
         let rows: Vec<(Id, i64, DateTime<Utc>)> = on_db!(self.store, read db => {
-            sqlx::query_as(DUE).bind(environment).bind(until).bind(dead).bind(limit).fetch_all(db).await
+            sqlx::query_as(DUE).bind(environment).bind(until).bind(lease_expired).bind(limit).fetch_all(db).await
         })?;
         let due = |(app, generation, at): (Id, i64, _)| DuePair {
             pair: TokenPair { app_id: app.into(), generation },
@@ -134,12 +131,10 @@ impl Renewals<'_> {
         Ok(rows.into_iter().map(due).collect())
     }
 
-    /// Writes down that a pair is going to be replaced, unless somebody else has.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Stores the intent to renew a pair, unless another process has.
     pub async fn begin(self, pair: TokenPair, environment: &str) -> Result<Begun, StoreError> {
-        let (app, now) = (Id::from(pair.app_id), self.store.now());
+        let app = Id::from(pair.app_id);
+        let now = self.store.now();
         let row: Option<(Vec<u8>, i64)> = on_db!(self.store, write db => {
             sqlx::query_as(BEGIN).bind(app).bind(pair.generation).bind(environment).bind(now).bind(now - LEASE)
                 .bind(now - APART).fetch_optional(db).await
@@ -176,81 +171,78 @@ impl Renewals<'_> {
         let paused_until = obstacle.refresh_due_at.filter(|_| obstacle.refresh_failures > 0);
         let young_until = obstacle.issued_at.map(|at| at + APART);
         let reason = obstacle.refresh_problem.unwrap_or_default();
-        // Where neither lies ahead, whatever stood in the way has gone between the two looks.
+        // Where neither is in the future, the obstacle was gone by the second query.
         let until = paused_until.max(young_until).unwrap_or(now).max(now);
         Ok(Begun::TooSoon { until, reason })
     }
 
-    /// Stores a new pair in place of the old one.
-    ///
-    /// # Errors
-    /// The database could not be asked. The new pair must not be given up then: the old one may be spent.
+    /// Stores a new pair in place of the old one. When it fails, the caller must try again: the old pair may have been used
+    /// up.
     pub async fn finish(self, pair: TokenPair, tokens: &Tokens) -> Result<Finished, StoreError> {
-        let (app, now, due_at) = (Id::from(pair.app_id), self.store.now(), tokens.due_at());
+        let app = Id::from(pair.app_id);
+        let now = self.store.now();
+        let due_at = tokens.due_at();
         let (access, refresh) = self.store.connections().seal_tokens(pair.app_id, tokens);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
-            let whose: Option<Whose> = sqlx::query_as(FINISH).bind(app).bind(pair.generation).bind(&access)
+            let connected: Option<Connected> = sqlx::query_as(FINISH).bind(app).bind(pair.generation).bind(&access)
                 .bind(&refresh).bind(tokens.issued_at).bind(tokens.expires_at).bind(due_at).bind(now)
                 .fetch_optional(&mut *transaction).await?;
-            let Some((environment, organization)) = whose else {
+            let Some((environment, organization)) = connected else {
                 let exists: Option<(i64,)> =
                     sqlx::query_as(EXISTS).bind(app).fetch_optional(&mut *transaction).await?;
                 return Ok(if exists.is_some() { Finished::Superseded } else { Finished::Unwanted });
             };
             let recovered = sqlx::query(RECOVER).bind(app).execute(&mut *transaction).await?.rows_affected();
-            let mut told = Vec::new();
+            let mut frames = Vec::new();
             if recovered > 0 {
                 let event = connection_event(pair.app_id, ConnectionEvent::Recovered, &environment, organization, now);
-                told.push(transaction.tell(pair.app_id, &event, now).await?);
+                frames.push(transaction.append_event(pair.app_id, &event, now).await?);
             }
             transaction.commit().await?;
-            Ok(Finished::Stored(told))
+            Ok(Finished::Stored(frames))
         })
     }
 
-    /// Notes that a try has failed, and when to try again. The old pair stands.
-    ///
-    /// # Errors
-    /// The database could not be asked; the intent then ends with its lease.
+    /// Stores that an attempt failed, and when to try again. The old pair stays. When this fails, the intent expires with its
+    /// lease.
     pub async fn fail(
         self,
         intent: &Intent,
         reason: &str,
         again_at: DateTime<Utc>,
     ) -> Result<Vec<Frame>, StoreError> {
-        let (pair, now) = (intent.pair, self.store.now());
+        let pair = intent.pair;
+        let now = self.store.now();
         let app = Id::from(pair.app_id);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
-            let whose: Option<Whose> = sqlx::query_as(FAIL).bind(app).bind(pair.generation).bind(intent.begun_at)
+            let connected: Option<Connected> = sqlx::query_as(FAIL).bind(app).bind(pair.generation).bind(intent.begun_at)
                 .bind(again_at).bind(reason).fetch_optional(&mut *transaction).await?;
-            let Some((environment, organization)) = whose else { return Ok(Vec::new()) };
+            let Some((environment, organization)) = connected else { return Ok(Vec::new()) };
             let degraded =
                 sqlx::query(DEGRADE).bind(app).bind(now).execute(&mut *transaction).await?.rows_affected();
-            let mut told = Vec::new();
+            let mut frames = Vec::new();
             if degraded > 0 {
                 let event = connection_event(pair.app_id, ConnectionEvent::Degraded, &environment, organization, now);
-                told.push(transaction.tell(pair.app_id, &event, now).await?);
+                frames.push(transaction.append_event(pair.app_id, &event, now).await?);
             }
             transaction.commit().await?;
-            Ok(told)
+            Ok(frames)
         })
     }
 
-    /// Notes that a pair is dead. `None` when it is not the present one, or that is known already.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Stores that a pair has expired. Returns `None` where it is not the present one, or was expired before.
     pub async fn expire(self, pair: TokenPair, reason: &str) -> Result<Option<Frame>, StoreError> {
-        let (app, now) = (Id::from(pair.app_id), self.store.now());
+        let app = Id::from(pair.app_id);
+        let now = self.store.now();
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
-            let whose: Option<Whose> = sqlx::query_as(EXPIRE).bind(app).bind(pair.generation).bind(reason)
+            let connected: Option<Connected> = sqlx::query_as(EXPIRE).bind(app).bind(pair.generation).bind(reason)
                 .bind(now).fetch_optional(&mut *transaction).await?;
-            let Some((environment, organization)) = whose else { return Ok(None) };
+            let Some((environment, organization)) = connected else { return Ok(None) };
             let event = connection_event(pair.app_id, ConnectionEvent::Expired, &environment, organization, now);
-            let frame = transaction.tell(pair.app_id, &event, now).await?;
+            let frame = transaction.append_event(pair.app_id, &event, now).await?;
             transaction.commit().await?;
             Ok(Some(frame))
         })

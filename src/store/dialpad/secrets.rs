@@ -1,5 +1,5 @@
-//! The secrets of an app's own webhook: the present one, and those that were rotated out and are still taken. Sealed,
-//! each column for its own place.
+//! The secrets of an app's own webhook: the present one, and retired ones that are still accepted. Each column is sealed for
+//! its own place.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use super::own_webhooks::OwnWebhook;
 use crate::store::Webhooks;
 
-/// A secret that was rotated out.
+/// A secret that was replaced by a rotation.
 #[derive(Clone, Debug)]
 pub struct RetiredSecret {
     /// The secret.
     pub secret: SecretString,
-    /// Until when it is taken; `None` as long as Dialpad may not have heard of its successor.
+    /// Until when it is accepted; `None` while Dialpad may not have been given its successor.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// How it is written before it is sealed.
+/// A retired secret as JSON, before it is sealed.
 #[derive(Deserialize, Serialize)]
-struct Written {
+struct RetiredJson {
     secret: String,
     until: Option<DateTime<Utc>>,
 }
 
 impl RetiredSecret {
-    fn is_taken(&self, now: DateTime<Utc>) -> bool {
+    fn is_accepted(&self, now: DateTime<Utc>) -> bool {
         self.until.is_none_or(|until| until > now)
     }
 }
@@ -35,8 +35,8 @@ fn place(app: AppId, column: &str) -> String {
     format!("dialpad_webhooks.{column}:{app}")
 }
 
-/// 256 random bits in hex.
-pub(crate) fn fresh_secret() -> SecretString {
+/// Generates 256 random bits in hex.
+pub(crate) fn generate_secret() -> SecretString {
     let bits: [u8; 32] = rand::random();
     hex::encode(bits).into()
 }
@@ -46,17 +46,18 @@ impl Webhooks<'_> {
         self.store.shared.vault.seal(secret, &place(app, "secret"))
     }
 
-    /// The old secrets in one; what is no longer taken is left out.
+    /// Seals the retired secrets together. Expired ones are left out.
     pub(crate) fn seal_retired(self, app: AppId, webhook: &OwnWebhook, now: DateTime<Utc>) -> Vec<u8> {
-        let kept = webhook.retired.iter().filter(|retired| retired.is_taken(now));
-        let written =
-            kept.map(|it| Written { secret: it.secret.expose_secret().to_owned(), until: it.until });
-        let text = serde_json::json!(written.collect::<Vec<_>>()).to_string();
+        let kept = webhook.retired.iter().filter(|retired| retired.is_accepted(now));
+        let json = kept.map(|retired| RetiredJson {
+            secret: retired.secret.expose_secret().to_owned(),
+            until: retired.until,
+        });
+        let text = serde_json::json!(json.collect::<Vec<_>>()).to_string();
         self.store.shared.vault.seal(&text.into(), &place(app, "retired_secrets"))
     }
 
-    /// The secrets that webhooks of an app are taken with: the present one, and those that were rotated out a short
-    /// while ago.
+    /// Returns the secrets that an app's webhooks may be signed with: the present one, and retired ones that have not expired.
     pub(crate) fn accepted_secrets(
         self,
         app: AppId,
@@ -65,7 +66,7 @@ impl Webhooks<'_> {
     ) -> Result<Vec<SecretString>, StoreError> {
         let now = self.store.now();
         let present = present.map(|sealed| self.open_secret(app, sealed)).transpose()?;
-        let retired = self.open_retired(app, retired)?.into_iter().filter(|retired| retired.is_taken(now));
+        let retired = self.open_retired(app, retired)?.into_iter().filter(|retired| retired.is_accepted(now));
         Ok(present.into_iter().chain(retired.map(|retired| retired.secret)).collect())
     }
 
@@ -82,10 +83,10 @@ impl Webhooks<'_> {
         let corrupt = || corrupt(app, "retired_secrets");
         let text =
             self.store.shared.vault.open(sealed, &place(app, "retired_secrets")).map_err(|_| corrupt())?;
-        let written: Vec<Written> = serde_json::from_str(text.expose_secret()).map_err(|_| corrupt())?;
-        Ok(written
+        let retired: Vec<RetiredJson> = serde_json::from_str(text.expose_secret()).map_err(|_| corrupt())?;
+        Ok(retired
             .into_iter()
-            .map(|it| RetiredSecret { secret: it.secret.into(), until: it.until })
+            .map(|retired| RetiredSecret { secret: retired.secret.into(), until: retired.until })
             .collect())
     }
 }

@@ -1,7 +1,8 @@
-//! The webhooks at Dialpad as administrators and CRMs see them: everything but their secrets.
+//! The webhooks at Dialpad, as administrators and CRMs see them: everything but their secrets.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
+use strum::IntoStaticStr;
 use uuid::Uuid;
 
 use crate::store::{
@@ -11,57 +12,63 @@ use crate::store::{
     views::listing::{Cursor, Page},
 };
 
-const LIST: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks
-    WHERE removed_at IS NULL AND ($1 IS NULL OR app_id = $1)
-    AND ($2 IS NULL OR created_at < $2 OR (created_at = $2 AND id < $3)) ORDER BY created_at DESC, id DESC LIMIT $4";
-const BY_ID: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND id = $1";
-const BY_DIALPADS_ID: &str =
-    "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND dialpad_webhook_id = $1";
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription, dialpad_org_id,
+            verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND ",
+            $rest
+        )
+    };
+}
+
+const LIST: &str = select!(
+    "($1 IS NULL OR app_id = $1)
+    AND ($2 IS NULL OR created_at < $2 OR (created_at = $2 AND id < $3)) ORDER BY created_at DESC, id DESC LIMIT $4"
+);
+const BY_ID: &str = select!("id = $1");
+const BY_DIALPADS_ID: &str = select!("dialpad_webhook_id = $1");
 const SCOPES: &str = "SELECT scopes FROM dialpad_connections WHERE app_id = $1";
 
-/// What a webhook goes by.
+/// What a URL calls a webhook.
 #[derive(Clone, Debug)]
-pub enum WebhookName {
-    /// Our id.
+pub enum WebhookRef {
+    /// The server's id.
     Ours(Uuid),
     /// Dialpad's id.
     Dialpads(String),
 }
 
-/// How a webhook is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The state of a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum WebhookState {
-    /// Nobody has looked at Dialpad yet.
+    /// It was not checked yet.
     Pending,
-    /// Calls come as they should, as of the last look.
+    /// Calls are delivered, as of the last check.
     Active,
-    /// Something was in the way at the last look.
+    /// The last check could not confirm that calls are delivered.
     Degraded,
 }
 
 impl WebhookState {
-    /// The word on the wire.
+    /// Returns the word in JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::Degraded => "degraded",
-        }
+        self.into()
     }
 }
 
 /// An app's webhook at Dialpad.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct WebhookView {
-    /// Our id.
+    /// The server's id.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// Whose it is.
+    /// The app.
+    #[sqlx(rename = "app_id", try_from = "Id")]
     pub app: AppId,
-    /// Where Dialpad sends to.
+    /// The address that Dialpad delivers to.
     pub hook_url: String,
     /// Dialpad's id, once it has one.
     pub dialpad_webhook_id: Option<String>,
@@ -69,20 +76,35 @@ pub struct WebhookView {
     pub call_subscription: Option<String>,
     /// Dialpad's id of the subscription to messages.
     pub sms_subscription: Option<String>,
-    /// The organisation where it was made, where that is known.
+    /// The organization in which it was created, where that is known.
+    #[sqlx(rename = "dialpad_org_id")]
     pub organization: Option<i64>,
-    /// When calls were last known to come as they should.
+    /// When calls were last known to be delivered.
     pub verified_at: Option<DateTime<Utc>>,
-    /// When it was last looked at.
+    /// When it was last checked.
     pub checked_at: Option<DateTime<Utc>>,
-    /// What stands in the way.
+    /// What is wrong, in sentences.
+    #[sqlx(try_from = "Problems")]
     pub problems: Vec<String>,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
+/// A JSON array of sentences.
+#[derive(sqlx::Type)]
+#[sqlx(transparent, no_pg_array)]
+struct Problems(Option<String>);
+
+impl From<Problems> for Vec<String> {
+    fn from(problems: Problems) -> Self {
+        let Some(text) = problems.0 else { return Vec::new() };
+        // Text that can't be read is shown rather than hidden.
+        serde_json::from_str(&text).unwrap_or_else(|_| vec![text])
+    }
+}
+
 impl WebhookView {
-    /// How it is.
+    /// Derives the state from the last check.
     #[must_use]
     pub fn state(&self) -> WebhookState {
         match self.checked_at {
@@ -95,94 +117,43 @@ impl WebhookView {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct Row {
-    id: Id,
-    app_id: Id,
-    hook_url: String,
-    dialpad_webhook_id: Option<String>,
-    call_subscription: Option<String>,
-    sms_subscription: Option<String>,
-    dialpad_org_id: Option<i64>,
-    verified_at: Option<DateTime<Utc>>,
-    checked_at: Option<DateTime<Utc>>,
-    problems: Option<String>,
-    created_at: DateTime<Utc>,
-}
-
-impl From<Row> for WebhookView {
-    fn from(row: Row) -> Self {
-        // Written by us; what can't be read is still better shown than hidden.
-        let problems = row
-            .problems
-            .map_or_else(Vec::new, |text| serde_json::from_str(&text).unwrap_or_else(|_| vec![text]));
-        Self {
-            id: row.id.0,
-            app: row.app_id.into(),
-            hook_url: row.hook_url,
-            dialpad_webhook_id: row.dialpad_webhook_id,
-            call_subscription: row.call_subscription,
-            sms_subscription: row.sms_subscription,
-            organization: row.dialpad_org_id,
-            verified_at: row.verified_at,
-            checked_at: row.checked_at,
-            problems,
-            created_at: row.created_at,
-        }
-    }
-}
-
 impl Webhooks<'_> {
-    /// The webhooks, newest first: of one app, which has one at most, or of all.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of the webhooks, newest first: of one app, which has at most one, or of all.
     pub async fn list(
         self,
         app: Option<AppId>,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<WebhookView>, StoreError> {
-        let (app, at) = (app.map(Id::from), cursor.map(|cursor| cursor.at));
+        let app = app.map(Id::from);
+        let at = cursor.map(|cursor| cursor.at);
         let id = Id(cursor.map_or(Uuid::nil(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let rows: Vec<Row> = on_db!(self.store, read db => {
+        let webhooks: Vec<WebhookView> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(app).bind(at).bind(id).bind(one_more).fetch_all(db).await
         })?;
-        let views = rows.into_iter().map(WebhookView::from).collect();
-        Ok(Page::of(views, limit, |view| Cursor { at: view.created_at, id: view.id }))
+        Ok(Page::of(webhooks, limit, |view| Cursor { at: view.created_at, id: view.id }))
     }
 
-    /// The webhook of an app.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the webhook of an app.
     pub async fn of_app(self, app: AppId) -> Result<Option<WebhookView>, StoreError> {
         Ok(self.list(Some(app), None, 1).await?.items.pop())
     }
 
-    /// The webhook with this name.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn find(self, name: &WebhookName) -> Result<Option<WebhookView>, StoreError> {
-        let row: Option<Row> = match name {
-            WebhookName::Ours(id) => {
-                on_db!(self.store, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)?
+    /// Returns one webhook.
+    pub async fn find(self, webhook: &WebhookRef) -> Result<Option<WebhookView>, StoreError> {
+        match webhook {
+            WebhookRef::Ours(id) => {
+                on_db!(self.store, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)
             }
-            WebhookName::Dialpads(id) => {
-                on_db!(self.store, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)?
+            WebhookRef::Dialpads(id) => {
+                on_db!(self.store, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)
             }
-        };
-        Ok(row.map(WebhookView::from))
+        }
     }
 
-    /// The scopes of an app's connection, with spaces between; `None` for an app without one.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the scopes of an app's connection, separated by spaces; `None` for an app without one.
     pub async fn granted_scopes(self, app: AppId) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> = on_db!(self.store, read db => sqlx::query_as(SCOPES).bind(Id::from(app)).fetch_optional(db).await)?;
-        Ok(row.map(|(scopes,)| scopes))
+        on_db!(self.store, read db => sqlx::query_scalar(SCOPES).bind(Id::from(app)).fetch_optional(db).await)
     }
 }

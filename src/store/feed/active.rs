@@ -1,5 +1,5 @@
-//! The calls that are not over, together with how far the feed had come when they were so: both read in one
-//! transaction that sees one moment.
+//! The snapshot of an app's active calls, with the last event that it includes: both read in one transaction that sees one
+//! snapshot of the database.
 
 use cti_actors::{
     error::StoreError,
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::store::{
     Calls,
     db::{
-        pool::{at_one_moment, in_time},
+        pool::{in_time, read_snapshot},
         types::Id,
     },
     on_db,
@@ -24,16 +24,13 @@ use crate::store::{
 };
 
 const HEAD: &str = "SELECT last_seq FROM event_feeds WHERE app_id = $1";
-/// Said so that the index of live calls is used.
-const NOT_OVER: &str = " AND c.status <> 'ended'";
+/// Written so that the index of live calls is used.
+const NOT_ENDED: &str = " AND c.status <> 'ended'";
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 
 impl Calls<'_> {
-    /// A page of an app's calls that are not over, the newest first, and the newest event that is contained in it.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of an app's active calls, newest first, and the last event that it includes.
     pub async fn list_active(
         self,
         app: AppId,
@@ -42,32 +39,33 @@ impl Calls<'_> {
     ) -> Result<(Page<CallView>, Seq), StoreError> {
         let filter = Filter::default();
         let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self.store, read db => {
-            let mut moment = at_one_moment(db).await?;
-            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *moment).await?;
+            let mut snapshot = read_snapshot(db).await?;
+            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot).await?;
             let mut query = QueryBuilder::new(SELECT);
-            query.push_bind(Id::from(app)).push(NOT_OVER);
+            query.push_bind(Id::from(app)).push(NOT_ENDED);
             filter.write(&mut query, "c", cursor, limit);
-            let rows = query.build_query_as().fetch_all(&mut *moment).await?;
-            moment.commit().await?;
+            let rows = query.build_query_as().fetch_all(&mut *snapshot).await?;
+            snapshot.commit().await?;
             Ok((rows, head))
         })?;
         let page = filter.page(rows.into_iter().map(CallView::from).collect(), limit);
         Ok((page, Seq(head.unwrap_or_default())))
     }
 
-    /// All of an app's calls that are not over, as they are shown, and the newest event that is contained in them.
+    /// Returns all active calls of an app as JSON, and the last event that they include.
     pub(crate) async fn all_active(self, app: AppId) -> Result<ActiveCalls, StoreError> {
-        // However many there are, each question is answered in time.
+        // There may be many calls: each query has its own time limit.
         on_db!(self.store, read db in steps => {
-            let mut moment = in_time(at_one_moment(db)).await?;
-            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *moment);
+            let mut snapshot = in_time(read_snapshot(db)).await?;
+            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot);
             let head: Option<i64> = in_time(head).await?;
-            let (mut calls, mut last) = (Vec::new(), Uuid::nil());
+            let mut calls = Vec::new();
+            let mut last = Uuid::nil();
             loop {
                 let mut query = QueryBuilder::new(SELECT);
-                query.push_bind(Id::from(app)).push(NOT_OVER);
+                query.push_bind(Id::from(app)).push(NOT_ENDED);
                 query.push(" AND c.id > ").push_bind(Id(last)).push(" ORDER BY c.id LIMIT ").push_bind(PAGE);
-                let rows: Vec<CallRow> = in_time(query.build_query_as().fetch_all(&mut *moment)).await?;
+                let rows: Vec<CallRow> = in_time(query.build_query_as().fetch_all(&mut *snapshot)).await?;
                 let count = rows.len();
                 for call in rows.into_iter().map(CallView::from) {
                     last = call.id;
@@ -78,7 +76,7 @@ impl Calls<'_> {
                     break;
                 }
             }
-            moment.commit().await?;
+            snapshot.commit().await?;
             Ok(ActiveCalls { as_of: Seq(head.unwrap_or_default()), calls })
         })
     }

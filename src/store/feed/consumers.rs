@@ -1,4 +1,4 @@
-//! Named consumers: how far each has come in its app's feed, and which process holds it.
+//! Named consumers: the cursor of each in its app's feed, and the process that holds it.
 
 use std::collections::BTreeMap;
 
@@ -23,38 +23,37 @@ use crate::store::{
     on_db,
 };
 
-/// How many consumers an app may have: more are names that somebody makes up anew each time.
-const MOST: i64 = 1000;
+/// How many consumers an app may have. More mean that a client makes up a new name each time.
+const MAX_CONSUMERS: i64 = 1000;
 
 const ONE: &str = "SELECT acked_seq FROM consumers WHERE app_id = $1 AND name = $2";
-/// Of an app with `$9` consumers nobody becomes another one. One that is shared stays where its connections are, as long
-/// as they are heard of.
-const TAKE_UP: &str = "INSERT INTO consumers
+/// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections, as
+/// long as that process renews its lease.
+const ACQUIRE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
     SELECT $1, $2, $3, $4, $6, 1, $7, $8, $8
     WHERE EXISTS (SELECT 1 FROM consumers WHERE app_id = $1 AND name = $2)
         OR (SELECT COUNT(*) FROM consumers WHERE app_id = $1) < $9
     ON CONFLICT (app_id, name) DO UPDATE SET
         mode = EXCLUDED.mode, held_until = EXCLUDED.held_until,
-        holder = EXCLUDED.holder, held_before = consumers.holder,
+        holder = EXCLUDED.holder, previous_holder = consumers.holder,
         connections = CASE WHEN consumers.holder = EXCLUDED.holder THEN consumers.connections ELSE 1 END,
         acked_seq = CASE WHEN consumers.acked_seq > $5 THEN $5 ELSE consumers.acked_seq END
     WHERE consumers.holder = EXCLUDED.holder OR EXCLUDED.mode <> 'share' OR consumers.mode <> 'share'
         OR consumers.connections = 0 OR consumers.held_until <= EXCLUDED.created_at
-    RETURNING acked_seq, held_before";
-/// What nobody holds begins here, or stands already.
-const MAKE: &str = "INSERT INTO consumers
+    RETURNING acked_seq, previous_holder";
+/// Creates a consumer that no process holds, unless it exists.
+const CREATE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
     SELECT $1, $2, 'exclusive', $3, 0, 0, $4, $4, $4
     WHERE (SELECT COUNT(*) FROM consumers WHERE app_id = $1) < $5
     ON CONFLICT (app_id, name) DO NOTHING";
-const KEEP_HEAD: &str =
-    "WITH said (of_holder, of_app, of_name, acked, open_now, believed_until, said_at) AS (";
+const KEEP_HEAD: &str = "WITH kept (of_holder, of_app, of_name, acked, open_now, leased_until, kept_at) AS (";
 const KEEP_TAIL: &str = ") UPDATE consumers SET
-        updated_at = CASE WHEN acked > acked_seq THEN said_at ELSE updated_at END,
+        updated_at = CASE WHEN acked > acked_seq THEN kept_at ELSE updated_at END,
         acked_seq = CASE WHEN acked > acked_seq THEN acked ELSE acked_seq END,
-        connections = open_now, held_until = believed_until
-    FROM said WHERE app_id = of_app AND name = of_name AND holder = of_holder
+        connections = open_now, held_until = leased_until
+    FROM kept WHERE app_id = of_app AND name = of_name AND holder = of_holder
     RETURNING consumers.app_id, consumers.name";
 const HELD: &str = "SELECT app_id, name FROM consumers WHERE holder = $1";
 const ADVANCE: &str = "UPDATE consumers SET
@@ -62,31 +61,31 @@ const ADVANCE: &str = "UPDATE consumers SET
         acked_seq = CASE WHEN $3 > acked_seq THEN $3 ELSE acked_seq END
     WHERE app_id = $1 AND name = $2
         AND NOT (mode = 'share' AND connections > 0 AND held_until > $4)";
-const REMOVE: &str = "DELETE FROM consumers WHERE app_id = $1 AND name = $2";
-/// `$2`: the name that the page before ended with, or nothing.
+const DELETE: &str = "DELETE FROM consumers WHERE app_id = $1 AND name = $2";
+/// `$2`: the last name of the page before, or an empty text.
 const LIST: &str = "SELECT name, mode, acked_seq, connections, held_until, created_at, updated_at
     FROM consumers WHERE app_id = $1 AND name > $2 ORDER BY name LIMIT $3";
 const VIEW: &str = "SELECT name, mode, acked_seq, connections, held_until, created_at, updated_at
     FROM consumers WHERE app_id = $1 AND name = $2";
 
-/// A consumer as its CRM sees it.
+/// A named consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Consumer)]
 pub struct ConsumerView {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// How its connections stand to each other: `exclusive` or `share`.
+    /// `exclusive` (one connection) or `share` (its connections share the work).
     #[schema(value_type = Mode)]
     pub mode: String,
-    /// Everything up to here is dealt with.
+    /// The cursor: the last event that it acknowledged.
     pub acked_seq: i64,
-    /// How many events there are behind that, whether they are for it or not.
+    /// How many events follow the cursor, whether they match its filter or not.
     pub behind: i64,
     /// How many connections it has.
     pub connections: i64,
-    /// When it was first heard of.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// When it last came further.
+    /// When its cursor last moved.
     pub updated_at: DateTime<Utc>,
 }
 
@@ -104,7 +103,7 @@ struct ConsumerRow {
 impl ConsumerRow {
     fn view(self, head: Seq, now: DateTime<Utc>) -> ConsumerView {
         let Self { name, mode, acked_seq, connections, held_until, created_at, updated_at } = self;
-        // Its holder may have died.
+        // The process that held it may have crashed.
         let connections = if held_until > now { connections } else { 0 };
         let behind = (head.0 - acked_seq).max(0);
         ConsumerView { name, mode, acked_seq, behind, connections, created_at, updated_at }
@@ -112,29 +111,23 @@ impl ConsumerRow {
 }
 
 impl ConsumerStore<'_> {
-    /// An app's consumers by name, at most `limit` behind this name; `head` is its newest event.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns an app's consumers by name: at most `limit` after the name `after`. `head` is the app's last event.
     pub async fn list(
         self,
         app: AppId,
-        behind: &str,
+        after: &str,
         limit: usize,
         head: Seq,
     ) -> Result<Vec<ConsumerView>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows: Vec<ConsumerRow> = on_db!(self.store, read db => {
-            sqlx::query_as(LIST).bind(Id::from(app)).bind(behind).bind(limit).fetch_all(db).await
+            sqlx::query_as(LIST).bind(Id::from(app)).bind(after).bind(limit).fetch_all(db).await
         })?;
         let now = self.store.now();
         Ok(rows.into_iter().map(|row| row.view(head, now)).collect())
     }
 
-    /// One of them.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns one consumer.
     pub async fn view(self, app: AppId, name: &str, head: Seq) -> Result<Option<ConsumerView>, StoreError> {
         let row: Option<ConsumerRow> = on_db!(self.store, read db => {
             sqlx::query_as(VIEW).bind(Id::from(app)).bind(name).fetch_optional(db).await
@@ -142,22 +135,20 @@ impl ConsumerStore<'_> {
         Ok(row.map(|row| row.view(head, self.store.now())))
     }
 
-    /// Where a consumer stands that asks from time to time; begins it there if it is new. `None`: the app has too many.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the cursor of a consumer that polls; creates the consumer at `start` if it is new. Returns `None` where the app
+    /// has too many.
     pub async fn find_or_create(self, app: AppId, name: &str, start: Seq) -> Result<Option<Seq>, StoreError> {
         if let Some(known) = self.store.consumer(app, name).await? {
             return Ok(Some(known));
         }
         let now = self.store.now();
         on_db!(self.store, write db => {
-            sqlx::query(MAKE)
+            sqlx::query(CREATE)
                 .bind(Id::from(app))
                 .bind(name)
                 .bind(start.0)
                 .bind(now)
-                .bind(MOST)
+                .bind(MAX_CONSUMERS)
                 .execute(db)
                 .await
                 .map(|_| ())
@@ -175,11 +166,11 @@ impl Cursors for Store {
         Ok(row.map(|(acked,)| Seq(acked)))
     }
 
-    async fn take_up(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let Acquire { app_id, name, mode, start, head, holder, held_until } = wish;
+    async fn take_up(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
+        let Acquire { app_id, name, mode, start, head, holder, held_until } = request;
         let now = self.now();
         let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
-            sqlx::query_as(TAKE_UP)
+            sqlx::query_as(ACQUIRE)
                 .bind(Id::from(app_id))
                 .bind(name)
                 .bind(mode.as_str())
@@ -188,7 +179,7 @@ impl Cursors for Store {
                 .bind(holder)
                 .bind(held_until)
                 .bind(now)
-                .bind(MOST)
+                .bind(MAX_CONSUMERS)
                 .fetch_optional(db)
                 .await
         })?;
@@ -205,7 +196,7 @@ impl Cursors for Store {
         cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError> {
         let now = self.now();
-        // In one order for all processes, so that two of them never wait for each other.
+        // In the same order in all processes, so that two of them never wait for each other.
         let sorted: BTreeMap<_, _> = cursors.iter().map(|it| ((it.app_id, &it.name), it)).collect();
         let each = || sorted.values();
         let rows = Rows::of(vec![
@@ -256,7 +247,7 @@ impl Cursors for Store {
 
     async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError> {
         on_db!(self, write db => {
-            let removed = sqlx::query(REMOVE).bind(Id::from(app)).bind(name).execute(db).await?;
+            let removed = sqlx::query(DELETE).bind(Id::from(app)).bind(name).execute(db).await?;
             Ok(removed.rows_affected() > 0)
         })
     }

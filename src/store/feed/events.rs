@@ -1,4 +1,4 @@
-//! The feed as it is stored: what was told to an app, in the order of `seq`.
+//! The events of an app, in the order of `seq`.
 
 use async_trait::async_trait;
 use cti_actors::{
@@ -18,8 +18,8 @@ use crate::store::{
 };
 
 const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
-/// A row is in it as long as those before it have fewer than so many bytes together. The innermost limit comes first,
-/// so that nobody adds up the whole feed.
+/// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first, so
+/// that the whole feed is never summed up.
 const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
     SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
         SELECT seq, type, dialpad_user_id, body FROM events
@@ -47,10 +47,7 @@ impl TryFrom<EventRow> for Frame {
 }
 
 impl FeedStore<'_> {
-    /// The events of one call behind a cursor, at most `limit`.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the events of one call after a cursor, at most `limit`.
     pub async fn of_call(
         self,
         app: AppId,
@@ -91,8 +88,8 @@ impl EventLog for Store {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError> {
-        let most = |number| i64::try_from(number).unwrap_or(i64::MAX);
-        let (limit, max_bytes) = (most(limit), most(max_bytes));
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
         let rows: Vec<EventRow> = on_db!(self, read db => {
             sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
         })?;

@@ -1,4 +1,4 @@
-//! The feed of an app as it is stored, and the cursors of its named consumers.
+//! The stored feed of an app: its events, the snapshot of its active calls, and the cursors of its named consumers.
 
 pub(crate) mod active;
 pub(crate) mod append_event;

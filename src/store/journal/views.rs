@@ -1,4 +1,6 @@
-//! The journal as administrators look through it.
+//! The journal, as administrators read it.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId, id::JournalId};
@@ -9,7 +11,7 @@ use crate::store::{
     JournalStore,
     db::{
         bulk::{Column, Rows},
-        types::{Id, first_id_at},
+        types::{Id, OptId, first_id_at},
     },
     on_db,
     views::listing::{Cursor, Page},
@@ -20,85 +22,63 @@ const SELECT: &str = "SELECT id, app_id, organization_id, event_type, status, re
 const PAYLOADS_HEAD: &str = "SELECT id, payload FROM webhook_events WHERE id IN (";
 const PAYLOADS_TAIL: &str = ")";
 
-/// A page ends before its payloads have more bytes together, however many rows were asked for.
-const LARGEST_PAGE: i64 = 4 << 20;
+/// A page ends before its payloads have more bytes together, whatever its limit of rows.
+const MAX_PAGE_BYTES: i64 = 4 << 20;
 
-/// Which webhooks.
+/// Narrows the list of the journal.
 #[derive(Clone, Debug, Default)]
 pub struct JournalFilter {
     /// `pending`, `processed`, `failed` or `unrouted`.
     pub status: Option<String>,
-    /// Whose they are.
+    /// Only of this app.
     pub app: Option<AppId>,
-    /// Their type or state, in the sender's words.
+    /// Only of this event type or state, in the sender's words.
     pub event_type: Option<String>,
-    /// Only what was received since then.
+    /// Only what was received at this instant or later.
     pub since: Option<DateTime<Utc>>,
-    /// Only what was received before then.
+    /// Only what was received before this instant.
     pub until: Option<DateTime<Utc>>,
 }
 
 /// A webhook in the journal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct JournalEntry {
-    /// Its id, which its acknowledgement gave.
+    /// The id, which its acknowledgement carried.
+    #[sqlx(try_from = "Id")]
     pub id: JournalId,
-    /// Whose it is; `None` while nobody is known.
+    /// The app; `None` while no app is known for it.
+    #[sqlx(rename = "app_id", try_from = "OptId")]
     pub app: Option<AppId>,
-    /// The organisation that it names.
+    /// The organization that it names.
     pub organization_id: Option<i64>,
-    /// Its type or state, in the sender's words.
+    /// Its event type or state, in the sender's words.
     pub event_type: String,
     /// `pending`, `processed`, `failed` or `unrouted`.
     pub status: String,
     /// Why it waits, or failed.
     pub reason: Option<String>,
-    /// How often it was tried in vain.
+    /// How many attempts have failed.
     pub attempts: i32,
     /// When it came.
     pub received_at: DateTime<Utc>,
-    /// When it was dealt with.
+    /// When it was processed, or failed.
     pub processed_at: Option<DateTime<Utc>>,
-    /// As it came (of a JWS: its claims).
+    /// The payload as it came; of a JWS, its claims.
+    #[sqlx(skip)]
     pub payload: Vec<u8>,
 }
 
+/// An entry without its payload, which a second query reads.
 #[derive(sqlx::FromRow)]
 struct EntryRow {
-    id: Id,
-    app_id: Option<Id>,
-    organization_id: Option<i64>,
-    event_type: String,
-    status: String,
-    reason: Option<String>,
-    attempts: i32,
-    received_at: DateTime<Utc>,
-    processed_at: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    entry: JournalEntry,
+    /// The length of the payload in bytes.
     size: i32,
 }
 
-impl EntryRow {
-    fn with(self, payload: Vec<u8>) -> JournalEntry {
-        JournalEntry {
-            id: self.id.into(),
-            app: self.app_id.map(Into::into),
-            organization_id: self.organization_id,
-            event_type: self.event_type,
-            status: self.status,
-            reason: self.reason,
-            attempts: self.attempts,
-            received_at: self.received_at,
-            processed_at: self.processed_at,
-            payload,
-        }
-    }
-}
-
 impl JournalStore<'_> {
-    /// A page of the journal, the newest first.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of the journal, newest first.
     pub async fn list(
         self,
         filter: &JournalFilter,
@@ -129,15 +109,12 @@ impl JournalStore<'_> {
             query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
             query.build_query_as().fetch_all(db).await
         })?;
-        let limit = limit.min(rows_within(&rows, LARGEST_PAGE));
-        let page = Page::of(rows, limit, |row| Cursor { at: row.received_at, id: row.id.0 });
+        let limit = limit.min(rows_within(&rows, MAX_PAGE_BYTES));
+        let page = Page::of(rows, limit, |row| Cursor { at: row.entry.received_at, id: row.entry.id.0 });
         Ok(Page { items: self.with_payloads(page.items).await?, next: page.next })
     }
 
-    /// One webhook.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns one webhook.
     pub async fn entry(self, id: JournalId) -> Result<Option<JournalEntry>, StoreError> {
         let row: Option<EntryRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
@@ -148,20 +125,24 @@ impl JournalStore<'_> {
     }
 
     async fn with_payloads(self, rows: Vec<EntryRow>) -> Result<Vec<JournalEntry>, StoreError> {
-        let ids = Rows::of(vec![Column::Id(rows.iter().map(|row| row.id).collect())]);
+        let ids = Rows::of(vec![Column::Id(rows.iter().map(|row| row.entry.id.into()).collect())]);
         let payloads: Vec<(Id, Vec<u8>)> = self.store.fetch_listed(PAYLOADS_HEAD, PAYLOADS_TAIL, ids).await?;
-        let mut payloads: std::collections::HashMap<Id, Vec<u8>> = payloads.into_iter().collect();
-        // What was removed between the two looks is not shown any more.
-        Ok(rows.into_iter().filter_map(|row| payloads.remove(&row.id).map(|it| row.with(it))).collect())
+        let mut payloads: HashMap<Id, Vec<u8>> = payloads.into_iter().collect();
+        // A webhook that was deleted between the two queries is left out.
+        let entries = rows.into_iter().filter_map(|EntryRow { entry, .. }| {
+            let payload = payloads.remove(&entry.id.into())?;
+            Some(JournalEntry { payload, ..entry })
+        });
+        Ok(entries.collect())
     }
 }
 
-/// How many rows have so many bytes together; at least one.
-fn rows_within(rows: &[EntryRow], most: i64) -> usize {
+/// Counts the first rows that have at most `max` bytes together; at least one.
+fn rows_within(rows: &[EntryRow], max: i64) -> usize {
     let mut size = 0;
     let fitting = rows.iter().take_while(|row| {
         size += i64::from(row.size);
-        size <= most
+        size <= max
     });
     fitting.count().max(1)
 }

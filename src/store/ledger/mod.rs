@@ -1,5 +1,5 @@
-//! The engine's books: calls, voicemails and messages. What is known is asked here; the units of work that change it,
-//! together with the feed and the journal, are written in [`write`].
+//! The ledger: calls, voicemails and messages as the engine keeps them. They are read here; the units of work that change
+//! them, together with the feed and the journal, are written in [`write`].
 
 pub(crate) mod outbound_calls;
 mod rows;
@@ -24,8 +24,8 @@ pub(super) use self::write::{UnitFailure, write_postgres, write_sqlite};
 use super::{
     Store,
     db::{
-        bulk::{Column, Lead, Rows},
-        types::Id,
+        bulk::{Column, FirstParam, Rows},
+        types::{AnyRow, Id},
     },
     on_db,
 };
@@ -38,9 +38,9 @@ macro_rules! stored_calls {
     };
 }
 
-/// `$1` is the app, the rows are ids of legs: the calls that are, or that name, any of them. One index for each way,
-/// which either database uses only in a join that is written so: from the few to the many, and saying that the column
-/// of a partial index is not null.
+/// `$1` is the app; the rows are ids of legs. Finds the calls that are, or that name, any of them. There is one index for
+/// each way; both databases use it only in a join that goes from the few rows to the many, and that says that the column of
+/// a partial index is not null.
 const RELATIVES_HEAD: &str = "WITH app (id) AS (SELECT $1), named (leg) AS (";
 const RELATIVES_TAIL: &str = concat!(
     ") ",
@@ -53,7 +53,7 @@ const RELATIVES_TAIL: &str = concat!(
     stored_calls!(),
     " AND calls.operator_call_id IS NOT NULL AND calls.operator_call_id = named.leg"
 );
-/// The same for ids of interactions: all their legs.
+/// Finds all legs of the interactions whose ids are the rows.
 const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
 const LEGS_TAIL: &str = concat!(
     ") ",
@@ -62,12 +62,12 @@ const LEGS_TAIL: &str = concat!(
     stored_calls!(),
     " AND calls.interaction_id IS NOT NULL AND calls.interaction_id = named.interaction"
 );
-const RECENT_OF: &str =
+const RECENT_OF_TARGET: &str =
     "SELECT id, dialpad_call_id, COALESCE(interaction_id, id) AS interaction_id, voicemail_id, version, updated_at,
     CAST(facts AS TEXT) AS facts FROM calls WHERE app_id = $1 AND updated_at >= $2 AND target_id = $3";
 const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM messages WHERE app_id = $1 AND dialpad_message_id IN (";
-/// Ends a statement that looks for what is in a list.
+/// Ends a statement whose rows are the list of an `IN`.
 pub(super) const LIST_TAIL: &str = ")";
 
 #[derive(sqlx::FromRow)]
@@ -119,21 +119,15 @@ fn corrupt(table: &'static str, id: Id) -> StoreError {
 }
 
 impl Store {
-    /// What a statement finds for an app and these values: an array on PostgreSQL, a list on SQLite.
-    pub(super) async fn fetch_named<T>(
+    /// Runs a query for an app (`$1`) and a list of values.
+    pub(super) async fn fetch_named<T: AnyRow>(
         &self,
         head: &'static str,
         tail: &'static str,
         app: AppId,
         names: Column,
-    ) -> Result<Vec<T>, StoreError>
-    where
-        T: for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
-            + for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
-            + Send
-            + Unpin,
-    {
-        self.fetch_listed(head, tail, Rows::of(vec![names]).behind(Lead::Id(app.into()))).await
+    ) -> Result<Vec<T>, StoreError> {
+        self.fetch_listed(head, tail, Rows::of(vec![names]).after(FirstParam::Id(app.into()))).await
     }
 }
 
@@ -163,7 +157,7 @@ impl Ledger for Store {
         let mut calls = Vec::new();
         for target in targets {
             let rows: Vec<CallRow> = on_db!(self, read db => {
-                sqlx::query_as(RECENT_OF).bind(Id::from(app)).bind(since).bind(target).fetch_all(db).await
+                sqlx::query_as(RECENT_OF_TARGET).bind(Id::from(app)).bind(since).bind(target).fetch_all(db).await
             })?;
             for row in rows {
                 calls.push(row.into_call()?);

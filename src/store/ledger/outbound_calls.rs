@@ -1,4 +1,4 @@
-//! Calls that Dialpad was asked to place and did not say that it has: found by what the order carried, because that
+//! Outbound calls that Dialpad was asked to place without confirming them: found by what the request carried, because that
 //! comes back with every webhook of the call.
 
 use chrono::{DateTime, Utc};
@@ -14,24 +14,24 @@ use crate::store::{
     on_db,
 };
 
-/// Ids begin with the time: what came since an instant is at the end of the primary key.
+/// Ids begin with the time: webhooks since an instant are at the end of the primary key.
 const WEBHOOKS_SINCE: &str =
     "SELECT payload FROM webhook_events WHERE id >= $1 AND app_id = $2 ORDER BY id LIMIT $3";
 
-/// The first webhook of a placed call comes within seconds; an app has far fewer than so many in that time.
-const LOOKED_THROUGH: i64 = 2000;
+/// How many webhooks are searched. The first one of a placed call comes within seconds, in which an app gets far fewer.
+const MAX_SEARCHED: i64 = 2000;
 
-/// What an order carried.
+/// What identifies the call that a request asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct OrderMarks<'a> {
-    /// Comes back as it was given.
+pub struct CallMatch<'a> {
+    /// Comes back in webhooks as it was sent.
     pub custom_data: &'a str,
-    /// Who was to be called.
+    /// The number that was to be called.
     pub phone_number: &'a str,
 }
 
-impl OrderMarks<'_> {
-    /// The call that a payload tells of, if it is the one that was ordered. A payload without a number may be.
+impl CallMatch<'_> {
+    /// Returns the call of a payload, if it is the requested one. A payload without a number matches.
     #[must_use]
     pub fn find_in(&self, payload: &Value) -> Option<DialpadCallId> {
         if payload.get("custom_data")?.as_str()? != self.custom_data {
@@ -47,22 +47,19 @@ impl OrderMarks<'_> {
 }
 
 impl Calls<'_> {
-    /// The call of an order that was given at this instant, if a webhook has told of it.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Finds the call that was requested at this instant, if a webhook of it has come.
     pub async fn find_placed(
         self,
         app: AppId,
-        ordered_at: DateTime<Utc>,
-        marks: OrderMarks<'_>,
+        requested_at: DateTime<Utc>,
+        wanted: CallMatch<'_>,
     ) -> Result<Option<DialpadCallId>, StoreError> {
         let payloads: Vec<(Vec<u8>,)> = on_db!(self.store, read db => {
-            sqlx::query_as(WEBHOOKS_SINCE).bind(first_id_at(ordered_at)).bind(Id::from(app)).bind(LOOKED_THROUGH)
+            sqlx::query_as(WEBHOOKS_SINCE).bind(first_id_at(requested_at)).bind(Id::from(app)).bind(MAX_SEARCHED)
                 .fetch_all(db).await
         })?;
         let found =
-            payloads.iter().find_map(|(payload,)| marks.find_in(&serde_json::from_slice(payload).ok()?));
+            payloads.iter().find_map(|(payload,)| wanted.find_in(&serde_json::from_slice(payload).ok()?));
         Ok(found)
     }
 }
@@ -73,26 +70,26 @@ mod tests {
 
     use super::*;
 
-    const MARKS: OrderMarks<'static> = OrderMarks { custom_data: "order 7", phone_number: "+14155551234" };
+    const WANTED: CallMatch<'static> = CallMatch { custom_data: "request 7", phone_number: "+14155551234" };
 
     #[test]
-    fn an_ordered_call_is_known_by_what_the_order_carried() {
-        let webhook = json!({"call_id": 5, "custom_data": "order 7", "external_number": "+14155551234"});
-        assert_eq!(MARKS.find_in(&webhook), Some(DialpadCallId(5)));
-        let reply = json!({"call_id": "5", "custom_data": "order 7"});
-        assert_eq!(MARKS.find_in(&reply), Some(DialpadCallId(5)));
+    fn a_requested_call_is_found_by_what_the_request_carried() {
+        let webhook = json!({"call_id": 5, "custom_data": "request 7", "external_number": "+14155551234"});
+        assert_eq!(WANTED.find_in(&webhook), Some(DialpadCallId(5)));
+        let reply = json!({"call_id": "5", "custom_data": "request 7"});
+        assert_eq!(WANTED.find_in(&reply), Some(DialpadCallId(5)));
     }
 
     #[test]
     fn a_call_to_another_number_or_with_other_data_is_another_call() {
         for webhook in [
-            json!({"call_id": 5, "custom_data": "order 8", "external_number": "+14155551234"}),
-            json!({"call_id": 5, "custom_data": "order 7", "external_number": "+14155551235"}),
+            json!({"call_id": 5, "custom_data": "request 8", "external_number": "+14155551234"}),
+            json!({"call_id": 5, "custom_data": "request 7", "external_number": "+14155551235"}),
             json!({"call_id": 5, "custom_data": null}),
-            json!({"call_id": "x", "custom_data": "order 7"}),
+            json!({"call_id": "x", "custom_data": "request 7"}),
             json!([]),
         ] {
-            assert_eq!(MARKS.find_in(&webhook), None, "{webhook}");
+            assert_eq!(WANTED.find_in(&webhook), None, "{webhook}");
         }
     }
 }

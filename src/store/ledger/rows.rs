@@ -1,4 +1,4 @@
-//! A unit of work as rows, column by column, in the order of the statements that write them.
+//! Units of work as rows, column by column, in the order of the statements that write them.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use cti_actors::{
 };
 
 use crate::store::db::{
-    bulk::{Column, Lead, Rows},
+    bulk::{Column, FirstParam, Rows},
     types::Id,
 };
 
-/// Everything that a transaction of units writes, as rows.
+/// Everything that a transaction of units writes.
 pub(super) struct UnitRows {
     pub(super) calls: Rows,
     pub(super) voicemails: Rows,
@@ -40,7 +40,7 @@ impl UnitRows {
             voicemails: voicemail_rows(&each(units, |unit| &unit.voicemails).collect::<Vec<_>>()),
             messages: message_rows(&each(units, |unit| &unit.messages).collect::<Vec<_>>()),
             events: event_rows(units, receipts),
-            processed: ids(|unit| &unit.processed).behind(Lead::Time(decided_at)),
+            processed: ids(|unit| &unit.processed).after(FirstParam::Time(decided_at)),
             retried: ids(|unit| &unit.retried),
             failed: failed
                 .map(|(unit, (id, reason))| (Id::from(*id), reason.clone(), unit.decided_at))
@@ -91,7 +91,7 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[1]),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[2]),
         column!(OptInt, |_u, call, _s| call.facts.target_id()),
-        // A leg that stands alone is its own interaction: null, and in no index.
+        // A single leg is its own interaction: null, and in no index.
         column!(OptId, |_u, call, _s| Some(call.interaction_id)
             .filter(|it| *it != call.id.into())
             .map(Id::from)),

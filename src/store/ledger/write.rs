@@ -1,4 +1,4 @@
-//! How units of work are written: several apps' at once, each as a whole. SQLite gets one statement after the other,
+//! Writing units of work: those of several apps at once, each as a whole. SQLite runs one statement after the other,
 //! PostgreSQL the same ones joined into one.
 
 use std::{
@@ -27,8 +27,8 @@ const CALLS_HEAD: &str = "INSERT INTO calls
      answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
      leg, master_call_id, entry_point_call_id, operator_call_id, target_id, interaction_id, answered_elsewhere,
      facts, version, created_at, updated_at)";
-/// The version guards: where somebody else wrote in between, it becomes null, which the column refuses, and with it
-/// the whole statement.
+/// The version is a guard: after a write in between it becomes null, which the column refuses, and the whole statement
+/// fails.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
     status = EXCLUDED.status, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
@@ -64,14 +64,14 @@ const MESSAGES_TAIL: &str = "ON CONFLICT (app_id, dialpad_message_id) DO UPDATE 
     version = CASE WHEN messages.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const EVENTS_HEAD: &str = "INSERT INTO events
-    (app_id, seq, id, type, dialpad_call_id, dialpad_user_id, occurred_at, told_at, body)";
+    (app_id, seq, id, type, dialpad_call_id, dialpad_user_id, occurred_at, published_at, body)";
 
 const PROCESSED_HEAD: &str =
     "UPDATE webhook_events SET status = 'processed', processed_at = $1, reason = NULL WHERE id IN (";
 const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WHERE id IN (";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 
-/// Why a transaction of units could not be written.
+/// Why units could not be written.
 pub(in crate::store) enum UnitFailure {
     Sql(sqlx::Error),
     Store(StoreError),
@@ -92,7 +92,7 @@ impl UnitFailure {
     }
 }
 
-/// Writes several apps' units in one transaction, which the caller commits.
+/// Writes units in one transaction, which the caller commits.
 pub(in crate::store) async fn write_sqlite(
     db: &mut SqliteConnection,
     units: &[Arc<Unit>],
@@ -122,13 +122,13 @@ pub(in crate::store) async fn write_sqlite(
     Ok(receipts)
 }
 
-/// As [`write_sqlite`], with the same statements joined into one: a round trip to the server costs more than what it
-/// does there. Without failures it is a transaction by itself.
+/// Does what [`write_sqlite`] does with the same statements joined into one, because a round trip costs more than the work.
+/// Without retries and failures, that one statement is a transaction by itself.
 pub(in crate::store) async fn write_postgres(
     db: &mut PgConnection,
     units: &[Arc<Unit>],
 ) -> Result<Vec<Receipt>, UnitFailure> {
-    // Places behind what was told before; the statement knows how much that is.
+    // Each unit's offset behind the app's last event; the statement adds that event's seq.
     let mut counts: BTreeMap<AppId, i64> = BTreeMap::new();
     let places: Vec<Receipt> = units
         .iter()
@@ -184,8 +184,8 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
     let voicemails = insert(VOICEMAILS_HEAD, voicemails, VOICEMAILS_TAIL);
     let messages = insert(MESSAGES_HEAD, messages, MESSAGES_TAIL);
     let events = source(events);
-    // Its single value comes first.
-    let (at, ids) = (number, processed.unnest(number + 1));
+    let at = number;
+    let ids = processed.unnest(number + 1);
     format!(
         "WITH feed AS (
             UPDATE event_feeds SET last_seq = last_seq + taken.count
@@ -195,10 +195,11 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
         written_calls AS ({calls}), written_voicemails AS ({voicemails}), written_messages AS ({messages}),
         written_events AS (
             {EVENTS_HEAD}
-            SELECT told.app_id, feed.last_seq_before + told.place, told.id, told.type, told.dialpad_call_id,
-                told.dialpad_user_id, told.occurred_at, told.told_at, told.body
-            FROM {events} AS told (app_id, place, id, type, dialpad_call_id, dialpad_user_id, occurred_at, told_at, body)
-            JOIN feed ON feed.app_id = told.app_id
+            SELECT unit.app_id, feed.last_seq_before + unit.place, unit.id, unit.type, unit.dialpad_call_id,
+                unit.dialpad_user_id, unit.occurred_at, unit.published_at, unit.body
+            FROM {events} AS unit
+                (app_id, place, id, type, dialpad_call_id, dialpad_user_id, occurred_at, published_at, body)
+            JOIN feed ON feed.app_id = unit.app_id
         ),
         processed AS (
             UPDATE webhook_events SET status = 'processed', processed_at = ${at}, reason = NULL

@@ -1,37 +1,41 @@
-//! Apps: the tenants. How one goes, with everything it has, is in [`super::deletion`].
+//! Apps: the tenants. How one is deleted, with everything it has, is in [`super::deletion`].
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
 use super::api_keys::{self, NewKey};
-use crate::store::{
-    Apps,
-    db::types::Id,
-    on_db,
-    views::listing::{Cursor, Page},
+use crate::{
+    store::{
+        Apps,
+        db::types::Id,
+        on_db,
+        views::listing::{Cursor, Page},
+    },
+    webhook::routing::UnroutedReason,
 };
 
 const INSERT: &str =
     "INSERT INTO apps (id, name, is_active, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)";
 const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id) VALUES ($1)";
 const GET: &str = "SELECT id, name, is_active, created_at, updated_at FROM apps
-    WHERE id = $1 AND id NOT IN (SELECT app_id FROM removed_apps)";
-/// `$1`: the app that the page before ended with, or the largest id.
+    WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
+/// `$1`: the last app of the page before, or the largest id.
 const LIST: &str = "SELECT id, name, is_active, created_at, updated_at FROM apps
-    WHERE id < $1 AND id NOT IN (SELECT app_id FROM removed_apps) ORDER BY id DESC LIMIT $2";
+    WHERE id < $1 AND id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY id DESC LIMIT $2";
 const RENAME: &str = "UPDATE apps SET name = $2, updated_at = $3
-    WHERE id = $1 AND id NOT IN (SELECT app_id FROM removed_apps)";
-const SWITCH: &str = "UPDATE apps SET is_active = $2, updated_at = $3
-    WHERE id = $1 AND id NOT IN (SELECT app_id FROM removed_apps)";
-/// A page of what waited, in its order, behind `$2`.
+    WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
+const SET_ACTIVE: &str = "UPDATE apps SET is_active = $2, updated_at = $3
+    WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
+/// A page of the webhooks that wait for activation, in the order of the journal, after `$2`.
 const RELEASE: &str = "UPDATE webhook_events SET status = 'pending', reason = NULL WHERE id IN (
     SELECT id FROM webhook_events
-    WHERE app_id = $1 AND status = 'unrouted' AND reason = 'app_inactive' AND id > $2 ORDER BY id LIMIT $3)
+    WHERE app_id = $1 AND status = 'unrouted' AND reason = $4 AND id > $2 ORDER BY id LIMIT $3)
     RETURNING id";
-const FORGOTTEN: &str = "SELECT id FROM apps WHERE is_active AND EXISTS (SELECT 1 FROM webhook_events
-    WHERE app_id = apps.id AND status = 'unrouted' AND reason = 'app_inactive')";
-/// A feed has no holes, so its ends say how much is in it.
+const ACTIVE_WITH_UNROUTED: &str =
+    "SELECT id FROM apps WHERE is_active AND EXISTS (SELECT 1 FROM webhook_events
+    WHERE app_id = apps.id AND status = 'unrouted' AND reason = $1)";
+/// A feed has no holes, so its ends say how many events it has.
 const COUNTS: &str = "SELECT
     (SELECT COUNT(*) FROM calls WHERE app_id = $1) AS calls,
     (SELECT COUNT(*) FROM calls WHERE app_id = $1 AND status <> 'ended') AS active_calls,
@@ -49,32 +53,25 @@ const PAGE: i64 = 500;
 /// A tenant.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct App {
-    #[sqlx(rename = "id")]
-    app_id: Id,
-    /// Its name, for people.
+    /// The id.
+    #[sqlx(try_from = "Id")]
+    pub id: AppId,
+    /// The name, for people.
     pub name: String,
-    /// Whether it may use the server.
+    /// Whether its keys are accepted and its webhooks processed.
     pub is_active: bool,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-impl App {
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> AppId {
-        self.app_id.into()
-    }
-}
-
-/// What an app has.
+/// How much an app has.
 #[derive(Clone, Debug, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct AppCounts {
     /// Calls.
     pub calls: i64,
-    /// Those that are not over.
+    /// Calls that have not ended.
     pub active_calls: i64,
     /// Voicemails.
     pub voicemails: i64,
@@ -82,83 +79,66 @@ pub struct AppCounts {
     pub messages: i64,
     /// Events that are kept.
     pub events: Option<i64>,
-    /// Webhooks that are to be processed.
+    /// Webhooks that wait to be processed.
     pub pending_webhooks: i64,
-    /// Webhooks that wait for something.
+    /// Webhooks that are kept without being processed.
     pub unrouted_webhooks: i64,
-    /// Dialpad users whose name in the CRM is known.
+    /// Mapped Dialpad users.
     pub user_mappings: i64,
-    /// Keys that are valid.
+    /// Valid API keys.
     pub api_keys: i64,
 }
 
 impl Apps<'_> {
-    /// Makes an app with its first key.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Creates an app with its first key.
     pub async fn create(self, name: &str, key: &NewKey) -> Result<App, StoreError> {
         self.create_with_id(AppId::generate(), name, key).await
     }
 
-    /// The same under an id that is known before: whoever does not hear how it ended can look.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn create_with_id(self, app: AppId, name: &str, key: &NewKey) -> Result<App, StoreError> {
+    /// Creates an app under an id that the caller knows before: it can look the app up if it does not hear the outcome.
+    pub async fn create_with_id(self, id: AppId, name: &str, key: &NewKey) -> Result<App, StoreError> {
         let now = self.store.now();
-        let id = Id::from(app);
-        let (key_id, audit_id) = (Id::from(key.id), Id(Uuid::now_v7()));
+        let app_id = Id::from(id);
+        let key_id = Id::from(key.id);
+        let audit_id = Id(Uuid::now_v7());
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
-            sqlx::query(INSERT).bind(id).bind(name).bind(true).bind(now).execute(&mut *db).await?;
-            sqlx::query(INSERT_FEED).bind(id).execute(&mut *db).await?;
-            sqlx::query(api_keys::INSERT).bind(key_id).bind(id).bind(key.hash()).bind(key.hint()).bind(now)
+            sqlx::query(INSERT).bind(app_id).bind(name).bind(true).bind(now).execute(&mut *db).await?;
+            sqlx::query(INSERT_FEED).bind(app_id).execute(&mut *db).await?;
+            sqlx::query(api_keys::INSERT).bind(key_id).bind(app_id).bind(key.hash()).bind(key.hint()).bind(now)
                 .execute(&mut *db).await?;
-            sqlx::query(api_keys::AUDIT).bind(audit_id).bind(id).bind("created").bind(None::<String>).bind(key.hint())
-                .bind(now).execute(&mut *db).await?;
+            sqlx::query(api_keys::AUDIT).bind(audit_id).bind(app_id).bind("created").bind(None::<String>)
+                .bind(key.hint()).bind(now).execute(&mut *db).await?;
             transaction.commit().await
         })?;
-        // With a static key, a new app belongs to its organisation at once.
-        self.store.shared.routes.forget_all();
-        Ok(App { app_id: id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })
+        // With a static key, a new app belongs to its organization at once.
+        self.store.shared.routes.clear();
+        Ok(App { id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })
     }
 
-    /// An app.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns an app.
     pub async fn find(self, id: AppId) -> Result<Option<App>, StoreError> {
         on_db!(self.store, read db => sqlx::query_as(GET).bind(Id::from(id)).fetch_optional(db).await)
     }
 
-    /// A page of all apps, the newest first.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of all apps, newest first.
     pub async fn list(self, cursor: Option<Cursor>, limit: usize) -> Result<Page<App>, StoreError> {
         let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let found: Vec<App> = on_db!(self.store, read db => {
+        let apps: Vec<App> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(before).bind(one_more).fetch_all(db).await
         })?;
-        Ok(Page::of(found, limit, |app| Cursor { at: app.created_at, id: app.app_id.0 }))
+        Ok(Page::of(apps, limit, |app| Cursor { at: app.created_at, id: app.id.0 }))
     }
 
-    /// What an app has.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Counts what an app has.
     pub async fn counts(self, app: AppId) -> Result<AppCounts, StoreError> {
         let now = self.store.now();
         on_db!(self.store, read db => sqlx::query_as(COUNTS).bind(Id::from(app)).bind(now).fetch_one(db).await)
     }
 
-    /// Gives an app another name. Says whether there is such an app.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Renames an app. Returns whether there is such an app.
     pub async fn rename(self, app: AppId, name: &str) -> Result<bool, StoreError> {
         let now = self.store.now();
         on_db!(self.store, write db => {
@@ -167,44 +147,39 @@ impl Apps<'_> {
         })
     }
 
-    /// Switches an app off: from now on its keys open nothing, and its webhooks wait.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Deactivates an app: its keys are refused and its webhooks wait. Returns whether there is such an app.
     pub async fn deactivate(self, app: AppId) -> Result<bool, StoreError> {
         let now = self.store.now();
-        let switched = on_db!(self.store, write db => {
-            let switched = sqlx::query(SWITCH).bind(Id::from(app)).bind(false).bind(now).execute(db).await;
-            switched.map(|done| done.rows_affected() > 0)
+        let changed = on_db!(self.store, write db => {
+            let changed = sqlx::query(SET_ACTIVE).bind(Id::from(app)).bind(false).bind(now).execute(db).await;
+            changed.map(|done| done.rows_affected() > 0)
         });
         self.clear_caches();
-        switched
+        changed
     }
 
-    /// Switches an app on. What waited for that becomes pending first, so that nothing newer comes before it.
-    ///
-    /// # Errors
-    /// The database could not be asked; the app may be off still, and asking again goes on.
+    /// Activates an app. Its waiting webhooks become pending first, so that nothing newer is processed before them. When
+    /// it fails, the app may still be inactive; calling it again continues. Returns whether there is such an app.
     pub async fn activate(self, app: AppId) -> Result<bool, StoreError> {
         while self.release_page(app, Uuid::nil()).await?.is_some() {}
-        let (id, now) = (Id::from(app), self.store.now());
-        let switched = on_db!(self.store, write db => {
+        let id = Id::from(app);
+        let now = self.store.now();
+        let reason: &str = UnroutedReason::AppInactive.into();
+        let changed = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
-            let switched =
-                sqlx::query(SWITCH).bind(id).bind(true).bind(now).execute(&mut *transaction).await?.rows_affected();
-            sqlx::query(RELEASE).bind(id).bind(Id(Uuid::nil())).bind(i64::MAX).execute(&mut *transaction).await?;
+            let changed =
+                sqlx::query(SET_ACTIVE).bind(id).bind(true).bind(now).execute(&mut *transaction).await?.rows_affected();
+            sqlx::query(RELEASE).bind(id).bind(Id(Uuid::nil())).bind(i64::MAX).bind(reason)
+                .execute(&mut *transaction).await?;
             transaction.commit().await?;
-            Ok(switched > 0)
+            Ok(changed > 0)
         });
         self.clear_caches();
-        switched
+        changed
     }
 
-    /// Makes pending what waits for an app that is switched on: whoever had looked just before may have left it so.
-    /// Says whether there was anything.
-    ///
-    /// # Errors
-    /// The database could not be asked; what is left goes the next time.
+    /// Makes the waiting webhooks of an active app pending: a request that looked the app up just before its activation may
+    /// leave one. Returns whether there were any.
     pub async fn release_unrouted(self, app: AppId) -> Result<bool, StoreError> {
         let mut last = None;
         while self.find(app).await?.is_some_and(|app| app.is_active) {
@@ -216,26 +191,27 @@ impl Apps<'_> {
         Ok(last.is_some())
     }
 
-    /// Makes a page of what waits behind this webhook pending; `None` when nothing does, else the last one.
-    async fn release_page(self, app: AppId, behind: Uuid) -> Result<Option<Uuid>, StoreError> {
+    /// Releases a page of the webhooks after this one. Returns the last one, or `None` when there are no more.
+    async fn release_page(self, app: AppId, after: Uuid) -> Result<Option<Uuid>, StoreError> {
+        let reason: &str = UnroutedReason::AppInactive.into();
         let released: Vec<(Id,)> = on_db!(self.store, write db => {
-            sqlx::query_as(RELEASE).bind(Id::from(app)).bind(Id(behind)).bind(PAGE).fetch_all(db).await
+            sqlx::query_as(RELEASE).bind(Id::from(app)).bind(Id(after)).bind(PAGE).bind(reason).fetch_all(db).await
         })?;
         Ok(released.into_iter().map(|(id,)| id.0).max())
     }
 
-    /// The apps that are switched on and have webhooks that wait all the same.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Finds the active apps that have webhooks waiting for activation all the same.
     pub async fn active_with_unrouted(self) -> Result<Vec<AppId>, StoreError> {
-        let rows: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(FORGOTTEN).fetch_all(db).await)?;
+        let reason: &str = UnroutedReason::AppInactive.into();
+        let rows: Vec<(Id,)> = on_db!(self.store, read db => {
+            sqlx::query_as(ACTIVE_WITH_UNROUTED).bind(reason).fetch_all(db).await
+        })?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 
-    /// After this, nothing that was known of keys and apps a moment ago counts any more.
+    /// Empties the caches of keys and routes: both depend on whether an app is active.
     pub(crate) fn clear_caches(self) {
-        self.store.shared.keys.forget_all();
-        self.store.shared.routes.forget_all();
+        self.store.shared.keys.clear();
+        self.store.shared.routes.clear();
     }
 }

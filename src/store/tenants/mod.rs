@@ -1,4 +1,4 @@
-//! Apps, their API keys, user mappings and webhook routes.
+//! Apps and what belongs to each: API keys, user mappings, the routes of its webhooks, and its deletion.
 
 pub mod api_keys;
 pub mod apps;

@@ -1,11 +1,13 @@
-//! Where a webhook goes: to every app of its organisation, or to the one whose own address it was sent to. What was looked
-//! up is known for a second, so that a burst asks once; what this process changes is forgotten at once.
+//! The routes of webhooks: the apps of an organization, and the app of an own address. A route is cached for a second, so
+//! that a burst looks it up once; a change by this process removes it at once.
 
-use std::sync::OnceLock;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
-use dashmap::DashMap;
+use moka::sync::Cache;
 use secrecy::SecretString;
 
 use crate::{
@@ -13,32 +15,33 @@ use crate::{
     webhook::routing::{Addressee, Route},
 };
 
-/// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
+/// `$2`: whether this is the organization of the static key, to which every app without a connection belongs.
 const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
-    AND apps.id NOT IN (SELECT app_id FROM removed_apps) ORDER BY apps.id";
+    AND apps.id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY apps.id";
 const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_org_id,
-    CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END,
-    dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL
+    CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END AS secret,
+    dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL AS is_confirmed
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
-    AND apps.id NOT IN (SELECT app_id FROM removed_apps)";
+    AND apps.id NOT IN (SELECT app_id FROM deleted_apps)";
 
-/// How long a route is known without asking: how long another process's change may go unnoticed.
-const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
+/// How long a route is cached: how long a change by another process may go unnoticed.
+const CACHE_TTL: Duration = Duration::from_secs(1);
+/// How many routes of each kind are cached.
+const MAX_CACHED: u64 = 50_000;
 
-/// What the address of one app's own webhooks stands for.
+/// What an app's own webhook address leads to.
 #[derive(Clone, Debug)]
 pub struct OwnRoute {
-    /// Whether the app is switched on.
+    /// Whether the app is active.
     pub is_active: bool,
-    /// The organisation it is connected to.
+    /// The organization that the app is connected to.
     pub dialpad_org_id: Option<i64>,
-    /// The secrets of its own webhook: the present one, once it has one, and those that were rotated out a short
-    /// while ago.
+    /// The secrets of its own webhook: the present one, once it has one, and those that were rotated out recently.
     pub secrets: Vec<SecretString>,
-    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too: there may never be
+    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too, because there may never be
     /// one.
     pub is_confirmed: bool,
 }
@@ -53,53 +56,63 @@ impl OwnRoute {
 }
 
 /// Routes that were looked up a moment ago.
-#[derive(Default)]
 pub(crate) struct RouteCache {
-    by_organization: DashMap<i64, (DateTime<Utc>, Vec<Route>)>,
-    by_app: DashMap<AppId, (DateTime<Utc>, OwnRoute)>,
-    /// The organisation of the static key, once it is known.
-    of_static_key: OnceLock<i64>,
+    of_organization: Cache<i64, Vec<Route>>,
+    of_app: Cache<AppId, Arc<OwnRoute>>,
+    /// The organization of the static key, once it is known.
+    static_organization: OnceLock<i64>,
+}
+
+impl Default for RouteCache {
+    fn default() -> Self {
+        Self {
+            of_organization: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            of_app: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            static_organization: OnceLock::new(),
+        }
+    }
 }
 
 impl RouteCache {
-    pub(crate) fn forget_all(&self) {
-        self.by_organization.clear();
-        self.by_app.clear();
+    pub(crate) fn clear(&self) {
+        self.of_organization.invalidate_all();
+        self.of_app.invalidate_all();
     }
 
-    /// Only what is known of an app's own address.
-    pub(crate) fn forget_app(&self, app: AppId) {
-        self.by_app.remove(&app);
+    /// Removes only the route of an app's own address.
+    pub(crate) fn remove_app(&self, app: AppId) {
+        self.of_app.invalidate(&app);
     }
 }
 
-/// Switched on, organisation, sealed secret, sealed old secrets, confirmed.
-type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, bool);
+#[derive(sqlx::FromRow)]
+struct OwnRouteRow {
+    is_active: bool,
+    dialpad_org_id: Option<i64>,
+    secret: Option<Vec<u8>>,
+    retired_secrets: Option<Vec<u8>>,
+    is_confirmed: bool,
+}
 
 impl Routes<'_> {
-    /// The organisation of the static key, once it is known.
+    /// Returns the organization of the static key, once it is known.
     #[must_use]
     pub fn static_organization(self) -> Option<i64> {
-        self.store.shared.routes.of_static_key.get().copied()
+        self.store.shared.routes.static_organization.get().copied()
     }
 
-    /// From now on, apps without a connection belong to this organisation.
+    /// Sets the organization of the static key: apps without a connection belong to it from now on.
     pub fn set_static_organization(self, organization: i64) {
-        // It is asked for once per process; the first answer stays.
-        let _ = self.store.shared.routes.of_static_key.set(organization);
-        self.store.shared.routes.forget_all();
+        // It is looked up once per process; the first answer stays.
+        let _ = self.store.shared.routes.static_organization.set(organization);
+        self.store.shared.routes.clear();
     }
 
-    /// The apps that an organisation's webhooks go to.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the apps that an organization's webhooks go to.
     pub async fn of_organization(self, organization: i64) -> Result<Vec<Route>, StoreError> {
-        let (now, cache) = (self.store.now(), &self.store.shared.routes.by_organization);
-        if let Some(known) = cache.get(&organization)
-            && known.0 > now
-        {
-            return Ok(known.1.clone());
+        let cache = &self.store.shared.routes.of_organization;
+        if let Some(routes) = cache.get(&organization) {
+            return Ok(routes);
         }
         let by_static_key = self.static_organization() == Some(organization);
         let rows: Vec<(Id, bool)> = on_db!(self.store, read db => {
@@ -107,37 +120,35 @@ impl Routes<'_> {
         })?;
         let routes: Vec<Route> =
             rows.into_iter().map(|(id, is_active)| Route { app_id: id.into(), is_active }).collect();
-        cache.insert(organization, (now + CACHE_FOR, routes.clone()));
+        cache.insert(organization, routes.clone());
         Ok(routes)
     }
 
-    /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app. It may be
-    /// a moment old: [`Self::of_app_now`] is not.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn of_app(self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.store.now();
-        if let Some(known) = self.store.shared.routes.by_app.get(&app)
-            && known.0 > now
-        {
-            return Ok(Some(known.1.clone()));
+    /// Returns the route of an app's own address; `None` when there is no such app. It may be a second old:
+    /// [`Self::of_app_now`] is not.
+    pub async fn of_app(self, app: AppId) -> Result<Option<Arc<OwnRoute>>, StoreError> {
+        if let Some(route) = self.store.shared.routes.of_app.get(&app) {
+            return Ok(Some(route));
         }
         self.of_app_now(app).await
     }
 
-    /// The same as the database knows it now.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn of_app_now(self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.store.now();
-        let row: Option<OwnRouteRow> = on_db!(self.store, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
-        // Only what exists is kept: a guesser must not fill the memory.
-        let Some((is_active, dialpad_org_id, present, retired, is_confirmed)) = row else { return Ok(None) };
-        let secrets = self.store.webhooks().accepted_secrets(app, present.as_deref(), retired.as_deref())?;
-        let route = OwnRoute { is_active, dialpad_org_id, secrets, is_confirmed };
-        self.store.shared.routes.by_app.insert(app, (now + CACHE_FOR, route.clone()));
+    /// Returns the route of an app's own address as the database has it now.
+    pub async fn of_app_now(self, app: AppId) -> Result<Option<Arc<OwnRoute>>, StoreError> {
+        let row: Option<OwnRouteRow> = on_db!(self.store, read db => {
+            sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await
+        })?;
+        // Only what exists is cached: guessed addresses must not fill the memory.
+        let Some(row) = row else { return Ok(None) };
+        let secret = row.secret.as_deref();
+        let secrets = self.store.webhooks().accepted_secrets(app, secret, row.retired_secrets.as_deref())?;
+        let route = Arc::new(OwnRoute {
+            is_active: row.is_active,
+            dialpad_org_id: row.dialpad_org_id,
+            secrets,
+            is_confirmed: row.is_confirmed,
+        });
+        self.store.shared.routes.of_app.insert(app, Arc::clone(&route));
         Ok(Some(route))
     }
 }

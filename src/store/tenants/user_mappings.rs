@@ -1,7 +1,7 @@
-//! User mappings: what the CRM calls the users of Dialpad.
+//! User mappings: the CRM's ids of Dialpad users.
 //!
 //! Every event names its user, so the engine asks with every batch ([`cti_actors::ports::Ledger::crm_users`]); a cache
-//! spares the database. A change empties it in the same breath, and another process's change is seen within a second.
+//! saves the query. A change empties the cache in the same call, and a change by another process is seen within a second.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,11 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId};
-use dashmap::DashMap;
+use moka::sync::Cache;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -32,13 +33,13 @@ use crate::store::{
 
 const MAP_HEAD: &str = "INSERT INTO dialpad_user_mappings
     (id, app_id, dialpad_user_id, crm_user_id, created_at, updated_at)";
-/// Said again, it is no change.
+/// The same mapping again is no change.
 const MAP_TAIL: &str = "ON CONFLICT (app_id, dialpad_user_id) DO UPDATE SET
     updated_at = CASE WHEN dialpad_user_mappings.crm_user_id = EXCLUDED.crm_user_id
         THEN dialpad_user_mappings.updated_at ELSE EXCLUDED.updated_at END,
     crm_user_id = EXCLUDED.crm_user_id
     RETURNING id, dialpad_user_id, crm_user_id, created_at, updated_at";
-/// `$2`: the mapping that the page before ended with, or the largest id.
+/// `$2`: the last mapping of the page before, or the largest id.
 const LIST: &str =
     "SELECT id, dialpad_user_id, crm_user_id, created_at, updated_at FROM dialpad_user_mappings
     WHERE app_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3";
@@ -46,89 +47,96 @@ const LIST_OF_CRM_USER: &str = "SELECT id, dialpad_user_id, crm_user_id, created
     FROM dialpad_user_mappings WHERE app_id = $1 AND id < $2 AND crm_user_id = $4 ORDER BY id DESC LIMIT $3";
 const BY_DIALPAD_USER: &str = "SELECT id, dialpad_user_id, crm_user_id, created_at, updated_at
     FROM dialpad_user_mappings WHERE app_id = $1 AND dialpad_user_id = $2";
-/// A person of the CRM may be several users of Dialpad: the one who was mapped last.
+/// A CRM user may be mapped to several Dialpad users: the one that was mapped last.
 const BY_CRM_USER: &str = "SELECT id, dialpad_user_id, crm_user_id, created_at, updated_at
     FROM dialpad_user_mappings WHERE app_id = $1 AND crm_user_id = $2 ORDER BY updated_at DESC, id DESC LIMIT 1";
 const DELETE: &str = "DELETE FROM dialpad_user_mappings WHERE app_id = $1 AND id = $2";
 const DELETE_OF_DIALPAD_USER: &str =
     "DELETE FROM dialpad_user_mappings WHERE app_id = $1 AND dialpad_user_id = $2";
-const NAMES: &str = "SELECT dialpad_user_id, crm_user_id FROM dialpad_user_mappings
+const CRM_USERS: &str = "SELECT dialpad_user_id, crm_user_id FROM dialpad_user_mappings
     WHERE app_id = $1 AND dialpad_user_id IN (";
 
-/// How long a name is known without asking: how long another process's change may go unnoticed.
-const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
-/// When the cache is emptied; a matter of memory alone.
-const CACHE_SIZE: usize = 50_000;
+/// How long a mapping is cached: how long a change by another process may go unnoticed.
+const CACHE_TTL: Duration = Duration::from_secs(1);
+/// How many mappings are cached.
+const MAX_CACHED: u64 = 50_000;
 
-/// A user of Dialpad and the same person in the CRM.
+/// A Dialpad user and the same person in the CRM.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct UserMapping {
-    #[sqlx(rename = "id")]
-    #[serde(rename = "id")]
-    #[schema(value_type = Uuid)]
-    mapping_id: Id,
-    /// The user of Dialpad.
+    /// The server's id.
+    #[sqlx(try_from = "Id")]
+    pub id: Uuid,
+    /// The Dialpad user.
     #[schema(value_type = DialpadId)]
     pub dialpad_user_id: i64,
-    /// What the CRM calls them.
+    /// The CRM's id of that user.
     pub crm_user_id: String,
-    /// When it was first said.
+    /// When the user was first mapped.
     pub created_at: DateTime<Utc>,
-    /// When it last became another.
+    /// When the mapping last changed.
     pub updated_at: DateTime<Utc>,
 }
 
-impl UserMapping {
-    /// Its id.
-    #[must_use]
-    pub fn id(&self) -> Uuid {
-        self.mapping_id.0
-    }
-}
-
-/// By what a mapping is found.
+/// What a URL calls a mapping.
 #[derive(Clone, Copy, Debug)]
-pub enum MappingName {
-    /// Our id of it.
+pub enum MappingRef {
+    /// The server's id.
     Ours(Uuid),
-    /// The user of Dialpad.
+    /// The Dialpad user.
     DialpadUser(i64),
 }
 
-/// Names that were looked up a moment ago, and users who had none.
-#[derive(Default)]
-pub(crate) struct NameCache {
-    known: DashMap<(AppId, i64), Known>,
+/// Mappings that were looked up a moment ago; `None` for users who have none.
+pub(crate) struct MappingCache {
+    crm_users: Cache<(AppId, i64), Option<Arc<str>>>,
     /// Grows with every change to any mapping: what was read before a change is not cached after it.
     changes: AtomicU64,
 }
 
-#[derive(Clone)]
-struct Known {
-    name: Option<Arc<str>>,
-    until: DateTime<Utc>,
+impl Default for MappingCache {
+    fn default() -> Self {
+        Self {
+            crm_users: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            changes: AtomicU64::default(),
+        }
+    }
 }
 
-impl NameCache {
-    fn forget_all(&self) {
+impl MappingCache {
+    fn clear(&self) {
         self.changes.fetch_add(1, Ordering::SeqCst);
-        self.known.clear();
+        self.crm_users.invalidate_all();
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    /// Caches the users that were looked up when there had been so many changes.
+    fn insert(&self, app: AppId, users: &[i64], found: &HashMap<i64, String>, changes: u64) {
+        for user in users {
+            let crm_user = found.get(user).map(|crm_user| Arc::from(crm_user.as_str()));
+            self.crm_users.insert((app, *user), crm_user);
+        }
+        if self.changes() != changes {
+            // A mapping was changed between the look-up and the insert; it may have been one of these.
+            for user in users {
+                self.crm_users.invalidate(&(app, *user));
+            }
+        }
     }
 }
 
 impl UserMappings<'_> {
-    /// Says what the CRM calls these users of Dialpad, all of them or none. Gives the mappings in the order of the
-    /// users, each of whom must be named once.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Maps these Dialpad users, all of them or none. Each must be named once. Returns the mappings in the same order.
     pub async fn map(self, app: AppId, users: &[(i64, String)]) -> Result<Vec<UserMapping>, StoreError> {
         let now = self.store.now();
         let rows = Rows::of(vec![
             Column::Id(users.iter().map(|_| Id(Uuid::now_v7())).collect()),
             Column::Id(users.iter().map(|_| Id::from(app)).collect()),
             Column::Int(users.iter().map(|(user, _)| *user).collect()),
-            Column::Text(users.iter().map(|(_, name)| name.clone()).collect()),
+            Column::Text(users.iter().map(|(_, crm_user)| crm_user.clone()).collect()),
             Column::Time(users.iter().map(|_| now).collect()),
             Column::Time(users.iter().map(|_| now).collect()),
         ]);
@@ -149,16 +157,13 @@ impl UserMappings<'_> {
             }
         };
         let mapped = database.in_time(Box::pin(work)).await;
-        self.store.shared.names.forget_all();
+        self.store.shared.mappings.clear();
         let mut by_user: HashMap<i64, UserMapping> =
             mapped?.into_iter().map(|mapping| (mapping.dialpad_user_id, mapping)).collect();
         Ok(users.iter().filter_map(|(user, _)| by_user.remove(user)).collect())
     }
 
-    /// A page of an app's mappings, the newest first; of one person in the CRM, where one is named.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of an app's mappings, newest first; only those of one CRM user, where one is named.
     pub async fn list(
         self,
         app: AppId,
@@ -166,93 +171,74 @@ impl UserMappings<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<UserMapping>, StoreError> {
-        let (app, before) = (Id::from(app), Id(cursor.map_or(Uuid::max(), |cursor| cursor.id)));
+        let app = Id::from(app);
+        let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let found: Vec<UserMapping> = on_db!(self.store, read db => {
+        let mappings: Vec<UserMapping> = on_db!(self.store, read db => {
             match crm_user_id {
-                Some(name) => {
-                    sqlx::query_as(LIST_OF_CRM_USER).bind(app).bind(before).bind(one_more).bind(name).fetch_all(db).await
+                Some(user) => {
+                    sqlx::query_as(LIST_OF_CRM_USER).bind(app).bind(before).bind(one_more).bind(user).fetch_all(db).await
                 }
                 None => sqlx::query_as(LIST).bind(app).bind(before).bind(one_more).fetch_all(db).await,
             }
         })?;
-        Ok(Page::of(found, limit, |mapping| Cursor { at: mapping.created_at, id: mapping.mapping_id.0 }))
+        Ok(Page::of(mappings, limit, |mapping| Cursor { at: mapping.created_at, id: mapping.id }))
     }
 
-    /// The mapping of a user of Dialpad.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns the mapping of a Dialpad user.
     pub async fn of_dialpad_user(self, app: AppId, user: i64) -> Result<Option<UserMapping>, StoreError> {
         on_db!(self.store, read db => {
             sqlx::query_as(BY_DIALPAD_USER).bind(Id::from(app)).bind(user).fetch_optional(db).await
         })
     }
 
-    /// The mapping of a person in the CRM: the one that was changed last, should there be several.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn of_crm_user(self, app: AppId, name: &str) -> Result<Option<UserMapping>, StoreError> {
+    /// Returns the mapping of a CRM user; the one that changed last, if there are several.
+    pub async fn of_crm_user(self, app: AppId, crm_user: &str) -> Result<Option<UserMapping>, StoreError> {
         on_db!(self.store, read db => {
-            sqlx::query_as(BY_CRM_USER).bind(Id::from(app)).bind(name).fetch_optional(db).await
+            sqlx::query_as(BY_CRM_USER).bind(Id::from(app)).bind(crm_user).fetch_optional(db).await
         })
     }
 
-    /// Deletes a mapping. Says whether there was one.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn delete(self, app: AppId, mapping: MappingName) -> Result<bool, StoreError> {
+    /// Deletes a mapping. Returns whether there was one.
+    pub async fn delete(self, app: AppId, mapping: MappingRef) -> Result<bool, StoreError> {
         let app = Id::from(app);
         let deleted = on_db!(self.store, write db => {
             let deleted = match mapping {
-                MappingName::Ours(id) => sqlx::query(DELETE).bind(app).bind(Id(id)).execute(db).await,
-                MappingName::DialpadUser(user) => {
+                MappingRef::Ours(id) => sqlx::query(DELETE).bind(app).bind(Id(id)).execute(db).await,
+                MappingRef::DialpadUser(user) => {
                     sqlx::query(DELETE_OF_DIALPAD_USER).bind(app).bind(user).execute(db).await
                 }
             };
             deleted.map(|done| done.rows_affected() > 0)
         });
-        self.store.shared.names.forget_all();
+        self.store.shared.mappings.clear();
         deleted
     }
 
-    /// What the CRM calls these users of Dialpad, those of whom that is known.
+    /// Returns the CRM's ids of these Dialpad users. Users without a mapping are left out.
     pub(crate) async fn crm_users(
         self,
         app: AppId,
         users: &[i64],
     ) -> Result<BTreeMap<i64, String>, StoreError> {
-        let (now, cache) = (self.store.now(), &self.store.shared.names);
-        let (mut names, mut unknown) = (BTreeMap::new(), Vec::new());
+        let cache = &self.store.shared.mappings;
+        let mut crm_users = BTreeMap::new();
+        let mut unknown = Vec::new();
         for user in users {
-            match cache.known.get(&(app, *user)).filter(|known| known.until > now) {
-                Some(known) => names.extend(known.name.as_ref().map(|name| (*user, name.to_string()))),
+            match cache.crm_users.get(&(app, *user)) {
+                Some(cached) => crm_users.extend(cached.map(|crm_user| (*user, crm_user.to_string()))),
                 None => unknown.push(*user),
             }
         }
         if unknown.is_empty() {
-            return Ok(names);
+            return Ok(crm_users);
         }
-        let changes = cache.changes.load(Ordering::SeqCst);
+        let changes = cache.changes();
         let found: Vec<(i64, String)> =
-            self.store.fetch_named(NAMES, LIST_TAIL, app, Column::Int(unknown.clone())).await?;
+            self.store.fetch_named(CRM_USERS, LIST_TAIL, app, Column::Int(unknown.clone())).await?;
         let found: HashMap<i64, String> = found.into_iter().collect();
-        if cache.known.len() >= CACHE_SIZE {
-            cache.known.clear();
-        }
-        for user in &unknown {
-            let name = found.get(user).map(|name| Arc::from(name.as_str()));
-            cache.known.insert((app, *user), Known { name, until: now + CACHE_FOR });
-        }
-        if cache.changes.load(Ordering::SeqCst) != changes {
-            // Something was changed between the look-up and the insert; it may have been one of these.
-            for user in &unknown {
-                cache.known.remove(&(app, *user));
-            }
-        }
-        names.extend(found);
-        Ok(names)
+        cache.insert(app, &unknown, &found, changes);
+        crm_users.extend(found);
+        Ok(crm_users)
     }
 }

@@ -1,20 +1,24 @@
-//! Calls as a CRM asks for them.
+//! Calls, as a CRM reads them. The engine writes them ([`crate::store::ledger`]).
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
-    event::number_or_text,
     event::schema::DialpadId,
     id::{AppId, DialpadCallId},
     model::call::{Direction, Leg, Outcome, Status},
 };
 use serde::Serialize;
+use serde_json::Value;
 use sqlx::QueryBuilder;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::listing::{Cursor, Filter, Listed, Page};
-use crate::store::{Calls, db::types::Id, on_db};
+use super::listing::{Audit, Cursor, Filter, Page, Paged};
+use crate::store::{
+    Calls,
+    db::types::{Id, NumberOrText, OptWord, Word},
+    on_db,
+};
 
 pub(crate) const SELECT: &str =
     "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
@@ -22,215 +26,163 @@ pub(crate) const SELECT: &str =
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
     COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
     v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
-    v.duration_seconds AS voicemail_seconds, v.received_at, v.deleted_at
+    v.duration_seconds AS voicemail_seconds, v.received_at, v.deleted_at IS NOT NULL AS voicemail_was_deleted
     FROM calls c
     LEFT JOIN voicemails v ON v.id = c.voicemail_id
     LEFT JOIN dialpad_user_mappings m ON m.app_id = c.app_id AND m.dialpad_user_id = c.dialpad_user_id
     WHERE c.app_id = ";
 
-/// Which calls.
+/// Narrows the list of calls.
 #[derive(Clone, Debug, Default)]
 pub struct CallFilter {
-    /// Only calls with one of these statuses; empty: all.
-    pub statuses: Vec<String>,
+    /// Only calls with one of these statuses; empty: all calls.
+    pub statuses: Vec<Status>,
     /// What every list can be narrowed by.
     pub common: Filter,
 }
 
-/// A call, as REST shows it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+/// A call.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 #[schema(as = Call)]
 pub struct CallView {
-    /// Our name of it.
+    /// The server's id.
+    #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// Whose it is.
+    /// The app.
+    #[sqlx(try_from = "Id")]
     pub app_id: Uuid,
-    /// Dialpad's name of it.
+    /// Dialpad's id.
     #[schema(value_type = DialpadId)]
     pub dialpad_call_id: i64,
-    /// The same, as the events call it.
+    /// The same id, under the name that events use.
+    #[sqlx(rename = "dialpad_call_id")]
     #[schema(value_type = DialpadId)]
     pub call_id: i64,
-    /// The human call that it is a leg of.
+    /// The interaction: the human call of which this is one leg.
+    #[sqlx(try_from = "Id")]
     pub interaction_id: Uuid,
-    /// `user`, `group` or `direct`, where Dialpad said so.
-    #[schema(value_type = Option<Leg>)]
-    pub leg: Option<String>,
-    /// `inbound` or `outbound`.
-    #[schema(value_type = Option<Direction>)]
-    pub direction: Option<String>,
+    /// `user`, `group` or `direct`; null where Dialpad did not say.
+    #[sqlx(try_from = "OptWord<Leg>")]
+    pub leg: Option<Leg>,
+    /// `inbound` or `outbound`; null where no webhook said.
+    #[sqlx(try_from = "OptWord<Direction>")]
+    pub direction: Option<Direction>,
     /// The calling number.
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
     /// `ringing`, `active`, `held` or `ended`.
-    #[schema(value_type = Status)]
-    pub status: String,
-    /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`, once it is over.
-    #[schema(value_type = Option<Outcome>)]
-    pub outcome: Option<String>,
+    #[sqlx(try_from = "Word<Status>")]
+    pub status: Status,
+    /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`; null until the call has ended.
+    #[sqlx(try_from = "OptWord<Outcome>")]
+    pub outcome: Option<Outcome>,
     /// The Dialpad user whose leg it is.
     #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
-    /// The same person in the CRM.
+    /// The CRM's id of that user.
     pub crm_user_id: Option<String>,
     /// When it began to ring.
     pub ringing_at: Option<DateTime<Utc>>,
     /// When a person answered.
     pub answered_at: Option<DateTime<Utc>>,
-    /// The same, as the events call it.
+    /// The same instant, under the name that events use.
+    #[sqlx(rename = "answered_at")]
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
     /// Its whole length.
     pub duration_seconds: Option<i64>,
-    /// Answered time without holds.
+    /// The answered time without holds.
     pub talk_seconds: Option<i64>,
     /// All holds together.
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
-    /// Whether it ended unanswered because somebody else took the call.
+    /// Whether it ended unanswered because the call was answered on another leg.
     pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
     pub is_voicemail: bool,
-    /// The message that the caller left.
+    /// The voicemail that the caller left.
+    #[sqlx(skip)]
     pub voicemail: Option<VoicemailOfCall>,
-    /// Whether there was one, and somebody deleted it.
+    /// Whether there was a voicemail that was deleted.
     #[serde(skip)]
     pub voicemail_was_deleted: bool,
-    /// When it was first seen.
+    /// When the server first heard of it.
     pub created_at: DateTime<Utc>,
     /// When anything here last changed.
     pub updated_at: DateTime<Utc>,
 }
 
 /// The voicemail of a call.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, ToSchema)]
 pub struct VoicemailOfCall {
-    /// Our name of it.
+    /// The server's id.
+    #[sqlx(rename = "voicemail_id", try_from = "Id")]
     pub id: Uuid,
-    /// The same, as the events call it.
+    /// The same id, under the name that events use.
+    #[sqlx(try_from = "Id")]
     pub voicemail_id: Uuid,
-    /// Dialpad's name of it.
+    /// Dialpad's id.
+    #[sqlx(try_from = "NumberOrText")]
     #[schema(value_type = Option<DialpadId>)]
-    pub dialpad_voicemail_id: Option<serde_json::Value>,
+    pub dialpad_voicemail_id: Option<Value>,
     /// Where the audio is.
+    #[sqlx(rename = "voicemail_url")]
     pub recording_url: Option<String>,
-    /// What was said.
+    /// The transcript of the audio.
     pub transcript: Option<String>,
-    /// Its length.
+    /// The length of the audio.
+    #[sqlx(rename = "voicemail_seconds")]
     pub duration_seconds: Option<i64>,
     /// When it was left.
     pub received_at: Option<DateTime<Utc>>,
 }
 
-#[derive(sqlx::FromRow)]
-pub(crate) struct CallRow {
-    id: Id,
-    app_id: Id,
-    dialpad_call_id: i64,
-    direction: Option<String>,
-    from_number: Option<String>,
-    to_number: Option<String>,
-    status: String,
-    outcome: Option<String>,
-    dialpad_user_id: Option<i64>,
-    crm_user_id: Option<String>,
-    ringing_at: Option<DateTime<Utc>>,
-    answered_at: Option<DateTime<Utc>>,
-    ended_at: Option<DateTime<Utc>>,
-    duration_seconds: Option<i64>,
-    talk_seconds: Option<i64>,
-    hold_seconds: Option<i64>,
-    recording_url: Option<String>,
-    is_voicemail: bool,
-    leg: Option<String>,
-    interaction_id: Id,
-    answered_elsewhere: bool,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    voicemail_id: Option<Id>,
-    dialpad_voicemail_id: Option<String>,
-    voicemail_url: Option<String>,
-    transcript: Option<String>,
-    voicemail_seconds: Option<i64>,
-    received_at: Option<DateTime<Utc>>,
-    deleted_at: Option<DateTime<Utc>>,
+/// A call with the voicemail that was joined to it.
+pub(crate) struct CallRow(CallView);
+
+impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for CallRow
+where
+    CallView: sqlx::FromRow<'r, R>,
+    VoicemailOfCall: sqlx::FromRow<'r, R>,
+    Option<Id>: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    &'static str: sqlx::ColumnIndex<R>,
+{
+    fn from_row(row: &'r R) -> Result<Self, sqlx::Error> {
+        let mut call = CallView::from_row(row)?;
+        let has_voicemail = row.try_get::<Option<Id>, _>("voicemail_id")?.is_some();
+        if has_voicemail && !call.voicemail_was_deleted {
+            call.voicemail = Some(VoicemailOfCall::from_row(row)?);
+        }
+        Ok(Self(call))
+    }
 }
 
 impl From<CallRow> for CallView {
     fn from(row: CallRow) -> Self {
-        let voicemail_id = row.voicemail_id.filter(|_| row.deleted_at.is_none());
-        let voicemail = voicemail_id.map(|id| VoicemailOfCall {
-            id: id.0,
-            voicemail_id: id.0,
-            dialpad_voicemail_id: row.dialpad_voicemail_id.as_deref().map(number_or_text),
-            recording_url: row.voicemail_url,
-            transcript: row.transcript,
-            duration_seconds: row.voicemail_seconds,
-            received_at: row.received_at,
-        });
-        Self {
-            id: row.id.0,
-            app_id: row.app_id.0,
-            dialpad_call_id: row.dialpad_call_id,
-            call_id: row.dialpad_call_id,
-            interaction_id: row.interaction_id.0,
-            leg: row.leg,
-            direction: row.direction,
-            from_number: row.from_number,
-            to_number: row.to_number,
-            status: row.status,
-            outcome: row.outcome,
-            dialpad_user_id: row.dialpad_user_id,
-            crm_user_id: row.crm_user_id,
-            ringing_at: row.ringing_at,
-            answered_at: row.answered_at,
-            started_at: row.answered_at,
-            ended_at: row.ended_at,
-            duration_seconds: row.duration_seconds,
-            talk_seconds: row.talk_seconds,
-            hold_seconds: row.hold_seconds,
-            recording_url: row.recording_url,
-            answered_elsewhere: row.answered_elsewhere,
-            is_voicemail: row.is_voicemail,
-            voicemail,
-            voicemail_was_deleted: row.deleted_at.is_some(),
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
+        row.0
     }
 }
 
-impl Listed for CallView {
-    fn id(&self) -> Uuid {
-        self.id
-    }
-
-    fn created_at(&self) -> DateTime<Utc> {
-        self.created_at
-    }
-
-    fn updated_at(&self) -> DateTime<Utc> {
-        self.updated_at
+impl Paged for CallView {
+    fn audit(&self) -> Audit {
+        Audit { id: self.id, created_at: self.created_at, updated_at: self.updated_at }
     }
 }
 
-/// How a call is named in a URL.
+/// What a URL calls a call.
 #[derive(Clone, Copy, Debug)]
-pub enum CallName {
-    /// By our id.
+pub enum CallRef {
+    /// The server's id.
     Ours(Uuid),
-    /// By Dialpad's.
+    /// Dialpad's id.
     Dialpads(DialpadCallId),
 }
 
 impl Calls<'_> {
-    /// A page of an app's calls: newest first, or with `since` in the order of their last change.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of an app's calls.
     pub async fn list(
         self,
         app: AppId,
@@ -245,11 +197,11 @@ impl Calls<'_> {
                 query.push(" AND c.status IN (");
                 let mut list = query.separated(", ");
                 for status in &filter.statuses {
-                    list.push_bind(status);
+                    list.push_bind(status.as_str());
                 }
                 query.push(")");
-                if !filter.statuses.iter().any(|status| status == "ended") {
-                    // Said so that the index of live calls can be used.
+                if !filter.statuses.contains(&Status::Ended) {
+                    // Written out so that the index of live calls can be used.
                     query.push(" AND c.status <> 'ended'");
                 }
             }
@@ -259,27 +211,21 @@ impl Calls<'_> {
         Ok(filter.common.page(rows.into_iter().map(CallView::from).collect(), limit))
     }
 
-    /// One call.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn find(self, app: AppId, name: CallName) -> Result<Option<CallView>, StoreError> {
+    /// Returns one call.
+    pub async fn find(self, app: AppId, call: CallRef) -> Result<Option<CallView>, StoreError> {
         let row: Option<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
-            match name {
-                CallName::Ours(id) => query.push(" AND c.id = ").push_bind(Id(id)),
-                CallName::Dialpads(id) => query.push(" AND c.dialpad_call_id = ").push_bind(id.0),
+            match call {
+                CallRef::Ours(id) => query.push(" AND c.id = ").push_bind(Id(id)),
+                CallRef::Dialpads(id) => query.push(" AND c.dialpad_call_id = ").push_bind(id.0),
             };
             query.build_query_as().fetch_optional(db).await
         })?;
         Ok(row.map(Into::into))
     }
 
-    /// All legs of an interaction, in the order in which they were heard of.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns all legs of an interaction, oldest first.
     pub async fn of_interaction(self, app: AppId, interaction: Uuid) -> Result<Vec<CallView>, StoreError> {
         let rows: Vec<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);

@@ -1,52 +1,60 @@
-//! What an app's lists (calls, voicemails, messages) have in common: the same filters, the same two orders, and pages
-//! that begin behind a cursor, which is the sort key of the last row before it.
+//! What the lists of an app (calls, voicemails, messages) have in common: the same filters, the same two orders, and pages
+//! that begin after a cursor, which is the sort key of the last row before it.
 //!
-//! To list one more thing: a table with `app_id`, `id` (made in the order of time), `created_at`, `updated_at` and the
-//! columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Listed`] for its view.
+//! To list one more thing: a table with `app_id`, `id` (generated in the order of time), `created_at`, `updated_at` and the
+//! columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Paged`] for its view.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
+use cti_actors::model::call::Direction;
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use crate::store::db::types::Id;
 
-/// By what every list of an app can be narrowed. Without `since` the newest comes first, with it the oldest change.
+/// Narrows a list of an app. Without `since` the newest item comes first; with it, the oldest change.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// `inbound` or `outbound`.
-    pub direction: Option<String>,
-    /// The number that calls or writes.
+    /// Only this direction.
+    pub direction: Option<Direction>,
+    /// Only from this number.
     pub from: Option<String>,
-    /// The number that is called or written to.
+    /// Only to this number.
     pub to: Option<String>,
-    /// The Dialpad user.
+    /// Only of this Dialpad user.
     pub dialpad_user_id: Option<i64>,
-    /// What the CRM calls the Dialpad user now.
+    /// Only of the Dialpad users who are mapped to this CRM user now.
     pub crm_user_id: Option<String>,
-    /// Only what changed since then.
+    /// Only what changed at this instant or later.
     pub since: Option<DateTime<Utc>>,
-    /// Only what was first seen before then; with `since`, last changed before then.
+    /// Only what was created before this instant; with `since`, what last changed before it.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Something that comes in lists.
-pub trait Listed {
-    /// Our id of it.
-    fn id(&self) -> Uuid;
-    /// When it was first seen.
-    fn created_at(&self) -> DateTime<Utc>;
+/// The columns that order a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit {
+    /// The server's id.
+    pub id: Uuid,
+    /// When the row was created.
+    pub created_at: DateTime<Utc>,
     /// When it last changed.
-    fn updated_at(&self) -> DateTime<Utc>;
+    pub updated_at: DateTime<Utc>,
+}
+
+/// An item of a list that comes in pages.
+pub trait Paged {
+    /// Returns the columns that order the list.
+    fn audit(&self) -> Audit;
 }
 
 impl Filter {
-    /// Whether the order is that of changes.
+    /// Whether the list is ordered by change.
     fn by_change(&self) -> bool {
         self.since.is_some()
     }
 
-    /// Goes on with a statement that ends in `WHERE <table>.app_id = …`: narrows, orders and cuts it.
+    /// Appends conditions, order and limit to a statement that ends in `WHERE <table>.app_id = …`.
     pub(crate) fn write<DB>(
         &self,
         query: &mut QueryBuilder<DB>,
@@ -61,15 +69,17 @@ impl Filter {
         DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
     {
         let column = |name: &str| format!("{table}.{name}");
-        if let Some(direction) = &self.direction {
-            query.push(format_args!(" AND {} = ", column("direction"))).push_bind(direction.clone());
+        if let Some(direction) = self.direction {
+            query
+                .push(format_args!(" AND {} = ", column("direction")))
+                .push_bind(direction.as_str().to_owned());
         }
         if let Some(from) = &self.from {
             query.push(format_args!(" AND {} = ", column("from_number"))).push_bind(from.clone());
         }
         if let Some(to) = &self.to {
-            // A message may go to several numbers, which are kept with commas between: one of them is this number if
-            // taking it out leaves something else.
+            // A message may have several recipients, stored with commas between them. One of them is this number if
+            // removing it changes the text.
             let numbers = format!("(',' || {} || ',')", column("to_number"));
             query.push(format_args!(" AND REPLACE({numbers}, ")).push_bind(format!(",{to},"));
             query.push(format_args!(", '') <> {numbers}"));
@@ -105,40 +115,40 @@ impl Filter {
         }
         let order = if self.by_change() { format!("{changed}, {id}") } else { format!("{id} DESC") };
         query.push(format_args!(" ORDER BY {order} LIMIT "));
-        // One more than asked for tells whether there is a next page.
+        // One row more than requested shows whether there is a next page.
         query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
     }
 
-    /// The page of what such a statement found.
-    pub(crate) fn page<T: Listed>(&self, found: Vec<T>, limit: usize) -> Page<T> {
-        Page::of(found, limit, |item| Cursor {
-            at: if self.by_change() { item.updated_at() } else { item.created_at() },
-            id: item.id(),
+    /// Makes the page of the rows that such a statement returned.
+    pub(crate) fn page<T: Paged>(&self, rows: Vec<T>, limit: usize) -> Page<T> {
+        Page::of(rows, limit, |item| {
+            let Audit { id, created_at, updated_at } = item.audit();
+            Cursor { at: if self.by_change() { updated_at } else { created_at }, id }
         })
     }
 }
 
-/// A text as it may be looked for: PostgreSQL can't look for a NUL, and nothing has one.
+/// Replaces NUL characters, which PostgreSQL refuses in a parameter. No stored text has one.
 #[must_use]
-pub fn findable(text: &str) -> String {
+pub fn without_nul(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// How something is named in a URL: by our id, or by Dialpad's.
+/// What a URL calls an item: the server's id, or Dialpad's.
 #[derive(Clone, Debug)]
-pub struct ItemName {
+pub struct ItemRef {
     ours: Option<Uuid>,
     theirs: String,
 }
 
-impl ItemName {
-    /// What this text may mean.
+impl ItemRef {
+    /// Reads an id. A text that looks like one of the server's may also be one of Dialpad's.
     #[must_use]
     pub fn of(text: &str) -> Self {
-        Self { ours: text.parse().ok(), theirs: findable(text) }
+        Self { ours: text.parse().ok(), theirs: without_nul(text) }
     }
 
-    /// Goes on with a statement's conditions.
+    /// Appends the condition to a statement.
     pub(crate) fn write<DB>(&self, query: &mut QueryBuilder<DB>, ours: &str, theirs: &str)
     where
         DB: Database,
@@ -153,7 +163,7 @@ impl ItemName {
     }
 }
 
-/// A place in a list that is ordered by an instant and then by id.
+/// A position in a list that is ordered by an instant, then by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// The instant of the last row.
@@ -163,13 +173,13 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    /// As text for a URL. What it looks like is nobody's business.
+    /// Returns it as text for a URL. Clients must not rely on what it contains.
     #[must_use]
     pub fn encode(&self) -> String {
         BASE64_URL_SAFE_NO_PAD.encode(format!("{}.{}", self.at.timestamp_micros(), self.id.simple()))
     }
 
-    /// Reads what [`Cursor::encode`] wrote; `None` for anything else.
+    /// Reads what [`Cursor::encode`] wrote. Returns `None` for anything else.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
@@ -188,7 +198,7 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// Makes a page of rows that were read with a limit of one more than asked for.
+    /// Makes a page of rows that were read with a limit one higher than requested.
     pub fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         let more = items.len() > limit;
         items.truncate(limit);
@@ -202,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_survives_the_journey_through_a_url() {
+    fn a_cursor_survives_a_url() {
         let at = DateTime::from_timestamp_micros(1_704_067_200_123_456).expect("a valid instant");
         let cursor = Cursor { at, id: Uuid::from_u128(7) };
         assert_eq!(Cursor::decode(&cursor.encode()), Some(cursor));

@@ -1,5 +1,4 @@
-//! What is known of calls, for those who look after them: which ones have been live for too long, and which ones of
-//! Dialpad's list are news.
+//! Calls, as recovery looks at them: which have been live for too long, and which of Dialpad's list are already known.
 
 use std::collections::HashMap;
 
@@ -7,13 +6,18 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
+    model::call::Status,
 };
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use crate::store::{Calls, db::types::Id, on_db};
+use crate::store::{
+    Calls,
+    db::types::{Id, Word},
+    on_db,
+};
 
-/// The index of live calls has this order.
+/// In the order of the index of live calls.
 const OVERDUE: &str = "SELECT calls.app_id, calls.id, dialpad_call_id, status, calls.updated_at
     FROM calls JOIN apps ON apps.id = calls.app_id
     WHERE status <> 'ended' AND apps.is_active AND (calls.app_id, calls.id) > ($1, $2)
@@ -22,39 +26,36 @@ const OVERDUE: &str = "SELECT calls.app_id, calls.id, dialpad_call_id, status, c
 const OLDEST_LIVE: &str = "SELECT MIN(created_at) FROM calls WHERE app_id = $1 AND status <> 'ended'";
 const KNOWN: &str = "SELECT dialpad_call_id, status, voicemail_id IS NOT NULL FROM calls WHERE app_id = ";
 
-/// How many are read at a time.
+/// How many calls are read at a time.
 const PAGE: i64 = 500;
 
-/// A call of which nothing was heard for too long.
+/// A live call that has not changed for too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverdueCall {
     id: Uuid,
-    /// Whose it is.
+    /// The app.
     pub app: AppId,
-    /// Dialpad's name of it.
+    /// Dialpad's id of the call.
     pub call: DialpadCallId,
     /// Whether it has only rung so far.
     pub is_ringing: bool,
-    /// When anything that is shown last changed, by our clock.
+    /// When it last changed, by the server's clock.
     pub changed_at: DateTime<Utc>,
 }
 
-/// What is known of a call.
+/// What the server knows of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownCall {
-    /// Whether it is known to be over.
+    /// Whether it has ended.
     pub is_over: bool,
-    /// Whether a voicemail is known.
+    /// Whether it has a voicemail.
     pub has_voicemail: bool,
 }
 
-type OverdueRow = (Id, Id, i64, String, DateTime<Utc>);
+type OverdueRow = (Id, Id, i64, Word<Status>, DateTime<Utc>);
 
 impl Calls<'_> {
-    /// A page of the live calls that last changed before these instants, behind the last one of the page before.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns a page of the live calls that last changed before these instants, after the last one of the page before.
     pub async fn overdue(
         self,
         ringing_since: DateTime<Utc>,
@@ -71,27 +72,18 @@ impl Calls<'_> {
             id: id.0,
             app: app.into(),
             call: DialpadCallId(call),
-            is_ringing: status == "ringing",
+            is_ringing: Status::from(status) == Status::Ringing,
             changed_at,
         });
         Ok(calls.collect())
     }
 
-    /// When the app's oldest live call was first seen.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns when the app's oldest live call was created.
     pub async fn oldest_live(self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let (oldest,): (Option<DateTime<Utc>>,) = on_db!(self.store, read db => {
-            sqlx::query_as(OLDEST_LIVE).bind(Id::from(app)).fetch_one(db).await
-        })?;
-        Ok(oldest)
+        on_db!(self.store, read db => sqlx::query_scalar(OLDEST_LIVE).bind(Id::from(app)).fetch_one(db).await)
     }
 
-    /// What is known of these calls; those that are not there are not known.
-    ///
-    /// # Errors
-    /// The database could not be asked.
+    /// Returns what is known of these calls. Unknown ones are left out.
     pub async fn known(
         self,
         app: AppId,
@@ -100,7 +92,7 @@ impl Calls<'_> {
         if calls.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows: Vec<(i64, String, bool)> = on_db!(self.store, read db => {
+        let rows: Vec<(i64, Word<Status>, bool)> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(KNOWN);
             query.push_bind(Id::from(app)).push(" AND dialpad_call_id IN (");
             let mut list = query.separated(", ");
@@ -111,7 +103,7 @@ impl Calls<'_> {
             query.build_query_as().fetch_all(db).await
         })?;
         let known = rows.into_iter().map(|(call, status, has_voicemail)| {
-            (DialpadCallId(call), KnownCall { is_over: status == "ended", has_voicemail })
+            (DialpadCallId(call), KnownCall { is_over: Status::from(status) == Status::Ended, has_voicemail })
         });
         Ok(known.collect())
     }

@@ -1,4 +1,4 @@
-// The page as people see it: with its script, without it, on a desk, on a phone.
+// The docs page with and without JavaScript, on a desktop and on a phone.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 import { Server } from '../../clients/node/support/server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const skip = existsSync(executablePath) ? false : 'there is no Chromium';
+const skip = existsSync(executablePath) ? false : 'Chromium not found';
 const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic'];
 
 let server;
@@ -24,20 +24,20 @@ after(async () => {
   await server?.stop();
 });
 
-/** Opens the page and notes what it complains of, and whom it asks for anything. */
+/** Opens the page and records its console errors and its requests. */
 async function open(path, options = {}) {
   const page = await browser.newPage(options);
-  const heard = { complaints: [], asked: [] };
-  page.on('console', (message) => message.type() === 'error' && heard.complaints.push(message.text()));
-  page.on('pageerror', (error) => heard.complaints.push(String(error)));
-  page.on('request', (request) => heard.asked.push(request.url()));
+  const observed = { errors: [], requests: [] };
+  page.on('console', (message) => message.type() === 'error' && observed.errors.push(message.text()));
+  page.on('pageerror', (error) => observed.errors.push(String(error)));
+  page.on('request', (request) => observed.requests.push(request.url()));
   await page.goto(`${server.url}${path}`);
   if (options.javaScriptEnabled !== false) await page.waitForSelector('body[data-ready]');
-  return { page, heard };
+  return { page, observed };
 }
 
-test('every route, event, code and close code is shown, and nothing is taken from elsewhere', { skip }, async () => {
-  const { page, heard } = await open('/docs');
+test('every route, event, error code and close code is shown, and nothing is loaded from another host', { skip }, async () => {
+  const { page, observed } = await open('/docs');
   const api = await (await fetch(`${server.url}/openapi.json`)).json();
   const feed = await (await fetch(`${server.url}/asyncapi.json`)).json();
   for (const item of Object.values(api.paths)) {
@@ -51,15 +51,15 @@ test('every route, event, code and close code is shown, and nothing is taken fro
   const text = await page.locator('#reference').textContent();
   for (const message of Object.values(feed.components.messages)) assert.ok(text.includes(message.name), message.name);
   for (const { code } of feed.channels.websocket['x-close-codes']) assert.ok(text.includes(String(code)), code);
-  assert.ok(!text.includes('[object') && !text.includes('undefined'), 'something is not shown as a text');
-  assert.deepEqual(heard.complaints, []);
-  assert.deepEqual(heard.asked.filter((url) => !url.startsWith(server.url)), []);
+  assert.ok(!text.includes('[object') && !text.includes('undefined'), 'a value is not rendered as text');
+  assert.deepEqual(observed.errors, []);
+  assert.deepEqual(observed.requests.filter((url) => !url.startsWith(server.url)), []);
   await page.close();
 });
 
-test('an address opens what it points to, and the search finds it', { skip }, async () => {
+test('a fragment opens its operation, and the search filters the operations', { skip }, async () => {
   const { page } = await open('/docs#op-place_call');
-  assert.equal(await page.locator('#op-place_call').evaluate((it) => it.open), true);
+  assert.equal(await page.locator('#op-place_call').evaluate((element) => element.open), true);
   assert.ok(await page.locator('#op-place_call').getByText('phone_number').first().isVisible());
   await page.fill('#search', 'idempotency_key_reused place');
   assert.ok(await page.locator('#op-place_call').isVisible());
@@ -69,26 +69,26 @@ test('an address opens what it points to, and the search finds it', { skip }, as
   await page.close();
 });
 
-test('it fits a phone, by day and by night', { skip }, async () => {
-  const paper = [];
+test('the page fits a phone, in light and dark mode', { skip }, async () => {
+  const backgrounds = [];
   for (const colorScheme of ['light', 'dark']) {
     const { page } = await open('/docs#op-list_calls', { viewport: { width: 360, height: 740 }, colorScheme });
-    const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
-    assert.ok(wide <= room, `${wide} pixels on a screen of ${room}`);
-    paper.push(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+    const [contentWidth, windowWidth] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+    assert.ok(contentWidth <= windowWidth, `${contentWidth} pixels on a screen of ${windowWidth}`);
+    backgrounds.push(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
     await page.close();
   }
-  assert.notEqual(paper[0], paper[1]);
+  assert.notEqual(backgrounds[0], backgrounds[1]);
 });
 
-test('without a script it says where the documents are', { skip }, async () => {
+test('without JavaScript the page links to the documents', { skip }, async () => {
   const { page } = await open('/docs', { javaScriptEnabled: false });
   assert.ok(await page.locator('noscript p').isVisible());
   assert.ok(await page.getByText('Quick start').first().isVisible());
   await page.close();
 });
 
-test('where a document can not be had, it says so', { skip }, async () => {
+test('a document that can not be loaded is reported', { skip }, async () => {
   const page = await browser.newPage();
   await page.route('**/asyncapi.json', (route) => route.fulfill({ status: 503, body: 'no' }));
   await page.goto(`${server.url}/docs`);

@@ -1,4 +1,4 @@
-// The webhooks of a call, as in the timeline of a call that is answered, held, resumed and ended.
+// The webhooks of a call that is answered, held, resumed and ended.
 
 /** 2024-01-01T12:00:00Z. */
 const NOON = 1_704_110_400;
@@ -12,7 +12,7 @@ export class Call {
     this.direction = direction;
   }
 
-  event(eventType, second, more = {}) {
+  event(eventType, second, fields = {}) {
     const [from, to] = this.direction === 'inbound' ? [CALLER, CALLED] : [CALLED, CALLER];
     return {
       event_type: eventType,
@@ -22,7 +22,7 @@ export class Call {
       to_number: to,
       dialpad_user_id: 555,
       timestamp: NOON + second,
-      ...more,
+      ...fields,
     };
   }
 

@@ -1,4 +1,4 @@
-// A CRM in memory: what it knows, and what was done in it.
+// A CRM in memory: its contacts, and the records that were created.
 
 import { CALLER } from './call.js';
 
@@ -13,9 +13,9 @@ export class Crm {
   }
 
   createActivity(activity) {
-    const kept = { id: `activity-${this.activities.length + 1}`, ...activity };
-    this.activities.push(kept);
-    return kept;
+    const created = { id: `activity-${this.activities.length + 1}`, ...activity };
+    this.activities.push(created);
+    return created;
   }
 
   createTask(task) {

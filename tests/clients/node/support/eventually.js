@@ -1,14 +1,15 @@
-// Waiting for a condition, never for the clock.
+// Waits for a condition instead of a fixed time.
 
-const PATIENCE = 15_000;
+/** In milliseconds. */
+const WAIT_TIMEOUT = 15_000;
 
-/** Waits until the probe gives something, and gives it. */
+/** Calls `probe` until it returns something, and returns that. */
 export async function eventually(what, probe) {
-  const deadline = Date.now() + PATIENCE;
+  const deadline = Date.now() + WAIT_TIMEOUT;
   for (;;) {
     const found = await probe();
     if (found) return found;
-    if (Date.now() > deadline) throw new Error(`not within ${PATIENCE} ms: ${what}`);
+    if (Date.now() > deadline) throw new Error(`not within ${WAIT_TIMEOUT} ms: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 15));
   }
 }

@@ -8,14 +8,14 @@ import { createInterface } from 'node:readline';
 
 import { eventually } from './eventually.js';
 
-/** The newest build, unless told which. */
+/** Returns the path of $CTI_SERVER, or of the newest build. */
 function binary() {
   if (process.env.CTI_SERVER) return process.env.CTI_SERVER;
   const builds = ['debug', 'release']
     .map((profile) => fileURLToPath(new URL(`../../../../target/${profile}/cti-server`, import.meta.url)))
     .filter((path) => existsSync(path))
     .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs);
-  if (builds.length === 0) throw new Error('there is no binary: run `cargo build`, or set CTI_SERVER');
+  if (builds.length === 0) throw new Error('no binary found: run `cargo build`, or set CTI_SERVER');
   return builds[0];
 }
 
@@ -24,7 +24,7 @@ export class Process {
   #lines = [];
 
   constructor(args, { cwd, env }) {
-    // It inherits nothing but the search path: the settings of whoever runs the tests are not its own.
+    // Only PATH is inherited, so that settings in the environment of the tests do not apply to the server.
     const options = { cwd, env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] };
     this.#child = spawn(binary(), args, options);
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
@@ -32,20 +32,20 @@ export class Process {
     }
   }
 
-  /** Waits for a line, and gives what was found in it. */
-  async says(pattern) {
-    return eventually(`it says ${pattern}`, () => {
+  /** Waits for an output line that matches the pattern, and returns the match. */
+  async waitForLine(pattern) {
+    return eventually(`a line matches ${pattern}`, () => {
       const found = this.#lines.map((line) => pattern.exec(line)).find(Boolean);
-      if (!found && this.#child.exitCode !== null) throw new Error(`it ended:\n${this.#lines.join('\n')}`);
+      if (!found && this.#child.exitCode !== null) throw new Error(`the process exited:\n${this.#lines.join('\n')}`);
       return found;
     });
   }
 
-  /** `kill -9`, and the certainty that it is gone. */
+  /** Sends SIGKILL and waits until the process is gone. */
   async kill() {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const gone = once(this.#child, 'exit');
+    const exited = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
-    await gone;
+    await exited;
   }
 }

@@ -1,4 +1,4 @@
-// A live server, and what administrators and Dialpad do with it.
+// A live server, and the requests of administrators and of Dialpad.
 
 import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
@@ -8,21 +8,21 @@ import { join } from 'node:path';
 
 import { Process } from './process.js';
 
-const INTERNAL_SECRET = 'the-internal-secret-of-the-run';
-const WEBHOOK_SECRET = 'the-webhook-secret-of-the-run';
+const INTERNAL_SECRET = 'internal-secret-of-this-run';
+const WEBHOOK_SECRET = 'webhook-secret-of-this-run';
 
-/** Why a test can't be run against a server that somebody else has started. */
-export const given = process.env.CTI_URL ? 'needs a server of its own' : false;
+/** The reason to skip tests that restart the server, where it was started by someone else; otherwise false. */
+export const skipIfExternal = process.env.CTI_URL ? 'needs a server of its own' : false;
 
 export class Server {
   #process = null;
   #folder = null;
   #settings;
 
-  /** Starts a server on an empty database, or takes the one that is given. */
+  /** Starts a server on an empty database, or uses the one at $CTI_URL. */
   static async start(settings = {}) {
     const server = new Server();
-    if (given) {
+    if (skipIfExternal) {
       server.url = process.env.CTI_URL.replace(/\/$/, '');
       server.internalSecret = process.env.INTERNAL_API_SECRET;
       server.webhookSecret = process.env.DIALPAD_WEBHOOK_SECRET;
@@ -41,10 +41,10 @@ export class Server {
     return server;
   }
 
-  /** Starts it again where it was, on the same database. */
+  /** Starts the server again on the same port and database. */
   async restart() {
     this.#process = new Process(['serve'], { cwd: this.#folder, env: this.#settings });
-    const [, port] = await this.#process.says(/listening.*http:\/\/127\.0\.0\.1:(\d+)/);
+    const [, port] = await this.#process.waitForLine(/listening.*http:\/\/127\.0\.0\.1:(\d+)/);
     this.#settings.PORT = port;
     this.url = `http://127.0.0.1:${port}`;
   }
@@ -54,17 +54,17 @@ export class Server {
   }
 
   async stop() {
-    if (given) return;
+    if (skipIfExternal) return;
     await this.kill();
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  /** Where its WebSockets are. */
+  /** The base address of its WebSockets. */
   get wsUrl() {
     return this.url.replace(/^http/, 'ws');
   }
 
-  /** A request of an administrator. */
+  /** Sends a request of an administrator. */
   async internal(method, path, body) {
     return fetch(`${this.url}${path}`, {
       method,
@@ -79,14 +79,14 @@ export class Server {
     return response.json();
   }
 
-  /** A request of the app. */
+  /** Sends a request of the app. */
   async get(app, path) {
     return fetch(`${this.url}${path}`, { headers: { 'x-api-key': app.api_key } });
   }
 
-  /** A webhook, signed in a header or as a JWS. It is acknowledged, or this fails. */
-  async webhook(app, payload, form = 'hmac') {
-    const { body, headers } = signed(payload, this.webhookSecret, form);
+  /** Sends a webhook, signed in a header or as a JWS, and asserts that it is acknowledged. */
+  async webhook(app, payload, signature = 'hmac') {
+    const { body, headers } = sign(payload, this.webhookSecret, signature);
     const response = await fetch(`${this.url}/webhooks/${app.app_id}`, { method: 'POST', headers, body });
     const answer = await response.json();
     assert.equal(response.status, 200, JSON.stringify(answer));
@@ -99,9 +99,9 @@ export class Server {
   }
 }
 
-/** A payload as Dialpad sends it, in one form or the other. */
-export function signed(payload, secret, form) {
-  if (form === 'hmac') {
+/** Returns body and headers as Dialpad sends them: `hmac` in a header, or the body as a JWS. */
+export function sign(payload, secret, signature) {
+  if (signature === 'hmac') {
     const body = JSON.stringify(payload);
     const mac = createHmac('sha256', secret).update(body).digest('hex');
     return { body, headers: { 'Content-Type': 'application/json', 'x-dialpad-signature': mac } };

@@ -1,10 +1,10 @@
-// A WebSocket whose messages are kept.
+// A WebSocket that records its messages.
 
 import WebSocket from 'ws';
 
 import { eventually } from './eventually.js';
 
-/** Opens one; `messages` has all that was said, `closed` the code once it is closed. */
+/** Opens a WebSocket; `messages` has all received messages, `closed` the close code once it is closed. */
 export function open(url, options = {}) {
   const ws = new WebSocket(url, options);
   const opened = { ws, messages: [], closed: null, refused: null };
@@ -18,14 +18,15 @@ export function open(url, options = {}) {
   return opened;
 }
 
-/** Waits until it was told so many events, and gives them. */
+/** Waits until at least `count` events were received, and returns them. */
 export async function events(opened, count) {
-  return eventually(`${count} events come`, () => {
+  return eventually(`${count} events arrive`, () => {
     const events = opened.messages.filter((message) => message.event_id);
     return events.length >= count && events;
   });
 }
 
+/** Waits for the message `connected`, and returns it. */
 export async function connected(opened) {
-  return eventually('the server greets', () => opened.messages.find(({ type }) => type === 'connected'));
+  return eventually('the connected message arrives', () => opened.messages.find(({ type }) => type === 'connected'));
 }

@@ -1,4 +1,4 @@
-// Credentials: creating an app, the ways to bring its key, and what happens without a good one.
+// Credentials: creating an app, the ways to pass its key, and refusals.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -27,7 +27,7 @@ test('a new app is not connected yet', async () => {
   assert.deepEqual([status.connected, status.app_id], [false, app.app_id]);
 });
 
-const ways = {
+const keyTransports = {
   'in a header': (app) => open(`${server.wsUrl}/ws`, { headers: { 'x-api-key': app.api_key } }),
   'in the query': (app) => open(`${server.wsUrl}/ws?api_key=${app.api_key}`),
   'in the first message': (app) => {
@@ -39,8 +39,8 @@ const ways = {
   },
 };
 
-for (const [way, connect] of Object.entries(ways)) {
-  test(`a backend listens with its key ${way}`, async () => {
+for (const [transport, connect] of Object.entries(keyTransports)) {
+  test(`a backend connects with its key ${transport}`, async () => {
     const app = await server.createApp();
     const opened = connect(app);
     assert.equal((await connected(opened)).app_id, app.app_id);
@@ -51,9 +51,9 @@ for (const [way, connect] of Object.entries(ways)) {
   });
 }
 
-test('a wrong key is refused before the upgrade, as an error that can be read', async () => {
+test('a wrong key is refused before the upgrade with a JSON error', async () => {
   const opened = open(`${server.wsUrl}/ws`, { headers: { 'x-api-key': 'raw_wrong' } });
-  const refused = await eventually('it is refused', () => opened.refused);
+  const refused = await eventually('the connection is refused', () => opened.refused);
   assert.equal(refused.statusCode, 401);
   const response = await fetch(`${server.url}/api/calls`, { headers: { 'x-api-key': 'raw_wrong' } });
   assert.equal(response.status, 401);
@@ -61,18 +61,18 @@ test('a wrong key is refused before the upgrade, as an error that can be read', 
   assert.deepEqual({ error, code }, { error: 'Invalid API key', code: 'INVALID_API_KEY' });
 });
 
-test('a replaced key ends its sessions, and only the new one opens the app', async () => {
+test('a replaced key closes its sessions, and only the new key is accepted', async () => {
   const app = await server.createApp();
   const opened = open(`${server.wsUrl}/ws`, { headers: { 'x-api-key': app.api_key } });
   await connected(opened);
   const response = await server.internal('POST', `/internal/apps/${app.app_id}/api-key`);
   const replaced = await response.json();
-  assert.equal(await eventually('it is closed', () => opened.closed), 4403);
+  assert.equal(await eventually('the connection is closed', () => opened.closed), 4403);
   assert.equal((await server.get(app, '/api/calls')).status, 401);
   assert.equal((await server.get(replaced, '/api/calls')).status, 200);
 });
 
-test('an app that is switched off says so', async () => {
+test('requests of an inactive app are refused', async () => {
   const app = await server.createApp();
   await server.internal('PATCH', `/internal/apps/${app.app_id}`, { is_active: false });
   const response = await server.get(app, '/api/calls');

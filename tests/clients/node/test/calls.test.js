@@ -1,4 +1,4 @@
-// Calls, three ways: told over the WebSocket, polled, and both.
+// Calls, in three ways: over the WebSocket, by polling, and both.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -15,7 +15,7 @@ let server;
 before(async () => (server = await Server.start()));
 after(async () => server.stop());
 
-test('a backend that switches over the type files a whole call', async () => {
+test('a backend that switches on the event type records a whole call', async () => {
   const app = await server.createApp();
   const crm = new Crm();
   const timers = [];
@@ -63,26 +63,26 @@ test('a backend that switches over the type files a whole call', async () => {
   );
 });
 
-test('events have the fields of their types, and the same call under both its names', async () => {
+test('events have the fields of their types, and the call id under both names', async () => {
   const app = await server.createApp();
   const opened = open(`${server.wsUrl}/ws`, { headers: { 'x-api-key': app.api_key } });
   await connected(opened);
   await server.webhooks(app, new Call(7).life());
-  const told = await events(opened, 5);
+  const received = await events(opened, 5);
   opened.ws.close();
   assert.deepEqual(
-    told.map(({ type }) => type),
+    received.map(({ type }) => type),
     ['call.ring', 'call.started', 'call.held', 'call.resumed', 'call.ended'],
   );
-  for (const event of told) assert.deepEqual([event.call_id, event.dialpad_call_id], [7, 7]);
-  const [ring, started, held, resumed] = told;
+  for (const event of received) assert.deepEqual([event.call_id, event.dialpad_call_id], [7, 7]);
+  const [ring, started, held, resumed] = received;
   assert.equal(ring.ringing_at, '2024-01-01T12:00:00Z');
   assert.equal(started.started_at, '2024-01-01T12:00:03Z');
   assert.equal(held.held_at, '2024-01-01T12:00:45Z');
   assert.equal(resumed.resumed_at, '2024-01-01T12:00:50Z');
 });
 
-test('webhooks of either form are taken, and the same one only once', async () => {
+test('webhooks with either signature are accepted, and a repeated one is a duplicate', async () => {
   const app = await server.createApp();
   const ring = new Call(8).ring();
   const first = await server.webhook(app, ring, 'jws');
@@ -91,7 +91,7 @@ test('webhooks of either form are taken, and the same one only once', async () =
   assert.equal(first.event_id, again.event_id);
 });
 
-test('a backend that polls sees each call come and change', async () => {
+test('a backend that polls sees each call begin and change', async () => {
   const app = await server.createApp();
   const callTracker = new Map();
   const seen = [];
@@ -117,7 +117,7 @@ test('a backend that polls sees each call come and change', async () => {
     [call.held(), 'held'],
   ]) {
     await server.webhook(app, webhook);
-    await eventually(`it is ${status}`, async () => (await pollForCalls()).some((it) => it.status === status));
+    await eventually(`the call is ${status}`, async () => (await pollForCalls()).some((call) => call.status === status));
   }
   await server.webhook(app, call.ended());
   await eventually('no call is active', async () => (await pollForCalls()).length === 0);
@@ -128,13 +128,13 @@ test('a backend that polls sees each call come and change', async () => {
   ]);
 });
 
-test('a backend that listens and checks finds what it had not heard', async () => {
+test('a backend that listens and polls finds the calls that it missed', async () => {
   const app = await server.createApp();
-  // Rang before anybody listened.
+  // Rings before the backend is connected.
   await server.webhook(app, new Call(10).ring());
   const known = [];
   const getCall = async (id) => (await server.get(app, `/api/calls/${id}`)).json();
-  await eventually('the call is there', async () => (await getCall(10)).status === 'ringing');
+  await eventually('the call is stored', async () => (await getCall(10)).status === 'ringing');
 
   const opened = open(`${server.wsUrl}/ws`, { headers: { 'x-api-key': app.api_key } });
   opened.ws.on('message', async (data) => {
@@ -154,7 +154,7 @@ test('a backend that listens and checks finds what it had not heard', async () =
   );
 });
 
-test('ids beyond the numbers of JavaScript come as text where asked for', async () => {
+test('ids=string returns ids beyond 2^53 as strings', async () => {
   const app = await server.createApp();
   const opened = open(`${server.wsUrl}/ws?ids=string`, { headers: { 'x-api-key': app.api_key } });
   await connected(opened);

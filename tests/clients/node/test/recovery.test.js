@@ -1,4 +1,4 @@
-// The server is killed: coming back, and catching up.
+// Reconnecting and catching up after the server was killed.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -13,13 +13,13 @@ import WebSocket from 'ws';
 
 import { Call } from '../support/call.js';
 import { eventually } from '../support/eventually.js';
-import { Server, given } from '../support/server.js';
+import { Server, skipIfExternal } from '../support/server.js';
 
 let server;
 before(async () => (server = await Server.start()));
 after(async () => server.stop());
 
-test('a backend catches up with the calls that changed since it last looked', async () => {
+test('a backend catches up with the calls that changed since its last request', async () => {
   const app = await server.createApp();
   const callTracker = new Map();
   let lastSyncTime = Date.now();
@@ -36,7 +36,7 @@ test('a backend catches up with the calls that changed since it last looked', as
   }
 
   await server.webhooks(app, [...new Call(1).life(), new Call(2).ring()]);
-  await eventually('both calls are there', async () => {
+  await eventually('both calls are stored', async () => {
     const calls = await (await server.get(app, '/api/calls')).json();
     return calls.length === 2 && calls.some((call) => call.status === 'ended');
   });
@@ -44,9 +44,9 @@ test('a backend catches up with the calls that changed since it last looked', as
   assert.deepEqual(await syncMissingCalls(), []);
 });
 
-test('a backend comes back after the server was killed', { skip: given }, async () => {
+test('a backend reconnects after the server was killed', { skip: skipIfExternal }, async () => {
   const app = await server.createApp();
-  const heard = [];
+  const received = [];
   let sockets = 0;
   let done = false;
 
@@ -55,7 +55,7 @@ test('a backend comes back after the server was killed', { skip: given }, async 
     ws.on('message', (data) => {
       const event = JSON.parse(data);
       if (event.type === 'connected') sockets += 1;
-      else heard.push(event);
+      else received.push(event);
     });
     ws.on('close', () => {
       if (!done) setTimeout(connectWebSocket, 50);
@@ -68,18 +68,18 @@ test('a backend comes back after the server was killed', { skip: given }, async 
   connectWebSocket();
   await eventually('the first socket is open', () => sockets === 1);
   await server.webhook(app, new Call(1).ring());
-  await eventually('the first call is heard', () => heard.length === 1);
+  await eventually('the first call is received', () => received.length === 1);
   await server.kill();
   await server.restart();
-  await eventually('it came back', () => sockets === 2);
+  await eventually('the backend has reconnected', () => sockets === 2);
   await server.webhook(app, new Call(2).ring());
-  await eventually('the second call is heard', () => heard.length === 2);
+  await eventually('the second call is received', () => received.length === 2);
   done = true;
   await server.kill();
   await server.restart();
 
   assert.deepEqual(
-    heard.map(({ seq, call_id }) => [seq, call_id]),
+    received.map(({ seq, call_id }) => [seq, call_id]),
     [
       [1, 1],
       [2, 2],
@@ -92,21 +92,21 @@ test('a backend comes back after the server was killed', { skip: given }, async 
   );
 });
 
-/** The client of the documentation, with its two functions, as a program. */
-async function clientOfTheDocumentation(folder) {
+/** Writes the client of docs/api.md, with its two functions, as a program, and returns how to start it. */
+async function documentedClient(folder) {
   const documentation = new URL('../../../../docs/api.md', import.meta.url);
   const text = await readFile(documentation, 'utf8');
   const section = text.slice(text.indexOf('### A client that misses nothing'));
   const [, code] = /```js\n([\s\S]*?)```/.exec(section);
   const functions = `
     import { appendFileSync } from 'node:fs';
-    async function handle(event) { appendFileSync('heard', JSON.stringify(event) + '\\n'); }
+    async function handle(event) { appendFileSync('received', JSON.stringify(event) + '\\n'); }
     async function readCallsAgain(gap) { appendFileSync('gaps', JSON.stringify(gap) + '\\n'); }
   `;
-  // Below node_modules it finds ws.
-  const place = fileURLToPath(new URL('../node_modules/.run/', import.meta.url));
-  await mkdir(place, { recursive: true });
-  const file = join(place, `client-${process.pid}.mjs`);
+  // Below node_modules, so that it finds ws.
+  const directory = fileURLToPath(new URL('../node_modules/.run/', import.meta.url));
+  await mkdir(directory, { recursive: true });
+  const file = join(directory, `client-${process.pid}.mjs`);
   await writeFile(file, code + functions);
   return () => spawn(process.execPath, [file], { cwd: folder, env: clientSettings(), stdio: 'inherit' });
 }
@@ -114,33 +114,33 @@ async function clientOfTheDocumentation(folder) {
 let key = null;
 const clientSettings = () => ({ PATH: process.env.PATH, CTI_API_KEY: key, CTI_WS: server.wsUrl });
 
-test('the client of the documentation misses nothing when the server is killed', { skip: given }, async (t) => {
+test('the client of docs/api.md misses nothing when the server is killed', { skip: skipIfExternal }, async (t) => {
   const app = await server.createApp();
   key = app.api_key;
   const folder = await mkdtemp(join(tmpdir(), 'cti-node-client-'));
-  const start = await clientOfTheDocumentation(folder);
+  const start = await documentedClient(folder);
   let client = start();
   const exit = async () => {
     if (client.exitCode !== null || client.signalCode !== null) return;
-    const gone = once(client, 'exit');
+    const exited = once(client, 'exit');
     client.kill('SIGTERM');
-    await gone;
+    await exited;
   };
   t.after(async () => {
     await exit();
     await rm(folder, { recursive: true, force: true });
   });
-  const heard = async () => {
-    const text = await readFile(join(folder, 'heard'), 'utf8').catch(() => '');
+  const received = async () => {
+    const text = await readFile(join(folder, 'received'), 'utf8').catch(() => '');
     return text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
   };
   const cursor = async () => readFile(join(folder, 'cti.cursor'), 'utf8').catch(() => null);
-  await eventually('it listens', async () => (await cursor()) === '0');
+  await eventually('the client is connected', async () => (await cursor()) === '0');
 
-  let told = 0;
+  let sent = 0;
   for (const round of [1, 2, 3]) {
     await server.webhooks(app, new Call(round).life());
-    told += 5;
+    sent += 5;
     await server.kill();
     if (round === 2) {
       await exit();
@@ -148,14 +148,14 @@ test('the client of the documentation misses nothing when the server is killed',
     }
     await server.restart();
   }
-  const events = await eventually('everything is heard', async () => {
-    const events = await heard();
-    return events.length >= told && events;
+  const events = await eventually('all events are received', async () => {
+    const events = await received();
+    return events.length >= sent && events;
   });
-  await eventually('the cursor is at the end', async () => (await cursor()) === String(told));
-  // What was dealt with and not noted when the client died comes again, and nothing else does.
+  await eventually('the cursor is at the end', async () => (await cursor()) === String(sent));
+  // Only events that were handled but not yet saved when the client was stopped may come twice.
   const ids = new Set(events.map(({ event_id }) => event_id));
-  assert.equal(ids.size, told);
+  assert.equal(ids.size, sent);
   const seqs = [...new Set(events.map(({ seq }) => seq))];
-  assert.deepEqual(seqs, Array.from({ length: told }, (_, index) => index + 1));
+  assert.deepEqual(seqs, Array.from({ length: sent }, (_, index) => index + 1));
 });

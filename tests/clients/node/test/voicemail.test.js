@@ -1,4 +1,4 @@
-// A voicemail becomes an activity and a task for somebody to call back.
+// A voicemail becomes an activity and a task to call back.
 
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
@@ -13,7 +13,7 @@ let server;
 before(async () => (server = await Server.start()));
 after(async () => server.stop());
 
-test('a voicemail is filed with its words', async () => {
+test('a voicemail is recorded with its transcript', async () => {
   const app = await server.createApp();
   const crm = new Crm();
 
@@ -46,7 +46,7 @@ test('a voicemail is filed with its words', async () => {
   await connected(opened);
   const call = new Call(9876543210);
   await server.webhooks(app, [call.ring(), call.voicemail()]);
-  await eventually('the task is there', () => crm.tasks.length > 0);
+  await eventually('the task is created', () => crm.tasks.length > 0);
   opened.ws.close();
 
   const [activity] = crm.activities;

@@ -1,23 +1,23 @@
-//! When the server looks for what did not come by itself.
+//! When missed calls are recovered.
 
 use std::time::Duration;
 
 use super::settings::Settings;
 
-/// When the server looks for what did not come by itself.
+/// When missed calls are recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RepairConfig {
-    /// How long Dialpad's own retries are given.
+pub struct RecoveryConfig {
+    /// `REPAIR_AFTER`: how long Dialpad's own retries are given.
     pub after: Duration,
-    /// For how long no webhook of a busy app may come.
+    /// `WEBHOOK_SILENCE`: how long an app may receive no webhooks.
     pub webhook_silence: Duration,
-    /// For how long nothing may be heard of a call that rings.
+    /// `CALLS_RINGING_AT_MOST`: how long a ringing call may have no news.
     pub calls_ringing_at_most: Duration,
-    /// For how long nothing may be heard of a call that was answered.
+    /// `CALLS_LIVE_AT_MOST`: how long an answered call may have no news.
     pub calls_live_at_most: Duration,
 }
 
-impl RepairConfig {
+impl RecoveryConfig {
     pub(super) fn read(settings: &mut Settings) -> Option<Self> {
         let after = settings.duration("repair_after");
         let webhook_silence = settings.duration("webhook_silence");

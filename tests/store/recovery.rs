@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{clock::Clock, id::AppId, testing::ManualClock};
 use cti_server::store::{
     Store,
-    dialpad::gaps::{GapReason, Repair},
+    dialpad::gaps::{ClaimedGap, GapReason},
 };
 
 use crate::contract::Subject;
@@ -18,7 +18,7 @@ async fn note(store: &Store, app: AppId, since: i64, until: i64) {
     store.gaps().record(app, at(since), at(until), GapReason::Away).await.expect("noted");
 }
 
-async fn take(store: &Store, clock: &ManualClock) -> Option<Repair> {
+async fn take(store: &Store, clock: &ManualClock) -> Option<ClaimedGap> {
     let now = clock.now();
     store.gaps().claim(now, now + TimeDelta::minutes(2)).await.expect("the database answers")
 }
