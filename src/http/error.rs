@@ -1,6 +1,6 @@
-//! What a client is told when something can't be done: one table of codes, one shape.
+//! Errors as clients get them: one table of codes, one form.
 //!
-//! To add a code: a line in the table. Its name on the wire is stable for ever; clients decide by it.
+//! To add a code, add a line to the table. Its name is stable, because clients decide by it.
 
 use std::borrow::Cow;
 
@@ -24,27 +24,27 @@ use crate::dialpad::{
 
 macro_rules! codes {
     ($(#[doc = $meaning:literal] $variant:ident = $code:literal, $status:ident;)*) => {
-        /// Every code that an error answer can have.
+        /// The code of an error answer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum ErrorCode { $(#[doc = $meaning] $variant),* }
 
         impl ErrorCode {
-            /// All of them.
+            /// All codes, in the order of the table.
             pub const ALL: &[ErrorCode] = &[$(Self::$variant),*];
 
-            /// The name on the wire.
+            /// Returns the code as clients get it.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
             }
 
-            /// What it means, in a sentence.
+            /// Returns what the code means, in a sentence.
             #[must_use]
             pub fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $meaning.trim_ascii()),* }
             }
 
-            /// The HTTP status that goes with it.
+            /// Returns the HTTP status of answers with the code.
             #[must_use]
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status),* }
@@ -54,29 +54,29 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Something in the request is missing or can't be understood; the sentence names it.
+    /// Something in the request is missing or can't be parsed; the message names it.
     InvalidRequest = "INVALID_REQUEST", BAD_REQUEST;
-    /// The authorisation was begun elsewhere, too long ago, or was finished already.
+    /// The authorization was started in another browser or too long ago, or its state is used up.
     OauthStateInvalid = "OAUTH_STATE_INVALID", BAD_REQUEST;
-    /// The user refused.
+    /// The user refused the authorization.
     OauthDenied = "OAUTH_DENIED", BAD_REQUEST;
-    /// The request carries no API key.
+    /// The request has no API key.
     MissingApiKey = "MISSING_API_KEY", UNAUTHORIZED;
     /// No app has this API key.
     InvalidApiKey = "INVALID_API_KEY", UNAUTHORIZED;
-    /// The request carries no bearer.
+    /// The request has no bearer.
     MissingBearer = "MISSING_BEARER", UNAUTHORIZED;
-    /// The app's tokens are dead; somebody has to authorise again.
+    /// Dialpad no longer accepts the app's tokens: authorize the app again.
     TokensExpired = "TOKENS_EXPIRED", UNAUTHORIZED;
-    /// Nobody whom we know signed this webhook.
+    /// The signature of the webhook is missing or wrong.
     InvalidSignature = "INVALID_SIGNATURE", UNAUTHORIZED;
     /// The bearer is wrong.
     Forbidden = "FORBIDDEN", FORBIDDEN;
-    /// The request came over plain http, which production does not take.
+    /// The request came over plain HTTP, which is not accepted in production.
     HttpsRequired = "HTTPS_REQUIRED", FORBIDDEN;
-    /// The app is switched off.
+    /// The app is not active.
     AppInactive = "APP_INACTIVE", FORBIDDEN;
-    /// There is nothing at this address.
+    /// There is no endpoint with this address.
     NotFound = "NOT_FOUND", NOT_FOUND;
     /// There is no such app.
     AppNotFound = "APP_NOT_FOUND", NOT_FOUND;
@@ -90,7 +90,7 @@ codes! {
     VoicemailNotFound = "VOICEMAIL_NOT_FOUND", NOT_FOUND;
     /// There is no such message.
     MessageNotFound = "MESSAGE_NOT_FOUND", NOT_FOUND;
-    /// There is no recording, or it can't be had any more.
+    /// There is no recording, or it is no longer available.
     RecordingNotFound = "RECORDING_NOT_FOUND", NOT_FOUND;
     /// There is no such user mapping.
     UserMappingNotFound = "USER_MAPPING_NOT_FOUND", NOT_FOUND;
@@ -98,58 +98,58 @@ codes! {
     WebhookEventNotFound = "WEBHOOK_EVENT_NOT_FOUND", NOT_FOUND;
     /// There is no such webhook.
     WebhookNotFound = "WEBHOOK_NOT_FOUND", NOT_FOUND;
-    /// The address exists, but not for this method.
+    /// The address does not accept this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED;
     /// The app is not connected to Dialpad.
     NotConnected = "NOT_CONNECTED", CONFLICT;
     /// The webhook was processed, and is not processed twice.
     AlreadyProcessed = "ALREADY_PROCESSED", CONFLICT;
-    /// A request with this idempotency key is under way.
+    /// The first request with this idempotency key is in progress.
     IdempotencyKeyInUse = "IDEMPOTENCY_KEY_IN_USE", CONFLICT;
     /// The app has too many named consumers.
     TooManyConsumers = "TOO_MANY_CONSUMERS", CONFLICT;
-    /// The cursor lies beyond the newest event.
+    /// The cursor is beyond the newest event.
     CursorAhead = "CURSOR_AHEAD", CONFLICT;
-    /// The events behind this cursor are no longer kept.
+    /// The events after this cursor are no longer kept.
     CursorExpired = "CURSOR_EXPIRED", GONE;
-    /// The body is too big.
+    /// The body is too large.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", PAYLOAD_TOO_LARGE;
-    /// The body has an encoding or type that is not understood.
+    /// The encoding or type of the body is not supported.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", UNSUPPORTED_MEDIA_TYPE;
-    /// No part of the recording lies in the range that was asked for.
+    /// No part of the recording is in the requested range.
     RangeNotSatisfiable = "RANGE_NOT_SATISFIABLE", RANGE_NOT_SATISFIABLE;
     /// This idempotency key was used for another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", UNPROCESSABLE_ENTITY;
-    /// Too many wrong keys or bearers came from this address, or too many authorizations were begun there.
+    /// Too many wrong keys or bearers, or too many authorizations, came from this address.
     RateLimited = "RATE_LIMITED", TOO_MANY_REQUESTS;
-    /// Dialpad takes no more requests for now.
+    /// Dialpad accepts no more requests for now.
     DialpadRateLimited = "DIALPAD_RATE_LIMITED", TOO_MANY_REQUESTS;
-    /// The app has too many listeners.
+    /// The app has too many sessions.
     TooManyConnections = "TOO_MANY_CONNECTIONS", TOO_MANY_REQUESTS;
-    /// Something broke on our side.
+    /// The server failed.
     Internal = "INTERNAL_ERROR", INTERNAL_SERVER_ERROR;
-    /// Dialpad refused what it was asked.
+    /// Dialpad refused the request.
     DialpadRefused = "DIALPAD_REFUSED", BAD_GATEWAY;
-    /// Dialpad does not give the recording, or it may not be fetched from where it is.
+    /// Dialpad does not deliver the recording, or its link points to a host that is not allowed.
     RecordingUnavailable = "RECORDING_UNAVAILABLE", BAD_GATEWAY;
-    /// Dialpad refused the authorisation code.
+    /// Dialpad refused the authorization code.
     TokenExchangeRejected = "TOKEN_EXCHANGE_REJECTED", BAD_GATEWAY;
-    /// Dialpad did not say whether it did what it was asked, and may have.
+    /// Dialpad did not confirm the request, and may have executed it.
     OutcomeUnknown = "OUTCOME_UNKNOWN", SERVICE_UNAVAILABLE;
-    /// Dialpad can't be reached, or its answers make no sense.
+    /// Dialpad can't be reached, or its answers are invalid.
     DialpadUnavailable = "DIALPAD_UNAVAILABLE", SERVICE_UNAVAILABLE;
     /// Dialpad could not be asked for tokens.
     TokenExchangeFailed = "TOKEN_EXCHANGE_FAILED", SERVICE_UNAVAILABLE;
     /// No OAuth client is configured.
     OauthNotConfigured = "OAUTH_NOT_CONFIGURED", SERVICE_UNAVAILABLE;
-    /// The connections that share a consumer are at another process.
+    /// The connections that share the consumer are at another server.
     ConsumerElsewhere = "CONSUMER_ELSEWHERE", SERVICE_UNAVAILABLE;
-    /// The database can't be reached.
+    /// The database is unavailable.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
 }
 
 impl ErrorCode {
-    /// How to authenticate, where that was what was missing or wrong: RFC 9110 wants a 401 to say so, RFC 6750 how.
+    /// Returns how to authenticate, for a 401 about credentials (RFC 9110, section 11.6.1; RFC 6750, section 3).
     fn challenge(self) -> Option<&'static str> {
         match self {
             Self::MissingApiKey | Self::MissingBearer => Some("Bearer realm=\"cti-server\""),
@@ -161,12 +161,12 @@ impl ErrorCode {
 
 impl PartialSchema for ErrorCode {
     fn schema() -> RefOr<Schema> {
-        let words = Self::ALL.iter().map(|code| code.as_str());
+        let names = Self::ALL.iter().map(|code| code.as_str());
         let lines: Vec<String> =
             Self::ALL.iter().map(|code| format!("- `{}`: {}", code.as_str(), code.meaning())).collect();
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .enum_values(Some(words))
+            .enum_values(Some(names))
             .description(Some(lines.join("\n")))
             .into()
     }
@@ -174,19 +174,19 @@ impl PartialSchema for ErrorCode {
 
 impl ToSchema for ErrorCode {}
 
-/// What an error answer says.
+/// The body of every error answer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub struct ErrorBody<'a> {
     /// A sentence for people.
     error: &'a str,
-    /// Its stable code: decide by this one.
+    /// The stable code: base decisions on this field.
     #[schema(value_type = ErrorCode)]
     code: &'static str,
-    /// More for machines, where the code has more.
+    /// More data for programs, for some codes.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<&'a Value>,
-    /// Finds in the server's log what was said about the request.
+    /// The id of the request in the server's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = true)]
     request_id: Option<&'a str>,
@@ -196,23 +196,23 @@ pub struct ErrorBody<'a> {
 #[derive(Debug, Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// Its code.
+    /// The stable code, which also decides the status.
     pub code: ErrorCode,
     /// A sentence for people.
     pub message: Cow<'static, str>,
-    /// More for machines.
+    /// More data for programs.
     pub details: Option<Value>,
-    /// After how many seconds to try again.
+    /// After how many seconds to retry; sent as `Retry-After`.
     pub retry_after: Option<u32>,
 }
 
 impl ApiError {
-    /// An error with a sentence.
+    /// Creates an error with a sentence for people.
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), details: None, retry_after: None }
     }
 
-    /// A request that can't be understood.
+    /// Creates the error of a request that is invalid; the message names what is.
     pub fn invalid(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorCode::InvalidRequest, message)
     }
@@ -223,20 +223,20 @@ impl ApiError {
         Self::new(ErrorCode::Internal, "Something went wrong on our side")
     }
 
-    /// The same error with details.
+    /// Returns the error with details.
     #[must_use]
     pub fn with_details(self, details: impl Into<Value>) -> Self {
         Self { details: Some(details.into()), ..self }
     }
 
-    /// What the answer says; `request_id` finds it in the log.
+    /// Returns the body of the answer.
     #[must_use]
     pub fn body(&self, request_id: Option<&str>) -> Value {
         let code = self.code.as_str();
         json!(ErrorBody { error: &self.message, code, details: self.details.as_ref(), request_id })
     }
 
-    /// The answer.
+    /// Returns the answer, with the id under which the log has the request.
     #[must_use]
     pub fn answer(&self, request_id: Option<&str>) -> HttpResponse {
         let mut answer = HttpResponse::build(self.code.status());
@@ -264,10 +264,10 @@ impl From<StoreError> for ApiError {
     fn from(failure: StoreError) -> Self {
         match failure {
             StoreError::Unavailable(_) => {
-                tracing::warn!(error = %failure, "a request has to wait for the database");
+                tracing::warn!(error = %failure, "a request failed because the database is unavailable");
                 Self {
                     retry_after: Some(1),
-                    ..Self::new(ErrorCode::DatabaseUnavailable, "The database can't be reached")
+                    ..Self::new(ErrorCode::DatabaseUnavailable, "The database is unavailable")
                 }
             }
             StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Corrupt { .. } => {
@@ -302,7 +302,7 @@ impl From<DialpadError> for ApiError {
             DialpadError::NoAccess(reason) => reason.into(),
             DialpadError::RateLimited { retry_after } => Self {
                 retry_after: seconds(retry_after),
-                ..Self::new(ErrorCode::DialpadRateLimited, "Dialpad takes no more requests for now")
+                ..Self::new(ErrorCode::DialpadRateLimited, "Dialpad accepts no more requests for now")
             },
             DialpadError::CircuitOpen { retry_after } => Self {
                 retry_after: seconds(retry_after),

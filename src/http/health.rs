@@ -1,25 +1,36 @@
-//! How the server is, for load balancers, monitors and people.
+//! The state of the server, for load balancers, monitoring systems and people.
 
 use actix_web::{HttpRequest, HttpResponse, Responder, http::header, web::Data};
 use chrono::SecondsFormat;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{extract::auth, state::AppState};
-use crate::http::error::ApiError;
+use super::{
+    error::{
+        ApiError,
+        ErrorCode::{DatabaseUnavailable, Forbidden, MissingBearer, RateLimited},
+    },
+    extract::auth,
+    openapi::{
+        errors::{Errors, codes},
+        tags,
+    },
+    state::AppState,
+};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What the server is.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Home {
-    /// For people.
+    /// A sentence for people.
     message: &'static str,
-    /// The server's version.
+    /// The version of the server.
     version: &'static str,
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Health {
     /// `healthy` or `unhealthy`.
@@ -27,70 +38,121 @@ pub(super) struct Health {
     /// The server's time.
     #[schema(format = DateTime)]
     timestamp: String,
-    /// For how many seconds it has been running.
+    /// For how many seconds the process has been running.
     uptime: u64,
     /// `sandbox` or `production`.
     environment: &'static str,
-    /// The server's version.
+    /// The version of the server.
     version: &'static str,
     checks: Checks,
 }
 
-/// What was looked at: `ok`, or what is wrong with it.
+/// The results of the checks: `ok`, or the problem.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Checks {
     /// The database.
     database: String,
 }
 
-/// Whether the process runs, or may be sent traffic.
+/// The answer to a probe.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Probe {
     /// `live` or `ready`.
     status: &'static str,
 }
 
+impl Home {
+    const THIS: Self = Self { message: "CTI Server is running", version: VERSION };
+}
+
+/// Returns the name and version of the server.
+#[utoipa::path(
+    method(get, head), path = "/", operation_id = "home", tag = tags::HEALTH,
+    responses((status = 200, description = "The server runs.", body = Home, example = json!(Home::THIS))),
+)]
 pub(super) async fn home() -> impl Responder {
-    HttpResponse::Ok().json(Home { message: "CTI Server is running", version: VERSION })
+    HttpResponse::Ok().json(Home::THIS)
 }
 
-/// The whole picture.
-pub(super) async fn health(shared: Data<AppState>) -> impl Responder {
-    let database = shared.store.ping().await;
+/// Returns the state of the server.
+#[utoipa::path(
+    method(get, head), path = "/health", operation_id = "health", tag = tags::HEALTH,
+    responses(
+        (status = 200, description = "The server is healthy.", body = Health,
+         example = json!(example("healthy", "ok"))),
+        (status = 503, description = "The database can't be reached.", body = Health,
+         example = json!(example("unhealthy", "the database took too long"))),
+    ),
+)]
+pub(super) async fn health(state: Data<AppState>) -> impl Responder {
+    let database = state.store.ping().await;
     let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(report(&shared, database.map_err(|failure| failure.to_string())))
+    answer.json(report(&state, database.map_err(|error| error.to_string())))
 }
 
-fn report(shared: &AppState, database: Result<(), String>) -> Health {
+fn report(state: &AppState, database: Result<(), String>) -> Health {
     let status = if database.is_ok() { "healthy" } else { "unhealthy" };
-    let database = database.map_or_else(|reason| reason, |()| "ok".to_owned());
+    let database = database.map_or_else(|problem| problem, |()| "ok".to_owned());
     Health {
         status,
-        timestamp: shared.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
-        uptime: shared.started.elapsed().as_secs(),
-        environment: shared.config.environment.as_str(),
+        timestamp: state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
+        uptime: state.started.elapsed().as_secs(),
+        environment: state.config.environment.as_str(),
         version: VERSION,
         checks: Checks { database },
     }
 }
 
-/// Whether the process runs.
+fn example(status: &'static str, database: &str) -> Value {
+    json!(Health {
+        status,
+        timestamp: "2024-01-01T12:00:00.112Z".to_owned(),
+        uptime: 86_400,
+        environment: "sandbox",
+        version: VERSION,
+        checks: Checks { database: database.to_owned() },
+    })
+}
+
+/// Returns whether the process runs.
+#[utoipa::path(
+    method(get, head), path = "/health/live", operation_id = "health_live", tag = tags::HEALTH,
+    responses((status = 200, description = "The process runs.", body = Probe, example = json!({"status": "live"}))),
+)]
 pub(super) async fn live() -> impl Responder {
     HttpResponse::Ok().json(Probe { status: "live" })
 }
 
-/// Whether it may be sent traffic.
-pub(super) async fn ready(shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    shared.store.ping().await?;
+/// Returns whether the server may receive traffic.
+#[utoipa::path(
+    method(get, head), path = "/health/ready", operation_id = "health_ready", tag = tags::HEALTH,
+    responses(
+        (status = 200, description = "The server may receive traffic.", body = Probe,
+         example = json!({"status": "ready"})),
+        Errors<{ codes(&[DatabaseUnavailable]) }>,
+    ),
+)]
+pub(super) async fn ready(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    state.store.ping().await?;
     Ok(HttpResponse::Ok().json(Probe { status: "ready" }))
 }
 
-pub(super) async fn metrics(request: HttpRequest, shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    if let Some(token) = &shared.config.metrics_token {
-        auth::bears_one_of(&request, &shared, std::slice::from_ref(token))?;
+/// Returns the metrics in Prometheus' text format.
+///
+/// The bearer is required only if `METRICS_TOKEN` is set.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = tags::HEALTH,
+    responses(
+        (status = 200, description = "The metrics.", body = String, content_type = "text/plain"),
+        Errors<{ codes(&[MissingBearer, Forbidden, RateLimited]) }>,
+    ),
+)]
+pub(super) async fn metrics(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    if let Some(token) = &state.config.metrics_token {
+        auth::require_bearer(&request, std::slice::from_ref(token))?;
     }
-    shared.store.update_gauges().await;
-    let text = shared.metrics.render();
+    state.store.update_gauges().await;
+    let text = state.metrics.render();
     Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(text))

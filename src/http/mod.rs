@@ -1,4 +1,4 @@
-//! Everything that is reached over HTTP: one table of routes, a file for each part of it.
+//! The HTTP interface: one table of routes, a file for each group of handlers.
 
 mod admin;
 mod crm;
@@ -15,7 +15,10 @@ mod webhooks;
 
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 
-use self::error::{ApiError, ErrorCode};
+use self::{
+    error::{ApiError, ErrorCode},
+    openapi::served,
+};
 pub use self::{
     middleware::{
         errors::observe, https::require_https, panics::catch_panics, rate_limit::RateLimiter,
@@ -29,7 +32,7 @@ const MAX_BODY: usize = 256 << 10;
 
 macro_rules! table {
     ($($path:literal { $($method:ident $handler:path),+ $(,)? })*) => {
-        /// Every address, with the methods that it takes.
+        /// Every path, with the methods that it accepts.
         const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),*];
 
         fn add_routes(app: &mut ServiceConfig) {
@@ -43,17 +46,18 @@ table! {
     "/webhooks" { post webhooks::shared }
     "/webhooks/dialpad" { post webhooks::shared }
     "/webhooks/{app_id}" { post webhooks::own }
-    // For anybody.
+    // For everyone.
     "/" { get health::home, head health::home }
     "/health" { get health::health, head health::health }
     "/health/live" { get health::live, head health::live }
     "/health/ready" { get health::ready, head health::ready }
     "/metrics" { get health::metrics }
-    "/openapi.json" { get openapi::openapi }
-    "/asyncapi.json" { get openapi::asyncapi }
-    "/docs" { get openapi::page }
-    "/docs/page.css" { get openapi::style }
-    "/docs/page.js" { get openapi::script }
+    "/openapi.json" { get served::openapi }
+    "/openapi-3.0.json" { get served::openapi_3_0 }
+    "/asyncapi.json" { get served::asyncapi }
+    "/docs" { get served::page }
+    "/docs/page.css" { get served::style }
+    "/docs/page.js" { get served::script }
     // For a person who connects an app.
     "/authorize" { get oauth::authorize }
     "/callback" { get oauth::callback }
@@ -61,7 +65,7 @@ table! {
     "/auth/dialpad/authorize" { get oauth::authorize }
     "/auth/dialpad/callback" { get oauth::callback }
     "/auth/dialpad/disconnect/{app_id}" { post oauth::disconnect }
-    // For a CRM.
+    // For CRMs.
     "/status" { get crm::status::status }
     "/api/calls" { get crm::calls::list, post crm::place_call::place }
     "/api/calls/active" { get crm::calls::active }
@@ -115,10 +119,15 @@ table! {
     "/internal/webhooks/{webhook_id}/rotate-secret" { post admin::webhooks::rotate_secret }
 }
 
-/// The whole surface. What it says of itself (`documents`) is held to the table by tests.
+/// Returns every path with its methods.
+pub fn route_table() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    ROUTES.iter().copied()
+}
+
+/// Adds all routes. Tests compare the documents in [`openapi`] with the table.
 pub fn routes(app: &mut ServiceConfig) {
     app.app_data(PayloadConfig::new(MAX_BODY))
-        .app_data(web::JsonConfig::default().limit(MAX_BODY))
+        .app_data(openapi::documents())
         .configure(add_routes)
         .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
 }

@@ -21,9 +21,17 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use super::{metrics::WebhookOutcome, state::AppState};
+use super::{
+    error::{ApiError, ErrorCode},
+    metrics::WebhookOutcome,
+    openapi::{
+        errors::{CHANGE, Codes, Errors, codes},
+        tags,
+        webhook_bodies::{WebhookBody, WorkflowWebhook},
+    },
+    state::AppState,
+};
 use crate::{
-    http::error::{ApiError, ErrorCode},
     jobs::unrouted,
     store::{journal::append::Appended, tenants::routes::OwnRoute},
     webhook::{
@@ -34,10 +42,36 @@ use crate::{
     },
 };
 
+/// What webhooks can be refused with.
+const WEBHOOK: Codes = CHANGE
+    | codes(&[
+        ErrorCode::InvalidSignature,
+        ErrorCode::PayloadTooLarge,
+        ErrorCode::UnsupportedMediaType,
+        ErrorCode::DatabaseUnavailable,
+        ErrorCode::Internal,
+    ]);
 /// Dialpad waits 5 s for an answer. A clear 503 well before that keeps its retries for when the database is back.
 const ACK_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// `POST /webhooks`: the organization that the payload names decides which apps get it.
+/// Receives a webhook.
+///
+/// The payload's organization decides which apps it goes to. An authentic webhook is a JSON body with its HMAC-SHA256 in
+/// `x-dialpad-signature` (hexadecimal or Base64, with or without `sha256=`), or a compact JWS with `alg` HS256; the body
+/// decides which of the two it is. The response is 200 once the webhook is durable, and always for an authentic one: a
+/// webhook that belongs to no app, or can't be read, is stored with the reason.
+#[utoipa::path(
+    post, path = "/webhooks", operation_id = "receive_webhook", tag = tags::WEBHOOKS,
+    request_body(content(
+        (inline(WebhookBody) = "application/json", example = json!(WorkflowWebhook::example())),
+        (String = "application/jwt"),
+    )),
+    responses(
+        (status = 200, description = "The webhook is stored. `status` and `reason` say why it is not processed.",
+         body = Taken, example = json!(Taken::example())),
+        Errors<{ WEBHOOK }>,
+    ),
+)]
 pub(super) async fn shared(
     request: HttpRequest,
     state: Data<AppState>,
@@ -46,7 +80,22 @@ pub(super) async fn shared(
     receive(&request, &state, &body, None).await
 }
 
-/// `POST /webhooks/{app_id}`: the path decides which app gets it.
+/// Receives a webhook for an app.
+///
+/// The server registers this address at Dialpad, with a secret of the app's own.
+#[utoipa::path(
+    post, path = "/webhooks/{app_id}", operation_id = "receive_webhook_of_app", tag = tags::WEBHOOKS,
+    params(("app_id" = Uuid, Path, description = "The app. An app that does not exist returns 401.")),
+    request_body(content(
+        (inline(WebhookBody) = "application/json", example = json!(WorkflowWebhook::example())),
+        (String = "application/jwt"),
+    )),
+    responses(
+        (status = 200, description = "The webhook is stored. `status` and `reason` say why it is not processed.",
+         body = Taken, example = json!(Taken::example())),
+        Errors<{ WEBHOOK }>,
+    ),
+)]
 pub(super) async fn own(
     request: HttpRequest,
     state: Data<AppState>,
@@ -215,6 +264,13 @@ pub(super) struct Taken {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
+}
+
+impl Taken {
+    fn example() -> Self {
+        let event_id = "018cc4e5-2270-7c12-8f01-6a7b8c9d0e1f".parse().ok();
+        Self { success: true, event_id, duplicate: false, status: None, reason: None }
+    }
 }
 
 /// Why a webhook is not processed for any app; empty where it is processed for one.

@@ -21,6 +21,7 @@ async fn the_documents_are_for_everybody_and_are_not_sent_twice(world: World) {
     let server = world.start().await;
     for (path, media) in [
         ("/openapi.json", "application/json"),
+        ("/openapi-3.0.json", "application/json"),
         ("/asyncapi.json", "application/json"),
         ("/docs", "text/html; charset=utf-8"),
         ("/docs/page.css", "text/css; charset=utf-8"),
@@ -41,6 +42,8 @@ async fn the_documents_are_for_everybody_and_are_not_sent_twice(world: World) {
     let version = env!("CARGO_PKG_VERSION");
     let openapi = server.get("/openapi.json").answer().await.ok();
     openapi.shows(json!({"openapi": "3.1.0"}))["info"].shows(json!({"version": version}));
+    let older = server.get("/openapi-3.0.json").answer().await.ok();
+    older.shows(json!({"openapi": "3.0.3"}))["info"].shows(json!({"version": version}));
     let asyncapi = server.get("/asyncapi.json").answer().await.ok();
     asyncapi.shows(json!({"asyncapi": "3.0.0"}))["info"].shows(json!({"version": version}));
 }

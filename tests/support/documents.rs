@@ -6,7 +6,7 @@ use std::{
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use cti_server::http::openapi;
+use cti_server::http::{self, openapi};
 use jsonschema::Validator;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -77,7 +77,7 @@ fn operation(method: &Method, path: &str) -> Option<(&'static str, &'static Valu
             }
         }
     };
-    let found = openapi::routes().find(|(route, _)| matches(route))?.0;
+    let found = http::route_table().find(|(route, _)| matches(route))?.0;
     let operation = &OPENAPI["paths"][found][method.as_str().to_lowercase()];
     operation.is_object().then_some((found, operation))
 }

@@ -6,7 +6,10 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{ArrayBuilder, Object, ObjectBuilder, Ref, SchemaType, Type},
+        schema::{
+            ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaFormat, SchemaType,
+            Type,
+        },
     },
 };
 
@@ -33,10 +36,14 @@ pub struct DialpadId;
 
 impl PartialSchema for DialpadId {
     fn schema() -> RefOr<Schema> {
-        let kinds = SchemaType::from_iter([Type::Integer, Type::String]);
-        let description = "An id of Dialpad's: a number up to 64 bits (of some messages and voicemails a text). \
-                           With `ids=string`, its digits as a text.";
-        ObjectBuilder::new().schema_type(kinds).description(Some(description)).into()
+        let int64 = Some(SchemaFormat::KnownFormat(KnownFormat::Int64));
+        let description = "An id of Dialpad: a number of up to 64 bits. Some messages and voicemails have a string. With \
+                           `ids=string`, all are strings.";
+        OneOfBuilder::new()
+            .item(ObjectBuilder::new().schema_type(Type::Integer).format(int64))
+            .item(ObjectBuilder::new().schema_type(Type::String))
+            .description(Some(description))
+            .into()
     }
 }
 

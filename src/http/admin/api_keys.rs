@@ -1,218 +1,293 @@
-//! The API keys of an app, for administrators. A key is shown once, when it is made; from then on there are hints.
+//! The API keys of an app, for administrators. A key is shown once, when it is created; after that only hints are.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header,
-    rt,
-    web::{Bytes, Data, Path},
+    HttpRequest, HttpResponse, rt,
+    web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, id::AppId, session::CloseCode};
+use cti_actors::{
+    Engine,
+    error::StoreError,
+    id::{AppId, KeyId},
+    session::CloseCode,
+};
 use secrecy::ExposeSecret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tracing::info;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::apps::{SCOPE, made};
-use crate::http::{
-    crm::status::existing,
-    extract::{
-        auth::Administrator,
-        body::Fields,
-        idempotency::once,
-        lists,
-        query::{Query, next_link},
+use crate::{
+    http::{
+        error::{ApiError, ErrorCode::AppNotFound},
+        extract::{
+            app::AppPath,
+            auth::Administrator,
+            body::OptionalJson,
+            idempotency::{ADMINISTRATORS, IdempotencyKey, Outcome, once},
+            ids::{Ids, Listing},
+            lists::PageLimit,
+            values::{WholeNumber, WholeNumberOr},
+        },
+        openapi::{
+            admin_examples,
+            errors::{ADMINISTRATOR, BODY, CHANGE, Errors, IDEMPOTENT, codes},
+            tags,
+        },
+        state::AppState,
     },
-    state::AppState,
+    store::tenants::api_keys::NewKey,
 };
-use crate::{http::error::ApiError, store::tenants::api_keys::NewKey};
 
-/// The longest time for which an old key may stay valid: a week.
-const LONGEST_GRACE: i64 = 7 * 24 * 3600;
+/// For how many seconds replaced keys stay valid: at most a week.
+type GraceSeconds = WholeNumber<0, { 7 * 24 * 3600 }>;
+
+/// How a key is replaced.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyRotation {
+    /// For how long the old keys stay valid; without it they end at once.
+    #[schema(value_type = Option<i64>, minimum = 0, maximum = 604_800)]
+    grace_seconds: Option<GraceSeconds>,
+}
+
+/// A body without fields.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NoFields {}
+
+/// Where a page of the audit log begins, and how long it is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditPaging {
+    /// The maximum number of entries on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageLimit,
+    /// How many entries to skip.
+    #[serde(default)]
+    #[param(inline)]
+    offset: Offset,
+}
+
+type Offset = WholeNumberOr<0, 0, { i64::MAX }>;
 
 /// A new key.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct KeyMade<'a> {
+#[schema(as = KeyMade)]
+pub(crate) struct CreatedKey<'a> {
     app_id: AppId,
-    /// `raw_` and 64 hex digits. Shown this once: only a hash is kept.
+    /// `raw_` and 64 hexadecimal digits. Shown this once: only a hash is stored.
     api_key: &'a str,
-    /// For people.
+    /// A sentence for people.
     message: &'static str,
     created_at: DateTime<Utc>,
 }
 
-/// Keys that were ended.
+/// Keys that were revoked.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct KeysRevoked {
+#[schema(as = KeysRevoked)]
+pub(crate) struct RevokedKeys {
     app_id: AppId,
-    /// For people.
+    /// A sentence for people.
     message: &'static str,
-    /// How they began and ended.
+    /// The beginnings and ends of the keys.
     revoked: Vec<String>,
 }
 
-/// Which keys of an app are valid.
+/// The valid keys of an app.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct KeyStatus {
     app_id: AppId,
     has_active_key: bool,
-    /// How the newest begins and ends.
+    /// The beginning and end of the newest key.
     key_hint: Option<String>,
-    /// When a key was last replaced; null for as long as the first one never was.
+    /// When a key was last replaced; null if the first key is still in use.
     last_rotated: Option<DateTime<Utc>>,
-    /// All that are valid, those in grace too.
+    /// All valid keys, including replaced ones in their grace period.
     keys: Vec<ValidKey>,
 }
 
 /// A valid key.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ValidKey {
-    /// How it begins and ends.
+    /// The beginning and end of the key.
     key_hint: String,
     created_at: DateTime<Utc>,
-    /// When it ends, if that is known already.
+    /// When the key ends, if that is known.
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// Something that was done to an app's keys.
+/// A change of an app's keys.
 #[derive(Serialize, ToSchema)]
 #[schema(as = KeyAudit)]
-pub(crate) struct Audited {
+pub(crate) struct AuditEntry {
     id: Uuid,
     /// `created`, `rotated` or `revoked`.
     action: String,
-    /// How the key that ended begins and ends.
+    /// The beginning and end of the key that ended.
     old_key_hint: Option<String>,
-    /// How the new key does.
+    /// The beginning and end of the new key.
     new_key_hint: Option<String>,
     created_at: DateTime<Utc>,
 }
 
-/// Gives an app a new key.
+/// Replaces an app's key.
+///
+/// The old keys and their sessions end at once, or after `grace_seconds`.
+#[utoipa::path(
+    post, path = "/internal/apps/{app_id}/api-key", operation_id = "rotate_key", tag = tags::API_KEYS,
+    params(AppPath, IdempotencyKey),
+    request_body(content = Option<KeyRotation>, example = json!({"grace_seconds": 3600})),
+    responses(
+        (status = 200, description = "The new key.", body = CreatedKey<'static>,
+         example = json!(admin_examples::created_key())),
+        Errors<{ ADMINISTRATOR | CHANGE | BODY | IDEMPOTENT | codes(&[AppNotFound]) }>,
+    ),
+)]
 pub(crate) async fn rotate(
-    _: Administrator,
+    administrator: Administrator<(), OptionalJson<KeyRotation>>,
     request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-    body: Bytes,
+    state: Data<AppState>,
+    path: Path<AppPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let body = Fields::of_optional(&body, &["grace_seconds"])?;
-    let grace = match body.get("grace_seconds") {
-        None | Some(Value::Null) => 0,
-        Some(_) => body.number("grace_seconds", 0, LONGEST_GRACE)?.unwrap_or_default(),
-    };
-    let app = existing(&shared, &app_id).await?;
-    let worker = shared.clone();
-    // One that nobody heard the end of is simply done again: whatever key it made, nobody has seen it.
-    once(&request, &shared, SCOPE.to_owned(), &json!([grace]), move |_| async move {
-        made(replace(&worker, app, grace).await)
+    let OptionalJson(KeyRotation { grace_seconds }) = administrator.body;
+    let grace = grace_seconds.map_or(0, |seconds| seconds.0);
+    let app = path.find(&state).await?;
+    let worker = state.clone();
+    // An attempt whose result is unknown is repeated: the key that it may have created was never shown to anyone.
+    once(&request, &state, ADMINISTRATORS.to_owned(), &json!([grace]), move |_| async move {
+        Outcome::of_store(replace(&worker, app, grace).await)
     })
     .await
 }
 
-async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
+async fn replace(state: &AppState, app: AppId, grace_seconds: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
-    let old = shared.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace)).await?;
-    let tenant = shared.engine.tenant(app);
-    for old in old {
-        if grace == 0 {
-            tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
-        } else {
-            let tenant = Arc::clone(&tenant);
-            let grace = Duration::from_secs(grace.unsigned_abs());
-            rt::spawn(async move {
-                sleep(grace).await;
-                tenant.sessions().close_of_key(old.id, CloseCode::Forbidden, "the API key was replaced");
-            });
-        }
+    let replaced = state.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace_seconds)).await?;
+    let grace = Duration::from_secs(grace_seconds.unsigned_abs());
+    for old in replaced {
+        close_sessions(&state.engine, app, old.id, grace);
     }
-    info!(app.id = %app, grace_s = grace, "an API key was rotated");
-    Ok(json!(KeyMade {
+    info!(app.id = %app, grace_s = grace_seconds, "an API key was rotated");
+    Ok(json!(CreatedKey {
         app_id: app,
         api_key: key.key.expose_secret(),
         message: "API key replaced. SAVE THE API KEY - it will not be shown again.",
-        created_at: shared.clock.now(),
+        created_at: state.clock.now(),
     }))
 }
 
-/// Ends all keys of an app at once. It has none then, until it gets a new one.
+/// Closes the sessions of a key when its grace period is over.
+fn close_sessions(engine: &Engine, app: AppId, key: KeyId, grace: Duration) {
+    let tenant = engine.tenant(app);
+    let reason = "the API key was replaced";
+    if grace.is_zero() {
+        return tenant.sessions().close_of_key(key, CloseCode::Forbidden, reason);
+    }
+    rt::spawn(async move {
+        sleep(grace).await;
+        tenant.sessions().close_of_key(key, CloseCode::Forbidden, reason);
+    });
+}
+
+/// Revokes all keys of an app.
+///
+/// At once. The app has no key until it gets a new one.
+#[utoipa::path(
+    post, path = "/internal/apps/{app_id}/api-key/revoke", operation_id = "revoke_keys", tag = tags::API_KEYS,
+    params(AppPath),
+    responses(
+        (status = 200, description = "The keys that ended.", body = RevokedKeys,
+         example = json!(admin_examples::revoked_keys())),
+        Errors<{ ADMINISTRATOR | CHANGE | BODY | codes(&[AppNotFound]) }>,
+    ),
+)]
 pub(crate) async fn revoke(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-    body: Bytes,
+    _: Administrator<(), OptionalJson<NoFields>>,
+    state: Data<AppState>,
+    path: Path<AppPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    Fields::of_optional(&body, &[])?;
-    let app = existing(&shared, &app_id).await?;
-    let revoked = shared.store.api_keys().revoke(app).await?;
-    // None of the app's sessions has a key any more, whichever it was.
-    shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
+    let app = path.find(&state).await?;
+    let revoked = state.store.api_keys().revoke(app).await?;
+    // No session of the app has a valid key any more.
+    state.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
     let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
     let revoked = revoked.into_iter().map(|key| key.hint).collect();
-    Ok(HttpResponse::Ok().json(KeysRevoked { app_id: app, message, revoked }))
+    Ok(HttpResponse::Ok().json(RevokedKeys { app_id: app, message, revoked }))
 }
 
+/// Returns the valid keys of an app.
+///
+/// By their beginnings and ends, never in full.
+#[utoipa::path(
+    get, path = "/internal/apps/{app_id}/api-key/status", operation_id = "key_status", tag = tags::API_KEYS,
+    params(AppPath),
+    responses(
+        (status = 200, description = "The valid keys.", body = KeyStatus,
+         example = json!(admin_examples::key_status())),
+        Errors<{ ADMINISTRATOR | codes(&[AppNotFound]) }>,
+    ),
+)]
 pub(crate) async fn status(
     _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
+    state: Data<AppState>,
+    path: Path<AppPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let app = existing(&shared, &app_id).await?;
-    let (keys, last_rotated) =
-        (shared.store.api_keys().valid(app).await?, shared.store.api_keys().last_rotated(app).await?);
+    let app = path.find(&state).await?;
+    let keys = state.store.api_keys().valid(app).await?;
+    let last_rotated = state.store.api_keys().last_rotated(app).await?;
+    let keys = keys.into_iter().map(|key| ValidKey {
+        key_hint: key.hint,
+        created_at: key.created_at,
+        expires_at: key.expires_at,
+    });
+    let keys: Vec<ValidKey> = keys.collect();
     Ok(HttpResponse::Ok().json(KeyStatus {
         app_id: app,
         has_active_key: !keys.is_empty(),
-        key_hint: keys.last().map(|key| key.hint.clone()),
+        key_hint: keys.last().map(|key| key.key_hint.clone()),
         last_rotated,
-        keys: keys
-            .into_iter()
-            .map(|key| ValidKey {
-                key_hint: key.hint,
-                created_at: key.created_at,
-                expires_at: key.expires_at,
-            })
-            .collect(),
+        keys,
     }))
 }
 
-/// What was done to an app's keys, the newest first.
+/// Lists the changes of an app's keys.
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/internal/apps/{app_id}/api-key/audit", operation_id = "key_audit", tag = tags::API_KEYS,
+    params(AppPath, AuditPaging),
+    responses(
+        (status = 200, description = "A page of entries.", body = Vec<AuditEntry>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([admin_examples::key_audit()])),
+        Errors<{ ADMINISTRATOR | codes(&[AppNotFound]) }>,
+    ),
+)]
 pub(crate) async fn audit(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["limit", "offset"])?;
-    let (limit, offset) = (lists::limit(&query)?, query.integer("offset")?.unwrap_or(0));
-    if offset < 0 {
-        return Err(ApiError::invalid("offset: must not be negative"));
-    }
-    let app = existing(&shared, &app_id).await?;
-    let mut entries = shared.store.api_keys().audit(app, limit + 1, offset).await?;
-    let mut answer = HttpResponse::Ok();
-    if entries.len() > limit {
-        entries.truncate(limit);
-        let next = offset.saturating_add_unsigned(limit as u64).to_string();
-        answer.insert_header((header::LINK, next_link(&request, &[("offset", &next)])));
-    }
-    let entries = entries.into_iter().map(|entry| Audited {
+    administrator: Administrator<AuditPaging>,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<Listing<AuditEntry>, ApiError> {
+    let (limit, offset) = (administrator.query.limit.count(), administrator.query.offset.get());
+    let app = path.find(&state).await?;
+    let mut entries = state.store.api_keys().audit(app, limit + 1, offset).await?;
+    let next = (entries.len() > limit).then(|| offset.saturating_add_unsigned(limit as u64).to_string());
+    entries.truncate(limit);
+    let items = entries.into_iter().map(|entry| AuditEntry {
         id: entry.id,
         action: entry.action,
         old_key_hint: entry.old_key_hint,
         new_key_hint: entry.new_key_hint,
         created_at: entry.created_at,
     });
-    Ok(answer.json(entries.collect::<Vec<_>>()))
+    let next = next.map(|offset| ("offset", offset));
+    Ok(Listing { items: items.collect(), next, ids: Ids::default() })
 }

@@ -2,32 +2,39 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::StatusCode,
-    web::{Bytes, Data, Path},
+    web::{Data, Path},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::CloseCode};
 use secrecy::ExposeSecret;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::info;
 use utoipa::ToSchema;
 
-use crate::http::{
-    crm::status::{existing, state_of},
-    extract::{
-        auth::Administrator,
-        body::Fields,
-        idempotency::{Attempt, Outcome, once},
-        lists,
-        query::{Query, write_ids_as_text},
-    },
-    state::AppState,
-};
 use crate::{
-    http::error::{ApiError, ErrorCode},
+    http::{
+        crm::status::describe_connection,
+        error::{ApiError, ErrorCode::AppNotFound},
+        extract::{
+            app::{AppPath, app_not_found},
+            auth::Administrator,
+            body::Json,
+            idempotency::{ADMINISTRATORS, Attempt, IdempotencyKey, Outcome, once},
+            ids::{Ids, Listing, Reply},
+            lists::Paging,
+            values::{Trimmed, not_null},
+        },
+        openapi::{
+            admin_examples,
+            errors::{ADMINISTRATOR, BODY, CHANGE, Errors, IDEMPOTENT, codes},
+            tags,
+        },
+        state::AppState,
+    },
     jobs::unrouted,
     store::{
+        dialpad::connections::ConnectionState,
         tenants::{
             api_keys::NewKey,
             apps::{App, AppCounts},
@@ -37,178 +44,63 @@ use crate::{
     },
 };
 
-/// Whose idempotency keys those of administrators are.
-pub(crate) const SCOPE: &str = "internal";
-/// The longest name of an app, in characters.
-const LONGEST_NAME: usize = 255;
+/// The name of an app.
+type AppName = Trimmed<255>;
 
 /// A new app.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateAppRequest {
+    /// The name of the app, for people.
+    #[schema(value_type = String, min_length = 1, max_length = 255, pattern = r"\S")]
+    name: AppName,
+}
+
+/// The fields of an app that change.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppChange {
+    /// The name of the app, for people.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, pattern = r"\S")]
+    name: Option<AppName>,
+    /// Whether the app may use the server.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schema(nullable = false)]
+    is_active: Option<bool>,
+}
+
+/// A created app.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct AppMade<'a> {
+#[schema(as = AppMade)]
+pub(crate) struct CreatedApp<'a> {
     app_id: AppId,
-    /// `raw_` and 64 hex digits. Shown this once: only a hash is kept.
+    /// `raw_` and 64 hexadecimal digits. Shown this once: only a hash is stored.
     api_key: &'a str,
-    /// For people.
+    /// A sentence for people.
     message: &'static str,
     name: &'a str,
     created_at: DateTime<Utc>,
 }
 
-pub(crate) async fn create(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let body = Fields::of(&body, &["name"])?;
-    let name = body.required_text("name", LONGEST_NAME)?.to_owned();
-    let (asked, worker) = (json!([name]), shared.clone());
-    once(&request, &shared, SCOPE.to_owned(), &asked, move |attempt| async move {
-        made(make(&worker, &name, attempt).await)
-    })
-    .await
-}
-
-async fn make(shared: &AppState, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
-    // The id is the same in every attempt: an app that an earlier one has made is found by it.
-    let (id, key) = (AppId(attempt.correlation), NewKey::generate());
-    let before = if attempt.is_in_doubt { shared.store.apps().find(id).await? } else { None };
-    let app = match before {
-        // Nobody has ever seen its key.
-        Some(app) => {
-            shared.store.api_keys().rotate(id, &key, chrono::TimeDelta::zero()).await?;
-            app
-        }
-        None => shared.store.apps().create_with_id(id, name, &key).await?,
-    };
-    info!(app.id = %id, "an app was created");
-    Ok(json!(AppMade {
-        app_id: id,
-        api_key: key.key.expose_secret(),
-        message: "App created successfully. SAVE THE API KEY - it will not be shown again.",
-        name: &app.name,
-        created_at: app.created_at,
-    }))
-}
-
-/// What came of a request that creates something and may safely be done once more.
-pub(crate) fn made(outcome: Result<Value, StoreError>) -> Outcome {
-    match outcome {
-        Ok(body) => Outcome::Done(StatusCode::OK, body),
-        Err(failure @ StoreError::Unavailable(_)) => Outcome::InDoubt(failure.into()),
-        Err(failure) => Outcome::NothingDone(failure.into()),
-    }
-}
-
-pub(crate) async fn list(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["limit", "cursor"])?;
-    let page = shared.store.apps().list(query.cursor()?, lists::limit(&query)?).await?;
-    let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
-    lists::page(&request, &query, &page)
-}
-
-pub(crate) async fn one(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["ids"])?;
-    let ids_as_text = query.ids_as_text()?;
-    let app = existing(&shared, &app_id).await?;
-    show(&shared, app, ids_as_text).await
-}
-
-/// Renames an app, and switches it on or off.
-pub(crate) async fn change(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-    body: Bytes,
-) -> Result<HttpResponse, ApiError> {
-    let ids_as_text = Query::of(&request, &["ids"])?.ids_as_text()?;
-    let body = Fields::of(&body, &["name", "is_active"])?;
-    let (name, is_active) = (body.text("name", LONGEST_NAME)?, body.switch("is_active")?);
-    let app = existing(&shared, &app_id).await?;
-    if let Some(name) = name {
-        shared.store.apps().rename(app, name).await?;
-    }
-    match is_active {
-        Some(true) => unrouted::activate_app(&shared.store, &shared.engine, &shared.tasks, app).await?,
-        Some(false) => {
-            shared.store.apps().deactivate(app).await?;
-            shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was switched off");
-            info!(app.id = %app, "an app was switched off");
-        }
-        None => {}
-    }
-    show(&shared, app, ids_as_text).await
-}
-
-/// Removes an app with all its data. Asking again is answered alike.
-pub(crate) async fn remove(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    app_id: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
-    let app = app_id.parse().map_err(|_| not_found())?;
-    match shared.app_deletion.remove(app).await? {
-        DeletionBegun::Now | DeletionBegun::Before => Ok(HttpResponse::NoContent().finish()),
-        DeletionBegun::NoSuchApp => Err(not_found()),
-    }
-}
-
-async fn show(shared: &AppState, id: AppId, ids_as_text: bool) -> Result<HttpResponse, ApiError> {
-    let app = shared.store.apps().find(id).await?;
-    let app = app.ok_or_else(|| ApiError::new(ErrorCode::AppNotFound, "There is no such app"))?;
-    let (standing, counts) =
-        (shared.store.connections().state(id).await?, shared.store.apps().counts(id).await?);
-    let connection = standing.map(|standing| {
-        let (status, _) = state_of(&standing, shared.config.environment.as_str());
-        Connection {
-            status,
-            environment: standing.environment,
-            dialpad_org_id: standing.dialpad_org_id,
-            connected_at: standing.connected_at,
-            token_expires_at: standing.expires_at,
-            degraded_since: standing.degraded_since,
-            problem: standing.refresh_problem,
-        }
-    });
-    let counts = Counts { kept: counts, sessions: shared.engine.session_count_of(id) };
-    let mut body = json!(AppInFull { app: shape(app), connection, counts });
-    if ids_as_text {
-        write_ids_as_text(&mut body);
-    }
-    Ok(HttpResponse::Ok().json(body))
-}
-
-/// An app as lists show it.
+/// An app in a list.
 #[derive(Serialize, ToSchema)]
 #[schema(as = App)]
-pub(crate) struct Shown {
+pub(crate) struct AppView {
     app_id: AppId,
     name: String,
-    /// Whether it may use the server.
+    /// Whether the app may use the server.
     is_active: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
-/// An app with its connection and what it has.
+/// An app with its connection and its counts.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct AppInFull {
+#[schema(as = AppInFull)]
+pub(crate) struct AppDetails {
     #[serde(flatten)]
-    app: Shown,
+    app: AppView,
     connection: Option<Connection>,
     counts: Counts,
 }
@@ -220,29 +112,205 @@ pub(crate) struct Connection {
     status: &'static str,
     /// `sandbox` or `production`.
     environment: String,
-    /// The organization.
+    /// The organization that the app is connected to.
     #[schema(value_type = Option<DialpadId>)]
     dialpad_org_id: Option<i64>,
     connected_at: DateTime<Utc>,
-    /// When the present token ends; null for one that does not.
+    /// When the current token expires; null for a token that does not expire.
     token_expires_at: Option<DateTime<Utc>>,
-    /// Since when the tokens can't be renewed.
+    /// Since when the tokens can't be refreshed.
     degraded_since: Option<DateTime<Utc>>,
-    /// Why they can't.
+    /// Why the tokens can't be refreshed.
     problem: Option<String>,
 }
 
-/// What an app has.
+/// How much data an app has.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Counts {
     #[serde(flatten)]
-    kept: AppCounts,
-    /// Those of this process that are open.
+    stored: AppCounts,
+    /// The open sessions at this process.
     sessions: usize,
 }
 
-fn shape(app: App) -> Shown {
-    let app_id = app.id;
-    let App { name, is_active, created_at, updated_at, .. } = app;
-    Shown { app_id, name, is_active, created_at, updated_at }
+impl From<App> for AppView {
+    fn from(app: App) -> Self {
+        Self {
+            app_id: app.id,
+            name: app.name,
+            is_active: app.is_active,
+            created_at: app.created_at,
+            updated_at: app.updated_at,
+        }
+    }
+}
+
+impl Connection {
+    fn new(connection: ConnectionState, environment: &str) -> Self {
+        let (status, _) = describe_connection(&connection, environment);
+        Self {
+            status,
+            environment: connection.environment,
+            dialpad_org_id: connection.dialpad_org_id,
+            connected_at: connection.connected_at,
+            token_expires_at: connection.expires_at,
+            degraded_since: connection.degraded_since,
+            problem: connection.refresh_problem,
+        }
+    }
+}
+
+/// Creates an app.
+///
+/// Its API key is shown this once; only a hash is stored.
+#[utoipa::path(
+    post, path = "/internal/apps", operation_id = "create_app", tag = tags::APPS, params(IdempotencyKey),
+    request_body(content = CreateAppRequest, example = json!({"name": "My CRM Backend"})),
+    responses(
+        (status = 200, description = "The app with its key.", body = CreatedApp<'static>,
+         example = json!(admin_examples::created_app())),
+        Errors<{ ADMINISTRATOR | CHANGE | BODY | IDEMPOTENT }>,
+    ),
+)]
+pub(crate) async fn create(
+    administrator: Administrator<(), Json<CreateAppRequest>>,
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let Json(CreateAppRequest { name: Trimmed(name) }) = administrator.body;
+    let (content, worker) = (json!([name]), state.clone());
+    once(&request, &state, ADMINISTRATORS.to_owned(), &content, move |attempt| async move {
+        Outcome::of_store(create_once(&worker, &name, attempt).await)
+    })
+    .await
+}
+
+async fn create_once(state: &AppState, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
+    // The id is the same in every attempt, so an app that an earlier attempt created is found by it.
+    let (id, key) = (AppId(attempt.correlation), NewKey::generate());
+    let earlier = if attempt.follows_unknown { state.store.apps().find(id).await? } else { None };
+    let app = match earlier {
+        // Its key was never shown to anyone.
+        Some(app) => {
+            state.store.api_keys().rotate(id, &key, TimeDelta::zero()).await?;
+            app
+        }
+        None => state.store.apps().create_with_id(id, name, &key).await?,
+    };
+    info!(app.id = %id, "an app was created");
+    Ok(json!(CreatedApp {
+        app_id: id,
+        api_key: key.key.expose_secret(),
+        message: "App created successfully. SAVE THE API KEY - it will not be shown again.",
+        name: &app.name,
+        created_at: app.created_at,
+    }))
+}
+
+/// Lists apps.
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/internal/apps", operation_id = "list_apps", tag = tags::APPS, params(Paging),
+    responses(
+        (status = 200, description = "A page of apps.", body = Vec<AppView>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([admin_examples::app()])),
+        Errors<{ ADMINISTRATOR }>,
+    ),
+)]
+pub(crate) async fn list(
+    administrator: Administrator<Paging>,
+    state: Data<AppState>,
+) -> Result<Listing<AppView>, ApiError> {
+    let paging = administrator.query;
+    let page = state.store.apps().list(paging.cursor(), paging.limit()).await?;
+    let items = page.items.into_iter().map(AppView::from).collect();
+    Ok(Listing::new(Page { items, next: page.next }, Ids::default()))
+}
+
+/// Returns an app with its connection and its counts.
+#[utoipa::path(
+    get, path = "/internal/apps/{app_id}", operation_id = "get_app", tag = tags::APPS, params(AppPath, Ids),
+    responses(
+        (status = 200, description = "The app.", body = AppDetails, example = json!(admin_examples::app_details())),
+        Errors<{ ADMINISTRATOR | codes(&[AppNotFound]) }>,
+    ),
+)]
+pub(crate) async fn one(
+    administrator: Administrator<Ids>,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<Reply<AppDetails>, ApiError> {
+    let app = path.find(&state).await?;
+    Ok(Reply(details(&state, app).await?, administrator.query))
+}
+
+/// Renames, activates or deactivates an app.
+///
+/// Requests of a deactivated app return 403 `APP_INACTIVE`, its sessions are closed with 4403, and its webhooks wait
+/// until it is activated again.
+#[utoipa::path(
+    patch, path = "/internal/apps/{app_id}", operation_id = "change_app", tag = tags::APPS,
+    params(AppPath, Ids), request_body(content = AppChange, example = json!({"is_active": false})),
+    responses(
+        (status = 200, description = "The app as it is now.", body = AppDetails,
+         example = json!(admin_examples::app_details())),
+        Errors<{ ADMINISTRATOR | CHANGE | BODY | codes(&[AppNotFound]) }>,
+    ),
+)]
+pub(crate) async fn change(
+    administrator: Administrator<Ids, Json<AppChange>>,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<Reply<AppDetails>, ApiError> {
+    let Json(AppChange { name, is_active }) = administrator.body;
+    let app = path.find(&state).await?;
+    if let Some(Trimmed(name)) = name {
+        state.store.apps().rename(app, &name).await?;
+    }
+    match is_active {
+        Some(true) => unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?,
+        Some(false) => {
+            state.store.apps().deactivate(app).await?;
+            state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
+            info!(app.id = %app, "an app was deactivated");
+        }
+        None => {}
+    }
+    Ok(Reply(details(&state, app).await?, administrator.query))
+}
+
+/// Deletes an app with all its data.
+///
+/// Its keys and sessions end at once. Deleting it again returns 204 as well.
+#[utoipa::path(
+    delete, path = "/internal/apps/{app_id}", operation_id = "delete_app", tag = tags::APPS, params(AppPath),
+    responses(
+        (status = 204, description = "The app is deleted, or is being deleted."),
+        Errors<{ ADMINISTRATOR | CHANGE | codes(&[AppNotFound]) }>,
+    ),
+)]
+pub(crate) async fn remove(
+    _: Administrator,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<HttpResponse, ApiError> {
+    let app = path.app_id.parse().map_err(|_| app_not_found())?;
+    match state.app_deletion.remove(app).await? {
+        DeletionBegun::Now | DeletionBegun::Before => Ok(HttpResponse::NoContent().finish()),
+        DeletionBegun::NoSuchApp => Err(app_not_found()),
+    }
+}
+
+async fn details(state: &AppState, id: AppId) -> Result<AppDetails, ApiError> {
+    let app = state.store.apps().find(id).await?.ok_or_else(app_not_found)?;
+    let connection = state.store.connections().state(id).await?;
+    let counts = state.store.apps().counts(id).await?;
+    let environment = state.config.environment.as_str();
+    Ok(AppDetails {
+        app: app.into(),
+        connection: connection.map(|connection| Connection::new(connection, environment)),
+        counts: Counts { stored: counts, sessions: state.engine.session_count_of(id) },
+    })
 }

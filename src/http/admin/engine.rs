@@ -1,18 +1,22 @@
 //! The state of this process's engine, for administrators.
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpResponse, web::Data};
 use cti_actors::state::{EngineState, SupervisorState, TokenRefresherState};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::http::{
-    AppState,
-    error::ApiError,
-    extract::{auth::Administrator, query::Query},
+    extract::auth::Administrator,
+    openapi::{
+        admin_examples,
+        errors::{ADMINISTRATOR, Errors},
+        tags,
+    },
+    state::AppState,
 };
 
-/// What this process does at the moment.
+/// What a process does at the moment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProcessState {
     /// The process; another one after each start.
@@ -29,20 +33,26 @@ pub(crate) struct ProcessState {
     spool: Option<()>,
 }
 
-pub(crate) async fn state(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let EngineState { apps, sessions, consumers, token_refresher } = shared.engine.state();
-    let process_id = shared.process_id;
-    Ok(HttpResponse::Ok().json(ProcessState {
+/// Returns what this process does at the moment.
+///
+/// Of this process only. It answers at once, also when the database is unavailable.
+#[utoipa::path(
+    get, path = "/internal/engine", operation_id = "get_engine", tag = tags::ENGINE,
+    responses(
+        (status = 200, description = "The state of the engine.", body = ProcessState,
+         example = json!(admin_examples::engine())),
+        Errors<{ ADMINISTRATOR }>,
+    ),
+)]
+pub(crate) async fn state(_: Administrator, state: Data<AppState>) -> HttpResponse {
+    let EngineState { apps, sessions, consumers, token_refresher } = state.engine.state();
+    let process_id = state.process_id;
+    HttpResponse::Ok().json(ProcessState {
         process_id,
         apps,
         sessions,
         consumers,
         token_refresher,
         spool: None,
-    }))
+    })
 }

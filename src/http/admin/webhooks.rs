@@ -1,4 +1,4 @@
-//! The webhooks at Dialpad, for administrators.
+//! The webhooks that the server has registered at Dialpad, for administrators.
 
 use std::future::Future;
 
@@ -9,182 +9,103 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use cti_actors::{event::number_or_text, event::schema::DialpadId, id::AppId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use super::apps::SCOPE;
-use crate::http::{
-    crm::status::named,
-    extract::{
-        auth::Administrator,
-        idempotency::{Outcome, once},
-        lists,
-        query::{Query, write_ids_as_text},
-    },
-    state::AppState,
-};
 use crate::{
     dialpad::webhooks::ReconcileError,
-    http::error::{ApiError, ErrorCode},
+    http::{
+        error::{
+            ApiError,
+            ErrorCode::{
+                AppNotFound, DialpadRateLimited, DialpadRefused, DialpadUnavailable, NotConnected,
+                TokensExpired, WebhookNotFound,
+            },
+        },
+        extract::{
+            app::{AppFilter, AppRef},
+            auth::Administrator,
+            idempotency::{ADMINISTRATORS, IdempotencyKey, Outcome, once},
+            ids::{Ids, Listing, Reply},
+            lists::Paging,
+            query::parameters,
+        },
+        openapi::{
+            admin_examples,
+            errors::{ADMINISTRATOR, CHANGE, Codes, Errors, IDEMPOTENT, codes},
+            tags,
+        },
+        state::AppState,
+    },
     store::{
         dialpad::webhook_views::{WebhookRef, WebhookView},
         views::listing::Page,
     },
 };
 
-/// Makes sure that an app's webhook and subscriptions stand: 201 if something had to be made.
-pub(crate) async fn create(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["app_id", "ids"])?;
-    let app = named(&shared, query.text("app_id"))
-        .await?
-        .ok_or_else(|| ApiError::invalid("app_id: is required"))?;
-    let (ids_as_text, webhook_reconciler) = (query.ids_as_text()?, shared.webhook_reconciler.clone());
-    // What stands already is not made twice, so an attempt that nobody heard the end of is simply repeated.
-    once(&request, &shared, SCOPE.to_owned(), &json!([app, ids_as_text]), move |_| async move {
-        match to_its_end(async move { webhook_reconciler.ensure(app).await }).await {
-            Ok((webhook, made)) => {
-                let status = if made { StatusCode::CREATED } else { StatusCode::OK };
-                let mut body = json!(shape(webhook));
-                if ids_as_text {
-                    write_ids_as_text(&mut body);
-                }
-                Outcome::Done(status, body)
-            }
-            Err(error) => Outcome::NothingDone(error),
-        }
-    })
-    .await
+/// What requests that reach Dialpad can be refused with.
+const DIALPAD: Codes = codes(&[DialpadRefused, DialpadUnavailable, DialpadRateLimited]);
+/// What requests that need the app's connection can be refused with. A deletion does not need it: without a connection
+/// the webhook is only deleted here.
+const CONNECTED: Codes = DIALPAD | codes(&[NotConnected, TokensExpired]);
+
+/// The app whose webhook is created.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WebhookOwner {
+    /// The app that the webhook is for.
+    #[param(inline)]
+    app_id: AppRef,
 }
 
-pub(crate) async fn list(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
-    let app = named(&shared, query.text("app_id")).await?;
-    let limit = lists::limit(&query)?;
-    let page = shared.store.webhooks().list(app, query.cursor()?, limit).await?;
-    let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
-    lists::page(&request, &query, &page)
-}
-
-pub(crate) async fn one(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    name: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["ids"])?;
-    lists::item(&query, &shape(find(&shared, &name).await?))
-}
-
-/// Removes a webhook, here and at Dialpad.
-pub(crate) async fn delete(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    name: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let (app, webhook_reconciler) = (find(&shared, &name).await?.app, shared.webhook_reconciler.clone());
-    to_its_end(async move { webhook_reconciler.remove(app).await }).await?;
-    Ok(HttpResponse::NoContent().finish())
-}
-
-/// Gives a webhook a new secret.
-pub(crate) async fn rotate_secret(
-    _: Administrator,
-    request: HttpRequest,
-    shared: Data<AppState>,
-    name: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["ids"])?;
-    let (app, webhook_reconciler) = (find(&shared, &name).await?.app, shared.webhook_reconciler.clone());
-    let webhook = to_its_end(async move { webhook_reconciler.rotate(app).await }).await?;
-    lists::item(&query, &shape(webhook))
-}
-
-/// How an app's webhook is, for its own eyes.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WebhookInShort {
-    /// `none`, `pending` (not checked yet), `active` or `degraded`.
-    state: &'static str,
-    webhook_id: Option<Uuid>,
-    /// When calls were last known to come as they should.
-    verified_at: Option<DateTime<Utc>>,
-    /// What stands in the way, in sentences.
-    problems: Vec<String>,
-}
-
-pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInShort, ApiError> {
-    let webhook = shared.store.webhooks().of_app(app).await?;
-    Ok(WebhookInShort {
-        state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
-        webhook_id: webhook.as_ref().map(|webhook| webhook.id),
-        verified_at: webhook.as_ref().and_then(|webhook| webhook.verified_at),
-        problems: webhook.map(|webhook| webhook.problems).unwrap_or_default(),
-    })
-}
-
-/// Goes on with what was begun even if whoever asked for it hangs up: it has several steps, here and at Dialpad.
-async fn to_its_end<T: Send + 'static>(
-    work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
-) -> Result<T, ApiError> {
-    let broken = |_| ApiError::internal();
-    Ok(tokio::spawn(work).await.map_err(broken)??)
-}
-
-impl From<ReconcileError> for ApiError {
-    fn from(error: ReconcileError) -> Self {
-        match error {
-            ReconcileError::Store(failure) => failure.into(),
-            ReconcileError::Dialpad(error) => error.into(),
-            ReconcileError::NotFound => not_found(),
-            ReconcileError::Busy => Self {
-                retry_after: Some(5),
-                ..Self::new(ErrorCode::DialpadUnavailable, "The webhook is being looked after; try again")
-            },
-        }
+parameters! {
+    /// The parameters of the creation of a webhook.
+    pub(crate) struct CreateWebhook {
+        owner: WebhookOwner,
+        ids: Ids,
     }
 }
 
-fn not_found() -> ApiError {
-    ApiError::new(ErrorCode::WebhookNotFound, "There is no such webhook")
+parameters! {
+    /// The parameters of the list of webhooks.
+    pub(crate) struct ListWebhooks {
+        app: AppFilter,
+        paging: Paging,
+        ids: Ids,
+    }
 }
 
-/// A webhook by our id or by Dialpad's.
-async fn find(shared: &AppState, name: &str) -> Result<WebhookView, ApiError> {
-    let name = name.parse().map_or_else(|_| WebhookRef::Dialpads(name.to_owned()), WebhookRef::Ours);
-    shared.store.webhooks().find(&name).await?.ok_or_else(not_found)
+/// A webhook in the path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct WebhookPath {
+    /// The webhook, by the server's id or by Dialpad's.
+    webhook_id: String,
 }
 
-/// What is shown of a webhook at Dialpad: never its secret.
+/// A webhook at Dialpad. Its secret is never shown.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Webhook)]
-pub(crate) struct Shown {
+pub(crate) struct Webhook {
     webhook_id: Uuid,
     app_id: AppId,
-    /// Where Dialpad sends to.
+    /// The address that Dialpad delivers to.
     hook_url: String,
-    /// Dialpad's id of it, once it has one.
+    /// Dialpad's id of the webhook, once it is registered.
     #[schema(value_type = Option<DialpadId>)]
     dialpad_webhook_id: Option<Value>,
-    /// What it is subscribed to.
-    subscriptions: Vec<ShownSubscription>,
+    /// The subscriptions that deliver to the webhook.
+    subscriptions: Vec<Subscription>,
     /// `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
-    /// When calls were last known to come as they should.
+    /// When the delivery of calls was last confirmed.
     verified_at: Option<DateTime<Utc>>,
-    /// When it was last looked at.
+    /// When it was last checked.
     checked_at: Option<DateTime<Utc>>,
-    /// What stands in the way, in sentences.
+    /// The problems that the last check found, a sentence each.
     problems: Vec<String>,
     created_at: DateTime<Utc>,
 }
@@ -192,31 +113,183 @@ pub(crate) struct Shown {
 /// A subscription at Dialpad.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Subscription)]
-pub(crate) struct ShownSubscription {
+pub(crate) struct Subscription {
     /// `call` or `sms`.
     r#type: &'static str,
-    /// Dialpad's id of it.
+    /// Dialpad's id of the subscription.
     #[schema(value_type = DialpadId)]
     dialpad_subscription_id: Value,
 }
 
-fn shape(webhook: WebhookView) -> Shown {
-    let subscription = |kind, id: &Option<String>| {
-        let dialpad_subscription_id = id.as_deref().map(number_or_text)?;
-        Some(ShownSubscription { r#type: kind, dialpad_subscription_id })
-    };
-    let subscriptions =
-        [subscription("call", &webhook.call_subscription), subscription("sms", &webhook.sms_subscription)];
-    Shown {
-        webhook_id: webhook.id,
-        app_id: webhook.app,
-        state: webhook.state().as_str(),
-        hook_url: webhook.hook_url,
-        dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
-        subscriptions: subscriptions.into_iter().flatten().collect(),
-        verified_at: webhook.verified_at,
-        checked_at: webhook.checked_at,
-        problems: webhook.problems,
-        created_at: webhook.created_at,
+impl From<WebhookView> for Webhook {
+    fn from(webhook: WebhookView) -> Self {
+        let subscription = |kind, id: &Option<String>| {
+            let dialpad_subscription_id = id.as_deref().map(number_or_text)?;
+            Some(Subscription { r#type: kind, dialpad_subscription_id })
+        };
+        let calls = subscription("call", &webhook.call_subscription);
+        let messages = subscription("sms", &webhook.sms_subscription);
+        Self {
+            webhook_id: webhook.id,
+            app_id: webhook.app,
+            state: webhook.state().as_str(),
+            hook_url: webhook.hook_url,
+            dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
+            subscriptions: calls.into_iter().chain(messages).collect(),
+            verified_at: webhook.verified_at,
+            checked_at: webhook.checked_at,
+            problems: webhook.problems,
+            created_at: webhook.created_at,
+        }
     }
+}
+
+/// Makes sure that an app's webhook and its subscriptions exist.
+///
+/// What was created before an error stays, and the server continues in the background.
+#[utoipa::path(
+    post, path = "/internal/webhooks/create", operation_id = "create_webhook", tag = tags::REGISTERED_WEBHOOKS,
+    params(CreateWebhook, IdempotencyKey),
+    responses(
+        (status = 200, description = "Everything existed already.", body = Webhook,
+         example = json!(admin_examples::webhook())),
+        (status = 201, description = "Something was created.", body = Webhook,
+         example = json!(admin_examples::webhook())),
+        Errors<{ ADMINISTRATOR | CHANGE | IDEMPOTENT | CONNECTED | codes(&[AppNotFound, WebhookNotFound]) }>,
+    ),
+)]
+pub(crate) async fn create(
+    administrator: Administrator<CreateWebhook>,
+    request: HttpRequest,
+    state: Data<AppState>,
+) -> Result<HttpResponse, ApiError> {
+    let CreateWebhook { owner, ids } = administrator.query;
+    let app = owner.app_id.find(&state).await?;
+    let (content, reconciler) = (json!([app, ids.as_text()]), state.webhook_reconciler.clone());
+    // What exists is not created twice, so an attempt whose result is unknown is repeated.
+    once(&request, &state, ADMINISTRATORS.to_owned(), &content, move |_| async move {
+        match complete(async move { reconciler.ensure(app).await }).await {
+            Ok((webhook, created)) => {
+                let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+                Outcome::Done(status, ids.to_json(&Webhook::from(webhook)))
+            }
+            Err(error) => Outcome::NothingDone(error),
+        }
+    })
+    .await
+}
+
+/// Lists the webhooks at Dialpad.
+///
+/// The newest first.
+#[utoipa::path(
+    get, path = "/internal/webhooks", operation_id = "list_webhooks", tag = tags::REGISTERED_WEBHOOKS,
+    params(ListWebhooks),
+    responses(
+        (status = 200, description = "A page of webhooks.", body = Vec<Webhook>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([admin_examples::webhook()])),
+        Errors<{ ADMINISTRATOR | codes(&[AppNotFound]) }>,
+    ),
+)]
+pub(crate) async fn list(
+    administrator: Administrator<ListWebhooks>,
+    state: Data<AppState>,
+) -> Result<Listing<Webhook>, ApiError> {
+    let ListWebhooks { app, paging, ids } = administrator.query;
+    let app = app.find(&state).await?;
+    let page = state.store.webhooks().list(app, paging.cursor(), paging.limit()).await?;
+    let items = page.items.into_iter().map(Webhook::from).collect();
+    Ok(Listing::new(Page { items, next: page.next }, ids))
+}
+
+/// Returns a webhook at Dialpad.
+#[utoipa::path(
+    get, path = "/internal/webhooks/{webhook_id}", operation_id = "get_webhook",
+    tag = tags::REGISTERED_WEBHOOKS, params(WebhookPath, Ids),
+    responses(
+        (status = 200, description = "The webhook.", body = Webhook, example = json!(admin_examples::webhook())),
+        Errors<{ ADMINISTRATOR | codes(&[WebhookNotFound]) }>,
+    ),
+)]
+pub(crate) async fn one(
+    administrator: Administrator<Ids>,
+    state: Data<AppState>,
+    path: Path<WebhookPath>,
+) -> Result<Reply<Webhook>, ApiError> {
+    Ok(Reply(find(&state, &path).await?.into(), administrator.query))
+}
+
+/// Deletes a webhook.
+///
+/// If the app is connected, at Dialpad too. It stays deleted until it is created again or the app is connected again.
+#[utoipa::path(
+    delete, path = "/internal/webhooks/{webhook_id}", operation_id = "delete_webhook",
+    tag = tags::REGISTERED_WEBHOOKS, params(WebhookPath),
+    responses(
+        (status = 204, description = "The webhook is deleted."),
+        Errors<{ ADMINISTRATOR | CHANGE | DIALPAD | codes(&[WebhookNotFound]) }>,
+    ),
+)]
+pub(crate) async fn delete(
+    _: Administrator,
+    state: Data<AppState>,
+    path: Path<WebhookPath>,
+) -> Result<HttpResponse, ApiError> {
+    let (app, reconciler) = (find(&state, &path).await?.app, state.webhook_reconciler.clone());
+    complete(async move { reconciler.remove(app).await }).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Gives a webhook a new secret.
+///
+/// Dialpad signs with it from then on. The old one is accepted for 24 hours more. Neither is ever shown.
+#[utoipa::path(
+    post, path = "/internal/webhooks/{webhook_id}/rotate-secret", operation_id = "rotate_webhook_secret",
+    tag = tags::REGISTERED_WEBHOOKS, params(WebhookPath, Ids),
+    responses(
+        (status = 200, description = "The webhook.", body = Webhook, example = json!(admin_examples::webhook())),
+        Errors<{ ADMINISTRATOR | CHANGE | CONNECTED | codes(&[WebhookNotFound]) }>,
+    ),
+)]
+pub(crate) async fn rotate_secret(
+    administrator: Administrator<Ids>,
+    state: Data<AppState>,
+    path: Path<WebhookPath>,
+) -> Result<Reply<Webhook>, ApiError> {
+    let (app, reconciler) = (find(&state, &path).await?.app, state.webhook_reconciler.clone());
+    let webhook = complete(async move { reconciler.rotate(app).await }).await?;
+    Ok(Reply(webhook.into(), administrator.query))
+}
+
+/// Returns a webhook by the server's id or by Dialpad's.
+async fn find(state: &AppState, path: &WebhookPath) -> Result<WebhookView, ApiError> {
+    let id = &path.webhook_id;
+    let name = id.parse().map_or_else(|_| WebhookRef::Dialpads(id.clone()), WebhookRef::Ours);
+    state.store.webhooks().find(&name).await?.ok_or_else(not_found)
+}
+
+/// Completes work even if the client disconnects: it has several steps, here and at Dialpad.
+async fn complete<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    Ok(tokio::spawn(work).await.map_err(|_| ApiError::internal())??)
+}
+
+impl From<ReconcileError> for ApiError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Dialpad(error) => error.into(),
+            ReconcileError::NotFound => not_found(),
+            ReconcileError::Busy => Self {
+                retry_after: Some(5),
+                ..Self::new(DialpadUnavailable, "The webhook is being changed by another request; retry")
+            },
+        }
+    }
+}
+
+fn not_found() -> ApiError {
+    ApiError::new(WebhookNotFound, "There is no such webhook")
 }

@@ -1,104 +1,202 @@
-//! Calls, for CRMs that ask.
+//! Calls: lists, one call, and its events.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{self, ContentType, HeaderName, HeaderValue},
+    HttpRequest, HttpResponse, Responder,
     web::{Data, Path},
 };
 use cti_actors::{
-    id::{DialpadCallId, Seq},
+    event::EventType,
+    id::{AppId, DialpadCallId, Seq},
     model::call::Status,
 };
+use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
+use utoipa::IntoParams;
 
-use crate::http::{
-    extract::{
-        auth::Crm,
-        lists,
-        query::{Query, next_link},
-    },
-    feed::{self, events},
-    state::AppState,
-};
 use crate::{
-    http::error::{ApiError, ErrorCode},
+    http::{
+        error::{ApiError, ErrorCode::CallNotFound},
+        extract::{
+            auth::Crm,
+            ids::{Ids, Listing, Reply},
+            lists::{ListFilter, Pages, Paging},
+            query::parameters,
+            values::{EitherId, NonNegative, parse_text},
+        },
+        feed::{self, params::EventLimit},
+        openapi::{
+            errors::{CRM, Errors, codes},
+            examples,
+            schemas::Event,
+            tags,
+        },
+        state::AppState,
+    },
     store::views::calls::{CallFilter, CallRef, CallView},
 };
 
-pub(crate) async fn list(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
-    let statuses =
-        query.word("status", Status::VARIANTS)?.and_then(|word| word.parse().ok()).into_iter().collect();
-    let filter = CallFilter { statuses, common: lists::filter(&query)? };
-    let page = shared.store.calls().list(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
-    lists::page(&request, &query, &page)
+/// A call in the path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct CallPath {
+    /// The call, by the server's `id` or by Dialpad's.
+    #[param(inline)]
+    pub(crate) id: EitherId,
 }
 
-pub(crate) async fn active(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["limit", "cursor", "ids"])?;
-    let (cursor, limit) = (query.cursor()?, lists::limit(&query)?);
-    let (page, as_of) = shared.store.calls().list_active(crm.app_id, cursor, limit).await?;
-    let mut answer = lists::page(&request, &query, &page)?;
-    // Behind it, the feed tells what becomes of these calls.
-    answer.headers_mut().insert(HeaderName::from_static(feed::CURSOR_HEADER), HeaderValue::from(as_of.0));
-    Ok(answer)
+/// Which calls are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatusFilter {
+    /// Only calls with this status.
+    #[serde(default, deserialize_with = "status")]
+    #[param(inline)]
+    status: Option<Status>,
 }
 
+fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
+    let expected = format_args!("one of {}", Status::VARIANTS.join(", "));
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
+}
+
+parameters! {
+    /// The parameters of the list of calls.
+    pub(crate) struct ListCalls {
+        status: StatusFilter,
+        filter: ListFilter,
+        paging: Paging,
+        ids: Ids,
+    }
+}
+
+/// Where a page of a call's events begins, and how long it is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct EventPaging {
+    /// Only events after this `seq`.
+    #[param(inline)]
+    after: Option<NonNegative>,
+    /// The maximum number of events on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: EventLimit,
+}
+
+parameters! {
+    /// The parameters of the list of a call's events.
+    pub(crate) struct ListCallEvents {
+        paging: EventPaging,
+        ids: Ids,
+    }
+}
+
+/// Lists calls.
+///
+/// Without `since`, the newest call first. With `since`, every call that changed since then, the oldest change first.
+/// To follow changes by polling, repeat the request with `since` = the last `updated_at` that you have.
+#[utoipa::path(
+    get, path = "/api/calls", operation_id = "list_calls", tag = tags::CALLS, params(ListCalls),
+    responses(
+        (status = 200, description = "A page of calls.", body = Vec<CallView>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([examples::call()])),
+        Errors<{ CRM }>,
+    ),
+)]
+pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<Listing<CallView>, ApiError> {
+    let ListCalls { status, filter, paging, ids } = crm.query;
+    let statuses = status.status.into_iter().collect();
+    let filter = CallFilter { statuses, common: filter.into() };
+    let page = state.store.calls().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
+    Ok(Listing::new(page, ids))
+}
+
+/// Lists active calls.
+///
+/// All calls that are `ringing`, `active` or `held`, the newest first.
+#[utoipa::path(
+    get, path = "/api/calls/active", operation_id = "active_calls", tag = tags::CALLS, params(Pages),
+    responses(
+        (status = 200, description = "A page of calls.", body = Vec<CallView>,
+         headers(
+             ("Link" = String, description = "The next page. Absent on the last page."),
+             ("x-cursor" = String,
+              description = "The `seq` that the list is as of. Continue with `/api/events?after=` this value."),
+         ),
+         example = json!([examples::active_call()])),
+        Errors<{ CRM }>,
+    ),
+)]
+pub(crate) async fn active(crm: Crm<Pages>, state: Data<AppState>) -> Result<impl Responder, ApiError> {
+    let Pages { paging, ids } = crm.query;
+    let (page, as_of) = state.store.calls().list_active(crm.app_id, paging.cursor(), paging.limit()).await?;
+    Ok(Listing::new(page, ids).customize().insert_header((feed::CURSOR_HEADER, as_of.0)))
+}
+
+/// Returns a call.
+///
+/// If the call is over and lacks its recording or transcript, the server asks Dialpad for it first, for 2 seconds at
+/// most.
+#[utoipa::path(
+    get, path = "/api/calls/{id}", operation_id = "get_call", tag = tags::CALLS, params(CallPath, Ids),
+    responses(
+        (status = 200, description = "The call.", body = CallView, example = json!(examples::call())),
+        Errors<{ CRM | codes(&[CallNotFound]) }>,
+    ),
+)]
 pub(crate) async fn one(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["ids"])?;
-    let call = find(&shared, &crm, &name).await?;
-    let call = shared.enrichment.enrich(crm.app_id, call).await;
-    lists::item(&query, &call)
+    crm: Crm<Ids>,
+    state: Data<AppState>,
+    path: Path<CallPath>,
+) -> Result<Reply<CallView>, ApiError> {
+    let call = find(&state, crm.app_id, &path).await?;
+    let call = state.enrichment.enrich(crm.app_id, call).await;
+    Ok(Reply(call, crm.query))
 }
 
-/// Everything that was told of a call.
+/// Lists the events of a call.
+///
+/// The events that were emitted for the call and are still kept, the oldest first.
+#[utoipa::path(
+    get, path = "/api/calls/{id}/events", operation_id = "call_events", tag = tags::CALLS,
+    params(CallPath, ListCallEvents),
+    responses(
+        (status = 200, description = "A page of events.", body = Vec<Event>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
+        Errors<{ CRM | codes(&[CallNotFound]) }>,
+    ),
+)]
 pub(crate) async fn timeline(
+    crm: Crm<ListCallEvents>,
     request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
+    state: Data<AppState>,
+    path: Path<CallPath>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["after", "limit", "ids"])?;
-    let limit = query.limit(events::DEFAULT_LIMIT, events::LARGEST_LIMIT)?;
-    let after = feed::cursor(&query)?.unwrap_or(Seq::START);
-    let call = find(&shared, &crm, &name).await?;
-    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let ListCallEvents { paging, ids } = crm.query;
+    let (after, limit) = (paging.after.map_or(Seq::START, |after| Seq(after.0)), paging.limit.count());
+    let call = find(&state, crm.app_id, &path).await?;
     let id = DialpadCallId(call.dialpad_call_id);
-    let mut frames = shared.store.feed().of_call(crm.app_id, id, after, one_more).await?;
-    let more = frames.len() > limit;
-    frames.truncate(limit);
-    let mut answer = HttpResponse::Ok();
-    if let Some(last) = frames.last().filter(|_| more) {
-        answer.insert_header((header::LINK, next_link(&request, &[("after", &last.seq.to_string())])));
-    }
-    Ok(answer.content_type(ContentType::json()).body(feed::array(&frames, query.ids_as_text()?)))
+    let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
+    let mut events = state.store.feed().of_call(crm.app_id, id, after, one_more).await?;
+    let has_more = events.len() > limit;
+    events.truncate(limit);
+    let next = events.last().filter(|_| has_more).map(|last| last.seq);
+    Ok(feed::event_page(&request, &events, ids.as_text(), next))
 }
 
-/// A call by our id or by Dialpad's. Another app's call is not there.
-pub(crate) async fn find(shared: &AppState, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
-    let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
-    let name = name_of(name).ok_or_else(not_found)?;
-    shared.store.calls().find(crm.app_id, name).await?.ok_or_else(not_found)
+/// Returns a call by the server's id or by Dialpad's. Another app's call does not exist.
+pub(crate) async fn find(state: &AppState, app: AppId, path: &CallPath) -> Result<CallView, ApiError> {
+    let not_found = || ApiError::new(CallNotFound, "There is no such call");
+    let name = name_of(&path.id).ok_or_else(not_found)?;
+    state.store.calls().find(app, name).await?.ok_or_else(not_found)
 }
 
-/// Whichever id a call was named by.
-pub(crate) fn name_of(name: &str) -> Option<CallRef> {
-    match (name.parse(), name.parse()) {
-        (Ok(id), _) => Some(CallRef::Ours(id)),
-        (_, Ok(id)) => Some(CallRef::Dialpads(DialpadCallId(id))),
-        _ => None,
-    }
+/// Returns which call an id names, if it can be the id of a call.
+pub(crate) fn name_of(id: &EitherId) -> Option<CallRef> {
+    let EitherId(text) = id;
+    let dialpads = || text.parse().ok().map(|id| CallRef::Dialpads(DialpadCallId(id)));
+    text.parse().ok().map(CallRef::Ours).or_else(dialpads)
 }

@@ -1,4 +1,4 @@
-//! Recordings, streamed from Dialpad to CRMs with the server's token, which stays here.
+//! Recordings, streamed from Dialpad to CRMs with the server's token, which the client never gets.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,11 +11,14 @@ use actix_web::{
 };
 use cti_actors::id::{AppId, DialpadCallId};
 use futures_util::{StreamExt, stream};
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::{calls, voicemails};
-use crate::http::{
-    extract::{auth::Crm, query::Query},
-    state::AppState,
+use super::{
+    calls::{self, CallPath},
+    voicemails::{self, VoicemailPath},
 };
 use crate::{
     dialpad::{
@@ -23,62 +26,128 @@ use crate::{
         media::{Audio, MediaError, RangeRequest},
     },
     enrichment::AudioKind,
-    http::error::{ApiError, ErrorCode},
+    http::{
+        error::{
+            ApiError,
+            ErrorCode::{
+                CallNotFound, DialpadRateLimited, DialpadUnavailable, NotConnected, RangeNotSatisfiable,
+                RecordingNotFound, RecordingUnavailable, TokensExpired, VoicemailNotFound,
+            },
+        },
+        extract::auth::Crm,
+        openapi::{
+            errors::{CRM, Codes, Errors, codes},
+            parameters, tags,
+        },
+        state::AppState,
+    },
     store::views::calls::{CallRef, CallView},
 };
 
-/// After how many seconds a place among the app's downloads may be free.
-const TURN_AFTER: u32 = 5;
+/// After how many seconds one of the app's downloads may have ended.
+const RETRY_AFTER: u32 = 5;
 
-pub(crate) async fn of_call(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
-) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let call = calls::find(&shared, &crm, &name).await?;
-    let link = call.recording_url.as_deref();
-    answer(&request, &shared, crm.app_id, &call, AudioKind::Recording, link).await
+/// What every request for audio can be refused with.
+const AUDIO: Codes = codes(&[
+    RecordingNotFound,
+    RecordingUnavailable,
+    RangeNotSatisfiable,
+    NotConnected,
+    TokensExpired,
+    DialpadRateLimited,
+    DialpadUnavailable,
+]);
+
+/// The headers that select a part of the audio.
+pub(crate) struct RangeHeaders;
+
+impl IntoParams for RangeHeaders {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let range =
+            "The part to return: one range of bytes. For any other value the whole audio is returned.";
+        let if_range = "The `ETag` or `Last-Modified` of the audio that the range belongs to.";
+        vec![
+            parameters::header("Range", parameters::text(), range),
+            parameters::header("If-Range", parameters::text(), if_range),
+        ]
+    }
 }
 
-pub(crate) async fn of_voicemail(
-    request: HttpRequest,
+/// Streams the recording of a call.
+///
+/// The server fetches the audio from Dialpad with its own token, so a CRM needs none. An expired link is looked up
+/// again. The server does not store the audio.
+#[utoipa::path(
+    method(get, head), path = "/api/calls/{id}/recording", operation_id = "call_recording",
+    tag = tags::RECORDINGS, params(CallPath, RangeHeaders),
+    responses(
+        (status = 200, description = "The audio.", content(("audio/*")),
+         headers(("Content-Disposition" = String, description = "A file name."))),
+        (status = 206, description = "The requested part.", content(("audio/*")),
+         headers(("Content-Range" = String, description = "Which part it is, and the length of the whole."))),
+        Errors<{ CRM | AUDIO | codes(&[CallNotFound]) }>,
+    ),
+)]
+pub(crate) async fn of_call(
     crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<CallPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let voicemail = voicemails::find(&shared, crm.app_id, &name).await?;
-    let call = voicemail.dialpad_call_id.map(|id| CallRef::Dialpads(DialpadCallId(id)));
-    let call = match call {
-        Some(name) => shared.store.calls().find(crm.app_id, name).await?,
-        None => None,
-    };
+    let call = calls::find(&state, crm.app_id, &path).await?;
+    let link = call.recording_url.as_deref();
+    answer(&request, &state, crm.app_id, &call, AudioKind::Recording, link).await
+}
+
+/// Streams the audio of a voicemail.
+///
+/// The server fetches the audio from Dialpad with its own token, so a CRM needs none. An expired link is looked up
+/// again. The server does not store the audio.
+#[utoipa::path(
+    method(get, head), path = "/api/voicemails/{id}/recording", operation_id = "voicemail_recording",
+    tag = tags::RECORDINGS, params(VoicemailPath, RangeHeaders),
+    responses(
+        (status = 200, description = "The audio.", content(("audio/*")),
+         headers(("Content-Disposition" = String, description = "A file name."))),
+        (status = 206, description = "The requested part.", content(("audio/*")),
+         headers(("Content-Range" = String, description = "Which part it is, and the length of the whole."))),
+        Errors<{ CRM | AUDIO | codes(&[VoicemailNotFound]) }>,
+    ),
+)]
+pub(crate) async fn of_voicemail(
+    crm: Crm,
+    request: HttpRequest,
+    state: Data<AppState>,
+    path: Path<VoicemailPath>,
+) -> Result<HttpResponse, ApiError> {
+    let voicemail = voicemails::find(&state, crm.app_id, &path.id).await?;
+    let id = voicemail.dialpad_call_id.ok_or_else(not_found)?;
+    let call = state.store.calls().find(crm.app_id, CallRef::Dialpads(DialpadCallId(id))).await?;
     let call = call.ok_or_else(not_found)?;
     let link = voicemail.recording_url.as_deref();
-    answer(&request, &shared, crm.app_id, &call, AudioKind::Voicemail, link).await
+    answer(&request, &state, crm.app_id, &call, AudioKind::Voicemail, link).await
 }
 
 async fn answer(
     request: &HttpRequest,
-    shared: &AppState,
+    state: &AppState,
     app: AppId,
     call: &CallView,
     kind: AudioKind,
     link: Option<&str>,
 ) -> Result<HttpResponse, ApiError> {
-    match shared.enrichment.open_audio(app, call, kind, link, &range_request(request)).await {
-        Ok(audio) => Ok(play(request, audio, &file_name(call, kind))),
+    match state.enrichment.open_audio(app, call, kind, link, &range_of(request)).await {
+        Ok(audio) => Ok(stream_audio(request, audio, &file_name(call, kind))),
         Err(reason) => {
-            tracing::info!(app.id = %app, call.id = call.dialpad_call_id, %reason, "a recording could not be had");
-            refuse(reason)
+            tracing::info!(app.id = %app, call.id = call.dialpad_call_id, %reason, "a recording could not be fetched");
+            error_answer(reason)
         }
     }
 }
 
-/// Reads a single byte range. For any other `Range`, the whole recording is a valid answer.
-fn range_request(request: &HttpRequest) -> RangeRequest {
+/// Returns the requested range. For a `Range` with several ranges or another unit, the whole is a valid answer (RFC
+/// 9110, section 14.2).
+fn range_of(request: &HttpRequest) -> RangeRequest {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let range = text(header::RANGE).filter(|range| is_one_range(range));
     let if_range = range.and_then(|_| text(header::IF_RANGE));
@@ -102,7 +171,7 @@ fn file_name(call: &CallView, kind: AudioKind) -> String {
     format!("{what}-{}", call.dialpad_call_id)
 }
 
-fn play(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
+fn stream_audio(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
     let status = if audio.is_partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let extension = audio.format.map_or("bin", |format| format.extension());
     let mut answer = HttpResponse::build(status);
@@ -112,7 +181,7 @@ fn play(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
         .insert_header((header::CACHE_CONTROL, "private, no-store"))
         .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"));
     for (name, value) in &audio.headers {
-        // The two sides of this server know different versions of one library.
+        // actix-web and reqwest use different versions of the `http` crate.
         if let (Ok(name), Ok(value)) =
             (HeaderName::try_from(name.as_str()), HeaderValue::from_bytes(value.as_bytes()))
         {
@@ -127,24 +196,24 @@ fn play(request: &HttpRequest, audio: Audio, file_name: &str) -> HttpResponse {
 }
 
 fn not_found() -> ApiError {
-    ApiError::new(ErrorCode::RecordingNotFound, "There is no recording, or Dialpad has it no more")
+    ApiError::new(RecordingNotFound, "There is no recording, or Dialpad no longer has it")
 }
 
-fn refuse(reason: MediaError) -> Result<HttpResponse, ApiError> {
-    let unavailable = |sentence: &'static str| Err(ApiError::new(ErrorCode::RecordingUnavailable, sentence));
+fn error_answer(reason: MediaError) -> Result<HttpResponse, ApiError> {
+    let unavailable = |sentence: &'static str| Err(ApiError::new(RecordingUnavailable, sentence));
     match reason {
         MediaError::NotFound | MediaError::Expired => Err(not_found()),
-        MediaError::Forbidden => unavailable("The recording lies where this server does not fetch from"),
-        MediaError::LoginRequired | MediaError::Refused(_) => {
-            unavailable("Dialpad does not give the recording")
+        MediaError::Forbidden => {
+            unavailable("The link of the recording points to a host that is not allowed")
         }
-        MediaError::NotAudio => unavailable("What Dialpad gives is no recording"),
+        MediaError::LoginRequired | MediaError::Refused(_) => {
+            unavailable("Dialpad does not deliver the recording")
+        }
+        MediaError::NotAudio => unavailable("What Dialpad delivers is not audio"),
         MediaError::TooLarge => unavailable("The recording is too large"),
         MediaError::RangeNotSatisfiable(size) => {
-            let error = ApiError::new(
-                ErrorCode::RangeNotSatisfiable,
-                "No part of the recording lies in the range that was asked for",
-            );
+            let sentence = "No part of the recording is in the requested range";
+            let error = ApiError::new(RangeNotSatisfiable, sentence);
             let mut answer = HttpResponse::from_error(error);
             if let Some(size) = size.and_then(|size| HeaderValue::from_bytes(size.as_bytes()).ok()) {
                 answer.headers_mut().insert(header::CONTENT_RANGE, size);
@@ -152,11 +221,11 @@ fn refuse(reason: MediaError) -> Result<HttpResponse, ApiError> {
             Ok(answer)
         }
         MediaError::TooManyDownloads => Err(ApiError {
-            retry_after: Some(TURN_AFTER),
-            ..ApiError::new(ErrorCode::DialpadRateLimited, "Too many recordings of this app are under way")
+            retry_after: Some(RETRY_AFTER),
+            ..ApiError::new(DialpadRateLimited, "Too many recordings of this app are being streamed")
         }),
         MediaError::Dialpad(DialpadError::Refused(status)) if !status.is_server_error() => {
-            unavailable("Dialpad does not give the recording")
+            unavailable("Dialpad does not deliver the recording")
         }
         MediaError::Dialpad(error) => Err(error.into()),
     }

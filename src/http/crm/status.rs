@@ -1,33 +1,40 @@
-//! An app's view of itself: whether it is connected to Dialpad, and how that stands.
+//! An app's view of its connection to Dialpad.
 
-use actix_web::{HttpRequest, Responder, web::Data};
+use actix_web::web::Data;
 use chrono::{DateTime, Utc};
 use cti_actors::{event::schema::DialpadId, id::AppId};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
-use crate::http::{
-    admin::webhooks::{self, WebhookInShort},
-    extract::{auth::Crm, lists, query::Query},
-    state::AppState,
-};
 use crate::{
     dialpad::oauth::scopes,
-    http::error::{ApiError, ErrorCode},
+    http::{
+        error::{ApiError, ErrorCode},
+        extract::{
+            auth::Crm,
+            ids::{Ids, Reply},
+        },
+        openapi::{
+            errors::{CRM, Errors},
+            examples, tags,
+        },
+        state::AppState,
+    },
     store::dialpad::connections::ConnectionState,
 };
 
-/// What an app sees of itself.
+/// The connection of an app to Dialpad.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppStatus {
-    /// For people.
+    /// A sentence for people.
     message: &'static str,
     app_id: AppId,
     /// Whether requests that need Dialpad may succeed.
     connected: bool,
-    /// `connected`, `degraded` (the tokens can't be renewed at the moment), `expired` or `disconnected`.
+    /// `connected`, `degraded` (the tokens can't be refreshed at the moment), `expired` or `disconnected`.
     status: &'static str,
-    /// `TOKENS_EXPIRED`, when the status is `expired`.
+    /// `TOKENS_EXPIRED` if the status is `expired`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     code: Option<&'static str>,
@@ -36,105 +43,136 @@ pub(crate) struct AppStatus {
     dialpad_org_id: Option<i64>,
     /// `sandbox` or `production`.
     environment: String,
-    /// When somebody connected it.
+    /// When the app was connected.
     connected_at: Option<DateTime<Utc>>,
-    /// When the present token ends; null for one that does not.
+    /// When the current token expires; null for a token that does not expire.
     token_expires_at: Option<DateTime<Utc>>,
-    /// Since when the tokens can't be renewed.
+    /// Since when the tokens can't be refreshed.
     degraded_since: Option<DateTime<Utc>>,
-    /// Why they can't.
+    /// Why the tokens can't be refreshed.
     problem: Option<String>,
-    /// Times whose calls were missed and could not be fetched afterwards.
+    /// Periods in which calls were missed and could not be fetched later.
     unrecovered_gaps: Vec<UnrecoveredGap>,
-    /// What the connection was not asked for and the server needs.
+    /// Scopes that the server needs and the connection does not have.
     missing_scopes: Vec<&'static str>,
-    webhook: WebhookInShort,
+    webhook: WebhookSummary,
 }
 
-/// A time whose calls are not known.
+/// A period whose calls are unknown.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UnrecoveredGap {
     /// When it began.
     since: DateTime<Utc>,
     /// When it ended.
     until: DateTime<Utc>,
-    /// Why they could not be fetched, where it is not simply too long ago.
+    /// Why the calls could not be fetched; null if it was too long ago.
     reason: Option<String>,
 }
 
-pub(crate) async fn status(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-) -> Result<impl Responder, ApiError> {
-    let query = Query::of(&request, &["ids"])?;
-    let standing = shared.store.connections().state(crm.app_id).await?;
-    let by_static_key = shared.store.routes().static_organization().filter(|_| standing.is_none());
-    let ours = shared.config.environment.as_str();
-    let (state, message) = match &standing {
-        Some(standing) => state_of(standing, ours),
-        None if by_static_key.is_some() => CONNECTED,
-        None => ("disconnected", "App is not connected to Dialpad"),
-    };
-    let lost = shared.store.gaps().given_up(crm.app_id).await?;
-    let lost = lost.into_iter().map(|gap| UnrecoveredGap {
-        since: gap.since,
-        until: gap.until,
-        reason: gap.given_up,
-    });
-    let granted = shared.store.webhooks().granted_scopes(crm.app_id).await?;
-    let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
-    let status = AppStatus {
-        message,
-        app_id: crm.app_id,
-        connected: matches!(state, "connected" | "degraded"),
-        status: state,
-        code: (state == "expired").then_some(ErrorCode::TokensExpired.as_str()),
-        dialpad_org_id: standing.as_ref().and_then(|standing| standing.dialpad_org_id).or(by_static_key),
-        environment: standing.as_ref().map_or(ours, |standing| standing.environment.as_str()).to_owned(),
-        connected_at: standing.as_ref().map(|standing| standing.connected_at),
-        token_expires_at: standing.as_ref().and_then(|standing| standing.expires_at),
-        degraded_since: standing.as_ref().and_then(|standing| standing.degraded_since),
-        problem: standing.and_then(|standing| standing.refresh_problem),
-        unrecovered_gaps: lost.collect(),
-        missing_scopes: missing.collect(),
-        webhook: webhooks::in_short(&shared, crm.app_id).await?,
-    };
-    lists::item(&query, &status)
+/// The webhook at Dialpad that delivers an app's calls.
+#[derive(Serialize, ToSchema)]
+#[schema(as = WebhookInShort)]
+pub(crate) struct WebhookSummary {
+    /// `none`, `pending` (not checked yet), `active` or `degraded`.
+    state: &'static str,
+    webhook_id: Option<Uuid>,
+    /// When the delivery of calls was last confirmed.
+    verified_at: Option<DateTime<Utc>>,
+    /// The problems that the last check found, a sentence each.
+    problems: Vec<String>,
 }
 
-/// A state, and a sentence for people.
-pub(crate) type State = (&'static str, &'static str);
+/// Returns the status of the app's connection.
+#[utoipa::path(
+    get, path = "/status", operation_id = "app_status", tag = tags::CONNECTION, params(Ids),
+    responses(
+        (status = 200, description = "The status of the connection.", body = AppStatus,
+         example = json!(examples::app_status())),
+        Errors<{ CRM }>,
+    ),
+)]
+pub(crate) async fn status(crm: Crm<Ids>, state: Data<AppState>) -> Result<Reply<AppStatus>, ApiError> {
+    let app = crm.app_id;
+    let connection = state.store.connections().state(app).await?;
+    let gaps = state.store.gaps().given_up(app).await?.into_iter();
+    let granted = state.store.webhooks().granted_scopes(app).await?;
+    let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
+    let status = AppStatus {
+        unrecovered_gaps: gaps
+            .map(|gap| UnrecoveredGap { since: gap.since, until: gap.until, reason: gap.given_up })
+            .collect(),
+        missing_scopes: missing.collect(),
+        webhook: webhook_summary(&state, app).await?,
+        ..connection_status(&state, app, connection)
+    };
+    Ok(Reply(status, crm.query))
+}
 
-const CONNECTED: State = ("connected", "App is connected to Dialpad");
+/// Returns the part of the status that the connection decides.
+fn connection_status(state: &AppState, app: AppId, connection: Option<ConnectionState>) -> AppStatus {
+    let environment = state.config.environment.as_str();
+    let static_organization = state.store.routes().static_organization().filter(|_| connection.is_none());
+    let (status, message) = match &connection {
+        Some(connection) => describe_connection(connection, environment),
+        None if static_organization.is_some() => CONNECTED,
+        None => ("disconnected", "App is not connected to Dialpad"),
+    };
+    let connection = connection.as_ref();
+    let organization = connection.and_then(|connection| connection.dialpad_org_id);
+    AppStatus {
+        message,
+        app_id: app,
+        connected: matches!(status, "connected" | "degraded"),
+        status,
+        code: (status == "expired").then_some(ErrorCode::TokensExpired.as_str()),
+        dialpad_org_id: organization.or(static_organization),
+        environment: connection.map_or(environment, |connection| &connection.environment).to_owned(),
+        connected_at: connection.map(|connection| connection.connected_at),
+        token_expires_at: connection.and_then(|connection| connection.expires_at),
+        degraded_since: connection.and_then(|connection| connection.degraded_since),
+        problem: connection.and_then(|connection| connection.refresh_problem.clone()),
+        unrecovered_gaps: Vec::new(),
+        missing_scopes: Vec::new(),
+        webhook: WebhookSummary::default(),
+    }
+}
 
-pub(crate) fn state_of(standing: &ConnectionState, environment: &str) -> State {
-    match standing {
+async fn webhook_summary(state: &AppState, app: AppId) -> Result<WebhookSummary, ApiError> {
+    let Some(webhook) = state.store.webhooks().of_app(app).await? else {
+        return Ok(WebhookSummary::default());
+    };
+    Ok(WebhookSummary {
+        state: webhook.state().as_str(),
+        webhook_id: Some(webhook.id),
+        verified_at: webhook.verified_at,
+        problems: webhook.problems,
+    })
+}
+
+/// The summary of an app without a webhook.
+impl Default for WebhookSummary {
+    fn default() -> Self {
+        Self { state: "none", webhook_id: None, verified_at: None, problems: Vec::new() }
+    }
+}
+
+const CONNECTED: (&str, &str) = ("connected", "App is connected to Dialpad");
+
+/// Returns the status of a connection, and a sentence for people.
+pub(crate) fn describe_connection(
+    connection: &ConnectionState,
+    environment: &str,
+) -> (&'static str, &'static str) {
+    match connection {
         ConnectionState { status, .. } if status == "expired" => {
-            ("expired", "OAuth tokens expired and refresh failed; the app must be authorised again")
+            ("expired", "OAuth tokens expired and refresh failed; the app must be authorized again")
         }
         ConnectionState { environment: connected_in, .. } if connected_in != environment => {
             ("disconnected", "App is connected to the Dialpad of another environment")
         }
         ConnectionState { degraded_since: Some(_), .. } => {
-            ("degraded", "App is connected to Dialpad, but its tokens can't be renewed at the moment")
+            ("degraded", "App is connected to Dialpad, but its tokens can't be refreshed at the moment")
         }
         ConnectionState { .. } => CONNECTED,
     }
-}
-
-/// The app that a request names beside its address, where it names one: that must exist.
-pub(crate) async fn named(shared: &AppState, app_id: Option<&str>) -> Result<Option<AppId>, ApiError> {
-    let Some(text) = app_id else { return Ok(None) };
-    if text.parse::<AppId>().is_err() {
-        return Err(ApiError::invalid("app_id: must be a UUID"));
-    }
-    existing(shared, text).await.map(Some)
-}
-
-/// The id of an app that exists.
-pub(crate) async fn existing(shared: &AppState, app_id: &str) -> Result<AppId, ApiError> {
-    let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
-    let app_id: AppId = app_id.parse().map_err(|_| not_found())?;
-    shared.store.apps().find(app_id).await?.map(|app| app.id).ok_or_else(not_found)
 }

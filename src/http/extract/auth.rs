@@ -1,85 +1,106 @@
-//! Who asks: a CRM by its API key, an administrator by the internal bearer. A handler says so in its signature.
+//! Authentication: a CRM by its API key, an administrator by the internal bearer. A handler's signature says who may
+//! send the request, and which query and body it has. The credentials are checked first, so that a client without
+//! access learns nothing about parameters.
 
-use std::future::Future;
-use std::pin::Pin;
-
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
+use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use cti_actors::{
     error::AuthError,
     id::AppId,
     ports::{AuthenticatedKey, Authenticator},
 };
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
 
-use crate::http::error::{ApiError, ErrorCode};
+use super::{body::RequestBody, query::read_query};
 use crate::http::{
+    error::{ApiError, ErrorCode},
     middleware::rate_limit::{self, Attempt},
     state::AppState,
 };
 
 /// A request with a valid API key.
-pub(crate) struct Crm {
+pub(crate) struct Crm<Query = (), Body = ()> {
     /// The app that the key belongs to.
     pub(crate) app_id: AppId,
+    pub(crate) query: Query,
+    pub(crate) body: Body,
 }
 
 /// A request with the bearer of administrators.
-pub(crate) struct Administrator;
+pub(crate) struct Administrator<Query = (), Body = ()> {
+    pub(crate) query: Query,
+    pub(crate) body: Body,
+}
 
-impl FromRequest for Crm {
-    type Error = ApiError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self, ApiError>>>>;
+impl<Query: DeserializeOwned + 'static, Body: RequestBody> FromRequest for Crm<Query, Body> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let request = request.clone();
-        Box::pin(async move {
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, body) = (request.clone(), Body::read(request, payload));
+        async move {
             let key = api_key(&request).ok_or_else(missing_key)?;
-            let admission = authenticate(&request, &key).await?;
-            Ok(Self { app_id: admission.app_id })
-        })
+            let app_id = authenticate(&request, &key).await?.app_id;
+            let query = read_query(&request)?;
+            Ok(Self { app_id, query, body: body.await? })
+        }
+        .boxed_local()
     }
+}
+
+impl<Query: DeserializeOwned + 'static, Body: RequestBody> FromRequest for Administrator<Query, Body> {
+    type Error = Error;
+    type Future = LocalBoxFuture<'static, Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, body) = (request.clone(), Body::read(request, payload));
+        async move {
+            require_bearer(&request, &state_of(&request).config.internal_secrets)?;
+            let query = read_query(&request)?;
+            Ok(Self { query, body: body.await? })
+        }
+        .boxed_local()
+    }
+}
+
+fn state_of(request: &HttpRequest) -> &AppState {
+    request.app_data::<Data<AppState>>().expect("every route has the shared state")
 }
 
 pub(crate) fn missing_key() -> ApiError {
     ApiError::new(ErrorCode::MissingApiKey, "The API key is missing: send it as x-api-key")
 }
 
-/// The key in one of its headers.
+/// Returns the API key of a request's headers.
 pub(crate) fn api_key(request: &HttpRequest) -> Option<SecretString> {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let key = header("x-api-key").or_else(|| header("x-app-api-key")).map(str::trim);
     key.filter(|key| !key.is_empty()).map(SecretString::from).or_else(|| bearer(request))
 }
 
+/// Returns the app and the id of a valid key. A wrong key counts for the rate limit of the client's address.
+///
+/// # Errors
+/// The key is wrong, its app is not active, the address is limited, or the database is unavailable.
 pub(crate) async fn authenticate(
     request: &HttpRequest,
     key: &SecretString,
 ) -> Result<AuthenticatedKey, ApiError> {
-    let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
-    let admitted = shared.store.authenticate(key.expose_secret()).await;
-    if admitted == Err(AuthError::UnknownKey) {
-        rate_limit::check(request, shared, Attempt::Credentials)?;
+    let state = state_of(request);
+    let authenticated = state.store.authenticate(key.expose_secret()).await;
+    if authenticated == Err(AuthError::UnknownKey) {
+        rate_limit::check(request, state, Attempt::Credentials)?;
     }
-    Ok(admitted?)
+    Ok(authenticated?)
 }
 
-impl FromRequest for Administrator {
-    type Error = ApiError;
-    type Future = std::future::Ready<Result<Self, ApiError>>;
-
-    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
-        std::future::ready(bears_one_of(request, shared, &shared.config.internal_secrets).map(|()| Self))
-    }
-}
-
-/// Whether the request has one of these secrets as its bearer.
-pub(crate) fn bears_one_of(
-    request: &HttpRequest,
-    shared: &AppState,
-    secrets: &[SecretString],
-) -> Result<(), ApiError> {
+/// Checks that the request has one of these secrets as its bearer. A wrong one counts for the rate limit of the
+/// client's address.
+///
+/// # Errors The bearer is missing or wrong, or the address is limited.
+pub(crate) fn require_bearer(request: &HttpRequest, secrets: &[SecretString]) -> Result<(), ApiError> {
     let Some(given) = bearer(request) else {
         let sentence = "The bearer is missing: send Authorization: Bearer …";
         return Err(ApiError::new(ErrorCode::MissingBearer, sentence));
@@ -87,11 +108,11 @@ pub(crate) fn bears_one_of(
     if is_one_of(&given, secrets) {
         return Ok(());
     }
-    rate_limit::check(request, shared, Attempt::Credentials)?;
+    rate_limit::check(request, state_of(request), Attempt::Credentials)?;
     Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"))
 }
 
-/// Compares with each of them, in a time that tells nothing about how much of it was right.
+/// Compares with every secret, in a time that reveals nothing about how much of it matched.
 fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
     let given = given.expose_secret().as_bytes();
     secrets

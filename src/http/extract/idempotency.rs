@@ -1,190 +1,230 @@
-//! `Idempotency-Key`: a request that creates something is done once, however often it comes.
+//! `Idempotency-Key`: a request that creates something is executed once, however often it is sent.
 //!
-//! [`once`] does the work of a handler under the key of its request, or gives the answer that the first one got. To
-//! use it in one more handler: check the request, say what it asks for as one JSON value, and put what creates
-//! something into the closure; it says what came of it as an [`Outcome`], and knows from its [`Attempt`] whether an
-//! earlier one was begun and never answered.
+//! [`once`] executes the work of a handler under the key of its request, or returns the answer that the first request
+//! got. To use it in one more handler: check the request, describe its content as one JSON value, and put what creates
+//! something into the closure. The closure returns an [`Outcome`], and learns from its [`Attempt`] whether an earlier
+//! attempt may have succeeded.
 //!
-//! Only what is known for good is kept. Where nothing was done, the key is free again; where that is not known, the
-//! next request with the key is an attempt in doubt, which must look before it does anything.
+//! Only definite results are stored. Where nothing was done, the key is free again. Where the result is unknown, the
+//! next request with the key must look for what the earlier attempt may have created before it creates anything.
 
 use std::{future::Future, time::Duration};
 
 use actix_web::{
-    HttpMessage, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     http::{StatusCode, header::ContentType},
     rt,
     web::Data,
 };
 use chrono::{DateTime, Utc};
+use cti_actors::error::StoreError;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, warn};
-use tracing_actix_web::RequestId;
+use utoipa::{
+    IntoParams,
+    openapi::{
+        path::{Parameter, ParameterIn},
+        schema::{ObjectBuilder, Type},
+    },
+};
 use uuid::Uuid;
 
-use crate::http::state::AppState;
 use crate::{
-    http::error::{ApiError, ErrorCode},
+    http::{
+        error::{ApiError, ErrorCode},
+        middleware::span::request_id,
+        openapi::parameters,
+        state::AppState,
+    },
     store::idempotency::{Claim, HeldKey, KeyedRequest, StoredAnswer},
 };
 
-const HEADER: &str = "idempotency-key";
-const REPLAYED: &str = "idempotent-replayed";
-const LONGEST_KEY: usize = 255;
+const HEADER: &str = "Idempotency-Key";
+const REPLAYED: &str = "Idempotent-Replayed";
+const MAX_KEY_LEN: usize = 255;
 /// How long a request waits for the first one with its key.
-const PATIENCE: Duration = Duration::from_secs(2);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What a handler may rely on while it does the work of a request.
+/// The scope of administrators: they share their keys. The scope of an app is its id.
+pub(crate) const ADMINISTRATORS: &str = "internal";
+
+/// The header of a request that is executed once.
+pub(crate) struct IdempotencyKey;
+
+impl IntoParams for IdempotencyKey {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ObjectBuilder::new().schema_type(Type::String).pattern(Some("^[!-~]{1,255}$"));
+        let description = "Makes the request safe to retry: for 24 hours, the same key with the same request returns \
+                           the same answer, with `Idempotent-Replayed: true`.";
+        vec![parameters::header(HEADER, key, description)]
+    }
+}
+
+/// One execution of a request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
-    /// What the request is known by where it is passed on to.
+    /// Identifies the request wherever it is passed on to. The same in every attempt.
     pub(crate) correlation: Uuid,
     /// When the first attempt began.
     pub(crate) begun_at: DateTime<Utc>,
-    /// An earlier attempt was begun, and what came of it is not known. What it may have done must not be done again.
-    pub(crate) is_in_doubt: bool,
+    /// An earlier attempt began, and its result is unknown: what it may have created must not be created again.
+    pub(crate) follows_unknown: bool,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It is done: the key always gets this answer.
+    /// Done: the key always gets this answer.
     Done(StatusCode, Value),
-    /// It was refused for good: the key always gets this answer.
+    /// Refused for good: the key always gets this answer.
     Refused(ApiError),
-    /// Surely nothing was done: the same key may try again.
+    /// Nothing was done: the same key may try again.
     NothingDone(ApiError),
-    /// Nobody knows. The next request with the key is in doubt.
-    InDoubt(ApiError),
+    /// It is not known whether anything was done.
+    Unknown(ApiError),
 }
 
-/// Does the work of a request, once for each key that `scope` uses. Once it is begun it is finished, even if nobody
-/// waits for the answer any more.
+impl Outcome {
+    /// Returns the outcome of work in the database that can be repeated without harm.
+    pub(crate) fn of_store(result: Result<Value, StoreError>) -> Self {
+        match result {
+            Ok(body) => Self::Done(StatusCode::OK, body),
+            Err(error @ StoreError::Unavailable(_)) => Self::Unknown(error.into()),
+            Err(error) => Self::NothingDone(error.into()),
+        }
+    }
+}
+
+/// Executes the work of a request, once for each key in a scope. Work that has begun is completed, even if the client
+/// disconnects.
+///
+/// # Errors
+/// The key is malformed, in use, or was used for another request; or the work failed.
 pub(crate) async fn once<Work>(
     request: &HttpRequest,
-    shared: &Data<AppState>,
+    state: &Data<AppState>,
     scope: String,
-    asked: &Value,
+    content: &Value,
     work: impl FnOnce(Attempt) -> Work + 'static,
 ) -> Result<HttpResponse, ApiError>
 where
     Work: Future<Output = Outcome> + 'static,
 {
-    let request_id = request.extensions().get::<RequestId>().map(ToString::to_string);
+    let request_id = request_id(request);
     let Some(key) = key_of(request)? else {
         let attempt =
-            Attempt { correlation: Uuid::now_v7(), begun_at: shared.clock.now(), is_in_doubt: false };
+            Attempt { correlation: Uuid::now_v7(), begun_at: state.clock.now(), follows_unknown: false };
         let work = work(attempt);
-        return finish(async move { answer(work.await, request_id.as_deref()) }).await;
+        return complete(async move { answer(work.await, request_id.as_deref()) }).await;
     };
-    let hash = fingerprint(request, asked);
-    let (held, is_in_doubt) =
-        match take(shared, KeyedRequest { scope: &scope, key: &key, hash: &hash }).await? {
+    let hash = fingerprint(request, content);
+    let (held, follows_unknown) =
+        match claim(state, KeyedRequest { scope: &scope, key: &key, hash: &hash }).await? {
             Claim::New(held) => (held, false),
             Claim::OutcomeUnknown(held) => (held, true),
-            Claim::Answered(kept) => return replay(&kept),
-            Claim::InProgress => {
-                let sentence = "The first request with this idempotency key is under way";
-                return Err(ApiError {
-                    retry_after: Some(1),
-                    ..ApiError::new(ErrorCode::IdempotencyKeyInUse, sentence)
-                });
-            }
-            Claim::OtherRequest => {
-                let sentence = "This idempotency key was used for another request";
-                return Err(ApiError::new(ErrorCode::IdempotencyKeyReused, sentence));
-            }
+            Claim::Answered(stored) => return replay(&stored),
+            Claim::InProgress => return Err(in_use()),
+            Claim::OtherRequest => return Err(reused()),
         };
-    let work = work(Attempt { correlation: held.correlation, begun_at: held.begun_at, is_in_doubt });
-    let shared = shared.clone();
-    finish(async move {
+    let attempt = Attempt { correlation: held.correlation, begun_at: held.begun_at, follows_unknown };
+    let (state, work) = (state.clone(), work(attempt));
+    complete(async move {
         let outcome = work.await;
-        settle(&shared, &held, &outcome, request_id.as_deref()).await;
+        store(&state, &held, &outcome, request_id.as_deref()).await;
         answer(outcome, request_id.as_deref())
     })
     .await
 }
 
-/// The key of a request.
+fn in_use() -> ApiError {
+    let sentence = "The first request with this idempotency key is in progress";
+    ApiError { retry_after: Some(1), ..ApiError::new(ErrorCode::IdempotencyKeyInUse, sentence) }
+}
+
+fn reused() -> ApiError {
+    let sentence = "This idempotency key was used for another request";
+    ApiError::new(ErrorCode::IdempotencyKeyReused, sentence)
+}
+
 fn key_of(request: &HttpRequest) -> Result<Option<String>, ApiError> {
     let mut values = request.headers().get_all(HEADER);
     let Some(value) = values.next() else { return Ok(None) };
     let key = value.as_bytes();
-    let is_good = (1..=LONGEST_KEY).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
+    let is_valid = (1..=MAX_KEY_LEN).contains(&key.len()) && key.iter().all(u8::is_ascii_graphic);
     match String::from_utf8(key.to_vec()) {
-        Ok(key) if is_good && values.next().is_none() => Ok(Some(key)),
+        Ok(key) if is_valid && values.next().is_none() => Ok(Some(key)),
         _ => Err(ApiError::invalid(format!(
-            "Idempotency-Key: must be given once, as 1 to {LONGEST_KEY} visible ASCII characters"
+            "{HEADER}: must be given once, as 1 to {MAX_KEY_LEN} visible ASCII characters"
         ))),
     }
 }
 
-/// What is asked for, and where: the same key must not stand for two things.
-fn fingerprint(request: &HttpRequest, asked: &Value) -> Vec<u8> {
+/// Hashes what is requested: the method, the path and the content.
+fn fingerprint(request: &HttpRequest, content: &Value) -> Vec<u8> {
     let mut digest = Sha256::new();
-    for part in [request.method().as_str(), request.path(), &asked.to_string()] {
+    for part in [request.method().as_str(), request.path(), &content.to_string()] {
         digest.update(part.len().to_be_bytes());
         digest.update(part);
     }
     digest.finalize().to_vec()
 }
 
-/// Takes the key, and waits a little for whoever has it.
-async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Claim, ApiError> {
-    let began = Instant::now();
+/// Claims the key, and waits a little if another request has it.
+async fn claim(state: &AppState, request: KeyedRequest<'_>) -> Result<Claim, ApiError> {
+    let started = Instant::now();
     loop {
-        let taken = shared.store.idempotency().claim(request).await?;
-        if !matches!(taken, Claim::InProgress) || began.elapsed() >= PATIENCE {
-            return Ok(taken);
+        let claim = state.store.idempotency().claim(request).await?;
+        if !matches!(claim, Claim::InProgress) || started.elapsed() >= WAIT_TIMEOUT {
+            return Ok(claim);
         }
-        sleep(LOOK_EVERY).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Writes down what came of it. Where that fails, the request is in doubt, which is never wrong.
-async fn settle(shared: &AppState, held: &HeldKey, outcome: &Outcome, request_id: Option<&str>) {
-    let kept = match outcome {
-        Outcome::Done(status, body) => Some(StoredAnswer { status: status.as_u16(), body: body.to_string() }),
+/// Stores the outcome for the key. Where that fails, the outcome is unknown to the next request, which is always safe.
+async fn store(state: &AppState, held: &HeldKey, outcome: &Outcome, request_id: Option<&str>) {
+    let keys = state.store.idempotency();
+    let stored = match outcome {
+        Outcome::Done(status, body) => {
+            let answer = StoredAnswer { status: status.as_u16(), body: body.to_string() };
+            keys.store_answer(held, &answer).await
+        }
         Outcome::Refused(error) => {
             let body = error.body(request_id).to_string();
-            Some(StoredAnswer { status: error.code.status().as_u16(), body })
+            keys.store_answer(held, &StoredAnswer { status: error.code.status().as_u16(), body }).await
         }
-        Outcome::NothingDone(_) | Outcome::InDoubt(_) => None,
+        Outcome::NothingDone(_) => keys.release(held).await,
+        Outcome::Unknown(_) => keys.leave_unknown(held).await,
     };
-    let written = match (kept, outcome) {
-        (Some(kept), _) => shared.store.idempotency().store_answer(held, &kept).await,
-        (None, Outcome::NothingDone(_)) => shared.store.idempotency().release(held).await,
-        (None, _) => shared.store.idempotency().leave_unknown(held).await,
-    };
-    if let Err(failure) = written {
-        warn!(error = %failure, "an answer could not be kept for its idempotency key");
+    if let Err(error) = stored {
+        warn!(%error, "an answer could not be stored for its idempotency key");
     }
 }
 
 fn answer(outcome: Outcome, request_id: Option<&str>) -> Result<HttpResponse, ApiError> {
     match outcome {
         Outcome::Done(status, body) => Ok(HttpResponse::build(status).json(body)),
-        // Put into words here, and not by the layers around: these are the words that are kept.
+        // Written here and not in the middleware: this is the text that is stored.
         Outcome::Refused(error) => Ok(error.answer(request_id)),
-        Outcome::NothingDone(error) | Outcome::InDoubt(error) => Err(error),
+        Outcome::NothingDone(error) | Outcome::Unknown(error) => Err(error),
     }
 }
 
-fn replay(kept: &StoredAnswer) -> Result<HttpResponse, ApiError> {
-    let status = StatusCode::from_u16(kept.status).map_err(|_| ApiError::internal())?;
+fn replay(stored: &StoredAnswer) -> Result<HttpResponse, ApiError> {
+    let status = StatusCode::from_u16(stored.status).map_err(|_| ApiError::internal())?;
     let mut answer = HttpResponse::build(status);
-    Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(kept.body.clone()))
+    Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(stored.body.clone()))
 }
 
-/// Lets work go on by itself and waits for it: a client that hangs up must not stop it half-way.
-async fn finish(
+/// Runs work in a task of its own and waits for it: a client that disconnects must not stop it half-way.
+async fn complete(
     work: impl Future<Output = Result<HttpResponse, ApiError>> + 'static,
 ) -> Result<HttpResponse, ApiError> {
-    rt::spawn(work.in_current_span()).await.unwrap_or_else(|failure| {
-        tracing::error!(error = %failure, "a request was not finished");
+    rt::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request was not completed");
         Err(ApiError::internal())
     })
 }

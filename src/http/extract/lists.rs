@@ -1,68 +1,103 @@
-//! What lists and items have in common over HTTP: their parameters, their pages, and how ids are written.
+//! Lists: the parameters that they share, and their pages.
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header};
 use cti_actors::{model::call::Direction, session::phone_number};
-use serde::Serialize;
-use strum::VariantNames;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::query::{Query, next_link, write_ids_as_text};
-use crate::{
-    http::error::ApiError,
-    store::views::listing::{Filter, Page},
+use super::{
+    ids::{Ids, Listing},
+    query::parameters,
+    values::{AnyWholeNumber, PageCursor, Timestamp, WholeNumberOr},
 };
+use crate::store::views::listing::{Cursor, Filter, Page};
 
-pub(crate) const DEFAULT_LIMIT: usize = 50;
-pub(crate) const LARGEST_LIMIT: usize = 500;
+/// How many items a page has: by default 50, at most 500.
+pub(crate) type PageLimit = WholeNumberOr<50, 1, 500>;
 
-/// The parameters that every list takes.
-pub(crate) const PARAMETERS: [&str; 10] =
-    ["direction", "from", "to", "dialpad_user_id", "crm_user_id", "since", "until", "limit", "cursor", "ids"];
-
-/// By what a list is to be narrowed.
-pub(crate) fn filter(query: &Query) -> Result<Filter, ApiError> {
-    Ok(Filter {
-        direction: query.word("direction", Direction::VARIANTS)?.and_then(|word| word.parse().ok()),
-        from: query.text("from").map(phone_number),
-        to: query.text("to").map(phone_number),
-        dialpad_user_id: query.integer("dialpad_user_id")?,
-        crm_user_id: query.text("crm_user_id").map(str::to_owned),
-        since: query.instant("since")?,
-        until: query.instant("until")?,
-    })
+/// Where a page begins, and how long it is.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Paging {
+    /// The maximum number of items on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageLimit,
+    /// Where the page begins, as a `Link` header gave it. The format can change.
+    #[param(inline)]
+    cursor: Option<PageCursor>,
 }
 
-/// How long a page of a list is.
-pub(crate) fn limit(query: &Query) -> Result<usize, ApiError> {
-    query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)
-}
-
-/// A page of a list, and where the next one is.
-pub(crate) fn page<T: Serialize>(
-    request: &HttpRequest,
-    query: &Query,
-    page: &Page<T>,
-) -> Result<HttpResponse, ApiError> {
-    let mut answer = HttpResponse::Ok();
-    if let Some(next) = page.next {
-        answer.insert_header((header::LINK, next_link(request, &[("cursor", &next.encode())])));
+impl Paging {
+    pub(crate) fn limit(self) -> usize {
+        self.limit.count()
     }
-    render(&mut answer, &page.items, query)
-}
 
-/// One item.
-pub(crate) fn item<T: Serialize>(query: &Query, item: &T) -> Result<HttpResponse, ApiError> {
-    render(&mut HttpResponse::Ok(), item, query)
-}
-
-fn render<T: Serialize>(
-    answer: &mut HttpResponseBuilder,
-    body: &T,
-    query: &Query,
-) -> Result<HttpResponse, ApiError> {
-    if !query.ids_as_text()? {
-        return Ok(answer.json(body));
+    pub(crate) fn cursor(self) -> Option<Cursor> {
+        self.cursor.map(|cursor| cursor.0)
     }
-    let mut body = serde_json::to_value(body).unwrap_or_default();
-    write_ids_as_text(&mut body);
-    Ok(answer.json(body))
+}
+
+/// The filters that the lists of a CRM share.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListFilter {
+    /// The direction.
+    #[param(inline)]
+    direction: Option<Direction>,
+    /// The number of the caller or sender, exactly as the item has it.
+    from: Option<String>,
+    /// The number of the called party or recipient, exactly as the item has it.
+    to: Option<String>,
+    /// The Dialpad user.
+    #[param(inline)]
+    dialpad_user_id: Option<AnyWholeNumber>,
+    /// The user in the CRM, by the mappings as they are now.
+    crm_user_id: Option<String>,
+    /// Only what changed at or after this time, the oldest change first. RFC 3339, unix seconds or unix milliseconds.
+    #[param(inline)]
+    since: Option<Timestamp>,
+    /// Only what was first seen before this time; with `since`, last changed before this time. RFC 3339, unix seconds
+    /// or unix milliseconds.
+    #[param(inline)]
+    until: Option<Timestamp>,
+}
+
+impl From<ListFilter> for Filter {
+    fn from(filter: ListFilter) -> Self {
+        Self {
+            direction: filter.direction,
+            from: filter.from.as_deref().map(phone_number),
+            to: filter.to.as_deref().map(phone_number),
+            dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),
+            crm_user_id: filter.crm_user_id,
+            since: filter.since.map(|time| time.0),
+            until: filter.until.map(|time| time.0),
+        }
+    }
+}
+
+parameters! {
+    /// A list that only has pages.
+    pub(crate) struct Pages {
+        paging: Paging,
+        ids: Ids,
+    }
+}
+
+parameters! {
+    /// A list of items of an app.
+    pub(crate) struct ListItems {
+        filter: ListFilter,
+        paging: Paging,
+        ids: Ids,
+    }
+}
+
+impl<T> Listing<T> {
+    /// Returns a page of a list with cursors.
+    pub(crate) fn new(page: Page<T>, ids: Ids) -> Self {
+        Self { items: page.items, next: page.next.map(|next| ("cursor", next.encode())), ids }
+    }
 }

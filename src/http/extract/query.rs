@@ -1,118 +1,269 @@
-//! The query of a request. What is not understood is refused and named, never silently ignored: a filter with a
-//! typing error would otherwise give the wrong rows.
+//! The query of a request. Every parameter must be known, valid, and given once: a filter with a typing error would
+//! otherwise return the wrong rows.
+//!
+//! A handler's parameters are one type: a struct that derives `Deserialize` and `IntoParams`, or several such structs
+//! combined with [`parameters!`]. It parses, checks and documents at once.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::{borrow::Cow, cell::Cell};
 
 use actix_web::HttpRequest;
-use chrono::{DateTime, Datelike, Utc};
-pub(crate) use cti_actors::event::write_ids_as_text;
+use serde::{
+    Deserializer,
+    de::{
+        DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor,
+        value::BorrowedStrDeserializer,
+    },
+    forward_to_deserialize_any,
+};
 
-use crate::{epoch, http::error::ApiError, store::views::listing::Cursor};
+use super::fields::{Field, InvalidField};
+use crate::http::error::ApiError;
 
-/// The parameters of a request.
-pub(crate) struct Query {
-    values: HashMap<String, String>,
+/// Combines the parameters of several structs into one.
+macro_rules! parameters {
+    ($(#[$meta:meta])* $visibility:vis struct $name:ident { $($field:ident: $part:ty),+ $(,)? }) => {
+        $(#[$meta])*
+        $visibility struct $name { $(pub(crate) $field: $part),+ }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let ($($field,)+) = serde::Deserialize::deserialize(deserializer)?;
+                Ok(Self { $($field),+ })
+            }
+        }
+
+        impl utoipa::IntoParams for $name {
+            fn into_params(
+                parameter_in: impl Fn() -> Option<utoipa::openapi::path::ParameterIn>,
+            ) -> Vec<utoipa::openapi::path::Parameter> {
+                let mut all = Vec::new();
+                $(all.extend(<$part as utoipa::IntoParams>::into_params(&parameter_in));)+
+                all
+            }
+        }
+    };
+}
+pub(crate) use parameters;
+
+/// Reads the parameters of a request.
+///
+/// # Errors
+/// Names the parameter that is missing, unknown, invalid or repeated.
+pub(crate) fn read_query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q, ApiError> {
+    Ok(read(request.query_string())?)
 }
 
-impl Query {
-    /// Reads the query; only the named parameters are allowed, each once.
-    pub(crate) fn of(request: &HttpRequest, allowed: &[&str]) -> Result<Self, ApiError> {
-        let mut values = HashMap::new();
-        for (name, value) in parse(request.query_string()) {
-            if is_mended(&value, request.query_string()) {
-                return Err(ApiError::invalid(format!("{name}: must be UTF-8")));
-            }
-            if !allowed.contains(&&*name) {
-                return Err(ApiError::invalid(format!("{name}: there is no such parameter here")));
-            }
-            if value.contains('\0') {
-                return Err(ApiError::invalid(format!("{name}: must not contain a NUL")));
-            }
-            if values.insert(name.clone().into_owned(), value.into_owned()).is_some() {
-                return Err(ApiError::invalid(format!("{name}: is given twice")));
-            }
-        }
-        Ok(Self { values })
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.values.get(name).map(String::as_str)
-    }
-
-    /// A parameter that takes one of a few words.
-    pub(crate) fn word(&self, name: &str, words: &[&str]) -> Result<Option<&str>, ApiError> {
-        match self.text(name) {
-            Some(text) if !words.contains(&text) => {
-                Err(ApiError::invalid(format!("{name}: must be one of {}", words.join(", "))))
-            }
-            text => Ok(text),
-        }
-    }
-
-    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
-        let parsed = self.text(name).map(str::parse).transpose();
-        parsed.map_err(|_| ApiError::invalid(format!("{name}: must be a whole number")))
-    }
-
-    /// How many items a page may have.
-    pub(crate) fn limit(&self, default: usize, most: usize) -> Result<usize, ApiError> {
-        match self.text("limit").map(str::parse) {
-            None => Ok(default),
-            Some(Ok(limit)) if (1..=most).contains(&limit) => Ok(limit),
-            Some(_) => Err(ApiError::invalid(format!("limit: must be a whole number from 1 to {most}"))),
-        }
-    }
-
-    /// Unix seconds, unix milliseconds (either may have a fraction) or RFC 3339.
-    pub(crate) fn instant(&self, name: &str) -> Result<Option<DateTime<Utc>>, ApiError> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        // A plus sign in an offset that was not escaped arrives as a space.
-        let rfc3339 = || DateTime::parse_from_rfc3339(&text.replace(' ', "+")).ok().map(|it| it.to_utc());
-        let fractional = || text.parse().ok().and_then(epoch::fractional);
-        let instant = match text.parse() {
-            Ok(whole) => epoch::instant(whole),
-            Err(_) => fractional().or_else(rfc3339),
-        };
-        let wrong =
-            || ApiError::invalid(format!("{name}: must be unix seconds, unix milliseconds or RFC 3339"));
-        // Before the year 1 there were neither calls nor dates that every database knows.
-        let known = instant.filter(|instant| (1..10_000).contains(&instant.year()));
-        known.map(Some).ok_or_else(wrong)
-    }
-
-    pub(crate) fn cursor(&self) -> Result<Option<Cursor>, ApiError> {
-        let Some(text) = self.text("cursor") else { return Ok(None) };
-        Cursor::decode(text)
-            .map(Some)
-            .ok_or_else(|| ApiError::invalid("cursor: must be one that a Link gave"))
-    }
-
-    /// Whether ids are to be written as strings.
-    pub(crate) fn ids_as_text(&self) -> Result<bool, ApiError> {
-        Ok(self.word("ids", &["number", "string"])? == Some("string"))
+fn read<Q: DeserializeOwned>(query: &str) -> Result<Q, InvalidField> {
+    let given = parse_strictly(query)?;
+    let parameters = Q::deserialize(Given(&given))?;
+    match given.iter().find(|parameter| !parameter.is_read.get()) {
+        Some(unknown) => Err(InvalidField::new(&*unknown.name, "is not a known parameter")),
+        None => Ok(parameters),
     }
 }
 
-/// Whether bytes that are no text were replaced in a value, and nobody wrote the replacement.
-fn is_mended(value: &str, query: &str) -> bool {
+/// A parameter of the query, decoded.
+struct Parameter<'q> {
+    name: Cow<'q, str>,
+    value: Cow<'q, str>,
+    is_read: Cell<bool>,
+}
+
+fn parse_strictly(query: &str) -> Result<Vec<Parameter<'_>>, InvalidField> {
+    let mut given: Vec<Parameter<'_>> = Vec::new();
+    for (name, value) in parse(query) {
+        let refuse = |problem: &'static str| Err(InvalidField::new(&*name, problem));
+        if has_invalid_utf8(&value, query) {
+            return refuse("must be UTF-8");
+        }
+        if value.contains('\0') {
+            return refuse("must not contain a NUL");
+        }
+        if given.iter().any(|earlier| earlier.name == name) {
+            return refuse("must be given only once");
+        }
+        given.push(Parameter { name, value, is_read: Cell::new(false) });
+    }
+    Ok(given)
+}
+
+/// Returns whether invalid UTF-8 was replaced in a decoded value. A replacement character that the query itself
+/// contains is valid.
+fn has_invalid_utf8(value: &str, query: &str) -> bool {
     value.contains('\u{fffd}')
         && !query.to_ascii_lowercase().contains("%ef%bf%bd")
         && !query.contains('\u{fffd}')
 }
 
-/// The parameters of a query string, decoded, in order.
+/// Returns the parameters of a query, decoded, in order.
 pub(crate) fn parse(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     form_urlencoded::parse(query.as_bytes())
 }
 
-/// The `Link` to the next page: this request with other parameters in place of those named.
-pub(crate) fn next_link(request: &HttpRequest, replaced: &[(&str, &str)]) -> String {
+/// Returns the `Link` header to the next page (RFC 8288): this request with one parameter replaced, without the key.
+pub(crate) fn next_link(request: &HttpRequest, parameter: &str, value: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
-    for (name, value) in parse(request.query_string()) {
-        if name != "api_key" && replaced.iter().all(|(other, _)| *other != name) {
-            query.append_pair(&name, &value);
+    for (name, given) in parse(request.query_string()) {
+        if name != "api_key" && name != parameter {
+            query.append_pair(&name, &given);
         }
     }
-    query.extend_pairs(replaced);
+    query.append_pair(parameter, value);
     format!("<{}?{}>; rel=\"next\"", request.path(), query.finish())
+}
+
+/// The given parameters as a `Deserializer`: a struct takes those that are its fields, a tuple gives each of its
+/// structs the chance to do so, and the unit takes none.
+#[derive(Clone, Copy)]
+struct Given<'g>(&'g [Parameter<'g>]);
+
+impl<'de> Deserializer<'de> for Given<'de> {
+    type Error = InvalidField;
+
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, InvalidField> {
+        Err(InvalidField::custom("the parameters of a handler are a struct, or a tuple of structs"))
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, InvalidField> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, parts: usize, visitor: V) -> Result<V::Value, InvalidField> {
+        visitor.visit_seq(Parts { given: self, left: parts })
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, InvalidField> {
+        visitor.visit_map(Fields { left: self.0.iter(), fields, value: None })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple_struct map enum identifier ignored_any
+    }
+}
+
+struct Parts<'g> {
+    given: Given<'g>,
+    left: usize,
+}
+
+impl<'de> SeqAccess<'de> for Parts<'de> {
+    type Error = InvalidField;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, InvalidField> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(self.given).map(Some)
+    }
+}
+
+/// The given parameters that are fields of a struct.
+struct Fields<'g> {
+    left: std::slice::Iter<'g, Parameter<'g>>,
+    fields: &'static [&'static str],
+    value: Option<&'g Parameter<'g>>,
+}
+
+impl<'de> MapAccess<'de> for Fields<'de> {
+    type Error = InvalidField;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, InvalidField> {
+        let Some(parameter) = self.left.find(|parameter| self.fields.contains(&&*parameter.name)) else {
+            return Ok(None);
+        };
+        parameter.is_read.set(true);
+        self.value = Some(parameter);
+        seed.deserialize(BorrowedStrDeserializer::new(&parameter.name)).map(Some)
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, InvalidField> {
+        let parameter = self.value.take().expect("serde reads a key before its value");
+        seed.deserialize(Field::Text(&parameter.value)).map_err(|error| error.within(&parameter.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+    use serde::Deserialize;
+    use utoipa::IntoParams;
+
+    use super::*;
+    use crate::http::extract::values::{AnyWholeNumber, WholeNumber};
+
+    #[derive(Debug, Deserialize, IntoParams, PartialEq)]
+    #[into_params(parameter_in = Query)]
+    struct Size {
+        /// The width.
+        #[param(inline)]
+        width: AnyWholeNumber,
+        /// The height.
+        #[param(inline)]
+        height: Option<AnyWholeNumber>,
+    }
+
+    #[derive(Debug, Deserialize, IntoParams, PartialEq)]
+    #[into_params(parameter_in = Query)]
+    struct Style {
+        /// Whether it is bold.
+        #[serde(default)]
+        bold: bool,
+    }
+
+    parameters! {
+        #[derive(Debug, PartialEq)]
+        struct Both {
+            size: Size,
+            style: Style,
+        }
+    }
+
+    #[test]
+    fn each_struct_takes_the_parameters_that_are_its_fields() {
+        let both = read::<Both>("bold=true&width=3").expect("valid");
+        assert_eq!(
+            both,
+            Both { size: Size { width: WholeNumber(3), height: None }, style: Style { bold: true } }
+        );
+        assert_eq!(read::<()>(""), Ok(()));
+        let names = Both::into_params(|| None).into_iter().map(|parameter| parameter.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["width", "height", "bold"]);
+    }
+
+    #[test]
+    fn an_error_names_the_parameter() {
+        for (query, problem) in [
+            ("bold=true", "width: is required"),
+            ("width=3&colour=red", "colour: is not a known parameter"),
+            ("width=3&width=3", "width: must be given only once"),
+            ("width=three", "width: must be a whole number"),
+            ("width=3&bold=yes", "bold: must be true or false"),
+            ("width=3%00", "width: must not contain a NUL"),
+            ("width=%ff", "width: must be UTF-8"),
+        ] {
+            assert_eq!(read::<Both>(query), Err(query).map_err(|_| problem_of(problem)), "{query}");
+        }
+        assert!(read::<()>("colour=red").is_err());
+    }
+
+    fn problem_of(sentence: &'static str) -> InvalidField {
+        let (path, problem) = sentence.split_once(": ").expect("a path and a problem");
+        InvalidField::new(path, problem)
+    }
+
+    #[test]
+    fn the_next_link_replaces_the_parameter_and_drops_the_key() {
+        let request = TestRequest::with_uri("/api/calls?after=1&api_key=raw_1&from=%2B1").to_http_request();
+        assert_eq!(next_link(&request, "after", "9"), "</api/calls?from=%2B1&after=9>; rel=\"next\"");
+    }
 }

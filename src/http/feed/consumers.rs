@@ -1,146 +1,252 @@
-//! Named consumers, for their CRM: which there are, how far each has come, and acknowledging for one that reads without
-//! a WebSocket.
+//! Named consumers of an app: which there are, how far each has come, and acknowledging by a request.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header,
-    web::{Bytes, Data, Path},
+    HttpResponse,
+    web::{Data, Path},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use cti_actors::{
     consumer::Acked,
-    id::{Seq, SessionId},
+    id::{AppId, Seq, SessionId},
     ports::{Bounds, EventLog},
     session::BadCursor,
 };
-use serde_json::Value;
-
-use crate::http::{
-    extract::{
-        auth::Crm,
-        body::Fields,
-        lists,
-        query::{Query, next_link},
-    },
-    feed,
-    state::AppState,
+use serde::{Deserialize, Deserializer};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{RefOr, Schema},
 };
+
+use super::params::ConsumerName;
 use crate::{
-    http::error::{ApiError, ErrorCode},
-    store::views::listing::without_nul,
+    http::{
+        error::{
+            ApiError,
+            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead},
+        },
+        extract::{
+            auth::Crm,
+            body::Json,
+            ids::{Ids, Listing},
+            lists::PageLimit,
+            values::{NonNegative, parse_text},
+        },
+        feed,
+        openapi::{
+            errors::{BODY, CHANGE, CRM, Errors, codes},
+            examples, parameters, tags,
+        },
+        state::AppState,
+    },
+    store::{feed::consumers::ConsumerView, views::listing::without_nul},
 };
 
-pub(crate) async fn list(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &["limit", "cursor"])?;
-    let limit = lists::limit(&query)?;
-    let behind = query.text("cursor").map(decode).transpose()?.unwrap_or_default();
-    let head = shared.store.bounds(crm.app_id).await?.head;
-    // One more than asked for tells whether there is a next page.
-    let mut found = shared.store.consumers().list(crm.app_id, &behind, limit + 1, head).await?;
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let mut answer = HttpResponse::Ok();
-    if let (true, Some(last)) = (more, found.last()) {
-        let cursor = BASE64_URL_SAFE_NO_PAD.encode(&last.name);
-        answer.insert_header((header::LINK, next_link(&request, &[("cursor", &cursor)])));
+/// A consumer in the path.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct ConsumerPath {
+    /// The name of the consumer.
+    #[param(inline)]
+    name: ConsumerName,
+}
+
+impl ConsumerPath {
+    fn name(&self) -> String {
+        without_nul(&self.name.0)
     }
-    Ok(answer.json(found))
 }
 
-fn decode(cursor: &str) -> Result<String, ApiError> {
-    let name = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok().and_then(|name| String::from_utf8(name).ok());
-    name.filter(|name| !name.contains('\0'))
-        .ok_or_else(|| ApiError::invalid("cursor: must be one that a Link gave"))
+/// Where a page of the list begins, and how long it is.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ConsumerPaging {
+    /// The maximum number of items on the page.
+    #[serde(default)]
+    #[param(inline)]
+    limit: PageLimit,
+    /// Where the page begins, as a `Link` header gave it. The format can change.
+    #[param(inline)]
+    cursor: Option<ConsumerCursor>,
 }
 
+/// The name of the last consumer on a page.
+#[derive(Debug)]
+struct ConsumerCursor(String);
+
+impl ConsumerCursor {
+    fn encode(name: &str) -> String {
+        BASE64_URL_SAFE_NO_PAD.encode(name)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let name = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+        (!name.contains('\0')).then_some(Self(name))
+    }
+}
+
+impl<'de> Deserialize<'de> for ConsumerCursor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_text(deserializer, "one that a Link header gave", Self::decode)
+    }
+}
+
+impl PartialSchema for ConsumerCursor {
+    fn schema() -> RefOr<Schema> {
+        parameters::text().into()
+    }
+}
+
+impl ToSchema for ConsumerCursor {}
+
+/// What a consumer has processed.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Acknowledgement {
+    /// The consumer has processed everything up to this event.
+    #[schema(value_type = i64, minimum = 0)]
+    seq: NonNegative,
+    /// The session that acknowledges, as its `connected` message named it. Required if several sessions share the work.
+    #[schema(value_type = Option<Uuid>)]
+    session_id: Option<SessionRef>,
+}
+
+#[derive(Debug)]
+struct SessionRef(SessionId);
+
+impl<'de> Deserialize<'de> for SessionRef {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_text(deserializer, "that of a session", |text| text.parse().ok()).map(Self)
+    }
+}
+
+/// Lists the consumers of the app.
+///
+/// In the order of their names.
+#[utoipa::path(
+    get, path = "/api/consumers", operation_id = "list_consumers", tag = tags::CONSUMERS,
+    params(ConsumerPaging),
+    responses(
+        (status = 200, description = "A page of consumers.", body = Vec<ConsumerView>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([examples::consumer(39)])),
+        Errors<{ CRM }>,
+    ),
+)]
+pub(crate) async fn list(
+    crm: Crm<ConsumerPaging>,
+    state: Data<AppState>,
+) -> Result<Listing<ConsumerView>, ApiError> {
+    let limit = crm.query.limit.count();
+    let after = crm.query.cursor.map(|cursor| cursor.0).unwrap_or_default();
+    let head = state.store.bounds(crm.app_id).await?.head;
+    // One more than requested shows whether there is a next page.
+    let mut items = state.store.consumers().list(crm.app_id, &after, limit + 1, head).await?;
+    let has_more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| has_more);
+    let next = last.map(|last| ("cursor", ConsumerCursor::encode(&last.name)));
+    Ok(Listing { items, next, ids: Ids::default() })
+}
+
+/// Returns a consumer.
+#[utoipa::path(
+    get, path = "/api/consumers/{name}", operation_id = "get_consumer", tag = tags::CONSUMERS,
+    params(ConsumerPath),
+    responses(
+        (status = 200, description = "The consumer.", body = ConsumerView, example = json!(examples::consumer(39))),
+        Errors<{ CRM | codes(&[ConsumerNotFound]) }>,
+    ),
+)]
 pub(crate) async fn one(
-    request: HttpRequest,
     crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
+    state: Data<AppState>,
+    path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let head = shared.store.bounds(crm.app_id).await?.head;
-    show(&shared, &crm, &without_nul(&name), head).await
+    let head = state.store.bounds(crm.app_id).await?.head;
+    show(&state, crm.app_id, &path.name(), head).await
 }
 
-/// Ends a consumer. The next connection of this name begins anew.
+/// Deletes a consumer.
+///
+/// Its connections are closed with 4409. The next connection with its name creates a new one.
+#[utoipa::path(
+    delete, path = "/api/consumers/{name}", operation_id = "delete_consumer", tag = tags::CONSUMERS,
+    params(ConsumerPath),
+    responses(
+        (status = 204, description = "The consumer is deleted."),
+        Errors<{ CRM | CHANGE | codes(&[ConsumerNotFound]) }>,
+    ),
+)]
 pub(crate) async fn delete(
-    request: HttpRequest,
     crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
+    state: Data<AppState>,
+    path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    if !shared.engine.tenant(crm.app_id).consumers().remove(&without_nul(&name)).await? {
+    let name = path.name();
+    if !state.engine.tenant(crm.app_id).consumers().remove(&name).await? {
         return Err(not_found());
     }
-    tracing::info!(app.id = %crm.app_id, consumer = %name, "a consumer was deleted");
+    tracing::info!(app.id = %crm.app_id, consumer = name, "a consumer was deleted");
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// Says that everything up to a place is dealt with.
+/// Acknowledges events.
+///
+/// For readers without a WebSocket. Everything up to `seq` is processed and is not delivered again. The stored cursor
+/// never goes back. It is durable once the request is answered.
+#[utoipa::path(
+    post, path = "/api/consumers/{name}/ack", operation_id = "acknowledge", tag = tags::CONSUMERS,
+    params(ConsumerPath), request_body(content = Acknowledgement, example = json!({"seq": 42})),
+    responses(
+        (status = 200, description = "The consumer as it is now.", body = ConsumerView,
+         example = json!(examples::consumer(42))),
+        Errors<{ CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead]) }>,
+    ),
+)]
 pub(crate) async fn ack(
-    request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
-    name: Path<String>,
-    body: Bytes,
+    crm: Crm<(), Json<Acknowledgement>>,
+    state: Data<AppState>,
+    path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
-    Query::of(&request, &[])?;
-    let fields = Fields::of(&body, &["seq", "session_id"])?;
-    let seq = fields.number("seq", 0, i64::MAX)?;
-    let seq = seq.map(Seq).ok_or_else(|| ApiError::invalid("seq: is required and must be a whole number"))?;
-    let session = session(&fields)?;
-    let name = without_nul(&name);
-    let bounds = shared.store.bounds(crm.app_id).await?;
+    let Json(Acknowledgement { seq, session_id }) = crm.body;
+    let (seq, session) = (Seq(seq.0), session_id.map(|session| session.0));
+    let name = path.name();
+    let bounds = state.store.bounds(crm.app_id).await?;
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
-    match shared.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
-        Acked::Counted => show(&shared, &crm, &name, bounds.head).await,
+    match state.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
+        Acked::Counted => show(&state, crm.app_id, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
-        Acked::Whose => Err(ApiError::invalid(
-            "session_id: must be that of a connection, because several share this consumer's work",
-        )),
+        Acked::Whose => {
+            Err(ApiError::invalid("session_id: is required, because several sessions share this consumer"))
+        }
         Acked::Elsewhere => Err(feed::elsewhere()),
     }
 }
 
-fn session(fields: &Fields) -> Result<Option<SessionId>, ApiError> {
-    let wrong = || ApiError::invalid("session_id: must be that of a connection");
-    match fields.get("session_id") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => text.parse().map(Some).map_err(|_| wrong()),
-        Some(_) => Err(wrong()),
-    }
-}
-
-async fn show(shared: &AppState, crm: &Crm, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
-    let consumer = shared.store.consumers().view(crm.app_id, name, head).await?;
+async fn show(state: &AppState, app: AppId, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
+    let consumer = state.store.consumers().view(app, name, head).await?;
     Ok(HttpResponse::Ok().json(consumer.ok_or_else(not_found)?))
 }
 
 fn not_found() -> ApiError {
-    ApiError::new(ErrorCode::ConsumerNotFound, "There is no such consumer")
+    ApiError::new(ConsumerNotFound, "There is no such consumer")
 }
 
-/// Where a consumer that asks from time to time goes on; begins it if it is new.
+/// Returns where a consumer that polls continues. A new one begins after `after`.
 pub(crate) async fn cursor_of(
-    shared: &AppState,
-    crm: &Crm,
+    state: &AppState,
+    app: AppId,
     name: &str,
     after: Option<Seq>,
     bounds: Bounds,
 ) -> Result<Seq, ApiError> {
-    // The beginning is always a place to begin at.
+    // The beginning is always a valid start.
     let start = after.filter(|after| *after > Seq::START).unwrap_or(Seq(bounds.oldest.0 - 1));
-    let stands = shared.store.consumers().find_or_create(crm.app_id, name, start).await?;
-    let stands = stands.ok_or_else(feed::too_many_consumers)?;
-    // But one that stood there before has missed what is gone.
-    if bounds.reach_back_to(stands) { Ok(stands) } else { Err(feed::bad_cursor(BadCursor::Expired, bounds)) }
+    let cursor = state.store.consumers().find_or_create(app, name, start).await?;
+    let cursor = cursor.ok_or_else(feed::too_many_consumers)?;
+    // But a consumer whose stored cursor is older has missed events.
+    if bounds.reach_back_to(cursor) { Ok(cursor) } else { Err(feed::bad_cursor(BadCursor::Expired, bounds)) }
 }

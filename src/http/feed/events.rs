@@ -1,17 +1,17 @@
-//! The feed, for CRMs that ask: the same objects as on the WebSocket, behind a cursor. With `wait`, an answer that would
-//! be empty waits for the first event.
+//! The feed by requests: the same events as on the WebSocket, after a cursor. With `wait`, a response that would be
+//! empty waits for the first event.
 
 use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, ContentType},
+    http::header::{ContentType, HeaderName, HeaderValue},
     web::Data,
 };
 use cti_actors::{
     consumer::{Consumer, Mode},
-    event::Frame,
-    id::Seq,
+    event::{EventType, Frame},
+    id::{AppId, Seq},
     ports::EventLog,
     session::{
         BadCursor, CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport,
@@ -19,135 +19,155 @@ use cti_actors::{
 };
 use tokio::time::{Instant, timeout_at};
 
-use super::{CURSOR_HEADER, PARAMETERS, consumers};
-use crate::http::error::{ApiError, ErrorCode};
+use super::{CURSOR_HEADER, consumers, params::ListEvents};
 use crate::http::{
-    extract::{
-        auth::{Crm, api_key, authenticate, missing_key},
-        query::{Query, next_link},
+    error::{
+        ApiError,
+        ErrorCode::{CursorAhead, CursorExpired, InvalidApiKey, TooManyConnections, TooManyConsumers},
     },
+    extract::auth::{Crm, api_key, authenticate, missing_key},
     feed,
+    openapi::{
+        errors::{CRM, Errors, codes},
+        examples,
+        schemas::Event,
+        tags,
+    },
     state::AppState,
 };
 
-pub(crate) const DEFAULT_LIMIT: usize = 100;
-pub(crate) const LARGEST_LIMIT: usize = 1000;
-/// A page that has so many bytes has no more events, whatever its limit.
-const LARGEST_PAGE: usize = 4 << 20;
-/// How long a client may want to wait, in seconds: no longer than what stands in front will keep a request.
-pub(crate) const LONGEST_WAIT: i64 = 60;
+/// A page ends at this size in bytes, whatever its limit.
+const MAX_PAGE_BYTES: usize = 4 << 20;
 
+/// Lists events, or waits for new ones.
+///
+/// The same events as on the WebSocket. While there is more, the response has a `Link`: follow it at once. Without a
+/// `Link`, repeat the request with `after` = the header `x-cursor`. With `wait`, a response that would be empty waits
+/// for the first matching event.
+#[utoipa::path(
+    get, path = "/api/events", operation_id = "list_events", tag = tags::FEED, params(ListEvents),
+    responses(
+        (status = 200, description = "Events, the oldest first.", body = Vec<Event>,
+         headers(
+             ("Link" = String, description = "The next page. Absent on the last page."),
+             ("x-cursor" = String,
+              description = "How far the response reached, whether or not the last event there matched the filters."),
+         ),
+         example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
+        Errors<{ CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers]) }>,
+    ),
+)]
 pub(crate) async fn list(
+    crm: Crm<ListEvents>,
     request: HttpRequest,
-    crm: Crm,
-    shared: Data<AppState>,
+    state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    let query = Query::of(&request, &[&PARAMETERS[..], &["limit", "wait"]].concat())?;
-    let limit = query.limit(DEFAULT_LIMIT, LARGEST_LIMIT)?;
-    let wait = wait(&query)?;
-    let mut wanted = feed::subscription(&query)?;
+    let limit = crm.query.paging.limit.count();
+    let wait = Duration::from_secs(crm.query.paging.wait.get().unsigned_abs());
     let until = Instant::now() + wait;
-
-    let consumer = wanted.consumer.take();
-    if let Some(Consumer { name, mode }) = &consumer {
-        if *mode == Mode::Share {
-            return Err(ApiError::invalid("mode: to share, a connection has to last"));
-        }
-        let bounds = shared.store.bounds(crm.app_id).await?;
-        wanted.after = Some(consumers::cursor_of(&shared, &crm, name, wanted.after, bounds).await?);
+    let mut subscription = crm.query.subscription()?;
+    let consumer = subscription.consumer.take();
+    if let Some(consumer) = &consumer {
+        subscription.after = Some(stored_cursor(&state, crm.app_id, consumer, subscription.after).await?);
     }
-    let page = page(&shared, &crm, &wanted, limit).await?;
-    if page.told.is_empty() && !wait.is_zero() {
-        return wait_for_more(&request, &shared, &wanted, page.cursor, limit, until).await;
+    let page = read_page(&state, crm.app_id, &subscription, limit).await?;
+    if page.events.is_empty() && !wait.is_zero() {
+        let subscription = Subscription { after: Some(page.cursor), ..subscription };
+        return wait_for_events(&request, &state, subscription, limit, until).await;
     }
-    let mut answer = answer(page.cursor);
-    // Where the server keeps the cursor, an acknowledgement turns the page.
-    if page.more && consumer.is_none() {
-        answer.insert_header((header::LINK, next_link(&request, &[("after", &page.cursor.to_string())])));
-    }
-    Ok(answer.body(feed::array(&page.told, wanted.ids_as_text)))
+    // A consumer gets its next page once it has acknowledged this one.
+    let next = (page.has_more && consumer.is_none()).then_some(page.cursor);
+    let answer = feed::event_page(&request, &page.events, subscription.ids_as_text, next);
+    Ok(with_cursor(answer, page.cursor))
 }
 
-fn wait(query: &Query) -> Result<Duration, ApiError> {
-    match query.integer("wait")? {
-        None => Ok(Duration::ZERO),
-        Some(seconds) if (0..=LONGEST_WAIT).contains(&seconds) => {
-            Ok(Duration::from_secs(seconds.unsigned_abs()))
-        }
-        Some(_) => Err(ApiError::invalid(format!(
-            "wait: must be a whole number of seconds from 0 to {LONGEST_WAIT}"
-        ))),
+/// Returns the position of a consumer that polls. A new one begins after `after`.
+async fn stored_cursor(
+    state: &AppState,
+    app: AppId,
+    consumer: &Consumer,
+    after: Option<Seq>,
+) -> Result<Seq, ApiError> {
+    if consumer.mode == Mode::Share {
+        return Err(ApiError::invalid("mode: requests can't share a consumer, only sessions can"));
     }
+    let bounds = state.store.bounds(app).await?;
+    consumers::cursor_of(state, app, &consumer.name, after, bounds).await
 }
 
-fn answer(cursor: Seq) -> actix_web::HttpResponseBuilder {
-    let mut answer = HttpResponse::Ok();
-    answer.content_type(ContentType::json()).insert_header((CURSOR_HEADER, cursor.to_string()));
+fn with_cursor(mut answer: HttpResponse, cursor: Seq) -> HttpResponse {
+    answer.headers_mut().insert(HeaderName::from_static(CURSOR_HEADER), HeaderValue::from(cursor.0));
     answer
 }
 
-/// A page of the feed as it is now.
+/// A page of the feed.
 struct Page {
-    told: Vec<Frame>,
-    /// Behind it goes the next one.
+    events: Vec<Frame>,
+    /// The next page begins after it.
     cursor: Seq,
-    /// Whether there is a next one already.
-    more: bool,
+    has_more: bool,
 }
 
-async fn page(shared: &AppState, crm: &Crm, wanted: &Subscription, limit: usize) -> Result<Page, ApiError> {
-    let bounds = shared.store.bounds(crm.app_id).await?;
+async fn read_page(
+    state: &AppState,
+    app: AppId,
+    subscription: &Subscription,
+    limit: usize,
+) -> Result<Page, ApiError> {
+    let bounds = state.store.bounds(app).await?;
     let oldest = Seq(bounds.oldest.0 - 1);
-    // The beginning is always a place to begin at; any other cursor promises that nothing behind it is missing.
-    let after = wanted.after.filter(|after| *after > Seq::START).unwrap_or(oldest);
+    // The beginning is always valid. Any other cursor means that no event after it may be missing.
+    let after = subscription.after.filter(|after| *after > Seq::START).unwrap_or(oldest);
     if after > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
     if !bounds.reach_back_to(after) {
         return Err(feed::bad_cursor(BadCursor::Expired, bounds));
     }
-    let mut told = Vec::new();
+    let mut events = Vec::new();
     if after < bounds.head {
-        told = shared.store.page_within(crm.app_id, after, limit, LARGEST_PAGE).await?;
+        events = state.store.page_within(app, after, limit, MAX_PAGE_BYTES).await?;
     }
-    let cursor = told.last().map_or(after, |last| last.seq);
-    told.retain(|frame| wanted.filter.admits(frame));
-    Ok(Page { told, cursor, more: cursor < bounds.head })
+    let cursor = events.last().map_or(after, |last| last.seq);
+    events.retain(|event| subscription.filter.admits(event));
+    Ok(Page { events, cursor, has_more: cursor < bounds.head })
 }
 
-/// Answers as soon as something is told that is wanted, or with nothing when the time is over.
-async fn wait_for_more(
+/// Answers as soon as a matching event is emitted, or with an empty array when the time is over.
+async fn wait_for_events(
     request: &HttpRequest,
-    shared: &AppState,
-    wanted: &Subscription,
-    after: Seq,
+    state: &AppState,
+    subscription: Subscription,
     limit: usize,
     until: Instant,
 ) -> Result<HttpResponse, ApiError> {
     let key = api_key(request).ok_or_else(missing_key)?;
-    let admission = authenticate(request, &key).await?;
-    let wanted = Subscription { after: Some(after), ..wanted.clone() };
-    let mut listener =
-        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Poll).await?;
+    let authenticated = authenticate(request, &key).await?;
+    let tenant = state.engine.tenant(authenticated.app_id);
+    let mut listener = Listener::open(&tenant, authenticated, subscription, Transport::Poll).await?;
     while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
-        let mut events: Vec<OutboundMessage> =
-            messages.into_iter().filter(|message| matches!(message.kind, MessageKind::Event(_))).collect();
-        events.truncate(limit);
+        let is_event = |message: &&OutboundMessage| matches!(message.kind, MessageKind::Event(_));
+        let events = messages.iter().filter(is_event).take(limit);
+        let events: Vec<&OutboundMessage> = events.collect();
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
             let texts: Vec<&str> = events.iter().map(|event| &*event.text).collect();
-            return Ok(answer(cursor).body(format!("[{}]", texts.join(","))));
+            return Ok(answer(feed::json_array(&texts), cursor));
         }
         match end {
-            Some(ending) if ending.code == CloseCode::Forbidden => {
-                // Says which of both it was, now that it is neither.
+            Some(end) if end.code == CloseCode::Forbidden => {
+                // The key has ended, or its app is inactive: authenticating again returns which.
                 authenticate(request, &key).await?;
-                return Err(ApiError::new(ErrorCode::InvalidApiKey, "Invalid API key"));
+                return Err(ApiError::new(InvalidApiKey, "Invalid API key"));
             }
-            // A planned stop: the answer is early, and the next question goes to whoever comes after.
+            // A planned stop: the response is early, and the client sends the request again.
             Some(_) => break,
             None => {}
         }
     }
-    Ok(answer(listener.cursor()).body("[]"))
+    Ok(answer("[]".to_owned(), listener.cursor()))
+}
+
+fn answer(events: String, cursor: Seq) -> HttpResponse {
+    with_cursor(HttpResponse::Ok().content_type(ContentType::json()).body(events), cursor)
 }

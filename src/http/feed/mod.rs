@@ -1,87 +1,82 @@
-//! What all ways to the feed over HTTP have in common: what a request may ask for, and what it can't have.
+//! The event feed over HTTP: what its transports share.
 
 pub(crate) mod consumers;
 pub(crate) mod events;
+pub(crate) mod params;
 pub(crate) mod stream;
 pub(crate) mod ws;
 
-use actix_web::HttpRequest;
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, ContentType},
+};
 use cti_actors::{
     consumer::JoinError,
     event::Frame,
     id::Seq,
     ports::Bounds,
-    session::{BadCursor, Refusal, Subscription},
+    session::{BadCursor, Refusal},
 };
-use secrecy::SecretString;
 use serde_json::json;
 
-use super::extract::{auth::api_key, query::Query};
-use crate::http::error::{ApiError, ErrorCode};
+use super::{
+    error::{ApiError, ErrorCode},
+    extract::query::next_link,
+};
 
-/// The parameters of a reader.
-pub(super) const PARAMETERS: [&str; 11] = Subscription::PARAMETERS;
-
-/// Where a reader is to go on, beyond what it was given: what was filtered out lies before it as well.
+/// The header with the `seq` after which a reader continues. Events that were filtered out lie before it as well.
 pub(super) const CURSOR_HEADER: &str = "x-cursor";
 
-/// The query of one who stays, and the key, which it may bring as well as a header.
-pub(super) fn of_session(request: &HttpRequest) -> Result<(Query, Option<SecretString>), ApiError> {
-    let query = Query::of(request, &[&PARAMETERS[..], &Subscription::OF_SESSIONS, &["api_key"]].concat())?;
-    let key = api_key(request).or_else(|| query.text("api_key").map(SecretString::from));
-    Ok((query, key))
-}
-
-/// What a request asks for.
-pub(super) fn subscription(query: &Query) -> Result<Subscription, ApiError> {
-    Subscription::read(|name| query.text(name)).map_err(|problem| ApiError::invalid(problem.to_string()))
-}
-
-/// A cursor in the query.
-pub(super) fn cursor(query: &Query) -> Result<Option<Seq>, ApiError> {
-    match query.integer("after")? {
-        Some(after) if after < 0 => Err(ApiError::invalid("after: must not be negative")),
-        after => Ok(after.map(Seq)),
+/// Returns events as a JSON array, with a link to those after `next`. The text of each event is that of the WebSocket.
+pub(super) fn event_page(
+    request: &HttpRequest,
+    events: &[Frame],
+    ids_as_text: bool,
+    next: Option<Seq>,
+) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    if let Some(next) = next {
+        answer.insert_header((header::LINK, next_link(request, "after", &next.to_string())));
     }
+    let text = |event: &Frame| if ids_as_text { event.text_with_text_ids() } else { event.text.clone() };
+    let texts: Vec<_> = events.iter().map(text).collect();
+    answer.content_type(ContentType::json()).body(json_array(&texts))
 }
 
-/// Events as a JSON array; the text of each is as it is on the WebSocket.
-pub(super) fn array(frames: &[Frame], ids_as_text: bool) -> String {
-    let mut body = String::with_capacity(2 + frames.iter().map(|frame| frame.text.len() + 1).sum::<usize>());
-    body.push('[');
-    for (place, frame) in frames.iter().enumerate() {
-        if place > 0 {
-            body.push(',');
+/// Joins JSON texts to an array.
+pub(super) fn json_array(items: &[impl AsRef<str>]) -> String {
+    let length = 2 + items.iter().map(|item| item.as_ref().len() + 1).sum::<usize>();
+    let mut array = String::with_capacity(length);
+    array.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            array.push(',');
         }
-        if ids_as_text {
-            body.push_str(&frame.text_with_text_ids());
-        } else {
-            body.push_str(&frame.text);
-        }
+        array.push_str(item.as_ref());
     }
-    body.push(']');
-    body
+    array.push(']');
+    array
 }
 
-/// A cursor that can't be served.
+/// Returns the error of a cursor that can't be served.
 pub(super) fn bad_cursor(problem: BadCursor, bounds: Bounds) -> ApiError {
     match problem {
-        BadCursor::Ahead => ApiError::new(ErrorCode::CursorAhead, "The cursor lies beyond the newest event")
+        BadCursor::Ahead => ApiError::new(ErrorCode::CursorAhead, "The cursor is beyond the newest event")
             .with_details(json!({"seq": bounds.head})),
         BadCursor::Expired => {
-            ApiError::new(ErrorCode::CursorExpired, "The events behind this cursor are no longer kept")
+            ApiError::new(ErrorCode::CursorExpired, "The events after this cursor are no longer kept")
                 .with_details(json!({"oldest_seq": bounds.oldest, "seq": bounds.head}))
         }
     }
 }
 
-/// A consumer whose connections are at another process.
+/// Returns the error of a consumer whose connections are at another process.
 pub(super) fn elsewhere() -> ApiError {
-    let sentence = "The connections that share this consumer's work are at another server";
+    let sentence = "The connections that share this consumer are at another server";
     ApiError { retry_after: Some(5), ..ApiError::new(ErrorCode::ConsumerElsewhere, sentence) }
 }
 
-/// A consumer that would be one too many.
+/// Returns the error of a consumer beyond the maximum.
 pub(super) fn too_many_consumers() -> ApiError {
     ApiError::new(ErrorCode::TooManyConsumers, "The app has too many consumers: delete some")
 }
@@ -96,7 +91,7 @@ impl From<Refusal> for ApiError {
             Refusal::Consumer(JoinError::TooMany) => too_many_consumers(),
             Refusal::Consumer(_) => elsewhere(),
             Refusal::Cursor(problem, bounds) => bad_cursor(problem, bounds),
-            Refusal::Store(failure) => failure.into(),
+            Refusal::Store(error) => error.into(),
         }
     }
 }

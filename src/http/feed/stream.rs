@@ -1,5 +1,5 @@
-//! The feed as server-sent events: what `/ws` says, for whoever has no WebSocket. `id` is where to resume, `event` the
-//! type, `data` the object; whatever is wrong with the request is an HTTP status before the stream begins.
+//! The feed as server-sent events: the messages of `/ws` for clients without a WebSocket. `id` is where to resume,
+//! `event` the type, `data` the message. Errors in the request are returned as a status before the stream begins.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -15,78 +15,139 @@ use cti_actors::{
 use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::time::timeout;
-use utoipa::ToSchema;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use crate::http::error::ApiError;
+use super::params::OpenSession;
 use crate::http::{
-    extract::auth::{authenticate, missing_key},
-    feed,
+    error::{
+        ApiError,
+        ErrorCode::{ConsumerElsewhere, CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers},
+    },
+    extract::{
+        auth::{api_key, authenticate, missing_key},
+        query::read_query,
+        values::NonNegative,
+    },
     middleware::tcp_timeout::StreamTimeout,
+    openapi::{
+        errors::{CRM, Errors, codes},
+        parameters, tags,
+    },
     state::AppState,
 };
 
-/// After how long a quiet stream says something that means nothing, so that a dead one is found and proxies keep it: a
-/// time between these two, another one for each stream.
-const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(10));
-/// After how many milliseconds a browser is to come back when the stream breaks: between these two, likewise.
+/// After how long a quiet stream sends a comment, so that a dead one is detected and proxies keep it: between these
+/// two, different for each stream.
+const HEARTBEAT_INTERVAL: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(10));
+/// After how many milliseconds a browser reconnects when the stream breaks: between these two, different for each
+/// stream.
 const RETRY_MS: (u64, u64) = (1000, 3000);
+const LAST_EVENT_ID: &str = "Last-Event-ID";
 
-pub(crate) async fn follow(request: HttpRequest, shared: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    let (query, key) = feed::of_session(&request)?;
-    let admission = authenticate(&request, &key.ok_or_else(missing_key)?).await?;
-    let mut wanted = feed::subscription(&query)?;
-    if let Some(last) = last_event_id(&request)? {
-        // A browser that comes back asks for the same address, and says here how far it got.
-        (wanted.after, wanted.snapshot) = (Some(last), false);
+/// The header with which a browser resumes a stream.
+pub(crate) struct LastEventId;
+
+impl IntoParams for LastEventId {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![parameters::header(LAST_EVENT_ID, NonNegative::schema(), "The last `id` that was received.")]
     }
-    let listener =
-        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Stream).await?;
+}
+
+/// A part of a stream.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct StreamPart {
+    /// Where to resume. Without `event` and `data` where events were skipped.
+    #[schema(required = false)]
+    id: &'static str,
+    /// The type of the message.
+    #[schema(required = false)]
+    event: &'static str,
+    /// The message as JSON.
+    #[schema(required = false)]
+    data: &'static str,
+}
+
+impl StreamPart {
+    const EXAMPLE: Self =
+        Self { id: "42", event: "call.started", data: "{\"type\":\"call.started\",\"seq\":42,…}" };
+}
+
+/// Streams events as server-sent events.
+///
+/// The messages of the WebSocket: `event` is the type, `data` the message, `id` where to resume. A browser reconnects
+/// automatically with `Last-Event-ID`, which takes precedence over `after`. The stream ends with `event: closed`, whose
+/// `code` is a close code of `/ws`. The messages are described in `/asyncapi.json`.
+#[utoipa::path(
+    get, path = "/api/events/stream", operation_id = "stream_events", tag = tags::FEED,
+    params(OpenSession, LastEventId),
+    responses(
+        (status = 200, description = "The stream, part by part.",
+         content((inline(StreamPart) = "text/event-stream", example = json!(StreamPart::EXAMPLE)))),
+        Errors<{
+            CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers, ConsumerElsewhere])
+        }>,
+    ),
+)]
+pub(crate) async fn follow(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    let query: OpenSession = read_query(&request)?;
+    let key = api_key(&request).or_else(|| query.api_key()).ok_or_else(missing_key)?;
+    let authenticated = authenticate(&request, &key).await?;
+    let mut subscription = query.subscription()?;
+    if let Some(last) = last_event_id(&request)? {
+        // A browser reconnects to the same address, and sends here how far it got.
+        subscription.after = Some(last);
+        subscription.snapshot = false;
+    }
+    let tenant = state.engine.tenant(authenticated.app_id);
+    let listener = Listener::open(&tenant, authenticated, subscription, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
-    // For a proxy that would otherwise collect the events before it passes them on.
+    // For proxies that would otherwise collect the events before they forward them.
     answer.insert_header(("x-accel-buffering", "no"));
     Ok(answer.streaming(Box::pin(events(listener, StreamTimeout::of(&request)))))
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
-    let Some(value) = request.headers().get("last-event-id") else { return Ok(None) };
-    match value.to_str().map(str::trim) {
-        Ok("") => Ok(None),
-        Ok(text) => match text.parse() {
-            Ok(seq) if seq >= 0 => Ok(Some(Seq(seq))),
-            _ => Err(ApiError::invalid("Last-Event-ID: must be an id of this stream")),
-        },
-        Err(_) => Err(ApiError::invalid("Last-Event-ID: must be an id of this stream")),
+    let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
+    let invalid = || ApiError::invalid(format!("{LAST_EVENT_ID}: must be an id of this stream"));
+    match value.to_str().map_err(|_| invalid())?.trim() {
+        "" => Ok(None),
+        text => text.parse().ok().filter(|seq| *seq >= 0).map(|seq| Some(Seq(seq))).ok_or_else(invalid),
     }
 }
 
-/// What is written, piece by piece. Asked for the next piece only when the one before was taken.
-fn events(listener: Listener, line: StreamTimeout) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    let chance = listener.id().0.as_bytes()[15];
-    let (soonest, latest) = HEARTBEAT;
-    let heartbeat = soonest + (latest - soonest) * u32::from(chance) / 256;
-    let (least, most) = RETRY_MS;
-    let retry = format!("retry: {}\n\n", least + (most - least) * u64::from(chance) / 256);
-    stream::unfold((listener, line, Some(retry)), move |(mut listener, mut line, mut retry)| async move {
-        let text = match timeout(heartbeat, listener.next()).await {
-            Ok(turn) => write_turn(turn?, retry.take()),
-            Err(_) => ":\n\n".to_owned(),
-        };
-        line.on_write(text.len());
-        Some((Ok(Bytes::from(text)), (listener, line, retry)))
-    })
+/// Returns the parts of a stream. The next part is requested once the previous one was written.
+fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let jitter = listener.id().0.as_bytes()[15];
+    let (min, max) = HEARTBEAT_INTERVAL;
+    let heartbeat = min + (max - min) * u32::from(jitter) / 256;
+    let (min, max) = RETRY_MS;
+    let retry = format!("retry: {}\n\n", min + (max - min) * u64::from(jitter) / 256);
+    stream::unfold(
+        (listener, timeouts, Some(retry)),
+        move |(mut listener, mut timeouts, mut retry)| async move {
+            let text = match timeout(heartbeat, listener.next()).await {
+                Ok(batch) => write_batch(batch?, retry.take()),
+                Err(_) => ":\n\n".to_owned(),
+            };
+            timeouts.on_write(text.len());
+            Some((Ok(Bytes::from(text)), (listener, timeouts, retry)))
+        },
+    )
 }
 
-fn write_turn(turn: OutboundBatch, retry: Option<String>) -> String {
-    let room: usize =
-        turn.messages.iter().map(|message| message.text.len() + message.kind.as_str().len() + 48).sum();
-    let mut out = String::with_capacity(room + 64);
+fn write_batch(batch: OutboundBatch, retry: Option<String>) -> String {
+    let length = |message: &OutboundMessage| message.text.len() + message.kind.as_str().len() + 48;
+    let mut out = String::with_capacity(batch.messages.iter().map(length).sum::<usize>() + 64);
     out.push_str(&retry.unwrap_or_default());
-    for message in &turn.messages {
+    for message in &batch.messages {
         write_message(message, &mut out);
     }
-    if let Some(ending) = &turn.end {
-        write_ending(ending, &mut out);
+    if let Some(end) = &batch.end {
+        write_end(end, &mut out);
     }
     out
 }
@@ -103,26 +164,26 @@ fn write_message(message: &OutboundMessage, out: &mut String) {
     out.push('\n');
 }
 
-/// JSON in one line: a text in it has no line break that is not escaped.
+/// Writes a message. JSON has no line break that is not escaped, so it is one line.
 fn write_event(kind: &str, data: &str, out: &mut String) {
     for part in ["event: ", kind, "\ndata: ", data, "\n"] {
         out.push_str(part);
     }
 }
 
-/// The last message of a stream: why it ends.
+/// The last message of a stream.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Closed<'e> {
     #[serde(rename = "type")]
     kind: &'static str,
     /// A close code of `/ws`.
     code: u16,
-    /// For people.
+    /// A sentence for people.
     reason: &'e str,
 }
 
-fn write_ending(ending: &SessionEnd, out: &mut String) {
-    let closed = Closed { kind: "closed", code: ending.code.code(), reason: &ending.reason };
+fn write_end(end: &SessionEnd, out: &mut String) {
+    let closed = Closed { kind: "closed", code: end.code.code(), reason: &end.reason };
     write_event("closed", &serde_json::to_string(&closed).unwrap_or_default(), out);
     out.push('\n');
 }
@@ -141,23 +202,23 @@ mod tests {
     fn an_event_has_an_id_a_type_and_its_object() {
         let kind = MessageKind::Event(EventType::CallRing.into());
         let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_turn(OutboundBatch { messages, end: None }, None);
+        let text = write_batch(OutboundBatch { messages, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
     }
 
     #[test]
-    fn what_was_skipped_only_moves_the_id() {
+    fn skipped_events_only_move_the_id() {
         let kind = MessageKind::Control(ControlType::Cursor);
         let messages = vec![message(kind, Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_turn(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
+        assert_eq!(write_batch(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
     }
 
     #[test]
-    fn an_end_says_why() {
+    fn the_end_gives_its_reason() {
         let kind = MessageKind::Control(ControlType::Reconnect);
         let messages = vec![message(kind, None, r#"{"type":"reconnect","after_ms":700}"#)];
-        let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server goes away".into() });
-        let text = write_turn(OutboundBatch { messages, end }, None);
+        let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server is stopping".into() });
+        let text = write_batch(OutboundBatch { messages, end }, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

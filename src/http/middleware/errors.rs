@@ -54,8 +54,8 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// Writes the body of an error answer: from our own error, or from the status that a library answered with. Headers that
-/// do not describe the body are kept.
+/// Writes the body of an error answer: from our own error, or from the status that a library answered with. Headers
+/// that do not describe the body are kept.
 fn with_error_body(answer: ServiceResponse) -> ServiceResponse {
     let request_id = request_id(answer.request());
     let ours = answer.response().error().and_then(|error| error.as_error::<ApiError>());

@@ -116,8 +116,8 @@ pub(crate) fn check_address(address: IpAddr, state: &AppState, attempt: Attempt)
     }
 }
 
-/// Returns the address of the client: the peer, or where the peer is a trusted proxy, what the proxy reports. A client can
-/// put anything into the header, but the proxies append to it: reading from the end, the first address that is no
+/// Returns the address of the client: the peer, or where the peer is a trusted proxy, what the proxy reports. A client
+/// can put anything into the header, but the proxies append to it: reading from the end, the first address that is no
 /// trusted proxy is the client.
 fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|network| network.contains(address));

@@ -1,10 +1,10 @@
-//! TCP timeouts of a connection. The kernel detects what the server can't: that a peer reads nothing, or is gone. It has
-//! one timeout for both (`TCP_USER_TIMEOUT`, RFC 5482), and they need different ones: a client that has stopped reading
-//! may continue, a client that is gone takes up a session.
+//! TCP timeouts of a connection. The kernel detects what the server can't: that a peer reads nothing, or is gone. It
+//! has one timeout for both (`TCP_USER_TIMEOUT`, RFC 5482), and they need different ones: a client that has stopped
+//! reading may continue, a client that is gone takes up a session.
 //!
-//! A WebSocket answers pings, so its connection only waits for clients that have stopped reading. An event stream answers
-//! nothing. So its connection waits long only while more data is in flight than a client receives without reading it; on
-//! a quiet stream, nothing but its absence can keep a client from acknowledging.
+//! A WebSocket answers pings, so its connection only waits for clients that have stopped reading. An event stream
+//! answers nothing. So its connection waits long only while more data is in flight than a client receives without
+//! reading it; on a quiet stream, nothing but its absence can keep a client from acknowledging.
 
 use std::{
     cell::RefCell,
@@ -38,8 +38,8 @@ pub struct ConnectionTimeouts {
 }
 
 impl ConnectionTimeouts {
-    /// Sets the timeouts of a connection that was just accepted. A connection where the kernel refuses them still works;
-    /// its death is detected later.
+    /// Sets the timeouts of a connection that was just accepted. A connection where the kernel refuses them still
+    /// works; its death is detected later.
     #[must_use]
     pub fn accept(stream: &TcpStream, stuck_session_timeout: Duration) -> Self {
         let socket = SockRef::from(stream);
@@ -55,8 +55,8 @@ impl ConnectionTimeouts {
         timeouts
     }
 
-    /// Closes the second handle on the connection of a request. For WebSockets, which keep one timeout: there are many of
-    /// them, and each handle is a file descriptor.
+    /// Closes the second handle on the connection of a request. For WebSockets, which keep one timeout: there are many
+    /// of them, and each handle is a file descriptor.
     pub(crate) fn release(request: &HttpRequest) {
         if let Some(timeouts) = request.conn_data::<Self>() {
             drop(timeouts.socket.borrow_mut().take());

@@ -1,5 +1,5 @@
-//! The AsyncAPI document: what is said on the WebSocket and in the stream of server-sent events, from the same schemas as
-//! the other document has.
+//! The AsyncAPI document: the messages of the WebSocket and of the stream of server-sent events, from the schemas of
+//! the OpenAPI document. `utoipa` makes no AsyncAPI, so the document is written by hand around them.
 
 use cti_actors::{
     event::{
@@ -11,52 +11,58 @@ use cti_actors::{
 use serde_json::{Map, Value, json};
 use strum::VariantArray;
 use utoipa::{
-    PartialSchema,
-    openapi::{RefOr, Schema, path::Parameter, schema::AnyOfBuilder, schema::ArrayBuilder},
+    IntoParams, PartialSchema,
+    openapi::{
+        RefOr, Schema,
+        schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, Type},
+    },
 };
 
-use super::{examples, feed, operation, parameters, schemas};
-use crate::http::feed::stream::Closed;
+use super::{examples, parameters, schemas};
+use crate::http::feed::{params::OpenSession, stream::Closed};
 
 const DESCRIPTION: &str = "\
-What cti-server says to those who listen to an app's feed, and what they may say. Every event is told once, at its place \
-`seq`, without holes; with `after` = the last `seq` that you have dealt with, nothing is missing and nothing comes twice. \
-What is asked over HTTP is in `/openapi.json`; both are shown at `/docs`.";
+The messages that cti-server sends to the readers of an app's feed, and those that it receives. Every event is emitted once, \
+numbered by `seq`, without gaps. If you pass `after` = the last `seq` that you have processed, nothing is missing and \
+nothing comes twice. The HTTP interface is in `/openapi.json`; both documents are shown at `/docs`.";
 
-/// How a session comes back after this close code.
-fn coming_back(code: CloseCode) -> &'static str {
+/// Returns whether and how a client reconnects after this close code.
+fn reconnecting(code: CloseCode) -> &'static str {
     match code {
-        CloseCode::GoingAway | CloseCode::TooSlow => "with your cursor",
-        CloseCode::TooMany | CloseCode::Elsewhere => "later, with your cursor",
-        CloseCode::TooBig | CloseCode::BadMessage => "after the client is corrected",
+        CloseCode::GoingAway | CloseCode::TooSlow => "yes, with `after`",
+        CloseCode::TooMany | CloseCode::Elsewhere => "yes, later",
+        CloseCode::TooBig | CloseCode::BadMessage => "correct the client",
         CloseCode::NotAuthenticated | CloseCode::Forbidden | CloseCode::TakenOver => "no",
     }
 }
 
-/// The AsyncAPI document.
+/// Returns the AsyncAPI document.
 #[must_use]
 pub fn asyncapi_document() -> Value {
     let events = named(schema::events());
     let controls = named(schema::control_messages());
-    let said = named(schema::client_messages().into_iter().map(with_wishes).collect());
+    let from_client = named(schema::client_messages().into_iter().map(with_parameters).collect());
     let closed = named(vec![closed()]);
     let from = |groups: &[&Map<String, Value>]| -> Vec<String> {
         groups.iter().flat_map(|group| group.keys().cloned()).collect()
     };
     let messages: Map<String, Value> =
-        [events.clone(), controls.clone(), said.clone(), closed.clone()].into_iter().flatten().collect();
+        [events.clone(), controls.clone(), from_client.clone(), closed.clone()]
+            .into_iter()
+            .flatten()
+            .collect();
     let mut schemas: Map<String, Value> =
         schemas::of_the_feed().into_iter().map(|(name, schema)| (name, json!(schema))).collect();
-    // Here a discriminator is but the name of the field.
+    // In AsyncAPI a discriminator is the name of the field.
     if let Some(any) = schemas.get_mut("Event") {
         any["discriminator"] = "type".into();
     }
     let channel = |names: &[String]| -> Map<String, Value> {
         names.iter().map(|name| (name.clone(), reference("components/messages", name))).collect()
     };
-    let socket_hears = from(&[&controls, &events]);
-    let stream_hears = from(&[&controls, &events, &closed]);
-    let socket_all = from(&[&controls, &events, &said]);
+    let socket_sends = from(&[&controls, &events]);
+    let stream_sends = from(&[&controls, &events, &closed]);
+    let socket_all = from(&[&controls, &events, &from_client]);
     json!({
         "asyncapi": "3.0.0",
         "info": {
@@ -65,8 +71,8 @@ pub fn asyncapi_document() -> Value {
         },
         "defaultContentType": "application/json",
         "servers": {
-            "websocket": server("ws", "A WebSocket; `wss` where the server is behind https."),
-            "stream": server("http", "Server-sent events; `https` where the server is behind it."),
+            "websocket": server("ws", "A WebSocket; `wss` if the server is behind HTTPS."),
+            "stream": server("http", "Server-sent events; `https` if the server is behind HTTPS."),
         },
         "channels": {
             "websocket": {
@@ -83,31 +89,31 @@ pub fn asyncapi_document() -> Value {
                 "title": "Server-sent events",
                 "description": STREAM,
                 "servers": [reference("servers", "stream")],
-                "messages": channel(&stream_hears),
+                "messages": channel(&stream_sends),
             },
         },
         "operations": {
-            "tell": operation("send", "websocket", "The server tells what happened, and where the session stands.", &socket_hears),
-            "hear": operation("receive", "websocket", "The client brings its key, and acknowledges.", &from(&[&said])),
-            "stream": operation("send", "stream", "The server tells the same as server-sent events.", &stream_hears),
+            "send": operation("send", "websocket", "The server sends events and the state of the session.", &socket_sends),
+            "receive": operation("receive", "websocket", "The client authenticates and acknowledges.", &from(&[&from_client])),
+            "stream": operation("send", "stream", "The server sends the same as server-sent events.", &stream_sends),
         },
         "components": {"messages": messages, "schemas": schemas},
     })
 }
 
 const SOCKET: &str = "\
-The key comes as a header (`x-api-key`, `x-app-api-key` or `Authorization: Bearer`), as `api_key` in the query, or in a \
-first message `subscribe` within 10 seconds. `connected` is said first; then, with `snapshot=true`, the calls that are not \
-over; then events in the order of `seq`. Messages of a client may have 64 KiB. A client that was not heard of for 16 to 20 \
-seconds is pinged, and one that was not for 25 seconds is dropped.";
+Send the key as a header (`x-api-key`, `x-app-api-key` or `Authorization: Bearer`), as `api_key` in the query, or in a first \
+message `subscribe` within 10 seconds. The server sends `connected` first; then, with `snapshot=true`, the active calls; \
+then events in the order of `seq`. A message of the client can have up to 64 KiB. The server sends a ping after 16 to 20 \
+seconds without a sign of life, and drops the connection after 25 seconds.";
 const STREAM: &str = "\
-What the WebSocket says, for whoever has none: `event` is a message's `type`, `data` the message, `id` where to resume \
-(`Last-Event-ID`). What was skipped is an `id` alone, in place of the message `cursor`. It ends with `closed`.";
+The messages of the WebSocket, for clients without one: `event` is the `type`, `data` the message, `id` where to resume \
+(`Last-Event-ID`). Skipped events are an `id` without data, in place of the message `cursor`. The stream ends with `closed`.";
 
 fn server(protocol: &str, description: &str) -> Value {
     json!({
         "host": "{host}", "protocol": protocol, "description": description,
-        "variables": {"host": {"default": "localhost:4000", "description": "Where the server is."}},
+        "variables": {"host": {"default": "localhost:4000", "description": "The host of the server."}},
     })
 }
 
@@ -123,7 +129,7 @@ fn reference(place: &str, name: &str) -> Value {
     json!({"$ref": format!("#/{place}/{name}")})
 }
 
-/// Messages by the names that the document has for them.
+/// Returns messages by their names in the document.
 fn named(messages: Vec<MessageSchema>) -> Map<String, Value> {
     messages.into_iter().map(message).collect()
 }
@@ -139,23 +145,23 @@ fn message(MessageSchema { kind, schema }: MessageSchema) -> (String, Value) {
         None => json!(sent(RefOr::T(Schema::Object(schema)))),
     };
     let examples: Vec<Value> =
-        examples::said(&kind).into_iter().map(|payload| json!({"payload": payload})).collect();
+        examples::message_of(&kind).into_iter().map(|payload| json!({"payload": payload})).collect();
     let message = json!({
         "name": kind, "title": kind, "summary": summary, "payload": payload, "examples": examples,
     });
     (kind.replace('.', "_"), message)
 }
 
-/// A `subscribe` may ask for what the query may ask for.
-fn with_wishes(mut message: MessageSchema) -> MessageSchema {
+/// A `subscribe` can contain every parameter of the query.
+fn with_parameters(mut message: MessageSchema) -> MessageSchema {
     if message.kind != "subscribe" {
         return message;
     }
     message.schema.required.push("api_key".to_owned());
-    for parameter in wishes() {
+    for parameter in OpenSession::into_params(|| None) {
         let Some(mut schema) = parameter.schema else { continue };
         if parameter.name == "types" {
-            let list = ArrayBuilder::new().items(operation::text());
+            let list = ArrayBuilder::new().items(parameters::text());
             schema = AnyOfBuilder::new().item(schema).item(list).into();
         }
         message.schema.properties.insert(parameter.name, schema);
@@ -163,29 +169,21 @@ fn with_wishes(mut message: MessageSchema) -> MessageSchema {
     message
 }
 
-fn wishes() -> Vec<Parameter> {
-    let mut wishes = vec![parameters::after(
-        "Behind this `seq`; 0: all that is kept. Left out: only what comes from now on.",
-    )];
-    wishes.extend(parameters::of_feeds());
-    wishes.extend(feed::of_sessions());
-    wishes
-}
-
 fn closed() -> MessageSchema {
     let mut schema = match Closed::schema() {
         RefOr::T(Schema::Object(schema)) => schema,
         _ => Default::default(),
     };
-    schema.properties.insert("type".to_owned(), parameters::one_of(&["closed"]).into());
+    let closed_type = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["closed"]));
+    schema.properties.insert("type".to_owned(), closed_type.into());
     MessageSchema { kind: "closed".to_owned(), schema }
 }
 
-/// The query of the handshake.
+/// Returns the schema of the query of the handshake.
 fn query() -> Value {
     let mut properties = Map::new();
     properties.insert("api_key".to_owned(), json!({"type": "string", "description": "The app's key."}));
-    for parameter in wishes() {
+    for parameter in OpenSession::into_params(|| None) {
         let mut schema = json!(parameter.schema);
         schema["description"] = json!(parameter.description);
         properties.insert(parameter.name, schema);
@@ -198,8 +196,6 @@ fn headers() -> Value {
 }
 
 fn close_codes() -> Vec<Value> {
-    let codes = CloseCode::VARIANTS.iter();
-    codes
-        .map(|code| json!({"code": code.code(), "meaning": code.meaning(), "comeBack": coming_back(*code)}))
-        .collect()
+    let described = |code: &CloseCode| json!({"code": code.code(), "meaning": code.meaning(), "comeBack": reconnecting(*code)});
+    CloseCode::VARIANTS.iter().map(described).collect()
 }

@@ -1,25 +1,67 @@
-//! The error answers of a way, by status, each with the codes that it may have and what they mean.
+//! The error responses of an operation, derived from the list of codes at its handler.
+//!
+//! A handler names `Errors<{ CRM | codes(&[CallNotFound]) }>` among its responses: a set of codes, as the bits of a
+//! number, because a constant can't be a list. The response of each status then has its codes, what they mean, and an
+//! example of each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use utoipa::openapi::{
-    RefOr,
-    content::ContentBuilder,
-    example::ExampleBuilder,
-    header::HeaderBuilder,
-    response::Response,
-    schema::{AllOfBuilder, ObjectBuilder, Ref, Type},
+use utoipa::{
+    IntoResponses,
+    openapi::{
+        RefOr,
+        content::ContentBuilder,
+        example::ExampleBuilder,
+        header::HeaderBuilder,
+        response::{Response, ResponseBuilder},
+        schema::{AllOfBuilder, ObjectBuilder, Ref, Type},
+    },
 };
 
-use super::operation::response;
 use crate::http::error::{
     ApiError,
     ErrorCode::{self, *},
 };
 
-/// These say after how many seconds to try again.
-const PASSING: [ErrorCode; 8] = [
+/// A set of codes.
+pub(crate) type Codes = u64;
+
+const _: () = assert!(ErrorCode::ALL.len() <= Codes::BITS as usize);
+
+/// Returns the set of these codes.
+pub(crate) const fn codes(list: &[ErrorCode]) -> Codes {
+    let mut set = 0;
+    let mut next = 0;
+    while next < list.len() {
+        set |= 1 << list[next] as u32;
+        next += 1;
+    }
+    set
+}
+
+/// What every request of an app can be refused with.
+pub(crate) const CRM: Codes = codes(&[
+    InvalidRequest,
+    MissingApiKey,
+    InvalidApiKey,
+    AppInactive,
+    RateLimited,
+    DatabaseUnavailable,
+    Internal,
+]);
+/// What every request of an administrator can be refused with.
+pub(crate) const ADMINISTRATOR: Codes =
+    codes(&[InvalidRequest, MissingBearer, Forbidden, RateLimited, DatabaseUnavailable, Internal]);
+/// What requests that change something can be refused with: others are redirected to HTTPS.
+pub(crate) const CHANGE: Codes = codes(&[HttpsRequired]);
+/// What requests with a body can be refused with.
+pub(crate) const BODY: Codes = codes(&[PayloadTooLarge]);
+/// What requests with an idempotency key can be refused with.
+pub(crate) const IDEMPOTENT: Codes = codes(&[IdempotencyKeyInUse, IdempotencyKeyReused]);
+
+/// Errors whose answer says after how many seconds to retry.
+const TEMPORARY: Codes = codes(&[
     RateLimited,
     DialpadRateLimited,
     TooManyConnections,
@@ -28,48 +70,48 @@ const PASSING: [ErrorCode; 8] = [
     DatabaseUnavailable,
     OutcomeUnknown,
     ConsumerElsewhere,
-];
+]);
 
-/// The responses with these codes, by status.
-pub(crate) fn responses(codes: &BTreeSet<ErrorCode>, has_body: bool) -> BTreeMap<String, Response> {
-    let mut by_status: BTreeMap<u16, Vec<ErrorCode>> = BTreeMap::new();
-    for code in codes {
-        by_status.entry(code.status().as_u16()).or_default().push(*code);
+/// The error responses of an operation that can fail with these codes.
+pub(crate) struct Errors<const CODES: Codes>;
+
+impl<const CODES: Codes> IntoResponses for Errors<CODES> {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let mut by_status: BTreeMap<String, Vec<ErrorCode>> = BTreeMap::new();
+        for code in ErrorCode::ALL.iter().filter(|code| CODES & codes(&[**code]) != 0) {
+            by_status.entry(code.status().as_str().to_owned()).or_default().push(*code);
+        }
+        by_status.into_iter().map(|(status, codes)| (status, RefOr::T(response(&codes)))).collect()
     }
-    by_status.into_iter().map(|(status, codes)| (status.to_string(), refusal(&codes, has_body))).collect()
 }
 
-fn refusal(codes: &[ErrorCode], has_body: bool) -> Response {
+fn response(of: &[ErrorCode]) -> Response {
     let lines: Vec<String> =
-        codes.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
-    let mut refusal = response(lines.join("\n\n"));
-    if codes.iter().any(|code| PASSING.contains(code)) {
+        of.iter().map(|code| format!("`{}`: {}", code.as_str(), code.meaning())).collect();
+    let mut response = ResponseBuilder::new().description(lines.join("\n\n"));
+    if codes(of) & TEMPORARY != 0 {
         let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
-        let header =
-            HeaderBuilder::new().schema(seconds).description(Some("Try again after so many seconds."));
-        refusal = refusal.header("Retry-After", header.build());
+        let header = HeaderBuilder::new().schema(seconds).description(Some("Retry after so many seconds."));
+        response = response.header("Retry-After", header.build());
     }
-    if codes.contains(&RangeNotSatisfiable) {
-        refusal =
-            refusal.header("Content-Range", super::operation::text_header("How long the recording is."));
+    if of.contains(&RangeNotSatisfiable) {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let header = HeaderBuilder::new().schema(text).description(Some("The length of the recording."));
+        response = response.header("Content-Range", header.build());
     }
-    if !has_body {
-        return refusal.build();
-    }
-    let words = codes.iter().map(|code| code.as_str());
-    let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    let names = of.iter().map(|code| code.as_str());
+    let code = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
     let schema = AllOfBuilder::new()
         .item(Ref::from_schema_name("Error"))
         .item(ObjectBuilder::new().property("code", code));
-    let examples = codes
+    let examples = of
         .iter()
         .map(|code| (code.as_str(), RefOr::T(ExampleBuilder::new().value(Some(example(*code))).build())));
     let content = ContentBuilder::new().schema(Some(schema)).examples_from_iter(examples);
-    refusal.content("application/json", content.build()).build()
+    response.content("application/json", content.build()).build()
 }
 
-/// An answer with this code, as it may look.
-pub(crate) fn example(code: ErrorCode) -> Value {
+fn example(code: ErrorCode) -> Value {
     let (sentence, details) = match code {
         InvalidRequest => ("limit: must be a whole number from 1 to 500", None),
         InvalidApiKey => ("Invalid API key", None),
@@ -77,9 +119,9 @@ pub(crate) fn example(code: ErrorCode) -> Value {
         TokensExpired => ("OAuth tokens expired and refresh failed", None),
         OauthDenied => ("The authorization was refused at Dialpad", Some(json!("access_denied"))),
         TokenExchangeFailed => ("Failed to exchange code for tokens", Some(json!("Connection timeout"))),
-        CursorAhead => ("The cursor lies beyond the newest event", Some(json!({"seq": 41}))),
+        CursorAhead => ("The cursor is beyond the newest event", Some(json!({"seq": 41}))),
         CursorExpired => (
-            "The events behind this cursor are no longer kept",
+            "The events after this cursor are no longer kept",
             Some(json!({"oldest_seq": 1201, "seq": 6411})),
         ),
         DialpadRefused => ("Dialpad refused with 404", Some(json!({"dialpad_status": 404}))),

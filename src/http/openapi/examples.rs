@@ -1,4 +1,4 @@
-//! Examples: those of the workflow document where it has one, and the same call, told in full, everywhere else.
+//! Examples of what clients receive: one call, in full, and what belongs to it.
 
 use cti_actors::{event::EventType, model::call::Status};
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ const MESSAGE: &str = "018cc4e5-2f0f-7a11-95d4-0b1c2d3e4f50";
 const RECORDING: &str = "https://dialpad.com/recordings/call123.wav";
 const WORDS: &str = "Hi, please call me back";
 
-/// An object, and more fields of it.
+/// Returns an object with more fields.
 pub(crate) fn with(mut object: Value, more: Value) -> Value {
     if let (Some(object), Value::Object(more)) = (object.as_object_mut(), more) {
         object.extend(more);
@@ -20,7 +20,7 @@ pub(crate) fn with(mut object: Value, more: Value) -> Value {
     object
 }
 
-/// A call of the workflow document, after its end.
+/// Returns a call after its end.
 pub(crate) fn call() -> Value {
     json!({
         "id": CALL, "app_id": APP, "dialpad_call_id": 9_876_543_210_i64, "call_id": 9_876_543_210_i64,
@@ -34,7 +34,7 @@ pub(crate) fn call() -> Value {
     })
 }
 
-/// The same while it goes on.
+/// Returns the call while it is active.
 pub(crate) fn active_call() -> Value {
     let now = json!({
         "status": "active", "outcome": null, "ended_at": null, "duration_seconds": null, "talk_seconds": null,
@@ -43,7 +43,7 @@ pub(crate) fn active_call() -> Value {
     with(call(), now)
 }
 
-/// A call that was placed a moment ago.
+/// Returns a call that was just placed.
 pub(crate) fn placed_call() -> Value {
     let now = json!({
         "direction": "outbound", "from_number": null, "to_number": "+14155551234", "status": "ringing",
@@ -83,7 +83,7 @@ pub(crate) fn message() -> Value {
     })
 }
 
-/// An event of this type.
+/// Returns an event.
 pub(crate) fn event(event_type: EventType) -> Value {
     let seq = event_type as usize + 41;
     let head = json!({
@@ -169,8 +169,8 @@ fn of_message(event_type: EventType) -> Value {
     })
 }
 
-/// A message of this type, of the server or the client.
-pub(crate) fn said(kind: &str) -> Option<Value> {
+/// Returns a message of the server or the client.
+pub(crate) fn message_of(kind: &str) -> Option<Value> {
     let session = "018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c";
     Some(match kind {
         "connected" => {
@@ -182,9 +182,29 @@ pub(crate) fn said(kind: &str) -> Option<Value> {
         }),
         "cursor" => json!({"type": kind, "seq": 57}),
         "reconnect" => json!({"type": kind, "after_ms": 1430}),
-        "closed" => json!({"type": kind, "code": 1001, "reason": "the server goes away"}),
+        "closed" => json!({"type": kind, "code": 1001, "reason": "the server is stopping"}),
         "subscribe" => json!({"type": kind, "api_key": KEY, "after": 41, "types": ["call.*"]}),
         "ack" => json!({"type": kind, "seq": 41}),
         kind => event(kind.parse().ok()?),
+    })
+}
+
+pub(crate) fn app_status() -> Value {
+    json!({
+        "app_id": APP, "connected": true, "connected_at": "2024-01-01T11:50:12.004310Z",
+        "degraded_since": null, "dialpad_org_id": 12_345_678, "environment": "sandbox",
+        "message": "App is connected to Dialpad", "missing_scopes": ["message_content_export:all"],
+        "problem": null, "status": "connected", "token_expires_at": "2024-01-01T12:50:12.004310Z",
+        "unrecovered_gaps": [], "webhook": {
+            "problems": [], "state": "active", "verified_at": "2024-01-01T12:00:01.120044Z",
+            "webhook_id": "018cc4db-fc10-7d3f-8e52-6b0c1d2e3f40",
+        },
+    })
+}
+
+pub(crate) fn consumer(acked_seq: i64) -> Value {
+    json!({
+        "name": "crm-backend", "mode": "exclusive", "acked_seq": acked_seq, "behind": 42 - acked_seq,
+        "connections": 1, "created_at": "2024-01-01T11:50:00.104233Z", "updated_at": "2024-01-01T12:00:04.771025Z",
     })
 }

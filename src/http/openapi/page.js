@@ -1,10 +1,10 @@
-// Shows /openapi.json and /asyncapi.json. Whatever they say goes into the page as text, never as markup.
+// Renders /openapi.json and /asyncapi.json. Their content is inserted as text, never as markup.
 'use strict';
 
 const METHODS = ['get', 'post', 'patch', 'delete', 'head'];
 let schemas = {};
 
-/** An element with attributes and what is in it. */
+/** Creates an element with attributes and children. */
 function make(name, attributes, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes ?? {})) {
@@ -14,7 +14,7 @@ function make(name, attributes, ...children) {
   return element;
 }
 
-/** A line with `code` and **strong** in it. */
+/** Renders a line with `code` and **strong**. */
 function line(text) {
   return text.split(/(`[^`]*`|\*\*[^*]+\*\*)/).map((part) => {
     if (part.length > 1 && part.startsWith('`')) return make('code', {}, part.slice(1, -1));
@@ -23,12 +23,12 @@ function line(text) {
   });
 }
 
-/** A text of paragraphs and lists. */
+/** Renders paragraphs and lists. */
 function prose(text) {
   return (text ?? '').split(/\n\n+/).filter(Boolean).map((block) => {
     const lines = block.split('\n');
-    if (!lines.every((it) => it.startsWith('- '))) return make('p', {}, line(block));
-    return make('ul', {}, lines.map((it) => make('li', {}, line(it.slice(2)))));
+    if (!lines.every((text) => text.startsWith('- '))) return make('p', {}, line(block));
+    return make('ul', {}, lines.map((text) => make('li', {}, line(text.slice(2)))));
   });
 }
 
@@ -47,40 +47,40 @@ function example(value) {
 
 const nameOf = (reference) => reference.split('/').pop();
 
-/** What a value is, in a few words; names of schemas lead to them. */
+/** Describes the type of a value in a few words; the names of schemas are links. */
 function type(schema) {
   if (!schema) return [];
   if (schema.$ref) return [make('a', { href: `#schema-${nameOf(schema.$ref)}` }, nameOf(schema.$ref))];
   const choice = schema.oneOf ?? schema.anyOf;
   if (choice) return between(choice.map(type), ' or ');
   if (schema.allOf) return type(schema.allOf[0]);
-  if (schema.enum) return [schema.enum.map((word) => JSON.stringify(word)).join(' | ')];
+  if (schema.enum) return [schema.enum.map((value) => JSON.stringify(value)).join(' | ')];
   if (schema.type === 'array' || schema.items) return ['list of ', ...type(schema.items)];
-  const words = [schema.type].flat().filter(Boolean).join(' or ') || 'anything';
-  return [words + (schema.format ? ` (${schema.format})` : '')];
+  const kind = [schema.type].flat().filter(Boolean).join(' or ') || 'any value';
+  return [kind + (schema.format ? ` (${schema.format})` : '')];
 }
 
-const between = (lists, word) => lists.flatMap((list, place) => (place ? [word, ...list] : list));
+const between = (lists, separator) => lists.flatMap((list, index) => (index ? [separator, ...list] : list));
 
-/** What a value must fit. */
+/** Describes the limits of a value. */
 function limits(schema) {
-  const said = [];
+  const parts = [];
   const { minimum, maximum, minLength, maxLength, minItems, maxItems, pattern } = schema ?? {};
   const near = (number) => number !== undefined && Math.abs(number) < 2 ** 53;
-  if (near(minimum) && near(maximum)) said.push(`${minimum} to ${maximum}`);
-  else if (near(minimum)) said.push(`at least ${minimum}`);
-  if (maxLength !== undefined) said.push(`${minLength ?? 0} to ${maxLength} characters`);
-  if (maxItems !== undefined) said.push(`${minItems ?? 0} to ${maxItems} items`);
-  if (pattern !== undefined && pattern.length < 60) said.push(`like ${pattern}`);
-  if (schema?.default !== undefined) said.push(`by default ${JSON.stringify(schema.default)}`);
-  const text = said.join('; ');
+  if (near(minimum) && near(maximum)) parts.push(`${minimum} to ${maximum}`);
+  else if (near(minimum)) parts.push(`at least ${minimum}`);
+  if (maxLength !== undefined) parts.push(`${minLength ?? 0} to ${maxLength} characters`);
+  if (maxItems !== undefined) parts.push(`${minItems ?? 0} to ${maxItems} items`);
+  if (pattern !== undefined && pattern.length < 60) parts.push(`pattern ${pattern}`);
+  if (schema?.default !== undefined) parts.push(`default ${JSON.stringify(schema.default)}`);
+  const text = parts.join('; ');
   return text ? ` ${text[0].toUpperCase()}${text.slice(1)}.` : '';
 }
 
 function fields(schema) {
   const required = new Set(schema.required ?? []);
   return table(['field', 'type', ''], Object.entries(schema.properties ?? {}).map(([name, field]) => [
-    [make('code', {}, name), required.has(name) ? '' : make('span', { class: 'type' }, ' (may be left out)')],
+    [make('code', {}, name), required.has(name) ? '' : make('span', { class: 'type' }, ' (optional)')],
     make('span', { class: 'type' }, type(field)),
     line(descriptionOf(field) + limits(field)),
   ]));
@@ -88,51 +88,53 @@ function fields(schema) {
 
 function descriptionOf(field) {
   const parts = [field, ...(field.oneOf ?? []), ...(field.anyOf ?? [])];
-  const said = parts.map((part) => part.description).find(Boolean);
-  const named = parts.map((part) => part.$ref).find(Boolean);
-  return (said ?? (named ? (schemas[nameOf(named)]?.description ?? '') : '')).split('\n')[0];
+  const own = parts.map((part) => part.description).find(Boolean);
+  const reference = parts.map((part) => part.$ref).find(Boolean);
+  const description = own ?? (reference ? schemas[nameOf(reference)]?.description : undefined) ?? '';
+  return description.split('\n\n')[0].replaceAll('\n', ' ');
 }
 
 function parameters(operation) {
-  return table(['parameter', 'in', 'type', ''], (operation.parameters ?? []).map((it) => [
-    [make('code', {}, it.name), it.required ? make('span', { class: 'must' }, ' required') : ''],
-    it.in, make('span', { class: 'type' }, type(it.schema)), line(it.description + limits(it.schema)),
+  return table(['parameter', 'in', 'type', ''], (operation.parameters ?? []).map((parameter) => [
+    [make('code', {}, parameter.name), parameter.required ? make('span', { class: 'must' }, ' required') : ''],
+    parameter.in, make('span', { class: 'type' }, type(parameter.schema)),
+    line(descriptionOf(parameter) + limits(parameter.schema)),
   ]));
 }
 
 function contents(content) {
-  return Object.entries(content ?? {}).flatMap(([media, it]) => [
-    make('p', { class: 'type' }, media, it.schema ? ': ' : '', it.schema ? type(it.schema) : ''),
-    it.example === undefined ? undefined : example(it.example),
+  return Object.entries(content ?? {}).flatMap(([media, { schema, example: shown }]) => [
+    make('p', { class: 'type' }, media, schema ? ': ' : '', schema ? type(schema) : ''),
+    shown === undefined ? undefined : example(shown),
   ]);
 }
 
 function answers(operation) {
   const all = Object.entries(operation.responses ?? {});
-  const isError = ([, it]) => Boolean(it.content?.['application/json']?.examples);
-  const good = all.filter((it) => !isError(it)).flatMap(([status, it]) => [
-    make('h4', {}, `${status} `), ...prose(it.description), ...contents(it.content),
-    table(['header', ''], Object.entries(it.headers ?? {}).map(([name, header]) => [
+  const isError = ([, response]) => Boolean(response.content?.['application/json']?.examples);
+  const good = all.filter((entry) => !isError(entry)).flatMap(([status, response]) => [
+    make('h4', {}, `${status} `), ...prose(response.description), ...contents(response.content),
+    table(['header', ''], Object.entries(response.headers ?? {}).map(([name, header]) => [
       make('code', {}, name), line(header.description ?? ''),
     ])),
   ]);
-  const errors = all.filter(isError).flatMap(([status, it]) =>
-    Object.entries(it.content['application/json'].examples).map(([code, shown]) => [
+  const errors = all.filter(isError).flatMap(([status, response]) =>
+    Object.entries(response.content['application/json'].examples).map(([code, shown]) => [
       status, make('a', { href: `#code-${code}` }, make('code', {}, code)), shown.value.error,
     ]));
-  return [...good, errors.length ? make('h4', {}, 'Errors') : undefined, table(['status', 'code', 'for example'], errors)];
+  return [...good, errors.length ? make('h4', {}, 'Errors') : undefined, table(['status', 'code', 'example'], errors)];
 }
 
-const WHO = {
-  api_key: 'an app, by x-api-key', app_api_key: undefined, api_key_as_bearer: undefined,
-  api_key_in_query: 'or api_key in the query', internal_secret: 'administrators, by INTERNAL_API_SECRET as bearer',
-  metrics_token: 'METRICS_TOKEN as bearer, where it is set', webhook_signature: 'Dialpad, by its signature',
+const CREDENTIALS = {
+  api_key: 'API key as x-api-key', app_api_key: undefined, api_key_as_bearer: undefined,
+  api_key_in_query: 'api_key in the query', internal_secret: 'INTERNAL_API_SECRET as bearer',
+  metrics_token: 'METRICS_TOKEN as bearer, if it is set', webhook_signature: 'signature of Dialpad',
 };
 
 function access(operation) {
-  const names = (operation.security ?? []).flatMap((it) => Object.keys(it));
-  const words = names.map((name) => WHO[name]).filter(Boolean);
-  return make('p', { class: 'type' }, `Who may ask: ${words.join(', ') || 'anybody'}.`);
+  const names = (operation.security ?? []).flatMap((requirement) => Object.keys(requirement));
+  const words = names.map((name) => CREDENTIALS[name]).filter(Boolean);
+  return make('p', { class: 'type' }, `Credentials: ${words.join(', ') || 'none'}.`);
 }
 
 function card(id, words, what, inside, search) {
@@ -142,15 +144,15 @@ function card(id, words, what, inside, search) {
   return make('details', { id, 'data-words': found }, head, body);
 }
 
-function operation(path, method, it) {
+function operation(path, method, definition) {
   const head = [make('span', { class: `word ${method}` }, method), make('span', { class: 'path' }, path)];
-  const taken = parameters(it);
-  return card(`op-${it.operationId}`, head, it.summary, [
-    ...prose(it.description), access(it),
+  const taken = parameters(definition);
+  return card(`op-${definition.operationId}`, head, definition.summary, [
+    ...prose(definition.description), access(definition),
     taken ? make('h4', {}, 'Parameters') : undefined, taken,
-    it.requestBody ? make('h4', {}, it.requestBody.required ? 'Body' : 'Body (may be left out)') : undefined,
-    ...contents(it.requestBody?.content),
-    ...answers(it),
+    definition.requestBody ? make('h4', {}, definition.requestBody.required ? 'Body' : 'Body (optional)') : undefined,
+    ...contents(definition.requestBody?.content),
+    ...answers(definition),
   ], `${method} ${path}`);
 }
 
@@ -164,89 +166,89 @@ const slug = (text) => text.toLowerCase().replace(/[^a-z0-9]+/g, '-');
 
 function routes(api) {
   const all = Object.entries(api.paths).flatMap(([path, item]) =>
-    METHODS.filter((method) => item[method]).map((method) => ({ path, method, it: item[method] })));
+    METHODS.filter((method) => item[method]).map((method) => ({ path, method, definition: item[method] })));
   return api.tags.map((tag) => section(slug(tag.name), tag.name, tag.description,
-    all.filter((way) => way.it.tags.includes(tag.name)).map((way) => operation(way.path, way.method, way.it))));
+    all.filter((route) => route.definition.tags.includes(tag.name)).map((route) => operation(route.path, route.method, route.definition))));
 }
 
-function message(feed, it) {
-  const reference = it.payload.$ref;
-  const schema = reference ? feed.components.schemas[nameOf(reference)] : it.payload;
-  return card(`message-${slug(it.name)}`, [make('span', { class: 'path' }, it.name)], it.summary ?? '', [
-    ...(it.examples ?? []).map((shown) => example(shown.payload)), fields(schema),
+function messageCard(feed, message) {
+  const reference = message.payload.$ref;
+  const schema = reference ? feed.components.schemas[nameOf(reference)] : message.payload;
+  return card(`message-${slug(message.name)}`, [make('span', { class: 'path' }, message.name)], message.summary ?? '', [
+    ...(message.examples ?? []).map((shown) => example(shown.payload)), fields(schema),
   ]);
 }
 
-function talk(feed) {
+function messages(feed) {
   const { websocket, stream } = feed.channels;
-  const of = (operation) => operation.messages.map((it) => feed.components.messages[nameOf(it.$ref)]);
-  const told = of(feed.operations.tell);
-  const events = told.filter((it) => it.payload.$ref);
-  const closed = of(feed.operations.stream).filter((it) => !told.includes(it));
-  const control = [...told.filter((it) => !it.payload.$ref), ...closed];
-  const show = (list) => list.map((it) => message(feed, it));
+  const of = (operation) => operation.messages.map((message) => feed.components.messages[nameOf(message.$ref)]);
+  const sent = of(feed.operations.send);
+  const events = sent.filter((message) => message.payload.$ref);
+  const closed = of(feed.operations.stream).filter((message) => !sent.includes(message));
+  const control = [...sent.filter((message) => !message.payload.$ref), ...closed];
+  const show = (list) => list.map((message) => messageCard(feed, message));
   return [
-    section('websocket', 'The WebSocket', websocket.description,
-      make('h3', {}, 'What a client may say'), show(of(feed.operations.hear)),
-      make('h3', {}, 'What the server says of the session'), show(control),
+    section('websocket', 'WebSocket', websocket.description,
+      make('h3', {}, 'Messages from the client'), show(of(feed.operations.receive)),
+      make('h3', {}, 'Messages from the server about the session'), show(control),
       make('h3', { id: 'close-codes' }, 'Close codes'),
-      table(['code', 'why', 'come back?'], websocket['x-close-codes'].map((it) => [
-        make('code', {}, String(it.code)), line(it.meaning), it.comeBack,
+      table(['code', 'why', 'reconnect?'], websocket['x-close-codes'].map((close) => [
+        make('code', {}, String(close.code)), line(close.meaning), line(close.comeBack),
       ])),
       make('h3', {}, 'Server-sent events'), prose(stream.description)),
-    section('events', 'Events', 'What happened, on every way to the feed alike.', show(events)),
+    section('events', 'Events', 'The same on every transport.', show(events)),
   ];
 }
 
 function errors(api) {
   const statuses = new Map();
   for (const item of Object.values(api.paths)) {
-    for (const it of Object.values(item)) {
-      for (const [status, answer] of Object.entries(it.responses)) {
+    for (const operation of Object.values(item)) {
+      for (const [status, answer] of Object.entries(operation.responses)) {
         for (const code of Object.keys(answer.content?.['application/json']?.examples ?? {})) statuses.set(code, status);
       }
     }
   }
   const elsewhere = { NOT_FOUND: '404', METHOD_NOT_ALLOWED: '405' };
-  const meanings = api.components.schemas.ErrorCode.description.split('\n').map((it) => it.match(/`(\w+)`: (.*)/));
+  const meanings = api.components.schemas.ErrorCode.description.split('\n').map((operation) => operation.match(/`(\w+)`: (.*)/));
   const rows = meanings.filter(Boolean).map(([, code, meaning]) => [
     statuses.get(code) ?? elsewhere[code] ?? '', make('code', { id: `code-${code}` }, code), line(meaning),
   ]);
-  return section('errors', 'Errors', 'All have one shape. Decide by `code`.',
+  return section('errors', 'Errors', 'All errors have one form. Base decisions on `code`.',
     example({ error: 'limit: must be a whole number from 1 to 500', code: 'INVALID_REQUEST', request_id: '8f0d3c1e-…' }),
-    table(['status', 'code', 'means'], rows));
+    table(['status', 'code', 'meaning'], rows));
 }
 
-function shapes() {
-  return section('schemas', 'Schemas', 'The objects that are sent and read, by their names.',
+function schemaSection() {
+  return section('schemas', 'Schemas', 'The objects of requests and responses, by name.',
     Object.entries(schemas).map(([name, schema]) => card(`schema-${name}`, [make('span', { class: 'path' }, name)],
       (schema.title ?? '').toString(), [
         ...prose(schema.description), make('p', { class: 'type' }, type(schema)), fields(schema),
       ])));
 }
 
-/** Opens what the address points to. */
+/** Opens the card that the address points to. */
 function show() {
   const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!target) return;
-  for (let it = target; it; it = it.parentElement) if (it.tagName === 'DETAILS') it.open = true;
+  for (let element = target; element; element = element.parentElement) if (element.tagName === 'DETAILS') element.open = true;
   target.scrollIntoView();
 }
 
 function find(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  for (const it of document.querySelectorAll('#reference details')) {
-    it.hidden = !words.every((word) => it.dataset.words.includes(word));
+  for (const element of document.querySelectorAll('#reference details')) {
+    element.hidden = !words.every((word) => element.dataset.words.includes(word));
   }
-  for (const it of document.querySelectorAll('#reference section')) {
-    const cards = [...it.querySelectorAll('details')];
-    it.hidden = words.length > 0 && cards.length > 0 && cards.every((card) => card.hidden);
+  for (const element of document.querySelectorAll('#reference section')) {
+    const cards = [...element.querySelectorAll('details')];
+    element.hidden = words.length > 0 && cards.length > 0 && cards.every((card) => card.hidden);
   }
 }
 
 async function read(address) {
   const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${address} was answered with ${answer.status}`);
+  if (!answer.ok) throw new Error(`${address} returned ${answer.status}`);
   return answer.json();
 }
 
@@ -258,14 +260,14 @@ async function begin() {
     schemas = api.components.schemas;
     document.getElementById('version').textContent = api.info.version;
     document.getElementById('reference').append(
-      section('basics', 'Base facts', api.info.description), ...routes(api), ...talk(feed), errors(api), shapes());
+      section('basics', 'Conventions', api.info.description), ...routes(api), ...messages(feed), errors(api), schemaSection());
     progress.hidden = true;
     document.body.dataset.ready = 'yes';
     document.getElementById('search').addEventListener('input', (event) => find(event.target.value));
     window.addEventListener('hashchange', show);
     show();
   } catch (error) {
-    progress.textContent = `The documents could not be shown: ${error.message}. They are at /openapi.json and /asyncapi.json.`;
+    progress.textContent = `The documents could not be shown: ${error.message}. Read them at /openapi.json and /asyncapi.json.`;
   }
 }
 

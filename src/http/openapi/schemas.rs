@@ -1,155 +1,62 @@
-//! The schemas of everything that is sent and read, by their names.
+//! The schemas that no derive makes: the events, which are composed from parts, and what has to be added to the derived
+//! ones.
 
-use cti_actors::{
-    event::{
-        EventType,
-        schema::{self, Named, merge, sent},
-    },
-    id::JournalId,
-    state::{LastError, SupervisorState, TokenRefresherState},
+use std::collections::{BTreeMap, BTreeSet};
+
+use cti_actors::event::{
+    EventType,
+    schema::{self, Named, merge, sent},
 };
+use serde_json::Value;
 use strum::VariantArray;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        RefOr, Schema,
-        schema::{AdditionalProperties, Array, Discriminator, Object, ObjectBuilder, OneOfBuilder, Ref},
+        OpenApi, RefOr, Required, Schema,
+        request_body::RequestBody,
+        schema::{Discriminator, Object, OneOfBuilder, Ref},
     },
 };
 
-use super::{bodies, examples};
-use crate::{
-    http::{
-        admin::{self, api_keys, apps, engine, journal},
-        crm::status,
-        error::{ErrorBody, ErrorCode},
-        health, oauth, webhooks,
-    },
-    store::{
-        feed::consumers::ConsumerView,
-        tenants::{apps::AppCounts, user_mappings::UserMapping},
-        views::{
-            calls::{CallView, VoicemailOfCall},
-            interactions::InteractionView,
-            messages::MessageView,
-            voicemails::VoicemailView,
-        },
-    },
-};
+use super::{examples, security};
+use crate::store::views::calls::{CallView, VoicemailOfCall};
 
-/// All of them.
-pub(crate) fn all() -> Vec<Named> {
-    let mut all = schema::components();
-    all.extend(of_answers());
-    all.extend(of_requests());
-    all.extend(of_events());
-    all
+const SCHEMAS: &str = "#/components/schemas/";
+
+/// Any event.
+pub(crate) struct Event;
+
+impl PartialSchema for Event {
+    fn schema() -> RefOr<Schema> {
+        let mut any =
+            OneOfBuilder::new().description(Some("Something that happened, as every transport delivers it."));
+        let mut by_type = Discriminator::new("type");
+        for event_type in EventType::VARIANTS {
+            let schema = Ref::from_schema_name(event_name(*event_type));
+            by_type.mapping.insert(event_type.to_string(), schema.ref_location.clone());
+            any = any.item(schema);
+        }
+        any.discriminator(Some(by_type)).into()
+    }
 }
 
-/// Those that the feed's events and messages consist of, for a document that has nothing else.
+impl ToSchema for Event {
+    fn schemas(schemas: &mut Vec<Named>) {
+        schemas.extend(schema::components());
+        schemas.extend(EventType::VARIANTS.iter().map(|event_type| event(*event_type)));
+    }
+}
+
+/// Returns the schemas that the feed's events and messages consist of.
 pub(crate) fn of_the_feed() -> Vec<Named> {
-    let mut all = schema::components();
-    all.extend([answer::<CallView>(), answer::<VoicemailOfCall>()]);
-    all.extend(of_events());
+    let mut all =
+        vec![answer::<CallView>(), answer::<VoicemailOfCall>(), ("Event".to_owned(), Event::schema())];
+    Event::schemas(&mut all);
     all
 }
 
-fn of_answers() -> Vec<Named> {
-    vec![
-        (ErrorBody::name().into_owned(), ErrorBody::schema()),
-        answer::<ErrorCode>(),
-        answer::<CallView>(),
-        answer::<VoicemailOfCall>(),
-        answer::<VoicemailView>(),
-        answer::<MessageView>(),
-        answer::<InteractionView>(),
-        answer::<UserMapping>(),
-        answer::<ConsumerView>(),
-        answer::<health::Home>(),
-        answer::<health::Health>(),
-        answer::<health::Checks>(),
-        answer::<health::Probe>(),
-        answer::<status::AppStatus>(),
-        answer::<status::UnrecoveredGap>(),
-        answer::<admin::webhooks::WebhookInShort>(),
-        answer::<admin::webhooks::Shown>(),
-        answer::<admin::webhooks::ShownSubscription>(),
-        answer::<apps::AppMade<'_>>(),
-        answer::<apps::Shown>(),
-        whole::<apps::AppInFull>(&[apps::Shown::schema()]),
-        answer::<apps::Connection>(),
-        whole::<apps::Counts>(&[AppCounts::schema()]),
-        answer::<api_keys::KeyMade<'_>>(),
-        answer::<api_keys::KeysRevoked>(),
-        answer::<api_keys::KeyStatus>(),
-        answer::<api_keys::ValidKey>(),
-        answer::<api_keys::Audited>(),
-        answer::<oauth::Connected<'_>>(),
-        answer::<oauth::Disconnected>(),
-        answer::<webhooks::Taken>(),
-        answer::<journal::Shown<'_>>(),
-        answer::<engine::ProcessState>(),
-        answer::<SupervisorState>(),
-        answer::<TokenRefresherState>(),
-        answer::<LastError>(),
-        answer::<JournalId>(),
-    ]
-}
-
-fn of_requests() -> Vec<Named> {
-    vec![
-        (bodies::PositiveId::name().into_owned(), bodies::PositiveId::schema()),
-        strict::<bodies::NewApp>(),
-        strict::<bodies::AppChange>(),
-        strict::<bodies::KeyRotation>(),
-        strict::<bodies::UserToMap>(),
-        strict::<bodies::UsersToMap>(),
-        strict::<bodies::Acknowledgement>(),
-        strict::<bodies::CallOrder>(),
-        strict::<bodies::Replay>(),
-        (bodies::WorkflowWebhook::name().into_owned(), bodies::WorkflowWebhook::schema()),
-        (bodies::DialpadWebhook::name().into_owned(), bodies::DialpadWebhook::schema()),
-    ]
-}
-
-/// Something that is sent.
 fn answer<T: ToSchema>() -> Named {
     (T::name().into_owned(), sent(T::schema()))
-}
-
-/// Something that is sent, and consists of other things whose fields lie beside its own.
-fn whole<T: ToSchema>(parts: &[RefOr<Schema>]) -> Named {
-    let mut whole = Object::new();
-    for part in parts.iter().cloned().chain([T::schema()]) {
-        merge(&mut whole, part);
-    }
-    (T::name().into_owned(), sent(RefOr::T(Schema::Object(whole))))
-}
-
-/// Something that is read, with no field but these.
-fn strict<T: ToSchema>() -> Named {
-    let schema = match T::schema() {
-        RefOr::T(Schema::Object(object)) => ObjectBuilder::from(object)
-            .additional_properties(Some(AdditionalProperties::FreeForm(false)))
-            .into(),
-        other => other,
-    };
-    (T::name().into_owned(), schema)
-}
-
-/// A schema for each type of event, and one for any of them.
-fn of_events() -> Vec<Named> {
-    let mut all: Vec<Named> = EventType::VARIANTS.iter().map(|event_type| event(*event_type)).collect();
-    let mut any =
-        OneOfBuilder::new().description(Some("Something that happened, as every way to the feed tells it."));
-    let mut by_type = Discriminator::new("type");
-    for event_type in EventType::VARIANTS {
-        let schema = Ref::from_schema_name(event_name(*event_type));
-        by_type.mapping.insert(event_type.to_string(), schema.ref_location.clone());
-        any = any.item(schema);
-    }
-    all.push(("Event".to_owned(), any.discriminator(Some(by_type)).into()));
-    all
 }
 
 fn event(event_type: EventType) -> Named {
@@ -160,22 +67,103 @@ fn event(event_type: EventType) -> Named {
     (event_name(event_type), RefOr::T(Schema::Object(schema)))
 }
 
-/// The name of the schema of a type of event: `CallRingEvent` of `call.ring`.
+/// Returns the name of the schema of an event type: `CallRingEvent` for `call.ring`.
 pub(crate) fn event_name(event_type: EventType) -> String {
-    let capital = |word: &str| {
+    let capitalize = |word: &str| {
         let mut letters = word.chars();
         letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     };
-    let words: String = event_type.as_str().split('.').map(capital).collect();
+    let words: String = event_type.as_str().split('.').map(capitalize).collect();
     format!("{words}Event")
 }
 
-/// A schema by its name.
-pub(crate) fn named<T: ToSchema>() -> Ref {
-    Ref::from_schema_name(T::name())
+/// Completes the derived schemas of a document: a struct that is flattened into another becomes part of it, a field of
+/// an answer is required if it is written even when it is null, and a request body that may be left out is not
+/// nullable.
+pub(crate) fn complete(document: &mut OpenApi) {
+    let operations = document.paths.paths.values_mut().flat_map(security::operations);
+    operations.filter_map(|operation| operation.request_body.as_mut()).for_each(complete_body);
+    let answers = names_in_answers(document);
+    let Some(components) = &mut document.components else { return };
+    let derived = components.schemas.clone();
+    for (name, schema) in &mut components.schemas {
+        if let RefOr::T(Schema::AllOf(_)) = schema {
+            *schema = RefOr::T(Schema::Object(flattened(schema.clone(), &derived)));
+        }
+        if answers.contains(name) {
+            *schema = sent(schema.clone());
+        }
+    }
+    remove_unused(document);
 }
 
-/// A list of something.
-pub(crate) fn list_of(item: Ref) -> Array {
-    Array::new(item)
+/// `utoipa` describes an `Option` as a choice between null and something else.
+fn complete_body(body: &mut RequestBody) {
+    for content in body.content.values_mut() {
+        if let Some(RefOr::T(Schema::OneOf(choice))) = &mut content.schema
+            && let [RefOr::T(Schema::Object(_)), only @ RefOr::Ref(_)] = choice.items.as_slice()
+        {
+            content.schema = Some(only.clone());
+            body.required = Some(Required::False);
+        }
+    }
+}
+
+fn flattened(schema: RefOr<Schema>, derived: &BTreeMap<String, RefOr<Schema>>) -> Object {
+    let mut whole = Object::new();
+    if let RefOr::T(Schema::AllOf(mut parts)) = schema {
+        for part in &mut parts.items {
+            if let RefOr::Ref(reference) = part
+                && let Some(target) = derived.get(reference.ref_location.trim_start_matches(SCHEMAS))
+            {
+                *part = target.clone();
+            }
+        }
+        merge(&mut whole, RefOr::T(Schema::AllOf(parts)));
+    }
+    whole
+}
+
+/// Returns the names of the schemas that successful answers consist of.
+fn names_in_answers(document: &OpenApi) -> BTreeSet<String> {
+    let document = serde_json::to_value(document).unwrap_or_default();
+    let operations = members(&document["paths"]).flat_map(|(_, item)| members(item));
+    let responses = operations.flat_map(|(_, operation)| members(&operation["responses"]));
+    let answers = responses.filter(|(status, _)| status.starts_with('2')).map(|(_, response)| response);
+    reachable(answers.collect(), &document["components"]["schemas"])
+}
+
+/// Removes schemas that were only parts of others.
+fn remove_unused(document: &mut OpenApi) {
+    let json = serde_json::to_value(&*document).unwrap_or_default();
+    let mut used = reachable(vec![&json["paths"]], &json["components"]["schemas"]);
+    used.extend(schema::components().into_iter().map(|(name, _)| name));
+    if let Some(components) = &mut document.components {
+        components.schemas.retain(|name, _| used.contains(name));
+    }
+}
+
+/// Returns the names of the schemas that these values refer to, directly or through other schemas.
+fn reachable<'v>(mut from: Vec<&'v Value>, schemas: &'v Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    while let Some(value) = from.pop() {
+        match value {
+            Value::Array(items) => from.extend(items),
+            Value::Object(fields) => {
+                let reference = fields.get("$ref").and_then(Value::as_str);
+                if let Some(name) = reference.and_then(|reference| reference.strip_prefix(SCHEMAS))
+                    && found.insert(name.to_owned())
+                {
+                    from.extend(schemas.get(name));
+                }
+                from.extend(fields.values());
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flatten()
 }
