@@ -124,7 +124,7 @@ impl CallEnrichment {
             return None;
         }
         loop {
-            let now = self.store.call(app, CallName::Ours(call.id)).await.ok()??;
+            let now = self.store.calls().find(app, CallName::Ours(call.id)).await.ok()??;
             if now.updated_at != call.updated_at && !fills_a_gap(&now, &known) {
                 return Some(now);
             }
@@ -226,7 +226,7 @@ async fn ask(enrichment: CallEnrichment, app: AppId, call: CallView, urgency: Ur
         }
     }
     if says_something_new(&call, &known)
-        && let Err(failure) = enrichment.store.report(app, &Finding::Details(details)).await
+        && let Err(failure) = enrichment.store.journal().append_finding(app, &Finding::Details(details)).await
     {
         warn!(app.id = %app, call.id = %id, error = %failure, "what Dialpad said of a call could not be kept");
     }

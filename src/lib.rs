@@ -15,7 +15,9 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod database_url;
 pub mod dialpad;
+pub mod encryption_keys;
 pub mod enrichment;
 mod epoch;
 pub mod http;

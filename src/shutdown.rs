@@ -52,12 +52,10 @@ impl Application {
             sleep(Duration::from_millis(10)).await;
         }
 
-        // 3. Keep what named consumers have acknowledged, and let go of them for whoever takes their connections.
-        if !matches!(timeout_at(deadline, self.engine.keep_consumers()).await, Ok(Ok(()))) {
-            warn!("where consumers stand was not kept; what they dealt with may come again");
-        }
+        // 3. Write the cursors of named consumers, and release the consumers for other processes.
+        self.flush_cursors(deadline).await;
 
-        // 4. Let the batches under way become durable; begin no other.
+        // 4. Let the batches under way become durable, begin no others, and end the engine's background tasks.
         if timeout_at(deadline, self.engine.drain()).await.is_err() {
             warn!("some apps did not finish their batch in time; the journal has it");
         }
@@ -67,14 +65,25 @@ impl Application {
             warn!("some requests were not answered in time");
         }
 
-        // 6. Close the database, which waits for its writes.
+        // 6. Close the database, which waits for its writes. Connections that only ended now may have moved cursors.
+        self.flush_cursors(deadline).await;
         self.upkeep.iter().for_each(tokio::task::JoinHandle::abort);
         if timeout_at(deadline, self.store.close()).await.is_err() {
             warn!("the database was not closed in time");
         }
 
         // 7. Stop the actors' threads.
-        self.engine.stop();
+        if timeout_at(deadline, self.engine.stop()).await.is_err() {
+            warn!("some actors did not stop in time");
+        }
         info!("stopped");
+    }
+
+    async fn flush_cursors(&self, deadline: Instant) {
+        if !matches!(timeout_at(deadline, self.engine.flush_cursors()).await, Ok(Ok(()))) {
+            warn!(
+                "the cursors of named consumers were not written; acknowledged events may be delivered again"
+            );
+        }
     }
 }

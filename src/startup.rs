@@ -22,20 +22,19 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     config::Config,
+    database_url::DatabaseUrl,
     dialpad::{
         api::Dialpad,
         client::DialpadClient,
         oauth::{access::AccessBook, refresh::Renewals},
         webhooks::WebhookReconciler,
     },
+    encryption_keys::{EncryptionKeys, KeyError},
     enrichment::CallEnrichment,
     http::{self, AppState, RequestSpan},
     jobs::{app_deletion::AppDeletion, unrouted, upkeep},
     recovery::{Repairs, missing_legs},
-    store::{
-        DatabaseUrl, Store,
-        crypto::vault::{Vault, VaultError},
-    },
+    store::{Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
     telemetry::metrics::Metrics,
 };
 
@@ -73,7 +72,7 @@ pub enum StartError {
     Store(#[from] StoreError),
     /// There is no key for stored tokens.
     #[error(transparent)]
-    Vault(#[from] VaultError),
+    Keys(#[from] KeyError),
     /// A library can't be set up.
     #[error("{0}")]
     Setup(String),
@@ -113,7 +112,7 @@ impl Application {
         });
 
         // 3. The database and its schema.
-        let store = open_store(&config, Arc::clone(&clock)).await?;
+        let (store, durable) = open_store(&config, Arc::clone(&clock)).await?;
         if config.auto_migrate {
             for migration in store.migrate().await? {
                 info!(migration, "a migration was applied");
@@ -146,7 +145,6 @@ impl Application {
             ..Tuning::default()
         };
         let engine = Engine::start(ports, tuning);
-        store.hand_over_to(&engine);
 
         // 5. The way to Dialpad for apps, and those who look after what is there.
         let api_key = config.dialpad.api_key.clone();
@@ -178,6 +176,7 @@ impl Application {
         // 6. What runs beside, until it is aborted.
         let every = config.retention.interval;
         let mut upkeep = vec![
+            tokio::spawn(hand_over(durable, Arc::clone(&engine))),
             tokio::spawn(upkeep::remove_old(store.clone(), Arc::clone(&clock), config.retention)),
             tokio::spawn(upkeep::reseal(store.clone(), every)),
             tokio::spawn(upkeep::find_static_organization(
@@ -247,13 +246,13 @@ fn serve(shared: &Data<AppState>, listener: TcpListener) -> io::Result<actix_web
             .app_data(shared.clone())
             .configure(http::routes)
             .wrap(from_fn(http::catch_panics))
-            .wrap(from_fn(http::insist_on_https))
+            .wrap(from_fn(http::require_https))
             .wrap(from_fn(http::observe))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .on_connect(move |connection, data| {
         if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            data.insert(http::Line::accept(stream, stuck_session_timeout));
+            data.insert(http::ConnectionTimeouts::accept(stream, stuck_session_timeout));
         }
     })
     // Who hangs up is gone: a stream without an end would otherwise go on for nobody.
@@ -305,20 +304,30 @@ fn public_url(config: &Config, address: SocketAddr) -> Url {
     })
 }
 
+/// Hands the engine the webhooks that have become durable.
+async fn hand_over(mut durable: DurableWebhooks, engine: Arc<Engine>) {
+    while let Some(batch) = durable.recv().await {
+        engine.push(batch.app, batch.events);
+    }
+}
+
 /// Opens the database with the vault that its secrets are sealed in.
 ///
 /// # Errors
 /// Either can't be had.
-pub async fn open_store(config: &Config, clock: Arc<dyn Clock>) -> Result<Store, StartError> {
-    let vault = match &config.token_encryption_key {
-        Some(keys) => Vault::from_keys(keys)?,
+pub async fn open_store(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+) -> Result<(Store, DurableWebhooks), StartError> {
+    let keys = match &config.token_encryption_keys {
+        Some(keys) => keys.clone(),
         None => {
             let path = key_file(&config.database_url);
             warn!(file = %path.display(), "TOKEN_ENCRYPTION_KEY is not set; stored tokens are sealed with a key file");
-            Vault::from_key_file(&path)?
+            EncryptionKeys::from_file(&path)?
         }
     };
-    Ok(Store::open(&config.database_url, vault, clock).await?)
+    Ok(Store::open(&config.database_url, Vault::new(&keys), clock).await?)
 }
 
 fn key_file(database: &DatabaseUrl) -> PathBuf {

@@ -33,13 +33,10 @@ pub mod id;
 pub mod model;
 pub mod ports;
 pub mod session;
+pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tuning;
 pub mod unit;
 
-pub use self::{
-    engine::{Engine, MissingLeg},
-    ports::Ports,
-    tuning::Tuning,
-};
+pub use self::{app::MissingLeg, engine::Engine, ports::Ports, tuning::Tuning};

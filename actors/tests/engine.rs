@@ -49,7 +49,7 @@ impl World {
     /// A webhook that is durable and handed over.
     fn receive(&self, call: i64, second: i64, signal: Signal) -> PendingEvent {
         let event = self.append(call, second, signal);
-        self.engine.offer(self.app, vec![event.clone()]);
+        self.engine.push(self.app, vec![event.clone()]);
         event
     }
 
@@ -95,7 +95,7 @@ async fn what_an_earlier_run_left_is_taken_up_by_the_sweep() {
     world.append(1, 0, Signal::Ringing);
     world.append(1, 3, Signal::Connected);
     world.clock.advance(TimeDelta::seconds(2));
-    world.engine.sweep().await;
+    world.engine.sweep().await.expect("the store answers");
     world.settled().await;
     assert_eq!(world.told(), ["call.ring", "call.started"]);
 }
@@ -109,7 +109,7 @@ async fn a_lost_wake_costs_time_and_no_event() {
     world.receive(1, 60, HANGUP);
     eventually("the end is told", || world.told().contains(&"call.ended".to_owned())).await;
     world.clock.advance(TimeDelta::seconds(2));
-    world.engine.sweep().await;
+    world.engine.sweep().await.expect("the store answers");
     world.settled().await;
     assert_eq!(world.told(), ["call.ring", "call.ended", "call.updated"]);
 }
@@ -156,7 +156,7 @@ async fn an_event_that_the_store_refuses_is_given_up_and_holds_up_nobody() {
         vec![world.append(1, 0, Signal::Ringing), world.append_with(2, 0, Signal::Ringing, poison)];
     events.push(world.append(3, 0, Signal::Ringing));
     let refused = events[1].id;
-    world.engine.offer(world.app, events);
+    world.engine.push(world.app, events);
     world.settled().await;
     assert!(
         matches!(world.store.status(refused), Some(RowStatus::Failed(reason)) if reason.contains("poison"))
@@ -168,7 +168,7 @@ async fn an_event_that_the_store_refuses_is_given_up_and_holds_up_nobody() {
 async fn what_can_not_be_read_is_given_up_with_its_reason() {
     let world = World::new();
     let event = world.store.append(world.app, world.clock.now(), Err("no call id".into()));
-    world.engine.offer(world.app, vec![event.clone()]);
+    world.engine.push(world.app, vec![event.clone()]);
     world.settled().await;
     assert_eq!(world.store.status(event.id), Some(RowStatus::Failed("no call id".into())));
 }

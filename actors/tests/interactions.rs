@@ -80,7 +80,7 @@ async fn play(order: &[CallEvent], sizes: &[usize]) -> BTreeMap<i64, Snapshot> {
         let (batch, others) = rest.split_at(sizes.next().unwrap_or(1).clamp(1, rest.len()));
         let batch =
             batch.iter().map(|event| store.append(app, clock.now(), Ok(Inbound::Call(event.clone()))));
-        engine.offer(app, batch.collect());
+        engine.push(app, batch.collect());
         rest = others;
         settled(&store).await;
     }
@@ -88,7 +88,7 @@ async fn play(order: &[CallEvent], sizes: &[usize]) -> BTreeMap<i64, Snapshot> {
         .map(|id| store.call(app, DialpadCallId(id)).expect("every leg is stored"));
     let interaction = legs[0].call.interaction_id;
     assert!(legs.iter().all(|leg| leg.call.interaction_id == interaction), "the legs are apart: {legs:#?}");
-    engine.stop();
+    engine.stop().await;
     legs.into_iter().map(|leg| (leg.call.dialpad_call_id.0, leg.snapshot)).collect()
 }
 
@@ -132,10 +132,10 @@ async fn what_is_told_does_not_depend_on_where_a_batch_ends() {
         let (engine, app) = (Engine::start(ports, tuning), AppId::generate());
         for batch in story().chunks(size) {
             let batch = batch.iter().map(|it| store.append(app, clock.now(), Ok(Inbound::Call(it.clone()))));
-            engine.offer(app, batch.collect());
+            engine.push(app, batch.collect());
             settled(&store).await;
         }
-        engine.stop();
+        engine.stop().await;
         let call = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok()?["call_id"].as_i64();
         store.told(app).iter().map(|frame| (frame.event_type.to_string(), call(&frame.text))).collect()
     }

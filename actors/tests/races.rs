@@ -135,17 +135,17 @@ impl World {
     }
 
     async fn tell(&self, app: AppId, chance: &mut Chance, past: u64, events: u64) {
-        let offer = |rings: Vec<CallEvent>| {
+        let push = |rings: Vec<CallEvent>| {
             let rings = rings
                 .into_iter()
                 .map(|ring| self.store.append(app, self.clock.now(), Ok(Inbound::Call(ring))));
-            self.engine.offer(app, rings.collect());
+            self.engine.push(app, rings.collect());
         };
         let mut next = 1;
         while next < events {
             let some = chance.below(8).min(events - next - 1) + 1;
             let rings = (next..next + some).map(|call| ring(chance, call as i64, false)).collect();
-            offer(rings);
+            push(rings);
             next += some;
             chance.dawdle(20).await;
         }
@@ -153,7 +153,7 @@ impl World {
         while head().await < Seq((past + events - 1) as i64) {
             yield_now().await;
         }
-        offer(vec![ring(chance, events as i64, true)]);
+        push(vec![ring(chance, events as i64, true)]);
     }
 
     /// Listens from some moment on until the event at `last`; now and then it leaves and comes back behind its cursor.
@@ -172,7 +172,7 @@ impl World {
         let mut begun = false;
         loop {
             let transport = chance.one_of(Transport::VARIANTS);
-            let mut listener = Listener::open(&self.engine, admission, wanted.clone(), transport)
+            let mut listener = Listener::open(&self.engine.tenant(app), admission, wanted.clone(), transport)
                 .await
                 .expect("the cursor can be served");
             let stays = 1 + chance.below(6);
@@ -231,6 +231,6 @@ async fn whoever_begins_to_listen_while_events_are_told_misses_none_and_hears_no
         let rounds = join_all((first..first + AT_ONCE as u64).map(|number| world.round(number)));
         let made = tokio::time::timeout(Duration::from_secs(30), rounds).await;
         made.unwrap_or_else(|_| panic!("a reader waits in vain in one of the rounds from {first} on"));
-        world.engine.stop();
+        world.engine.stop().await;
     }
 }

@@ -43,7 +43,7 @@ impl World {
 
     async fn after(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
-        self.engine.tend().await;
+        self.engine.refresh_due_tokens().await;
     }
 
     fn told(&self, app: AppId) -> Vec<String> {
@@ -155,7 +155,7 @@ async fn one_connection_in_trouble_holds_up_no_other() {
     world.clock.advance(TimeDelta::seconds(2880));
     // A few at a time.
     for _ in 0..100 {
-        world.engine.tend().await;
+        world.engine.refresh_due_tokens().await;
     }
     let renewed = apps.iter().filter(|app| world.connections.generation(**app) == Some(2)).count();
     assert_eq!(renewed, 38);

@@ -43,17 +43,15 @@ async fn delivered(webhooks: Vec<Inbound>) -> Vec<String> {
     let tuning = Tuning { sweep_interval: Duration::from_secs(3600), ..Tuning::default() };
     let engine = Engine::start(ports, tuning);
     store.map_user(APP, 555, "agent \"7\"");
-    engine.offer(
-        APP,
-        webhooks.into_iter().map(|webhook| store.append(APP, clock.now(), Ok(webhook))).collect(),
-    );
+    engine
+        .push(APP, webhooks.into_iter().map(|webhook| store.append(APP, clock.now(), Ok(webhook))).collect());
     let processed = async {
         while store.pending_count() > 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(10), processed).await.expect("every webhook is processed");
-    engine.stop();
+    engine.stop().await;
     store.told(APP).iter().map(|frame| without_own_ids(&frame.text)).collect()
 }
 

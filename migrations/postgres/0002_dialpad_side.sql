@@ -26,7 +26,7 @@ ALTER TABLE dialpad_webhooks
     -- The organization where it was made.
     ADD COLUMN dialpad_org_id BIGINT,
     -- When calls were last found (or made) to come as they should.
-    ADD COLUMN stood_at TIMESTAMPTZ,
+    ADD COLUMN verified_at TIMESTAMPTZ,
     -- When it was last looked at, whatever was found.
     ADD COLUMN checked_at TIMESTAMPTZ,
     -- What stands in the way, as a JSON array of texts; null where nothing does.

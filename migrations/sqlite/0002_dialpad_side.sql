@@ -23,7 +23,7 @@ ALTER TABLE dialpad_webhooks ADD COLUMN sms_with_texts INTEGER NOT NULL DEFAULT 
 -- The organization where it was made.
 ALTER TABLE dialpad_webhooks ADD COLUMN dialpad_org_id INTEGER;
 -- When calls were last found (or made) to come as they should.
-ALTER TABLE dialpad_webhooks ADD COLUMN stood_at TEXT;
+ALTER TABLE dialpad_webhooks ADD COLUMN verified_at TEXT;
 -- When it was last looked at, whatever was found.
 ALTER TABLE dialpad_webhooks ADD COLUMN checked_at TEXT;
 -- What stands in the way, as a JSON array of texts; null where nothing does.

@@ -26,7 +26,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::interruption::Interruption;
 use super::picture::Look;
-use cti_simulator::{BadRequest, FlowRequest, Program, clock};
+use cti_simulator::{FlowChoice, FlowRequest, InvalidFlowRequest, clock};
 use listener::{Heard, ListenError, Listener};
 use show::Show;
 use stage::{Stage, StageError};
@@ -58,7 +58,7 @@ pub struct DemoArgs {
     /// What happens: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park, merge, message
     /// or mixed
     #[arg(long, value_name = "NAME", default_value = "mixed")]
-    flow: Program,
+    flow: FlowChoice,
 
     /// Prints a JSON object per line: what runs where, each event as it came, the summary
     #[arg(long)]
@@ -84,7 +84,7 @@ pub enum DemoError {
     Listen(#[from] ListenError),
     /// The flow cannot be played like that.
     #[error("--flow: {0}")]
-    Flow(#[from] BadRequest),
+    Flow(#[from] InvalidFlowRequest),
     /// The server broke its promise.
     #[error("{lost} events lost, {duplicated} duplicated")]
     Broken {
@@ -213,11 +213,11 @@ impl Ending {
     }
 }
 
-fn rate(text: &str) -> Result<f64, BadRequest> {
+fn rate(text: &str) -> Result<f64, InvalidFlowRequest> {
     let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate >= 0.001);
-    rate.ok_or(BadRequest::Rate)
+    rate.ok_or(InvalidFlowRequest::Rate)
 }
 
-fn pace(text: &str) -> Result<f64, BadRequest> {
-    text.parse().ok().filter(|pace| (0.0..=1_000.0).contains(pace)).ok_or(BadRequest::Pace)
+fn pace(text: &str) -> Result<f64, InvalidFlowRequest> {
+    text.parse().ok().filter(|pace| (0.0..=1_000.0).contains(pace)).ok_or(InvalidFlowRequest::Pace)
 }

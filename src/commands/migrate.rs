@@ -45,7 +45,7 @@ pub enum MigrateError {
 /// See [`MigrateError`].
 pub async fn run(args: MigrateArgs) -> Result<(), MigrateError> {
     let config = Config::load(args.config.as_deref(), Needs::Database)?;
-    let store = open_store(&config, Arc::new(SystemClock)).await?;
+    let (store, _) = open_store(&config, Arc::new(SystemClock)).await?;
     let applied = store.migrate().await?;
     let mut out = io::stdout().lock();
     for migration in &applied {

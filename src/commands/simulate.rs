@@ -7,8 +7,8 @@ use clap::ValueEnum;
 
 use cti_simulator::flows::Family;
 use cti_simulator::{
-    Approval, BadRequest, BadSwitch, DEMO_COMPANY_ID, FlowRequest, Program, Simulator, SimulatorOptions,
-    Switches, Turn,
+    Approval, DEMO_COMPANY_ID, FlowChoice, FlowRequest, InvalidFlowRequest, InvalidSwitch, Simulator,
+    SimulatorOptions, SwitchSetting, Switches,
 };
 
 /// Runs a Dialpad simulator: OAuth, REST API and signed webhooks
@@ -45,7 +45,7 @@ pub struct SimulateArgs {
     /// Keeps calling whoever subscribed: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer,
     /// park, merge, message or mixed
     #[arg(long, value_name = "NAME")]
-    flow: Option<Program>,
+    flow: Option<FlowChoice>,
 
     /// How many calls begin in a second
     #[arg(long, requires = "flow", value_name = "PER_SECOND", default_value_t = 0.2)]
@@ -61,7 +61,7 @@ pub struct SimulateArgs {
 
     /// Turns a switch, such as enforce_scopes=true; may be given several times
     #[arg(long = "switch", value_name = "NAME=VALUE")]
-    switches: Vec<Turn>,
+    switches: Vec<SwitchSetting>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -83,10 +83,10 @@ pub enum SimulateError {
     },
     /// The flow cannot be played like that.
     #[error("--flow: {0}")]
-    Flow(#[from] BadRequest),
+    Flow(#[from] InvalidFlowRequest),
     /// The switches cannot be turned like that.
     #[error("--switch: {0}")]
-    Switch(#[from] BadSwitch),
+    Switch(#[from] InvalidSwitch),
     /// Nothing can be printed, or Ctrl-C cannot be waited for.
     #[error(transparent)]
     Terminal(#[from] io::Error),
@@ -110,7 +110,7 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
             Approve::Page => Approval::Page,
         },
         seed,
-        switches: Switches::default().changed(&Turn::all(args.switches.clone()))?,
+        switches: Switches::default().changed(&SwitchSetting::all(args.switches.clone()))?,
         ..SimulatorOptions::default()
     };
     let simulator = Simulator::start(options)

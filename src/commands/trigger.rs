@@ -12,8 +12,8 @@ use reqwest::{Client, Url, redirect};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::picture::Look;
-use cti_simulator::flows::{self, Family, Overrides, Setting, Step};
-use cti_simulator::parcel::{Parcel, Seal};
+use cti_simulator::flows::{self, Family, FlowOptions, Overrides, ScheduledWebhook};
+use cti_simulator::signed_webhook::{Signature, SignedWebhook};
 use cti_simulator::{DEMO_COMPANY_ID, clock};
 
 use answer::Answer;
@@ -144,9 +144,9 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
         Family::Workflow => Form::Hmac,
         Family::Dialpad => Form::Jws,
     });
-    let seal = match form {
-        Form::Hmac => Seal::Hmac(secret),
-        Form::Jws => Seal::Jws(secret),
+    let signature = match form {
+        Form::Hmac => Signature::Hmac(secret),
+        Form::Jws => Signature::Jws(secret),
     };
 
     let look = Look::choose(args.json, args.no_color);
@@ -154,8 +154,8 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     let mut refused = 0;
     for step in steps {
         tokio::time::sleep(step.after.mul_f64(args.pace)).await;
-        let parcel = Parcel::seal(url.clone(), &step.payload, seal);
-        let answer = Answer::to(&client, &parcel, &step).await;
+        let webhook = SignedWebhook::new(url.clone(), &step.payload, signature);
+        let answer = Answer::to(&client, &webhook, &step).await;
         if !answer.is_taken() {
             refused += 1;
         }
@@ -170,15 +170,15 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
 }
 
 /// The steps to send: the whole flow, or the one step of it that is the event.
-fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<Step>, TriggerError> {
+fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<ScheduledWebhook>, TriggerError> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let (external, internal) =
         if args.event.is_outgoing() { (&args.to, &args.from) } else { (&args.from, &args.to) };
-    let mut setting = Setting {
+    let mut options = FlowOptions {
         start: now,
         organization_id: organization(args),
         media_base: "https://dialpad.com".to_owned(),
-        tempo: 1.0,
+        time_scale: 1.0,
         overrides: Overrides {
             call_id: args.call_id,
             external_number: external.clone(),
@@ -189,17 +189,17 @@ fn steps(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<Step>, TriggerErr
     };
     match args.event {
         Event::Flow(flow) => {
-            setting.start = flows::start_for(now, flows::length(flow, args.family, seed), args.pace);
-            Ok(flows::script(flow, args.family, seed, &setting))
+            options.start = flows::start_for(now, flows::duration(flow, args.family, seed), args.pace);
+            Ok(flows::webhooks(flow, args.family, seed, &options))
         }
         Event::Told(told) => {
-            let story = flows::script(told.flow, args.family, seed, &setting);
+            let story = flows::webhooks(told.flow, args.family, seed, &options);
             let found = story.iter().position(|step| told.is(step));
             let index = found.ok_or(TriggerError::NoWord(args.family, told.name))?;
             // The event happens now; what led to it lies in the past.
-            setting.start = now - story[..=index].iter().map(|step| step.after).sum::<Duration>();
-            let step = flows::script(told.flow, args.family, seed, &setting).swap_remove(index);
-            Ok(vec![Step { after: Duration::ZERO, ..step }])
+            options.start = now - story[..=index].iter().map(|step| step.after).sum::<Duration>();
+            let step = flows::webhooks(told.flow, args.family, seed, &options).swap_remove(index);
+            Ok(vec![ScheduledWebhook { after: Duration::ZERO, ..step }])
         }
     }
 }

@@ -20,7 +20,7 @@ pub use self::{
     limits::RateLimits,
     repair::RepairConfig,
 };
-use crate::store::DatabaseUrl;
+use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -75,7 +75,7 @@ pub struct Config {
     /// What webhooks are signed with.
     pub webhook_secrets: Vec<SecretString>,
     /// What stored tokens are sealed with; `None`: a key beside the SQLite file.
-    pub token_encryption_key: Option<SecretString>,
+    pub token_encryption_keys: Option<EncryptionKeys>,
     /// The bearer of `/metrics`.
     pub metrics_token: Option<SecretString>,
     /// Dialpad.
@@ -219,19 +219,18 @@ impl Config {
         let auto_migrate = settings.switch("auto_migrate");
         let auto_subscribe = settings.switch("auto_subscribe");
         let subscription_check_interval = settings.duration("subscription_check_interval");
-        let token_encryption_key = settings.secret("token_encryption_key");
-        if let Some(key) = &token_encryption_key
-            && let Err(error) = crate::store::crypto::vault::Vault::from_keys(key)
-        {
-            settings.complain("token_encryption_key", &error.to_string());
-        }
+        let token_encryption_keys = settings.secret("token_encryption_key").and_then(|keys| {
+            settings.parse("token_encryption_key", |_| {
+                EncryptionKeys::parse(&keys).map_err(|error| error.to_string())
+            })
+        });
         let (internal_secrets, webhook_secrets) =
             (settings.secrets("internal_api_secret"), settings.secrets("dialpad_webhook_secret"));
         if needs == Needs::Serving {
             for (name, missing) in [
                 ("internal_api_secret", internal_secrets.is_empty()),
                 ("dialpad_webhook_secret", webhook_secrets.is_empty()),
-                ("token_encryption_key", production && token_encryption_key.is_none()),
+                ("token_encryption_key", production && token_encryption_keys.is_none()),
             ] {
                 if missing && !settings.has_problem(name) {
                     settings.complain(name, "is required");
@@ -261,7 +260,7 @@ impl Config {
             auto_migrate: auto_migrate?,
             internal_secrets,
             webhook_secrets,
-            token_encryption_key,
+            token_encryption_keys,
             metrics_token: settings.secret("metrics_token"),
             dialpad: dialpad?,
             signature_header: signature_header?,

@@ -217,6 +217,12 @@ impl ApiError {
         Self::new(ErrorCode::InvalidRequest, message)
     }
 
+    /// Returns the error of a bug or a broken invariant. It says nothing about the cause; the log does.
+    #[must_use]
+    pub fn internal() -> Self {
+        Self::new(ErrorCode::Internal, "Something went wrong on our side")
+    }
+
     /// The same error with details.
     #[must_use]
     pub fn with_details(self, details: impl Into<Value>) -> Self {
@@ -266,7 +272,7 @@ impl From<StoreError> for ApiError {
             }
             StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Corrupt { .. } => {
                 tracing::error!(error = %failure, "the store failed");
-                Self::new(ErrorCode::Internal, "Something went wrong on our side")
+                Self::internal()
             }
         }
     }

@@ -5,7 +5,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{AppState, extract::auth};
+use super::{extract::auth, state::AppState};
 use crate::http::error::ApiError;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -9,62 +9,22 @@ mod health;
 mod middleware;
 mod oauth;
 pub mod openapi;
+mod state;
 mod webhooks;
 
-use std::{sync::Arc, time::Instant};
-
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
-use cti_actors::{Engine, clock::Clock};
-use reqwest::Url;
 
-pub use self::middleware::{
-    RequestSpan, catch_panics, insist_on_https, observe, rate_limit::RateLimiter, tcp_timeout::Line,
-};
-use crate::{
-    config::Config,
-    dialpad::{api::Dialpad, webhooks::WebhookReconciler},
-    enrichment::CallEnrichment,
-    http::error::{ApiError, ErrorCode},
-    jobs::app_deletion::AppDeletion,
-    recovery::SilenceDetector,
-    store::Store,
-    telemetry::metrics::Metrics,
+use self::error::{ApiError, ErrorCode};
+pub use self::{
+    middleware::{
+        errors::observe, https::require_https, panics::catch_panics, rate_limit::RateLimiter,
+        span::RequestSpan, tcp_timeout::ConnectionTimeouts,
+    },
+    state::AppState,
 };
 
-/// The largest body that is read.
-const LARGEST_BODY: usize = 256 << 10;
-
-/// What every handler may use.
-pub struct AppState {
-    /// The settings.
-    pub config: Config,
-    /// The database.
-    pub store: Store,
-    /// The engine.
-    pub engine: Arc<Engine>,
-    /// The way to Dialpad.
-    pub dialpad: Dialpad,
-    /// What belongs to calls.
-    pub enrichment: CallEnrichment,
-    /// Which apps webhooks come for.
-    pub silence: Arc<SilenceDetector>,
-    /// Where apps go that are removed.
-    pub app_deletion: AppDeletion,
-    /// The webhook_reconciler of webhooks there.
-    pub webhook_reconciler: WebhookReconciler,
-    /// What addresses have guessed.
-    pub rate_limiter: RateLimiter,
-    /// What is measured.
-    pub metrics: Metrics,
-    /// How the outside reaches us.
-    pub public_url: Url,
-    /// Where Dialpad sends people back to.
-    pub redirect_uri: Url,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// When the server began.
-    pub started: Instant,
-}
+/// The largest body that is read, in bytes.
+const MAX_BODY: usize = 256 << 10;
 
 macro_rules! table {
     ($($path:literal { $($method:ident $handler:path),+ $(,)? })*) => {
@@ -155,8 +115,8 @@ table! {
 
 /// The whole surface. What it says of itself (`documents`) is held to the table by tests.
 pub fn routes(app: &mut ServiceConfig) {
-    app.app_data(PayloadConfig::new(LARGEST_BODY))
-        .app_data(web::JsonConfig::default().limit(LARGEST_BODY))
+    app.app_data(PayloadConfig::new(MAX_BODY))
+        .app_data(web::JsonConfig::default().limit(MAX_BODY))
         .configure(add_routes)
         .default_service(web::to(|| async { Err::<(), _>(ApiError::new(ErrorCode::NotFound, "Not found")) }));
 }

@@ -13,10 +13,10 @@ use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use super::{
-    AppState,
     crm::status::existing,
     extract::{auth::Administrator, query::Query},
     middleware::rate_limit::{self, Attempt},
+    state::AppState,
 };
 use crate::{
     dialpad::oauth::disconnect::part,
@@ -50,12 +50,12 @@ pub(super) async fn authorize(
     request: HttpRequest,
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    rate_limit::count(&request, &shared, Attempt::Authorization)?;
+    rate_limit::check(&request, &shared, Attempt::Authorization)?;
     let query = Query::of(&request, &["app_id"])?;
     let app_id = query.text("app_id").ok_or_else(|| ApiError::invalid("app_id: is required"))?;
     let app_id: AppId = app_id.parse().map_err(|_| ApiError::invalid("app_id: must be a UUID"))?;
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
-    let app = shared.store.app(app_id).await?.ok_or_else(not_found)?;
+    let app = shared.store.apps().find(app_id).await?.ok_or_else(not_found)?;
     if !app.is_active {
         return Err(ApiError::new(ErrorCode::AppInactive, "App is not active"));
     }
@@ -72,7 +72,7 @@ pub(super) async fn authorize(
     );
     let environment = shared.config.environment.as_str().to_owned();
     let session = OauthSession { app_id, environment, verifier: authorization.verifier };
-    shared.store.begin_oauth(state.expose_secret(), browser.expose_secret(), &session).await?;
+    shared.store.oauth_sessions().begin(state.expose_secret(), browser.expose_secret(), &session).await?;
 
     let cookie = Cookie::build(COOKIE, browser.expose_secret().to_owned())
         .path("/")
@@ -108,9 +108,13 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<AppState>) -> Re
     };
     let state = given.get("state").ok_or_else(invalid)?;
     let browser = request.cookie(COOKIE);
-    let session =
-        shared.store.take_oauth(state, browser.as_ref().map(Cookie::value)).await?.ok_or_else(invalid)?;
-    if shared.store.app(session.app_id).await?.is_none() {
+    let session = shared
+        .store
+        .oauth_sessions()
+        .take(state, browser.as_ref().map(Cookie::value))
+        .await?
+        .ok_or_else(invalid)?;
+    if shared.store.apps().find(session.app_id).await?.is_none() {
         // It is being removed, and its authorizations with it.
         return Err(invalid());
     }
@@ -122,9 +126,7 @@ pub(super) async fn callback(request: HttpRequest, shared: Data<AppState>) -> Re
     let code = given.get("code").ok_or_else(|| ApiError::invalid("code: is required"))?;
     // On its own: the code is spent by the first try, and a browser that hangs up would drop this request with it.
     let connecting = actix_web::rt::spawn(connect(shared, session, code.to_string()));
-    let session = connecting
-        .await
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))??;
+    let session = connecting.await.map_err(|_| ApiError::internal())??;
     Ok(connected(&request, &session))
 }
 
@@ -158,14 +160,21 @@ async fn connect(
     shared.webhook_reconciler.before_welcome(session.app_id, organization).await;
     let scopes = shared.config.dialpad.scopes.join(" ");
     let environment = &session.environment;
-    let told = shared.store.connect(session.app_id, environment, organization, &tokens, &scopes).await?;
-    shared.engine.show(session.app_id, vec![told]);
+    let told = shared
+        .store
+        .connections()
+        .connect(session.app_id, environment, organization, &tokens, &scopes)
+        .await?;
+    shared.engine.publish(session.app_id, vec![told]);
     info!(app.id = %session.app_id, organization, "an app was connected");
-    if let Some(organization) = organization
-        && let Err(failure) = shared.store.take_up_what_waited(organization, &shared.engine).await
-    {
-        // The app is connected all the same.
-        warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+    if let Some(organization) = organization {
+        match shared.store.journal().route_unrouted(organization).await {
+            Ok(apps) => apps.into_iter().for_each(|app| shared.engine.notify(app)),
+            // The app is connected all the same.
+            Err(failure) => {
+                warn!(organization, error = %failure, "webhooks that waited for their organization still wait");
+            }
+        }
     }
     // The person need not wait for it, nor for a database that went away just now: the webhook_reconciler finds the app.
     if let Err(failure) = shared.webhook_reconciler.welcome(session.app_id, organization).await {

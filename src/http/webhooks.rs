@@ -1,7 +1,7 @@
-//! The door for Dialpad. What comes in here is verified, read, and written; only when it is durable is it answered.
+//! Webhooks from Dialpad: verified, read, routed and appended. They are answered only once they are durable.
 //!
-//! An authentic webhook never gets a 4xx, because Dialpad never repeats one after that: what nobody is responsible
-//! for, and what can't be read, is kept with the reason.
+//! An authentic webhook never gets a 4xx, because Dialpad does not repeat it after one: a webhook without an app, and one
+//! that can't be read, is kept in the journal with the reason.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,24 +21,23 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
 
-use super::AppState;
+use super::state::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     jobs::unrouted,
-    store::{
-        journal::append::{Appended, Disposition, NewWebhook, waiting_for},
-        tenants::routes::{OwnRoute, Route},
-    },
+    store::{journal::append::Appended, tenants::routes::OwnRoute},
     webhook::{
-        payload::{self, DedupKey, Family, Reading},
+        new_webhook::NewWebhook,
+        payload::{self, Family, Reading},
+        routing::{self, Addressee, Disposition},
         signature,
     },
 };
 
-/// Dialpad waits 5 s and then repeats; a clear "not now" well before that keeps its retries for when we are back.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// Dialpad waits 5 s for an answer. A clear 503 well before that keeps its retries for when the database is back.
+const ACK_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// `POST /webhooks`: the payload's organisation decides whose it is.
+/// `POST /webhooks`: the organization that the payload names decides which apps get it.
 pub(super) async fn shared(
     request: HttpRequest,
     state: Data<AppState>,
@@ -47,14 +46,14 @@ pub(super) async fn shared(
     receive(&request, &state, &body, None).await
 }
 
-/// `POST /webhooks/{app_id}`: the address decides whose it is.
+/// `POST /webhooks/{app_id}`: the path decides which app gets it.
 pub(super) async fn own(
     request: HttpRequest,
     state: Data<AppState>,
     app_id: Path<String>,
     body: Bytes,
 ) -> Result<HttpResponse, ApiError> {
-    // An address that can't exist answers as one that doesn't.
+    // A path that names no app answers like one with a wrong signature.
     let app_id = app_id.parse().map_err(|_| not_authentic())?;
     receive(&request, &state, &body, Some(app_id)).await
 }
@@ -63,201 +62,178 @@ async fn receive(
     request: &HttpRequest,
     state: &AppState,
     body: &[u8],
-    addressed_to: Option<AppId>,
+    app: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
-    let began = Instant::now();
+    let started = Instant::now();
     let encoding = request.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "The body must not be compressed"));
     }
     // Boxed, because the layers around a handler move its future several times, and this one is large.
-    let received = timeout(PATIENCE, Box::pin(take_in(request, state, body, addressed_to))).await;
-    let no_time = || Err(StoreError::Unavailable("the database took too long".into()).into());
-    let answer = received.unwrap_or_else(|_| no_time());
+    let accepted = timeout(ACK_TIMEOUT, Box::pin(accept(request, state, body, app))).await;
+    let timed_out = |_| Err(StoreError::Unavailable("the database took too long".into()).into());
+    let answer = accepted.unwrap_or_else(timed_out);
     if let Err(error) = &answer {
         let outcome = if error.code == ErrorCode::InvalidSignature { "unauthentic" } else { "unavailable" };
         counter!("cti_webhooks_total", "family" => "unknown", "outcome" => outcome).increment(1);
     }
-    histogram!("cti_webhook_ack_seconds").record(began.elapsed());
+    histogram!("cti_webhook_ack_seconds").record(started.elapsed());
     answer
 }
 
-async fn take_in(
+/// Verifies, reads, routes and appends a webhook, and answers it.
+async fn accept(
     request: &HttpRequest,
     state: &AppState,
     body: &[u8],
-    addressed_to: Option<AppId>,
+    app: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
-    let (own_route, payload) = verified(request, state, body, addressed_to).await?;
+    let verified = verify(request, state, body, app).await?;
 
     let received_at = state.clock.now();
-    let reading = payload::read_webhook(&payload, received_at);
-    let webhooks = address(state, &reading, payload.into(), own_route, received_at).await?;
-    let told = Told::of(&webhooks);
-    let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
-    for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
-        state.silence.note(app, received_at);
-    }
-    let sleeping = sleeping_apps(&webhooks);
-    let appended = state.store.append(webhooks).await?;
-    for app in sleeping {
-        look_again(state, app).await;
-    }
-    let duplicate = appended.iter().all(|it| *it == Appended::Duplicate);
-    let event_id = first_id(state, first, &appended).await?;
-    record(&reading, &told, duplicate, received_at);
+    let reading = payload::read_webhook(&verified.payload, received_at);
 
-    let Told { status, reason } = told;
+    let webhooks = route(state, &reading, verified, received_at).await?;
+    let unprocessed = Unprocessed::of(&webhooks);
+    let (event_id, duplicate) = append(state, webhooks, received_at).await?;
+
+    record(&reading, &unprocessed, duplicate, received_at);
+    let Unprocessed { status, reason } = unprocessed;
     Ok(HttpResponse::Ok().json(Taken { success: true, event_id, duplicate, status, reason }))
 }
 
-/// The payload of an authentic webhook, and where its address leads.
-async fn verified(
+/// An authentic webhook.
+struct Verified {
+    payload: Vec<u8>,
+    /// The app whose own address it was sent to.
+    own: Option<(AppId, OwnRoute)>,
+}
+
+async fn verify(
     request: &HttpRequest,
     state: &AppState,
     body: &[u8],
-    addressed_to: Option<AppId>,
-) -> Result<(Option<(AppId, OwnRoute)>, Vec<u8>), ApiError> {
+    app: Option<AppId>,
+) -> Result<Verified, ApiError> {
     let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
-    let Some(app) = addressed_to else {
+    let Some(app) = app else {
         let payload = signature::verify(body, header, &state.config.webhook_secrets);
-        return Ok((None, payload.map_err(|_| not_authentic())?));
+        return Ok(Verified { payload: payload.map_err(|_| not_authentic())?, own: None });
     };
-    let mut route = state.store.own_route(app).await?.ok_or_else(not_authentic)?;
+    let mut route = state.store.routes().of_app(app).await?.ok_or_else(not_authentic)?;
     let mut payload = signature::verify(body, header, &secrets(state, &route));
     if payload.is_err() {
-        // Another process may have made a new secret since this one looked.
-        route = state.store.own_route_now(app).await?.ok_or_else(not_authentic)?;
+        // Another process may have made a new secret since the route was cached.
+        route = state.store.routes().of_app_now(app).await?.ok_or_else(not_authentic)?;
         payload = signature::verify(body, header, &secrets(state, &route));
     }
-    Ok((Some((app, route)), payload.map_err(|_| not_authentic())?))
+    Ok(Verified { payload: payload.map_err(|_| not_authentic())?, own: Some((app, route)) })
 }
 
 fn not_authentic() -> ApiError {
     ApiError::new(ErrorCode::InvalidSignature, "The signature is missing or wrong")
 }
 
-/// An app's own secrets, once Dialpad signs with them, are the only ones that open its own address.
+/// Returns the secrets of an app's own address: once Dialpad signs with the app's own ones, only those.
 fn secrets(state: &AppState, route: &OwnRoute) -> Vec<SecretString> {
     let global = state.config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
     route.secrets.iter().chain(global).cloned().collect()
 }
 
-/// Addresses a webhook: a row for each app that it goes to, or one that waits.
-async fn address(
+/// Makes a row for each destination of a webhook.
+async fn route(
     state: &AppState,
     reading: &Reading,
-    payload: Arc<[u8]>,
-    own_route: Option<(AppId, OwnRoute)>,
+    verified: Verified,
     received_at: DateTime<Utc>,
 ) -> Result<Vec<NewWebhook>, ApiError> {
-    let row = |app: Option<AppId>, waits: Option<&'static str>| {
-        let disposition = match (&reading.content, waits) {
-            (Err(reason), _) => Disposition::Failed(reason.clone()),
-            (Ok(_), Some(reason)) => Disposition::Unrouted(reason),
-            (Ok(inbound), None) => Disposition::Pending(Box::new(inbound.clone())),
-        };
-        NewWebhook::new(
-            app,
-            reading.organization_id,
-            reading.dedup_key,
-            reading.event_type.clone(),
-            Arc::clone(&payload),
-            disposition,
-            received_at,
-        )
+    let addressee = match (&verified.own, reading.organization_id) {
+        (Some((app, own)), _) => own.addressee(*app),
+        (None, Some(organization)) => {
+            Addressee::Organization(state.store.routes().of_organization(organization).await?)
+        }
+        (None, None) => Addressee::Organization(Vec::new()),
     };
-    if let Some((app, route)) = own_route {
-        let waits = if route.is_foreign(reading.organization_id) {
-            Some(waiting_for::ANOTHER_ORGANIZATION)
-        } else {
-            (!route.is_active).then_some(waiting_for::ACTIVATION)
-        };
-        return Ok(vec![row(Some(app), waits)]);
-    }
-    let Some(organization) = reading.organization_id else {
-        return Ok(vec![row(None, Some(waiting_for::AN_ORGANIZATION))]);
-    };
-    let routes = state.store.routes_of(organization).await?;
-    if routes.is_empty() {
-        return Ok(vec![row(None, Some(waiting_for::AN_APP))]);
-    }
-    let to_app =
-        |route: &Route| row(Some(route.app_id), (!route.is_active).then_some(waiting_for::ACTIVATION));
-    Ok(routes.iter().map(to_app).collect())
+    let payload: Arc<[u8]> = verified.payload.into();
+    let destinations = routing::route(reading, &addressee).into_iter();
+    Ok(destinations.map(|to| NewWebhook::new(reading, to, Arc::clone(&payload), received_at)).collect())
 }
 
-/// The apps that these webhooks wait for to be switched on.
-fn sleeping_apps(webhooks: &[NewWebhook]) -> Vec<AppId> {
-    let sleeps = |webhook: &&NewWebhook| matches!(webhook.disposition, Disposition::Unrouted(reason) if reason == waiting_for::ACTIVATION);
-    webhooks.iter().filter(sleeps).filter_map(|webhook| webhook.app_id).collect()
+/// Appends a webhook's rows. Returns the id of the first one and whether all of them were there before.
+async fn append(
+    state: &AppState,
+    webhooks: Vec<NewWebhook>,
+    received_at: DateTime<Utc>,
+) -> Result<(Option<JournalId>, bool), ApiError> {
+    for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
+        state.silence.note(app, received_at);
+    }
+    let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
+    let waiting = webhooks.iter().filter(|webhook| webhook.disposition.awaits_activation());
+    let waiting: Vec<AppId> = waiting.filter_map(|webhook| webhook.app_id).collect();
+
+    let appended = state.store.journal().append(webhooks).await?;
+    for app in waiting {
+        release_if_active(state, app).await;
+    }
+    let event_id = match (appended.first(), first) {
+        (Some(Appended::New(id)), _) => Some(*id),
+        (Some(Appended::Duplicate), Some((app, key))) => {
+            state.store.journal().find_duplicate(app, key).await?
+        }
+        _ => None,
+    };
+    Ok((event_id, appended.iter().all(|it| *it == Appended::Duplicate)))
 }
 
-/// The app may have been switched on while its webhook was written: then nobody else comes for it soon.
-async fn look_again(state: &AppState, app: AppId) {
-    if let Ok(Some(route)) = state.store.own_route(app).await
+/// Releases a webhook whose app was activated while it was written: the activation did not see it.
+async fn release_if_active(state: &AppState, app: AppId) {
+    if let Ok(Some(route)) = state.store.routes().of_app(app).await
         && route.is_active
     {
         unrouted::release(&state.store, &state.engine, app).await;
     }
 }
 
-/// The id of the first app's row: the new one, or the one that was there before.
-async fn first_id(
-    state: &AppState,
-    first: Option<(Option<AppId>, DedupKey)>,
-    appended: &[Appended],
-) -> Result<Option<JournalId>, ApiError> {
-    match (appended.first(), first) {
-        (Some(Appended::New(id)), _) => Ok(Some(*id)),
-        (Some(Appended::Duplicate), Some((app, dedup_key))) => {
-            Ok(state.store.find_webhook(app, dedup_key).await?)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The answer to a webhook that is kept.
+/// The answer to a webhook that was kept.
 #[derive(Serialize, ToSchema)]
 #[schema(as = WebhookTaken)]
 pub(super) struct Taken {
     success: bool,
-    /// Its id in the journal; of one that was seen before, that of the first.
+    /// Its id in the journal; of a duplicate, the id of the first one.
     event_id: Option<JournalId>,
-    /// Whether it was seen before. Then nothing is processed or told again.
+    /// Whether the journal had it already. A duplicate is neither processed nor emitted again.
     duplicate: bool,
     /// `unrouted` or `failed`, where it is kept without being processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     status: Option<&'static str>,
-    /// Why.
+    /// Why it is not processed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
 }
 
-/// What the answer says of webhooks that are not simply processed.
-struct Told {
+/// Why a webhook is not processed for any app; empty where it is processed for one.
+struct Unprocessed {
     status: Option<&'static str>,
     reason: Option<String>,
 }
 
-impl Told {
+impl Unprocessed {
     fn of(webhooks: &[NewWebhook]) -> Self {
-        // One row that is processed is enough for the webhook to count as taken.
-        let waits = webhooks.iter().all(|webhook| !matches!(webhook.disposition, Disposition::Pending(_)));
-        let first = webhooks.first().filter(|_| waits).map(|webhook| &webhook.disposition);
-        let reason = first.and_then(|disposition| match disposition {
-            Disposition::Pending(_) => None,
-            Disposition::Unrouted(reason) => Some((*reason).to_owned()),
-            Disposition::Failed(reason) => Some(reason.clone()),
-        });
-        Self { status: first.map(Disposition::status), reason }
+        let is_processed =
+            webhooks.iter().any(|webhook| matches!(webhook.disposition, Disposition::Pending(_)));
+        let first = webhooks.first().filter(|_| !is_processed).map(|webhook| &webhook.disposition);
+        Self {
+            status: first.map(Disposition::status),
+            reason: first.and_then(Disposition::reason).map(str::to_owned),
+        }
     }
 }
 
-fn record(reading: &Reading, told: &Told, duplicate: bool, received_at: DateTime<Utc>) {
-    let outcome = if duplicate { "duplicate" } else { told.status.unwrap_or("accepted") };
+fn record(reading: &Reading, unprocessed: &Unprocessed, duplicate: bool, received_at: DateTime<Utc>) {
+    let outcome = if duplicate { "duplicate" } else { unprocessed.status.unwrap_or("accepted") };
     counter!("cti_webhooks_total", "family" => reading.family.as_str(), "outcome" => outcome).increment(1);
     if let (Some(at), Family::Native | Family::Workflow) = (reading.at, reading.family) {
         let lag = (received_at - at).to_std().unwrap_or_default();

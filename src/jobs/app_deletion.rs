@@ -40,7 +40,7 @@ impl AppDeletion {
     /// # Errors
     /// The database could not be asked; the app may be there still.
     pub async fn remove(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
-        let begun = self.store.begin_removal(app).await?;
+        let begun = self.store.apps().begin_deletion(app).await?;
         if begun == RemovalBegun::Now {
             self.engine.close_sessions_of(app, CloseCode::Forbidden, REASON);
             info!(app.id = %app, "an app is being removed");
@@ -60,7 +60,7 @@ impl AppDeletion {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match self.store.unfinished_removals().await {
+            match self.store.apps().unfinished_deletions().await {
                 Ok(apps) => {
                     for app in apps {
                         self.finish(app).await;
@@ -79,8 +79,8 @@ impl AppDeletion {
         {
             return warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
-        self.engine.forget(app, CloseCode::Forbidden, REASON).await;
-        if let Err(failure) = self.store.remove_rows(app).await {
+        self.engine.remove_app(app, CloseCode::Forbidden, REASON).await;
+        if let Err(failure) = self.store.apps().delete_rows(app).await {
             warn!(app.id = %app, error = %failure, "a removal has to wait");
         }
     }

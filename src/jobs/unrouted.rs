@@ -21,9 +21,9 @@ const STRAGGLERS: Duration = Duration::from_secs(2);
 /// # Errors
 /// The database could not be asked; asking again goes on.
 pub async fn switch_on(store: &Store, engine: &Arc<Engine>, app: AppId) -> Result<(), StoreError> {
-    store.switch_on(app).await?;
+    store.apps().activate(app).await?;
     info!(app.id = %app, "an app was switched on");
-    engine.wake(app);
+    engine.notify(app);
     let (store, engine) = (store.clone(), Arc::clone(engine));
     tokio::spawn(async move {
         sleep(STRAGGLERS).await;
@@ -38,7 +38,7 @@ pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match store.apps_with_forgotten_webhooks().await {
+        match store.apps().active_with_unrouted().await {
             Ok(apps) => {
                 for app in apps {
                     release(&store, &engine, app).await;
@@ -53,16 +53,18 @@ pub async fn run(store: Store, engine: Arc<Engine>, every: Duration) {
 }
 
 async fn take_up_forgotten(store: &Store, engine: &Engine) -> Result<(), StoreError> {
-    for organization in store.organizations_with_forgotten_webhooks().await? {
-        store.take_up_what_waited(organization, engine).await?;
+    for organization in store.journal().organizations_with_unrouted().await? {
+        for app in store.journal().route_unrouted(organization).await? {
+            engine.notify(app);
+        }
     }
     Ok(())
 }
 
 /// Lets go what waits for an app that is switched on.
 pub async fn release(store: &Store, engine: &Engine, app: AppId) {
-    match store.release_what_waits(app).await {
-        Ok(true) => engine.wake(app),
+    match store.apps().release_unrouted(app).await {
+        Ok(true) => engine.notify(app),
         Ok(false) => {}
         Err(failure) => {
             warn!(app.id = %app, error = %failure, "webhooks that waited for their app wait a little longer")

@@ -23,24 +23,24 @@ pub async fn remove_old(store: Store, clock: Arc<dyn Clock>, retention: Retentio
     loop {
         ticks.tick().await;
         let now = clock.now();
-        match store.remove_old(now - retention.events, now - retention.journal).await {
+        match store.retention().prune(now - retention.events, now - retention.journal).await {
             Ok(removed) if removed == Removed::default() => {}
             Ok(removed) => {
                 info!(events = removed.events, webhooks = removed.webhooks, "what was old was removed")
             }
             Err(failure) => warn!(error = %failure, "what is old could not be removed"),
         }
-        match store.remove_unclaimed(now - retention.unrouted).await {
+        match store.retention().prune_unrouted(now - retention.unrouted).await {
             Ok(0) => {}
             Ok(webhooks) => {
                 warn!(webhooks, "webhooks were removed that had waited for somebody to the end of their time")
             }
             Err(failure) => warn!(error = %failure, "webhooks that nobody claimed could not be removed"),
         }
-        if let Err(failure) = store.remove_old_keys().await {
+        if let Err(failure) = store.idempotency().prune().await {
             warn!(error = %failure, "old idempotency keys could not be removed");
         }
-        if let Err(failure) = store.remove_old_oauth().await {
+        if let Err(failure) = store.oauth_sessions().prune().await {
             warn!(error = %failure, "authorizations that were not finished could not be removed");
         }
     }
@@ -58,9 +58,12 @@ pub async fn find_static_organization(
     loop {
         match dialpad.organization_of(&key).await {
             Ok(Some(organization)) => {
-                store.set_static_organization(organization);
-                if let Err(failure) = store.take_up_what_waited(organization, &engine).await {
-                    warn!(error = %failure, "webhooks that waited for their organization still wait");
+                store.routes().set_static_organization(organization);
+                match store.journal().route_unrouted(organization).await {
+                    Ok(apps) => apps.into_iter().for_each(|app| engine.notify(app)),
+                    Err(failure) => {
+                        warn!(error = %failure, "webhooks that waited for their organization still wait");
+                    }
                 }
                 return info!(
                     organization,
@@ -78,7 +81,7 @@ pub async fn find_static_organization(
 /// Seals with the first key what others had sealed. As long as there are others, because another process may still seal
 /// with one.
 pub async fn reseal(store: Store, every: Duration) {
-    if !store.has_old_keys() {
+    if !store.reencryption().is_due() {
         return;
     }
     let mut ticks = tokio::time::interval(every);
@@ -86,7 +89,7 @@ pub async fn reseal(store: Store, every: Duration) {
     let mut said = None;
     loop {
         ticks.tick().await;
-        let resealed = match store.reseal().await {
+        let resealed = match store.reencryption().run().await {
             Ok(resealed) => resealed,
             Err(failure) => {
                 warn!(error = %failure, "secrets could not be sealed anew");
@@ -122,7 +125,7 @@ pub async fn find_organizations(
     let mut ticks = tokio::time::interval(every);
     loop {
         ticks.tick().await;
-        let apps = match store.apps_without_organization(environment.as_str()).await {
+        let apps = match store.connections().without_organization(environment.as_str()).await {
             Ok(apps) => apps,
             Err(failure) => {
                 debug!(error = %failure, "connections without an organization could not be looked up");
@@ -159,8 +162,10 @@ async fn find_organization(
 ) -> Result<Option<i64>, NotFound> {
     let access = dialpad.access.of(app).await?;
     let Some(organization) = dialpad.client.organization_of(&access.token).await? else { return Ok(None) };
-    if store.set_organization(app, access.generation, organization).await? {
-        store.take_up_what_waited(organization, engine).await?;
+    if store.connections().set_organization(app, access.generation, organization).await? {
+        for app in store.journal().route_unrouted(organization).await? {
+            engine.notify(app);
+        }
     }
     Ok(Some(organization))
 }

@@ -38,20 +38,20 @@ pub(crate) async fn run(repairs: Repairs) {
 /// Says that the server is alive, once it is written down what it missed: a failure in between loses nothing.
 async fn beat(repairs: &Repairs, is_start: bool) -> Result<(), StoreError> {
     let now = repairs.clock.now();
-    let previous = repairs.store.last_alive().await?;
+    let previous = repairs.store.server_state().last_alive().await?;
     if previous.is_none() {
-        repairs.store.note_alive(now).await?;
+        repairs.store.server_state().record_alive(now).await?;
         info!("no server was alive on this database before: nothing was missed");
         return Ok(());
     }
     if let Some(since) = away_since(previous, now, is_start) {
-        let apps = repairs.store.connected_apps(repairs.by_static_key).await?;
+        let apps = repairs.store.gaps().connected_apps(repairs.by_static_key).await?;
         info!(away_s = (now - since).num_seconds(), apps = apps.len(), "calls may have been missed");
         for app in apps {
-            repairs.store.note_gap(app, since, now, GapReason::Away).await?;
+            repairs.store.gaps().record(app, since, now, GapReason::Away).await?;
         }
     }
-    repairs.store.note_alive(now).await
+    repairs.store.server_state().record_alive(now).await
 }
 
 /// Since when the server was away, if it was. At a start it was, however short: Dialpad tries a refused connection

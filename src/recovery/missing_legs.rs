@@ -50,15 +50,17 @@ pub async fn ask_for_unheard(dialpad: Dialpad, store: Store, mut missing_legs: m
 async fn ask_for(dialpad: &Dialpad, store: &Store, leg: MissingLeg) {
     sleep(PATIENCE).await;
     for _ in 0..TRIES {
-        let known = store.call(leg.app_id, CallName::Dialpads(leg.call)).await;
+        let known = store.calls().find(leg.app_id, CallName::Dialpads(leg.call)).await;
         if !matches!(known, Ok(None)) {
             return;
         }
         let pause = match dialpad.call(leg.app_id, leg.call, Urgency::Background).await {
-            Ok(Some(call)) => match store.report(leg.app_id, &Finding::Observed(call)).await {
-                Ok(_) => return,
-                Err(_) => RETRY,
-            },
+            Ok(Some(call)) => {
+                match store.journal().append_finding(leg.app_id, &Finding::Observed(call)).await {
+                    Ok(_) => return,
+                    Err(_) => RETRY,
+                }
+            }
             Ok(None) => return,
             Err(DialpadError::RateLimited { retry_after } | DialpadError::CircuitOpen { retry_after }) => {
                 retry_after.max(RETRY)

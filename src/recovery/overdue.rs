@@ -67,7 +67,7 @@ async fn due(repairs: &Repairs, watch: &mut Watch) -> Result<BTreeMap<AppId, Vec
     let mut by_app: BTreeMap<AppId, Vec<OverdueCall>> = BTreeMap::new();
     let mut last = None;
     loop {
-        let page = repairs.store.overdue_calls(ringing_since, live_since, last.as_ref()).await?;
+        let page = repairs.store.calls().overdue(ringing_since, live_since, last.as_ref()).await?;
         last = page.last().copied();
         if last.is_none() {
             break;
@@ -111,7 +111,8 @@ async fn conclude(
     let limit = if call.is_ringing { settings.calls_ringing_at_most } else { settings.calls_live_at_most };
     match verdict {
         Verdict::Over(shown) => {
-            let reported = repairs.store.report(call.app, &Finding::Concluded(shown)).await?;
+            let reported =
+                repairs.store.journal().append_finding(call.app, &Finding::Concluded(shown)).await?;
             watch.note_reported(call.app, call.call, now);
             if matches!(reported, Appended::New(_)) {
                 counter!("cti_calls_repaired_total").increment(1);
@@ -123,8 +124,11 @@ async fn conclude(
         Verdict::Gone | Verdict::Unanswered => {
             // The instant at which its time ran out: another process that finds the same says the same.
             let at = call.changed_at + length(limit);
-            let reported =
-                repairs.store.report(call.app, &Finding::PresumedOver { call: call.call, at }).await?;
+            let reported = repairs
+                .store
+                .journal()
+                .append_finding(call.app, &Finding::PresumedOver { call: call.call, at })
+                .await?;
             watch.note_reported(call.app, call.call, now);
             if matches!(reported, Appended::New(_)) {
                 counter!("cti_calls_inferred_total").increment(1);

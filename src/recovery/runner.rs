@@ -63,7 +63,7 @@ pub(crate) async fn run(repairs: Repairs) {
 }
 
 async fn forget_old(repairs: &Repairs) -> Result<(), StoreError> {
-    for lost in repairs.store.drop_old_repairs(repairs.clock.now() - TOO_OLD).await? {
+    for lost in repairs.store.gaps().drop_older_than(repairs.clock.now() - TOO_OLD).await? {
         if lost.given_up.is_none() {
             warn!(app.id = %lost.app, since = %lost.since, until = %lost.until, "a gap is too old to be repaired");
         }
@@ -74,7 +74,7 @@ async fn forget_old(repairs: &Repairs) -> Result<(), StoreError> {
 /// Works at one gap, if there is one. Says whether there was.
 async fn take_turn(repairs: &Repairs) -> Result<bool, StoreError> {
     let (store, now) = (&repairs.store, repairs.clock.now());
-    let Some(repair) = store.take_repair(now - repairs.retries(), now + TURN).await? else {
+    let Some(repair) = store.gaps().claim(now - repairs.retries(), now + TURN).await? else {
         return Ok(false);
     };
     match work_at(repairs, &repair).await {
@@ -93,7 +93,7 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
         Some(list_from) => list_from,
         None => {
             let longest = length(repairs.settings.calls_live_at_most);
-            gap::list_from(since, store.oldest_live_call(app).await?, longest)
+            gap::list_from(since, store.calls().oldest_live(app).await?, longest)
         }
     };
     let until = repair.until + repairs.retries();
@@ -102,12 +102,12 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
     let calls: Vec<(Conclusion, Map<String, Value>)> =
         page.calls.into_iter().filter_map(|call| Some((Conclusion::of(&call)?, call))).collect();
     let ids: Vec<DialpadCallId> = calls.iter().map(|(end, _)| end.call).collect();
-    let known = store.known_calls(app, &ids).await?;
+    let known = store.calls().known(app, &ids).await?;
     let mut repaired = 0;
     let window = Window::new(since, repair.connected_at, now, repairs.retries());
     let news = gap::news(&calls, window, &known);
     for missed in news.missed {
-        let reported = store.report(app, &Finding::Concluded(missed.call.clone())).await?;
+        let reported = store.journal().append_finding(app, &Finding::Concluded(missed.call.clone())).await?;
         if missed.end_was_missed && matches!(reported, Appended::New(_)) {
             repaired += 1;
         }
@@ -122,11 +122,11 @@ async fn work_at(repairs: &Repairs, repair: &Repair) -> Result<(), Interrupted> 
     }
     if news.more_to_come {
         // A gap of its own: one that touches this one would make it begin anew.
-        store.note_gap(app, repair.until + TimeDelta::milliseconds(1), now, repair.reason).await?;
+        store.gaps().record(app, repair.until + TimeDelta::milliseconds(1), now, repair.reason).await?;
     }
     match page.cursor {
-        Some(cursor) => store.go_on_with_repair(repair, &cursor, list_from).await?,
-        None => store.finish_repair(repair).await?,
+        Some(cursor) => store.gaps().advance(repair, &cursor, list_from).await?,
+        None => store.gaps().finish(repair).await?,
     }
     Ok(())
 }
@@ -137,18 +137,18 @@ async fn put_off(repairs: &Repairs, repair: &Repair, error: &DialpadError) -> Re
         Next::Later { pause, is_failure, from_the_beginning } => {
             info!(app.id = %app, %error, pause_s = pause.as_secs(), "a gap can't be repaired yet");
             if from_the_beginning {
-                store.begin_repair_anew(repair).await?;
+                store.gaps().restart(repair).await?;
             }
-            store.put_off_repair(repair, repairs.clock.now() + length(pause), is_failure).await
+            store.gaps().postpone(repair, repairs.clock.now() + length(pause), is_failure).await
         }
-        Next::Drop => store.finish_repair(repair).await,
+        Next::Drop => store.gaps().finish(repair).await,
         Next::GiveUp(reason) => {
             counter!("cti_gaps_given_up_total").increment(1);
             warn!(
                 app.id = %app, since = %repair.since, until = %repair.until, reason,
                 "calls of this time that had been missed can't be had"
             );
-            store.give_up_repair(repair, &reason).await
+            store.gaps().give_up(repair, &reason).await
         }
     }
 }

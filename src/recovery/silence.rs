@@ -78,7 +78,7 @@ pub(crate) async fn run(repairs: Repairs) {
         let now = repairs.clock.now();
         for (app, since) in repairs.silence.due(now, length(patience)) {
             debug!(app.id = %app, "no webhooks come");
-            match repairs.store.note_gap(app, since, now, GapReason::Silence).await {
+            match repairs.store.gaps().record(app, since, now, GapReason::Silence).await {
                 Ok(()) => repairs.silence.note_looked(app, now),
                 // The next look reaches back as far.
                 Err(failure) => {

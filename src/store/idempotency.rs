@@ -1,8 +1,8 @@
 //! Requests that create something and may come twice: under an idempotency key, one of them is done, and the others
 //! get its answer.
 //!
-//! A key is taken before anything is done ([`Store::take_key`]), and kept with the answer when that is known for good
-//! ([`Store::keep_answer`]). What was begun and never answered is not simply begun again: whoever asks next, once
+//! A key is taken before anything is done ([`Idempotency::claim`]), and kept with the answer when that is known for good
+//! ([`Idempotency::store_answer`]). What was begun and never answered is not simply begun again: whoever asks next, once
 //! nobody is believed to be at work any more, is told that it is in doubt.
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +10,7 @@ use cti_actors::error::StoreError;
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
-use super::{Store, db::types::Id, on_db};
+use super::{Idempotency, db::types::Id, on_db};
 
 const FORGET: &str = "DELETE FROM idempotency_keys WHERE scope = $1 AND key = $2 AND created_at < $3";
 const TAKE: &str = "INSERT INTO idempotency_keys
@@ -114,16 +114,16 @@ pub(super) fn place(scope: &str, key: &str) -> String {
     format!("idempotency_keys.answer:{scope}:{key}")
 }
 
-impl Store {
+impl Idempotency<'_> {
     /// Takes a key for a request, or says what there is under it.
     ///
     /// # Errors
     /// The database could not be asked, or the answer was sealed with a key that is not configured.
-    pub async fn take_key(&self, request: KeyedRequest<'_>) -> Result<Taken, StoreError> {
+    pub async fn claim(self, request: KeyedRequest<'_>) -> Result<Taken, StoreError> {
         let KeyedRequest { scope, key, hash } = request;
-        let now = self.now();
+        let now = self.store.now();
         let (correlation, held_until) = (Uuid::now_v7(), now + HELD_FOR);
-        let found = on_db!(self, write db => {
+        let found = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             // The first statement writes, so that SQLite takes its lock at the beginning.
@@ -159,16 +159,17 @@ impl Store {
             Found::Acquired(row) => Taken::InDoubt(held(row.attempt + 1, row.correlation.0, row.created_at)),
             Found::Gone => Taken::UnderWay,
             Found::Row(row) if row.request_hash != hash => Taken::AnotherRequest,
-            Found::Row(row) => self.kept_answer(scope, key, *row)?.map_or(Taken::UnderWay, Taken::Answered),
+            Found::Row(row) => self.stored_answer(scope, key, *row)?.map_or(Taken::UnderWay, Taken::Answered),
         })
     }
 
-    fn kept_answer(&self, scope: &str, key: &str, row: KeyRow) -> Result<Option<KeptAnswer>, StoreError> {
+    fn stored_answer(self, scope: &str, key: &str, row: KeyRow) -> Result<Option<KeptAnswer>, StoreError> {
         let (Some(status), Some(sealed)) = (row.status, row.answer) else { return Ok(None) };
         let corrupt =
             |column| StoreError::Corrupt { table: "idempotency_keys", column, id: format!("{scope}:{key}") };
         let status = u16::try_from(status).map_err(|_| corrupt("status"))?;
-        let body = self.shared.vault.open(&sealed, &place(scope, key)).map_err(|_| corrupt("answer"))?;
+        let body =
+            self.store.shared.vault.open(&sealed, &place(scope, key)).map_err(|_| corrupt("answer"))?;
         Ok(Some(KeptAnswer { status, body: body.expose_secret().to_owned() }))
     }
 
@@ -176,11 +177,11 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the request is in doubt then.
-    pub async fn keep_answer(&self, held: &HeldKey, answer: &KeptAnswer) -> Result<(), StoreError> {
+    pub async fn store_answer(self, held: &HeldKey, answer: &KeptAnswer) -> Result<(), StoreError> {
         let HeldKey { scope, key, .. } = held;
-        let sealed = self.shared.vault.seal(&answer.body.as_str().into(), &place(scope, key));
+        let sealed = self.store.shared.vault.seal(&answer.body.as_str().into(), &place(scope, key));
         let status = i64::from(answer.status);
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             sqlx::query(KEEP).bind(scope).bind(key).bind(status).bind(&sealed).execute(db).await.map(|_| ())
         })
     }
@@ -189,9 +190,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the request is in doubt then.
-    pub async fn release_key(&self, held: &HeldKey) -> Result<(), StoreError> {
+    pub async fn release(self, held: &HeldKey) -> Result<(), StoreError> {
         let HeldKey { scope, key, attempt, .. } = held;
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             sqlx::query(RELEASE).bind(scope).bind(key).bind(attempt).execute(db).await.map(|_| ())
         })
     }
@@ -200,10 +201,10 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; it is in doubt all the same, a little later.
-    pub async fn leave_in_doubt(&self, held: &HeldKey) -> Result<(), StoreError> {
+    pub async fn leave_unknown(self, held: &HeldKey) -> Result<(), StoreError> {
         let HeldKey { scope, key, attempt, .. } = held;
-        let now = self.now();
-        on_db!(self, write db => {
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             sqlx::query(LEAVE_IN_DOUBT).bind(scope).bind(key).bind(attempt).bind(now).execute(db).await.map(|_| ())
         })
     }
@@ -212,9 +213,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; they go the next time.
-    pub async fn remove_old_keys(&self) -> Result<u64, StoreError> {
-        let before = self.now() - LIFETIME;
-        on_db!(self, write db => {
+    pub async fn prune(self) -> Result<u64, StoreError> {
+        let before = self.store.now() - LIFETIME;
+        on_db!(self.store, write db => {
             sqlx::query(REMOVE_OLD).bind(before).execute(db).await.map(|done| done.rows_affected())
         })
     }

@@ -22,16 +22,19 @@ use std::sync::Arc;
 
 use cti_actors::{clock::Clock, error::StoreError};
 
-pub use self::db::pool::{DatabaseUrl, DatabaseUrlError};
 use self::{
     crypto::vault::Vault,
     db::{
         bulk::Rows,
         pool::{Database, Pools},
     },
-    journal::{append::Handover, group_commit::Lanes},
+    journal::{
+        group_commit::Lanes,
+        pending::{DurableSender, DurableWebhooks},
+    },
     tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::NameCache},
 };
+use crate::database_url::DatabaseUrl;
 
 /// The open database. Cheap to clone.
 #[derive(Clone)]
@@ -47,8 +50,6 @@ struct Shared {
     names: NameCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
-    /// Where webhooks go once they are durable.
-    handover: Arc<Handover>,
 }
 
 /// Runs one body against whichever database is open; the compiler checks it once per database.
@@ -80,17 +81,95 @@ macro_rules! on_db {
 }
 pub(crate) use on_db;
 
+/// Declares the repositories: one small handle each, so that a question is asked where its tables are.
+macro_rules! repositories {
+    ($($(#[doc = $doc:literal])+ $accessor:ident => $Repository:ident;)+) => {
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy)]
+            pub struct $Repository<'s> {
+                store: &'s Store,
+            }
+        )+
+
+        impl Store {
+            $(
+                $(#[doc = $doc])+
+                #[must_use]
+                pub fn $accessor(&self) -> $Repository<'_> {
+                    $Repository { store: self }
+                }
+            )+
+        }
+    };
+}
+
+repositories! {
+    /// Every accepted webhook.
+    journal => JournalStore;
+    /// Stored events.
+    feed => FeedStore;
+    /// Named consumers and their cursors.
+    consumers => ConsumerStore;
+    /// Calls as clients read them.
+    calls => Calls;
+    /// Interactions: the legs of one human call.
+    interactions => Interactions;
+    /// Voicemails.
+    voicemails => Voicemails;
+    /// Text messages.
+    messages => Messages;
+    /// Apps: created, renamed, activated, deleted.
+    apps => Apps;
+    /// API keys of apps and their audit log.
+    api_keys => ApiKeys;
+    /// Dialpad users and what the CRM calls them.
+    user_mappings => UserMappings;
+    /// Which apps a webhook goes to.
+    routes => Routes;
+    /// Apps' connections to Dialpad and their tokens.
+    connections => ConnectionStore;
+    /// Token pairs that are being replaced.
+    renewals => Renewals;
+    /// The webhooks that this server registers at Dialpad, and their secrets.
+    webhooks => Webhooks;
+    /// OAuth attempts under way.
+    oauth_sessions => OauthSessions;
+    /// Times for which webhooks may be missing.
+    gaps => Gaps;
+    /// Answers stored under an `Idempotency-Key`.
+    idempotency => Idempotency;
+    /// Deletion of what is older than it is kept.
+    retention => Retention;
+    /// Replacing the encryption key.
+    reencryption => Reencryption;
+    /// What the server remembers of itself.
+    server_state => ServerState;
+}
+
 impl Store {
-    /// Opens the database. The runtime that this is called on owns the connections and must outlive them.
+    /// Opens the database. Returns the store and the webhooks that become durable from now on, for an engine. The runtime
+    /// that this is called on owns the connections and must outlive them.
     ///
     /// # Errors
-    /// It can't be reached or created.
-    pub async fn open(url: &DatabaseUrl, vault: Vault, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    /// The database can't be reached or created.
+    pub async fn open(
+        url: &DatabaseUrl,
+        vault: Vault,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, DurableWebhooks), StoreError> {
         let database = Database::open(url).await.map_err(db::pool::store_error)?;
-        let handover = Arc::new(Handover::default());
-        let lanes = Lanes::start(&database, &handover);
-        let (keys, routes, names) = (KeyCache::default(), RouteCache::default(), NameCache::default());
-        Ok(Self { shared: Arc::new(Shared { database, lanes, keys, routes, names, vault, clock, handover }) })
+        let (sender, durable) = DurableSender::channel();
+        let shared = Shared {
+            lanes: Lanes::start(&database, sender),
+            database,
+            keys: KeyCache::default(),
+            routes: RouteCache::default(),
+            names: NameCache::default(),
+            vault,
+            clock,
+        };
+        Ok((Self { shared: Arc::new(shared) }, durable))
     }
 
     /// What a statement finds for these values: an array on PostgreSQL, a list on SQLite.
@@ -146,7 +225,7 @@ impl Store {
 
     /// Open connections: idle ones and ones at work.
     #[must_use]
-    pub fn connections(&self) -> (usize, usize) {
+    pub fn pool_connections(&self) -> (usize, usize) {
         self.shared.database.connections()
     }
 

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::error::StoreError;
 
 use super::{
-    Store,
+    Retention,
     db::types::{Id, first_id_at},
     on_db,
 };
@@ -36,26 +36,26 @@ pub struct Removed {
     pub webhooks: u64,
 }
 
-impl Store {
+impl Retention<'_> {
     /// Removes the events that were told before the first instant, and the webhooks that are dealt with and came
     /// before the second.
     ///
     /// # Errors
     /// The database could not be asked; what is left goes the next time.
-    pub async fn remove_old(
-        &self,
+    pub async fn prune(
+        self,
         events_before: DateTime<Utc>,
         webhooks_before: DateTime<Utc>,
     ) -> Result<Removed, StoreError> {
         let mut removed = Removed::default();
-        let feeds: Vec<(Id,)> = on_db!(self, read db => sqlx::query_as(FEEDS).fetch_all(db).await)?;
+        let feeds: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(FEEDS).fetch_all(db).await)?;
         for (app,) in feeds {
             loop {
-                let (last,): (Option<i64>,) = on_db!(self, read db => {
+                let (last,): (Option<i64>,) = on_db!(self.store, read db => {
                     sqlx::query_as(LAST_OLD).bind(app).bind(events_before).bind(PAGE).fetch_one(db).await
                 })?;
                 let Some(last) = last else { break };
-                removed.events += on_db!(self, write db => {
+                removed.events += on_db!(self.store, write db => {
                     let mut transaction = db.begin().await?;
                     sqlx::query(RAISE).bind(app).bind(last + 1).execute(&mut *transaction).await?;
                     let deleted = sqlx::query(DELETE_EVENTS).bind(app).bind(last + 1).execute(&mut *transaction).await?;
@@ -72,18 +72,18 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; what is left goes the next time.
-    pub async fn remove_unclaimed(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    pub async fn prune_unrouted(self, before: DateTime<Utc>) -> Result<u64, StoreError> {
         self.delete_webhooks(DELETE_UNCLAIMED, before).await
     }
 
     async fn delete_webhooks(
-        &self,
+        self,
         statement: &'static str,
         before: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
         let (first_kept, mut removed) = (first_id_at(before), 0);
         loop {
-            let deleted = on_db!(self, write db => {
+            let deleted = on_db!(self.store, write db => {
                 let deleted = sqlx::query(statement).bind(first_kept).bind(PAGE).execute(db).await;
                 deleted.map(|done| done.rows_affected())
             })?;

@@ -3,20 +3,20 @@
 use chrono::{DateTime, Utc};
 use cti_actors::error::StoreError;
 
-use super::{Store, on_db};
+use super::{ServerState, on_db};
 
 const GET: &str = "SELECT at FROM server_state WHERE name = 'alive'";
 const SET: &str = "INSERT INTO server_state (name, at) VALUES ('alive', $1)
     ON CONFLICT (name) DO UPDATE SET at = EXCLUDED.at";
 
-impl Store {
+impl ServerState<'_> {
     /// When a server on this database last said that it was alive; none before the first time.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn last_alive(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+    pub async fn last_alive(self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let row: Option<(DateTime<Utc>,)> =
-            on_db!(self, read db => sqlx::query_as(GET).fetch_optional(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(GET).fetch_optional(db).await)?;
         Ok(row.map(|(at,)| at))
     }
 
@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn note_alive(&self, at: DateTime<Utc>) -> Result<(), StoreError> {
-        on_db!(self, write db => sqlx::query(SET).bind(at).execute(db).await.map(|_| ()))
+    pub async fn record_alive(self, at: DateTime<Utc>) -> Result<(), StoreError> {
+        on_db!(self.store, write db => sqlx::query(SET).bind(at).execute(db).await.map(|_| ()))
     }
 }

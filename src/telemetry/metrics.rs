@@ -48,15 +48,15 @@ impl Metrics {
 
     /// Everything in Prometheus' text format, with what is only looked at now.
     pub async fn render(&self, store: &Store) -> String {
-        let (idle, busy) = store.connections();
+        let (idle, busy) = store.pool_connections();
         for (state, count) in [("idle", idle), ("busy", busy)] {
             gauge!("cti_db_pool_connections", "state" => state)
                 .set(f64::from(u32::try_from(count).unwrap_or(u32::MAX)));
         }
-        if let Ok(pending) = store.pending_count().await {
+        if let Ok(pending) = store.journal().pending_count().await {
             gauge!("cti_journal_pending").set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
         }
-        if let Ok(pending) = store.pending_repairs().await {
+        if let Ok(pending) = store.gaps().pending().await {
             gauge!("cti_gaps_pending").set(f64::from(u32::try_from(pending).unwrap_or(u32::MAX)));
         }
         self.handle.run_upkeep();

@@ -154,7 +154,7 @@ async fn calls_at_dialpad_arrive_by_themselves(world: World) {
         let mut expected: BTreeMap<i64, Vec<String>> = BTreeMap::new();
         for delivery in &deliveries {
             let call = delivery["call_id"].as_i64().expect("a call has an id");
-            expected.entry(call).or_default().extend(delivery["tells"].as_str().map(str::to_owned));
+            expected.entry(call).or_default().extend(delivery["expected_event"].as_str().map(str::to_owned));
         }
         assert_eq!(expected.len(), 3 * legs, "{deliveries:#?}");
         let as_expected = |feed: &[Value]| {

@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cti_actors::{clock::SystemClock, id::AppId};
-use cti_server::store::{
-    Store,
-    crypto::vault::Vault,
-    idempotency::{KeyedRequest, Taken},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::vault::Vault,
+        idempotency::{KeyedRequest, Taken},
+        tenants::api_keys::NewKey,
+    },
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -286,14 +289,17 @@ fn fingerprint(name: &str) -> Vec<u8> {
 async fn an_app_that_was_made_and_never_shown_is_found_again(world: World) {
     let server = world.start().await;
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let keys = EncryptionKeys::parse(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+    let (store, _) =
+        Store::open(&url, Vault::new(&keys), Arc::new(SystemClock)).await.expect("the database opens");
     // A server that died between making the app and answering.
     let request = KeyedRequest { scope: "internal", key: "click", hash: &fingerprint("CRM") };
-    let Taken::Fresh(held) = store.take_key(request).await.expect("taken") else { panic!("it is not fresh") };
+    let Taken::Fresh(held) = store.idempotency().claim(request).await.expect("taken") else {
+        panic!("it is not fresh")
+    };
     let (id, lost) = (AppId(held.correlation), NewKey::generate());
-    store.create_app_as(id, "CRM", &lost).await.expect("made");
-    store.leave_in_doubt(&held).await.expect("left");
+    store.apps().create_with_id(id, "CRM", &lost).await.expect("made");
+    store.idempotency().leave_unknown(&held).await.expect("left");
     store.close().await;
 
     let request = server.post("/internal/apps").by_admin().header("idempotency-key", "click");

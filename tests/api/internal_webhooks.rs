@@ -27,7 +27,7 @@ async fn office(world: World, dialpad: &Dialpad) -> (TestServer, App) {
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
     (server, app)
 }
 
@@ -79,7 +79,7 @@ async fn a_webhook_is_shown_without_its_secret(world: World) {
             {"type": "call", "dialpad_subscription_id": number(&standing.calls)},
             {"type": "sms", "dialpad_subscription_id": number(&standing.messages)},
         ],
-        "state": "standing",
+        "state": "active",
     }));
     assert!(webhook["webhook_id"].is_string() && webhook["created_at"].is_string(), "{webhook:#}");
     let as_text = server.get("/internal/webhooks?ids=string").by_admin().answer().await.list();
@@ -162,7 +162,7 @@ async fn dialpads_trouble_is_said_so(world: World) {
     dialpad.switch(&json!({"next_answers": forbidden})).await;
     server.post(&create(&app)).by_admin().answer().await.refuses(502, "DIALPAD_REFUSED");
     let webhook = server.webhook_of(&app).await.expect("it is wanted all the same");
-    webhook.shows(json!({"state": "troubled", "dialpad_webhook_id": null}));
+    webhook.shows(json!({"state": "degraded", "dialpad_webhook_id": null}));
     assert!(webhook["problems"].to_string().contains("403"), "{webhook:#}");
     dialpad.process.kill();
     let away = server.post(&create(&app)).by_admin().answer().await;
@@ -225,7 +225,7 @@ async fn what_nobody_may_speak_for_is_forgotten_here_and_not_rotated(world: Worl
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     dialpad.stands(&app).await;
-    let webhook = server.webhook_when(&app, "standing").await;
+    let webhook = server.webhook_when(&app, "active").await;
     let path = format!("/internal/webhooks/{}", webhook["webhook_id"].as_str().unwrap_or_default());
     world.execute("UPDATE dialpad_connections SET status = 'expired'").await;
     let refused = eventually("the end of the connection is known", async || {
@@ -250,7 +250,7 @@ async fn a_rotation_refuses_no_webhook(world: World) {
         let mut secrets = vec![dialpad.stands(&app).await.secret().to_owned()];
         for _ in 0..4 {
             let rotated = server.post(&rotate).by_admin().answer().await;
-            rotated.ok().shows(json!({"webhook_id": name, "state": "standing"}));
+            rotated.ok().shows(json!({"webhook_id": name, "state": "active"}));
             let secret = dialpad.stands(&app).await.secret().to_owned();
             assert!(!rotated.body.contains(&secret) && !secrets.contains(&secret), "{rotated}");
             secrets.push(secret);
@@ -281,7 +281,7 @@ async fn a_rotation_at_one_server_is_known_to_the_other(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
     let other = world.with("PUBLIC_URL", &server.base_url).start().await;
     let name = server.webhook_of(&app).await.expect("a webhook")["webhook_id"].clone();
     let rotate = format!("/internal/webhooks/{}/rotate-secret", name.as_str().unwrap_or_default());

@@ -32,7 +32,7 @@ async fn connected(server: &TestServer, dialpad: &Dialpad) -> App {
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
     app
 }
 
@@ -49,9 +49,9 @@ async fn an_app_that_was_connected_gets_its_webhook_and_subscriptions(world: Wor
     standing.webhook.shows(json!({"hook_url": address}));
     assert!(standing.secret().len() >= 64, "a secret that can be guessed");
 
-    let webhook = server.webhook_when(&app, "standing").await;
+    let webhook = server.webhook_when(&app, "active").await;
     let status = server.get("/status").by(&app).answer().await.ok();
-    status["webhook"].shows(json!({"state": "standing", "webhook_id": webhook["webhook_id"]}));
+    status["webhook"].shows(json!({"state": "active", "webhook_id": webhook["webhook_id"]}));
     let deliveries = dialpad.play(&json!({"flow": "answered", "pace": 0})).await;
     assert!(deliveries.iter().all(|it| it["status"] == 200), "{deliveries:#?}");
 }
@@ -146,7 +146,7 @@ async fn a_company_without_room_is_a_problem_that_passes(world: World) {
     let server = watchful(world, &dialpad).await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    let webhook = server.webhook_when(&app, "troubled").await;
+    let webhook = server.webhook_when(&app, "degraded").await;
     let problems = webhook["problems"].to_string();
     assert!(problems.contains("10 of 10"), "{webhook:#}");
     assert_eq!(dialpad.registry("/subscriptions/call").await.len(), 10, "none was made");
@@ -155,7 +155,7 @@ async fn a_company_without_room_is_a_problem_that_passes(world: World) {
     let theirs = dialpad.registry("/subscriptions/call").await;
     dialpad.remove("/subscriptions/call", &theirs[0]).await;
     dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
 }
 
 async fn a_failing_dialpad_is_asked_again(world: World) {
@@ -167,7 +167,7 @@ async fn a_failing_dialpad_is_asked_again(world: World) {
     dialpad.switch(&json!({"next_answers": failing})).await;
     server.connect(&app).await;
     dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
 }
 
 async fn missing_scopes_are_named_and_cost_only_what_they_cover(world: World) {
@@ -177,7 +177,7 @@ async fn missing_scopes_are_named_and_cost_only_what_they_cover(world: World) {
         world.with("DIALPAD_SCOPES", "calls:list offline_access").with_dialpad(&dialpad).start().await;
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    let webhook = server.webhook_when(&app, "standing").await;
+    let webhook = server.webhook_when(&app, "active").await;
     assert!(webhook["problems"].to_string().contains("message_content_export:all"), "{webhook:#}");
     assert_eq!(webhook["subscriptions"].as_array().map(Vec::len), Some(1), "{webhook:#}");
     let status = server.get("/status").by(&app).answer().await.ok();
@@ -191,7 +191,7 @@ async fn missing_scopes_are_named_and_cost_only_what_they_cover(world: World) {
     };
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
-    let webhook = server.webhook_when(&app, "standing").await;
+    let webhook = server.webhook_when(&app, "active").await;
     webhook.shows(json!({"problems": []}));
     server.get("/status").by(&app).answer().await.ok().shows(json!({"missing_scopes": []}));
 }
@@ -209,7 +209,7 @@ async fn messages_are_subscribed_to_anew_when_their_texts_may_be_read(world: Wor
     let app = server.create_app("CRM").await;
     connect(&server, &app).await;
     let before = dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
     drop(server);
 
     let server = world.with("DIALPAD_SCOPES", scopes).start().await;
@@ -272,7 +272,7 @@ async fn another_public_url_is_told_to_dialpad(world: World) {
     let app = server.create_app("CRM").await;
     server.connect(&app).await;
     let before = dialpad.stands(&app).await;
-    server.webhook_when(&app, "standing").await;
+    server.webhook_when(&app, "active").await;
     drop(server);
 
     let _server = world.start().await;

@@ -20,10 +20,13 @@ use cti_actors::{
     testing::MemoryStore,
     unit::Unit,
 };
-use cti_server::store::{
-    Store,
-    journal::append::{Appended, Disposition, NewWebhook},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    store::{Store, journal::append::Appended, tenants::api_keys::NewKey},
+    webhook::{
+        new_webhook::NewWebhook,
+        payload,
+        routing::{Destination, Disposition},
+    },
 };
 use serde_json::json;
 
@@ -57,11 +60,11 @@ impl Subject for MemoryStore {
 #[async_trait]
 impl Subject for Store {
     async fn new_app(&self) -> AppId {
-        self.create_app("an app", &NewKey::generate()).await.expect("an app").id()
+        self.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
     }
 
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId {
-        let appended = self.append(vec![webhook(app, call, at)]).await.expect("written");
+        let appended = self.journal().append(vec![webhook(app, call, at)]).await.expect("written");
         match appended[..] {
             [Appended::New(id)] => id,
             _ => panic!("expected one new row, got {appended:?}"),
@@ -69,7 +72,7 @@ impl Subject for Store {
     }
 
     async fn name_user(&self, app: AppId, user: i64, name: &str) {
-        self.map_users(app, &[(user, name.to_owned())]).await.expect("mapped");
+        self.user_mappings().map(app, &[(user, name.to_owned())]).await.expect("mapped");
     }
 }
 
@@ -77,10 +80,10 @@ impl Subject for Store {
 pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
     let payload =
         json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
-    let mut key = [0; 36];
-    key[..8].copy_from_slice(&call.to_be_bytes());
+    let reading = payload::read(payload.as_bytes(), at);
     let disposition = Disposition::Pending(Box::new(Inbound::Call(ring(call, at))));
-    NewWebhook::new(Some(app), None, key, "call.ring".into(), payload.into_bytes().into(), disposition, at)
+    let destination = Destination { app_id: Some(app), disposition };
+    NewWebhook::new(&reading, destination, payload.into_bytes().into(), at)
 }
 
 pub(crate) fn ring(call: i64, at: DateTime<Utc>) -> CallEvent {

@@ -15,7 +15,7 @@ fn created() -> KeptAnswer {
 }
 
 async fn take(store: &Store) -> Taken {
-    store.take_key(REQUEST).await.expect("the database answers")
+    store.idempotency().claim(REQUEST).await.expect("the database answers")
 }
 
 #[track_caller]
@@ -40,24 +40,28 @@ pub(crate) async fn of_many_who_take_a_key_one_gets_it(store: &Store) {
     let under_way = taken.iter().filter(|it| matches!(it, Taken::UnderWay)).count();
     assert_eq!((fresh, under_way), (1, 15));
     let foreign = KeyedRequest { scope: "another app", ..REQUEST };
-    assert!(matches!(store.take_key(foreign).await, Ok(Taken::Fresh(_))));
+    assert!(matches!(store.idempotency().claim(foreign).await, Ok(Taken::Fresh(_))));
 }
 
 pub(crate) async fn the_first_answer_stands_for_a_day(store: &Store, clock: &ManualClock) {
     let held = fresh(take(store).await);
-    store.keep_answer(&held, &created()).await.expect("kept");
-    store.keep_answer(&held, &KeptAnswer { status: 500, body: String::new() }).await.expect("too late");
-    store.release_key(&held).await.expect("too late");
+    store.idempotency().store_answer(&held, &created()).await.expect("kept");
+    store
+        .idempotency()
+        .store_answer(&held, &KeptAnswer { status: 500, body: String::new() })
+        .await
+        .expect("too late");
+    store.idempotency().release(&held).await.expect("too late");
     clock.advance(TimeDelta::hours(24));
     assert!(matches!(take(store).await, Taken::Answered(kept) if kept == created()));
     let other = KeyedRequest { hash: b"something else", ..REQUEST };
-    assert!(matches!(store.take_key(other).await, Ok(Taken::AnotherRequest)));
-    assert_eq!(store.remove_old_keys().await.expect("asked"), 0);
+    assert!(matches!(store.idempotency().claim(other).await, Ok(Taken::AnotherRequest)));
+    assert_eq!(store.idempotency().prune().await.expect("asked"), 0);
 
     clock.advance(TimeDelta::seconds(1));
     fresh(take(store).await);
     clock.advance(TimeDelta::hours(25));
-    assert_eq!(store.remove_old_keys().await.expect("asked"), 1);
+    assert_eq!(store.idempotency().prune().await.expect("asked"), 1);
 }
 
 pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store, clock: &ManualClock) {
@@ -66,7 +70,7 @@ pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store
     assert!(matches!(take(store).await, Taken::UnderWay));
     clock.advance(TimeDelta::seconds(1));
     let other = KeyedRequest { hash: b"something else", ..REQUEST };
-    assert!(matches!(store.take_key(other).await, Ok(Taken::AnotherRequest)));
+    assert!(matches!(store.idempotency().claim(other).await, Ok(Taken::AnotherRequest)));
     let taken = join_all((0..8).map(|_| take(store))).await;
     let taken: Vec<_> = taken.into_iter().filter(|it| !matches!(it, Taken::UnderWay)).collect();
     assert_eq!(taken.len(), 1, "one takes it up: {taken:?}");
@@ -74,19 +78,19 @@ pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store
     assert_eq!((second.correlation, second.begun_at), (first.correlation, first.begun_at));
 
     // Whoever was slow does not take it away from the one who is at it now; but an answer is an answer.
-    store.release_key(&first).await.expect("asked");
-    store.leave_in_doubt(&first).await.expect("asked");
+    store.idempotency().release(&first).await.expect("asked");
+    store.idempotency().leave_unknown(&first).await.expect("asked");
     assert!(matches!(take(store).await, Taken::UnderWay));
-    store.leave_in_doubt(&second).await.expect("asked");
+    store.idempotency().leave_unknown(&second).await.expect("asked");
     let third = in_doubt(take(store).await);
-    store.keep_answer(&first, &created()).await.expect("kept");
-    store.release_key(&third).await.expect("too late");
+    store.idempotency().store_answer(&first, &created()).await.expect("kept");
+    store.idempotency().release(&third).await.expect("too late");
     assert!(matches!(take(store).await, Taken::Answered(_)));
 }
 
 pub(crate) async fn a_key_that_was_let_go_is_fresh_again(store: &Store) {
     let first = fresh(take(store).await);
-    store.release_key(&first).await.expect("released");
+    store.idempotency().release(&first).await.expect("released");
     let second = fresh(take(store).await);
     assert_ne!(first.correlation, second.correlation);
 }

@@ -21,7 +21,10 @@ use cti_actors::{
     clock::{Clock, SystemClock},
     testing::{ManualClock, MemoryStore},
 };
-use cti_server::store::{Store, crypto::vault::Vault};
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{Store, crypto::vault::Vault},
+};
 use support::World;
 
 /// Opens the world's database, with its schema.
@@ -32,8 +35,8 @@ async fn open(world: &World) -> Store {
 /// The same by another clock.
 async fn open_at(world: &World, clock: Arc<dyn Clock>) -> Store {
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-    let store = Store::open(&url, vault, clock).await.expect("the database opens");
+    let keys = EncryptionKeys::parse(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+    let (store, _) = Store::open(&url, Vault::new(&keys), clock).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, error::StoreError, id::AppId};
-use cti_server::store::{
-    Store,
-    crypto::vault::Vault,
-    dialpad::own_webhooks::{CheckNote, Claimed},
-    tenants::api_keys::NewKey,
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::vault::Vault,
+        dialpad::own_webhooks::{CheckNote, Claimed},
+        tenants::api_keys::NewKey,
+    },
 };
 use secrecy::ExposeSecret;
 
@@ -26,13 +29,13 @@ const HOOK: &str = "https://cti.example/webhooks/1";
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 async fn app_with_webhook(store: &Store) -> AppId {
-    let app = store.create_app("an app", &NewKey::generate()).await.expect("an app").id();
-    store.want_webhook(app, HOOK, Some(1), false).await.expect("wanted");
+    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id();
+    store.webhooks().ensure(app, HOOK, Some(1), false).await.expect("wanted");
     app
 }
 
 async fn claimed(store: &Store, app: AppId) -> Claimed {
-    store.claim_webhook(app, MINUTE).await.expect("asked").expect("nobody has it")
+    store.webhooks().claim(app, MINUTE).await.expect("asked").expect("nobody has it")
 }
 
 fn note() -> CheckNote {
@@ -47,7 +50,7 @@ fn note() -> CheckNote {
 }
 
 async fn taken(store: &Store, app: AppId) -> Vec<String> {
-    let route = store.own_route_now(app).await.expect("asked").expect("an app");
+    let route = store.routes().of_app_now(app).await.expect("asked").expect("an app");
     route.secrets.iter().map(|secret| secret.expose_secret().to_owned()).collect()
 }
 
@@ -55,21 +58,21 @@ async fn one_at_a_time_has_a_webhook_in_hand(world: World) {
     let store = open(&world).await;
     let app = app_with_webhook(&store).await;
     let first = claimed(&store, app).await;
-    assert!(store.claim_webhook(app, MINUTE).await.expect("asked").is_none());
+    assert!(store.webhooks().claim(app, MINUTE).await.expect("asked").is_none());
     assert_eq!(
-        store.webhooks_due("sandbox", true, "https://cti.example/webhooks/").await.expect("asked"),
+        store.webhooks().due("sandbox", true, "https://cti.example/webhooks/").await.expect("asked"),
         []
     );
-    store.release_webhook(first).await.expect("released");
+    store.webhooks().release(first).await.expect("released");
     let second = claimed(&store, app).await;
-    store.note_check(second, &note()).await.expect("noted");
+    store.webhooks().record_check(second, &note()).await.expect("noted");
     // Nobody speaks for the app but the static key.
     let elsewhere = "https://elsewhere.example/webhooks/";
-    assert_eq!(store.webhooks_due("sandbox", true, elsewhere).await.expect("asked"), [(app, None)]);
-    assert_eq!(store.webhooks_due("sandbox", false, elsewhere).await.expect("asked"), []);
-    let gone = store.claim_webhook(app, TimeDelta::zero()).await.expect("asked").expect("free");
+    assert_eq!(store.webhooks().due("sandbox", true, elsewhere).await.expect("asked"), [(app, None)]);
+    assert_eq!(store.webhooks().due("sandbox", false, elsewhere).await.expect("asked"), []);
+    let gone = store.webhooks().claim(app, TimeDelta::zero()).await.expect("asked").expect("free");
     claimed(&store, app).await;
-    let late = store.note_check(gone, &note()).await;
+    let late = store.webhooks().record_check(gone, &note()).await;
     assert!(matches!(late, Err(StoreError::Conflict(_))), "{late:?}");
 }
 
@@ -77,14 +80,14 @@ async fn whoever_lost_a_webhook_changes_nothing(world: World) {
     let store = open(&world).await;
     let app = app_with_webhook(&store).await;
     let mut late = claimed(&store, app).await;
-    store.want_webhook(app, HOOK, Some(2), true).await.expect("moved");
+    store.webhooks().ensure(app, HOOK, Some(2), true).await.expect("moved");
     let before = taken(&store, app).await;
-    let refused = store.begin_rotation(&mut late).await;
+    let refused = store.webhooks().begin_rotation(&mut late).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
-    let refused = store.remove_webhook(late, true).await;
+    let refused = store.webhooks().remove(late, true).await;
     assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
     assert_eq!(taken(&store, app).await, before);
-    assert!(store.webhook_of(app).await.expect("asked").is_some());
+    assert!(store.webhooks().of_app(app).await.expect("asked").is_some());
 }
 
 async fn a_secret_is_taken_from_its_birth_until_a_day_after_its_successors(world: World) {
@@ -92,21 +95,21 @@ async fn a_secret_is_taken_from_its_birth_until_a_day_after_its_successors(world
     let app = app_with_webhook(&store).await;
     let first = taken(&store, app).await;
     let mut webhook = claimed(&store, app).await;
-    store.begin_rotation(&mut webhook).await.expect("rotated");
-    store.begin_rotation(&mut webhook).await.expect("it is under way already");
+    store.webhooks().begin_rotation(&mut webhook).await.expect("rotated");
+    store.webhooks().begin_rotation(&mut webhook).await.expect("it is under way already");
     let both = taken(&store, app).await;
     assert_eq!((both.len(), &both[1]), (2, &first[0]));
 
     // Dialpad heard of it a day ago.
     webhook.webhook.finish_rotation(SystemClock.now() - TimeDelta::hours(24));
-    store.note_check(webhook, &note()).await.expect("noted");
+    store.webhooks().record_check(webhook, &note()).await.expect("noted");
     assert_eq!(taken(&store, app).await, both[..1]);
 
-    store.remove_webhook(claimed(&store, app).await, true).await.expect("removed");
+    store.webhooks().remove(claimed(&store, app).await, true).await.expect("removed");
     assert_eq!(taken(&store, app).await, both[..1], "what is under way is taken");
-    store.want_webhook(app, HOOK, Some(1), false).await.expect("asked");
-    assert!(store.webhook_of(app).await.expect("asked").is_none(), "it does not come back by itself");
-    store.want_webhook(app, HOOK, Some(1), true).await.expect("asked");
+    store.webhooks().ensure(app, HOOK, Some(1), false).await.expect("asked");
+    assert!(store.webhooks().of_app(app).await.expect("asked").is_none(), "it does not come back by itself");
+    store.webhooks().ensure(app, HOOK, Some(1), true).await.expect("asked");
     let after = taken(&store, app).await;
     assert_eq!((after.len(), &after[1]), (2, &both[0]));
 }
@@ -115,19 +118,19 @@ async fn an_organisation_that_was_left_knows_no_secret(world: World) {
     let store = open(&world).await;
     let app = app_with_webhook(&store).await;
     let before = taken(&store, app).await;
-    store.want_webhook(app, HOOK, Some(2), false).await.expect("moved");
+    store.webhooks().ensure(app, HOOK, Some(2), false).await.expect("moved");
     let after = taken(&store, app).await;
     assert_eq!(after.len(), 1);
     assert_ne!(after, before);
-    store.remove_webhook(claimed(&store, app).await, true).await.expect("removed");
-    store.forget_secrets_of_others(app, 2).await.expect("asked");
+    store.webhooks().remove(claimed(&store, app).await, true).await.expect("removed");
+    store.webhooks().drop_foreign_secrets(app, 2).await.expect("asked");
     assert_eq!(taken(&store, app).await, after, "what is under way from this one is taken");
-    store.forget_secrets_of_others(app, 3).await.expect("asked");
+    store.webhooks().drop_foreign_secrets(app, 3).await.expect("asked");
     assert_eq!(taken(&store, app).await, Vec::<String>::new());
-    store.want_webhook(app, HOOK, Some(2), true).await.expect("asked");
+    store.webhooks().ensure(app, HOOK, Some(2), true).await.expect("asked");
     let after = taken(&store, app).await;
-    store.want_webhook(app, HOOK, None, true).await.expect("asked");
-    store.want_webhook(app, HOOK, Some(2), true).await.expect("asked");
+    store.webhooks().ensure(app, HOOK, None, true).await.expect("asked");
+    store.webhooks().ensure(app, HOOK, Some(2), true).await.expect("asked");
     assert_eq!(taken(&store, app).await, after);
 }
 
@@ -135,11 +138,13 @@ async fn a_secret_that_no_key_opens_is_replaced_when_the_app_is_connected_anew(w
     let store = open(&world).await;
     let app = app_with_webhook(&store).await;
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let other_key = Vault::from_keys(&"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".to_owned().into());
-    let other = Store::open(&url, other_key.expect("a key"), Arc::new(SystemClock)).await.expect("it opens");
-    other.want_webhook(app, HOOK, Some(1), false).await.expect("asked");
-    let lost = other.claim_webhook(app, TimeDelta::zero()).await;
+    let other_keys =
+        EncryptionKeys::parse(&"BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=".into()).expect("a key");
+    let (other, _) =
+        Store::open(&url, Vault::new(&other_keys), Arc::new(SystemClock)).await.expect("it opens");
+    other.webhooks().ensure(app, HOOK, Some(1), false).await.expect("asked");
+    let lost = other.webhooks().claim(app, TimeDelta::zero()).await;
     assert!(matches!(lost, Err(StoreError::Corrupt { .. })), "{lost:?}");
-    other.want_webhook(app, HOOK, Some(1), true).await.expect("asked");
+    other.webhooks().ensure(app, HOOK, Some(1), true).await.expect("asked");
     assert_eq!(taken(&other, app).await.len(), 1);
 }

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::TimeDelta;
 use cti_actors::{clock::Clock, clock::SystemClock, id::AppId};
-use cti_server::store::{
-    Store,
-    crypto::{reencrypt::Resealed, vault::Vault},
-    dialpad::{
-        connections::{Connection, Tokens},
-        own_webhooks::Claimed,
-        renewals::Begun,
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::{reencrypt::Resealed, vault::Vault},
+        dialpad::{
+            connections::{Connection, Tokens},
+            own_webhooks::Claimed,
+            renewals::Begun,
+        },
+        idempotency::{KeptAnswer, KeyedRequest, Taken},
+        tenants::api_keys::NewKey,
     },
-    idempotency::{KeptAnswer, KeyedRequest, Taken},
-    tenants::api_keys::NewKey,
 };
 use futures_util::{StreamExt, stream};
 use secrecy::ExposeSecret;
@@ -28,9 +31,10 @@ on_both_databases![
 
 async fn open(world: &World, keys: &[u8]) -> Store {
     let keys: Vec<String> = keys.iter().map(|seed| BASE64_STANDARD.encode([*seed; 32])).collect();
-    let vault = Vault::from_keys(&keys.join(",").into()).expect("keys");
+    let keys = EncryptionKeys::parse(&keys.join(",").into()).expect("keys");
     let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-    let store = Store::open(&url, vault, Arc::new(SystemClock)).await.expect("the database opens");
+    let (store, _) =
+        Store::open(&url, Vault::new(&keys), Arc::new(SystemClock)).await.expect("the database opens");
     store.migrate().await.expect("the migrations apply");
     store
 }
@@ -47,22 +51,22 @@ fn tokens(name: &str) -> Tokens {
 }
 
 async fn connected_app(store: &Store) -> AppId {
-    let app = store.create_app("an app", &NewKey::generate()).await.expect("an app").id();
-    store.connect(app, "sandbox", Some(7), &tokens("0"), "").await.expect("connected");
+    let app = store.apps().create("an app", &NewKey::generate()).await.expect("an app").id();
+    store.connections().connect(app, "sandbox", Some(7), &tokens("0"), "").await.expect("connected");
     app
 }
 
 async fn connection(store: &Store, app: AppId) -> Connection {
-    store.connection(app).await.expect("it opens").expect("connected")
+    store.connections().find(app).await.expect("it opens").expect("connected")
 }
 
 /// The app's webhook in the middle of a rotation: it has two secrets.
 async fn rotated_webhook(store: &Store, app: AppId) -> Vec<String> {
-    store.want_webhook(app, "https://cti.example/webhooks/1", None, true).await.expect("prepared");
-    let mut claimed = store.claim_webhook(app, TimeDelta::minutes(1)).await.expect("asked").expect("free");
-    store.begin_rotation(&mut claimed).await.expect("rotated");
+    store.webhooks().ensure(app, "https://cti.example/webhooks/1", None, true).await.expect("prepared");
+    let mut claimed = store.webhooks().claim(app, TimeDelta::minutes(1)).await.expect("asked").expect("free");
+    store.webhooks().begin_rotation(&mut claimed).await.expect("rotated");
     let secrets = secrets(&claimed);
-    store.release_webhook(claimed).await.expect("released");
+    store.webhooks().release(claimed).await.expect("released");
     secrets
 }
 
@@ -75,29 +79,30 @@ fn secrets(claimed: &Claimed) -> Vec<String> {
 async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     const APPS: usize = 230;
     let old = open(&world, &[1]).await;
-    assert!(!old.has_old_keys());
+    assert!(!old.reencryption().is_due());
     let mut apps = Vec::new();
     for _ in 0..APPS {
         apps.push(connected_app(&old).await);
     }
     let hook = rotated_webhook(&old, apps[0]).await;
     let request = KeyedRequest { scope: "an app", key: "a key", hash: b"a request" };
-    let Ok(Taken::Fresh(held)) = old.take_key(request).await else { panic!("the key is fresh") };
+    let Ok(Taken::Fresh(held)) = old.idempotency().claim(request).await else { panic!("the key is fresh") };
     let answer = KeptAnswer { status: 201, body: "an answer".into() };
-    old.keep_answer(&held, &answer).await.expect("kept");
+    old.idempotency().store_answer(&held, &answer).await.expect("kept");
     old.close().await;
 
     let both = open(&world, &[2, 1]).await;
-    assert!(both.has_old_keys());
+    assert!(both.reencryption().is_due());
     // Each pair is renewed once, at some moment of the change: whatever would go back to an old one stays.
     let renewing = stream::iter(&apps).for_each_concurrent(8, async |app| {
         let pair = connection(&both, *app).await.pair;
-        both.finish_renewal(pair, &tokens("1")).await.expect("stored");
+        both.renewals().finish(pair, &tokens("1")).await.expect("stored");
     });
     let rekeying = async {
         let mut changed = 0;
         loop {
-            let Resealed { changed: now, lost } = both.reseal().await.expect("the database answers");
+            let Resealed { changed: now, lost } =
+                both.reencryption().run().await.expect("the database answers");
             assert_eq!(lost, 0);
             changed += now;
             if now == 0 {
@@ -107,20 +112,23 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     };
     let ((), changed) = tokio::join!(renewing, rekeying);
     assert!(changed > 2, "nothing was left to do");
-    assert_eq!(both.reseal().await.expect("the database answers"), Resealed::default());
+    assert_eq!(both.reencryption().run().await.expect("the database answers"), Resealed::default());
     both.close().await;
 
     let new = open(&world, &[2]).await;
     for app in &apps {
         let connection = connection(&new, *app).await;
         assert_eq!(connection.access_token.expose_secret(), "access 1");
-        let begun = new.begin_renewal(connection.pair, "sandbox").await.expect("the database answers");
+        let begun = new.renewals().begin(connection.pair, "sandbox").await.expect("the database answers");
         let Begun::Intent(intent) = begun else { panic!("nobody is at it") };
         assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
     }
-    let claimed = new.claim_webhook(apps[0], TimeDelta::minutes(1)).await.expect("it opens").expect("free");
+    let claimed =
+        new.webhooks().claim(apps[0], TimeDelta::minutes(1)).await.expect("it opens").expect("free");
     assert_eq!(secrets(&claimed), hook);
-    let Ok(Taken::Answered(kept)) = new.take_key(request).await else { panic!("the answer opens") };
+    let Ok(Taken::Answered(kept)) = new.idempotency().claim(request).await else {
+        panic!("the answer opens")
+    };
     assert_eq!(kept.body, answer.body);
 }
 
@@ -128,6 +136,6 @@ async fn what_no_key_opens_is_counted_and_left_alone(world: World) {
     let first = open(&world, &[1]).await;
     let app = connected_app(&first).await;
     let others = open(&world, &[3, 2]).await;
-    assert_eq!(others.reseal().await.expect("asked"), Resealed { changed: 0, lost: 2 });
+    assert_eq!(others.reencryption().run().await.expect("asked"), Resealed { changed: 0, lost: 2 });
     assert_eq!(connection(&first, app).await.access_token.expose_secret(), "access 0");
 }

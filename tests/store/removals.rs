@@ -36,9 +36,9 @@ async fn busy_app(store: &Store) -> AppId {
     let events = (0..600).map(|call| event(app, call)).collect();
     let unit = Unit { calls, messages: vec![message], events, processed, ..Unit::new(app, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
-    store.note_gap(app, now(), now(), GapReason::Away).await.expect("noted");
+    store.gaps().record(app, now(), now(), GapReason::Away).await.expect("noted");
     let request = KeyedRequest { scope: &app.to_string(), key: "click", hash: b"" };
-    store.take_key(request).await.expect("taken");
+    store.idempotency().claim(request).await.expect("taken");
     app
 }
 
@@ -68,24 +68,24 @@ pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Stor
     assert!(before.iter().any(|(table, rows)| table == "webhook_events" && *rows == 1_200), "{before:?}");
     assert_eq!(rows_of(world, app).await, before);
 
-    assert_eq!(store.begin_removal(app).await.expect("begun"), RemovalBegun::Now);
-    assert!(store.app(app).await.expect("asked").is_none());
-    assert!(store.own_route(app).await.expect("asked").is_none());
-    assert_eq!(store.connected_apps(true).await.expect("asked"), [other]);
-    assert_eq!(store.begin_removal(app).await.expect("begun"), RemovalBegun::Before);
-    let nobody = store.begin_removal(AppId::generate()).await;
+    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), RemovalBegun::Now);
+    assert!(store.apps().find(app).await.expect("asked").is_none());
+    assert!(store.routes().of_app(app).await.expect("asked").is_none());
+    assert_eq!(store.gaps().connected_apps(true).await.expect("asked"), [other]);
+    assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), RemovalBegun::Before);
+    let nobody = store.apps().begin_deletion(AppId::generate()).await;
     assert_eq!(nobody.expect("asked"), RemovalBegun::NoSuchApp);
 
-    store.remove_rows(app).await.expect("removed");
+    store.apps().delete_rows(app).await.expect("removed");
     assert_eq!(rows_of(world, app).await, []);
     assert_eq!(rows_of(world, other).await, before);
 
     // Whoever had looked the app up before may write for it once more.
     store.receive(app, 5_000, now()).await;
-    assert_eq!(store.unfinished_removals().await.expect("asked"), [app]);
+    assert_eq!(store.apps().unfinished_deletions().await.expect("asked"), [app]);
     clock.advance(TimeDelta::seconds(61));
-    store.remove_rows(app).await.expect("removed");
+    store.apps().delete_rows(app).await.expect("removed");
     assert_eq!(rows_of(world, app).await, []);
-    assert_eq!(store.unfinished_removals().await.expect("asked"), []);
-    assert_eq!(store.begin_removal(app).await.expect("asked"), RemovalBegun::Before);
+    assert_eq!(store.apps().unfinished_deletions().await.expect("asked"), []);
+    assert_eq!(store.apps().begin_deletion(app).await.expect("asked"), RemovalBegun::Before);
 }

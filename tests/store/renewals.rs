@@ -11,14 +11,17 @@ use cti_actors::{
     ports::EventLog,
     testing::ManualClock,
 };
-use cti_server::store::{
-    Store,
-    crypto::vault::Vault,
-    dialpad::{
-        connections::Tokens,
-        renewals::{Begun, Finished, Intent, LEASE},
+use cti_server::{
+    encryption_keys::EncryptionKeys,
+    store::{
+        Store,
+        crypto::vault::Vault,
+        dialpad::{
+            connections::Tokens,
+            renewals::{Begun, Finished, Intent, LEASE},
+        },
+        tenants::api_keys::NewKey,
     },
-    tenants::api_keys::NewKey,
 };
 use secrecy::ExposeSecret;
 
@@ -52,8 +55,9 @@ impl Office {
     async fn open(world: &World) -> Self {
         let clock = Arc::new(ManualClock::default());
         let url = world.setting("DATABASE_URL").parse().expect("a database URL");
-        let vault = Vault::from_keys(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
-        let store = Store::open(&url, vault, clock.clone()).await.expect("the database opens");
+        let keys = EncryptionKeys::parse(&world.setting("TOKEN_ENCRYPTION_KEY").into()).expect("a key");
+        let (store, _) =
+            Store::open(&url, Vault::new(&keys), clock.clone()).await.expect("the database opens");
         store.migrate().await.expect("the migrations apply");
         Self { store, clock }
     }
@@ -67,11 +71,11 @@ impl Office {
     }
 
     async fn app(&self) -> AppId {
-        self.store.create_app("an app", &NewKey::generate()).await.expect("an app").id()
+        self.store.apps().create("an app", &NewKey::generate()).await.expect("an app").id()
     }
 
     async fn connect(&self, app: AppId, tokens: &Tokens) -> TokenPair {
-        self.store.connect(app, ENVIRONMENT, Some(7), tokens, "").await.expect("connected");
+        self.store.connections().connect(app, ENVIRONMENT, Some(7), tokens, "").await.expect("connected");
         self.pair(app).await
     }
 
@@ -88,16 +92,16 @@ impl Office {
     }
 
     async fn pair(&self, app: AppId) -> TokenPair {
-        self.store.connection(app).await.expect("read").expect("connected").pair
+        self.store.connections().find(app).await.expect("read").expect("connected").pair
     }
 
     async fn access_token(&self, app: AppId) -> String {
-        let connection = self.store.connection(app).await.expect("read").expect("connected");
+        let connection = self.store.connections().find(app).await.expect("read").expect("connected");
         connection.access_token.expose_secret().to_owned()
     }
 
     async fn begin(&self, pair: TokenPair) -> Begun {
-        self.store.begin_renewal(pair, ENVIRONMENT).await.expect("the database answers")
+        self.store.renewals().begin(pair, ENVIRONMENT).await.expect("the database answers")
     }
 
     async fn intent(&self, pair: TokenPair) -> Intent {
@@ -108,16 +112,16 @@ impl Office {
     }
 
     async fn finish(&self, pair: TokenPair, name: &str) -> Finished {
-        self.store.finish_renewal(pair, &self.tokens(name)).await.expect("the database answers")
+        self.store.renewals().finish(pair, &self.tokens(name)).await.expect("the database answers")
     }
 
     async fn fail(&self, intent: &Intent, seconds: i64) -> Vec<Frame> {
         let again_at = self.clock.now() + TimeDelta::seconds(seconds);
-        self.store.fail_renewal(intent, "trouble", again_at).await.expect("the database answers")
+        self.store.renewals().fail(intent, "trouble", again_at).await.expect("the database answers")
     }
 
     async fn due(&self) -> Vec<TokenPair> {
-        let due = self.store.due_renewals(ENVIRONMENT, self.clock.now(), 100).await;
+        let due = self.store.renewals().due(ENVIRONMENT, self.clock.now(), 100).await;
         due.expect("the database answers").into_iter().map(|due| due.pair).collect()
     }
 
@@ -173,7 +177,10 @@ async fn a_late_pair_is_kept_even_when_its_intent_was_taken_over(world: World) {
     office.intent(pair).await;
     office.clock.advance(LEASE);
     office.intent(pair).await;
-    assert!(office.store.expire(pair, "refused").await.expect("written").is_some(), "the token was spent");
+    assert!(
+        office.store.renewals().expire(pair, "refused").await.expect("written").is_some(),
+        "the token was spent"
+    );
     assert!(matches!(office.finish(pair, "late").await, Finished::Stored(told) if told.len() == 1));
     assert_eq!(office.access_token(app).await, "access late");
     let told = office.told(app).await;
@@ -187,7 +194,7 @@ async fn a_pair_that_was_replaced_changes_nothing(world: World) {
     office.finish(pair, "2").await;
     assert!(matches!(office.finish(pair, "3").await, Finished::Superseded));
     assert!(office.fail(&intent, 5).await.is_empty());
-    assert!(office.store.expire(pair, "refused").await.expect("written").is_none());
+    assert!(office.store.renewals().expire(pair, "refused").await.expect("written").is_none());
     assert_eq!(office.access_token(app).await, "access 2");
     assert_eq!(office.told(app).await, ["connection.connected"]);
 }
@@ -196,12 +203,12 @@ async fn an_app_that_was_connected_anew_meanwhile_keeps_its_new_tokens(world: Wo
     let office = Office::open(&world).await;
     let (app, pair) = office.connected_app().await;
     let intent = office.intent(pair).await;
-    office.store.disconnect(app).await.expect("disconnected");
+    office.store.connections().disconnect(app).await.expect("disconnected");
     let next = office.connect(app, &office.tokens("new")).await;
     assert!(next.generation > pair.generation, "no generation ever comes back");
     assert!(matches!(office.finish(pair, "late").await, Finished::Superseded));
     assert!(office.fail(&intent, 5).await.is_empty());
-    assert!(office.store.expire(pair, "refused").await.expect("written").is_none());
+    assert!(office.store.renewals().expire(pair, "refused").await.expect("written").is_none());
     assert_eq!(office.access_token(app).await, "access new");
 }
 
@@ -209,11 +216,11 @@ async fn an_app_that_was_disconnected_meanwhile_stays_so(world: World) {
     let office = Office::open(&world).await;
     let (app, pair) = office.connected_app().await;
     office.intent(pair).await;
-    assert!(office.store.disconnect(app).await.expect("disconnected").is_some());
+    assert!(office.store.connections().disconnect(app).await.expect("disconnected").is_some());
     assert!(matches!(office.finish(pair, "late").await, Finished::Unwanted));
     assert_eq!(word(&office.begin(pair).await), "superseded");
-    assert!(office.store.connection(app).await.expect("read").is_none());
-    assert!(office.store.disconnect(app).await.expect("asked").is_none());
+    assert!(office.store.connections().find(app).await.expect("read").is_none());
+    assert!(office.store.connections().disconnect(app).await.expect("asked").is_none());
     assert_eq!(office.told(app).await, ["connection.connected", "connection.disconnected"]);
 }
 
@@ -230,12 +237,12 @@ async fn trouble_is_told_once_and_so_is_its_end(world: World) {
         office.after(5);
         assert_eq!(office.due().await, [pair]);
     }
-    let standing = office.store.standing(app).await.expect("read").expect("connected");
+    let standing = office.store.connections().state(app).await.expect("read").expect("connected");
     assert_eq!((&*standing.status, standing.refresh_problem.as_deref()), ("connected", Some("trouble")));
     assert!(standing.degraded_since.is_some());
     office.intent(pair).await;
     office.finish(pair, "2").await;
-    let standing = office.store.standing(app).await.expect("read").expect("connected");
+    let standing = office.store.connections().state(app).await.expect("read").expect("connected");
     assert_eq!((standing.degraded_since, standing.refresh_problem), (None, None));
     let told = office.told(app).await;
     assert_eq!(told, ["connection.connected", "connection.degraded", "connection.recovered"]);
@@ -245,17 +252,17 @@ async fn a_dead_pair_is_told_once(world: World) {
     let office = Office::open(&world).await;
     let (app, pair) = office.connected_app().await;
     office.intent(pair).await;
-    let told = office.store.expire(pair, "refused").await.expect("written").expect("it is news");
+    let told = office.store.renewals().expire(pair, "refused").await.expect("written").expect("it is news");
     for part in ["\"code\":\"TOKENS_EXPIRED\"", "\"environment\":\"sandbox\"", "\"dialpad_org_id\":7"] {
         assert!(told.text.contains(part), "{part} in {}", told.text);
     }
-    assert!(office.store.expire(pair, "refused").await.expect("asked").is_none());
+    assert!(office.store.renewals().expire(pair, "refused").await.expect("asked").is_none());
     assert_eq!(word(&office.begin(pair).await), "expired");
     office.after(86_400);
     assert!(office.due().await.is_empty());
     assert_eq!(office.told(app).await, ["connection.connected", "connection.expired"]);
     office.connect(app, &office.tokens("new")).await;
-    assert!(!office.store.connection(app).await.expect("read").expect("connected").is_expired);
+    assert!(!office.store.connections().find(app).await.expect("read").expect("connected").is_expired);
 }
 
 async fn a_reply_without_a_refresh_token_leaves_the_old_one(world: World) {
@@ -263,7 +270,7 @@ async fn a_reply_without_a_refresh_token_leaves_the_old_one(world: World) {
     let (app, pair) = office.connected_app().await;
     office.intent(pair).await;
     let tokens = Tokens { refresh: None, ..office.tokens("2") };
-    office.store.finish_renewal(pair, &tokens).await.expect("written");
+    office.store.renewals().finish(pair, &tokens).await.expect("written");
     office.after(60);
     let next = office.pair(app).await;
     assert_eq!(office.intent(next).await.refresh_token.expect("it opens").expose_secret(), "refresh 1");
@@ -300,7 +307,12 @@ async fn a_static_token_is_never_due(world: World) {
 async fn connections_of_the_other_environment_are_left_alone(world: World) {
     let office = Office::open(&world).await;
     let (app, _) = office.connected_app().await;
-    office.store.connect(app, "production", Some(7), &office.tokens("2"), "").await.expect("connected");
+    office
+        .store
+        .connections()
+        .connect(app, "production", Some(7), &office.tokens("2"), "")
+        .await
+        .expect("connected");
     let pair = office.pair(app).await;
     office.after(3600);
     assert!(office.due().await.is_empty());

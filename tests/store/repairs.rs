@@ -15,19 +15,19 @@ fn at(minute: i64) -> DateTime<Utc> {
 }
 
 async fn note(store: &Store, app: AppId, since: i64, until: i64) {
-    store.note_gap(app, at(since), at(until), GapReason::Away).await.expect("noted");
+    store.gaps().record(app, at(since), at(until), GapReason::Away).await.expect("noted");
 }
 
 async fn take(store: &Store, clock: &ManualClock) -> Option<Repair> {
     let now = clock.now();
-    store.take_repair(now, now + TimeDelta::minutes(2)).await.expect("the database answers")
+    store.gaps().claim(now, now + TimeDelta::minutes(2)).await.expect("the database answers")
 }
 
 /// Everything that is due, each turn finished. In minutes.
 async fn worked_off(store: &Store, clock: &ManualClock) -> Vec<(i64, i64)> {
     let mut gaps = Vec::new();
     while let Some(repair) = take(store, clock).await {
-        store.finish_repair(&repair).await.expect("finished");
+        store.gaps().finish(&repair).await.expect("finished");
         gaps.push(((repair.since - at(0)).num_minutes(), (repair.until - at(0)).num_minutes()));
     }
     gaps.sort_unstable();
@@ -53,11 +53,11 @@ pub(crate) async fn a_turn_goes_to_one_and_goes_on_where_it_was(store: &Store, c
     assert_eq!((first.app, first.reason, first.cursor.as_deref()), (app, GapReason::Away, None));
     assert!(take(store, clock).await.is_none(), "somebody is at it");
 
-    store.go_on_with_repair(&first, "page 2", at(-60)).await.expect("written");
+    store.gaps().advance(&first, "page 2", at(-60)).await.expect("written");
     let second = take(store, clock).await.expect("the next turn");
     assert_eq!((second.cursor.as_deref(), second.list_from), (Some("page 2"), Some(at(-60))));
-    store.finish_repair(&first).await.expect("too late");
-    store.put_off_repair(&second, clock.now() + TimeDelta::minutes(5), true).await.expect("written");
+    store.gaps().finish(&first).await.expect("too late");
+    store.gaps().postpone(&second, clock.now() + TimeDelta::minutes(5), true).await.expect("written");
     assert!(take(store, clock).await.is_none(), "it was put off");
     clock.advance(TimeDelta::minutes(5));
     let third = take(store, clock).await.expect("the next turn");
@@ -70,15 +70,15 @@ pub(crate) async fn a_turn_goes_to_one_and_goes_on_where_it_was(store: &Store, c
     assert_eq!((beside.until, &beside.cursor, beside.list_from), (at(15), &None, None));
     let fourth = take(store, clock).await.expect("the next turn");
     assert_eq!((fourth.until, fourth.cursor.as_deref()), (at(10), Some("page 2")));
-    store.go_on_with_repair(&third, "page 3", at(0)).await.expect("too late");
-    store.begin_repair_anew(&fourth).await.expect("written");
-    store.put_off_repair(&fourth, clock.now(), false).await.expect("written");
+    store.gaps().advance(&third, "page 3", at(0)).await.expect("too late");
+    store.gaps().restart(&fourth).await.expect("written");
+    store.gaps().postpone(&fourth, clock.now(), false).await.expect("written");
     let fifth = take(store, clock).await.expect("the next turn");
     assert_eq!((fifth.until, &fifth.cursor, fifth.list_from, fifth.failures), (at(10), &None, None, 1));
 
     // It grows while somebody is at its first page: that one's turn counts no more.
     note(store, app, 9, 16).await;
-    store.go_on_with_repair(&fifth, "page 2", at(0)).await.expect("too late");
+    store.gaps().advance(&fifth, "page 2", at(0)).await.expect("too late");
     clock.advance(TimeDelta::minutes(1));
     assert_eq!(worked_off(store, clock).await, [(0, 16)]);
 }
@@ -89,9 +89,9 @@ pub(crate) async fn what_is_given_up_is_said_once_until_it_heals(store: &Store, 
     for since in [40, 10, 70] {
         note(store, app, since, since + 5).await;
         let repair = take(store, clock).await.expect("a turn");
-        store.give_up_repair(&repair, "no scope").await.expect("given up");
+        store.gaps().give_up(&repair, "no scope").await.expect("given up");
     }
-    let lost = store.given_up_repairs(app).await.expect("read");
+    let lost = store.gaps().given_up(app).await.expect("read");
     assert_eq!(lost.len(), 1);
     assert_eq!(
         (lost[0].since, lost[0].until, lost[0].given_up.as_deref()),
@@ -101,8 +101,8 @@ pub(crate) async fn what_is_given_up_is_said_once_until_it_heals(store: &Store, 
 
     note(store, app, 80, 90).await;
     assert_eq!(worked_off(store, clock).await, [(80, 90)]);
-    assert_eq!(store.given_up_repairs(app).await.expect("read"), []);
+    assert_eq!(store.gaps().given_up(app).await.expect("read"), []);
     note(store, app, 91, 92).await;
-    let dropped = store.drop_old_repairs(at(93)).await.expect("asked");
+    let dropped = store.gaps().drop_older_than(at(93)).await.expect("asked");
     assert_eq!((dropped.len(), dropped[0].since, worked_off(store, clock).await.len()), (1, at(91), 0));
 }

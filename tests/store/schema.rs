@@ -23,13 +23,16 @@ use crate::{
 pub(crate) async fn the_same_webhook_is_written_once(store: &Store) {
     let (ours, theirs) = (store.new_app().await, store.new_app().await);
     let twice = vec![webhook(ours, 1, now()), webhook(ours, 1, now()), webhook(theirs, 1, now())];
-    let appended = store.append(twice).await.expect("written");
+    let appended = store.journal().append(twice).await.expect("written");
     let Appended::New(first) = appended[0] else { panic!("expected a new row, got {appended:?}") };
     assert_eq!(appended[1], Appended::Duplicate);
     assert!(matches!(appended[2], Appended::New(_)), "another app has a journal of its own");
-    assert_eq!(store.append(vec![webhook(ours, 1, now())]).await.expect("written"), [Appended::Duplicate]);
+    assert_eq!(
+        store.journal().append(vec![webhook(ours, 1, now())]).await.expect("written"),
+        [Appended::Duplicate]
+    );
     let key = webhook(ours, 1, now()).dedup_key;
-    assert_eq!(store.find_webhook(Some(ours), key).await.expect("found"), Some(first));
+    assert_eq!(store.journal().find_duplicate(Some(ours), key).await.expect("found"), Some(first));
 }
 
 pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) {
@@ -44,7 +47,8 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
     store.commit(unit(other, 2, now() + TimeDelta::seconds(60), vec![])).await.expect("committed");
     let waiting = store.receive(app, 2, now()).await;
 
-    let removed = store.remove_old(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
+    let removed =
+        store.retention().prune(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
     assert_eq!(removed.expect("removed"), Removed { events: 2500, webhooks: 1 });
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(2501), head: Seq(2503) });
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
@@ -55,7 +59,7 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
         [waiting],
         "what waits is never too old"
     );
-    let again = store.remove_old(now() + TimeDelta::seconds(30), now()).await;
+    let again = store.retention().prune(now() + TimeDelta::seconds(30), now()).await;
     assert_eq!(again.expect("removed"), Removed::default());
 }
 
@@ -81,19 +85,19 @@ pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
     let unit = || Arc::new(Unit { voicemails: vec![voicemail.clone()], ..Unit::new(app, now()) });
     let name = ItemName::of("vm_1");
     store.commit(unit()).await.expect("committed");
-    assert!(store.voicemail(app, &name).await.expect("read").is_some());
-    assert!(store.delete_voicemail(app, &name).await.expect("deleted"));
+    assert!(store.voicemails().find(app, &name).await.expect("read").is_some());
+    assert!(store.voicemails().delete(app, &name).await.expect("deleted"));
     store.commit(unit()).await.expect("committed");
-    assert!(store.voicemail(app, &name).await.expect("read").is_none());
-    assert!(!store.delete_voicemail(app, &name).await.expect("there is nothing to delete"));
+    assert!(store.voicemails().find(app, &name).await.expect("read").is_none());
+    assert!(!store.voicemails().delete(app, &name).await.expect("there is nothing to delete"));
 }
 
 /// Whoever ends it, in whatever process.
 pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualClock) {
     let (first, second) = (NewKey::generate(), NewKey::generate());
-    let app = store.create_app("an app", &first).await.expect("an app").id();
+    let app = store.apps().create("an app", &first).await.expect("an app").id();
     let other = NewKey::generate();
-    store.create_app("another app", &other).await.expect("an app");
+    store.apps().create("another app", &other).await.expect("an app");
     let keys = [first.id, second.id, other.id, KeyId::generate()];
     let valid = async || {
         let mut valid = store.still_valid(&keys).await.expect("read");
@@ -101,7 +105,7 @@ pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualCl
         valid
     };
     assert_eq!(valid().await, [first.id, other.id]);
-    store.rotate_key(app, &second, TimeDelta::seconds(60)).await.expect("rotated");
+    store.api_keys().rotate(app, &second, TimeDelta::seconds(60)).await.expect("rotated");
     assert_eq!(valid().await, [first.id, second.id, other.id], "the old one is in its grace");
     clock.advance(TimeDelta::seconds(61));
     assert_eq!(valid().await, [second.id, other.id]);

@@ -23,6 +23,6 @@ pub(crate) fn jws(secret: &str, claims: &Value) -> String {
 
 /// The same with a choice of algorithm.
 pub(crate) fn jws_with(algorithm: Algorithm, secret: &str, claims: &Value) -> String {
-    encode(&Header::new(algorithm), claims, &EncodingKey::from_secret(secret.as_bytes()))
-        .expect("claims can be signed")
+    let key = EncodingKey::from_secret(secret.as_bytes()).expect("a secret that is not empty");
+    encode(&Header::new(algorithm), claims, &key).expect("claims can be signed")
 }

@@ -1,5 +1,5 @@
-//! A batch of webhooks while it is decided: what is drafted for each call, what will be told for each webhook, and the
-//! unit of work that it all becomes. Nothing here leaves memory.
+//! A batch of webhooks while it is decided: what is drafted for each call, which events each webhook causes, and the
+//! unit of work that all of it becomes. Nothing here leaves memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,20 +18,21 @@ use crate::{
     unit::Unit,
 };
 
-/// How often a webhook is tried.
+/// How often a webhook is tried before it is given up.
 pub(crate) const MAX_ATTEMPTS: u16 = 3;
 
-/// See the module.
+/// A batch under way. A webhook is named by its position in `pending`.
 pub(super) struct Batch<'p> {
     pub(super) pending: &'p [PendingEvent],
     pub(super) now: DateTime<Utc>,
     unit: Unit,
-    /// What is told for each webhook, so that the feed follows the order of the journal.
-    told: Vec<Vec<OutEvent>>,
+    /// The events that each webhook causes, by position, so that the feed follows the order of the journal.
+    events: Vec<Vec<OutEvent>>,
     drafts: BTreeMap<DialpadCallId, Draft>,
 }
 
 /// A call as the batch has left it so far.
+#[derive(Default)]
 struct Draft {
     record: Option<CallRecord>,
     voicemail: Option<VoicemailRecord>,
@@ -39,21 +40,30 @@ struct Draft {
 
 impl<'p> Batch<'p> {
     pub(super) fn new(app_id: AppId, pending: &'p [PendingEvent], now: DateTime<Utc>) -> Self {
-        let told = vec![Vec::new(); pending.len()];
-        Self { pending, now, unit: Unit::new(app_id, now), told, drafts: BTreeMap::new() }
+        let events = vec![Vec::new(); pending.len()];
+        Self { pending, now, unit: Unit::new(app_id, now), events, drafts: BTreeMap::new() }
     }
 
-    /// Takes over what a call has decided. `places` are those of its webhooks, or of the one that caused it.
-    pub(super) fn take(&mut self, call: DialpadCallId, places: &[usize], outcome: ApplyOutcome) {
-        if let (Some(joined), Some(first)) = (outcome.joined, places.first()) {
-            self.told[*first].push(joined);
+    /// Adds what a call has decided. `positions` are those of its webhooks, or of the one that caused the decision.
+    pub(super) fn add_outcome(&mut self, call: DialpadCallId, positions: &[usize], outcome: ApplyOutcome) {
+        if let (Some(joined), Some(first)) = (outcome.joined, positions.first()) {
+            self.events[*first].push(joined);
         }
-        for (place, events) in places.iter().zip(outcome.told) {
-            self.told[*place].extend(events);
+        for (position, events) in positions.iter().zip(outcome.events) {
+            self.events[*position].extend(events);
         }
-        let draft = self.drafts.entry(call).or_insert(Draft { record: None, voicemail: None });
+        let draft = self.drafts.entry(call).or_default();
         draft.record = outcome.record.or(draft.record.take());
         draft.voicemail = outcome.voicemail.or(draft.voicemail.take());
+    }
+
+    /// Adds an event that the webhook at this position causes.
+    pub(super) fn add_event(&mut self, position: usize, event: OutEvent) {
+        self.events[position].push(event);
+    }
+
+    pub(super) fn add_messages(&mut self, messages: impl IntoIterator<Item = StoredMessage>) {
+        self.unit.messages.extend(messages);
     }
 
     /// Whether something is drafted for a call already.
@@ -61,53 +71,47 @@ impl<'p> Batch<'p> {
         self.drafts.contains_key(&call)
     }
 
-    /// The calls that have staged something.
-    pub(super) fn drafted(&self) -> Vec<DialpadCallId> {
+    /// Returns the calls that have a draft.
+    pub(super) fn drafted_calls(&self) -> Vec<DialpadCallId> {
         self.drafts.keys().copied().collect()
     }
 
-    /// Forgets what was drafted for these calls and told for these webhooks; they will come again.
-    pub(super) fn forget(&mut self, calls: &BTreeSet<DialpadCallId>, places: &[usize]) {
+    /// Drops the drafts of these calls and the events of these webhooks, which will come again.
+    pub(super) fn discard(&mut self, calls: &BTreeSet<DialpadCallId>, positions: &[usize]) {
         self.drafts.retain(|call, _| !calls.contains(call));
-        places.iter().for_each(|place| self.told[*place].clear());
+        for position in positions {
+            self.events[*position].clear();
+        }
     }
 
-    /// These webhooks are dealt with.
-    pub(super) fn processed(&mut self, places: &[usize]) {
-        self.unit.processed.extend(places.iter().map(|place| self.pending[*place].id));
+    /// Marks webhooks as processed.
+    pub(super) fn mark_processed(&mut self, positions: &[usize]) {
+        self.unit.processed.extend(positions.iter().map(|position| self.pending[*position].id));
     }
 
-    pub(super) fn tell(&mut self, place: usize, event: Option<OutEvent>) {
-        self.told[place].extend(event);
+    /// Marks a webhook as failed: no retry would help.
+    pub(super) fn mark_failed(&mut self, position: usize, reason: &str) {
+        self.unit.failed.push((self.pending[position].id, reason.to_owned()));
     }
 
-    pub(super) fn write(&mut self, messages: impl IntoIterator<Item = StoredMessage>) {
-        self.unit.messages.extend(messages);
+    /// Counts a failed attempt at a webhook.
+    pub(super) fn record_failed_attempt(&mut self, position: usize, reason: &str) {
+        record_failed_attempt(&self.pending[position], reason, &mut self.unit);
     }
 
-    /// This webhook can't be applied, whatever is tried.
-    pub(super) fn fail(&mut self, place: usize, reason: &str) {
-        self.unit.failed.push((self.pending[place].id, reason.to_owned()));
-    }
-
-    /// This webhook could not be applied: it has used up an attempt.
-    pub(super) fn record_failed_attempt(&mut self, place: usize, reason: &str) {
-        record_failed_attempt(&self.pending[place], reason, &mut self.unit);
-    }
-
-    /// What is to be written.
+    /// Returns everything that is to be written.
     pub(super) fn into_unit(self) -> Unit {
         let mut unit = self.unit;
         for draft in self.drafts.into_values() {
             unit.calls.extend(draft.record);
             unit.voicemails.extend(draft.voicemail);
         }
-        unit.events = self.told.into_iter().flatten().collect();
+        unit.events = self.events.into_iter().flatten().collect();
         unit
     }
 }
 
-/// Counts an attempt in vain; the last one gives the webhook up.
+/// Counts a failed attempt; after the last one the webhook is given up.
 pub(super) fn record_failed_attempt(pending: &PendingEvent, reason: &str, unit: &mut Unit) {
     if pending.attempts + 1 < MAX_ATTEMPTS {
         unit.retried.push(pending.id);

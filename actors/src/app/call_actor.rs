@@ -1,8 +1,8 @@
-//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and takes the change
-//! over only when the supervisor says that it is durable.
+//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and adopts the change only
+//! when the supervisor reports that it is durable.
 //!
-//! Decide, commit, act: between [`Apply`] and [`Settle`] the actor lives with two versions of itself, and a
-//! batch that could not be written leaves no trace.
+//! Decide, commit, act: between [`Apply`] and [`Settle`] the actor holds two versions of the call, and a batch that
+//! could not be written leaves no trace.
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
@@ -12,15 +12,18 @@ use crate::{
     event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
     model::call::{self, CallChange, CallCommand, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
+    state::LiveGuard,
 };
 
-/// The actor of one call leg. It dies with the last address of it, which the app's supervisor holds.
+/// The actor of one call leg. It stops when its last address is dropped; the app's supervisor holds that address.
 pub(crate) struct CallActor {
     app_id: AppId,
-    /// The call as it is in the store; version 0 for one that is not there yet.
+    /// The call as it is in the store; version 0 for one that is not stored yet.
     settled: StoredCall,
-    /// The call as it will be once the batch in progress is durable.
+    /// The call as it will be once the batch under way is durable.
     staged: Option<StoredCall>,
+    /// Counts this actor.
+    _live: LiveGuard,
 }
 
 /// Decides on a batch of webhooks of this call, in order, and stages the result.
@@ -29,34 +32,34 @@ pub(crate) struct CallActor {
 pub(crate) struct Apply {
     /// The webhooks, and what follows for this call from those of others.
     pub commands: Vec<CallCommand>,
-    /// When this is decided.
+    /// The time of the decision.
     pub now: DateTime<Utc>,
     /// The interaction that the call belongs to from now on.
     pub interaction_id: InteractionId,
-    /// Whether this goes on from what was staged before in the same batch.
-    pub goes_on: bool,
+    /// Whether this continues from what the same batch staged before.
+    pub continues: bool,
 }
 
-/// What a batch comes to.
+/// What a call decides on a batch.
 #[derive(Debug)]
 pub(crate) struct ApplyOutcome {
-    /// Told before everything else: the call belongs to another interaction than was told.
+    /// An event that precedes all others: the call belongs to another interaction than was emitted before.
     pub joined: Option<OutEvent>,
-    /// For each webhook, in order, what must be told.
-    pub told: Vec<Vec<OutEvent>>,
+    /// For each webhook, in order, the events that it causes.
+    pub events: Vec<Vec<OutEvent>>,
     /// The call from now on; `None` when nothing about it changed.
     pub record: Option<CallRecord>,
     /// Its voicemail from now on; `None` when nothing about it changed.
     pub voicemail: Option<VoicemailRecord>,
 }
 
-/// The end of a batch: what was staged is durable, or is to be forgotten.
+/// Ends a batch.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
 pub(crate) enum Settle {
-    /// It is in the store.
+    /// What was staged is in the store.
     Adopt,
-    /// It is not; the batch will come again.
+    /// What was staged could not be written; the batch will come again.
     Discard,
 }
 
@@ -67,26 +70,26 @@ pub(crate) enum Settle {
 pub(crate) struct Crash;
 
 impl CallActor {
-    /// The actor of a call as the store knows it, or of one never seen.
+    /// Returns the actor of a call as the store has it, or of a new call.
     #[must_use]
-    pub(crate) fn new(app_id: AppId, call: StoredCall) -> Self {
-        Self { app_id, settled: call, staged: None }
+    pub(crate) fn new(app_id: AppId, call: StoredCall, live: LiveGuard) -> Self {
+        Self { app_id, settled: call, staged: None, _live: live }
     }
 
     fn apply(&mut self, batch: &Apply) -> ApplyOutcome {
         let now = batch.now;
-        // What a batch left that ended before it could be settled is forgotten: a later one must not adopt it.
-        let staged = self.staged.take().filter(|_| batch.goes_on);
+        // What an earlier batch staged and never settled is dropped: a later one must not adopt it.
+        let staged = self.staged.take().filter(|_| batch.continues);
         let mut call = staged.unwrap_or_else(|| self.settled.clone());
-        let mut told = Vec::with_capacity(batch.commands.len());
+        let mut events = Vec::with_capacity(batch.commands.len());
         let joined = self.join(&mut call, batch);
         for command in &batch.commands {
             let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
-            let mut words = Vec::with_capacity(transition.changes.len());
-            for piece in &transition.changes {
-                match piece {
+            let mut caused = Vec::with_capacity(transition.changes.len());
+            for change in &transition.changes {
+                match change {
                     CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
                         call.voicemail_id.get_or_insert_with(VoicemailId::generate);
                         call.updated_at = now;
@@ -94,22 +97,24 @@ impl CallActor {
                     CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                words.push(call_event(self.app_id, &call, &snapshot, piece, command.at(), command.origin()));
+                let (at, origin) = (command.at(), command.origin());
+                caused.push(call_event(self.app_id, &call, &snapshot, change, at, origin));
             }
-            told.push(words);
+            events.push(caused);
         }
         if call == self.settled {
-            return ApplyOutcome { joined, told, record: None, voicemail: None };
+            return ApplyOutcome { joined, events, record: None, voicemail: None };
         }
 
         call.version = self.settled.version + 1;
         let snapshot = call.facts.snapshot();
         let voicemail = self.changed_voicemail(&call, &snapshot, now);
         self.staged = Some(call.clone());
-        ApplyOutcome { joined, told, record: Some(CallRecord { call, snapshot }), voicemail }
+        ApplyOutcome { joined, events, record: Some(CallRecord { call, snapshot }), voicemail }
     }
 
-    /// Moves the call to the interaction that it turned out to belong to. Told of a call that was told of before.
+    /// Moves the call to the interaction that it turned out to belong to. Returns an event if the call was emitted
+    /// before.
     fn join(&self, call: &mut StoredCall, batch: &Apply) -> Option<OutEvent> {
         if call.interaction_id == batch.interaction_id {
             return None;
@@ -124,7 +129,7 @@ impl CallActor {
         Some(call_event(self.app_id, call, &snapshot, &change, batch.now, Origin::Webhook))
     }
 
-    /// The voicemail of the call from now on, if anything that is kept with it changed.
+    /// Returns the voicemail of the call, if anything that is stored with it changed.
     fn changed_voicemail(
         &self,
         call: &StoredCall,
@@ -183,7 +188,7 @@ impl Handler<Crash> for CallActor {
     type Result = ();
 
     fn handle(&mut self, _: Crash, _: &mut Self::Context) {
-        panic!("a call actor was told to crash");
+        panic!("a call actor crashes on purpose");
     }
 }
 
@@ -193,10 +198,11 @@ mod tests {
     use crate::{
         id::DialpadCallId,
         model::call::{CallEvent, Knowledge, Signal},
+        state::LiveCount,
     };
 
     #[test]
-    fn what_a_batch_left_unsettled_is_forgotten_by_the_next() {
+    fn what_a_batch_left_unsettled_is_dropped_by_the_next() {
         let now = DateTime::UNIX_EPOCH;
         let id = DialpadCallId(1);
         let ring = CallEvent {
@@ -208,8 +214,8 @@ mod tests {
         };
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
-        let mut actor = CallActor::new(AppId::generate(), call);
-        let apply = |commands, goes_on| Apply { commands, now, interaction_id, goes_on };
+        let mut actor = CallActor::new(AppId::generate(), call, LiveCount::default().guard());
+        let apply = |commands, continues| Apply { commands, now, interaction_id, continues };
         assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
         assert!(actor.apply(&apply(vec![], false)).record.is_none());

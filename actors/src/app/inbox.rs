@@ -1,67 +1,78 @@
 //! The webhooks that wait for an app's supervisor: a bounded copy of the journal's end, in memory.
 //!
-//! The journal is the truth. What was just written is handed over here as well, so that reading it back is
-//! spared while the supervisor keeps up; when it does not, or when anything is in invalidate, the copy is dropped and
+//! The journal is the truth. What was just written is pushed here as well, so that it need not be read back while the
+//! supervisor keeps up. When the supervisor falls behind, or when the copy may be incomplete, the copy is dropped and
 //! the journal is read. Both ways give the same webhooks in the same order. Pure.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::Mutex;
 
 use crate::{id::JournalId, ports::PendingEvent};
 
 /// How many webhooks are kept in memory per app; more are left to the journal.
-const CAPACITY: usize = 4096;
+const MAX_WEBHOOKS: usize = 4096;
 
-/// See the module.
+/// The copy in memory, and whether it is complete.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     queue: VecDeque<PendingEvent>,
     /// The journal may hold pending webhooks that are not in the queue.
     unread: bool,
-    /// Everything up to here has been read from the journal: a webhook handed over late is not taken twice.
+    /// Everything up to here has been read from the journal: a webhook that is pushed late is not taken twice.
     read_up_to: Option<JournalId>,
 }
+
+/// An inbox that a supervisor and those who feed it share.
+pub(crate) type SharedInbox = Arc<Mutex<Inbox>>;
 
 /// What to work on next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// These.
+    /// These webhooks.
     Events(Vec<PendingEvent>),
-    /// Read the journal, and say so with [`Inbox::on_journal_read`].
+    /// The journal must be read; [`Inbox::on_journal_read`] takes the result.
     ReadJournal,
-    /// Nothing.
+    /// Nothing is pending.
     Nothing,
 }
 
 impl Default for Inbox {
-    /// At the start nothing is known, so the journal must be read: a restart is not a special case.
+    /// Begins unread: nothing is known at the start, so a restart is not a special case.
     fn default() -> Self {
         Self { queue: VecDeque::new(), unread: true, read_up_to: None }
     }
 }
 
 impl Inbox {
-    /// Hands over webhooks that are durable in the journal, in its order.
-    pub(crate) fn offer(&mut self, events: Vec<PendingEvent>) {
-        if self.queue.len() + events.len() > CAPACITY {
+    /// Adds webhooks that are durable in the journal, in its order.
+    pub(crate) fn push(&mut self, events: Vec<PendingEvent>) {
+        if self.queue.len() + events.len() > MAX_WEBHOOKS {
             self.unread = true;
         }
         if self.unread {
-            // They will be read with the rest; keeping them would only cost memory.
+            // They are read with the rest; keeping them would only cost memory.
             return;
         }
         let read_up_to = self.read_up_to;
         self.queue.extend(events.into_iter().filter(|event| Some(event.id) > read_up_to));
     }
 
-    /// Says that the journal holds something that was not handed over.
+    /// Drops the copy: the journal holds something that was not pushed.
     pub(crate) fn invalidate(&mut self) {
         self.unread = true;
         self.queue.clear();
     }
 
+    /// Returns how many webhooks are in memory.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes at most `limit` webhooks out.
     pub(crate) fn next(&mut self, limit: usize) -> Next {
         if self.unread {
-            // From here on offers are kept again: whatever is committed after the read comes by them.
+            // From here on pushed webhooks are kept again: what is committed after the read arrives that way.
             self.unread = false;
             self.queue.clear();
             return Next::ReadJournal;
@@ -73,7 +84,7 @@ impl Inbox {
         Next::Events(self.queue.drain(..count).collect())
     }
 
-    /// Takes note of what a read of the journal with this limit gave.
+    /// Records what a read of the journal with this limit returned. A full page means that there may be more.
     pub(crate) fn on_journal_read(&mut self, events: &[PendingEvent], limit: usize) {
         if let Some(last) = events.last() {
             self.read_up_to = self.read_up_to.max(Some(last.id));
@@ -112,18 +123,18 @@ mod tests {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[1, 2], 10);
         assert!(matches!(inbox.next(10), Next::Nothing));
-        inbox.offer(vec![event(3), event(4), event(5)]);
+        inbox.push(vec![event(3), event(4), event(5)]);
         assert_eq!(ids(inbox.next(2)), [3, 4]);
         assert_eq!(ids(inbox.next(2)), [5]);
     }
 
     #[test]
-    fn a_webhook_that_was_read_and_is_handed_over_late_is_taken_once() {
+    fn a_webhook_that_was_read_and_is_pushed_late_is_taken_once() {
         let mut inbox = Inbox::default();
         assert!(matches!(inbox.next(10), Next::ReadJournal));
-        inbox.offer(vec![event(1)]);
+        inbox.push(vec![event(1)]);
         inbox.on_journal_read(&[event(1), event(2)], 10);
-        inbox.offer(vec![event(2), event(3)]);
+        inbox.push(vec![event(2), event(3)]);
         assert_eq!(ids(inbox.next(10)), [3]);
     }
 
@@ -131,7 +142,7 @@ mod tests {
     fn a_full_page_means_that_there_is_more_to_read() {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[1, 2], 2);
-        inbox.offer(vec![event(4)]);
+        inbox.push(vec![event(4)]);
         read(&mut inbox, &[3, 4], 3);
         assert!(matches!(inbox.next(2), Next::Nothing));
     }
@@ -140,7 +151,7 @@ mod tests {
     fn what_does_not_fit_is_left_to_the_journal() {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[], 2);
-        inbox.offer((1..=CAPACITY as u128 + 1).map(event).collect());
+        inbox.push((1..=MAX_WEBHOOKS as u128 + 1).map(event).collect());
         assert!(matches!(inbox.next(2), Next::ReadJournal));
     }
 }

@@ -1,19 +1,35 @@
-//! One tenant: its supervisor actor, the webhooks that wait for it, and the call actors it keeps.
+//! The work of one app: its supervisor actor, the webhooks that wait for it, and its call actors.
+//!
+//! Imports point downwards only:
+//!
+//! ```text
+//! supervisor ─► pipeline ─► correlate, calls ─► interactions, messages ─► context ─► batch, call_actor, call_group,
+//!                                                                  inbox, missing_leg, next_step, roster, stats
+//! ```
 
 mod batch;
-pub(crate) mod call_actor;
+mod call_actor;
+mod call_group;
 mod calls;
+mod context;
 mod correlate;
 mod inbox;
+mod interactions;
 mod messages;
+mod missing_leg;
+mod next_step;
 mod pipeline;
 mod roster;
+mod stats;
 mod supervisor;
 
+pub use self::missing_leg::MissingLeg;
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;
 pub(crate) use self::{
-    inbox::Inbox,
+    inbox::SharedInbox,
+    missing_leg::MissingLegReporter,
     pipeline::Pipeline,
+    stats::SupervisorStats,
     supervisor::{AppSupervisor, Drain, Wake},
 };

@@ -1,4 +1,4 @@
-//! The call actors that an app has awake, and how many crashes it is allowed. Pure; generic over the address.
+//! The live call actors of an app, and how many crashes it may have. Pure; generic over the address.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -6,16 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::id::{DialpadCallId, InteractionId};
 
-/// How long an actor is kept after the last webhook of its call. It costs a read of the store to bring it back.
-const IDLE: TimeDelta = TimeDelta::minutes(10);
-/// How long it is kept after the call ended: most late webhooks have come by then.
-const IDLE_ENDED: TimeDelta = TimeDelta::seconds(30);
-/// So many crashes …
-const BUDGET: usize = 20;
-/// … within this time are taken as bad luck; more stop the app's work for as long.
-const BUDGET_WINDOW: TimeDelta = TimeDelta::seconds(60);
+/// How long an actor is kept after the last webhook of its call. Starting it again costs a read of the store.
+const IDLE_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
+/// How long an actor is kept after its call ended: most late webhooks have arrived by then.
+const ENDED_IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+/// How many crashes within [`CRASH_WINDOW`] are tolerated.
+const MAX_CRASHES: usize = 20;
+/// The window in which crashes are counted, and how long the app's work pauses after too many.
+const CRASH_WINDOW: TimeDelta = TimeDelta::seconds(60);
 
-/// The awake actors of one app.
+/// The live actors of one app, and its recent crashes.
 #[derive(Debug)]
 pub(crate) struct Roster<A> {
     calls: HashMap<DialpadCallId, Entry<A>>,
@@ -30,11 +30,11 @@ struct Entry<A> {
     ended: bool,
 }
 
-/// Where a call belongs, as far as is known.
+/// The interaction that a call belongs to, as far as is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct InteractionRef {
     pub(crate) interaction: InteractionId,
-    /// The legs that it has named so far.
+    /// The legs that the call has named so far.
     pub(crate) names: BTreeSet<i64>,
     /// Whether no other leg belongs to its interaction.
     pub(crate) alone: bool,
@@ -43,9 +43,9 @@ pub(crate) struct InteractionRef {
 /// Whether a crashed actor may be rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Restart {
-    /// At once.
+    /// It may be rebuilt at once.
     Allowed,
-    /// Only after this time: something is wrong with more than one call.
+    /// It may be rebuilt only after this time: something is wrong with more than one call.
     After(TimeDelta),
 }
 
@@ -70,12 +70,12 @@ impl<A> Roster<A> {
         self.calls.insert(call, Entry { address, interaction_ref, used_at: now, ended: false });
     }
 
-    /// Where an awake call belongs.
+    /// Returns the interaction that a live call belongs to.
     pub(crate) fn interaction_ref(&self, call: DialpadCallId) -> Option<&InteractionRef> {
         self.calls.get(&call).map(|entry| &entry.interaction_ref)
     }
 
-    /// Notes what was found out about where an awake call belongs. What it was known to name is not forgotten.
+    /// Updates the interaction of a live call. The legs that it was known to name are kept.
     pub(crate) fn bind(&mut self, call: DialpadCallId, mut interaction_ref: InteractionRef) {
         if let Some(entry) = self.calls.get_mut(&call) {
             interaction_ref.names.append(&mut entry.interaction_ref.names);
@@ -84,7 +84,7 @@ impl<A> Roster<A> {
         }
     }
 
-    /// Notes that a call belongs to this interaction, together with others.
+    /// Moves a live call to an interaction that has other legs as well.
     pub(crate) fn move_to(&mut self, call: DialpadCallId, interaction: InteractionId) {
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.interaction_ref.interaction = interaction;
@@ -96,7 +96,7 @@ impl<A> Roster<A> {
         self.calls.remove(&call);
     }
 
-    /// Notes that the call was heard of.
+    /// Records that a webhook of the call was applied, and whether the call has ended.
     pub(crate) fn touch(&mut self, call: DialpadCallId, now: DateTime<Utc>, ended: bool) {
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.used_at = now;
@@ -104,23 +104,26 @@ impl<A> Roster<A> {
         }
     }
 
-    /// Lets go of the actors that have had nothing to do for long.
+    /// Drops the actors that have been idle for too long.
     pub(crate) fn evict_idle(&mut self, now: DateTime<Utc>) {
-        self.calls.retain(|_, entry| now - entry.used_at < if entry.ended { IDLE_ENDED } else { IDLE });
+        self.calls.retain(|_, entry| {
+            let timeout = if entry.ended { ENDED_IDLE_TIMEOUT } else { IDLE_TIMEOUT };
+            now - entry.used_at < timeout
+        });
     }
 
-    /// Notes a crash and says whether to go on.
-    pub(crate) fn crashed(&mut self, call: DialpadCallId, now: DateTime<Utc>) -> Restart {
+    /// Removes a crashed actor and returns when it may be rebuilt.
+    pub(crate) fn record_crash(&mut self, call: DialpadCallId, now: DateTime<Utc>) -> Restart {
         self.calls.remove(&call);
         self.crashes.push_back(now);
-        while self.crashes.front().is_some_and(|at| now - *at >= BUDGET_WINDOW) {
+        while self.crashes.front().is_some_and(|at| now - *at >= CRASH_WINDOW) {
             self.crashes.pop_front();
         }
-        if self.crashes.len() <= BUDGET {
+        if self.crashes.len() <= MAX_CRASHES {
             return Restart::Allowed;
         }
         self.crashes.clear();
-        Restart::After(BUDGET_WINDOW)
+        Restart::After(CRASH_WINDOW)
     }
 }
 
@@ -150,14 +153,15 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_crashes_exhausts_the_budget_and_single_ones_do_not() {
+    fn a_run_of_crashes_pauses_the_app_and_single_ones_do_not() {
         let mut roster = Roster::<()>::default();
         for minute in 0..100 {
-            assert_eq!(roster.crashed(DialpadCallId(1), at(minute * 60)), Restart::Allowed);
+            assert_eq!(roster.record_crash(DialpadCallId(1), at(minute * 60)), Restart::Allowed);
         }
         let mut roster = Roster::<()>::default();
-        let verdicts: Vec<_> = (0..=BUDGET as i64).map(|n| roster.crashed(DialpadCallId(n), at(0))).collect();
-        assert_eq!(verdicts.last(), Some(&Restart::After(BUDGET_WINDOW)));
-        assert!(verdicts[..BUDGET].iter().all(|verdict| *verdict == Restart::Allowed));
+        let restarts: Vec<_> =
+            (0..=MAX_CRASHES as i64).map(|n| roster.record_crash(DialpadCallId(n), at(0))).collect();
+        assert_eq!(restarts.last(), Some(&Restart::After(CRASH_WINDOW)));
+        assert!(restarts[..MAX_CRASHES].iter().all(|restart| *restart == Restart::Allowed));
     }
 }

@@ -1,52 +1,60 @@
-//! The supervisor of one app. It does one thing at a time: while a batch is under way, wakes are only noted.
+//! The supervisor of one app. It applies one batch at a time; a wake that arrives meanwhile is only recorded.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    WrapFuture,
+};
 use tokio::sync::watch;
 
-use super::pipeline::{NextStep, Pipeline};
+use super::{next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
 
-/// How often call actors that have nothing to do are let go.
-const EVICTION: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often idle call actors are stopped.
+const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
 
-/// One tenant's actor.
+/// The actor of one app.
 pub(crate) struct AppSupervisor {
-    /// Here while nothing is under way; with the batch otherwise.
+    /// `None` while a batch is under way, which has it then.
     pipeline: Option<Pipeline>,
-    /// Set by whoever wakes, cleared when the wake is taken up: at most one wake is ever in the mailbox.
+    /// Set by the sender of a wake, cleared when the wake is handled: at most one wake is ever in the mailbox.
     awake: Arc<AtomicBool>,
     woken_while_busy: bool,
     draining: bool,
     /// Whether a batch is under way; a drain waits for it to become false.
     busy: watch::Sender<bool>,
+    stats: Arc<SupervisorStats>,
 }
 
-/// There may be something to do. A hint without data: losing one costs time, not webhooks.
+/// Says that something may be pending. A hint without data: losing one costs time, not webhooks.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Wake;
 
-/// Finish the batch under way and begin no other. Answers when that is done.
+/// Ends the work of the app: begins no other batch, and answers when the one under way is finished.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
-/// Makes the actor of a call panic, if it is awake.
+/// Makes the actor of a call panic; `false` when the call has none.
 #[cfg(feature = "testing")]
 #[derive(Message)]
 #[rtype(result = "bool")]
 pub(crate) struct CrashCall(pub(crate) crate::id::DialpadCallId);
 
 impl AppSupervisor {
-    pub(crate) fn new(pipeline: Pipeline, awake: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(pipeline: Pipeline, awake: Arc<AtomicBool>, stats: Arc<SupervisorStats>) -> Self {
         let (busy, _) = watch::channel(false);
-        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy }
+        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy, stats }
     }
 
+    /// Begins the next batch.
     fn work(&mut self, ctx: &mut Context<Self>) {
         if self.draining {
             return;
@@ -56,15 +64,16 @@ impl AppSupervisor {
             return;
         };
         self.busy.send_replace(true);
+        let in_progress = self.stats.batches.guard();
         let batch = async move {
-            let pace = pipeline.step().await;
-            (pipeline, pace)
+            let next = pipeline.step().await;
+            (pipeline, next, in_progress)
         };
-        ctx.spawn(batch.into_actor(self).map(|(pipeline, pace), supervisor, ctx| {
+        ctx.spawn(batch.into_actor(self).map(|(pipeline, next, in_progress), supervisor, ctx| {
             supervisor.pipeline = Some(pipeline);
             supervisor.busy.send_replace(false);
             let woken = std::mem::take(&mut supervisor.woken_while_busy);
-            match pace {
+            match next {
                 NextStep::Again => supervisor.work(ctx),
                 NextStep::Idle if woken => supervisor.work(ctx),
                 NextStep::Idle => {}
@@ -72,6 +81,8 @@ impl AppSupervisor {
                     ctx.run_later(pause, Self::work);
                 }
             }
+            // Counted until here: between two batches there is no moment at which none is in progress.
+            drop(in_progress);
         }));
     }
 }
@@ -80,7 +91,7 @@ impl Actor for AppSupervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(EVICTION, |supervisor, _| {
+        ctx.run_interval(EVICTION_INTERVAL, |supervisor, _| {
             if let Some(pipeline) = &mut supervisor.pipeline {
                 pipeline.evict_idle();
             }
@@ -92,22 +103,24 @@ impl Handler<Wake> for AppSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
-        // Cleared before looking: a wake that comes while we look is sent again.
+        // Counted before the flag is cleared: an observer sees one or the other.
+        let in_progress = self.stats.batches.guard();
+        // Cleared before the inbox is read: a wake that arrives meanwhile is sent again.
         self.awake.store(false, Ordering::Release);
         self.work(ctx);
+        drop(in_progress);
     }
 }
 
 impl Handler<Drain> for AppSupervisor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
         let mut busy = self.busy.subscribe();
-        Box::pin(async move {
-            // An error means that the supervisor is gone, and its batch with it.
-            let _ = busy.wait_for(|busy| !busy).await;
-        })
+        // The sender is the supervisor itself, which drives this future: it can't be gone.
+        let finished = async move { drop(busy.wait_for(|busy| !busy).await) };
+        Box::pin(finished.into_actor(self).map(|(), _, ctx| ctx.stop()))
     }
 }
 

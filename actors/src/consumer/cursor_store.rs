@@ -1,33 +1,22 @@
 //! Keeps in the store where the consumers of this process stand. Acknowledgements are many and cheap: the first one
 //! after a quiet time is kept at once, and what comes while that is written is kept together, a moment later.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::{
     sync::{Notify, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::{Instant, sleep, timeout},
+    time::Instant,
 };
-use tracing::{info, warn};
+use tracing::info;
 
 use super::{Consumers, Entry, Mode};
 use crate::{
-    engine::Engine,
     error::StoreError,
     id::{Seq, SessionId},
     ports::{Clock, EventLog, StoredConsumer},
 };
 
-/// How long the store is left alone after something was kept.
-const PAUSE: Duration = Duration::from_millis(100);
-/// How long when it could not be asked.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often is looked whether the store is to hear of a consumer again.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How long the store believes that connections are here when it does not hear of them: where they share the work,
 /// another process waits for that.
 const SHARE_LEASE: Duration = Duration::from_secs(4);
@@ -71,8 +60,13 @@ impl CursorStore {
     }
 
     /// Says that there is something to keep.
-    pub(super) fn notify(&self) {
+    pub(crate) fn notify(&self) {
         self.dirty.notify_one();
+    }
+
+    /// Waits until there is something to keep.
+    pub(crate) async fn dirty(&self) {
+        self.dirty.notified().await;
     }
 
     /// Nobody enters a consumer while this is held.
@@ -169,25 +163,5 @@ fn lease(mode: Mode) -> Duration {
     match mode {
         Mode::Exclusive => LEASE,
         Mode::Share => SHARE_LEASE,
-    }
-}
-
-/// Keeps where consumers stand until the engine is gone.
-pub(crate) async fn flush_cursors(engine: Weak<Engine>, cursor_store: Arc<CursorStore>) {
-    let mut away = false;
-    loop {
-        // Late is as good: whoever holds something is to be heard of again in any case.
-        let _ = timeout(RENEW_EVERY, cursor_store.dirty.notified()).await;
-        let Some(engine) = engine.upgrade() else { return };
-        let kept = engine.keep_consumers().await;
-        drop(engine);
-        if let (false, Err(failure)) = (away, &kept) {
-            warn!(error = %failure, "where consumers stand can't be kept for now");
-        }
-        away = kept.is_err();
-        sleep(if away { RETRY } else { PAUSE }).await;
-        if away {
-            cursor_store.notify();
-        }
     }
 }

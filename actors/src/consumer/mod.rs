@@ -26,11 +26,11 @@ use tokio::{sync::watch, time::Instant};
 use utoipa::ToSchema;
 
 pub use self::membership::JoinError;
-use self::{cursor_store::Kept, progress::Progress};
 pub(crate) use self::{
-    cursor_store::{CursorStore, flush_cursors},
+    cursor_store::CursorStore,
     membership::{Acknowledger, Membership},
 };
+use self::{cursor_store::Kept, progress::Progress};
 use crate::{
     error::StoreError,
     id::{AppId, Seq, SessionId},
@@ -169,6 +169,11 @@ impl Consumers {
         drop(entries);
         self.cursor_store.notify();
         Some(moved.is_some())
+    }
+
+    /// Returns how many of them this process holds.
+    pub(crate) fn held(&self) -> usize {
+        self.lock().len()
     }
 
     /// Whether this process holds none of them.

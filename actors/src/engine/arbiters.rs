@@ -1,38 +1,65 @@
 //! A fixed pool of threads for the engine's actors. An app stays on one of them, so its actors share no locks.
 
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    thread,
+};
 
 use actix_rt::{Arbiter, ArbiterHandle};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 use crate::id::AppId;
 
 /// The pool.
-pub(crate) struct Arbiters {
-    pool: Vec<Arbiter>,
+pub(super) struct Arbiters {
+    handles: Vec<ArbiterHandle>,
+    /// Taken by the first stop, which waits for the threads.
+    threads: Mutex<Vec<Arbiter>>,
 }
 
 impl Arbiters {
     /// Starts `count` threads, at least one.
-    pub(crate) fn start(count: usize) -> Self {
-        Self { pool: (0..count.max(1)).map(|_| Arbiter::new()).collect() }
+    pub(super) fn start(count: usize) -> Self {
+        let threads: Vec<Arbiter> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
+        let handles = threads.iter().map(Arbiter::handle).collect();
+        Self { handles, threads: Mutex::new(threads) }
     }
 
-    /// The thread of an app.
-    pub(crate) fn of(&self, app: AppId) -> ArbiterHandle {
+    /// Returns the thread of an app.
+    pub(super) fn of(&self, app: AppId) -> ArbiterHandle {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(app);
-        let index = usize::try_from(hash % self.pool.len() as u64).unwrap_or_default();
-        self.pool[index].handle()
+        let index = usize::try_from(hash % self.handles.len() as u64).unwrap_or_default();
+        self.handles[index].clone()
     }
 
-    /// The thread of what belongs to no app.
-    pub(crate) fn first(&self) -> ArbiterHandle {
-        self.pool[0].handle()
+    /// Returns the thread of what belongs to no app.
+    pub(super) fn first(&self) -> ArbiterHandle {
+        self.handles[0].clone()
     }
 
-    /// Tells all threads to stop; they do so once their current work is done.
-    pub(crate) fn stop(&self) {
-        for arbiter in &self.pool {
-            arbiter.stop();
+    /// Stops the threads, and returns when they have ended and their actors are gone.
+    pub(super) async fn stop(&self) {
+        self.request_stop();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let (ended, has_ended) = oneshot::channel();
+        // A thread of its own waits for them: the runtime would wait for a blocking task of its own at the process's end.
+        thread::spawn(move || {
+            for arbiter in threads {
+                // An error means that the thread has panicked: it has ended as well.
+                let _ = arbiter.join();
+            }
+            // An error means that the stop was not waited for.
+            let _ = ended.send(());
+        });
+        let _ = has_ended.await;
+    }
+
+    /// Stops the threads without waiting for them.
+    pub(super) fn request_stop(&self) {
+        for handle in &self.handles {
+            // Fails only where the thread has ended already.
+            let _ = handle.stop();
         }
     }
 }

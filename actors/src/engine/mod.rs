@@ -1,309 +1,250 @@
-//! The one handle on the engine that the rest of the server sees.
+//! The engine: the one handle that the rest of the server holds. Every background task of the engine lives in this folder.
+//!
+//! | task | does |
+//! |---|---|
+//! | `sweep` | wakes the apps whose webhooks have been pending for too long |
+//! | `session_watch` | closes sessions that are stuck or whose key has ended, and looks for events of other processes |
+//! | `cursor_flush` | writes the cursors of named consumers |
+//! | `token_refresher` | keeps the tokens of all connections fresh (an actor) |
 
 mod arbiters;
-pub(crate) mod session_watch;
+mod cursor_flush;
+mod periodic;
+mod refresher_handle;
+mod renewal;
+mod session_watch;
+mod sweep;
 mod tenant;
-pub(crate) mod token_refresher;
+mod tenants;
+mod token_refresher;
 
-use std::sync::{
-    Arc, Mutex, PoisonError, Weak,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
-use actix::{Actor, Addr};
-use chrono::TimeDelta;
-use dashmap::DashMap;
 use futures_util::future::{join, join_all};
-use metrics::counter;
-use tokio::sync::{Semaphore, mpsc};
-use tracing::warn;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::tenant::Tenant;
+use self::{
+    arbiters::Arbiters,
+    refresher_handle::{RefresherHandle, RefresherSetup},
+    tenants::Tenants,
+};
 use crate::{
-    app::Drain,
-    consumer::{Consumers, CursorStore, flush_cursors},
-    engine::{
-        arbiters::Arbiters,
-        session_watch::{Listened, watch},
-        token_refresher::{Renew, Settle, Tend, TokenRefresher},
-    },
+    app::{MissingLeg, MissingLegReporter},
     error::StoreError,
     event::Frame,
     feed::Feed,
-    id::{AppId, DialpadCallId},
+    id::AppId,
     model::token::{Outcome, TokenPair},
     ports::{Bounds, PendingEvent, Ports},
-    session::{CloseCode, Sessions},
+    session::{CloseCode, TenantDirectory, TenantHandle},
+    state::EngineState,
     tuning::Tuning,
 };
 
-/// An operator's leg that a group's leg names and that was never heard from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MissingLeg {
-    /// Whose call it is.
-    pub app_id: AppId,
-    /// The operator's leg.
-    pub call: DialpadCallId,
-}
-
-/// How many missing_legs legs wait to be asked for.
-const MAX_MISSING_LEGS: usize = 1024;
-
-/// How old a pending webhook must be for the sweep to care: younger ones are on their way.
-const SWEEP_AGE: TimeDelta = TimeDelta::seconds(1);
-
-/// The engine. Cheap to share; every method may be called from any thread.
+/// The engine. Shared by reference count; every method may be called from any thread. Dropping the last reference stops
+/// the engine without waiting for it; [`drain`](Self::drain) and [`stop`](Self::stop) wait.
 pub struct Engine {
-    ports: Ports,
-    tuning: Tuning,
-    apps: DashMap<AppId, Arc<Tenant>>,
-    arbiters: Arbiters,
-    /// The places of those who read the past.
-    past: Arc<Semaphore>,
-    /// Keeps the cursors of named consumers.
-    cursor_store: Arc<CursorStore>,
-    /// Replaced when it has died.
-    refresher: Mutex<Addr<TokenRefresher>>,
-    draining: AtomicBool,
-    /// Legs that the supervisors miss.
-    missing_legs: mpsc::Sender<MissingLeg>,
-    /// Where they come out, until somebody listens.
-    missing_legs_rx: Mutex<Option<mpsc::Receiver<MissingLeg>>>,
+    tenants: Arc<Tenants>,
+    refresher: Arc<RefresherHandle>,
+    arbiters: Arc<Arbiters>,
+    /// The receiver of missing legs, until it is taken.
+    missing_legs: Mutex<Option<mpsc::Receiver<MissingLeg>>>,
+    /// The background tasks.
+    tasks: TaskTracker,
+    /// Cancelled by a drain: background tasks end, and nothing that has ended is started again.
+    stopping: CancellationToken,
 }
 
 impl Engine {
-    /// Starts the engine and its sweep, which takes up whatever an earlier run left pending.
+    /// Starts the engine. Its first sweep takes up the webhooks that an earlier process left pending.
     ///
     /// # Panics
-    /// Outside an actix system: the actors' threads belong to one.
+    /// Outside an actix system, which the actors' threads belong to.
     #[must_use]
     pub fn start(ports: Ports, tuning: Tuning) -> Arc<Self> {
-        let arbiters = Arbiters::start(tuning.threads);
-        let (missing_legs, listener) = mpsc::channel(MAX_MISSING_LEGS);
-        let engine = Arc::new_cyclic(|engine| Self {
-            refresher: Mutex::new(refresher(&ports, tuning, &arbiters, engine.clone())),
-            cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
+        let stopping = CancellationToken::new();
+        let arbiters = Arc::new(Arbiters::start(tuning.threads));
+        let (reporter, missing_legs) = MissingLegReporter::channel();
+        let tenants = Tenants::new(ports.clone(), tuning, Arc::clone(&arbiters), reporter, stopping.clone());
+        let feeds = Arc::clone(&tenants);
+        let setup = RefresherSetup {
             ports,
-            tuning,
-            apps: DashMap::new(),
+            update_feed: Arc::new(move |app, update| feeds.update_feed(app, update)),
+            check_interval: tuning.token_check_interval,
+            arbiter: arbiters.first(),
+        };
+        let engine = Arc::new(Self {
+            tenants,
+            refresher: Arc::new(RefresherHandle::start(setup, stopping.clone())),
             arbiters,
-            past: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
-            draining: AtomicBool::new(false),
-            missing_legs,
-            missing_legs_rx: Mutex::new(Some(listener)),
+            missing_legs: Mutex::new(Some(missing_legs)),
+            tasks: TaskTracker::new(),
+            stopping,
         });
-        actix_rt::spawn(watch(
-            Arc::downgrade(&engine),
-            tuning.session_watch_interval,
-            tuning.stuck_session_timeout,
-        ));
-        actix_rt::spawn(flush_cursors(Arc::downgrade(&engine), Arc::clone(&engine.cursor_store)));
-        let sweeping = Arc::downgrade(&engine);
-        actix_rt::spawn(async move {
-            let mut ticks = tokio::time::interval(tuning.sweep_interval);
-            // The first tick is immediate. Nothing is on its way yet, so whatever is pending was left.
-            let mut age = TimeDelta::zero();
-            loop {
-                ticks.tick().await;
-                let Some(engine) = sweeping.upgrade() else { return };
-                engine.sweep_older_than(age).await;
-                engine.revive_refresher();
-                age = SWEEP_AGE;
-            }
-        });
+        engine.start_tasks(tuning);
         engine
     }
 
-    /// Hands over webhooks of an app that have just become durable in the journal, in its order.
-    pub fn offer(&self, app: AppId, events: Vec<PendingEvent>) {
-        self.tenant(app).offer(events, self);
+    fn start_tasks(&self, tuning: Tuning) {
+        let tenants = || Arc::clone(&self.tenants);
+        let stop = || self.stopping.clone();
+        let refresher = Arc::clone(&self.refresher);
+        self.tasks.spawn_local(sweep::run(tenants(), refresher, tuning.sweep_interval, stop()));
+        self.tasks.spawn_local(session_watch::run(tenants(), tuning, stop()));
+        self.tasks.spawn_local(cursor_flush::run(tenants(), stop()));
     }
 
-    /// Says that the journal may hold pending webhooks of an app.
-    pub fn wake(&self, app: AppId) {
-        self.tenant(app).wake(self);
-    }
-
-    /// The feed of an app, up to date with the store, and what the store keeps of it.
-    ///
-    /// # Errors
-    /// The store could not be asked.
-    pub async fn feed(&self, app: AppId) -> Result<(Arc<Feed>, Bounds), StoreError> {
-        let feed = Arc::clone(&self.tenant(app).feed);
-        let bounds = self.ports.log.bounds(app).await?;
-        feed.advance(bounds.head);
-        Ok((feed, bounds))
-    }
-
-    /// The legs that are named and were never heard from, as they come up. Only the first caller gets them.
-    #[must_use]
-    pub fn missing_legs(&self) -> Option<mpsc::Receiver<MissingLeg>> {
-        self.missing_legs_rx.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// The open sessions of an app.
-    #[must_use]
-    pub fn sessions(&self, app: AppId) -> Arc<Sessions> {
-        Arc::clone(&self.tenant(app).sessions)
-    }
-
-    /// The named consumers of an app.
-    #[must_use]
-    pub fn consumers(&self, app: AppId) -> Arc<Consumers> {
-        Arc::clone(&self.tenant(app).consumers)
-    }
-
-    /// Keeps where the named consumers stand. When this returns, it is durable.
-    ///
-    /// # Errors
-    /// The store could not be asked. What was acknowledged since the last time may be told again.
-    pub async fn keep_consumers(&self) -> Result<(), StoreError> {
-        let consumers = self.all_consumers();
-        self.cursor_store.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
-    }
-
-    /// Lets go of the consumers that another process has taken over.
-    pub(crate) async fn evict_lost_consumers(&self) -> Result<(), StoreError> {
-        self.cursor_store.evict_lost(&self.all_consumers()).await
-    }
-
-    fn all_consumers(&self) -> Vec<Arc<Consumers>> {
-        self.apps.iter().map(|tenant| Arc::clone(&tenant.consumers)).filter(|it| !it.is_idle()).collect()
-    }
-
-    /// Everything the engine was given.
+    /// Returns everything that the engine was given.
     #[must_use]
     pub fn ports(&self) -> &Ports {
-        &self.ports
+        self.tenants.ports()
     }
 
-    /// Wakes every app that has had a webhook pending for longer than it should.
-    pub async fn sweep(&self) {
-        self.sweep_older_than(SWEEP_AGE).await;
+    /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal.
+    pub fn push(&self, app: AppId, events: Vec<PendingEvent>) {
+        self.tenants.of(app).push(events);
     }
 
-    async fn sweep_older_than(&self, age: TimeDelta) {
-        let since = self.ports.clock.now() - age;
-        match self.ports.journal.backlog(since).await {
-            Ok(apps) => apps.into_iter().for_each(|app| self.wake(app)),
-            Err(failure) => warn!(error = %failure, "the journal could not be swept"),
-        }
+    /// Makes the supervisor of an app read the journal.
+    pub fn notify(&self, app: AppId) {
+        self.tenants.of(app).notify();
     }
 
-    /// Shows events to the sessions of an app that were told beside its webhooks and are durable.
-    pub fn show(&self, app: AppId, told: Vec<Frame>) {
-        for frame in &told {
-            counter!("cti_events_emitted_total", "type" => frame.event_type.to_string()).increment(1);
-        }
-        self.tenant(app).feed.publish(told);
-    }
-
-    /// Sees to it that this pair of tokens is replaced, and says what came of it. All who ask for it at the same time
-    /// share one renewal, which goes on when they have gone.
+    /// Makes the supervisors of all apps read the journal that have a webhook pending for too long.
     ///
     /// # Errors
-    /// The store could not be asked, or the server is stopping.
-    pub async fn renew(self: &Arc<Self>, pair: TokenPair) -> Result<Outcome, StoreError> {
-        let interrupted = |_| StoreError::Unavailable("the renewal was interrupted".into());
-        self.revive_refresher().send(Renew(pair)).await.map_err(interrupted)?
+    /// The store failed.
+    pub async fn sweep(&self) -> Result<(), StoreError> {
+        sweep::sweep(&self.tenants, sweep::MIN_AGE).await
     }
 
-    /// Looks after the tokens that are due now, and returns when that is done.
-    pub async fn tend(self: &Arc<Self>) {
-        // An error means that the refresher has died; the next sweep revives it.
-        let _ = self.revive_refresher().send(Tend).await;
+    /// Publishes events to the sessions of an app that are durable and were not caused by its webhooks.
+    pub fn publish(&self, app: AppId, frames: Vec<Frame>) {
+        self.tenants.publish(app, frames);
     }
 
-    /// The refresher; a new one where it has died.
-    fn revive_refresher(self: &Arc<Self>) -> Addr<TokenRefresher> {
-        let mut current = self.refresher.lock().unwrap_or_else(PoisonError::into_inner);
-        if !current.connected() && !self.draining.load(Ordering::Acquire) {
-            warn!("the token refresher had died and is started again");
-            *current = refresher(&self.ports, self.tuning, &self.arbiters, Arc::downgrade(self));
-        }
-        current.clone()
-    }
-
-    /// Closes every session with this close code, for a planned stop.
-    pub fn close_sessions(&self, code: CloseCode, reason: &str) {
-        for tenant in &self.apps {
-            tenant.sessions.close_all(code, reason);
-        }
-    }
-
-    /// Closes every session of one app with this close code.
-    pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
-        if let Some(tenant) = self.apps.get(&app) {
-            tenant.sessions.close_all(code, reason);
-        }
-    }
-
-    /// How many sessions one app has open.
+    /// Returns what sessions need of an app.
     #[must_use]
-    pub fn session_count_of(&self, app: AppId) -> usize {
-        self.apps.get(&app).map_or(0, |tenant| tenant.sessions.len())
+    pub fn tenant(&self, app: AppId) -> Arc<TenantHandle> {
+        self.tenants.tenant(app)
     }
 
-    /// Lets go of an app that is removed: its sessions are closed with this code, the batch that it is at is finished,
-    /// and what it had awake is gone when this returns.
-    pub async fn forget(&self, app: AppId, code: CloseCode, reason: &str) {
-        let Some((_, tenant)) = self.apps.remove(&app) else { return };
-        tenant.sessions.close_all(code, reason);
-        // An error means that the supervisor has died, and what it was at with it.
-        let _ = tenant.supervisor().send(Drain).await;
+    /// Returns what finds the app of a session.
+    #[must_use]
+    pub fn tenants(&self) -> Arc<dyn TenantDirectory> {
+        Arc::clone(&self.tenants) as Arc<dyn TenantDirectory>
     }
 
-    /// The apps that somebody listens to.
-    pub(crate) fn listened(&self) -> Listened {
-        let listened = self.apps.iter().filter(|tenant| !tenant.sessions.is_empty());
-        listened
-            .map(|tenant| (*tenant.key(), (Arc::clone(&tenant.sessions), Arc::clone(&tenant.feed))))
-            .collect()
+    /// Returns the feed of an app, up to date with the store, and what the store keeps of it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn feed(&self, app: AppId) -> Result<(Arc<Feed>, Bounds), StoreError> {
+        let tenant = self.tenant(app);
+        let bounds = tenant.bounds().await?;
+        Ok((Arc::clone(&tenant.feed), bounds))
     }
 
-    /// How many sessions are open.
+    /// Returns the receiver of legs that are named and were never received. Only the first caller gets it.
+    #[must_use]
+    pub fn missing_legs(&self) -> Option<mpsc::Receiver<MissingLeg>> {
+        self.missing_legs.lock().take()
+    }
+
+    /// Writes the cursors of all named consumers. When this returns, they are durable.
+    ///
+    /// # Errors
+    /// The store failed. Events that were acknowledged since the last flush may be delivered again.
+    pub async fn flush_cursors(&self) -> Result<(), StoreError> {
+        self.tenants.flush_cursors().await
+    }
+
+    /// Renews a pair of tokens and returns the outcome. All who ask at the same time share one renewal, which continues
+    /// when they have gone.
+    ///
+    /// # Errors
+    /// The store failed, or the engine is stopping.
+    pub async fn renew(&self, pair: TokenPair) -> Result<Outcome, StoreError> {
+        self.refresher.renew(pair).await
+    }
+
+    /// Renews the tokens that are due now, and returns when that is done.
+    pub async fn refresh_due_tokens(&self) {
+        self.refresher.renew_due().await;
+    }
+
+    /// Returns how many sessions are open.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.apps.iter().map(|tenant| tenant.sessions.len()).sum()
+        self.tenants.all().iter().map(|tenant| tenant.handle.sessions.len()).sum()
     }
 
-    /// Lets every app finish the batch it is at and begin no other. What is pending stays in the journal. Tokens that
-    /// are being renewed are waited for: Dialpad may have spent the old ones already.
-    pub async fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        let supervisors: Vec<_> = self.apps.iter().map(|tenant| tenant.supervisor()).collect();
-        let drained = join_all(supervisors.iter().map(|supervisor| supervisor.send(Drain)));
-        let refresher = self.refresher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // An error means that the refresher has died, and what it was at with it.
-        let _ = join(drained, refresher.send(Settle)).await;
+    /// Returns how many sessions of an app are open.
+    #[must_use]
+    pub fn session_count_of(&self, app: AppId) -> usize {
+        self.tenants.get(app).map_or(0, |tenant| tenant.handle.sessions.len())
     }
 
-    /// Stops the actors' threads. The engine is of no use afterwards.
-    pub fn stop(&self) {
-        self.arbiters.stop();
-    }
-
-    fn tenant(&self, app: AppId) -> Arc<Tenant> {
-        if let Some(tenant) = self.apps.get(&app) {
-            return Arc::clone(&tenant);
+    /// Closes all sessions with this close code.
+    pub fn close_sessions(&self, code: CloseCode, reason: &str) {
+        for tenant in self.tenants.all() {
+            tenant.handle.sessions.close_all(code, reason);
         }
-        Arc::clone(&self.apps.entry(app).or_insert_with(|| Tenant::new(app, self)))
     }
 
-    /// Makes the actor of a call panic, as a bug in it would; `false` when no such actor is awake.
+    /// Closes all sessions of an app with this close code.
+    pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
+        if let Some(tenant) = self.tenants.get(app) {
+            tenant.handle.sessions.close_all(code, reason);
+        }
+    }
+
+    /// Returns the state of the engine. Never waits for an actor.
+    #[must_use]
+    pub fn state(&self) -> EngineState {
+        self.tenants.state(self.refresher.state())
+    }
+
+    /// Removes an app: closes its sessions with this code, completes the batch under way and ends its actors.
+    pub async fn remove_app(&self, app: AppId, code: CloseCode, reason: &str) {
+        let Some(tenant) = self.tenants.remove(app) else { return };
+        tenant.handle.sessions.close_all(code, reason);
+        tenant.drain().await;
+    }
+
+    /// Completes the batches and the renewals under way, begins no others, and ends the background tasks. What is
+    /// pending stays in the journal. Renewals are waited for, because Dialpad may have invalidated the old tokens.
+    pub async fn drain(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        let tenants = self.tenants.all();
+        let supervisors = join_all(tenants.iter().map(|tenant| tenant.drain()));
+        join(supervisors, self.refresher.drain()).await;
+        self.tasks.wait().await;
+    }
+
+    /// Stops the background tasks and the actors' threads, and waits for them. A batch that was not drained before is
+    /// cut off; the journal has it. The engine can't be used afterwards.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.arbiters.stop().await;
+    }
+
+    /// Makes the actor of a call panic, as a bug in it would; `false` when the call has none.
     #[cfg(feature = "testing")]
-    pub async fn crash_call(&self, app: AppId, call: DialpadCallId) -> bool {
-        let supervisor = self.tenant(app).supervisor();
+    pub async fn crash_call(&self, app: AppId, call: crate::id::DialpadCallId) -> bool {
+        let supervisor = self.tenants.of(app).supervisor();
         supervisor.send(crate::app::CrashCall(call)).await.unwrap_or(false)
     }
 }
 
-fn refresher(
-    ports: &Ports,
-    tuning: Tuning,
-    arbiters: &Arbiters,
-    engine: Weak<Engine>,
-) -> Addr<TokenRefresher> {
-    let refresher = TokenRefresher::new(ports.clone(), engine, tuning.token_check_interval);
-    TokenRefresher::start_in_arbiter(&arbiters.first(), |_| refresher)
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.arbiters.request_stop();
+    }
 }

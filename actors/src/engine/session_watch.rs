@@ -1,67 +1,57 @@
-//! Looks after the open sessions from outside, once in a while: whether their keys still open anything, whether they
-//! take what they are given, and what other processes have told. Each is one question to the store, whatever the
-//! number of sessions.
+//! Watches the open sessions from outside: whether their keys are still valid, whether they take what they are given,
+//! and what other processes have published. Each is one query, whatever the number of sessions.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
-    sync::{Arc, Weak},
-    time::Duration,
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
 };
 
-use tracing::warn;
+use tokio_util::sync::CancellationToken;
 
-use crate::session::{CloseCode, Sessions};
+use super::{periodic::periodic, tenants::Tenants};
 use crate::{
-    engine::Engine,
     error::StoreError,
-    feed::Feed,
     id::{AppId, KeyId},
+    session::{CloseCode, TenantHandle},
+    tuning::Tuning,
 };
 
-/// The apps that somebody listens to.
-pub(crate) type Listened = HashMap<AppId, (Arc<Sessions>, Arc<Feed>)>;
-
-/// Watches until the engine is gone.
-pub(crate) async fn watch(engine: Weak<Engine>, every: Duration, stuck_session_timeout: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut away = false;
-    loop {
-        ticks.tick().await;
-        let Some(engine) = engine.upgrade() else { return };
-        let listened = engine.listened();
-        for (sessions, _) in listened.values() {
-            sessions.close_stuck(stuck_session_timeout);
+/// Watches until it is stopped.
+pub(super) async fn run(tenants: Arc<Tenants>, tuning: Tuning, stop: CancellationToken) {
+    periodic("session watch", tuning.session_watch_interval, stop, async || {
+        let listened = tenants.with_sessions();
+        for tenant in &listened {
+            tenant.sessions.close_stuck(tuning.stuck_session_timeout);
         }
-        let looked = look(&engine, &listened).await;
-        if let (false, Err(failure)) = (away, &looked) {
-            warn!(error = %failure, "whether sessions may go on can't be looked up");
+        if listened.is_empty() {
+            return Ok(());
         }
-        away = looked.is_err();
-    }
+        close_invalid_keys(&tenants, &listened).await?;
+        advance_feeds(&tenants, &listened).await?;
+        tenants.evict_lost_consumers().await
+    })
+    .await;
 }
 
-async fn look(engine: &Engine, listened: &Listened) -> Result<(), StoreError> {
-    if listened.is_empty() {
-        return Ok(());
-    }
-    let keys: BTreeSet<KeyId> = listened.values().flat_map(|(sessions, _)| sessions.keys()).collect();
+async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Result<(), StoreError> {
+    let keys: BTreeSet<KeyId> = listened.iter().flat_map(|tenant| tenant.sessions.keys()).collect();
     let keys: Vec<KeyId> = keys.into_iter().collect();
-    let valid: HashSet<KeyId> = engine.ports().gate.still_valid(&keys).await?.into_iter().collect();
+    let valid: HashSet<KeyId> = tenants.ports().gate.still_valid(&keys).await?.into_iter().collect();
     for key in keys.into_iter().filter(|key| !valid.contains(key)) {
-        for (sessions, _) in listened.values() {
-            sessions.close_of_key(
-                key,
-                CloseCode::Forbidden,
-                "the API key has ended, or the app is switched off",
-            );
+        for tenant in listened {
+            let reason = "the API key has ended, or the app is switched off";
+            tenant.sessions.close_of_key(key, CloseCode::Forbidden, reason);
         }
     }
-    let apps: Vec<AppId> = listened.keys().copied().collect();
-    for (app, head) in engine.ports().log.heads(&apps).await? {
-        if let Some((_, feed)) = listened.get(&app) {
-            feed.advance(head);
+    Ok(())
+}
+
+async fn advance_feeds(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Result<(), StoreError> {
+    let apps: Vec<AppId> = listened.iter().map(|tenant| tenant.app_id).collect();
+    for (app, head) in tenants.ports().log.heads(&apps).await? {
+        if let Some(tenant) = listened.iter().find(|tenant| tenant.app_id == app) {
+            tenant.feed.advance(head);
         }
     }
-    engine.evict_lost_consumers().await
+    Ok(())
 }

@@ -1,90 +1,128 @@
-//! What the engine keeps of one app from the first time that anybody has to do with it, and its supervisor, which is
-//! started again where it has died.
+//! What the engine keeps of one app, and its supervisor, which is started again where it has died.
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
 use actix::{Actor, Addr};
+use actix_rt::ArbiterHandle;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Engine;
 use crate::{
-    app::{AppSupervisor, Inbox, Pipeline, Wake},
-    consumer::Consumers,
+    app::{AppSupervisor, Drain, MissingLegReporter, Pipeline, SharedInbox, SupervisorStats, Wake},
     feed::Feed,
     id::AppId,
-    ports::PendingEvent,
-    session::Sessions,
+    ports::{PendingEvent, Ports},
+    session::TenantHandle,
+    state::SupervisorState,
 };
 
+/// One app, from the first time that it is named.
 pub(super) struct Tenant {
-    app: AppId,
-    inbox: Arc<Mutex<Inbox>>,
-    pub(super) feed: Arc<Feed>,
-    pub(super) sessions: Arc<Sessions>,
-    pub(super) consumers: Arc<Consumers>,
-    /// Whether a wake is on its way; at most one ever is.
-    awake: Arc<AtomicBool>,
+    /// What its sessions work with.
+    pub(super) handle: Arc<TenantHandle>,
+    setup: SupervisorSetup,
     /// Replaced when it has died.
     supervisor: Mutex<Addr<AppSupervisor>>,
+    /// Once cancelled, a supervisor that has ended is not started again.
+    stopping: CancellationToken,
+}
+
+/// What a supervisor is started with, as often as needed.
+pub(super) struct SupervisorSetup {
+    pub(super) app_id: AppId,
+    pub(super) ports: Ports,
+    pub(super) feed: Arc<Feed>,
+    pub(super) missing_legs: MissingLegReporter,
+    /// The thread that it runs on.
+    pub(super) arbiter: ArbiterHandle,
+    pub(super) inbox: SharedInbox,
+    /// Whether a wake is in its mailbox; at most one ever is.
+    pub(super) awake: Arc<AtomicBool>,
+    pub(super) stats: Arc<SupervisorStats>,
+}
+
+impl SupervisorSetup {
+    fn start(&self) -> Addr<AppSupervisor> {
+        let pipeline = Pipeline::new(
+            self.app_id,
+            self.ports.clone(),
+            Arc::clone(&self.inbox),
+            Arc::clone(&self.feed),
+            self.missing_legs.clone(),
+            Arc::clone(&self.stats),
+        );
+        let supervisor = AppSupervisor::new(pipeline, Arc::clone(&self.awake), Arc::clone(&self.stats));
+        AppSupervisor::start_in_arbiter(&self.arbiter, |_| supervisor)
+    }
 }
 
 impl Tenant {
-    pub(super) fn new(app: AppId, engine: &Engine) -> Arc<Self> {
-        let (inbox, feed, awake) = (Arc::default(), Feed::beside(app, &engine.past), Arc::default());
-        let supervisor = Mutex::new(supervisor(app, engine, &inbox, &feed, &awake));
-        let sessions = Sessions::new(engine.tuning.max_sessions_per_app);
-        let (log, cursor_store) = (Arc::clone(&engine.ports.log), Arc::clone(&engine.cursor_store));
-        let consumers = Consumers::new(app, log, Arc::clone(&sessions), cursor_store);
-        Arc::new(Self { app, inbox, feed, sessions, consumers, awake, supervisor })
+    pub(super) fn start(
+        handle: Arc<TenantHandle>,
+        setup: SupervisorSetup,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        let supervisor = Mutex::new(setup.start());
+        Arc::new(Self { handle, setup, supervisor, stopping })
     }
 
-    /// Hands webhooks over to its supervisor.
-    pub(super) fn offer(&self, events: Vec<PendingEvent>, engine: &Engine) {
-        self.inbox().offer(events);
-        self.notify(engine);
+    /// Hands webhooks that have just become durable to the supervisor, in the order of the journal.
+    pub(super) fn push(&self, events: Vec<PendingEvent>) {
+        self.setup.inbox.lock().push(events);
+        self.wake();
     }
 
-    /// Sends its supervisor to the journal.
-    pub(super) fn wake(&self, engine: &Engine) {
-        self.inbox().invalidate();
-        self.notify(engine);
+    /// Makes the supervisor read the journal.
+    pub(super) fn notify(&self) {
+        self.setup.inbox.lock().invalidate();
+        self.wake();
     }
 
-    pub(super) fn supervisor(&self) -> Addr<AppSupervisor> {
-        self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn notify(&self, engine: &Engine) {
-        let current = self.supervisor();
-        if !current.connected() && !engine.draining.load(Ordering::Acquire) {
-            warn!(app.id = %self.app, "a supervisor had died and is started again");
-            self.inbox().invalidate();
-            let successor = supervisor(self.app, engine, &self.inbox, &self.feed, &self.awake);
-            self.awake.store(true, Ordering::Release);
-            successor.do_send(Wake);
-            *self.supervisor.lock().unwrap_or_else(PoisonError::into_inner) = successor;
-        } else if !self.awake.swap(true, Ordering::AcqRel) {
-            current.do_send(Wake);
+    pub(super) fn state(&self) -> SupervisorState {
+        let stats = &self.setup.stats;
+        // In this order: a wake is counted as a batch before its flag is cleared.
+        let is_woken = self.setup.awake.load(Ordering::Acquire);
+        SupervisorState {
+            app_id: self.setup.app_id,
+            owned: true,
+            batch_in_progress: is_woken || stats.batches.get() > 0,
+            inbox: self.setup.inbox.lock().len(),
+            live_calls: stats.calls.get(),
+            restarts: stats.restarts(),
+            quarantined: stats.quarantined(),
+            sessions: self.handle.sessions.len(),
+            last_error: stats.last_error(),
         }
     }
 
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Completes the batch under way and ends the supervisor.
+    pub(super) async fn drain(&self) {
+        self.stopping.cancel();
+        let supervisor = self.supervisor();
+        // An error means that the supervisor has ended already.
+        let _ = supervisor.send(Drain).await;
     }
-}
 
-fn supervisor(
-    app: AppId,
-    engine: &Engine,
-    inbox: &Arc<Mutex<Inbox>>,
-    feed: &Arc<Feed>,
-    awake: &Arc<AtomicBool>,
-) -> Addr<AppSupervisor> {
-    let (ports, missing_legs) = (engine.ports.clone(), engine.missing_legs.clone());
-    let pipeline = Pipeline::new(app, ports, Arc::clone(inbox), Arc::clone(feed), missing_legs);
-    let awake = Arc::clone(awake);
-    AppSupervisor::start_in_arbiter(&engine.arbiters.of(app), |_| AppSupervisor::new(pipeline, awake))
+    pub(super) fn supervisor(&self) -> Addr<AppSupervisor> {
+        self.supervisor.lock().clone()
+    }
+
+    fn wake(&self) {
+        let mut supervisor = self.supervisor.lock();
+        if !supervisor.connected() && !self.stopping.is_cancelled() {
+            warn!(app.id = %self.setup.app_id, "a supervisor has died and is started again");
+            self.setup.stats.record_restart();
+            self.setup.stats.record_error("the supervisor died", self.setup.ports.clock.now());
+            self.setup.inbox.lock().invalidate();
+            *supervisor = self.setup.start();
+            self.setup.awake.store(false, Ordering::Release);
+        }
+        if !self.setup.awake.swap(true, Ordering::AcqRel) {
+            supervisor.do_send(Wake);
+        }
+    }
 }

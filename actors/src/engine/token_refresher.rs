@@ -1,135 +1,161 @@
-//! The actor that keeps every connection's tokens fresh. It holds nothing that would be missed: which tokens are due is
-//! asked anew each time, so that what another process did, or this one before it was killed, needs no telling.
+//! The actor that keeps every connection's tokens fresh. It holds nothing that must survive it: which tokens are due is
+//! asked of the store each time, so that what another process did, or this one before it was killed, is seen.
 
-use std::{collections::HashMap, sync::Weak, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actix::{
-    Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture, ResponseFuture,
-    WrapFuture,
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
+    ResponseFuture, WrapFuture,
 };
-use chrono::{DateTime, Utc};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared, join_all},
-};
+use futures_util::future::join_all;
 use metrics::counter;
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use crate::model::token::{DuePair, Outcome, Renewal, TokenPair, schedule::APART};
-use crate::{Engine, error::StoreError, ports::Ports};
+use super::{
+    periodic::Outage,
+    renewal::{self, Flight, delay_until},
+};
+use crate::{
+    error::StoreError,
+    event::Frame,
+    id::{AppId, Seq},
+    model::token::{DuePair, Outcome, Renewal, TokenPair},
+    ports::Ports,
+    state::{LastError, LiveCount},
+};
 
-/// How many renewals that nobody waits for may be under way: after a long stop, all of them are due.
-const MOST_AT_ONCE: usize = 16;
-/// How often the outcome of a renewal by another process is looked for.
-const POLL: Duration = Duration::from_millis(200);
-
-/// A renewal under way; all who want it wait for the same one.
-type Flight = Shared<BoxFuture<'static, Result<Renewal, StoreError>>>;
-
-/// Keeps the tokens of all connections fresh.
-pub(crate) struct TokenRefresher {
-    ports: Ports,
-    /// Shows what was told. Weak, because the engine holds this actor.
-    engine: Weak<Engine>,
-    token_check_interval: Duration,
-    flights: HashMap<TokenPair, Flight>,
-    /// Whether the regular look is under way.
-    looking: bool,
-    /// Whether the last look failed: an outage is one line in the log.
-    blind: bool,
-    settling: bool,
+/// How many renewals may be under way before a check begins no more: after a long stop, all of them are due.
+const MAX_RENEWALS: usize = 16;
+/// What a renewal changes in the feed of its app.
+pub(super) enum FeedUpdate {
+    /// These events are durable.
+    Events(Vec<Frame>),
+    /// Another process may have published: the feed reaches at least this far.
+    Head(Seq),
 }
 
-/// Replaces a pair now, and answers when that is done.
+/// The counters of the refresher, beside it: they outlive it.
+#[derive(Default)]
+pub(super) struct RefresherStats {
+    pub(super) renewals: LiveCount,
+    pub(super) last_error: Mutex<Option<LastError>>,
+}
+
+/// Passes updates on to the feeds.
+pub(super) type UpdateFeed = Arc<dyn Fn(AppId, FeedUpdate) + Send + Sync>;
+
+/// Keeps the tokens of all connections fresh.
+pub(super) struct TokenRefresher {
+    ports: Ports,
+    update_feed: UpdateFeed,
+    check_interval: Duration,
+    flights: HashMap<TokenPair, Flight>,
+    /// Whether the periodic check is under way.
+    checking: bool,
+    outage: Outage,
+    draining: bool,
+    stats: Arc<RefresherStats>,
+}
+
+/// Renews a pair now, and answers when that is done.
 #[derive(Message)]
 #[rtype(result = "Result<Outcome, StoreError>")]
-pub(crate) struct Renew(pub(crate) TokenPair);
+pub(super) struct Renew(pub(super) TokenPair);
 
-/// Looks after what is due now, and answers when all of it is done.
+/// Renews everything that is due now, and answers when that is done.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Tend;
+pub(super) struct RenewDue;
 
-/// Begin nothing more. Answers when what is under way is done.
+/// Ends the refresher: begins no other renewal, and answers when those under way are finished.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Settle;
+pub(super) struct Drain;
+
+/// Begins what is due now.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Check;
 
 impl TokenRefresher {
-    pub(crate) fn new(ports: Ports, engine: Weak<Engine>, token_check_interval: Duration) -> Self {
-        let flights = HashMap::new();
-        Self { ports, engine, token_check_interval, flights, looking: false, blind: false, settling: false }
+    pub(super) fn new(
+        ports: Ports,
+        update_feed: UpdateFeed,
+        check_interval: Duration,
+        stats: Arc<RefresherStats>,
+    ) -> Self {
+        Self {
+            ports,
+            update_feed,
+            check_interval,
+            flights: HashMap::new(),
+            checking: false,
+            outage: Outage::new("check of due tokens"),
+            draining: false,
+            stats,
+        }
     }
 
-    /// Begins what is due now and gives the flights. What becomes due within `ahead` begins in its time.
-    fn look(&mut self, ahead: Duration) -> ResponseActFuture<Self, Vec<Flight>> {
-        self.forget_landed();
-        let room = MOST_AT_ONCE.saturating_sub(self.flights.len());
-        if self.settling || room == 0 {
+    /// Begins the renewals that are due now and returns them. Those that become due within `ahead` begin when they are.
+    fn begin_due(&mut self, ahead: Duration) -> ResponseActFuture<Self, Vec<Flight>> {
+        self.remove_finished();
+        let room = MAX_RENEWALS.saturating_sub(self.flights.len());
+        if self.draining || room == 0 {
             return Box::pin(actix::fut::ready(Vec::new()));
         }
-        let (connections, now) = (self.ports.connections.clone(), self.ports.clock.now());
-        let due = async move { connections.due(now + ahead, MOST_AT_ONCE).await };
+        let connections = Arc::clone(&self.ports.connections);
+        let now = self.ports.clock.now();
+        let due = async move { connections.due(now + ahead, MAX_RENEWALS).await };
         Box::pin(due.into_actor(self).map(move |due, refresher, ctx| {
-            let mut due = refresher.seen(due);
+            refresher.outage.observe(&due);
+            refresher.record_failure(&due);
+            let mut due = due.unwrap_or_default();
             due.retain(|due| !refresher.flights.contains_key(&due.pair));
-            let (now_due, later): (Vec<_>, Vec<_>) =
+            let (due_now, later): (Vec<DuePair>, Vec<DuePair>) =
                 due.into_iter().take(room).partition(|due| due.at <= now);
             for due in later {
-                ctx.run_later(time_until(due.at, now), move |refresher, ctx| refresher.begin(due.pair, ctx));
+                ctx.run_later(delay_until(due.at, now), move |refresher, ctx| refresher.begin(due.pair, ctx));
             }
-            now_due.into_iter().map(|due| refresher.flight(due.pair, ctx)).collect()
+            due_now.into_iter().map(|due| refresher.flight(due.pair, ctx)).collect()
         }))
     }
 
     fn begin(&mut self, pair: TokenPair, ctx: &mut Context<Self>) {
-        if !self.settling {
-            // It flies by itself; nobody waits here.
+        if !self.draining {
+            // The actor itself drives it to its end.
             drop(self.flight(pair, ctx));
         }
     }
 
-    fn seen(&mut self, due: Result<Vec<DuePair>, StoreError>) -> Vec<DuePair> {
-        match due {
-            Ok(due) => {
-                self.blind = false;
-                due
-            }
-            Err(failure) => {
-                if !std::mem::replace(&mut self.blind, true) {
-                    warn!(error = %failure, "which tokens are due can't be looked up");
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    /// The renewal of a pair: the one that is under way, or a new one. It goes on when all who wait have gone.
+    /// Returns the renewal of a pair: the one under way, or a new one. It continues when nobody waits for it any more.
     fn flight(&mut self, pair: TokenPair, ctx: &mut Context<Self>) -> Flight {
-        self.forget_landed();
+        self.remove_finished();
         if let Some(flight) = self.flights.get(&pair) {
             return flight.clone();
         }
-        let flight = renew(self.ports.clone(), pair).boxed().shared();
+        let flight = renewal::start(self.ports.clone(), pair, self.stats.renewals.guard());
         self.flights.insert(pair, flight.clone());
-        ctx.spawn(flight.clone().into_actor(self).map(move |renewal, refresher, _| {
-            refresher.forget_landed();
-            refresher.landed(pair, renewal);
+        ctx.spawn(flight.clone().into_actor(self).map(move |renewal, refresher, ctx| {
+            refresher.remove_finished();
+            refresher.on_renewed(pair, renewal, ctx);
         }));
         flight
     }
 
-    /// A flight has landed for those who wait for it a moment before this actor hears of that.
-    fn forget_landed(&mut self) {
+    /// Removes finished renewals: those who wait for one see its end a moment before this actor does.
+    fn remove_finished(&mut self) {
         self.flights.retain(|_, flight| flight.peek().is_none());
     }
 
-    fn landed(&self, pair: TokenPair, renewal: Result<Renewal, StoreError>) {
+    fn on_renewed(&mut self, pair: TokenPair, renewal: Result<Renewal, StoreError>, ctx: &mut Context<Self>) {
+        self.record_failure(&renewal);
         let TokenPair { app_id, generation } = pair;
         let renewal = match renewal {
             Ok(renewal) => renewal,
             Err(failure) => {
-                return warn!(app.id = %app_id, generation, error = %failure, "the database was in the way of new tokens");
+                warn!(app.id = %app_id, generation, error = %failure, "the database was in the way of new tokens");
+                return;
             }
         };
         if let Some(result) = renewal.outcome.result() {
@@ -143,74 +169,69 @@ impl TokenRefresher {
                 warn!(app.id = %app_id, generation, "tokens have expired; the app must be connected anew");
             }
             Outcome::Failed(reason) => {
-                warn!(app.id = %app_id, generation, %reason, "tokens could not be renewed; the old ones stand");
+                warn!(app.id = %app_id, generation, %reason, "tokens could not be renewed; the old ones stay in use");
             }
             Outcome::TooSoon { .. } | Outcome::UnderWay | Outcome::Superseded | Outcome::StillGood => {}
         }
-        let Some(engine) = self.engine.upgrade() else { return };
         if renewal.outcome == Outcome::Superseded {
-            // Somebody else may have told something, or we have and did not hear that it was durable.
-            actix_rt::spawn(async move { drop(engine.feed(app_id).await) });
+            self.catch_up(app_id, ctx);
         } else {
-            engine.show(app_id, renewal.told);
+            (self.update_feed)(app_id, FeedUpdate::Events(renewal.told));
         }
     }
-}
 
-/// Replaces a pair, or waits until whoever is at it has done so.
-async fn renew(ports: Ports, pair: TokenPair) -> Result<Renewal, StoreError> {
-    loop {
-        let renewal = ports.connections.renew(pair).await?;
-        match renewal.outcome {
-            // Its lease ends, and then it is taken over: this does not go on for ever.
-            Outcome::UnderWay => tokio::time::sleep(POLL).await,
-            Outcome::TooSoon { until, .. } if until - ports.clock.now() <= APART => {
-                tokio::time::sleep(time_until(until, ports.clock.now())).await;
+    fn record_failure<T>(&self, result: &Result<T, StoreError>) {
+        if let Err(failure) = result {
+            let at = self.ports.clock.now();
+            *self.stats.last_error.lock() = Some(LastError { message: failure.to_string(), at });
+        }
+    }
+
+    /// Asks the store how far the feed of an app reaches. Another process may have published, or this one has and did
+    /// not learn that it was durable.
+    fn catch_up(&self, app: AppId, ctx: &mut Context<Self>) {
+        let log = Arc::clone(&self.ports.log);
+        let bounds = async move { log.bounds(app).await };
+        ctx.spawn(bounds.into_actor(self).map(move |bounds, refresher, _| {
+            // An error costs nothing but time: the session watch asks the same.
+            if let Ok(bounds) = bounds {
+                (refresher.update_feed)(app, FeedUpdate::Head(bounds.head));
             }
-            _ => return Ok(renewal),
-        }
+        }));
     }
-}
-
-fn time_until(until: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
-    (until - now).to_std().unwrap_or_default().max(Duration::from_millis(10))
 }
 
 impl Actor for TokenRefresher {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // Soon, not at the first interval: what a killed process had begun comes first.
-        ctx.notify(Look);
-        ctx.run_interval(self.token_check_interval, |_, ctx| ctx.notify(Look));
+        // Soon, not after the first interval: what a killed process had begun comes first.
+        ctx.notify(Check);
+        ctx.run_interval(self.check_interval, |_, ctx| ctx.notify(Check));
     }
 }
 
-/// Looks after what is due now.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Look;
-
-impl Handler<Look> for TokenRefresher {
+impl Handler<Check> for TokenRefresher {
     type Result = ();
 
-    fn handle(&mut self, _: Look, ctx: &mut Self::Context) {
-        // One after the other, however long the store takes.
-        if std::mem::replace(&mut self.looking, true) {
+    fn handle(&mut self, _: Check, ctx: &mut Self::Context) {
+        // One at a time, however long the store takes.
+        if std::mem::replace(&mut self.checking, true) {
             return;
         }
-        // As far as the next look does not reach.
-        let look = self.look(self.token_check_interval);
-        ctx.spawn(look.map(|_, refresher, _| refresher.looking = false));
+        let check = self.begin_due(self.check_interval);
+        ctx.spawn(check.map(|_, refresher, _| refresher.checking = false));
     }
 }
 
-impl Handler<Tend> for TokenRefresher {
+impl Handler<RenewDue> for TokenRefresher {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: Tend, _: &mut Self::Context) -> Self::Result {
-        let look = self.look(Duration::ZERO);
-        Box::pin(look.then(|flights, refresher, _| join_all(flights).into_actor(refresher)).map(|_, _, _| ()))
+    fn handle(&mut self, _: RenewDue, _: &mut Self::Context) -> Self::Result {
+        let begun = self.begin_due(Duration::ZERO);
+        Box::pin(
+            begun.then(|flights, refresher, _| join_all(flights).into_actor(refresher)).map(|_, _, _| ()),
+        )
     }
 }
 
@@ -218,7 +239,7 @@ impl Handler<Renew> for TokenRefresher {
     type Result = ResponseFuture<Result<Outcome, StoreError>>;
 
     fn handle(&mut self, Renew(pair): Renew, ctx: &mut Self::Context) -> Self::Result {
-        if self.settling && !self.flights.contains_key(&pair) {
+        if self.draining && !self.flights.contains_key(&pair) {
             let stopping = StoreError::Unavailable("the server is stopping".into());
             return Box::pin(async { Err(stopping) });
         }
@@ -227,12 +248,12 @@ impl Handler<Renew> for TokenRefresher {
     }
 }
 
-impl Handler<Settle> for TokenRefresher {
-    type Result = ResponseFuture<()>;
+impl Handler<Drain> for TokenRefresher {
+    type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: Settle, _: &mut Self::Context) -> Self::Result {
-        self.settling = true;
+    fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
+        self.draining = true;
         let flights: Vec<Flight> = self.flights.values().cloned().collect();
-        Box::pin(async { drop(join_all(flights).await) })
+        Box::pin(join_all(flights).into_actor(self).map(|_, _, ctx| ctx.stop()))
     }
 }

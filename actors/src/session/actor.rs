@@ -24,10 +24,10 @@ use super::{
     progress::DeliveryProgress,
     protocol::ClientMessage,
     subscription::Subscription,
+    tenant::TenantDirectory,
 };
 use crate::{
     consumer::{Acknowledger, JoinError},
-    engine::Engine,
     error::AuthError,
     id::{Seq, SessionId},
     ports::AuthenticatedKey,
@@ -49,8 +49,8 @@ const PROTOCOL_ERROR: u16 = 1002;
 
 /// How a session begins.
 pub struct SessionOptions {
-    /// The engine that it listens to.
-    pub engine: Arc<Engine>,
+    /// Where it finds the app of its key.
+    pub tenants: Arc<dyn TenantDirectory>,
     /// What the key with the request opened; `None`: the first message brings the key.
     pub admission: Option<AuthenticatedKey>,
     /// What the query asks for.
@@ -139,9 +139,9 @@ impl SessionActor {
 
     /// Begins to listen.
     fn listen(&mut self, admission: AuthenticatedKey, subscription: Subscription, ctx: &mut Context) {
-        let engine = Arc::clone(&self.options.engine);
+        let tenant = self.options.tenants.tenant(admission.app_id);
         let opened =
-            async move { Listener::open(&engine, admission, subscription, Transport::WebSocket).await };
+            async move { Listener::open(&tenant, admission, subscription, Transport::WebSocket).await };
         // Waited for: until the session is connected it takes nothing else.
         ctx.wait(opened.into_actor(self).map(move |opened, session, ctx| match opened {
             Ok(listener) => session.connected(listener, ctx),
@@ -192,7 +192,7 @@ impl SessionActor {
                     Ok(said) => said.unwrap_or_else(|| self.options.subscription.clone()),
                     Err(problem) => return self.close(CloseCode::BadMessage, &problem.to_string(), ctx),
                 };
-                let gate = Arc::clone(&self.options.engine.ports().gate);
+                let gate = self.options.tenants.authenticator();
                 let admitted = async move { gate.authenticate(&subscribe.api_key).await };
                 ctx.wait(admitted.into_actor(self).then(|admitted, session, ctx| {
                     match admitted {

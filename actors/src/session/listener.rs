@@ -17,10 +17,10 @@ use super::{
     protocol::{BadCursor, ConsumerSaid, ControlMessage, OutboundMessage, gap, starting_point},
     snapshot::SnapshotCursor,
     subscription::Subscription,
+    tenant::TenantHandle,
 };
 use crate::{
     consumer::{Acknowledger, Consumers, JoinError, Membership, Mode},
-    engine::Engine,
     error::StoreError,
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
@@ -108,25 +108,24 @@ impl Listener {
     /// # Errors
     /// See [`Refusal`].
     pub async fn open(
-        engine: &Engine,
+        tenant: &TenantHandle,
         admission: AuthenticatedKey,
         wanted: Subscription,
         transport: Transport,
     ) -> Result<Self, Refusal> {
         let id = SessionId::generate();
-        let sessions = engine.sessions(admission.app_id);
-        let (seat, hung_up) = sessions.enter(id, admission.key_id, transport).ok_or(Refusal::TooMany)?;
-        let (feed, bounds) = engine.feed(admission.app_id).await.map_err(Refusal::Store)?;
-        let consumers = engine.consumers(admission.app_id);
-        let (mut start, gap) = beginning(&consumers, &wanted, transport, bounds).await?;
+        let entered = tenant.sessions.enter(id, admission.key_id, transport);
+        let (seat, hung_up) = entered.ok_or(Refusal::TooMany)?;
+        let bounds = tenant.bounds().await.map_err(Refusal::Store)?;
+        let (mut start, gap) = beginning(&tenant.consumers, &wanted, transport, bounds).await?;
         let (mut seq, mut snapshot) = (bounds.head, None);
         if wanted.snapshot {
-            let calls = feed.active_calls(&engine.ports().log).await.map_err(Refusal::Store)?;
+            let calls = tenant.feed.active_calls(&tenant.log).await.map_err(Refusal::Store)?;
             (start, seq) = (calls.as_of, calls.as_of);
             snapshot = Some(Box::new(SnapshotCursor::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
         }
         let membership = match wanted.consumer {
-            Some(consumer) => Some(consumers.join(consumer, id, start, bounds).await?),
+            Some(consumer) => Some(tenant.consumers.join(consumer, id, start, bounds).await?),
             None => None,
         };
         let start = membership.as_ref().map_or(start, Membership::acked);
@@ -140,7 +139,8 @@ impl Listener {
         // Whoever breaks off before it has heard the active calls is to begin with them again.
         let mut first = vec![connected.message(snapshot.is_none().then_some(start))];
         first.extend(gap.map(|gap| gap.message(Some(start))));
-        let reader = FeedReader::new(feed, Arc::clone(&engine.ports().log), start, wanted.filter);
+        let (feed, log) = (Arc::clone(&tenant.feed), Arc::clone(&tenant.log));
+        let reader = FeedReader::new(feed, log, start, wanted.filter);
         let ids_as_text = wanted.ids_as_text;
         let (cursor, announce_at, over) = (start, None, false);
         Ok(Self {

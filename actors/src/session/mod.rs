@@ -9,6 +9,7 @@ mod progress;
 pub(crate) mod protocol;
 mod snapshot;
 mod subscription;
+mod tenant;
 
 use std::{
     collections::HashMap,
@@ -27,6 +28,7 @@ pub use self::{
     listener::{Listener, OutboundBatch, Refusal, Transport},
     protocol::{BadCursor, ControlType, MessageKind, OutboundMessage},
     subscription::{Subscription, SubscriptionError, phone_number},
+    tenant::{TenantDirectory, TenantHandle},
 };
 use crate::id::{KeyId, SessionId};
 

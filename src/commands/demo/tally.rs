@@ -102,7 +102,7 @@ impl Tally {
     /// Enters a webhook, and finds the event that has answered it already.
     pub(super) fn sent(&mut self, delivery: &Delivery) -> Option<Answered> {
         self.webhooks += 1;
-        let kind = delivery.tells.as_ref()?;
+        let kind = delivery.expected_event?.name();
         let subject = delivery.call_id.or(delivery.message_id)?;
         let account = (subject, kind.to_string());
         let entries = self.open.entry(account.clone()).or_default();

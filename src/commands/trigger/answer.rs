@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::commands::causes;
 use crate::commands::picture::{Look, Paint, harmless};
 use cti_simulator::clock;
-use cti_simulator::flows::Step;
-use cti_simulator::parcel::Parcel;
+use cti_simulator::flows::{EventType, ScheduledWebhook};
+use cti_simulator::signed_webhook::SignedWebhook;
 
 /// The answer to one webhook.
 pub(super) struct Answer {
@@ -26,11 +26,14 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Posts the webhook.
-    pub(super) async fn to(client: &Client, parcel: &Parcel, step: &Step) -> Self {
+    pub(super) async fn to(client: &Client, webhook: &SignedWebhook, step: &ScheduledWebhook) -> Self {
         let payload = &step.payload;
-        let event = payload["event_type"].as_str().or(payload["state"].as_str()).or(step.tells);
+        let event = payload["event_type"]
+            .as_str()
+            .or(payload["state"].as_str())
+            .or(step.expected_event.map(EventType::name));
         let id = ["call_id", "message_id", "id"].iter().find_map(|key| payload[key].as_i64());
-        let (status, text) = match parcel.post(client).await {
+        let (status, text) = match webhook.post(client).await {
             Ok(answer) => {
                 let status = answer.status().as_u16();
                 let text = answer.text().await.unwrap_or_else(|error| format!("unreadable answer: {error}"));

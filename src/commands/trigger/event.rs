@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use cti_simulator::flows::{Flow, Step};
+use cti_simulator::flows::{Flow, ScheduledWebhook};
 
 /// Something to trigger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +45,10 @@ const fn told(name: &'static str, flow: Flow) -> Told {
 
 impl Told {
     /// Whether this is the webhook.
-    pub(super) fn is(self, step: &Step) -> bool {
+    pub(super) fn is(self, step: &ScheduledWebhook) -> bool {
         match self.state {
             Some(state) => step.payload["state"] == state || step.payload["event_type"] == self.name,
-            None => step.tells == Some(self.name),
+            None => step.expected_event.is_some_and(|event| event.name() == self.name),
         }
     }
 }

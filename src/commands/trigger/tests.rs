@@ -18,7 +18,7 @@ fn now() -> DateTime<Utc> {
     "2024-01-01T12:00:00Z".parse().expect("a time")
 }
 
-fn sent(line: &[&str]) -> Vec<Step> {
+fn sent(line: &[&str]) -> Vec<ScheduledWebhook> {
     steps(&parsed(line).expect("valid"), now()).expect("a webhook")
 }
 
@@ -43,7 +43,7 @@ fn every_event_is_one_webhook_of_either_family_that_happens_now() {
 
 #[test]
 fn every_flow_can_be_triggered_in_either_family() {
-    for flow in Flow::ALL {
+    for &flow in Flow::ALL {
         for family in ["workflow", "dialpad"] {
             assert!(sent(&[flow.name(), "--family", family]).len() > 1, "{flow}");
         }

@@ -124,7 +124,7 @@ impl AccessBook {
 
     /// A connection that somebody could speak with.
     async fn connection(&self, app: AppId) -> Result<Option<Connection>, NoAccess> {
-        let connection = self.store.connection(app).await?;
+        let connection = self.store.connections().find(app).await?;
         match connection {
             Some(connection) if connection.environment != self.environment.as_str() => {
                 Err(NoAccess::NotConnected)
@@ -136,7 +136,7 @@ impl AccessBook {
 
     fn by_static_key(&self) -> Result<Access, NoAccess> {
         let token = self.static_key.clone().ok_or(NoAccess::NotConnected)?;
-        Ok(Access { organization: self.store.static_organization(), token, generation: 0 })
+        Ok(Access { organization: self.store.routes().static_organization(), token, generation: 0 })
     }
 
     /// Waits until a pair has been replaced.

@@ -38,8 +38,8 @@ pub async fn part(
     if has_connection {
         webhook_reconciler.farewell(app).await;
     }
-    let Some(told) = store.disconnect(app).await? else { return Ok(false) };
-    engine.show(app, vec![told]);
+    let Some(told) = store.connections().disconnect(app).await? else { return Ok(false) };
+    engine.publish(app, vec![told]);
     revoke(dialpad, app, access).await;
     Ok(true)
 }

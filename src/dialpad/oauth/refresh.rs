@@ -56,11 +56,11 @@ pub struct Renewals {
 #[async_trait]
 impl Connections for Renewals {
     async fn due(&self, until: DateTime<Utc>, limit: usize) -> Result<Vec<DuePair>, StoreError> {
-        self.store.due_renewals(self.environment.as_str(), until, limit).await
+        self.store.renewals().due(self.environment.as_str(), until, limit).await
     }
 
     async fn renew(&self, pair: TokenPair) -> Result<Renewal, StoreError> {
-        let outcome = match self.store.begin_renewal(pair, self.environment.as_str()).await? {
+        let outcome = match self.store.renewals().begin(pair, self.environment.as_str()).await? {
             Begun::Intent(intent) => return self.carry_out(intent).await,
             Begun::Static(token) => return self.make_sure_of(pair, token).await,
             Begun::UnderWay => Outcome::UnderWay,
@@ -95,7 +95,7 @@ impl Renewals {
     async fn finished(&self, pair: TokenPair, tokens: &Tokens) -> Result<Renewal, StoreError> {
         let app = pair.app_id;
         loop {
-            match self.store.finish_renewal(pair, tokens).await {
+            match self.store.renewals().finish(pair, tokens).await {
                 Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, told }),
                 Ok(Finished::Superseded) => return Ok(Outcome::Superseded.into()),
                 Ok(Finished::Unwanted) => {
@@ -119,12 +119,12 @@ impl Renewals {
     async fn failed(&self, intent: &Intent, why: NoTokens) -> Result<Renewal, StoreError> {
         let failures = intent.failures.saturating_add(1);
         let again_at = self.clock.now() + pause(failures, why.retry_after, Chance::of(rand::random()));
-        let told = self.store.fail_renewal(intent, &why.reason, again_at).await?;
+        let told = self.store.renewals().fail(intent, &why.reason, again_at).await?;
         Ok(Renewal { outcome: Outcome::Failed(why.reason), told })
     }
 
     async fn dead(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
-        let told: Option<Frame> = self.store.expire(pair, reason).await?;
+        let told: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
         // Not told: somebody else was first, with this or with a new pair.
         let outcome = if told.is_some() { Outcome::Expired } else { Outcome::Superseded };
         Ok(Renewal { outcome, told: told.into_iter().collect() })

@@ -118,7 +118,7 @@ impl WebhookReconciler {
             ticks.tick().await;
             let (store, access) = (&self.inner.store, &self.inner.dialpad.access);
             let (environment, has_static_key) = (access.environment().as_str(), access.has_static_key());
-            match store.webhooks_due(environment, has_static_key, &self.inner.hook_url_of_none).await {
+            match store.webhooks().due(environment, has_static_key, &self.inner.hook_url_of_none).await {
                 Ok(due) => {
                     let tend = |(app, organization)| self.tend(app, organization);
                     stream::iter(due).for_each_concurrent(AT_A_TIME, tend).await;
@@ -138,8 +138,8 @@ impl WebhookReconciler {
         if !self.inner.by_itself {
             return Ok(());
         }
-        self.inner.store.want_webhook(app, &self.hook_url(app), organization, true).await?;
-        self.inner.store.hurry_webhook(app).await?;
+        self.inner.store.webhooks().ensure(app, &self.hook_url(app), organization, true).await?;
+        self.inner.store.webhooks().schedule_check(app).await?;
         self.inner.failures.remove(&app);
         let webhook_reconciler = self.clone();
         tokio::spawn(async move { webhook_reconciler.tend(app, organization).await });
@@ -149,7 +149,7 @@ impl WebhookReconciler {
     /// An app is about to be connected to this organisation. If that is another one than before, what we have at the
     /// other one goes while there is still a token that can remove it.
     pub async fn before_welcome(&self, app: AppId, organization: Option<i64>) {
-        let before = match self.inner.store.webhook_of(app).await {
+        let before = match self.inner.store.webhooks().of_app(app).await {
             Ok(webhook) => webhook.and_then(|webhook| webhook.organization),
             Err(failure) => {
                 return warn!(app.id = %app, error = %failure, "it can't be seen where the app's webhook is");
@@ -160,7 +160,7 @@ impl WebhookReconciler {
             self.say_farewell(app, false).await;
         }
         // What was under way when it left may come no more, either: it would be taken for the new one's.
-        if let Err(failure) = self.inner.store.forget_secrets_of_others(app, organization).await {
+        if let Err(failure) = self.inner.store.webhooks().drop_foreign_secrets(app, organization).await {
             warn!(app.id = %app, error = %failure, "secrets of the organization before could not be forgotten");
         }
     }
@@ -188,7 +188,7 @@ impl WebhookReconciler {
                 warn!(app.id = %app, "the app's webhook is forgotten here, and may still be at Dialpad")
             }
         }
-        if let Err(failure) = self.inner.store.remove_webhook(claimed, takes_stragglers).await {
+        if let Err(failure) = self.inner.store.webhooks().remove(claimed, takes_stragglers).await {
             warn!(app.id = %app, error = %failure, "the app's webhook could not be forgotten");
         }
     }
@@ -200,7 +200,7 @@ impl WebhookReconciler {
     /// See [`KeepError`]; what was reached stays, and the rest is tried again by itself.
     pub async fn ensure(&self, app: AppId) -> Result<(WebhookView, bool), KeepError> {
         let organization = self.inner.dialpad.access.of(app).await.map_err(DialpadError::from)?.organization;
-        self.inner.store.want_webhook(app, &self.hook_url(app), organization, true).await?;
+        self.inner.store.webhooks().ensure(app, &self.hook_url(app), organization, true).await?;
         let claimed = self.claim(app).await?;
         let report = self.look_after(claimed, organization, Urgency::Foreground).await?;
         Ok((self.view(app).await?, report.made))
@@ -214,7 +214,7 @@ impl WebhookReconciler {
     pub async fn rotate(&self, app: AppId) -> Result<WebhookView, KeepError> {
         let organization = self.inner.dialpad.access.of(app).await.map_err(DialpadError::from)?.organization;
         let mut claimed = self.claim(app).await?;
-        self.inner.store.begin_rotation(&mut claimed).await?;
+        self.inner.store.webhooks().begin_rotation(&mut claimed).await?;
         self.look_after(claimed, organization, Urgency::Foreground).await?;
         info!(app.id = %app, "the secret of the app's webhook was rotated");
         self.view(app).await
@@ -235,20 +235,20 @@ impl WebhookReconciler {
                 warn!(app.id = %app, %reason, "the app's webhook is forgotten here, and may still be at Dialpad");
             }
             Err(error) => {
-                self.inner.store.release_webhook(claimed).await?;
+                self.inner.store.webhooks().release(claimed).await?;
                 return Err(error.into());
             }
         }
-        Ok(self.inner.store.remove_webhook(claimed, true).await?)
+        Ok(self.inner.store.webhooks().remove(claimed, true).await?)
     }
 
     /// Looks after an app whose time has come.
     async fn tend(&self, app: AppId, organization: Option<i64>) {
-        let organization = organization.or_else(|| self.inner.store.static_organization());
+        let organization = organization.or_else(|| self.inner.store.routes().static_organization());
         let hook_url = self.hook_url(app);
         let tended = async {
-            self.inner.store.want_webhook(app, &hook_url, organization, false).await?;
-            match self.inner.store.claim_webhook(app, LEASE).await? {
+            self.inner.store.webhooks().ensure(app, &hook_url, organization, false).await?;
+            match self.inner.store.webhooks().claim(app, LEASE).await? {
                 Some(claimed) => {
                     self.look_after(claimed, organization, Urgency::Background).await.map(|_| ())
                 }
@@ -265,7 +265,7 @@ impl WebhookReconciler {
     async fn claim(&self, app: AppId) -> Result<Claimed, KeepError> {
         let began = Instant::now();
         loop {
-            if let Some(claimed) = self.inner.store.claim_webhook(app, LEASE).await? {
+            if let Some(claimed) = self.inner.store.webhooks().claim(app, LEASE).await? {
                 return Ok(claimed);
             }
             self.view(app).await?;
@@ -283,10 +283,10 @@ impl WebhookReconciler {
         organization: Option<i64>,
         urgency: Urgency,
     ) -> Result<Report, KeepError> {
-        let (app, stood_at) = (claimed.app, claimed.webhook.stood_at);
+        let (app, verified_at) = (claimed.app, claimed.webhook.verified_at);
         let hook_url = self.hook_url(app);
         let mut report = Report::default();
-        let granted = self.inner.store.granted_scopes(app).await?;
+        let granted = self.inner.store.webhooks().granted_scopes(app).await?;
         let may_read = granted.as_deref().is_some_and(scopes::may_read);
         let work = Work { may_read, ..self.work(app, &hook_url, urgency) };
         let looked = timeout(LOOK_WITHIN, work.do_all(&mut claimed.webhook, &mut report)).await;
@@ -297,11 +297,11 @@ impl WebhookReconciler {
             claimed.webhook.finish_rotation(now);
         }
         if report.calls_stand {
-            if let (Some(since), Some(why)) = (stood_at, report.calls_missing) {
+            if let (Some(since), Some(why)) = (verified_at, report.calls_missing) {
                 warn!(app.id = %app, %since, why, "calls may not have been told, and will be looked for");
-                self.inner.store.note_gap(app, since, now, GapReason::SubscriptionMissing).await?;
+                self.inner.store.gaps().record(app, since, now, GapReason::SubscriptionMissing).await?;
             }
-            claimed.webhook.stood_at = Some(now);
+            claimed.webhook.verified_at = Some(now);
         }
         report.problems.extend(looked.as_ref().err().map(ToString::to_string));
         report.problems.extend(self.inner.address_problem.clone());
@@ -310,7 +310,7 @@ impl WebhookReconciler {
         let problems = report.problems.clone();
         let note =
             CheckNote { hook_url: hook_url.clone(), organization, problems, checked_at: now, next_check_at };
-        self.inner.store.note_check(claimed, &note).await?;
+        self.inner.store.webhooks().record_check(claimed, &note).await?;
         tell(app, &report, &looked);
         looked?;
         Ok(report)
@@ -341,7 +341,7 @@ impl WebhookReconciler {
     }
 
     async fn view(&self, app: AppId) -> Result<WebhookView, KeepError> {
-        self.inner.store.webhook_of(app).await?.ok_or(KeepError::NotThere)
+        self.inner.store.webhooks().of_app(app).await?.ok_or(KeepError::NotThere)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The API keys of an app, for administrators. A key is shown once, when it is made; from then on there are hints.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -29,6 +28,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{http::error::ApiError, store::tenants::api_keys::NewKey};
 
@@ -118,16 +118,17 @@ pub(crate) async fn rotate(
 
 async fn replace(shared: &AppState, app: AppId, grace: i64) -> Result<Value, StoreError> {
     let key = NewKey::generate();
-    let old = shared.store.rotate_key(app, &key, TimeDelta::seconds(grace)).await?;
-    let sessions = shared.engine.sessions(app);
+    let old = shared.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace)).await?;
+    let tenant = shared.engine.tenant(app);
     for old in old {
         if grace == 0 {
-            sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+            tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
         } else {
-            let (sessions, grace) = (sessions.clone(), Duration::from_secs(grace.unsigned_abs()));
+            let tenant = Arc::clone(&tenant);
+            let grace = Duration::from_secs(grace.unsigned_abs());
             rt::spawn(async move {
                 sleep(grace).await;
-                sessions.close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
+                tenant.sessions().close_of_key(old.id(), CloseCode::Forbidden, "the API key was replaced");
             });
         }
     }
@@ -151,7 +152,7 @@ pub(crate) async fn revoke(
     Query::of(&request, &[])?;
     Fields::of_optional(&body, &[])?;
     let app = existing(&shared, &app_id).await?;
-    let revoked = shared.store.revoke_keys(app).await?;
+    let revoked = shared.store.api_keys().revoke(app).await?;
     // None of the app's sessions has a key any more, whichever it was.
     shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
@@ -168,7 +169,8 @@ pub(crate) async fn status(
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
     let app = existing(&shared, &app_id).await?;
-    let (keys, last_rotated) = (shared.store.valid_keys(app).await?, shared.store.last_rotated(app).await?);
+    let (keys, last_rotated) =
+        (shared.store.api_keys().valid(app).await?, shared.store.api_keys().last_rotated(app).await?);
     Ok(HttpResponse::Ok().json(KeyStatus {
         app_id: app,
         has_active_key: !keys.is_empty(),
@@ -198,7 +200,7 @@ pub(crate) async fn audit(
         return Err(ApiError::invalid("offset: must not be negative"));
     }
     let app = existing(&shared, &app_id).await?;
-    let mut entries = shared.store.key_audit(app, limit + 1, offset).await?;
+    let mut entries = shared.store.api_keys().audit(app, limit + 1, offset).await?;
     let mut answer = HttpResponse::Ok();
     if entries.len() > limit {
         entries.truncate(limit);

@@ -14,7 +14,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::{existing, state_of},
     extract::{
         auth::Administrator,
@@ -23,6 +22,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -73,14 +73,14 @@ pub(crate) async fn create(
 async fn make(shared: &AppState, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
     // The id is the same in every attempt: an app that an earlier one has made is found by it.
     let (id, key) = (AppId(attempt.correlation), NewKey::generate());
-    let before = if attempt.is_in_doubt { shared.store.app(id).await? } else { None };
+    let before = if attempt.is_in_doubt { shared.store.apps().find(id).await? } else { None };
     let app = match before {
         // Nobody has ever seen its key.
         Some(app) => {
-            shared.store.rotate_key(id, &key, chrono::TimeDelta::zero()).await?;
+            shared.store.api_keys().rotate(id, &key, chrono::TimeDelta::zero()).await?;
             app
         }
-        None => shared.store.create_app_as(id, name, &key).await?,
+        None => shared.store.apps().create_with_id(id, name, &key).await?,
     };
     info!(app.id = %id, "an app was created");
     Ok(json!(AppMade {
@@ -107,7 +107,7 @@ pub(crate) async fn list(
     shared: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor"])?;
-    let page = shared.store.list_apps(query.cursor()?, lists::limit(&query)?).await?;
+    let page = shared.store.apps().list(query.cursor()?, lists::limit(&query)?).await?;
     let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
     lists::page(&request, &query, &page)
 }
@@ -137,12 +137,12 @@ pub(crate) async fn change(
     let (name, is_active) = (body.text("name", LONGEST_NAME)?, body.switch("is_active")?);
     let app = existing(&shared, &app_id).await?;
     if let Some(name) = name {
-        shared.store.rename_app(app, name).await?;
+        shared.store.apps().rename(app, name).await?;
     }
     match is_active {
         Some(true) => unrouted::switch_on(&shared.store, &shared.engine, app).await?,
         Some(false) => {
-            shared.store.switch_off(app).await?;
+            shared.store.apps().deactivate(app).await?;
             shared.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was switched off");
             info!(app.id = %app, "an app was switched off");
         }
@@ -168,9 +168,10 @@ pub(crate) async fn remove(
 }
 
 async fn show(shared: &AppState, id: AppId, ids_as_text: bool) -> Result<HttpResponse, ApiError> {
-    let app = shared.store.app(id).await?;
+    let app = shared.store.apps().find(id).await?;
     let app = app.ok_or_else(|| ApiError::new(ErrorCode::AppNotFound, "There is no such app"))?;
-    let (standing, counts) = (shared.store.standing(id).await?, shared.store.counts_of(id).await?);
+    let (standing, counts) =
+        (shared.store.connections().state(id).await?, shared.store.apps().counts(id).await?);
     let connection = standing.map(|standing| {
         let (status, _) = state_of(&standing, shared.config.environment.as_str());
         Connection {

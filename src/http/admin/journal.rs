@@ -23,7 +23,6 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -31,6 +30,7 @@ use crate::http::{
         lists,
         query::{Query, next_link},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -60,7 +60,7 @@ pub(crate) async fn list(
         until: query.instant("until")?,
     };
     let ids_as_text = query.ids_as_text()?;
-    let page = shared.store.list_journal(&filter, query.cursor()?, lists::limit(&query)?).await?;
+    let page = shared.store.journal().list(&filter, query.cursor()?, lists::limit(&query)?).await?;
     let mut answer = HttpResponse::Ok();
     if let Some(next) = page.next {
         answer.insert_header((header::LINK, next_link(&request, &[("cursor", &next.encode())])));
@@ -76,7 +76,7 @@ pub(crate) async fn one(
 ) -> Result<HttpResponse, ApiError> {
     let ids_as_text = Query::of(&request, &["ids"])?.ids_as_text()?;
     let id = id.parse().map_err(|_| not_found())?;
-    let entry = shared.store.journal_entry(id).await?.ok_or_else(not_found)?;
+    let entry = shared.store.journal().entry(id).await?.ok_or_else(not_found)?;
     Ok(HttpResponse::Ok().json(Shown::of(&entry, ids_as_text)))
 }
 
@@ -96,20 +96,20 @@ pub(crate) async fn replay(
         Some(_) => return Err(ApiError::invalid("app_id: must be a UUID")),
     };
     let id: JournalId = id.parse().map_err(|_| not_found())?;
-    let before = shared.store.journal_entry(id).await?.ok_or_else(not_found)?;
-    let entry = match shared.store.replay(id, owner).await? {
-        Replay::NotThere => return Err(not_found()),
+    let before = shared.store.journal().entry(id).await?.ok_or_else(not_found)?;
+    let entry = match shared.store.journal().replay(id, owner).await? {
+        Replay::NotFound => return Err(not_found()),
         Replay::AlreadyProcessed => {
             return Err(ApiError::new(ErrorCode::AlreadyProcessed, "The webhook was processed already"));
         }
-        Replay::AnotherApps => {
+        Replay::BelongsToAnotherApp => {
             return Err(ApiError::invalid("app_id: the webhook belongs to another app"));
         }
         Replay::Duplicate => JournalEntry { status: "duplicate".into(), reason: None, ..before },
-        Replay::Stays => shared.store.journal_entry(id).await?.ok_or_else(not_found)?,
+        Replay::Kept => shared.store.journal().entry(id).await?.ok_or_else(not_found)?,
         Replay::Taken(apps) => {
             info!(webhook.id = %id, "a webhook is replayed");
-            apps.iter().for_each(|app| shared.engine.wake(*app));
+            apps.iter().for_each(|app| shared.engine.notify(*app));
             outcome(&shared, id).await?
         }
     };
@@ -120,7 +120,7 @@ pub(crate) async fn replay(
 async fn outcome(shared: &AppState, id: JournalId) -> Result<JournalEntry, ApiError> {
     let began = Instant::now();
     loop {
-        let entry = shared.store.journal_entry(id).await?.ok_or_else(not_found)?;
+        let entry = shared.store.journal().entry(id).await?.ok_or_else(not_found)?;
         if entry.status != "pending" || began.elapsed() >= PATIENCE {
             return Ok(entry);
         }

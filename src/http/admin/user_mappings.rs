@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use super::apps::{SCOPE, made};
 use crate::http::{
-    AppState,
     crm::status::existing,
     extract::{
         auth::Administrator,
@@ -20,6 +19,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -71,7 +71,7 @@ async fn store(
     let app = existing(shared, app_id).await?;
     let (asked, worker) = (json!([users, ids_as_text]), shared.clone());
     once(request, shared, SCOPE.to_owned(), &asked, move |_| async move {
-        let mapped = worker.store.map_users(app, &users).await;
+        let mapped = worker.store.user_mappings().map(app, &users).await;
         tracing::info!(app.id = %app, users = users.len(), "users were mapped");
         made(mapped.map(|mapped| {
             let mut body = shape(mapped.iter().map(|it| json!(it)).collect());
@@ -117,7 +117,7 @@ pub(crate) async fn list(
     let query = Query::of(&request, &["crm_user_id", "limit", "cursor", "ids"])?;
     let (cursor, limit) = (query.cursor()?, lists::limit(&query)?);
     let app = existing(&shared, &app_id).await?;
-    let page = shared.store.list_mappings(app, query.text("crm_user_id"), cursor, limit).await?;
+    let page = shared.store.user_mappings().list(app, query.text("crm_user_id"), cursor, limit).await?;
     lists::page(&request, &query, &page)
 }
 
@@ -130,7 +130,7 @@ pub(crate) async fn of_dialpad_user(
     let query = Query::of(&request, &["ids"])?;
     let (app, user) = place(&shared, &path).await?;
     let user = user.parse().map_err(|_| not_found())?;
-    show(&query, shared.store.mapping_of_dialpad_user(app, user).await?)
+    show(&query, shared.store.user_mappings().of_dialpad_user(app, user).await?)
 }
 
 pub(crate) async fn of_crm_user(
@@ -141,7 +141,7 @@ pub(crate) async fn of_crm_user(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
     let (app, name) = place(&shared, &path).await?;
-    show(&query, shared.store.mapping_of_crm_user(app, &findable(name)).await?)
+    show(&query, shared.store.user_mappings().of_crm_user(app, &findable(name)).await?)
 }
 
 pub(crate) async fn delete_of_dialpad_user(
@@ -179,7 +179,7 @@ fn show(query: &Query, mapping: Option<UserMapping>) -> Result<HttpResponse, Api
 
 async fn delete(shared: &AppState, app: AppId, name: Option<MappingName>) -> Result<HttpResponse, ApiError> {
     let name = name.ok_or_else(not_found)?;
-    if !shared.store.delete_mapping(app, name).await? {
+    if !shared.store.user_mappings().delete(app, name).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %app, "a user mapping was deleted");

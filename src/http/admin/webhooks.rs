@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::apps::SCOPE;
 use crate::http::{
-    AppState,
     crm::status::named,
     extract::{
         auth::Administrator,
@@ -24,6 +23,7 @@ use crate::http::{
         lists,
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     dialpad::webhooks::KeepError,
@@ -70,7 +70,7 @@ pub(crate) async fn list(
     let query = Query::of(&request, &["app_id", "limit", "cursor", "ids"])?;
     let app = named(&shared, query.text("app_id")).await?;
     let limit = lists::limit(&query)?;
-    let page = shared.store.list_webhooks(app, query.cursor()?, limit).await?;
+    let page = shared.store.webhooks().list(app, query.cursor()?, limit).await?;
     let page = Page { items: page.items.into_iter().map(shape).collect::<Vec<_>>(), next: page.next };
     lists::page(&request, &query, &page)
 }
@@ -114,21 +114,21 @@ pub(crate) async fn rotate_secret(
 /// How an app's webhook is, for its own eyes.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookInShort {
-    /// `none`, `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `none`, `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     webhook_id: Option<Uuid>,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
     problems: Vec<String>,
 }
 
 pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInShort, ApiError> {
-    let webhook = shared.store.webhook_of(app).await?;
+    let webhook = shared.store.webhooks().of_app(app).await?;
     Ok(WebhookInShort {
         state: webhook.as_ref().map_or("none", |webhook| webhook.state().as_str()),
         webhook_id: webhook.as_ref().map(|webhook| webhook.id),
-        stood_at: webhook.as_ref().and_then(|webhook| webhook.stood_at),
+        verified_at: webhook.as_ref().and_then(|webhook| webhook.verified_at),
         problems: webhook.map(|webhook| webhook.problems).unwrap_or_default(),
     })
 }
@@ -137,7 +137,7 @@ pub(crate) async fn in_short(shared: &AppState, app: AppId) -> Result<WebhookInS
 async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, KeepError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let broken = |_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side");
+    let broken = |_| ApiError::internal();
     Ok(tokio::spawn(work).await.map_err(broken)??)
 }
 
@@ -162,7 +162,7 @@ fn not_found() -> ApiError {
 /// A webhook by our id or by Dialpad's.
 async fn find(shared: &AppState, name: &str) -> Result<WebhookView, ApiError> {
     let name = name.parse().map_or_else(|_| WebhookName::Dialpads(name.to_owned()), WebhookName::Ours);
-    shared.store.webhook(&name).await?.ok_or_else(not_found)
+    shared.store.webhooks().find(&name).await?.ok_or_else(not_found)
 }
 
 /// What is shown of a webhook at Dialpad: never its secret.
@@ -178,10 +178,10 @@ pub(crate) struct Shown {
     dialpad_webhook_id: Option<Value>,
     /// What it is subscribed to.
     subscriptions: Vec<ShownSubscription>,
-    /// `pending` (nobody has looked yet), `standing` or `troubled`.
+    /// `pending` (not checked yet), `active` or `degraded`.
     state: &'static str,
     /// When calls were last known to come as they should.
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     /// When it was last looked at.
     checked_at: Option<DateTime<Utc>>,
     /// What stands in the way, in sentences.
@@ -214,7 +214,7 @@ fn shape(webhook: WebhookView) -> Shown {
         hook_url: webhook.hook_url,
         dialpad_webhook_id: webhook.dialpad_webhook_id.as_deref().map(number_or_text),
         subscriptions: subscriptions.into_iter().flatten().collect(),
-        stood_at: webhook.stood_at,
+        verified_at: webhook.verified_at,
         checked_at: webhook.checked_at,
         problems: webhook.problems,
         created_at: webhook.created_at,

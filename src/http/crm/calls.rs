@@ -12,13 +12,13 @@ use cti_actors::{
 use strum::VariantNames;
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         lists,
         query::{Query, next_link},
     },
     feed::{self, events},
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -33,7 +33,7 @@ pub(crate) async fn list(
     let query = Query::of(&request, &[&lists::PARAMETERS[..], &["status"]].concat())?;
     let statuses = query.word("status", Status::VARIANTS)?.map(str::to_owned).into_iter().collect();
     let filter = CallFilter { statuses, common: lists::filter(&query)? };
-    let page = shared.store.list_calls(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
+    let page = shared.store.calls().list(crm.app_id, &filter, query.cursor()?, lists::limit(&query)?).await?;
     lists::page(&request, &query, &page)
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn active(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["limit", "cursor", "ids"])?;
     let (cursor, limit) = (query.cursor()?, lists::limit(&query)?);
-    let (page, as_of) = shared.store.list_active_calls(crm.app_id, cursor, limit).await?;
+    let (page, as_of) = shared.store.calls().list_active(crm.app_id, cursor, limit).await?;
     let mut answer = lists::page(&request, &query, &page)?;
     // Behind it, the feed tells what becomes of these calls.
     answer.headers_mut().insert(HeaderName::from_static(feed::CURSOR_HEADER), HeaderValue::from(as_of.0));
@@ -76,7 +76,7 @@ pub(crate) async fn timeline(
     let call = find(&shared, &crm, &name).await?;
     let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
     let id = DialpadCallId(call.dialpad_call_id);
-    let mut frames = shared.store.events_of_call(crm.app_id, id, after, one_more).await?;
+    let mut frames = shared.store.feed().of_call(crm.app_id, id, after, one_more).await?;
     let more = frames.len() > limit;
     frames.truncate(limit);
     let mut answer = HttpResponse::Ok();
@@ -90,7 +90,7 @@ pub(crate) async fn timeline(
 pub(crate) async fn find(shared: &AppState, crm: &Crm, name: &str) -> Result<CallView, ApiError> {
     let not_found = || ApiError::new(ErrorCode::CallNotFound, "There is no such call");
     let name = name_of(name).ok_or_else(not_found)?;
-    shared.store.call(crm.app_id, name).await?.ok_or_else(not_found)
+    shared.store.calls().find(crm.app_id, name).await?.ok_or_else(not_found)
 }
 
 /// Whichever id a call was named by.

@@ -8,8 +8,8 @@ use actix_web::{
 use super::calls::name_of;
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 
 pub(crate) async fn one(
@@ -21,6 +21,6 @@ pub(crate) async fn one(
     let query = Query::of(&request, &["ids"])?;
     let not_found = || ApiError::new(ErrorCode::InteractionNotFound, "There is no such interaction");
     let leg = name_of(&name).ok_or_else(not_found)?;
-    let interaction = shared.store.interaction(crm.app_id, leg).await?.ok_or_else(not_found)?;
+    let interaction = shared.store.interactions().find(crm.app_id, leg).await?.ok_or_else(not_found)?;
     lists::item(&query, &interaction)
 }

@@ -6,8 +6,8 @@ use actix_web::{
 };
 
 use crate::http::{
-    AppState,
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -21,7 +21,7 @@ pub(crate) async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &lists::PARAMETERS)?;
     let (filter, limit) = (lists::filter(&query)?, lists::limit(&query)?);
-    let page = shared.store.list_messages(crm.app_id, &filter, query.cursor()?, limit).await?;
+    let page = shared.store.messages().list(crm.app_id, &filter, query.cursor()?, limit).await?;
     lists::page(&request, &query, &page)
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn one(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let message = shared.store.message(crm.app_id, &ItemName::of(&name)).await?;
+    let message = shared.store.messages().find(crm.app_id, &ItemName::of(&name)).await?;
     let message =
         message.ok_or_else(|| ApiError::new(ErrorCode::MessageNotFound, "There is no such message"))?;
     lists::item(&query, &message)

@@ -17,13 +17,13 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         body::Fields,
         idempotency::{Attempt, Outcome, once},
         query::{Query, write_ids_as_text},
     },
+    state::AppState,
 };
 use crate::{
     dialpad::{
@@ -128,7 +128,7 @@ async fn find_among_webhooks(
     order: &CallOrder,
     ordered_at: DateTime<Utc>,
 ) -> Option<DialpadCallId> {
-    match shared.store.find_ordered_call(app, ordered_at - CLOCKS_DIFFER, marks(order)).await {
+    match shared.store.calls().find_placed(app, ordered_at - CLOCKS_DIFFER, marks(order)).await {
         Ok(found) => found,
         Err(failure) => {
             warn!(app.id = %app, error = %failure, "a call that may have been placed could not be looked for");
@@ -156,13 +156,13 @@ async fn take_up(
 ) -> Value {
     let (dialpad_user_id, phone_number) = (order.dialpad_user_id, order.phone_number.clone());
     let placed = Finding::Placed { call, dialpad_user_id, phone_number, at };
-    if let Err(failure) = shared.store.report(app, &placed).await {
+    if let Err(failure) = shared.store.journal().append_finding(app, &placed).await {
         warn!(app.id = %app, call.id = %call, error = %failure, "a placed call is left to its webhooks");
         return bare(app, call, order);
     }
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        match shared.store.call(app, CallName::Dialpads(call)).await {
+        match shared.store.calls().find(app, CallName::Dialpads(call)).await {
             Ok(Some(call)) => return serde_json::to_value(call).unwrap_or_default(),
             Ok(None) => sleep(LOOK_EVERY).await,
             Err(failure) => {

@@ -14,8 +14,8 @@ use futures_util::{StreamExt, stream};
 
 use super::{calls, voicemails};
 use crate::http::{
-    AppState,
     extract::{auth::Crm, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::{
@@ -52,7 +52,7 @@ pub(crate) async fn of_voicemail(
     let voicemail = voicemails::find(&shared, crm.app_id, &name).await?;
     let call = voicemail.dialpad_call_id.map(|id| CallName::Dialpads(DialpadCallId(id)));
     let call = match call {
-        Some(name) => shared.store.call(crm.app_id, name).await?,
+        Some(name) => shared.store.calls().find(crm.app_id, name).await?,
         None => None,
     };
     let call = call.ok_or_else(not_found)?;

@@ -7,9 +7,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::http::{
-    AppState,
     admin::webhooks::{self, WebhookInShort},
     extract::{auth::Crm, lists, query::Query},
+    state::AppState,
 };
 use crate::{
     dialpad::oauth::scopes,
@@ -45,7 +45,7 @@ pub(crate) struct AppStatus {
     /// Why they can't.
     problem: Option<String>,
     /// Times whose calls were missed and could not be fetched afterwards.
-    unrepaired: Vec<Unrepaired>,
+    unrecovered_gaps: Vec<UnrecoveredGap>,
     /// What the connection was not asked for and the server needs.
     missing_scopes: Vec<&'static str>,
     webhook: WebhookInShort,
@@ -53,7 +53,7 @@ pub(crate) struct AppStatus {
 
 /// A time whose calls are not known.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Unrepaired {
+pub(crate) struct UnrecoveredGap {
     /// When it began.
     since: DateTime<Utc>,
     /// When it ended.
@@ -68,18 +68,21 @@ pub(crate) async fn status(
     shared: Data<AppState>,
 ) -> Result<impl Responder, ApiError> {
     let query = Query::of(&request, &["ids"])?;
-    let standing = shared.store.standing(crm.app_id).await?;
-    let by_static_key = shared.store.static_organization().filter(|_| standing.is_none());
+    let standing = shared.store.connections().state(crm.app_id).await?;
+    let by_static_key = shared.store.routes().static_organization().filter(|_| standing.is_none());
     let ours = shared.config.environment.as_str();
     let (state, message) = match &standing {
         Some(standing) => state_of(standing, ours),
         None if by_static_key.is_some() => CONNECTED,
         None => ("disconnected", "App is not connected to Dialpad"),
     };
-    let lost = shared.store.given_up_repairs(crm.app_id).await?;
-    let lost =
-        lost.into_iter().map(|gap| Unrepaired { since: gap.since, until: gap.until, reason: gap.given_up });
-    let granted = shared.store.granted_scopes(crm.app_id).await?;
+    let lost = shared.store.gaps().given_up(crm.app_id).await?;
+    let lost = lost.into_iter().map(|gap| UnrecoveredGap {
+        since: gap.since,
+        until: gap.until,
+        reason: gap.given_up,
+    });
+    let granted = shared.store.webhooks().granted_scopes(crm.app_id).await?;
     let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
     let status = AppStatus {
         message,
@@ -93,7 +96,7 @@ pub(crate) async fn status(
         token_expires_at: standing.as_ref().and_then(|standing| standing.expires_at),
         degraded_since: standing.as_ref().and_then(|standing| standing.degraded_since),
         problem: standing.and_then(|standing| standing.refresh_problem),
-        unrepaired: lost.collect(),
+        unrecovered_gaps: lost.collect(),
         missing_scopes: missing.collect(),
         webhook: webhooks::in_short(&shared, crm.app_id).await?,
     };
@@ -133,5 +136,5 @@ pub(crate) async fn named(shared: &AppState, app_id: Option<&str>) -> Result<Opt
 pub(crate) async fn existing(shared: &AppState, app_id: &str) -> Result<AppId, ApiError> {
     let not_found = || ApiError::new(ErrorCode::AppNotFound, "There is no such app");
     let app_id: AppId = app_id.parse().map_err(|_| not_found())?;
-    shared.store.app(app_id).await?.map(|app| app.id()).ok_or_else(not_found)
+    shared.store.apps().find(app_id).await?.map(|app| app.id()).ok_or_else(not_found)
 }

@@ -8,12 +8,12 @@ use cti_actors::id::AppId;
 
 use super::status;
 use crate::http::{
-    AppState,
     extract::{
         auth::{Administrator, Crm},
         lists,
         query::Query,
     },
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -40,7 +40,7 @@ pub(crate) async fn list_for_administrators(
 async fn list_of(request: &HttpRequest, shared: &AppState, app: AppId) -> Result<HttpResponse, ApiError> {
     let query = Query::of(request, &lists::PARAMETERS)?;
     let (filter, limit) = (lists::filter(&query)?, lists::limit(&query)?);
-    let page = shared.store.list_voicemails(app, &filter, query.cursor()?, limit).await?;
+    let page = shared.store.voicemails().list(app, &filter, query.cursor()?, limit).await?;
     lists::page(request, &query, &page)
 }
 
@@ -75,7 +75,7 @@ pub(crate) async fn delete(
     Query::of(&request, &[])?;
     let (app, name) = path.into_inner();
     let app = status::existing(&shared, &app).await?;
-    if !shared.store.delete_voicemail(app, &ItemName::of(&name)).await? {
+    if !shared.store.voicemails().delete(app, &ItemName::of(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %app, "a voicemail was deleted");
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
 
 /// A voicemail by our id or by Dialpad's. Another app's voicemail is not there.
 pub(crate) async fn find(shared: &AppState, app: AppId, name: &str) -> Result<VoicemailView, ApiError> {
-    shared.store.voicemail(app, &ItemName::of(name)).await?.ok_or_else(not_found)
+    shared.store.voicemails().find(app, &ItemName::of(name)).await?.ok_or_else(not_found)
 }
 
 fn not_found() -> ApiError {

@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     middleware::rate_limit::{self, Attempt},
+    state::AppState,
 };
 
 /// A request with a valid API key.
@@ -59,7 +59,7 @@ pub(crate) async fn authenticate(
     let shared = request.app_data::<Data<AppState>>().expect("every route has the shared state");
     let admitted = shared.store.authenticate(key.expose_secret()).await;
     if admitted == Err(AuthError::UnknownKey) {
-        rate_limit::count(request, shared, Attempt::Credentials)?;
+        rate_limit::check(request, shared, Attempt::Credentials)?;
     }
     Ok(admitted?)
 }
@@ -87,7 +87,7 @@ pub(crate) fn bears_one_of(
     if is_one_of(&given, secrets) {
         return Ok(());
     }
-    rate_limit::count(request, shared, Attempt::Credentials)?;
+    rate_limit::check(request, shared, Attempt::Credentials)?;
     Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"))
 }
 

@@ -24,7 +24,7 @@ use tracing::{Instrument, warn};
 use tracing_actix_web::RequestId;
 use uuid::Uuid;
 
-use crate::http::AppState;
+use crate::http::state::AppState;
 use crate::{
     http::error::{ApiError, ErrorCode},
     store::idempotency::{HeldKey, KeptAnswer, KeyedRequest, Taken},
@@ -136,7 +136,7 @@ fn fingerprint(request: &HttpRequest, asked: &Value) -> Vec<u8> {
 async fn take(shared: &AppState, request: KeyedRequest<'_>) -> Result<Taken, ApiError> {
     let began = Instant::now();
     loop {
-        let taken = shared.store.take_key(request).await?;
+        let taken = shared.store.idempotency().claim(request).await?;
         if !matches!(taken, Taken::UnderWay) || began.elapsed() >= PATIENCE {
             return Ok(taken);
         }
@@ -155,9 +155,9 @@ async fn settle(shared: &AppState, held: &HeldKey, outcome: &Outcome, request_id
         Outcome::NothingDone(_) | Outcome::InDoubt(_) => None,
     };
     let written = match (kept, outcome) {
-        (Some(kept), _) => shared.store.keep_answer(held, &kept).await,
-        (None, Outcome::NothingDone(_)) => shared.store.release_key(held).await,
-        (None, _) => shared.store.leave_in_doubt(held).await,
+        (Some(kept), _) => shared.store.idempotency().store_answer(held, &kept).await,
+        (None, Outcome::NothingDone(_)) => shared.store.idempotency().release(held).await,
+        (None, _) => shared.store.idempotency().leave_unknown(held).await,
     };
     if let Err(failure) = written {
         warn!(error = %failure, "an answer could not be kept for its idempotency key");
@@ -174,8 +174,7 @@ fn answer(outcome: Outcome, request_id: Option<&str>) -> Result<HttpResponse, Ap
 }
 
 fn replay(kept: &KeptAnswer) -> Result<HttpResponse, ApiError> {
-    let status = StatusCode::from_u16(kept.status)
-        .map_err(|_| ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))?;
+    let status = StatusCode::from_u16(kept.status).map_err(|_| ApiError::internal())?;
     let mut answer = HttpResponse::build(status);
     Ok(answer.content_type(ContentType::json()).insert_header((REPLAYED, "true")).body(kept.body.clone()))
 }
@@ -186,7 +185,7 @@ async fn finish(
 ) -> Result<HttpResponse, ApiError> {
     rt::spawn(work.in_current_span()).await.unwrap_or_else(|failure| {
         tracing::error!(error = %failure, "a request was not finished");
-        Err(ApiError::new(ErrorCode::Internal, "Something went wrong on our side"))
+        Err(ApiError::internal())
     })
 }
 

@@ -16,7 +16,6 @@ use cti_actors::{
 use serde_json::Value;
 
 use crate::http::{
-    AppState,
     extract::{
         auth::Crm,
         body::Fields,
@@ -24,6 +23,7 @@ use crate::http::{
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 use crate::{
     http::error::{ApiError, ErrorCode},
@@ -40,7 +40,7 @@ pub(crate) async fn list(
     let behind = query.text("cursor").map(decode).transpose()?.unwrap_or_default();
     let head = shared.store.bounds(crm.app_id).await?.head;
     // One more than asked for tells whether there is a next page.
-    let mut found = shared.store.list_consumers(crm.app_id, &behind, limit + 1, head).await?;
+    let mut found = shared.store.consumers().list(crm.app_id, &behind, limit + 1, head).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let mut answer = HttpResponse::Ok();
@@ -76,7 +76,7 @@ pub(crate) async fn delete(
     name: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     Query::of(&request, &[])?;
-    if !shared.engine.consumers(crm.app_id).remove(&findable(&name)).await? {
+    if !shared.engine.tenant(crm.app_id).consumers().remove(&findable(&name)).await? {
         return Err(not_found());
     }
     tracing::info!(app.id = %crm.app_id, consumer = %name, "a consumer was deleted");
@@ -101,7 +101,7 @@ pub(crate) async fn ack(
     if seq > bounds.head {
         return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
     }
-    match shared.engine.consumers(crm.app_id).ack(&name, session, seq).await? {
+    match shared.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&shared, &crm, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
         Acked::Whose => Err(ApiError::invalid(
@@ -121,7 +121,7 @@ fn session(fields: &Fields) -> Result<Option<SessionId>, ApiError> {
 }
 
 async fn show(shared: &AppState, crm: &Crm, name: &str, head: Seq) -> Result<HttpResponse, ApiError> {
-    let consumer = shared.store.consumer_view(crm.app_id, name, head).await?;
+    let consumer = shared.store.consumers().view(crm.app_id, name, head).await?;
     Ok(HttpResponse::Ok().json(consumer.ok_or_else(not_found)?))
 }
 
@@ -139,7 +139,7 @@ pub(crate) async fn cursor_of(
 ) -> Result<Seq, ApiError> {
     // The beginning is always a place to begin at.
     let start = after.filter(|after| *after > Seq::START).unwrap_or(Seq(bounds.oldest.0 - 1));
-    let stands = shared.store.find_or_make_consumer(crm.app_id, name, start).await?;
+    let stands = shared.store.consumers().find_or_create(crm.app_id, name, start).await?;
     let stands = stands.ok_or_else(feed::too_many_consumers)?;
     // But one that stood there before has missed what is gone.
     if bounds.reach_back_to(stands) { Ok(stands) } else { Err(feed::bad_cursor(BadCursor::Expired, bounds)) }

@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout_at};
 use super::{CURSOR_HEADER, PARAMETERS, consumers};
 use crate::http::error::{ApiError, ErrorCode};
 use crate::http::{
-    AppState,
     extract::{
         auth::{Crm, api_key, authenticate, missing_key},
         query::{Query, next_link},
     },
     feed,
+    state::AppState,
 };
 
 pub(crate) const DEFAULT_LIMIT: usize = 100;
@@ -127,7 +127,8 @@ async fn wait_for_more(
     let key = api_key(request).ok_or_else(missing_key)?;
     let admission = authenticate(request, &key).await?;
     let wanted = Subscription { after: Some(after), ..wanted.clone() };
-    let mut listener = Listener::open(&shared.engine, admission, wanted, Transport::Poll).await?;
+    let mut listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Poll).await?;
     while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
         let mut events: Vec<OutboundMessage> =
             messages.into_iter().filter(|message| matches!(message.kind, MessageKind::Event(_))).collect();

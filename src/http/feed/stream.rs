@@ -19,10 +19,10 @@ use utoipa::ToSchema;
 
 use crate::http::error::ApiError;
 use crate::http::{
-    AppState,
     extract::auth::{authenticate, missing_key},
     feed,
-    middleware::tcp_timeout::StreamLine,
+    middleware::tcp_timeout::StreamTimeout,
+    state::AppState,
 };
 
 /// After how long a quiet stream says something that means nothing, so that a dead one is found and proxies keep it: a
@@ -39,12 +39,13 @@ pub(crate) async fn follow(request: HttpRequest, shared: Data<AppState>) -> Resu
         // A browser that comes back asks for the same address, and says here how far it got.
         (wanted.after, wanted.snapshot) = (Some(last), false);
     }
-    let listener = Listener::open(&shared.engine, admission, wanted, Transport::Stream).await?;
+    let listener =
+        Listener::open(&shared.engine.tenant(admission.app_id), admission, wanted, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For a proxy that would otherwise collect the events before it passes them on.
     answer.insert_header(("x-accel-buffering", "no"));
-    Ok(answer.streaming(Box::pin(events(listener, StreamLine::of(&request)))))
+    Ok(answer.streaming(Box::pin(events(listener, StreamTimeout::of(&request)))))
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
@@ -60,7 +61,7 @@ fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
 }
 
 /// What is written, piece by piece. Asked for the next piece only when the one before was taken.
-fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(listener: Listener, line: StreamTimeout) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let chance = listener.id().0.as_bytes()[15];
     let (soonest, latest) = HEARTBEAT;
     let heartbeat = soonest + (latest - soonest) * u32::from(chance) / 256;
@@ -71,7 +72,7 @@ fn events(listener: Listener, line: StreamLine) -> impl Stream<Item = Result<Byt
             Ok(turn) => write_turn(turn?, retry.take()),
             Err(_) => ":\n\n".to_owned(),
         };
-        line.carry(text.len());
+        line.on_write(text.len());
         Some((Ok(Bytes::from(text)), (listener, line, retry)))
     })
 }

@@ -1,7 +1,5 @@
 //! The door to `/ws`: who may enter is decided before the upgrade where the key comes with the request.
 
-use std::sync::Arc;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Payload},
@@ -10,13 +8,13 @@ use cti_actors::session::{SessionOptions, serve};
 
 use crate::http::error::ApiError;
 use crate::http::{
-    AppState,
     extract::auth::authenticate,
     feed,
     middleware::{
         rate_limit::{self, Attempt},
-        tcp_timeout::Line,
+        tcp_timeout::ConnectionTimeouts,
     },
+    state::AppState,
 };
 
 pub(crate) async fn connect(
@@ -25,7 +23,7 @@ pub(crate) async fn connect(
     payload: Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let options = options(&request, shared).await?;
-    Line::let_go(&request);
+    ConnectionTimeouts::release(&request);
     serve(&request, payload, options)
 }
 
@@ -36,12 +34,14 @@ async fn options(request: &HttpRequest, shared: Data<AppState>) -> Result<Sessio
         None => None,
     };
     let subscription = feed::subscription(&query)?;
-    let (engine, address) = (Arc::clone(&shared.engine), rate_limit::client_ip(request, &shared));
+    let tenants = shared.engine.tenants();
+    let address = rate_limit::client_ip(request, &shared);
     let is_one_guess_too_many = move || {
-        address.is_some_and(|address| rate_limit::count_of(address, &shared, Attempt::Credentials).is_err())
+        address
+            .is_some_and(|address| rate_limit::check_address(address, &shared, Attempt::Credentials).is_err())
     };
     Ok(SessionOptions {
-        engine,
+        tenants,
         admission,
         subscription,
         is_one_guess_too_many: Box::new(is_one_guess_too_many),

@@ -1,10 +1,10 @@
-//! A connection as the kernel keeps it. It finds out what nobody here can: that a peer takes nothing, or is no longer
-//! there. How long it waits for that is one time for both (`TCP_USER_TIMEOUT`), and they deserve different ones: who
-//! has stopped reading may go on, who is gone is in the way.
+//! TCP timeouts of a connection. The kernel detects what the server can't: that a peer reads nothing, or is gone. It has
+//! one timeout for both (`TCP_USER_TIMEOUT`, RFC 5482), and they need different ones: a client that has stopped reading
+//! may continue, a client that is gone takes up a session.
 //!
-//! A WebSocket answers pings, so its connection waits for those who have stopped reading. An event stream answers
-//! nothing. So its connection waits long only while more is on its way than a client takes in without reading it; a
-//! client of a quiet stream has nothing that could stop it from acknowledging, unless it is gone.
+//! A WebSocket answers pings, so its connection only waits for clients that have stopped reading. An event stream answers
+//! nothing. So its connection waits long only while more data is in flight than a client receives without reading it; on
+//! a quiet stream, nothing but its absence can keep a client from acknowledging.
 
 use std::{
     cell::RefCell,
@@ -15,119 +15,123 @@ use std::{
 use actix_web::{HttpRequest, rt::net::TcpStream};
 use socket2::{SockRef, Socket, TcpKeepalive};
 
-/// How much longer than a session may be stuck its kernel waits: for so long a client that reads again is told why the
-/// session has ended.
-const LAST_WORDS: Duration = Duration::from_secs(15);
-/// How long a client of a quiet stream may acknowledge nothing. With the longest time between two heartbeats before it,
-/// that is less than 25 s.
-const GONE_AFTER: Duration = Duration::from_secs(13);
-/// So many bytes a client takes in without reading them.
-const LITTLE: usize = 32 << 10;
-/// How long it takes until a stream that had much to say is quiet: not as long as until its next heartbeat.
+/// How much longer than the stuck-session timeout the kernel waits: within this time a client that reads again receives
+/// the reason why its session ended.
+const CLOSE_GRACE: Duration = Duration::from_secs(15);
+/// How long a client of a quiet stream may acknowledge nothing. Together with the longest time between two heartbeats
+/// before it, that is less than 25 s.
+const DEAD_PEER_TIMEOUT: Duration = Duration::from_secs(13);
+/// How many bytes the buffers of a client take in without the client reading them.
+const UNREAD_BYTES: usize = 32 << 10;
+/// How long it takes until a stream that sent much is quiet. Shorter than the time until its next heartbeat.
 const QUIET_AFTER: Duration = Duration::from_secs(7);
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// An accepted connection.
+/// The timeouts of an accepted connection. Held by the connection; a stream that is written to it holds a clone.
 #[derive(Clone)]
-pub struct Line {
-    /// How long its kernel waits for a client that may go on.
-    patience: Duration,
-    /// A second handle on it. None, where there is no other one to be had or no use for it.
+pub struct ConnectionTimeouts {
+    /// How long the kernel waits for a client that has stopped reading.
+    stalled: Duration,
+    /// A second handle on the socket. None where the platform has no such timeout, or after [`Self::release`].
     socket: Rc<RefCell<Option<Socket>>>,
 }
 
-impl Line {
-    /// Lets the kernel watch over a connection that was just accepted.
+impl ConnectionTimeouts {
+    /// Sets the timeouts of a connection that was just accepted. A connection where the kernel refuses them still works;
+    /// its death is detected later.
     #[must_use]
     pub fn accept(stream: &TcpStream, stuck_session_timeout: Duration) -> Self {
         let socket = SockRef::from(stream);
-        let probes =
-            TcpKeepalive::new().with_time(Duration::from_secs(20)).with_interval(Duration::from_secs(5));
-        // A connection without these still works; it is only found dead later.
-        let _ = socket.set_tcp_keepalive(&probes);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+        let _ = socket.set_tcp_keepalive(&keepalive);
         let _ = socket.set_tcp_nodelay(true);
         let second = if cfg!(target_os = "linux") { socket.try_clone().ok() } else { None };
-        let line = Self {
-            patience: stuck_session_timeout.saturating_add(LAST_WORDS),
+        let timeouts = Self {
+            stalled: stuck_session_timeout.saturating_add(CLOSE_GRACE),
             socket: Rc::new(RefCell::new(second)),
         };
-        line.wait_for(line.patience);
-        line
+        timeouts.set(timeouts.stalled);
+        timeouts
     }
 
-    /// Nothing but a WebSocket will go over the line of this request: these are many, and do without.
-    pub(crate) fn let_go(request: &HttpRequest) {
-        if let Some(line) = request.conn_data::<Self>() {
-            drop(line.socket.borrow_mut().take());
+    /// Closes the second handle on the connection of a request. For WebSockets, which keep one timeout: there are many of
+    /// them, and each handle is a file descriptor.
+    pub(crate) fn release(request: &HttpRequest) {
+        if let Some(timeouts) = request.conn_data::<Self>() {
+            drop(timeouts.socket.borrow_mut().take());
         }
     }
 
-    fn wait_for(&self, time: Duration) {
+    fn set(&self, timeout: Duration) {
         #[cfg(target_os = "linux")]
         if let Some(socket) = &*self.socket.borrow() {
-            let _ = socket.set_tcp_user_timeout(Some(time));
+            let _ = socket.set_tcp_user_timeout(Some(timeout));
         }
         #[cfg(not(target_os = "linux"))]
-        let _ = time;
+        let _ = timeout;
     }
 }
 
-/// The line of an event stream, for as long as that is told.
-pub(crate) struct StreamLine {
-    line: Option<Line>,
-    flow: Flow,
+/// The timeout of the connection of an event stream, as long as the stream lasts. Dropping it restores the connection's
+/// timeout: another request may follow on the same connection.
+pub(crate) struct StreamTimeout {
+    connection: Option<ConnectionTimeouts>,
+    in_flight: InFlight,
 }
 
-impl StreamLine {
-    /// That of a request.
+impl StreamTimeout {
+    /// Sets the timeout of a quiet stream on the connection of a request.
     pub(crate) fn of(request: &HttpRequest) -> Self {
-        let line = request.conn_data::<Line>().cloned();
-        if let Some(line) = &line {
-            line.wait_for(GONE_AFTER);
+        let connection = request.conn_data::<ConnectionTimeouts>().cloned();
+        if let Some(connection) = &connection {
+            connection.set(DEAD_PEER_TIMEOUT);
         }
-        Self { line, flow: Flow::begin(Instant::now()) }
+        Self { connection, in_flight: InFlight::new(Instant::now()) }
     }
 
-    /// So many bytes are about to be written.
-    pub(crate) fn carry(&mut self, bytes: usize) {
-        let was_quiet = self.flow.is_quiet();
-        self.flow.add(bytes, Instant::now());
-        if let (Some(line), true) = (&self.line, was_quiet != self.flow.is_quiet()) {
-            line.wait_for(if was_quiet { line.patience } else { GONE_AFTER });
+    /// Adapts the timeout before so many bytes are written.
+    pub(crate) fn on_write(&mut self, bytes: usize) {
+        let was_quiet = self.in_flight.is_quiet();
+        self.in_flight.add(bytes, Instant::now());
+        if let (Some(connection), true) = (&self.connection, was_quiet != self.in_flight.is_quiet()) {
+            connection.set(if was_quiet { connection.stalled } else { DEAD_PEER_TIMEOUT });
         }
     }
 }
 
-impl Drop for StreamLine {
+impl Drop for StreamTimeout {
     fn drop(&mut self) {
-        // Another request may follow on it.
-        if let Some(line) = &self.line {
-            line.wait_for(line.patience);
+        if let Some(connection) = &self.connection {
+            connection.set(connection.stalled);
         }
     }
 }
 
-/// How much was written lately. Pure.
+/// An estimate of how many bytes are in flight. Pure.
 #[derive(Debug)]
-struct Flow {
+struct InFlight {
     bytes: usize,
-    at: Instant,
+    updated_at: Instant,
 }
 
-impl Flow {
-    fn begin(now: Instant) -> Self {
-        Self { bytes: 0, at: now }
+impl InFlight {
+    fn new(now: Instant) -> Self {
+        Self { bytes: 0, updated_at: now }
     }
 
-    /// Bytes count for less as time goes by, and never for more than what `QUIET_AFTER` makes quiet.
+    /// Adds bytes. Earlier ones decay by `UNREAD_BYTES` in `QUIET_AFTER`, and the sum is capped at what decays in that
+    /// time to a quiet stream.
     fn add(&mut self, bytes: usize, now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64() / QUIET_AFTER.as_secs_f64();
-        let forgotten = (passed * LITTLE as f64) as usize;
-        self.bytes = self.bytes.saturating_sub(forgotten).saturating_add(bytes).min(2 * LITTLE);
-        self.at = now;
+        let elapsed =
+            now.saturating_duration_since(self.updated_at).as_secs_f64() / QUIET_AFTER.as_secs_f64();
+        let decayed = (elapsed * UNREAD_BYTES as f64) as usize;
+        self.bytes = self.bytes.saturating_sub(decayed).saturating_add(bytes).min(2 * UNREAD_BYTES);
+        self.updated_at = now;
     }
 
     fn is_quiet(&self) -> bool {
-        self.bytes <= LITTLE
+        self.bytes <= UNREAD_BYTES
     }
 }
 
@@ -135,14 +139,14 @@ impl Flow {
 mod tests {
     use super::*;
 
-    /// Whether a stream is quiet after each of these: so many seconds after the one before, so many bytes.
+    /// Whether a stream is quiet after each write: so many seconds after the previous one, so many bytes.
     fn quiet_after(writes: &[(u64, usize)]) -> Vec<bool> {
         let mut now = Instant::now();
-        let mut flow = Flow::begin(now);
+        let mut in_flight = InFlight::new(now);
         let after_each = writes.iter().map(|(seconds, bytes)| {
             now += Duration::from_secs(*seconds);
-            flow.add(*bytes, now);
-            flow.is_quiet()
+            in_flight.add(*bytes, now);
+            in_flight.is_quiet()
         });
         after_each.collect()
     }
@@ -153,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_much_is_given_time() {
+    fn a_stream_that_sends_much_is_not_quiet() {
         assert_eq!(quiet_after(&[(0, 30_000), (0, 30_000), (1, 500)]), [true, false, false]);
         assert!(!quiet_after(&[(1, 10_000); 100])[99]);
     }
 
     #[test]
-    fn after_much_a_stream_is_quiet_with_its_next_heartbeat() {
+    fn a_stream_is_quiet_again_at_its_next_heartbeat() {
         assert_eq!(quiet_after(&[(0, 50 << 20), (8, 3)]), [false, true]);
     }
 }

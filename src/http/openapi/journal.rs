@@ -124,12 +124,12 @@ fn webhook() -> Value {
     json!({
         "webhook_id": "018cc4db-fc10-7d3f-8e52-6b0c1d2e3f40", "app_id": examples::APP,
         "hook_url": format!("https://cti.example.com/webhooks/{}", examples::APP),
-        "dialpad_webhook_id": 4_800_000_000_000_001_i64, "state": "standing", "problems": [],
+        "dialpad_webhook_id": 4_800_000_000_000_001_i64, "state": "active", "problems": [],
         "subscriptions": [
             {"type": "call", "dialpad_subscription_id": 4_800_000_000_000_002_i64},
             {"type": "sms", "dialpad_subscription_id": 4_800_000_000_000_003_i64},
         ],
-        "stood_at": "2024-01-01T12:00:01.120044Z", "checked_at": "2024-01-01T12:00:01.120044Z",
+        "verified_at": "2024-01-01T12:00:01.120044Z", "checked_at": "2024-01-01T12:00:01.120044Z",
         "created_at": "2024-01-01T11:50:12.104310Z",
     })
 }

@@ -74,8 +74,8 @@ fn status() -> Way {
         "degraded_since": null, "dialpad_org_id": 12_345_678, "environment": "sandbox",
         "message": "App is connected to Dialpad", "missing_scopes": ["message_content_export:all"],
         "problem": null, "status": "connected", "token_expires_at": "2024-01-01T12:50:12.004310Z",
-        "unrepaired": [], "webhook": {
-            "problems": [], "state": "standing", "stood_at": "2024-01-01T12:00:01.120044Z",
+        "unrecovered_gaps": [], "webhook": {
+            "problems": [], "state": "active", "verified_at": "2024-01-01T12:00:01.120044Z",
             "webhook_id": "018cc4db-fc10-7d3f-8e52-6b0c1d2e3f40",
         },
     });

@@ -69,7 +69,7 @@ fn of_answers() -> Vec<Named> {
         answer::<health::Checks>(),
         answer::<health::Probe>(),
         answer::<status::AppStatus>(),
-        answer::<status::Unrepaired>(),
+        answer::<status::UnrecoveredGap>(),
         answer::<admin::webhooks::WebhookInShort>(),
         answer::<admin::webhooks::Shown>(),
         answer::<admin::webhooks::ShownSubscription>(),

@@ -8,7 +8,7 @@
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
-use crate::store::{Store, db::types::Id, idempotency, on_db};
+use crate::store::{Reencryption, db::types::Id, idempotency, on_db};
 
 /// How many rows are looked at, and changed in one transaction.
 const PAGE: i64 = 200;
@@ -69,30 +69,30 @@ pub struct Resealed {
     pub lost: u64,
 }
 
-impl Store {
+impl Reencryption<'_> {
     /// Whether there are keys that nothing should be sealed with any more.
     #[must_use]
-    pub fn has_old_keys(&self) -> bool {
-        self.shared.vault.has_old_keys()
+    pub fn is_due(self) -> bool {
+        self.store.shared.vault.has_old_keys()
     }
 
     /// Seals everything anew that is not sealed with the first key.
     ///
     /// # Errors
     /// The database could not be asked; what is left goes the next time.
-    pub async fn reseal(&self) -> Result<Resealed, StoreError> {
+    pub async fn run(self) -> Result<Resealed, StoreError> {
         let mut resealed = Resealed::default();
         for column in &OF_APPS {
-            self.reseal_column(column, &mut resealed).await?;
+            self.reencrypt_column(column, &mut resealed).await?;
         }
-        self.reseal_answers(&mut resealed).await?;
+        self.reencrypt_answers(&mut resealed).await?;
         Ok(resealed)
     }
 
-    async fn reseal_column(&self, column: &Column, resealed: &mut Resealed) -> Result<(), StoreError> {
+    async fn reencrypt_column(self, column: &Column, resealed: &mut Resealed) -> Result<(), StoreError> {
         let mut after = Id(Uuid::nil());
         loop {
-            let page: Vec<(Id, Vec<u8>)> = on_db!(self, read db => {
+            let page: Vec<(Id, Vec<u8>)> = on_db!(self.store, read db => {
                 sqlx::query_as(column.page).bind(after).bind(PAGE).fetch_all(db).await
             })?;
             let Some((last, _)) = page.last() else { return Ok(()) };
@@ -101,13 +101,13 @@ impl Store {
                 .iter()
                 .filter_map(|(app, old)| {
                     let place = format!("{}:{}", column.name, AppId::from(*app));
-                    Some((*app, old, self.sealed_anew(old, &place, resealed)?))
+                    Some((*app, old, self.encrypt_again(old, &place, resealed)?))
                 })
                 .collect();
             if changes.is_empty() {
                 continue;
             }
-            resealed.changed += on_db!(self, write db => {
+            resealed.changed += on_db!(self.store, write db => {
                 let mut transaction = db.begin().await?;
                 let mut changed = 0;
                 for (app, old, new) in &changes {
@@ -121,10 +121,10 @@ impl Store {
         }
     }
 
-    async fn reseal_answers(&self, resealed: &mut Resealed) -> Result<(), StoreError> {
+    async fn reencrypt_answers(self, resealed: &mut Resealed) -> Result<(), StoreError> {
         let mut after = (String::new(), String::new());
         loop {
-            let page: Vec<(String, String, Vec<u8>)> = on_db!(self, read db => {
+            let page: Vec<(String, String, Vec<u8>)> = on_db!(self.store, read db => {
                 sqlx::query_as(ANSWERS).bind(&after.0).bind(&after.1).bind(PAGE).fetch_all(db).await
             })?;
             let Some((scope, key, _)) = page.last() else { return Ok(()) };
@@ -133,13 +133,13 @@ impl Store {
                 .iter()
                 .filter_map(|(scope, key, old)| {
                     let place = idempotency::place(scope, key);
-                    Some((scope, key, old, self.sealed_anew(old, &place, resealed)?))
+                    Some((scope, key, old, self.encrypt_again(old, &place, resealed)?))
                 })
                 .collect();
             if changes.is_empty() {
                 continue;
             }
-            resealed.changed += on_db!(self, write db => {
+            resealed.changed += on_db!(self.store, write db => {
                 let mut transaction = db.begin().await?;
                 let mut changed = 0;
                 for (scope, key, old, new) in &changes {
@@ -153,8 +153,8 @@ impl Store {
         }
     }
 
-    fn sealed_anew(&self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
-        match self.shared.vault.seal_anew(old, place) {
+    fn encrypt_again(self, old: &[u8], place: &str, resealed: &mut Resealed) -> Option<Vec<u8>> {
+        match self.store.shared.vault.reseal(old, place) {
             Ok(new) => new,
             Err(_) => {
                 resealed.lost += 1;

@@ -1,9 +1,8 @@
-//! Secrets at rest: sealed with XChaCha20-Poly1305 and bound to the place where they are kept, so that one row's
-//! secret can't be read, or passed off, as another's.
+//! Secrets at rest: encrypted with XChaCha20-Poly1305 and bound to the place where they are stored, so that one row's
+//! secret can't be read as another's.
 
-use std::{io::Write, path::Path, sync::Arc};
+use std::sync::Arc;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
@@ -11,9 +10,11 @@ use chacha20poly1305::{
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
-/// The first byte of everything sealed: what comes behind it.
+use crate::encryption_keys::EncryptionKeys;
+
+/// The first byte of everything sealed, which says how to read the rest.
 const FORMAT: u8 = 1;
-const NONCE: usize = 24;
+const NONCE_LEN: usize = 24;
 
 /// Seals with its first key and opens with any of them.
 #[derive(Clone)]
@@ -21,60 +22,22 @@ pub struct Vault {
     keys: Arc<[XChaCha20Poly1305]>,
 }
 
-/// Why there is no vault, or why something can't be opened.
-#[derive(Debug, Error)]
-pub enum VaultError {
-    /// A key is not what it should be.
-    #[error("must be base64 of 32 bytes (several: comma-separated)")]
-    Key,
-    /// The key file could not be read or made.
-    #[error("the key file {path}: {error}")]
-    KeyFile {
-        /// The file.
-        path: String,
-        /// What went wrong.
-        error: std::io::Error,
-    },
-    /// No key opens it, or it was kept elsewhere.
-    #[error("a stored secret can't be opened with the configured keys")]
-    Sealed,
-}
+/// No key opens a stored secret, or it was stored in another place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a stored secret can't be opened with the configured keys")]
+pub struct SealedError;
 
 impl Vault {
-    /// Reads comma-separated keys, each base64 of 32 bytes.
-    ///
-    /// # Errors
-    /// One is something else, or there is none.
-    pub fn from_keys(keys: &SecretString) -> Result<Self, VaultError> {
-        let keys = keys.expose_secret().split(',').map(|key| {
-            let bytes = BASE64_STANDARD.decode(key.trim()).map_err(|_| VaultError::Key)?;
-            XChaCha20Poly1305::new_from_slice(&bytes).map_err(|_| VaultError::Key)
-        });
-        Ok(Self { keys: keys.collect::<Result<Vec<_>, _>>()?.into() })
-    }
-
-    /// Reads the key from a file that only its owner may read; makes it where there is none.
-    ///
-    /// # Errors
-    /// The file can be neither read nor made.
-    pub fn from_key_file(path: &Path) -> Result<Self, VaultError> {
-        let failed = |error| VaultError::KeyFile { path: path.display().to_string(), error };
-        match std::fs::read_to_string(path) {
-            Ok(key) => Self::from_keys(&key.trim().to_owned().into()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let bits: [u8; 32] = rand::random();
-                let key = SecretString::from(BASE64_STANDARD.encode(bits));
-                write_private(path, key.expose_secret()).map_err(failed)?;
-                Self::from_keys(&key)
-            }
-            Err(error) => Err(failed(error)),
-        }
+    /// Makes the vault of these keys.
+    #[must_use]
+    pub fn new(keys: &EncryptionKeys) -> Self {
+        Self { keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.expose_secret().into())).collect() }
     }
 
     /// Seals a secret for the place that `place` names.
     #[must_use]
     pub fn seal(&self, secret: &SecretString, place: &str) -> Vec<u8> {
-        let nonce: [u8; NONCE] = rand::random();
+        let nonce: [u8; NONCE_LEN] = rand::random();
         let payload = Payload { msg: secret.expose_secret().as_bytes(), aad: place.as_bytes() };
         let sealed = self.keys[0]
             .encrypt(&XNonce::from(nonce), payload)
@@ -88,11 +51,11 @@ impl Vault {
         self.keys.len() > 1
     }
 
-    /// Seals with the first key what another one had sealed; `None` when the first one had.
+    /// Seals a secret again that an old key had sealed. Returns `None` where the first key had.
     ///
     /// # Errors
     /// No key opens it.
-    pub fn seal_anew(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, VaultError> {
+    pub fn reseal(&self, sealed: &[u8], place: &str) -> Result<Option<Vec<u8>>, SealedError> {
         if open_with(&self.keys[..1], sealed, place).is_ok() {
             return Ok(None);
         }
@@ -103,43 +66,32 @@ impl Vault {
     ///
     /// # Errors
     /// No key opens it.
-    pub fn open(&self, sealed: &[u8], place: &str) -> Result<SecretString, VaultError> {
+    pub fn open(&self, sealed: &[u8], place: &str) -> Result<SecretString, SealedError> {
         open_with(&self.keys, sealed, place)
     }
 }
 
-fn open_with(keys: &[XChaCha20Poly1305], sealed: &[u8], place: &str) -> Result<SecretString, VaultError> {
-    let body = sealed.strip_prefix(&[FORMAT]).ok_or(VaultError::Sealed)?;
-    let (nonce, body) = body.split_at_checked(NONCE).ok_or(VaultError::Sealed)?;
-    let nonce: [u8; NONCE] = nonce.try_into().map_err(|_| VaultError::Sealed)?;
+fn open_with(keys: &[XChaCha20Poly1305], sealed: &[u8], place: &str) -> Result<SecretString, SealedError> {
+    let body = sealed.strip_prefix(&[FORMAT]).ok_or(SealedError)?;
+    let (nonce, body) = body.split_at_checked(NONCE_LEN).ok_or(SealedError)?;
+    let nonce: [u8; NONCE_LEN] = nonce.try_into().map_err(|_| SealedError)?;
     let open = |key: &XChaCha20Poly1305| {
         let payload = Payload { msg: body, aad: place.as_bytes() };
         key.decrypt(&XNonce::from(nonce), payload).ok()
     };
-    let plain = keys.iter().find_map(open).ok_or(VaultError::Sealed)?;
-    String::from_utf8(plain).map(SecretString::from).map_err(|_| VaultError::Sealed)
-}
-
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+    let plain = keys.iter().find_map(open).ok_or(SealedError)?;
+    String::from_utf8(plain).map(SecretString::from).map_err(|_| SealedError)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine, prelude::BASE64_STANDARD};
+
     use super::*;
 
     fn vault(seeds: &[u8]) -> Vault {
         let keys: Vec<String> = seeds.iter().map(|seed| BASE64_STANDARD.encode([*seed; 32])).collect();
-        Vault::from_keys(&keys.join(",").into()).expect("keys of the right length")
+        Vault::new(&EncryptionKeys::parse(&keys.join(",").into()).expect("keys of the right length"))
     }
 
     #[test]
@@ -158,19 +110,15 @@ mod tests {
     }
 
     #[test]
-    fn what_an_old_key_sealed_is_sealed_anew_and_then_left_alone() {
-        let (old, both, new) = (vault(&[1]), vault(&[2, 1]), vault(&[2]));
+    fn a_secret_is_resealed_once_after_a_change_of_keys() {
+        let old = vault(&[1]);
+        let both = vault(&[2, 1]);
+        let new = vault(&[2]);
         let sealed = old.seal(&"a token".into(), "row");
-        let anew = both.seal_anew(&sealed, "row").expect("it opens").expect("an old key had sealed it");
-        assert_eq!(new.open(&anew, "row").expect("opens").expose_secret(), "a token");
-        assert!(both.seal_anew(&anew, "row").expect("it opens").is_none());
-        assert!(both.seal_anew(&sealed, "another row").is_err());
+        let resealed = both.reseal(&sealed, "row").expect("it opens").expect("an old key had sealed it");
+        assert_eq!(new.open(&resealed, "row").expect("opens").expose_secret(), "a token");
+        assert!(both.reseal(&resealed, "row").expect("it opens").is_none());
+        assert!(both.reseal(&sealed, "another row").is_err());
         assert!(both.has_old_keys() && !new.has_old_keys());
-    }
-
-    #[test]
-    fn a_key_of_the_wrong_length_is_refused() {
-        assert!(Vault::from_keys(&"c2hvcnQ=".to_owned().into()).is_err());
-        assert!(Vault::from_keys(&String::new().into()).is_err());
     }
 }

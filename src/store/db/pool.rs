@@ -1,12 +1,10 @@
 //! The connections: how each database is opened, and how its errors read.
 
 use std::{
-    fmt,
     future::{Future, poll_fn},
     io,
-    path::PathBuf,
+    path::Path,
     pin::pin,
-    str::FromStr,
     time::Duration,
 };
 
@@ -17,9 +15,10 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use thiserror::Error;
 use tokio::runtime::Handle;
 use tracing::info;
+
+use crate::database_url::DatabaseUrl;
 
 static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -30,61 +29,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(2800);
 /// How long SQLite waits for another process that writes.
 const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A database URL that was understood. Prints without its password.
-#[derive(Clone)]
-pub enum DatabaseUrl {
-    /// A file.
-    Sqlite(PathBuf),
-    /// A server.
-    Postgres(Box<PgConnectOptions>),
-}
-
-/// Why a database URL can't be used.
-#[derive(Debug, Error)]
-pub enum DatabaseUrlError {
-    /// The part before `://` names no database that is known here.
-    #[error("must begin with sqlite:// or postgres://")]
-    Scheme,
-    /// A part of it can't be understood.
-    #[error("{0}")]
-    Malformed(String),
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = DatabaseUrlError;
-
-    fn from_str(url: &str) -> Result<Self, Self::Err> {
-        if let Some(path) = url.strip_prefix("sqlite:") {
-            let path = path.strip_prefix("//").unwrap_or(path);
-            if path.is_empty() || path.starts_with(":memory:") {
-                return Err(DatabaseUrlError::Malformed("needs the path of a file: sqlite://PATH".into()));
-            }
-            return Ok(Self::Sqlite(path.into()));
-        }
-        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options =
-                url.parse().map_err(|error: sqlx::Error| DatabaseUrlError::Malformed(error.to_string()))?;
-            return Ok(Self::Postgres(Box::new(options)));
-        }
-        Err(DatabaseUrlError::Scheme)
-    }
-}
-
-impl fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
-            Self::Postgres(options) => write!(
-                f,
-                "postgres://{}:{}/{}",
-                options.get_host(),
-                options.get_port(),
-                options.get_database().unwrap_or_default()
-            ),
-        }
-    }
-}
 
 /// The pools of one database: one for questions, one for changes.
 pub(crate) struct Pair<DB: sqlx::Database> {
@@ -260,7 +204,7 @@ async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Ve
 
 /// WAL, so that readers never wait; `FULL`, so that a commit has reached the disk; one writer, because SQLite has
 /// only one.
-async fn open_sqlite(path: &PathBuf) -> Result<Pair<Sqlite>, sqlx::Error> {
+async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await.map_err(sqlx::Error::Io)?;
     }

@@ -12,7 +12,7 @@ use cti_actors::{
 };
 use secrecy::SecretString;
 
-use crate::store::{Store, db::types::Id, feed::append_event::Tell, on_db};
+use crate::store::{ConnectionStore, db::types::Id, feed::append_event::Tell, on_db};
 
 /// Whatever was known of renewing the old pair goes with it.
 const CONNECT: &str = "INSERT INTO dialpad_connections
@@ -110,26 +110,26 @@ struct ConnectionRow {
     expires_at: Option<DateTime<Utc>>,
 }
 
-impl Store {
+impl ConnectionStore<'_> {
     /// Connects an app, or connects it anew, and tells so: one pair of tokens replaces the other in one transaction.
     ///
     /// # Errors
     /// The database could not be asked; the old tokens are kept then.
     pub async fn connect(
-        &self,
+        self,
         app: AppId,
         environment: &str,
         organization: Option<i64>,
         tokens: &Tokens,
         scopes: &str,
     ) -> Result<Frame, StoreError> {
-        let (now, due_at) = (self.now(), tokens.due_at());
+        let (now, due_at) = (self.store.now(), tokens.due_at());
         // An app that is disconnected and connected again must not come by an old generation: a renewal that was
         // under way meanwhile would pass for one of the new tokens.
         let generation = now.timestamp_micros();
         let (access, refresh) = self.seal_tokens(app, tokens);
         let event = connection_event(app, ConnectionEvent::Connected, environment, organization, now);
-        let told = on_db!(self, write db => {
+        let told = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             sqlx::query(CONNECT).bind(Id::from(app)).bind(environment).bind(organization).bind(&access).bind(&refresh)
                 .bind(scopes).bind(generation).bind(tokens.issued_at).bind(tokens.expires_at).bind(due_at).bind(now)
@@ -138,7 +138,7 @@ impl Store {
             transaction.commit().await?;
             Ok(frame)
         });
-        self.shared.routes.forget_all();
+        self.store.shared.routes.forget_all();
         told
     }
 
@@ -146,9 +146,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn disconnect(&self, app: AppId) -> Result<Option<Frame>, StoreError> {
-        let now = self.now();
-        let told = on_db!(self, write db => {
+    pub async fn disconnect(self, app: AppId) -> Result<Option<Frame>, StoreError> {
+        let now = self.store.now();
+        let told = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let deleted: Option<(String, Option<i64>)> =
                 sqlx::query_as(DELETE).bind(Id::from(app)).fetch_optional(&mut *transaction).await?;
@@ -158,7 +158,7 @@ impl Store {
             transaction.commit().await?;
             Ok(Some(frame))
         });
-        self.shared.routes.forget_all();
+        self.store.shared.routes.forget_all();
         told
     }
 
@@ -166,9 +166,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked, or its tokens were sealed with a key that is not configured.
-    pub async fn connection(&self, app: AppId) -> Result<Option<Connection>, StoreError> {
+    pub async fn find(self, app: AppId) -> Result<Option<Connection>, StoreError> {
         let row: Option<ConnectionRow> =
-            on_db!(self, read db => sqlx::query_as(GET).bind(Id::from(app)).fetch_optional(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(GET).bind(Id::from(app)).fetch_optional(db).await)?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some(Connection {
             access_token: self.open_access_token(app, &row.access_token)?,
@@ -184,22 +184,20 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn standing(&self, app: AppId) -> Result<Option<Standing>, StoreError> {
-        on_db!(self, read db => sqlx::query_as(STANDING).bind(Id::from(app)).fetch_optional(db).await)
+    pub async fn state(self, app: AppId) -> Result<Option<Standing>, StoreError> {
+        on_db!(self.store, read db => sqlx::query_as(STANDING).bind(Id::from(app)).fetch_optional(db).await)
     }
 
     /// Access and refresh token as they are kept.
-    pub(crate) fn seal_tokens(&self, app: AppId, tokens: &Tokens) -> (Vec<u8>, Option<Vec<u8>>) {
-        let seal = |token, which| self.shared.vault.seal(token, &token_place(app, which));
+    pub(crate) fn seal_tokens(self, app: AppId, tokens: &Tokens) -> (Vec<u8>, Option<Vec<u8>>) {
+        let seal = |token, which| self.store.shared.vault.seal(token, &token_place(app, which));
         let refresh = tokens.refresh.as_ref().map(|token| seal(token, "refresh_token"));
         (seal(&tokens.access, "access_token"), refresh)
     }
 
-    pub(crate) fn open_access_token(&self, app: AppId, sealed: &[u8]) -> Result<SecretString, StoreError> {
-        self.shared.vault.open(sealed, &token_place(app, "access_token")).map_err(|_| StoreError::Corrupt {
-            table: "dialpad_connections",
-            column: "access_token",
-            id: app.to_string(),
+    pub(crate) fn open_access_token(self, app: AppId, sealed: &[u8]) -> Result<SecretString, StoreError> {
+        self.store.shared.vault.open(sealed, &token_place(app, "access_token")).map_err(|_| {
+            StoreError::Corrupt { table: "dialpad_connections", column: "access_token", id: app.to_string() }
         })
     }
 
@@ -207,8 +205,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn apps_without_organization(&self, environment: &str) -> Result<Vec<AppId>, StoreError> {
-        let rows: Vec<(Id,)> = on_db!(self, read db => {
+    pub async fn without_organization(self, environment: &str) -> Result<Vec<AppId>, StoreError> {
+        let rows: Vec<(Id,)> = on_db!(self.store, read db => {
             sqlx::query_as(WITHOUT_ORGANIZATION).bind(environment).fetch_all(db).await
         })?;
         Ok(rows.into_iter().map(|(app,)| app.into()).collect())
@@ -219,16 +217,16 @@ impl Store {
     /// # Errors
     /// The database could not be asked.
     pub async fn set_organization(
-        &self,
+        self,
         app: AppId,
         generation: i64,
         organization: i64,
     ) -> Result<bool, StoreError> {
-        let set = on_db!(self, write db => {
+        let set = on_db!(self.store, write db => {
             sqlx::query(SET_ORGANIZATION).bind(Id::from(app)).bind(generation).bind(organization)
                 .execute(db).await.map(|done| done.rows_affected() > 0)
         });
-        self.shared.routes.forget_all();
+        self.store.shared.routes.forget_all();
         set
     }
 }

@@ -1,14 +1,14 @@
 //! Gaps: times for which webhooks of an app may be missing. Each is a row until it has been looked into.
 //!
-//! [`Store::note_gap`] writes one down; gaps that touch become one, until they are begun. Whoever works them off takes a turn at one
-//! ([`Store::take_repair`]) and says how it goes on. A turn that was overtaken, by another process or because the gap
+//! [`Gaps::record`] writes one down; gaps that touch become one, until they are begun. Whoever works them off takes a turn at one
+//! ([`Gaps::claim`]) and says how it goes on. A turn that was overtaken, by another process or because the gap
 //! has grown meanwhile, changes nothing any more.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Gaps, db::types::Id, on_db};
 
 const NOTE: &str = "INSERT INTO repairs (id, app_id, since, until, reason, not_before)
     VALUES ($1, $2, $3, $4, $5, $4)";
@@ -134,20 +134,20 @@ struct RepairRow {
 
 type LostRow = (Id, DateTime<Utc>, DateTime<Utc>, Option<String>);
 
-impl Store {
+impl Gaps<'_> {
     /// Writes down that webhooks of an app may be missing for this time. It is looked into in the background.
     ///
     /// # Errors
     /// The database could not be asked, or there is no such app.
-    pub async fn note_gap(
-        &self,
+    pub async fn record(
+        self,
         app: AppId,
         since: DateTime<Utc>,
         until: DateTime<Utc>,
         reason: GapReason,
     ) -> Result<(), StoreError> {
         let (id, app) = (Id(Uuid::now_v7()), Id::from(app));
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(NOTE).bind(id).bind(app).bind(since).bind(until).bind(reason.as_str()).execute(&mut *db).await?;
@@ -161,9 +161,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn connected_apps(&self, by_static_key: bool) -> Result<Vec<AppId>, StoreError> {
+    pub async fn connected_apps(self, by_static_key: bool) -> Result<Vec<AppId>, StoreError> {
         let rows: Vec<(Id,)> =
-            on_db!(self, read db => sqlx::query_as(CONNECTED).bind(by_static_key).fetch_all(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(CONNECTED).bind(by_static_key).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 
@@ -172,17 +172,17 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn take_repair(
-        &self,
+    pub async fn claim(
+        self,
         ended_before: DateTime<Utc>,
         held_until: DateTime<Utc>,
     ) -> Result<Option<Repair>, StoreError> {
-        let now = self.now();
-        let row: Option<RepairRow> = on_db!(self, read db => {
+        let now = self.store.now();
+        let row: Option<RepairRow> = on_db!(self.store, read db => {
             sqlx::query_as(DUE).bind(ended_before).bind(now).fetch_optional(db).await
         })?;
         let Some(row) = row else { return Ok(None) };
-        let taken = on_db!(self, write db => {
+        let taken = on_db!(self.store, write db => {
             sqlx::query(TAKE).bind(row.id).bind(row.turn).bind(held_until).execute(db).await
                 .map(|done| done.rows_affected())
         })?;
@@ -204,14 +204,14 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the turn is repeated then.
-    pub async fn go_on_with_repair(
-        &self,
+    pub async fn advance(
+        self,
         repair: &Repair,
         cursor: &str,
         list_from: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        let now = self.now();
-        on_db!(self, write db => {
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             sqlx::query(GO_ON).bind(repair.id).bind(repair.turn).bind(cursor).bind(list_from).bind(now).execute(db)
                 .await.map(|_| ())
         })
@@ -221,13 +221,13 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the turn is repeated a little later then.
-    pub async fn put_off_repair(
-        &self,
+    pub async fn postpone(
+        self,
         repair: &Repair,
         until: DateTime<Utc>,
         is_failure: bool,
     ) -> Result<(), StoreError> {
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             sqlx::query(PUT_OFF).bind(repair.id).bind(repair.turn).bind(until).bind(i64::from(is_failure)).execute(db)
                 .await.map(|_| ())
         })
@@ -237,8 +237,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn begin_repair_anew(&self, repair: &Repair) -> Result<(), StoreError> {
-        on_db!(self, write db => {
+    pub async fn restart(self, repair: &Repair) -> Result<(), StoreError> {
+        on_db!(self.store, write db => {
             sqlx::query(BEGIN_ANEW).bind(repair.id).bind(repair.turn).execute(db).await.map(|_| ())
         })
     }
@@ -247,9 +247,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the last turn is repeated then.
-    pub async fn finish_repair(&self, repair: &Repair) -> Result<(), StoreError> {
+    pub async fn finish(self, repair: &Repair) -> Result<(), StoreError> {
         let app = Id::from(repair.app);
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(FINISH).bind(repair.id).bind(repair.turn).execute(&mut *db).await?;
@@ -263,9 +263,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the turn is repeated then.
-    pub async fn give_up_repair(&self, repair: &Repair, reason: &str) -> Result<(), StoreError> {
+    pub async fn give_up(self, repair: &Repair, reason: &str) -> Result<(), StoreError> {
         let app = Id::from(repair.app);
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(GIVE_UP).bind(repair.id).bind(repair.turn).bind(reason).bind(app).execute(&mut *db).await?;
@@ -278,9 +278,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; they go the next time.
-    pub async fn drop_old_repairs(&self, before: DateTime<Utc>) -> Result<Vec<LostGap>, StoreError> {
+    pub async fn drop_older_than(self, before: DateTime<Utc>) -> Result<Vec<LostGap>, StoreError> {
         let rows: Vec<LostRow> =
-            on_db!(self, write db => sqlx::query_as(DROP_OLD).bind(before).fetch_all(db).await)?;
+            on_db!(self.store, write db => sqlx::query_as(DROP_OLD).bind(before).fetch_all(db).await)?;
         let lost = rows.into_iter().map(|(app, since, until, given_up)| LostGap {
             app: app.into(),
             since,
@@ -294,8 +294,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn pending_repairs(&self) -> Result<i64, StoreError> {
-        let (count,): (i64,) = on_db!(self, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
+    pub async fn pending(self) -> Result<i64, StoreError> {
+        let (count,): (i64,) =
+            on_db!(self.store, read db => sqlx::query_as(PENDING_COUNT).fetch_one(db).await)?;
         Ok(count)
     }
 
@@ -303,9 +304,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn given_up_repairs(&self, app: AppId) -> Result<Vec<LostGap>, StoreError> {
+    pub async fn given_up(self, app: AppId) -> Result<Vec<LostGap>, StoreError> {
         let rows: Vec<(DateTime<Utc>, DateTime<Utc>, Option<String>)> =
-            on_db!(self, read db => sqlx::query_as(GIVEN_UP).bind(Id::from(app)).fetch_all(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(GIVEN_UP).bind(Id::from(app)).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(since, until, given_up)| LostGap { app, since, until, given_up }).collect())
     }
 }

@@ -6,7 +6,7 @@ use cti_actors::{error::StoreError, id::AppId};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{OauthSessions, db::types::Id, on_db};
 
 const INSERT: &str = "INSERT INTO oauth_sessions
     (state_hash, app_id, environment, verifier, browser_hash, created_at, expires_at)
@@ -38,20 +38,15 @@ fn place(state_hash: &[u8]) -> String {
 
 type SessionRow = (Id, String, Vec<u8>, Vec<u8>, DateTime<Utc>);
 
-impl Store {
+impl OauthSessions<'_> {
     /// Begins an authorisation under this state, bound to the browser that has the cookie `browser`.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn begin_oauth(
-        &self,
-        state: &str,
-        browser: &str,
-        session: &OauthSession,
-    ) -> Result<(), StoreError> {
-        let (state_hash, browser_hash, now) = (hash(state), hash(browser), self.now());
-        let verifier = self.shared.vault.seal(&session.verifier, &place(&state_hash));
-        on_db!(self, write db => {
+    pub async fn begin(self, state: &str, browser: &str, session: &OauthSession) -> Result<(), StoreError> {
+        let (state_hash, browser_hash, now) = (hash(state), hash(browser), self.store.now());
+        let verifier = self.store.shared.vault.seal(&session.verifier, &place(&state_hash));
+        on_db!(self.store, write db => {
             sqlx::query(INSERT).bind(&state_hash).bind(Id::from(session.app_id)).bind(&session.environment)
                 .bind(&verifier).bind(&browser_hash).bind(now).bind(now + LIFETIME).execute(db).await.map(|_| ())
         })
@@ -62,20 +57,16 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn take_oauth(
-        &self,
-        state: &str,
-        browser: Option<&str>,
-    ) -> Result<Option<OauthSession>, StoreError> {
+    pub async fn take(self, state: &str, browser: Option<&str>) -> Result<Option<OauthSession>, StoreError> {
         let state_hash = hash(state);
         let row: Option<SessionRow> =
-            on_db!(self, write db => sqlx::query_as(TAKE).bind(&state_hash).fetch_optional(db).await)?;
+            on_db!(self.store, write db => sqlx::query_as(TAKE).bind(&state_hash).fetch_optional(db).await)?;
         let Some((app_id, environment, verifier, browser_hash, expires_at)) = row else { return Ok(None) };
         let same_browser = browser.is_some_and(|browser| hash(browser) == browser_hash);
-        if !same_browser || expires_at <= self.now() {
+        if !same_browser || expires_at <= self.store.now() {
             return Ok(None);
         }
-        let verifier = self.shared.vault.open(&verifier, &place(&state_hash)).ok();
+        let verifier = self.store.shared.vault.open(&verifier, &place(&state_hash)).ok();
         Ok(verifier.map(|verifier| OauthSession { app_id: app_id.into(), environment, verifier }))
     }
 
@@ -83,9 +74,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn remove_old_oauth(&self) -> Result<u64, StoreError> {
-        let now = self.now();
-        on_db!(self, write db => {
+    pub async fn prune(self) -> Result<u64, StoreError> {
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             sqlx::query(REMOVE_OLD).bind(now).execute(db).await.map(|done| done.rows_affected())
         })
     }

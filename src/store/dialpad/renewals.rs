@@ -11,7 +11,7 @@ use cti_actors::{
 use secrecy::SecretString;
 
 use super::connections::{Tokens, token_place};
-use crate::store::{Store, db::types::Id, feed::append_event::Tell, on_db};
+use crate::store::{Renewals, db::types::Id, feed::append_event::Tell, on_db};
 
 /// How long an intent counts as somebody's: longer than Dialpad is waited for, and than clocks may differ. After that
 /// whoever had it is dead, and it is taken over.
@@ -111,20 +111,20 @@ struct Obstacle {
 /// Environment and organisation, which every event of a connection names.
 type Whose = (String, Option<i64>);
 
-impl Store {
+impl Renewals<'_> {
     /// The pairs of an environment that are to be replaced until then and that nobody is at.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn due_renewals(
-        &self,
+    pub async fn due(
+        self,
         environment: &str,
         until: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<DuePair>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let dead = self.now() - LEASE;
-        let rows: Vec<(Id, i64, DateTime<Utc>)> = on_db!(self, read db => {
+        let dead = self.store.now() - LEASE;
+        let rows: Vec<(Id, i64, DateTime<Utc>)> = on_db!(self.store, read db => {
             sqlx::query_as(DUE).bind(environment).bind(until).bind(dead).bind(limit).fetch_all(db).await
         })?;
         let due = |(app, generation, at): (Id, i64, _)| DuePair {
@@ -138,19 +138,19 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn begin_renewal(&self, pair: TokenPair, environment: &str) -> Result<Begun, StoreError> {
-        let (app, now) = (Id::from(pair.app_id), self.now());
-        let row: Option<(Vec<u8>, i64)> = on_db!(self, write db => {
+    pub async fn begin(self, pair: TokenPair, environment: &str) -> Result<Begun, StoreError> {
+        let (app, now) = (Id::from(pair.app_id), self.store.now());
+        let row: Option<(Vec<u8>, i64)> = on_db!(self.store, write db => {
             sqlx::query_as(BEGIN).bind(app).bind(pair.generation).bind(environment).bind(now).bind(now - LEASE)
                 .bind(now - APART).fetch_optional(db).await
         })?;
         if let Some((sealed, failures)) = row {
-            let opened = self.shared.vault.open(&sealed, &token_place(pair.app_id, "refresh_token"));
+            let opened = self.store.shared.vault.open(&sealed, &token_place(pair.app_id, "refresh_token"));
             let failures = u32::try_from(failures).unwrap_or(u32::MAX);
             return Ok(Begun::Intent(Intent { pair, begun_at: now, refresh_token: opened.ok(), failures }));
         }
         let obstacle: Option<Obstacle> =
-            on_db!(self, read db => sqlx::query_as(WHY_NOT).bind(app).fetch_optional(db).await)?;
+            on_db!(self.store, read db => sqlx::query_as(WHY_NOT).bind(app).fetch_optional(db).await)?;
         let Some(obstacle) =
             obstacle.filter(|found| found.generation == pair.generation && found.environment == environment)
         else {
@@ -159,12 +159,16 @@ impl Store {
         self.explain(pair.app_id, obstacle, now)
     }
 
-    fn explain(&self, app: AppId, obstacle: Obstacle, now: DateTime<Utc>) -> Result<Begun, StoreError> {
+    fn explain(self, app: AppId, obstacle: Obstacle, now: DateTime<Utc>) -> Result<Begun, StoreError> {
         if obstacle.status != "connected" {
             return Ok(Begun::Expired);
         }
         if !obstacle.is_renewable {
-            return self.open_access_token(app, &obstacle.access_token).map(Begun::Static);
+            return self
+                .store
+                .connections()
+                .open_access_token(app, &obstacle.access_token)
+                .map(Begun::Static);
         }
         if obstacle.refresh_begun_at.is_some() {
             return Ok(Begun::UnderWay);
@@ -181,10 +185,10 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked. The new pair must not be given up then: the old one may be spent.
-    pub async fn finish_renewal(&self, pair: TokenPair, tokens: &Tokens) -> Result<Finished, StoreError> {
-        let (app, now, due_at) = (Id::from(pair.app_id), self.now(), tokens.due_at());
-        let (access, refresh) = self.seal_tokens(pair.app_id, tokens);
-        on_db!(self, write db => {
+    pub async fn finish(self, pair: TokenPair, tokens: &Tokens) -> Result<Finished, StoreError> {
+        let (app, now, due_at) = (Id::from(pair.app_id), self.store.now(), tokens.due_at());
+        let (access, refresh) = self.store.connections().seal_tokens(pair.app_id, tokens);
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let whose: Option<Whose> = sqlx::query_as(FINISH).bind(app).bind(pair.generation).bind(&access)
                 .bind(&refresh).bind(tokens.issued_at).bind(tokens.expires_at).bind(due_at).bind(now)
@@ -209,15 +213,15 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the intent then ends with its lease.
-    pub async fn fail_renewal(
-        &self,
+    pub async fn fail(
+        self,
         intent: &Intent,
         reason: &str,
         again_at: DateTime<Utc>,
     ) -> Result<Vec<Frame>, StoreError> {
-        let (pair, now) = (intent.pair, self.now());
+        let (pair, now) = (intent.pair, self.store.now());
         let app = Id::from(pair.app_id);
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let whose: Option<Whose> = sqlx::query_as(FAIL).bind(app).bind(pair.generation).bind(intent.begun_at)
                 .bind(again_at).bind(reason).fetch_optional(&mut *transaction).await?;
@@ -238,9 +242,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn expire(&self, pair: TokenPair, reason: &str) -> Result<Option<Frame>, StoreError> {
-        let (app, now) = (Id::from(pair.app_id), self.now());
-        on_db!(self, write db => {
+    pub async fn expire(self, pair: TokenPair, reason: &str) -> Result<Option<Frame>, StoreError> {
+        let (app, now) = (Id::from(pair.app_id), self.store.now());
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let whose: Option<Whose> = sqlx::query_as(EXPIRE).bind(app).bind(pair.generation).bind(reason)
                 .bind(now).fetch_optional(&mut *transaction).await?;

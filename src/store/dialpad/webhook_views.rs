@@ -5,21 +5,21 @@ use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    Webhooks,
     db::types::Id,
     on_db,
     views::listing::{Cursor, Page},
 };
 
 const LIST: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks
     WHERE removed_at IS NULL AND ($1 IS NULL OR app_id = $1)
     AND ($2 IS NULL OR created_at < $2 OR (created_at = $2 AND id < $3)) ORDER BY created_at DESC, id DESC LIMIT $4";
 const BY_ID: &str = "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND id = $1";
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND id = $1";
 const BY_DIALPADS_ID: &str =
     "SELECT id, app_id, hook_url, dialpad_webhook_id, call_subscription, sms_subscription,
-    dialpad_org_id, stood_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND dialpad_webhook_id = $1";
+    dialpad_org_id, verified_at, checked_at, problems, created_at FROM dialpad_webhooks WHERE removed_at IS NULL AND dialpad_webhook_id = $1";
 const SCOPES: &str = "SELECT scopes FROM dialpad_connections WHERE app_id = $1";
 
 /// What a webhook goes by.
@@ -37,9 +37,9 @@ pub enum WebhookState {
     /// Nobody has looked at Dialpad yet.
     Pending,
     /// Calls come as they should, as of the last look.
-    Standing,
+    Active,
     /// Something was in the way at the last look.
-    Troubled,
+    Degraded,
 }
 
 impl WebhookState {
@@ -48,8 +48,8 @@ impl WebhookState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Standing => "standing",
-            Self::Troubled => "troubled",
+            Self::Active => "active",
+            Self::Degraded => "degraded",
         }
     }
 }
@@ -72,7 +72,7 @@ pub struct WebhookView {
     /// The organisation where it was made, where that is known.
     pub organization: Option<i64>,
     /// When calls were last known to come as they should.
-    pub stood_at: Option<DateTime<Utc>>,
+    pub verified_at: Option<DateTime<Utc>>,
     /// When it was last looked at.
     pub checked_at: Option<DateTime<Utc>>,
     /// What stands in the way.
@@ -87,10 +87,10 @@ impl WebhookView {
     pub fn state(&self) -> WebhookState {
         match self.checked_at {
             None => WebhookState::Pending,
-            Some(checked_at) if self.stood_at.is_some_and(|stood_at| stood_at >= checked_at) => {
-                WebhookState::Standing
+            Some(checked_at) if self.verified_at.is_some_and(|verified_at| verified_at >= checked_at) => {
+                WebhookState::Active
             }
-            Some(_) => WebhookState::Troubled,
+            Some(_) => WebhookState::Degraded,
         }
     }
 }
@@ -104,7 +104,7 @@ struct Row {
     call_subscription: Option<String>,
     sms_subscription: Option<String>,
     dialpad_org_id: Option<i64>,
-    stood_at: Option<DateTime<Utc>>,
+    verified_at: Option<DateTime<Utc>>,
     checked_at: Option<DateTime<Utc>>,
     problems: Option<String>,
     created_at: DateTime<Utc>,
@@ -124,7 +124,7 @@ impl From<Row> for WebhookView {
             call_subscription: row.call_subscription,
             sms_subscription: row.sms_subscription,
             organization: row.dialpad_org_id,
-            stood_at: row.stood_at,
+            verified_at: row.verified_at,
             checked_at: row.checked_at,
             problems,
             created_at: row.created_at,
@@ -132,13 +132,13 @@ impl From<Row> for WebhookView {
     }
 }
 
-impl Store {
+impl Webhooks<'_> {
     /// The webhooks, newest first: of one app, which has one at most, or of all.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_webhooks(
-        &self,
+    pub async fn list(
+        self,
         app: Option<AppId>,
         cursor: Option<Cursor>,
         limit: usize,
@@ -146,7 +146,7 @@ impl Store {
         let (app, at) = (app.map(Id::from), cursor.map(|cursor| cursor.at));
         let id = Id(cursor.map_or(Uuid::nil(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let rows: Vec<Row> = on_db!(self, read db => {
+        let rows: Vec<Row> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(app).bind(at).bind(id).bind(one_more).fetch_all(db).await
         })?;
         let views = rows.into_iter().map(WebhookView::from).collect();
@@ -157,21 +157,21 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn webhook_of(&self, app: AppId) -> Result<Option<WebhookView>, StoreError> {
-        Ok(self.list_webhooks(Some(app), None, 1).await?.items.pop())
+    pub async fn of_app(self, app: AppId) -> Result<Option<WebhookView>, StoreError> {
+        Ok(self.list(Some(app), None, 1).await?.items.pop())
     }
 
     /// The webhook with this name.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn webhook(&self, name: &WebhookName) -> Result<Option<WebhookView>, StoreError> {
+    pub async fn find(self, name: &WebhookName) -> Result<Option<WebhookView>, StoreError> {
         let row: Option<Row> = match name {
             WebhookName::Ours(id) => {
-                on_db!(self, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)?
+                on_db!(self.store, read db => sqlx::query_as(BY_ID).bind(Id(*id)).fetch_optional(db).await)?
             }
             WebhookName::Dialpads(id) => {
-                on_db!(self, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)?
+                on_db!(self.store, read db => sqlx::query_as(BY_DIALPADS_ID).bind(id).fetch_optional(db).await)?
             }
         };
         Ok(row.map(WebhookView::from))
@@ -181,9 +181,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn granted_scopes(&self, app: AppId) -> Result<Option<String>, StoreError> {
-        let row: Option<(String,)> =
-            on_db!(self, read db => sqlx::query_as(SCOPES).bind(Id::from(app)).fetch_optional(db).await)?;
+    pub async fn granted_scopes(self, app: AppId) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = on_db!(self.store, read db => sqlx::query_as(SCOPES).bind(Id::from(app)).fetch_optional(db).await)?;
         Ok(row.map(|(scopes,)| scopes))
     }
 }

@@ -11,7 +11,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    Calls,
     db::{
         pool::{at_one_moment, in_time},
         types::Id,
@@ -29,19 +29,19 @@ const NOT_OVER: &str = " AND c.status <> 'ended'";
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 
-impl Store {
+impl Calls<'_> {
     /// A page of an app's calls that are not over, the newest first, and the newest event that is contained in it.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_active_calls(
-        &self,
+    pub async fn list_active(
+        self,
         app: AppId,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<(Page<CallView>, Seq), StoreError> {
         let filter = Filter::default();
-        let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self, read db => {
+        let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self.store, read db => {
             let mut moment = at_one_moment(db).await?;
             let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *moment).await?;
             let mut query = QueryBuilder::new(SELECT);
@@ -56,9 +56,9 @@ impl Store {
     }
 
     /// All of an app's calls that are not over, as they are shown, and the newest event that is contained in them.
-    pub(crate) async fn all_active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
+    pub(crate) async fn all_active(self, app: AppId) -> Result<ActiveCalls, StoreError> {
         // However many there are, each question is answered in time.
-        on_db!(self, read db in steps => {
+        on_db!(self.store, read db in steps => {
             let mut moment = in_time(at_one_moment(db)).await?;
             let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *moment);
             let head: Option<i64> = in_time(head).await?;

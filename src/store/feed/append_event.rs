@@ -7,7 +7,7 @@
 //! transaction.commit().await?;
 //! ```
 //!
-//! Then the frame is shown to the live sessions with `Engine::show`. The change comes first: what is written first holds
+//! Then the frame is shown to the live sessions with `Engine::publish`. The change comes first: what is written first holds
 //! its row, and everybody who tells takes the feed's row last.
 
 use async_trait::async_trait;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::store::{
-    Store,
+    ConsumerStore, Store,
     db::{
         bulk::{Column, Rows},
         pool::Pools,
@@ -111,23 +111,23 @@ impl ConsumerRow {
     }
 }
 
-impl Store {
+impl ConsumerStore<'_> {
     /// An app's consumers by name, at most `limit` behind this name; `head` is its newest event.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_consumers(
-        &self,
+    pub async fn list(
+        self,
         app: AppId,
         behind: &str,
         limit: usize,
         head: Seq,
     ) -> Result<Vec<ConsumerView>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows: Vec<ConsumerRow> = on_db!(self, read db => {
+        let rows: Vec<ConsumerRow> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(Id::from(app)).bind(behind).bind(limit).fetch_all(db).await
         })?;
-        let now = self.now();
+        let now = self.store.now();
         Ok(rows.into_iter().map(|row| row.view(head, now)).collect())
     }
 
@@ -135,33 +135,23 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn consumer_view(
-        &self,
-        app: AppId,
-        name: &str,
-        head: Seq,
-    ) -> Result<Option<ConsumerView>, StoreError> {
-        let row: Option<ConsumerRow> = on_db!(self, read db => {
+    pub async fn view(self, app: AppId, name: &str, head: Seq) -> Result<Option<ConsumerView>, StoreError> {
+        let row: Option<ConsumerRow> = on_db!(self.store, read db => {
             sqlx::query_as(VIEW).bind(Id::from(app)).bind(name).fetch_optional(db).await
         })?;
-        Ok(row.map(|row| row.view(head, self.now())))
+        Ok(row.map(|row| row.view(head, self.store.now())))
     }
 
     /// Where a consumer stands that asks from time to time; begins it there if it is new. `None`: the app has too many.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn find_or_make_consumer(
-        &self,
-        app: AppId,
-        name: &str,
-        start: Seq,
-    ) -> Result<Option<Seq>, StoreError> {
-        if let Some(known) = self.consumer(app, name).await? {
+    pub async fn find_or_create(self, app: AppId, name: &str, start: Seq) -> Result<Option<Seq>, StoreError> {
+        if let Some(known) = self.store.consumer(app, name).await? {
             return Ok(Some(known));
         }
-        let now = self.now();
-        on_db!(self, write db => {
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             sqlx::query(MAKE)
                 .bind(Id::from(app))
                 .bind(name)
@@ -172,7 +162,7 @@ impl Store {
                 .await
                 .map(|_| ())
         })?;
-        self.consumer(app, name).await
+        self.store.consumer(app, name).await
     }
 }
 

@@ -9,7 +9,7 @@ use cti_actors::{
 };
 
 use crate::store::{
-    Store,
+    FeedStore, Store,
     db::{
         bulk::{Column, Rows},
         types::Id,
@@ -46,19 +46,19 @@ impl TryFrom<EventRow> for Frame {
     }
 }
 
-impl Store {
+impl FeedStore<'_> {
     /// The events of one call behind a cursor, at most `limit`.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn events_of_call(
-        &self,
+    pub async fn of_call(
+        self,
         app: AppId,
         call: DialpadCallId,
         after: Seq,
         limit: i64,
     ) -> Result<Vec<Frame>, StoreError> {
-        let rows: Vec<EventRow> = on_db!(self, read db => {
+        let rows: Vec<EventRow> = on_db!(self.store, read db => {
             sqlx::query_as(OF_CALL).bind(Id::from(app)).bind(call.0).bind(after.0).bind(limit).fetch_all(db).await
         })?;
         rows.into_iter().map(Frame::try_from).collect()
@@ -81,7 +81,7 @@ impl EventLog for Store {
     }
 
     async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
-        self.all_active_calls(app).await
+        self.calls().all_active(app).await
     }
 
     async fn page_within(

@@ -1,108 +1,108 @@
-//! A webhook of the journal that is to be processed once more, or at last: because an administrator says so.
+//! Replay: an administrator has a webhook of the journal processed again, or at last.
 
 use cti_actors::{
     error::StoreError,
     id::{AppId, JournalId},
 };
 
-use super::{
-    append::waiting_for,
-    unrouted::{Adopted, IdleWebhook},
+use super::unrouted::{Assigned, UnroutedWebhook};
+use crate::{
+    store::{JournalStore, db::types::Id, on_db},
+    webhook::{
+        payload::Reading,
+        routing::{self, Addressee, Disposition, Route},
+    },
 };
-use crate::store::{Store, db::types::Id, on_db, tenants::routes::Route};
 
 const FIND: &str =
     "SELECT id, app_id, status, attempts, organization_id, dedup_key, event_type, payload, received_at
     FROM webhook_events WHERE id = $1";
-const STAY: &str = "UPDATE webhook_events SET status = $2, reason = $3, attempts = attempts + 1
+const KEEP: &str = "UPDATE webhook_events SET status = $2, reason = $3, attempts = attempts + 1
     WHERE id = $1 AND status IN ('unrouted', 'failed')";
 
-/// What became of the wish to process a webhook again.
+/// The outcome of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// It is going to be processed for these apps; those that are switched off have it waiting.
+    /// It will be processed for these apps; for an inactive one, when it is activated.
     Taken(Vec<AppId>),
-    /// The app had the same one already; this one is gone.
+    /// The app had the same one already; this one was deleted.
     Duplicate,
-    /// It stays where it was: what the journal says of it is true again.
-    Stays,
-    /// It was processed.
+    /// It could not be processed again, and stays in the journal with the reason.
+    Kept,
+    /// It was processed before.
     AlreadyProcessed,
-    /// It is another app's than the one that was named.
-    AnotherApps,
+    /// It belongs to another app than the one that was named.
+    BelongsToAnotherApp,
     /// There is no such webhook.
-    NotThere,
+    NotFound,
 }
 
 #[derive(sqlx::FromRow)]
-struct JournalRow {
+struct ReplayRow {
     app_id: Option<Id>,
     status: String,
     attempts: i32,
     #[sqlx(flatten)]
-    webhook: IdleWebhook,
+    webhook: UnroutedWebhook,
 }
 
-/// Where a webhook goes.
-enum Way {
-    To(Vec<Route>),
-    Nowhere(&'static str),
-}
-
-impl Store {
-    /// Processes a webhook that failed, or routes one anew that waits. `owner` says whose it is, where it does not say
-    /// so itself.
-    ///
-    /// # Errors
-    /// The database could not be asked.
-    pub async fn replay(&self, id: JournalId, owner: Option<AppId>) -> Result<Replay, StoreError> {
-        let row: Option<JournalRow> =
-            on_db!(self, read db => sqlx::query_as(FIND).bind(Id::from(id)).fetch_optional(db).await)?;
-        let Some(row) = row else { return Ok(Replay::NotThere) };
+impl JournalStore<'_> {
+    /// Processes a failed webhook again, or routes an unrouted one anew. `owner` names the app of a webhook that does not
+    /// say itself to which it belongs.
+    pub async fn replay(self, id: JournalId, owner: Option<AppId>) -> Result<Replay, StoreError> {
+        let row: Option<ReplayRow> =
+            on_db!(self.store, read db => sqlx::query_as(FIND).bind(Id::from(id)).fetch_optional(db).await)?;
+        let Some(row) = row else { return Ok(Replay::NotFound) };
         let app = row.app_id.map(AppId::from);
         if owner.is_some() && app.is_some() && owner != app {
-            return Ok(Replay::AnotherApps);
+            return Ok(Replay::BelongsToAnotherApp);
         }
         match row.status.as_str() {
             "processed" => return Ok(Replay::AlreadyProcessed),
             "pending" => return Ok(Replay::Taken(app.into_iter().collect())),
             _ => {}
         }
-        if let Err(reason) = row.webhook.read().content {
-            return self.stay(&row.webhook, "failed", &reason).await;
+        let reading = row.webhook.read();
+        let addressee = self.addressee(&reading, &row, owner).await?;
+        let destinations = routing::route(&reading, &addressee);
+        if let Some(refused) = destinations.iter().find(|it| !it.disposition.is_accepted()) {
+            return self.keep(&row.webhook, &refused.disposition).await;
         }
-        match self.way_of(&row, owner).await? {
-            Way::Nowhere(reason) => self.stay(&row.webhook, "unrouted", reason).await,
-            Way::To(routes) => Ok(match self.give(&row.webhook, &routes).await? {
-                Adopted::Taken => Replay::Taken(routes.iter().map(|route| route.app_id).collect()),
-                Adopted::Duplicate => Replay::Duplicate,
-            }),
-        }
+        let apps = destinations.iter().filter_map(|destination| destination.app_id).collect();
+        Ok(match self.assign(&row.webhook, &reading, destinations).await? {
+            Assigned::Taken => Replay::Taken(apps),
+            Assigned::Duplicate => Replay::Duplicate,
+        })
     }
 
-    async fn way_of(&self, row: &JournalRow, owner: Option<AppId>) -> Result<Way, StoreError> {
-        let organization = row.webhook.organization_id;
-        let Some(app) = row.app_id.map(AppId::from).or(owner) else {
-            let Some(organization) = organization else {
-                return Ok(Way::Nowhere(waiting_for::AN_ORGANIZATION));
+    async fn addressee(
+        self,
+        reading: &Reading,
+        row: &ReplayRow,
+        owner: Option<AppId>,
+    ) -> Result<Addressee, StoreError> {
+        let routes = self.store.routes();
+        if let Some(app_id) = row.app_id.map(AppId::from).or(owner) {
+            // An app that was deleted in the meantime takes nothing.
+            let Some(own) = routes.of_app_now(app_id).await? else {
+                return Ok(Addressee::Organization(Vec::new()));
             };
-            let routes = self.routes_of(organization).await?;
-            return Ok(if routes.is_empty() { Way::Nowhere(waiting_for::AN_APP) } else { Way::To(routes) });
-        };
-        let Some(route) = self.own_route_now(app).await? else {
-            return Ok(Way::Nowhere(waiting_for::AN_APP));
-        };
-        // Whoever names the app has looked into it; and what was processed in vain was the app's already.
-        let is_settled = owner.is_some() || row.attempts > 0;
-        if !is_settled && route.is_foreign(organization) {
-            return Ok(Way::Nowhere(waiting_for::ANOTHER_ORGANIZATION));
+            // An administrator who names the app has decided; and a webhook that was tried before was the app's.
+            let is_settled = owner.is_some() || row.attempts > 0;
+            let organization = own.dialpad_org_id.filter(|_| !is_settled);
+            return Ok(Addressee::App { route: Route { app_id, is_active: own.is_active }, organization });
         }
-        Ok(Way::To(vec![Route { app_id: app, is_active: route.is_active }]))
+        let routes = match reading.organization_id {
+            Some(organization) => routes.of_organization(organization).await?,
+            None => Vec::new(),
+        };
+        Ok(Addressee::Organization(routes))
     }
 
-    async fn stay(&self, webhook: &IdleWebhook, status: &str, reason: &str) -> Result<Replay, StoreError> {
-        on_db!(self, write db => {
-            sqlx::query(STAY).bind(webhook.id).bind(status).bind(reason).execute(db).await.map(|_| Replay::Stays)
+    async fn keep(self, webhook: &UnroutedWebhook, disposition: &Disposition) -> Result<Replay, StoreError> {
+        on_db!(self.store, write db => {
+            sqlx::query(KEEP).bind(webhook.id).bind(disposition.status()).bind(disposition.reason())
+                .execute(db).await.map(|_| Replay::Kept)
         })
     }
 }

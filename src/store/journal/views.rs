@@ -6,7 +6,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    JournalStore,
     db::{
         bulk::{Column, Rows},
         types::{Id, first_id_at},
@@ -94,19 +94,19 @@ impl EntryRow {
     }
 }
 
-impl Store {
+impl JournalStore<'_> {
     /// A page of the journal, the newest first.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_journal(
-        &self,
+    pub async fn list(
+        self,
         filter: &JournalFilter,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<JournalEntry>, StoreError> {
         let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
-        let rows: Vec<EntryRow> = on_db!(self, read db => {
+        let rows: Vec<EntryRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push("id < ").push_bind(before);
             if let Some(status) = &filter.status {
@@ -138,8 +138,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn journal_entry(&self, id: JournalId) -> Result<Option<JournalEntry>, StoreError> {
-        let row: Option<EntryRow> = on_db!(self, read db => {
+    pub async fn entry(self, id: JournalId) -> Result<Option<JournalEntry>, StoreError> {
+        let row: Option<EntryRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push("id = ").push_bind(Id::from(id));
             query.build_query_as().fetch_optional(db).await
@@ -147,9 +147,9 @@ impl Store {
         Ok(self.with_payloads(row.into_iter().collect()).await?.pop())
     }
 
-    async fn with_payloads(&self, rows: Vec<EntryRow>) -> Result<Vec<JournalEntry>, StoreError> {
+    async fn with_payloads(self, rows: Vec<EntryRow>) -> Result<Vec<JournalEntry>, StoreError> {
         let ids = Rows::of(vec![Column::Id(rows.iter().map(|row| row.id).collect())]);
-        let payloads: Vec<(Id, Vec<u8>)> = self.fetch_listed(PAYLOADS_HEAD, PAYLOADS_TAIL, ids).await?;
+        let payloads: Vec<(Id, Vec<u8>)> = self.store.fetch_listed(PAYLOADS_HEAD, PAYLOADS_TAIL, ids).await?;
         let mut payloads: std::collections::HashMap<Id, Vec<u8>> = payloads.into_iter().collect();
         // What was removed between the two looks is not shown any more.
         Ok(rows.into_iter().filter_map(|row| payloads.remove(&row.id).map(|it| row.with(it))).collect())

@@ -173,7 +173,7 @@ impl Ledger for Store {
     }
 
     async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
-        self.names_in_crm(app, users).await
+        self.user_mappings().crm_users(app, users).await
     }
 
     async fn messages(&self, app: AppId, ids: &[String]) -> Result<Vec<StoredMessage>, StoreError> {

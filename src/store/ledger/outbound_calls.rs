@@ -9,7 +9,7 @@ use cti_actors::{
 use serde_json::Value;
 
 use crate::store::{
-    Store,
+    Calls,
     db::types::{Id, first_id_at},
     on_db,
 };
@@ -46,18 +46,18 @@ impl OrderMarks<'_> {
     }
 }
 
-impl Store {
+impl Calls<'_> {
     /// The call of an order that was given at this instant, if a webhook has told of it.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn find_ordered_call(
-        &self,
+    pub async fn find_placed(
+        self,
         app: AppId,
         ordered_at: DateTime<Utc>,
         marks: OrderMarks<'_>,
     ) -> Result<Option<DialpadCallId>, StoreError> {
-        let payloads: Vec<(Vec<u8>,)> = on_db!(self, read db => {
+        let payloads: Vec<(Vec<u8>,)> = on_db!(self.store, read db => {
             sqlx::query_as(WEBHOOKS_SINCE).bind(first_id_at(ordered_at)).bind(Id::from(app)).bind(LOOKED_THROUGH)
                 .fetch_all(db).await
         })?;

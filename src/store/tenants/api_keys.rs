@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    ApiKeys, Store,
     db::{
         bulk::{Column, Lead, Rows},
         types::Id,
@@ -155,29 +155,29 @@ impl AuditEntry {
     }
 }
 
-impl Store {
+impl ApiKeys<'_> {
     /// The keys of an app that are valid now, oldest first.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn valid_keys(&self, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
-        let now = self.now();
-        on_db!(self, read db => sqlx::query_as(VALID).bind(Id::from(app)).bind(now).fetch_all(db).await)
+    pub async fn valid(self, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
+        let now = self.store.now();
+        on_db!(self.store, read db => sqlx::query_as(VALID).bind(Id::from(app)).bind(now).fetch_all(db).await)
     }
 
     /// Gives an app a new key. The old ones stay valid for `grace`; those whose end is another one now are returned.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn rotate_key(
-        &self,
+    pub async fn rotate(
+        self,
         app: AppId,
         key: &NewKey,
         grace: TimeDelta,
     ) -> Result<Vec<KeyInfo>, StoreError> {
-        let now = self.now();
+        let now = self.store.now();
         let (app_id, key_id, audit_id) = (Id::from(app), Id::from(key.id), Id(Uuid::now_v7()));
-        let rotated = on_db!(self, write db => {
+        let rotated = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(HOLD).bind(app_id).execute(&mut *db).await?;
@@ -192,7 +192,7 @@ impl Store {
             transaction.commit().await?;
             Ok(old)
         });
-        self.shared.keys.forget_all();
+        self.store.shared.keys.forget_all();
         rotated
     }
 
@@ -200,9 +200,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn revoke_keys(&self, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
-        let (now, app_id) = (self.now(), Id::from(app));
-        let revoked = on_db!(self, write db => {
+    pub async fn revoke(self, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
+        let (now, app_id) = (self.store.now(), Id::from(app));
+        let revoked = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(HOLD).bind(app_id).execute(&mut *db).await?;
@@ -215,7 +215,7 @@ impl Store {
             transaction.commit().await?;
             Ok(ended)
         });
-        self.shared.keys.forget_all();
+        self.store.shared.keys.forget_all();
         revoked
     }
 
@@ -223,8 +223,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn last_rotated(&self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let (at,): (Option<DateTime<Utc>>,) = on_db!(self, read db => {
+    pub async fn last_rotated(self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (at,): (Option<DateTime<Utc>>,) = on_db!(self.store, read db => {
             sqlx::query_as(LAST_ROTATED).bind(Id::from(app)).fetch_one(db).await
         })?;
         Ok(at)
@@ -234,14 +234,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn key_audit(
-        &self,
-        app: AppId,
-        limit: usize,
-        offset: i64,
-    ) -> Result<Vec<AuditEntry>, StoreError> {
+    pub async fn audit(self, app: AppId, limit: usize, offset: i64) -> Result<Vec<AuditEntry>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        on_db!(self, read db => {
+        on_db!(self.store, read db => {
             sqlx::query_as(AUDIT_PAGE).bind(Id::from(app)).bind(limit).bind(offset).fetch_all(db).await
         })
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::api_keys::{self, NewKey};
 use crate::store::{
-    Store,
+    Apps,
     db::types::Id,
     on_db,
     views::listing::{Cursor, Page},
@@ -92,24 +92,24 @@ pub struct AppCounts {
     pub api_keys: i64,
 }
 
-impl Store {
+impl Apps<'_> {
     /// Makes an app with its first key.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn create_app(&self, name: &str, key: &NewKey) -> Result<App, StoreError> {
-        self.create_app_as(AppId::generate(), name, key).await
+    pub async fn create(self, name: &str, key: &NewKey) -> Result<App, StoreError> {
+        self.create_with_id(AppId::generate(), name, key).await
     }
 
     /// The same under an id that is known before: whoever does not hear how it ended can look.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn create_app_as(&self, app: AppId, name: &str, key: &NewKey) -> Result<App, StoreError> {
-        let now = self.now();
+    pub async fn create_with_id(self, app: AppId, name: &str, key: &NewKey) -> Result<App, StoreError> {
+        let now = self.store.now();
         let id = Id::from(app);
         let (key_id, audit_id) = (Id::from(key.id), Id(Uuid::now_v7()));
-        on_db!(self, write db => {
+        on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(INSERT).bind(id).bind(name).bind(true).bind(now).execute(&mut *db).await?;
@@ -121,7 +121,7 @@ impl Store {
             transaction.commit().await
         })?;
         // With a static key, a new app belongs to its organisation at once.
-        self.shared.routes.forget_all();
+        self.store.shared.routes.forget_all();
         Ok(App { app_id: id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })
     }
 
@@ -129,18 +129,18 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn app(&self, id: AppId) -> Result<Option<App>, StoreError> {
-        on_db!(self, read db => sqlx::query_as(GET).bind(Id::from(id)).fetch_optional(db).await)
+    pub async fn find(self, id: AppId) -> Result<Option<App>, StoreError> {
+        on_db!(self.store, read db => sqlx::query_as(GET).bind(Id::from(id)).fetch_optional(db).await)
     }
 
     /// A page of all apps, the newest first.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_apps(&self, cursor: Option<Cursor>, limit: usize) -> Result<Page<App>, StoreError> {
+    pub async fn list(self, cursor: Option<Cursor>, limit: usize) -> Result<Page<App>, StoreError> {
         let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let found: Vec<App> = on_db!(self, read db => {
+        let found: Vec<App> = on_db!(self.store, read db => {
             sqlx::query_as(LIST).bind(before).bind(one_more).fetch_all(db).await
         })?;
         Ok(Page::of(found, limit, |app| Cursor { at: app.created_at, id: app.app_id.0 }))
@@ -150,18 +150,18 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn counts_of(&self, app: AppId) -> Result<AppCounts, StoreError> {
-        let now = self.now();
-        on_db!(self, read db => sqlx::query_as(COUNTS).bind(Id::from(app)).bind(now).fetch_one(db).await)
+    pub async fn counts(self, app: AppId) -> Result<AppCounts, StoreError> {
+        let now = self.store.now();
+        on_db!(self.store, read db => sqlx::query_as(COUNTS).bind(Id::from(app)).bind(now).fetch_one(db).await)
     }
 
     /// Gives an app another name. Says whether there is such an app.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn rename_app(&self, app: AppId, name: &str) -> Result<bool, StoreError> {
-        let now = self.now();
-        on_db!(self, write db => {
+    pub async fn rename(self, app: AppId, name: &str) -> Result<bool, StoreError> {
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             let renamed = sqlx::query(RENAME).bind(Id::from(app)).bind(name).bind(now).execute(db).await;
             renamed.map(|done| done.rows_affected() > 0)
         })
@@ -171,13 +171,13 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn switch_off(&self, app: AppId) -> Result<bool, StoreError> {
-        let now = self.now();
-        let switched = on_db!(self, write db => {
+    pub async fn deactivate(self, app: AppId) -> Result<bool, StoreError> {
+        let now = self.store.now();
+        let switched = on_db!(self.store, write db => {
             let switched = sqlx::query(SWITCH).bind(Id::from(app)).bind(false).bind(now).execute(db).await;
             switched.map(|done| done.rows_affected() > 0)
         });
-        self.forget_keys_and_routes();
+        self.clear_caches();
         switched
     }
 
@@ -185,10 +185,10 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; the app may be off still, and asking again goes on.
-    pub async fn switch_on(&self, app: AppId) -> Result<bool, StoreError> {
+    pub async fn activate(self, app: AppId) -> Result<bool, StoreError> {
         while self.release_page(app, Uuid::nil()).await?.is_some() {}
-        let (id, now) = (Id::from(app), self.now());
-        let switched = on_db!(self, write db => {
+        let (id, now) = (Id::from(app), self.store.now());
+        let switched = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let switched =
                 sqlx::query(SWITCH).bind(id).bind(true).bind(now).execute(&mut *transaction).await?.rows_affected();
@@ -196,7 +196,7 @@ impl Store {
             transaction.commit().await?;
             Ok(switched > 0)
         });
-        self.forget_keys_and_routes();
+        self.clear_caches();
         switched
     }
 
@@ -205,9 +205,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; what is left goes the next time.
-    pub async fn release_what_waits(&self, app: AppId) -> Result<bool, StoreError> {
+    pub async fn release_unrouted(self, app: AppId) -> Result<bool, StoreError> {
         let mut last = None;
-        while self.app(app).await?.is_some_and(|app| app.is_active) {
+        while self.find(app).await?.is_some_and(|app| app.is_active) {
             match self.release_page(app, last.unwrap_or_default()).await? {
                 Some(id) => last = Some(id),
                 None => break,
@@ -217,8 +217,8 @@ impl Store {
     }
 
     /// Makes a page of what waits behind this webhook pending; `None` when nothing does, else the last one.
-    async fn release_page(&self, app: AppId, behind: Uuid) -> Result<Option<Uuid>, StoreError> {
-        let released: Vec<(Id,)> = on_db!(self, write db => {
+    async fn release_page(self, app: AppId, behind: Uuid) -> Result<Option<Uuid>, StoreError> {
+        let released: Vec<(Id,)> = on_db!(self.store, write db => {
             sqlx::query_as(RELEASE).bind(Id::from(app)).bind(Id(behind)).bind(PAGE).fetch_all(db).await
         })?;
         Ok(released.into_iter().map(|(id,)| id.0).max())
@@ -228,14 +228,14 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn apps_with_forgotten_webhooks(&self) -> Result<Vec<AppId>, StoreError> {
-        let rows: Vec<(Id,)> = on_db!(self, read db => sqlx::query_as(FORGOTTEN).fetch_all(db).await)?;
+    pub async fn active_with_unrouted(self) -> Result<Vec<AppId>, StoreError> {
+        let rows: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(FORGOTTEN).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 
     /// After this, nothing that was known of keys and apps a moment ago counts any more.
-    pub(crate) fn forget_keys_and_routes(&self) {
-        self.shared.keys.forget_all();
-        self.shared.routes.forget_all();
+    pub(crate) fn clear_caches(self) {
+        self.store.shared.keys.forget_all();
+        self.store.shared.routes.forget_all();
     }
 }

@@ -1,13 +1,13 @@
 //! The end of an app, with everything it has.
 //!
-//! [`Store::begin_removal`] is one transaction, after which the app is gone for everybody who asks. Its rows go in pages
-//! then ([`Store::remove_rows`]), so that nobody waits behind them, and last its own. What is written down about it is
+//! [`Apps::begin_deletion`] is one transaction, after which the app is gone for everybody who asks. Its rows go in pages
+//! then ([`Apps::delete_rows`]), so that nobody waits behind them, and last its own. What is written down about it is
 //! its id alone: whoever asks again is told that it is gone, and whoever died on the way is taken over.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Apps, db::types::Id, on_db};
 
 /// Nothing happens where it was done before.
 const NOTE: &str = "INSERT INTO removed_apps (app_id, removed_at) SELECT id, $2 FROM apps WHERE id = $1
@@ -46,14 +46,14 @@ pub enum RemovalBegun {
     NoSuchApp,
 }
 
-impl Store {
+impl Apps<'_> {
     /// Removes an app for everybody who asks from now on. Its connection stays until Dialpad has been told.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn begin_removal(&self, app: AppId) -> Result<RemovalBegun, StoreError> {
-        let (id, now) = (Id::from(app), self.now());
-        let begun = on_db!(self, write db => {
+    pub async fn begin_deletion(self, app: AppId) -> Result<RemovalBegun, StoreError> {
+        let (id, now) = (Id::from(app), self.store.now());
+        let begun = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             let noted = sqlx::query(NOTE).bind(id).bind(now).execute(&mut *db).await?.rows_affected();
@@ -70,7 +70,7 @@ impl Store {
                 None => RemovalBegun::NoSuchApp,
             })
         });
-        self.forget_keys_and_routes();
+        self.clear_caches();
         begun
     }
 
@@ -78,11 +78,11 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; what is left goes the next time.
-    pub async fn remove_rows(&self, app: AppId) -> Result<(), StoreError> {
+    pub async fn delete_rows(self, app: AppId) -> Result<(), StoreError> {
         let id = Id::from(app);
         for statement in PAGES {
             loop {
-                let deleted = on_db!(self, write db => {
+                let deleted = on_db!(self.store, write db => {
                     sqlx::query(statement).bind(id).bind(PAGE).execute(db).await.map(|done| done.rows_affected())
                 })?;
                 if deleted == 0 {
@@ -91,10 +91,10 @@ impl Store {
             }
         }
         let scope = app.to_string();
-        on_db!(self, write db => sqlx::query(DELETE_ANSWERS).bind(&scope).execute(db).await.map(|_| ()))?;
-        on_db!(self, write db => sqlx::query(DELETE_APP).bind(id).execute(db).await.map(|_| ()))?;
-        let now = self.now();
-        on_db!(self, write db => {
+        on_db!(self.store, write db => sqlx::query(DELETE_ANSWERS).bind(&scope).execute(db).await.map(|_| ()))?;
+        on_db!(self.store, write db => sqlx::query(DELETE_APP).bind(id).execute(db).await.map(|_| ()))?;
+        let now = self.store.now();
+        on_db!(self.store, write db => {
             sqlx::query(FINISH).bind(id).bind(now).bind(now - STRAGGLERS).execute(db).await.map(|_| ())
         })
     }
@@ -103,8 +103,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn unfinished_removals(&self) -> Result<Vec<AppId>, StoreError> {
-        let rows: Vec<(Id,)> = on_db!(self, read db => sqlx::query_as(UNFINISHED).fetch_all(db).await)?;
+    pub async fn unfinished_deletions(self) -> Result<Vec<AppId>, StoreError> {
+        let rows: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(UNFINISHED).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 }

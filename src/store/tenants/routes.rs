@@ -8,7 +8,10 @@ use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
 use secrecy::SecretString;
 
-use crate::store::{Store, db::types::Id, on_db};
+use crate::{
+    store::{Routes, db::types::Id, on_db},
+    webhook::routing::{Addressee, Route},
+};
 
 /// `$2`: whether this is the organisation of the static key, which counts for every app without a connection.
 const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
@@ -24,15 +27,6 @@ const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_o
 
 /// How long a route is known without asking: how long another process's change may go unnoticed.
 const CACHE_FOR: TimeDelta = TimeDelta::seconds(1);
-
-/// An app to which an organisation's webhooks go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The app.
-    pub app_id: AppId,
-    /// Whether it is switched on.
-    pub is_active: bool,
-}
 
 /// What the address of one app's own webhooks stands for.
 #[derive(Clone, Debug)]
@@ -50,10 +44,11 @@ pub struct OwnRoute {
 }
 
 impl OwnRoute {
-    /// Whether a webhook that names this organisation is not meant for the app, whatever its address.
+    /// Returns the addressee of a webhook that was sent to this app's own address.
     #[must_use]
-    pub fn is_foreign(&self, named: Option<i64>) -> bool {
-        matches!((named, self.dialpad_org_id), (Some(named), Some(own)) if named != own)
+    pub fn addressee(&self, app_id: AppId) -> Addressee {
+        let route = Route { app_id, is_active: self.is_active };
+        Addressee::App { route, organization: self.dialpad_org_id }
     }
 }
 
@@ -81,33 +76,33 @@ impl RouteCache {
 /// Switched on, organisation, sealed secret, sealed old secrets, confirmed.
 type OwnRouteRow = (bool, Option<i64>, Option<Vec<u8>>, Option<Vec<u8>>, bool);
 
-impl Store {
+impl Routes<'_> {
     /// The organisation of the static key, once it is known.
     #[must_use]
-    pub fn static_organization(&self) -> Option<i64> {
-        self.shared.routes.of_static_key.get().copied()
+    pub fn static_organization(self) -> Option<i64> {
+        self.store.shared.routes.of_static_key.get().copied()
     }
 
     /// From now on, apps without a connection belong to this organisation.
-    pub fn set_static_organization(&self, organization: i64) {
+    pub fn set_static_organization(self, organization: i64) {
         // It is asked for once per process; the first answer stays.
-        let _ = self.shared.routes.of_static_key.set(organization);
-        self.shared.routes.forget_all();
+        let _ = self.store.shared.routes.of_static_key.set(organization);
+        self.store.shared.routes.forget_all();
     }
 
     /// The apps that an organisation's webhooks go to.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn routes_of(&self, organization: i64) -> Result<Vec<Route>, StoreError> {
-        let (now, cache) = (self.now(), &self.shared.routes.by_organization);
+    pub async fn of_organization(self, organization: i64) -> Result<Vec<Route>, StoreError> {
+        let (now, cache) = (self.store.now(), &self.store.shared.routes.by_organization);
         if let Some(known) = cache.get(&organization)
             && known.0 > now
         {
             return Ok(known.1.clone());
         }
         let by_static_key = self.static_organization() == Some(organization);
-        let rows: Vec<(Id, bool)> = on_db!(self, read db => {
+        let rows: Vec<(Id, bool)> = on_db!(self.store, read db => {
             sqlx::query_as(APPS_OF_ORGANIZATION).bind(organization).bind(by_static_key).fetch_all(db).await
         })?;
         let routes: Vec<Route> =
@@ -117,32 +112,32 @@ impl Store {
     }
 
     /// What is known of the app whose own address a webhook was sent to; `None` when there is no such app. It may be
-    /// a moment old: [`Self::own_route_now`] is not.
+    /// a moment old: [`Self::of_app_now`] is not.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn own_route(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.now();
-        if let Some(known) = self.shared.routes.by_app.get(&app)
+    pub async fn of_app(self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
+        let now = self.store.now();
+        if let Some(known) = self.store.shared.routes.by_app.get(&app)
             && known.0 > now
         {
             return Ok(Some(known.1.clone()));
         }
-        self.own_route_now(app).await
+        self.of_app_now(app).await
     }
 
     /// The same as the database knows it now.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn own_route_now(&self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
-        let now = self.now();
-        let row: Option<OwnRouteRow> = on_db!(self, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
+    pub async fn of_app_now(self, app: AppId) -> Result<Option<OwnRoute>, StoreError> {
+        let now = self.store.now();
+        let row: Option<OwnRouteRow> = on_db!(self.store, read db => sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await)?;
         // Only what exists is kept: a guesser must not fill the memory.
         let Some((is_active, dialpad_org_id, present, retired, is_confirmed)) = row else { return Ok(None) };
-        let secrets = self.taken_secrets(app, present.as_deref(), retired.as_deref())?;
+        let secrets = self.store.webhooks().accepted_secrets(app, present.as_deref(), retired.as_deref())?;
         let route = OwnRoute { is_active, dialpad_org_id, secrets, is_confirmed };
-        self.shared.routes.by_app.insert(app, (now + CACHE_FOR, route.clone()));
+        self.store.shared.routes.by_app.insert(app, (now + CACHE_FOR, route.clone()));
         Ok(Some(route))
     }
 }

@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::store::{
-    Store,
+    UserMappings,
     db::{
         bulk::{Column, Rows},
         pool::Pools,
@@ -116,18 +116,14 @@ impl NameCache {
     }
 }
 
-impl Store {
+impl UserMappings<'_> {
     /// Says what the CRM calls these users of Dialpad, all of them or none. Gives the mappings in the order of the
     /// users, each of whom must be named once.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn map_users(
-        &self,
-        app: AppId,
-        users: &[(i64, String)],
-    ) -> Result<Vec<UserMapping>, StoreError> {
-        let now = self.now();
+    pub async fn map(self, app: AppId, users: &[(i64, String)]) -> Result<Vec<UserMapping>, StoreError> {
+        let now = self.store.now();
         let rows = Rows::of(vec![
             Column::Id(users.iter().map(|_| Id(Uuid::now_v7())).collect()),
             Column::Id(users.iter().map(|_| Id::from(app)).collect()),
@@ -136,7 +132,7 @@ impl Store {
             Column::Time(users.iter().map(|_| now).collect()),
             Column::Time(users.iter().map(|_| now).collect()),
         ]);
-        let database = &self.shared.database;
+        let database = &self.store.shared.database;
         let work = async {
             match database.pools() {
                 Pools::Postgres(pools) => {
@@ -153,7 +149,7 @@ impl Store {
             }
         };
         let mapped = database.in_time(Box::pin(work)).await;
-        self.shared.names.forget_all();
+        self.store.shared.names.forget_all();
         let mut by_user: HashMap<i64, UserMapping> =
             mapped?.into_iter().map(|mapping| (mapping.dialpad_user_id, mapping)).collect();
         Ok(users.iter().filter_map(|(user, _)| by_user.remove(user)).collect())
@@ -163,8 +159,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_mappings(
-        &self,
+    pub async fn list(
+        self,
         app: AppId,
         crm_user_id: Option<&str>,
         cursor: Option<Cursor>,
@@ -172,7 +168,7 @@ impl Store {
     ) -> Result<Page<UserMapping>, StoreError> {
         let (app, before) = (Id::from(app), Id(cursor.map_or(Uuid::max(), |cursor| cursor.id)));
         let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let found: Vec<UserMapping> = on_db!(self, read db => {
+        let found: Vec<UserMapping> = on_db!(self.store, read db => {
             match crm_user_id {
                 Some(name) => {
                     sqlx::query_as(LIST_OF_CRM_USER).bind(app).bind(before).bind(one_more).bind(name).fetch_all(db).await
@@ -187,12 +183,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn mapping_of_dialpad_user(
-        &self,
-        app: AppId,
-        user: i64,
-    ) -> Result<Option<UserMapping>, StoreError> {
-        on_db!(self, read db => {
+    pub async fn of_dialpad_user(self, app: AppId, user: i64) -> Result<Option<UserMapping>, StoreError> {
+        on_db!(self.store, read db => {
             sqlx::query_as(BY_DIALPAD_USER).bind(Id::from(app)).bind(user).fetch_optional(db).await
         })
     }
@@ -201,12 +193,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn mapping_of_crm_user(
-        &self,
-        app: AppId,
-        name: &str,
-    ) -> Result<Option<UserMapping>, StoreError> {
-        on_db!(self, read db => {
+    pub async fn of_crm_user(self, app: AppId, name: &str) -> Result<Option<UserMapping>, StoreError> {
+        on_db!(self.store, read db => {
             sqlx::query_as(BY_CRM_USER).bind(Id::from(app)).bind(name).fetch_optional(db).await
         })
     }
@@ -215,9 +203,9 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn delete_mapping(&self, app: AppId, mapping: MappingName) -> Result<bool, StoreError> {
+    pub async fn delete(self, app: AppId, mapping: MappingName) -> Result<bool, StoreError> {
         let app = Id::from(app);
-        let deleted = on_db!(self, write db => {
+        let deleted = on_db!(self.store, write db => {
             let deleted = match mapping {
                 MappingName::Ours(id) => sqlx::query(DELETE).bind(app).bind(Id(id)).execute(db).await,
                 MappingName::DialpadUser(user) => {
@@ -226,17 +214,17 @@ impl Store {
             };
             deleted.map(|done| done.rows_affected() > 0)
         });
-        self.shared.names.forget_all();
+        self.store.shared.names.forget_all();
         deleted
     }
 
     /// What the CRM calls these users of Dialpad, those of whom that is known.
-    pub(crate) async fn names_in_crm(
-        &self,
+    pub(crate) async fn crm_users(
+        self,
         app: AppId,
         users: &[i64],
     ) -> Result<BTreeMap<i64, String>, StoreError> {
-        let (now, cache) = (self.now(), &self.shared.names);
+        let (now, cache) = (self.store.now(), &self.store.shared.names);
         let (mut names, mut unknown) = (BTreeMap::new(), Vec::new());
         for user in users {
             match cache.known.get(&(app, *user)).filter(|known| known.until > now) {
@@ -249,7 +237,7 @@ impl Store {
         }
         let changes = cache.changes.load(Ordering::SeqCst);
         let found: Vec<(i64, String)> =
-            self.fetch_named(NAMES, LIST_TAIL, app, Column::Int(unknown.clone())).await?;
+            self.store.fetch_named(NAMES, LIST_TAIL, app, Column::Int(unknown.clone())).await?;
         let found: HashMap<i64, String> = found.into_iter().collect();
         if cache.known.len() >= CACHE_SIZE {
             cache.known.clear();

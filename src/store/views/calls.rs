@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::listing::{Cursor, Filter, Listed, Page};
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Calls, db::types::Id, on_db};
 
 pub(crate) const SELECT: &str =
     "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
@@ -226,19 +226,19 @@ pub enum CallName {
     Dialpads(DialpadCallId),
 }
 
-impl Store {
+impl Calls<'_> {
     /// A page of an app's calls: newest first, or with `since` in the order of their last change.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_calls(
-        &self,
+    pub async fn list(
+        self,
         app: AppId,
         filter: &CallFilter,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<CallView>, StoreError> {
-        let rows: Vec<CallRow> = on_db!(self, read db => {
+        let rows: Vec<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             if !filter.statuses.is_empty() {
@@ -263,8 +263,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn call(&self, app: AppId, name: CallName) -> Result<Option<CallView>, StoreError> {
-        let row: Option<CallRow> = on_db!(self, read db => {
+    pub async fn find(self, app: AppId, name: CallName) -> Result<Option<CallView>, StoreError> {
+        let row: Option<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             match name {
@@ -280,12 +280,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn calls_of_interaction(
-        &self,
-        app: AppId,
-        interaction: Uuid,
-    ) -> Result<Vec<CallView>, StoreError> {
-        let rows: Vec<CallRow> = on_db!(self, read db => {
+    pub async fn of_interaction(self, app: AppId, interaction: Uuid) -> Result<Vec<CallView>, StoreError> {
+        let rows: Vec<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app)).push(" AND ((c.interaction_id IS NULL AND c.id = ");
             query.push_bind(Id(interaction)).push(") OR (c.interaction_id IS NOT NULL AND c.interaction_id = ");

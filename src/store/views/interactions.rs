@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::calls::{CallName, CallView};
-use crate::store::Store;
+use crate::store::Interactions;
 
 /// One human call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -106,18 +106,14 @@ fn outcome(calls: &[CallView]) -> Option<Outcome> {
     best_first.into_iter().find(is_of_any)
 }
 
-impl Store {
+impl Interactions<'_> {
     /// The interaction that a leg belongs to. Its own id, and every id that it had before legs were found to belong
     /// together, is that of a leg.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn interaction(
-        &self,
-        app: AppId,
-        leg: CallName,
-    ) -> Result<Option<InteractionView>, StoreError> {
-        let Some(leg) = self.call(app, leg).await? else { return Ok(None) };
-        Ok(InteractionView::of(self.calls_of_interaction(app, leg.interaction_id).await?))
+    pub async fn find(self, app: AppId, leg: CallName) -> Result<Option<InteractionView>, StoreError> {
+        let Some(leg) = self.store.calls().find(app, leg).await? else { return Ok(None) };
+        Ok(InteractionView::of(self.store.calls().of_interaction(app, leg.interaction_id).await?))
     }
 }

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::listing::{Cursor, Filter, ItemName, Listed, Page};
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Messages, db::types::Id, on_db};
 
 const SELECT: &str =
     "SELECT m.id, m.app_id, m.dialpad_message_id, m.direction, m.from_number, m.to_number, m.text,
@@ -120,19 +120,19 @@ impl From<MessageRow> for MessageView {
     }
 }
 
-impl Store {
+impl Messages<'_> {
     /// A page of an app's messages.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_messages(
-        &self,
+    pub async fn list(
+        self,
         app: AppId,
         filter: &Filter,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<MessageView>, StoreError> {
-        let rows: Vec<MessageRow> = on_db!(self, read db => {
+        let rows: Vec<MessageRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             filter.write(&mut query, "m", cursor, limit);
@@ -145,8 +145,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn message(&self, app: AppId, name: &ItemName) -> Result<Option<MessageView>, StoreError> {
-        let row: Option<MessageRow> = on_db!(self, read db => {
+    pub async fn find(self, app: AppId, name: &ItemName) -> Result<Option<MessageView>, StoreError> {
+        let row: Option<MessageRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             name.write(&mut query, "m.id", "m.dialpad_message_id");

@@ -11,7 +11,7 @@ use cti_actors::{
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Calls, db::types::Id, on_db};
 
 /// The index of live calls has this order.
 const OVERDUE: &str = "SELECT calls.app_id, calls.id, dialpad_call_id, status, calls.updated_at
@@ -50,20 +50,20 @@ pub struct KnownCall {
 
 type OverdueRow = (Id, Id, i64, String, DateTime<Utc>);
 
-impl Store {
+impl Calls<'_> {
     /// A page of the live calls that last changed before these instants, behind the last one of the page before.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn overdue_calls(
-        &self,
+    pub async fn overdue(
+        self,
         ringing_since: DateTime<Utc>,
         live_since: DateTime<Utc>,
         behind: Option<&OverdueCall>,
     ) -> Result<Vec<OverdueCall>, StoreError> {
         let nil = Id(Uuid::nil());
         let (app, id) = behind.map_or((nil, nil), |last| (last.app.into(), Id(last.id)));
-        let rows: Vec<OverdueRow> = on_db!(self, read db => {
+        let rows: Vec<OverdueRow> = on_db!(self.store, read db => {
             sqlx::query_as(OVERDUE).bind(app).bind(id).bind(ringing_since).bind(live_since).bind(PAGE).fetch_all(db)
                 .await
         })?;
@@ -81,8 +81,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn oldest_live_call(&self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let (oldest,): (Option<DateTime<Utc>>,) = on_db!(self, read db => {
+    pub async fn oldest_live(self, app: AppId) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (oldest,): (Option<DateTime<Utc>>,) = on_db!(self.store, read db => {
             sqlx::query_as(OLDEST_LIVE).bind(Id::from(app)).fetch_one(db).await
         })?;
         Ok(oldest)
@@ -92,15 +92,15 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn known_calls(
-        &self,
+    pub async fn known(
+        self,
         app: AppId,
         calls: &[DialpadCallId],
     ) -> Result<HashMap<DialpadCallId, KnownCall>, StoreError> {
         if calls.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows: Vec<(i64, String, bool)> = on_db!(self, read db => {
+        let rows: Vec<(i64, String, bool)> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(KNOWN);
             query.push_bind(Id::from(app)).push(" AND dialpad_call_id IN (");
             let mut list = query.separated(", ");

@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::listing::{Cursor, Filter, ItemName, Listed, Page};
-use crate::store::{Store, db::types::Id, on_db};
+use crate::store::{Voicemails, db::types::Id, on_db};
 
 const SELECT: &str =
     "SELECT v.id, v.app_id, v.dialpad_voicemail_id, v.dialpad_call_id, v.direction, v.from_number,
@@ -138,19 +138,19 @@ impl From<VoicemailRow> for VoicemailView {
     }
 }
 
-impl Store {
+impl Voicemails<'_> {
     /// A page of an app's voicemails.
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn list_voicemails(
-        &self,
+    pub async fn list(
+        self,
         app: AppId,
         filter: &Filter,
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<VoicemailView>, StoreError> {
-        let rows: Vec<VoicemailRow> = on_db!(self, read db => {
+        let rows: Vec<VoicemailRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             filter.write(&mut query, "v", cursor, limit);
@@ -163,8 +163,8 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked.
-    pub async fn voicemail(&self, app: AppId, name: &ItemName) -> Result<Option<VoicemailView>, StoreError> {
-        let row: Option<VoicemailRow> = on_db!(self, read db => {
+    pub async fn find(self, app: AppId, name: &ItemName) -> Result<Option<VoicemailView>, StoreError> {
+        let row: Option<VoicemailRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app));
             name.write(&mut query, "v.id", "v.dialpad_voicemail_id");
@@ -178,15 +178,15 @@ impl Store {
     ///
     /// # Errors
     /// The database could not be asked; asking again is right.
-    pub async fn delete_voicemail(&self, app: AppId, name: &ItemName) -> Result<bool, StoreError> {
-        let Some(voicemail) = self.voicemail(app, name).await? else { return Ok(false) };
+    pub async fn delete(self, app: AppId, name: &ItemName) -> Result<bool, StoreError> {
+        let Some(voicemail) = self.find(app, name).await? else { return Ok(false) };
         // First its call forgets it, then the row: in between nobody can write it anew, and whoever dies in between
         // leaves a row that can be deleted again.
         if let Some(call) = voicemail.dialpad_call_id {
-            self.forget_voicemail(app, DialpadCallId(call)).await?;
+            self.detach(app, DialpadCallId(call)).await?;
         }
-        let wiped = on_db!(self, write db => {
-            let query = sqlx::query(WIPE).bind(Id::from(app)).bind(Id(voicemail.id)).bind(self.now());
+        let wiped = on_db!(self.store, write db => {
+            let query = sqlx::query(WIPE).bind(Id::from(app)).bind(Id(voicemail.id)).bind(self.store.now());
             query.execute(db).await.map(|done| done.rows_affected())
         })?;
         Ok(wiped > 0)
@@ -194,22 +194,22 @@ impl Store {
 
     /// Takes a voicemail out of the facts of its call. The call's actor holds the facts from before; its next write
     /// will meet a version that it does not know, and it will be rebuilt from these.
-    async fn forget_voicemail(&self, app: AppId, call: DialpadCallId) -> Result<(), StoreError> {
+    async fn detach(self, app: AppId, call: DialpadCallId) -> Result<(), StoreError> {
         let mut tries = 0;
         loop {
-            let relatives = self.relatives(app, &[call]).await?;
+            let relatives = self.store.relatives(app, &[call]).await?;
             let own = relatives.into_iter().find(|relative| relative.dialpad_call_id == call);
             let Some(mut call) = own else { return Ok(()) };
             if !call.facts.forget_voicemail() {
                 return Ok(());
             }
-            let now = self.now();
+            let now = self.store.now();
             call.version += 1;
             call.updated_at = now;
             let snapshot = call.facts.snapshot();
             let unit = Unit { calls: vec![CallRecord { call, snapshot }], ..Unit::new(app, now) };
             tries += 1;
-            match self.commit(Arc::new(unit)).await {
+            match self.store.commit(Arc::new(unit)).await {
                 Err(StoreError::Conflict(_)) if tries < MOST_TRIES => {}
                 outcome => return outcome.map(|_| ()),
             }

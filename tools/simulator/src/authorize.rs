@@ -1,4 +1,4 @@
-//! `/oauth2/authorize`: sends the browser back with a code or with a reason, never elsewhere than it asked for.
+//! `/oauth2/authorize`: redirects the browser back with a code or an error, only to a known client's address.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use super::grants::{Challenge, Consent};
-use super::{Approval, World, consent, lock};
+use super::{Approval, State, consent, lock};
 
 /// The query of an authorization request.
 #[derive(Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct AuthorizeRequest {
     state: Option<String>,
     code_challenge: Option<String>,
     code_challenge_method: Option<String>,
-    /// What the person pressed; only on the form of the consent page.
+    /// The button that the person pressed; set only by the form of the consent page.
     decision: Option<Decision>,
 }
 
@@ -36,7 +36,7 @@ enum Decision {
 }
 
 impl AuthorizeRequest {
-    /// The request as form fields, without a decision.
+    /// Returns the request as form fields, without the decision.
     pub(crate) fn fields(&self) -> Vec<(&'static str, &str)> {
         let mut fields = vec![
             ("client_id", self.client_id.as_str()),
@@ -65,51 +65,53 @@ impl AuthorizeRequest {
     }
 }
 
-/// `GET`: approves at once or asks the person.
-pub(crate) async fn ask(world: web::Data<World>, query: web::Query<AuthorizeRequest>) -> HttpResponse {
-    decide(&world, &query, None)
+/// `GET`: approves at once, or shows the consent page.
+pub(crate) async fn get(state: web::Data<State>, query: web::Query<AuthorizeRequest>) -> HttpResponse {
+    decide(&state, &query, None)
 }
 
 /// `POST`: the consent page's form.
-pub(crate) async fn answer(world: web::Data<World>, form: web::Form<AuthorizeRequest>) -> HttpResponse {
-    decide(&world, &form, form.decision)
+pub(crate) async fn post(state: web::Data<State>, form: web::Form<AuthorizeRequest>) -> HttpResponse {
+    decide(&state, &form, form.decision)
 }
 
-fn decide(world: &World, request: &AuthorizeRequest, decision: Option<Decision>) -> HttpResponse {
-    // A client or an address that is not known gets no redirect: it could lead anybody anywhere.
-    if request.client_id != world.options.client_id {
-        return refuse("unknown client_id");
+fn decide(state: &State, request: &AuthorizeRequest, decision: Option<Decision>) -> HttpResponse {
+    // An unknown client or address gets no redirect: it would be an open redirect.
+    if request.client_id != state.options.client_id {
+        return bad_request("unknown client_id");
     }
     let Some(back) = redirect_target(&request.redirect_uri) else {
-        return refuse("redirect_uri must be an absolute http(s) address without a fragment");
+        return bad_request("redirect_uri must be an absolute http(s) address without a fragment");
     };
     if request.response_type != "code" {
-        return failed(back, request, "unsupported_response_type", "response_type must be code");
+        return redirect_with_error(back, request, "unsupported_response_type", "response_type must be code");
     }
     let challenge = match request.challenge() {
         Ok(challenge) => challenge,
-        Err(reason) => return failed(back, request, "invalid_request", reason),
+        Err(reason) => return redirect_with_error(back, request, "invalid_request", reason),
     };
-    match (decision, world.options.approval) {
-        (Some(Decision::Deny), _) => failed(back, request, "access_denied", "the user denied the request"),
+    match (decision, state.options.approval) {
+        (Some(Decision::Deny), _) => {
+            redirect_with_error(back, request, "access_denied", "the user denied the request")
+        }
         (Some(Decision::Approve), _) | (None, Approval::Automatic) => {
             let consent = Consent {
                 redirect_uri: request.redirect_uri.clone(),
-                scope: granted(&request.scope, &world.switches().withheld_scopes),
-                company_id: world.company_id(),
+                scope: granted(&request.scope, &state.switches().withheld_scopes),
+                company_id: state.company_id(),
                 challenge,
             };
-            let code = lock(&world.grants).issue_code(consent, Instant::now());
-            send_back(back, request, &[("code", &code)])
+            let code = lock(&state.grants).issue_code(consent, Instant::now());
+            redirect_back(back, request, &[("code", &code)])
         }
         (None, Approval::Page) => HttpResponse::Ok()
             .insert_header(ContentType::html())
             .insert_header((CACHE_CONTROL, "no-store"))
-            .body(consent::page(world, request)),
+            .body(consent::page(state, request)),
     }
 }
 
-/// What is asked for, without what is withheld.
+/// Returns the requested scopes without the withheld ones.
 fn granted(asked: &str, withheld: &[String]) -> String {
     let granted = asked.split_whitespace().filter(|scope| !withheld.iter().any(|name| name == scope));
     granted.collect::<Vec<_>>().join(" ")
@@ -119,13 +121,18 @@ fn redirect_target(uri: &str) -> Option<Url> {
     Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.fragment().is_none())
 }
 
-fn failed(back: Url, request: &AuthorizeRequest, error: &str, description: &str) -> HttpResponse {
-    send_back(back, request, &[("error", error), ("error_description", description)])
+fn redirect_with_error(
+    back: Url,
+    request: &AuthorizeRequest,
+    error: &str,
+    description: &str,
+) -> HttpResponse {
+    redirect_back(back, request, &[("error", error), ("error_description", description)])
 }
 
-fn send_back(mut back: Url, request: &AuthorizeRequest, answer: &[(&str, &str)]) -> HttpResponse {
+fn redirect_back(mut back: Url, request: &AuthorizeRequest, parameters: &[(&str, &str)]) -> HttpResponse {
     back.query_pairs_mut()
-        .extend_pairs(answer)
+        .extend_pairs(parameters)
         .extend_pairs(request.state.iter().map(|state| ("state", state)));
     HttpResponse::Found()
         .insert_header((LOCATION, back.as_str()))
@@ -133,7 +140,7 @@ fn send_back(mut back: Url, request: &AuthorizeRequest, answer: &[(&str, &str)])
         .finish()
 }
 
-fn refuse(reason: &str) -> HttpResponse {
+fn bad_request(reason: &str) -> HttpResponse {
     HttpResponse::BadRequest()
         .json(serde_json::json!({"error": "invalid_request", "error_description": reason}))
 }

@@ -1,13 +1,10 @@
-//! The wall clock: the only place where simulator and `trigger` read it. Flows get their start as an argument.
+//! The wall clock, for the simulator and `trigger`. Flows take their start as an argument.
 
 use chrono::{DateTime, Utc};
 
 /// Returns the time now.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a simulated Dialpad lives outside of the engine and its clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "a simulated Dialpad runs outside the engine and its clock")]
 pub fn now() -> DateTime<Utc> {
     Utc::now()
 }

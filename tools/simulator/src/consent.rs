@@ -1,13 +1,13 @@
 //! The page on which a person approves or denies a connection.
 
-use super::World;
+use super::State;
 use super::authorize::AuthorizeRequest;
 use super::flows;
 
 const PAGE: &str = include_str!("consent.html");
 
-/// Renders the page for one request; its form posts the request back together with the decision.
-pub(crate) fn page(world: &World, request: &AuthorizeRequest) -> String {
+/// Renders the page for a request; its form posts the request back with the decision.
+pub(crate) fn page(state: &State, request: &AuthorizeRequest) -> String {
     let scopes: String = request
         .scope
         .split_whitespace()
@@ -20,7 +20,7 @@ pub(crate) fn page(world: &World, request: &AuthorizeRequest) -> String {
         .map(|(name, value)| format!(r#"<input type="hidden" name="{name}" value="{}">"#, escape(value)))
         .collect();
     let parts = [
-        ("{{company_id}}", world.company_id().to_string()),
+        ("{{company_id}}", state.company_id().to_string()),
         ("{{user}}", escape(flows::first_user().name)),
         ("{{scopes}}", scopes),
         ("{{client_id}}", escape(&request.client_id)),
@@ -30,13 +30,13 @@ pub(crate) fn page(world: &World, request: &AuthorizeRequest) -> String {
     fill(PAGE, &parts)
 }
 
-/// Fills a template in one pass, so that a value is never searched for placeholders.
+/// Fills a template in one pass, so that values are never searched for placeholders.
 fn fill(template: &str, parts: &[(&str, String)]) -> String {
     let mut out = String::with_capacity(template.len() + 1_024);
     let mut rest = template;
-    while let Some(begin) = rest.find("{{") {
-        out.push_str(&rest[..begin]);
-        rest = &rest[begin..];
+    while let Some(start) = rest.find("{{") {
+        out.push_str(&rest[..start]);
+        rest = &rest[start..];
         let part = parts.iter().find(|(name, _)| rest.starts_with(name));
         let (name, value) = part.expect("the template names only what is in the list");
         out.push_str(value);

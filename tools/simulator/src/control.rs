@@ -1,18 +1,18 @@
-//! `/simulator/…`: what a real platform does not have: flows on demand, the books, the switches, and the REST API once
-//! more without a token, a fault or an entry in a book, to break things from outside.
+//! `/simulator/…`: flows on demand, the logs, the switches, and the REST API without a token, faults or log entries, for
+//! changes from outside.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::FlowRequest;
+use super::flow_request::FlowRequest;
 use super::switches::Switches;
-use super::{World, lock, requests, rest};
+use super::{State, lock, request_log, rest};
 
-/// The routes of the control API. It asks for no token: the simulator is nobody's secret.
+/// Mounts the control API. It needs no token.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     let unreadable = web::JsonConfig::default().error_handler(|error, _| {
-        let reply = refused(&error.to_string());
+        let reply = rejected(&error.to_string());
         actix_web::error::InternalError::from_response(error, reply).into()
     });
     config.service(
@@ -28,15 +28,15 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
     );
 }
 
-async fn start(world: web::Data<World>, body: web::Json<FlowRequest>) -> HttpResponse {
-    match World::play(&world, body.into_inner()) {
+async fn start(state: web::Data<State>, body: web::Json<FlowRequest>) -> HttpResponse {
+    match State::play(&state, body.into_inner()) {
         Ok(run_id) => HttpResponse::Accepted().json(json!({"run_id": run_id})),
-        Err(reason) => refused(&reason.to_string()),
+        Err(reason) => rejected(&reason.to_string()),
     }
 }
 
-async fn progress(world: web::Data<World>, run_id: web::Path<String>) -> HttpResponse {
-    match world.progress(&run_id) {
+async fn progress(state: web::Data<State>, run_id: web::Path<String>) -> HttpResponse {
+    match state.progress(&run_id) {
         Some(progress) => HttpResponse::Ok().json(progress),
         None => HttpResponse::NotFound().json(json!({"error": "no such run"})),
     }
@@ -49,8 +49,8 @@ struct DeliveriesQuery {
     run_id: Option<String>,
 }
 
-async fn deliveries(world: web::Data<World>, query: web::Query<DeliveriesQuery>) -> HttpResponse {
-    let found = lock(&world.courier.deliveries).after(query.after, query.run_id.as_deref());
+async fn deliveries(state: web::Data<State>, query: web::Query<DeliveriesQuery>) -> HttpResponse {
+    let found = lock(&state.sender.deliveries).after(query.after, query.run_id.as_deref());
     HttpResponse::Ok().json(found)
 }
 
@@ -62,9 +62,9 @@ struct RequestsQuery {
     route: Option<String>,
 }
 
-async fn requests(world: web::Data<World>, query: web::Query<RequestsQuery>) -> HttpResponse {
-    let found = lock(&world.requests).after(query.after, query.route.as_deref());
-    HttpResponse::Ok().json(json!({"totals": requests::totals(&found), "requests": found}))
+async fn requests(state: web::Data<State>, query: web::Query<RequestsQuery>) -> HttpResponse {
+    let found = lock(&state.requests).after(query.after, query.route.as_deref());
+    HttpResponse::Ok().json(json!({"totals": request_log::totals(&found), "requests": found}))
 }
 
 #[derive(Deserialize)]
@@ -79,9 +79,9 @@ enum TokenKind {
     Refresh,
 }
 
-/// Nobody's tokens are good any more.
-async fn revoke(world: web::Data<World>, query: web::Query<RevokeQuery>) -> HttpResponse {
-    let mut grants = lock(&world.grants);
+/// Revokes the tokens of all connections.
+async fn revoke(state: web::Data<State>, query: web::Query<RevokeQuery>) -> HttpResponse {
+    let mut grants = lock(&state.grants);
     if query.only != Some(TokenKind::Refresh) {
         grants.revoke_access_tokens();
     }
@@ -91,31 +91,31 @@ async fn revoke(world: web::Data<World>, query: web::Query<RevokeQuery>) -> Http
     HttpResponse::NoContent().finish()
 }
 
-async fn switches(world: web::Data<World>) -> HttpResponse {
-    HttpResponse::Ok().json(world.switches())
+async fn switches(state: web::Data<State>) -> HttpResponse {
+    HttpResponse::Ok().json(state.switches())
 }
 
-/// What is not named is set back.
-async fn set_all(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
-    turn(&mut lock(&world.switches), &Switches::default(), &body)
+/// Changes the named switches and resets the others.
+async fn set_all(state: web::Data<State>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    change_switches(&mut lock(&state.switches), &Switches::default(), &body)
 }
 
-async fn set_some(world: web::Data<World>, body: web::Json<Map<String, Value>>) -> HttpResponse {
-    let mut switches = lock(&world.switches);
+async fn set_some(state: web::Data<State>, body: web::Json<Map<String, Value>>) -> HttpResponse {
+    let mut switches = lock(&state.switches);
     let before = switches.clone();
-    turn(&mut switches, &before, &body)
+    change_switches(&mut switches, &before, &body)
 }
 
-fn turn(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
+fn change_switches(switches: &mut Switches, from: &Switches, change: &Map<String, Value>) -> HttpResponse {
     match from.changed(change) {
         Ok(changed) => {
             *switches = changed;
             HttpResponse::Ok().json(switches)
         }
-        Err(slip) => refused(&slip.to_string()),
+        Err(error) => rejected(&error.to_string()),
     }
 }
 
-fn refused(reason: &str) -> HttpResponse {
+fn rejected(reason: &str) -> HttpResponse {
     HttpResponse::BadRequest().json(json!({"error": reason}))
 }

@@ -1,5 +1,5 @@
-//! The way of a call's webhooks from where they happen to the courier. On it they may be lost, held back, put in another
-//! order or multiplied: all that the switches `webhook_…` and `dropped_webhooks` are about.
+//! Passes a call's webhooks to the sender. The switches `webhook_…` and `dropped_webhooks` act here: they drop, delay,
+//! reorder or duplicate webhooks.
 
 use std::time::Duration;
 
@@ -8,60 +8,60 @@ use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::deliver::{About, Outcome};
+use super::flow_request::Target;
 use super::flows::Webhook;
-use super::parcel::{Parcel, Seal};
 use super::registry;
-use super::request::Target;
 use super::runs::Run;
-use super::switches::{Order, Switches};
-use super::{World, lock};
+use super::sender::{DeliveryOutcome, WebhookSubject};
+use super::signed_webhook::{Signature, SignedWebhook};
+use super::switches::{Switches, WebhookOrder};
+use super::{State, lock};
 
-/// Who hears of a call.
+/// The receivers of a call's webhooks.
 #[derive(Clone, Copy)]
-pub(crate) enum Audience<'a> {
-    /// Whoever of the company subscribed.
+pub(crate) enum Recipients<'a> {
+    /// Every subscription of this company.
     Subscribers(i64),
-    /// One receiver that has not subscribed.
-    Only(&'a Target),
+    /// One receiver without a subscription.
+    Target(&'a Target),
 }
 
 /// The webhooks of one call.
 pub(crate) struct Dispatch<'a> {
-    world: &'a World,
+    state: &'a State,
     run: &'a Run,
-    audience: Audience<'a>,
-    chance: Xoshiro256PlusPlus,
-    /// Those that wait for the end of the call.
+    recipients: Recipients<'a>,
+    rng: Xoshiro256PlusPlus,
+    /// Webhooks that wait for the end of the call.
     held: Vec<Webhook>,
 }
 
 impl<'a> Dispatch<'a> {
-    pub(crate) fn new(world: &'a World, run: &'a Run, audience: Audience<'a>, seed: u64) -> Self {
-        let chance = Xoshiro256PlusPlus::seed_from_u64(seed ^ WAY);
-        Self { world, run, audience, chance, held: Vec::new() }
+    pub(crate) fn new(state: &'a State, run: &'a Run, recipients: Recipients<'a>, seed: u64) -> Self {
+        let rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ DISPATCH_SALT);
+        Self { state, run, recipients, rng, held: Vec::new() }
     }
 
-    /// Takes a webhook when it happens, and returns when it has been delivered, given up, lost or put aside.
-    pub(crate) async fn tell(&mut self, webhook: Webhook) {
-        let switches = self.world.switches();
-        if is_dropped(&webhook, &switches) || self.chance.random_bool(switches.webhook_loss) {
+    /// Takes the next webhook. Returns once it was delivered, given up, dropped or put aside.
+    pub(crate) async fn submit(&mut self, webhook: Webhook) {
+        let switches = self.state.switches();
+        if is_dropped(&webhook, &switches) || self.rng.random_bool(switches.webhook_loss) {
             return;
         }
         match switches.webhook_order {
-            Order::AsItHappens => self.send(&webhook, &switches).await,
-            Order::Reversed | Order::Shuffled => self.held.push(webhook),
+            WebhookOrder::AsItHappens => self.send(&webhook, &switches).await,
+            WebhookOrder::Reversed | WebhookOrder::Shuffled => self.held.push(webhook),
         }
     }
 
-    /// The call is over: sends what was put aside.
+    /// Sends the webhooks that were put aside, once the call has ended.
     pub(crate) async fn close(mut self) {
-        let switches = self.world.switches();
+        let switches = self.state.switches();
         let mut held = std::mem::take(&mut self.held);
         match switches.webhook_order {
-            Order::AsItHappens => {}
-            Order::Reversed => held.reverse(),
-            Order::Shuffled => held.shuffle(&mut self.chance),
+            WebhookOrder::AsItHappens => {}
+            WebhookOrder::Reversed => held.reverse(),
+            WebhookOrder::Shuffled => held.shuffle(&mut self.rng),
         }
         for webhook in &held {
             self.send(webhook, &switches).await;
@@ -72,35 +72,39 @@ impl<'a> Dispatch<'a> {
         if switches.webhook_delay_ms > 0 {
             tokio::time::sleep(Duration::from_millis(switches.webhook_delay_ms)).await;
         }
-        let parcels = self.parcels(webhook);
+        let signed_webhooks = self.signed_webhooks(webhook);
         // Only the first copy may cause an event.
-        let tells = [webhook.tells].into_iter().chain(std::iter::repeat(None));
-        for tells in tells.take(switches.webhook_copies as usize) {
-            join_all(parcels.iter().map(|parcel| self.deliver(parcel, About::of(&webhook.payload, tells))))
-                .await;
+        let expected_event = [webhook.expected_event].into_iter().chain(std::iter::repeat(None));
+        for expected_event in expected_event.take(switches.webhook_copies as usize) {
+            join_all(
+                signed_webhooks
+                    .iter()
+                    .map(|signed| self.deliver(signed, WebhookSubject::of(&webhook.payload, expected_event))),
+            )
+            .await;
         }
     }
 
-    async fn deliver(&self, parcel: &Parcel, about: About) {
+    async fn deliver(&self, webhook: &SignedWebhook, subject: WebhookSubject) {
         self.run.sent();
-        match self.world.courier.deliver(&self.run.id, parcel, about).await {
-            Outcome::Acknowledged => self.run.acknowledged(),
-            Outcome::GivenUp => self.run.failed(),
+        match self.state.sender.deliver(&self.run.id, webhook, subject).await {
+            DeliveryOutcome::Acknowledged => self.run.acknowledged(),
+            DeliveryOutcome::GivenUp => self.run.failed(),
         }
     }
 
-    fn parcels(&self, webhook: &Webhook) -> Vec<Parcel> {
+    fn signed_webhooks(&self, webhook: &Webhook) -> Vec<SignedWebhook> {
         let payload = &webhook.payload;
-        match self.audience {
-            Audience::Only(target) => {
-                vec![Parcel::seal(target.url.clone(), payload, Seal::Hmac(&target.secret))]
+        match self.recipients {
+            Recipients::Target(target) => {
+                vec![SignedWebhook::new(target.url.clone(), payload, Signature::Hmac(&target.secret))]
             }
-            Audience::Subscribers(company) => lock(&self.world.registry)
-                .audience(company, payload)
+            Recipients::Subscribers(company) => lock(&self.state.registry)
+                .receivers(company, payload)
                 .into_iter()
                 .map(|receiver| {
-                    let seal = receiver.secret.as_deref().map_or(Seal::None, Seal::Jws);
-                    Parcel::seal(receiver.hook_url, payload, seal)
+                    let signature = receiver.secret.as_deref().map_or(Signature::None, Signature::Jws);
+                    SignedWebhook::new(receiver.hook_url, payload, signature)
                 })
                 .collect(),
         }
@@ -108,12 +112,12 @@ impl<'a> Dispatch<'a> {
 }
 
 fn is_dropped(webhook: &Webhook, switches: &Switches) -> bool {
-    let word = webhook.payload["event_type"].as_str();
+    let event_type = webhook.payload["event_type"].as_str();
     let state = registry::call_state(&webhook.payload);
     let is_named =
-        |name: &String| name == "all" || Some(name.as_str()) == word || Some(name.as_str()) == state;
+        |name: &String| name == "all" || Some(name.as_str()) == event_type || Some(name.as_str()) == state;
     switches.dropped_webhooks.iter().any(is_named)
 }
 
-/// Keeps the chance of the way apart from the flow's.
-const WAY: u64 = 0x0077_6179;
+/// Separates the random numbers of the dispatch from those of the flow.
+const DISPATCH_SALT: u64 = 0x0077_6179;

@@ -1,4 +1,4 @@
-//! Answers that are not the truth: what a platform says on a bad day.
+//! Faulty answers, as a platform gives them during an outage.
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -6,27 +6,27 @@ use actix_web::http::header::{ContentType, RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-/// Which kind of requests.
+/// A group of endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Group {
+pub enum EndpointGroup {
     /// `/oauth2/token`.
     Token,
     /// `/api/v2/…`.
     Api,
-    /// Links to recordings, and what they lead to.
+    /// Links to recordings and their redirects.
     Media,
 }
 
-impl Group {
-    /// The group of a path, unless it is one that nothing goes wrong with.
+impl EndpointGroup {
+    /// Returns the group of a path; `None` for paths without faults.
     pub(crate) fn of(path: &str) -> Option<Self> {
-        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
+        let starts_with_any = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
         if path == "/oauth2/token" {
             Some(Self::Token)
-        } else if begins(&["/api/v2/"]) {
+        } else if starts_with_any(&["/api/v2/"]) {
             Some(Self::Api)
-        } else if begins(&["/r/", "/secureblob/", "/blob-server/"]) {
+        } else if starts_with_any(&["/r/", "/secureblob/", "/blob-server/"]) {
             Some(Self::Media)
         } else {
             None
@@ -34,24 +34,24 @@ impl Group {
     }
 }
 
-/// A wrong answer to some of the next requests.
+/// A faulty answer to some of the next requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NextAnswer {
-    /// Which requests.
-    pub to: Group,
-    /// Only those of one endpoint, as `METHOD /its/{pattern}`.
+    /// The endpoints that it applies to.
+    pub to: EndpointGroup,
+    /// Only one endpoint, as `METHOD /its/{pattern}`.
     #[serde(default)]
     pub only: Option<String>,
-    /// What they are answered.
-    pub answer: Answer,
-    /// How many of them; none (`null`) is all, until the switch is set back.
+    /// The answer.
+    pub answer: FaultAnswer,
+    /// How many requests; `None` (`null`): all, until the switch is reset.
     #[serde(default = "once")]
     pub times: Option<u32>,
-    /// The value of `Retry-After`, seconds or a date; none leaves the header out.
+    /// The value of `Retry-After`, seconds or a date; `None` leaves the header out.
     #[serde(default)]
     pub retry_after: Option<String>,
-    /// Whether the request is carried out all the same, and only its answer lost.
+    /// Whether the request takes effect and only its answer is lost.
     #[serde(default)]
     pub takes_effect: bool,
 }
@@ -60,17 +60,17 @@ fn once() -> Option<u32> {
     Some(1)
 }
 
-/// What is said instead of the truth.
+/// A faulty answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum FaultAnswer {
     /// 500.
     ServerError,
     /// 503.
     Unavailable,
     /// 429.
     TooManyRequests,
-    /// 401, as for a token that is not known.
+    /// 401, as for an unknown token.
     Unauthorized,
     /// 403.
     Forbidden,
@@ -78,17 +78,17 @@ pub enum Answer {
     NotFound,
     /// 400 with OAuth's `invalid_grant`.
     InvalidGrant,
-    /// 200 and a page.
+    /// 200 and an HTML page.
     Html,
-    /// 200 and a JSON object with nothing in it.
+    /// 200 and an empty JSON object.
     Empty,
-    /// Nothing: the connection is reset.
+    /// No answer: the connection is reset.
     Reset,
 }
 
 impl NextAnswer {
-    /// Takes the first answer that is meant for this request out of what is to come.
-    pub(crate) fn take(pending: &mut Vec<Self>, group: Group, endpoint: &str) -> Option<Self> {
+    /// Takes the first pending answer that applies to a request.
+    pub(crate) fn take(pending: &mut Vec<Self>, group: EndpointGroup, endpoint: &str) -> Option<Self> {
         let meant = |next: &Self| {
             next.to == group
                 && next.only.as_deref().is_none_or(|only| only == endpoint)
@@ -105,7 +105,7 @@ impl NextAnswer {
         Some(taken)
     }
 
-    /// The answer; none where there is none.
+    /// Renders the answer; `None` resets the connection.
     pub(crate) fn render(&self) -> Option<HttpResponse> {
         let problem = |status: StatusCode, reason: &str| {
             let error =
@@ -113,19 +113,19 @@ impl NextAnswer {
             HttpResponse::build(status).json(json!({"error": error}))
         };
         let mut reply = match self.answer {
-            Answer::ServerError => problem(StatusCode::INTERNAL_SERVER_ERROR, "backendError"),
-            Answer::Unavailable => problem(StatusCode::SERVICE_UNAVAILABLE, "backendError"),
-            Answer::TooManyRequests => problem(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded"),
-            Answer::Unauthorized => problem(StatusCode::UNAUTHORIZED, "authError"),
-            Answer::Forbidden => problem(StatusCode::FORBIDDEN, "forbidden"),
-            Answer::NotFound => problem(StatusCode::NOT_FOUND, "notFound"),
-            Answer::InvalidGrant => HttpResponse::BadRequest()
+            FaultAnswer::ServerError => problem(StatusCode::INTERNAL_SERVER_ERROR, "backendError"),
+            FaultAnswer::Unavailable => problem(StatusCode::SERVICE_UNAVAILABLE, "backendError"),
+            FaultAnswer::TooManyRequests => problem(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded"),
+            FaultAnswer::Unauthorized => problem(StatusCode::UNAUTHORIZED, "authError"),
+            FaultAnswer::Forbidden => problem(StatusCode::FORBIDDEN, "forbidden"),
+            FaultAnswer::NotFound => problem(StatusCode::NOT_FOUND, "notFound"),
+            FaultAnswer::InvalidGrant => HttpResponse::BadRequest()
                 .json(json!({"error": "invalid_grant", "error_description": "on purpose"})),
-            Answer::Html => HttpResponse::Ok()
+            FaultAnswer::Html => HttpResponse::Ok()
                 .content_type(ContentType::html())
                 .body("<!doctype html><title>Dialpad</title><h1>We will be right back</h1>"),
-            Answer::Empty => HttpResponse::Ok().json(json!({})),
-            Answer::Reset => return None,
+            FaultAnswer::Empty => HttpResponse::Ok().json(json!({})),
+            FaultAnswer::Reset => return None,
         };
         if let Some(value) = self.retry_after.as_deref().and_then(|value| value.parse().ok()) {
             reply.headers_mut().insert(RETRY_AFTER, value);
@@ -138,11 +138,11 @@ impl NextAnswer {
 mod tests {
     use super::*;
 
-    fn next(to: Group, only: Option<&str>, times: Option<u32>) -> NextAnswer {
+    fn next(to: EndpointGroup, only: Option<&str>, times: Option<u32>) -> NextAnswer {
         NextAnswer {
             to,
             only: only.map(str::to_owned),
-            answer: Answer::Html,
+            answer: FaultAnswer::Html,
             times,
             retry_after: None,
             takes_effect: false,
@@ -150,23 +150,25 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_used_up_in_their_order_by_the_requests_they_are_meant_for() {
-        let mut pending =
-            vec![next(Group::Api, Some("POST /api/v2/call"), Some(1)), next(Group::Api, None, Some(2))];
+    fn answers_are_used_in_order_by_the_requests_they_apply_to() {
+        let mut pending = vec![
+            next(EndpointGroup::Api, Some("POST /api/v2/call"), Some(1)),
+            next(EndpointGroup::Api, None, Some(2)),
+        ];
         let mut take = |group, endpoint| NextAnswer::take(&mut pending, group, endpoint).is_some();
-        assert!(!take(Group::Token, "POST /oauth2/token"));
-        assert!(take(Group::Api, "GET /api/v2/company"));
-        assert!(take(Group::Api, "POST /api/v2/call"));
-        assert!(take(Group::Api, "POST /api/v2/call"));
-        assert!(!take(Group::Api, "POST /api/v2/call"));
+        assert!(!take(EndpointGroup::Token, "POST /oauth2/token"));
+        assert!(take(EndpointGroup::Api, "GET /api/v2/company"));
+        assert!(take(EndpointGroup::Api, "POST /api/v2/call"));
+        assert!(take(EndpointGroup::Api, "POST /api/v2/call"));
+        assert!(!take(EndpointGroup::Api, "POST /api/v2/call"));
         assert_eq!(pending, []);
     }
 
     #[test]
-    fn an_endless_answer_stays() {
-        let mut pending = vec![next(Group::Media, None, None)];
+    fn an_answer_without_a_count_stays() {
+        let mut pending = vec![next(EndpointGroup::Media, None, None)];
         for _ in 0..3 {
-            assert!(NextAnswer::take(&mut pending, Group::Media, "GET /r/{id}").is_some());
+            assert!(NextAnswer::take(&mut pending, EndpointGroup::Media, "GET /r/{id}").is_some());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Which codes and tokens are good: a code works once, a refresh token works once (or as long as the terms allow), an
-//! access token works until it expires or its connection is revoked.
+//! OAuth codes and tokens: a code works once, a refresh token works once (or as long as the policy allows), an access
+//! token works until it expires or its connection is revoked.
 //!
-//! Time comes in as an argument; only the tokens themselves are left to chance, because nobody may guess them.
+//! Time is an argument; the tokens themselves are random, because they must not be guessable.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -13,10 +13,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// How long an authorization code waits to be traded.
+/// How long an authorization code is valid.
 const CODE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// What the user agreed to on the consent page.
+/// What the user approved.
 pub(crate) struct Consent {
     pub(crate) redirect_uri: String,
     pub(crate) scope: String,
@@ -24,7 +24,7 @@ pub(crate) struct Consent {
     pub(crate) challenge: Option<Challenge>,
 }
 
-/// The PKCE challenge that the authorization began with.
+/// The PKCE challenge of an authorization (RFC 7636).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Challenge {
     Plain(String),
@@ -32,7 +32,7 @@ pub(crate) enum Challenge {
 }
 
 impl Challenge {
-    fn met_by(&self, verifier: &str) -> bool {
+    fn matches(&self, verifier: &str) -> bool {
         match self {
             Self::Plain(challenge) => challenge == verifier,
             Self::S256(challenge) => *challenge == URL_SAFE_NO_PAD.encode(Sha256::digest(verifier)),
@@ -41,37 +41,37 @@ impl Challenge {
 }
 
 /// A new access token and, with the scope `offline_access`, its refresh token.
-pub(crate) struct Pair {
+pub(crate) struct TokenPair {
     pub(crate) access_token: String,
     pub(crate) refresh_token: Option<String>,
 }
 
-/// On which terms tokens are issued and taken.
+/// How tokens are issued and accepted.
 #[derive(Clone, Copy)]
-pub(crate) struct Terms {
-    /// How long a new access token is good.
+pub(crate) struct TokenPolicy {
+    /// The lifetime of a new access token.
     pub(crate) lifetime: Duration,
-    /// Whether a refresh gives a new refresh token, and spends the old one.
+    /// Whether a refresh issues a new refresh token and invalidates the old one.
     pub(crate) rotate: bool,
-    /// For how long a spent refresh token is taken once more.
+    /// How long a used refresh token is accepted once more.
     pub(crate) grace: Duration,
-    /// Whether a spent refresh token that is used again brings down its connection.
+    /// Whether using a refresh token again revokes its connection.
     pub(crate) reuse_revokes: bool,
 }
 
-/// What a good access token stands for.
+/// The company and scopes of a valid access token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Admission {
+pub(crate) struct TokenInfo {
     pub(crate) company_id: i64,
     pub(crate) scope: String,
 }
 
-/// Why a code or refresh token was not taken.
+/// Why a code or refresh token was rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refused {
+pub(crate) enum GrantError {
     #[error("the code is unknown, used or expired")]
     Code,
-    #[error("redirect_uri is not the one that the authorization began with")]
+    #[error("redirect_uri differs from the one of the authorization request")]
     RedirectUri,
     #[error("code_verifier does not match the code_challenge")]
     Verifier,
@@ -85,29 +85,29 @@ pub(crate) enum Refused {
 #[derive(Default)]
 pub(crate) struct Grants {
     codes: HashMap<String, (Consent, Instant)>,
-    access: HashMap<String, Access>,
-    /// Refresh token → the connection it renews.
+    access: HashMap<String, AccessToken>,
+    /// Refresh token → its connection.
     refresh: HashMap<String, Connection>,
-    /// The same for those that were used, and when.
-    spent: HashMap<String, (Connection, Instant)>,
+    /// Used refresh token → its connection, and when it was used.
+    used: HashMap<String, (Connection, Instant)>,
     connections: u64,
 }
 
-/// One authorization by one user: all its tokens fall together.
+/// One authorization by one user; all its tokens are revoked together.
 #[derive(Clone)]
 struct Connection {
     number: u64,
-    admission: Admission,
+    info: TokenInfo,
 }
 
-struct Access {
+struct AccessToken {
     connection: u64,
-    admission: Admission,
+    info: TokenInfo,
     expires: Instant,
 }
 
 impl Grants {
-    /// Issues the code that stands for a consent.
+    /// Issues a code for a consent.
     pub(crate) fn issue_code(&mut self, consent: Consent, now: Instant) -> String {
         self.codes.retain(|_, (_, expires)| *expires > now);
         let code = opaque("code");
@@ -115,74 +115,75 @@ impl Grants {
         code
     }
 
-    /// Trades a code for tokens. Any attempt spends the code.
-    pub(crate) fn trade_code(
+    /// Exchanges a code for tokens. Any attempt uses up the code.
+    pub(crate) fn exchange_code(
         &mut self,
         code: &str,
         verifier: Option<&str>,
         redirect_uri: Option<&str>,
-        terms: Terms,
+        policy: TokenPolicy,
         now: Instant,
-    ) -> Result<Pair, Refused> {
-        let (consent, expires) = self.codes.remove(code).ok_or(Refused::Code)?;
+    ) -> Result<TokenPair, GrantError> {
+        let (consent, expires) = self.codes.remove(code).ok_or(GrantError::Code)?;
         if expires <= now {
-            return Err(Refused::Code);
+            return Err(GrantError::Code);
         }
         if redirect_uri.is_some_and(|uri| uri != consent.redirect_uri) {
-            return Err(Refused::RedirectUri);
+            return Err(GrantError::RedirectUri);
         }
         if let Some(challenge) = &consent.challenge
-            && !verifier.is_some_and(|verifier| challenge.met_by(verifier))
+            && !verifier.is_some_and(|verifier| challenge.matches(verifier))
         {
-            return Err(Refused::Verifier);
+            return Err(GrantError::Verifier);
         }
         self.connections += 1;
-        let admission = Admission { company_id: consent.company_id, scope: consent.scope };
-        let connection = Connection { number: self.connections, admission };
-        let lasting = connection.admission.scope.split_whitespace().any(|scope| scope == "offline_access");
-        Ok(self.issue_pair(connection, lasting, terms, now))
+        let info = TokenInfo { company_id: consent.company_id, scope: consent.scope };
+        let connection = Connection { number: self.connections, info };
+        let is_refreshable = connection.info.scope.split_whitespace().any(|scope| scope == "offline_access");
+        Ok(self.issue_pair(connection, is_refreshable, policy, now))
     }
 
-    /// Trades a refresh token for a new pair. The old refresh token is spent; the old access token lives out its time.
-    pub(crate) fn trade_refresh_token(
+    /// Exchanges a refresh token for a new pair. The old refresh token is used up; the old access token stays valid until it
+    /// expires.
+    pub(crate) fn refresh(
         &mut self,
         token: &str,
-        terms: Terms,
+        policy: TokenPolicy,
         now: Instant,
-    ) -> Result<Pair, Refused> {
-        if !terms.rotate {
-            let connection = self.refresh.get(token).cloned().ok_or(Refused::RefreshToken)?;
-            return Ok(self.issue_pair(connection, false, terms, now));
+    ) -> Result<TokenPair, GrantError> {
+        if !policy.rotate {
+            let connection = self.refresh.get(token).cloned().ok_or(GrantError::RefreshToken)?;
+            return Ok(self.issue_pair(connection, false, policy, now));
         }
         let connection = match self.refresh.remove(token) {
             Some(connection) => {
-                self.spent.insert(token.to_owned(), (connection.clone(), now));
+                self.used.insert(token.to_owned(), (connection.clone(), now));
                 connection
             }
-            None => self.reuse(token, terms, now)?,
+            None => self.reuse(token, policy, now)?,
         };
-        Ok(self.issue_pair(connection, true, terms, now))
+        Ok(self.issue_pair(connection, true, policy, now))
     }
 
-    /// A refresh token that is not good: perhaps it was.
-    fn reuse(&mut self, token: &str, terms: Terms, now: Instant) -> Result<Connection, Refused> {
-        let (connection, at) = self.spent.get(token).cloned().ok_or(Refused::RefreshToken)?;
-        if now.duration_since(at) < terms.grace {
+    /// Handles a refresh token that is not valid: it may have been used before.
+    fn reuse(&mut self, token: &str, policy: TokenPolicy, now: Instant) -> Result<Connection, GrantError> {
+        let (connection, at) = self.used.get(token).cloned().ok_or(GrantError::RefreshToken)?;
+        if now.duration_since(at) < policy.grace {
             return Ok(connection);
         }
-        if !terms.reuse_revokes {
-            return Err(Refused::RefreshToken);
+        if !policy.reuse_revokes {
+            return Err(GrantError::RefreshToken);
         }
         self.revoke_connection(connection.number);
-        Err(Refused::Reused)
+        Err(GrantError::Reused)
     }
 
-    /// What an access token stands for, if it is good.
-    pub(crate) fn admit(&self, token: &str, now: Instant) -> Option<Admission> {
-        self.access.get(token).filter(|access| access.expires > now).map(|access| access.admission.clone())
+    /// Returns the company and scopes of an access token, if it is valid.
+    pub(crate) fn validate(&self, token: &str, now: Instant) -> Option<TokenInfo> {
+        self.access.get(token).filter(|access| access.expires > now).map(|access| access.info.clone())
     }
 
-    /// Revokes every token of the connection that this access token belongs to.
+    /// Revokes every token of an access token's connection.
     pub(crate) fn revoke(&mut self, token: &str) {
         if let Some(connection) = self.access.get(token).map(|access| access.connection) {
             self.revoke_connection(connection);
@@ -197,29 +198,35 @@ impl Grants {
     /// Revokes every refresh token.
     pub(crate) fn revoke_refresh_tokens(&mut self) {
         self.refresh.clear();
-        self.spent.clear();
+        self.used.clear();
     }
 
     fn revoke_connection(&mut self, number: u64) {
         self.access.retain(|_, access| access.connection != number);
         self.refresh.retain(|_, kept| kept.number != number);
-        self.spent.retain(|_, (kept, _)| kept.number != number);
+        self.used.retain(|_, (kept, _)| kept.number != number);
     }
 
-    fn issue_pair(&mut self, connection: Connection, lasting: bool, terms: Terms, now: Instant) -> Pair {
+    fn issue_pair(
+        &mut self,
+        connection: Connection,
+        is_refreshable: bool,
+        policy: TokenPolicy,
+        now: Instant,
+    ) -> TokenPair {
         self.access.retain(|_, access| access.expires > now);
         let access_token = opaque("access");
-        let access = Access {
+        let access = AccessToken {
             connection: connection.number,
-            admission: connection.admission.clone(),
-            expires: now + terms.lifetime,
+            info: connection.info.clone(),
+            expires: now + policy.lifetime,
         };
         self.access.insert(access_token.clone(), access);
-        let refresh_token = lasting.then(|| opaque("refresh"));
+        let refresh_token = is_refreshable.then(|| opaque("refresh"));
         if let Some(token) = &refresh_token {
             self.refresh.insert(token.clone(), connection);
         }
-        Pair { access_token, refresh_token }
+        TokenPair { access_token, refresh_token }
     }
 }
 

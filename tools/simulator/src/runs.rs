@@ -1,4 +1,4 @@
-//! Plays flows: calls begin at a steady rate and overlap, while the steps of each call stay strictly in order.
+//! Plays flows: calls start at a steady rate and overlap, while the steps of each call stay in order.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,29 +13,29 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clock;
-use super::dispatch::{Audience, Dispatch};
-use super::flows::{self, Family, Flow, Overrides, Performance, Setting};
-use super::request::{FlowRequest, Program};
-use super::{World, lock};
+use super::dispatch::{Dispatch, Recipients};
+use super::flow_request::{FlowChoice, FlowRequest};
+use super::flows::{self, Family, Flow, FlowOptions, Overrides, Playback};
+use super::{State, lock};
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
-    /// Calls (or text exchanges) that began.
+    /// Calls (or text exchanges) that started.
     pub calls_started: u64,
-    /// Calls whose last step was delivered or given up.
+    /// Calls whose last webhook was delivered or given up.
     pub calls_finished: u64,
-    /// Webhooks that were sent, each counted once for each receiver.
+    /// Webhooks that were sent, counted once per receiver.
     pub sent: u64,
-    /// Webhooks that were answered with a 2xx.
+    /// Webhooks that were answered with 2xx.
     pub acknowledged: u64,
     /// Webhooks that were given up.
     pub failed: u64,
-    /// Whether nothing more will happen.
+    /// Whether the run has ended.
     pub done: bool,
 }
 
-/// One request for flows while it is played, and afterwards.
+/// One run of flows.
 pub(crate) struct Run {
     pub(crate) id: String,
     calls_started: AtomicU64,
@@ -59,23 +59,23 @@ impl Run {
         }
     }
 
-    /// A webhook was sent to a receiver.
+    /// Counts a webhook that was sent to a receiver.
     pub(crate) fn sent(&self) {
         self.sent.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// It was answered with a 2xx.
+    /// Counts a webhook that was answered with 2xx.
     pub(crate) fn acknowledged(&self) {
         self.acknowledged.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// It was given up.
+    /// Counts a webhook that was given up.
     pub(crate) fn failed(&self) {
         self.failed.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn progress(&self) -> Progress {
-        // `done` is read first and set last: whoever sees it also sees the final counts.
+        // `done` is read first and set last: if it is set, the counts are final.
         let done = self.done.load(Ordering::Acquire);
         Progress {
             calls_started: self.calls_started.load(Ordering::Acquire),
@@ -88,22 +88,22 @@ impl Run {
     }
 }
 
-/// Plays a request to its end.
-pub(crate) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+/// Plays a run to its end.
+pub(crate) async fn play_run(state: web::Data<State>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
     if request.wait_for_subscriber {
-        let mut listeners = world.listeners.subscribe();
-        // An error means that the simulator is going away, and this task with it.
-        let _ = listeners.wait_for(|count| *count > 0).await;
+        let mut enabled_subscriptions = state.enabled_subscriptions.subscribe();
+        // An error means that the simulator is stopping, and this task with it.
+        let _ = enabled_subscriptions.wait_for(|count| *count > 0).await;
     }
-    let began = Instant::now();
+    let started = Instant::now();
     let mut calls = JoinSet::new();
     for index in 0..request.calls.unwrap_or(u64::MAX) {
         #[expect(clippy::cast_precision_loss, reason = "a run has far fewer than 2^53 calls")]
-        let due = began + Duration::from_secs_f64(index as f64 / request.rate);
+        let due = started + Duration::from_secs_f64(index as f64 / request.rate);
         sleep_until(due).await;
         run.calls_started.fetch_add(1, Ordering::AcqRel);
-        calls.spawn(play_call(world.clone(), run.clone(), request.clone(), call_seed(seed, index)));
-        // An endless run must not keep what has ended.
+        calls.spawn(play_call(state.clone(), run.clone(), request.clone(), call_seed(seed, index)));
+        // An endless run must not keep the tasks that have ended.
         while calls.try_join_next().is_some() {}
     }
     while calls.join_next().await.is_some() {}
@@ -111,97 +111,97 @@ pub(crate) async fn perform(world: web::Data<World>, run: Arc<Run>, request: Arc
 }
 
 /// A call that was placed over the API.
-pub(crate) struct Placed {
+pub(crate) struct PlacedCall {
     pub(crate) company_id: i64,
     pub(crate) seed: u64,
-    /// Its life has its pace already.
-    pub(crate) performance: Performance,
-    /// How long it waits before it begins.
+    /// Its steps are already scaled by `placed_call_pace`.
+    pub(crate) playback: Playback,
+    /// The delay before it starts.
     pub(crate) after: Duration,
 }
 
-/// Plays a call that was placed over the API. `begun` hears when its first webhook was delivered.
-pub(crate) async fn perform_placed(
-    world: web::Data<World>,
+/// Plays a call that was placed over the API. `first_delivered` fires once its first webhook was delivered.
+pub(crate) async fn play_placed_call(
+    state: web::Data<State>,
     run: Arc<Run>,
-    placed: Placed,
-    begun: Option<oneshot::Sender<()>>,
+    placed: PlacedCall,
+    first_delivered: Option<oneshot::Sender<()>>,
 ) {
     sleep(placed.after).await;
     run.calls_started.fetch_add(1, Ordering::AcqRel);
-    let audience = Audience::Subscribers(placed.company_id);
-    let dispatch = Dispatch::new(&world, &run, audience, placed.seed);
-    act(&world, placed.company_id, placed.performance, 1.0, dispatch, begun).await;
+    let recipients = Recipients::Subscribers(placed.company_id);
+    let dispatch = Dispatch::new(&state, &run, recipients, placed.seed);
+    play(&state, placed.company_id, placed.playback, 1.0, dispatch, first_delivered).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
     run.done.store(true, Ordering::Release);
 }
 
-async fn play_call(world: web::Data<World>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
+async fn play_call(state: web::Data<State>, run: Arc<Run>, request: Arc<FlowRequest>, seed: u64) {
     let flow = match request.flow {
-        Program::Only(flow) => flow,
-        Program::Mixed => drawn(seed),
+        FlowChoice::Single(flow) => flow,
+        FlowChoice::Mixed => pick_flow(seed),
     };
-    let company_id = request.company_id.unwrap_or_else(|| world.company_id());
-    let natural = flows::length(flow, request.family, seed);
-    let setting = Setting {
-        start: flows::start_for(clock::now(), natural, request.pace),
+    let company_id = request.company_id.unwrap_or_else(|| state.company_id());
+    let natural_duration = flows::duration(flow, request.family, seed);
+    let options = FlowOptions {
+        start: flows::start_for(clock::now(), natural_duration, request.pace),
         organization_id: organization(company_id, &request),
-        media_base: world.base_url.clone(),
-        tempo: 1.0,
+        media_base: state.base_url.clone(),
+        time_scale: 1.0,
         overrides: Overrides::default(),
     };
-    let performance = Performance::new(flow, request.family, seed, setting);
-    let audience = match &request.target {
-        Some(target) => Audience::Only(target),
-        None => Audience::Subscribers(company_id),
+    let playback = Playback::new(flow, request.family, seed, options);
+    let recipients = match &request.target {
+        Some(target) => Recipients::Target(target),
+        None => Recipients::Subscribers(company_id),
     };
-    let dispatch = Dispatch::new(&world, &run, audience, seed);
-    act(&world, company_id, performance, request.pace, dispatch, None).await;
+    let dispatch = Dispatch::new(&state, &run, recipients, seed);
+    play(&state, company_id, playback, request.pace, dispatch, None).await;
     run.calls_finished.fetch_add(1, Ordering::AcqRel);
 }
 
-/// Plays one call to its end, or until somebody hangs up. `begun` hears when the first webhook was delivered.
-async fn act(
-    world: &World,
+/// Plays one call until it ends or is hung up. `first_delivered` fires once the first webhook was delivered.
+async fn play(
+    state: &State,
     company_id: i64,
-    mut performance: Performance,
+    mut playback: Playback,
     pace: f64,
     mut dispatch: Dispatch<'_>,
-    mut begun: Option<oneshot::Sender<()>>,
+    mut first_delivered: Option<oneshot::Sender<()>>,
 ) {
-    let line = Arc::new(Notify::new());
-    let mut began = Instant::now();
+    let hang_up = Arc::new(Notify::new());
+    let mut started = Instant::now();
     let mut elapsed = Duration::ZERO;
-    while let Some(after) = performance.wait() {
-        // Counted from the beginning of the call: a slow receiver does not make the call longer.
-        let due = began + (elapsed + after).mul_f64(pace);
+    while let Some(after) = playback.wait() {
+        // Due times count from the start of the call: a slow receiver does not make the call longer.
+        let due = started + (elapsed + after).mul_f64(pace);
         tokio::select! {
             biased;
-            () = line.notified() => if performance.hang_up(clock::now()) {
-                // What follows is counted from here.
-                (began, elapsed) = (Instant::now(), Duration::ZERO);
+            () = hang_up.notified() => if playback.hang_up(clock::now()) {
+                // The steps that follow count from here.
+                (started, elapsed) = (Instant::now(), Duration::ZERO);
             } else {
                 continue;
             },
             () = sleep_until(due) => elapsed += after,
         }
-        let Some(moment) = performance.next() else { break };
-        // The platform knows it before it tells it.
-        if let Some(call) = &moment.call {
-            lock(&world.calls).record(company_id, call, &line);
+        let Some(played) = playback.next() else { break };
+        // The REST API shows a step before its webhook is sent.
+        if let Some(call) = &played.call {
+            lock(&state.calls).record(company_id, call, &hang_up);
         }
-        if let Some(webhook) = moment.webhook {
-            dispatch.tell(webhook).await;
+        if let Some(webhook) = played.webhook {
+            dispatch.submit(webhook).await;
         }
-        if let Some(begun) = begun.take() {
-            // Nobody listens any more where the caller has gone away.
-            let _ = begun.send(());
+        if let Some(first_delivered) = first_delivered.take() {
+            // The caller may have stopped waiting.
+            let _ = first_delivered.send(());
         }
     }
     dispatch.close().await;
 }
 
-/// Dialpad's own events never name the company.
+/// Returns the organization that payloads name: none in Dialpad's family, whose events never name the company.
 fn organization(company_id: i64, request: &FlowRequest) -> Option<i64> {
     match request.family {
         Family::Dialpad => None,
@@ -212,7 +212,7 @@ fn organization(company_id: i64, request: &FlowRequest) -> Option<i64> {
     }
 }
 
-/// What a day at the company is made of, in percent.
+/// The mix of flows on an ordinary day, in percent.
 const MIX: [(Flow, u32); 11] = [
     (Flow::Answered, 36),
     (Flow::Outbound, 20),
@@ -227,18 +227,18 @@ const MIX: [(Flow, u32); 11] = [
     (Flow::Merge, 1),
 ];
 
-fn drawn(seed: u64) -> Flow {
-    let mut left = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x006d_6978).random_range(0..100);
-    for (flow, share) in MIX {
-        if left < share {
+fn pick_flow(seed: u64) -> Flow {
+    let mut remaining = Xoshiro256PlusPlus::seed_from_u64(seed ^ 0x006d_6978).random_range(0..100);
+    for (flow, percent) in MIX {
+        if remaining < percent {
             return flow;
         }
-        left -= share;
+        remaining -= percent;
     }
     Flow::Answered
 }
 
-/// Spreads the seed of a run over its calls.
+/// Returns the seed of one call of a run.
 fn call_seed(seed: u64, index: u64) -> u64 {
     seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).rotate_left(17)
 }
@@ -250,9 +250,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mix_adds_up_and_every_flow_comes_up() {
-        assert_eq!(MIX.iter().map(|(_, share)| share).sum::<u32>(), 100);
-        let seen: HashSet<Flow> = (0..2_000).map(|index| drawn(call_seed(1, index))).collect();
+    fn the_mix_adds_up_to_100_and_contains_every_flow() {
+        assert_eq!(MIX.iter().map(|(_, percent)| percent).sum::<u32>(), 100);
+        let seen: HashSet<Flow> = (0..2_000).map(|index| pick_flow(call_seed(1, index))).collect();
         assert_eq!(seen.len(), Flow::ALL.len());
     }
 }

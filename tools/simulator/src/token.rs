@@ -1,6 +1,6 @@
-//! `/oauth2/token` and `/oauth2/deauthorize`: trades codes and refresh tokens for tokens, and takes tokens back.
+//! `/oauth2/token` and `/oauth2/deauthorize`: exchanges codes and refresh tokens for tokens, and revokes tokens.
 //!
-//! Bodies may be forms or JSON, and the client may name itself in the body or by HTTP Basic: integrations do all four.
+//! Bodies may be forms or JSON, and the client may authenticate in the body or by HTTP Basic: integrations do all four.
 
 use std::time::Instant;
 
@@ -12,11 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::grants::Pair;
-use super::requests::Note;
+use super::grants::TokenPair;
+use super::request_log::RequestNote;
 use super::rest::Caller;
 use super::switches::Switches;
-use super::{World, lock};
+use super::{State, lock};
 
 #[derive(Deserialize)]
 struct TokenRequest {
@@ -30,9 +30,9 @@ struct TokenRequest {
 }
 
 impl TokenRequest {
-    /// The `grant_type`, if it is one: whatever else stands there is not written down.
-    fn note(&self) -> Note {
-        Note(match self.grant_type.as_deref() {
+    /// Returns the `grant_type` for the log, if it is a known one.
+    fn note(&self) -> RequestNote {
+        RequestNote(match self.grant_type.as_deref() {
             Some("authorization_code") => "authorization_code".into(),
             Some("refresh_token") => "refresh_token".into(),
             _ => "unknown".into(),
@@ -41,14 +41,14 @@ impl TokenRequest {
 }
 
 /// `POST /oauth2/token`.
-pub(crate) async fn token(world: web::Data<World>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
+pub(crate) async fn token(state: web::Data<State>, http: HttpRequest, body: web::Bytes) -> HttpResponse {
     let request = match parse(&http, &body) {
         Ok(request) => request,
         Err(error) => return error.render(),
     };
-    let mut reply = match trade(&world, &http, &request) {
+    let mut reply = match exchange(&state, &http, &request) {
         Ok(pair) => {
-            let answer = answer(pair, &world.switches());
+            let answer = answer(pair, &state.switches());
             HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer)
         }
         Err(error) => error.render(),
@@ -57,7 +57,7 @@ pub(crate) async fn token(world: web::Data<World>, http: HttpRequest, body: web:
     reply
 }
 
-fn answer(pair: Pair, switches: &Switches) -> Value {
+fn answer(pair: TokenPair, switches: &Switches) -> Value {
     let lifetime = switches.token_lifetime_seconds;
     let mut answer = json!({"access_token": pair.access_token, "token_type": "bearer"});
     let expires_in = switches.expires_in.clone().unwrap_or(lifetime.into());
@@ -70,25 +70,25 @@ fn answer(pair: Pair, switches: &Switches) -> Value {
     answer
 }
 
-/// `POST /oauth2/deauthorize`: revokes the tokens of the connection that asks.
-pub(crate) async fn deauthorize(world: web::Data<World>, caller: Caller) -> HttpResponse {
-    lock(&world.grants).revoke(&caller.token);
+/// `POST /oauth2/deauthorize`: revokes the tokens of the caller's connection.
+pub(crate) async fn deauthorize(state: web::Data<State>, caller: Caller) -> HttpResponse {
+    lock(&state.grants).revoke(&caller.token);
     HttpResponse::NoContent().finish()
 }
 
-fn trade(world: &World, http: &HttpRequest, request: &TokenRequest) -> Result<Pair, OAuthError> {
-    identify(world, http, request)?;
-    let (terms, now) = (world.switches().terms(), Instant::now());
-    let traded = match request.grant_type.as_deref() {
+fn exchange(state: &State, http: &HttpRequest, request: &TokenRequest) -> Result<TokenPair, OAuthError> {
+    authenticate_client(state, http, request)?;
+    let (policy, now) = (state.switches().policy(), Instant::now());
+    let exchanged = match request.grant_type.as_deref() {
         Some("authorization_code") => {
             let code = request.code.as_deref().ok_or(OAuthError::missing("code"))?;
             let (verifier, redirect_uri) =
                 (request.code_verifier.as_deref(), request.redirect_uri.as_deref());
-            lock(&world.grants).trade_code(code, verifier, redirect_uri, terms, now)
+            lock(&state.grants).exchange_code(code, verifier, redirect_uri, policy, now)
         }
         Some("refresh_token") => {
             let token = request.refresh_token.as_deref().ok_or(OAuthError::missing("refresh_token"))?;
-            lock(&world.grants).trade_refresh_token(token, terms, now)
+            lock(&state.grants).refresh(token, policy, now)
         }
         Some(other) => {
             return Err(OAuthError::new(
@@ -98,7 +98,7 @@ fn trade(world: &World, http: &HttpRequest, request: &TokenRequest) -> Result<Pa
         }
         None => return Err(OAuthError::missing("grant_type")),
     };
-    traded.map_err(|refused| OAuthError::new("invalid_grant", refused.to_string()))
+    exchanged.map_err(|rejected| OAuthError::new("invalid_grant", rejected.to_string()))
 }
 
 fn parse(http: &HttpRequest, body: &[u8]) -> Result<TokenRequest, OAuthError> {
@@ -110,19 +110,19 @@ fn parse(http: &HttpRequest, body: &[u8]) -> Result<TokenRequest, OAuthError> {
         return serde_json::from_slice(body).map_err(|error| unreadable(error.to_string()));
     }
     let text = str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
-    // A form body and a query are the same language.
+    // A form body has the syntax of a query.
     let form = web::Query::<TokenRequest>::from_query(text).map_err(|error| unreadable(error.to_string()))?;
     Ok(form.into_inner())
 }
 
-fn identify(world: &World, http: &HttpRequest, request: &TokenRequest) -> Result<(), OAuthError> {
+fn authenticate_client(state: &State, http: &HttpRequest, request: &TokenRequest) -> Result<(), OAuthError> {
     let (id, secret) = match basic_credentials(http) {
         Some(credentials) => credentials,
         None => {
             (request.client_id.clone().unwrap_or_default(), request.client_secret.clone().unwrap_or_default())
         }
     };
-    if id == world.options.client_id && secret == world.options.client_secret {
+    if id == state.options.client_id && secret == state.options.client_secret {
         return Ok(());
     }
     Err(OAuthError::new("invalid_client", "unknown client or wrong client secret".to_owned()))
@@ -132,7 +132,7 @@ fn basic_credentials(http: &HttpRequest) -> Option<(String, String)> {
     let header = http.headers().get(AUTHORIZATION)?.to_str().ok()?;
     let text = String::from_utf8(STANDARD.decode(header.strip_prefix("Basic ")?).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
-    // RFC 6749 (2.3.1) has both parts form-encoded before they are joined.
+    // RFC 6749 (2.3.1): both parts are form-encoded before they are joined.
     Some((form_decoded(id)?, form_decoded(secret)?))
 }
 

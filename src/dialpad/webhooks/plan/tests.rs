@@ -14,7 +14,7 @@ fn own() -> OwnWebhook {
         call_subscription: None,
         sms_subscription: None,
         sms_with_texts: false,
-        stood_at: None,
+        verified_at: None,
     }
 }
 

@@ -1,86 +1,87 @@
-//! A leg as Dialpad tells it: one flat snapshot per state, every field present, `null` and `{}` where nothing is known.
+//! Dialpad's payload family: one flat snapshot per state, with every field present, `null` or `{}` where it is not set.
 
 use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-use super::cast::{Direction, OFFICE_ID, Part, Party};
+use super::EventType;
 use super::leg::Leg;
-use super::performance::Scene;
-use super::plot::Beat;
+use super::participants::{Direction, LegSpec, OFFICE_ID, Party};
+use super::playback::Frame;
+use super::timeline::Step;
 
-/// The webhook of a scene, and the CRM event that must have been told when it was dealt with. What other legs prove may
-/// tell it a moment before: a call centre's call is answered as soon as its agent's is.
-pub(crate) fn tell(scene: &Scene<'_>) -> (Value, Option<&'static str>) {
-    let leg = scene.leg;
-    let tells = match scene.beat {
-        // Greeting, queue and bell are one: the call is on its way to a person.
-        Beat::Ring | Beat::PickUp | Beat::Queue => leg.is_new().then_some("call.ring"),
-        Beat::Answer => Some("call.started"),
-        Beat::Hold | Beat::Park => Some("call.held"),
-        Beat::Resume => Some("call.resumed"),
-        Beat::Merge => Some("call.raw"),
-        Beat::Miss => Some("call.ended"),
-        // After `missed` the call is over for the CRM; the hangup then only brings the final durations.
-        Beat::HangUp | Beat::HandOver => (!leg.missed).then_some("call.ended"),
-        Beat::VoicemailReady => Some("voicemail.received"),
-        Beat::Transcribed => Some("voicemail.updated"),
-        Beat::Menu | Beat::LeaveVoicemail | Beat::RecordingReady => None,
+/// Returns the webhook of a frame, and the CRM event that it must cause. The server may emit that event a moment earlier,
+/// from other legs: a call center's call is answered as soon as its agent's leg is.
+pub(crate) fn webhook(frame: &Frame<'_>) -> (Value, Option<EventType>) {
+    let leg = frame.leg;
+    let expected_event = match frame.step {
+        // Greeting, queue and ringing are one status: the call is on its way to a person.
+        Step::Ring | Step::PickUp | Step::Queue => leg.is_new().then_some(EventType::CallRing),
+        Step::Answer => Some(EventType::CallStarted),
+        Step::Hold | Step::Park => Some(EventType::CallHeld),
+        Step::Resume => Some(EventType::CallResumed),
+        Step::Merge => Some(EventType::CallRaw),
+        Step::Miss => Some(EventType::CallEnded),
+        // `missed` ends the call for the CRM; the hangup only adds the final durations.
+        Step::HangUp | Step::TransferAway => (!leg.missed).then_some(EventType::CallEnded),
+        Step::VoicemailReady => Some(EventType::VoicemailReceived),
+        Step::Transcribed => Some(EventType::VoicemailUpdated),
+        Step::Menu | Step::LeaveVoicemail | Step::RecordingReady => None,
     };
-    let mut payload = snapshot(scene, scene.beat);
-    if let Some(company) = scene.setting.organization_id {
+    let mut payload = snapshot(frame, frame.step);
+    if let Some(company) = frame.options.organization_id {
         payload["company_id"] = company.into();
     }
-    (payload, tells)
+    (payload, expected_event)
 }
 
-/// The leg as the platform knows it after a scene: what a leg left behind shows in its fields, never in its state.
-pub(crate) fn record(scene: &Scene<'_>) -> Value {
-    snapshot(scene, scene.leg.standing.unwrap_or(scene.beat))
+/// Returns the leg as the REST API shows it after a frame. Recordings and voicemails show in fields, never in its state.
+pub(crate) fn rest_snapshot(frame: &Frame<'_>) -> Value {
+    snapshot(frame, frame.leg.state_step.unwrap_or(frame.step))
 }
 
-fn state(beat: Beat, direction: Direction) -> &'static str {
-    match beat {
-        Beat::Ring => match direction {
+fn state(step: Step, direction: Direction) -> &'static str {
+    match step {
+        Step::Ring => match direction {
             Direction::Inbound => "ringing",
             Direction::Outbound => "calling",
         },
-        Beat::PickUp => "preanswer",
-        Beat::Queue => "queued",
-        // There is no state for the end of a hold: the leg is connected once more.
-        Beat::Menu | Beat::Answer | Beat::Resume => "connected",
-        Beat::Hold => "hold",
-        Beat::Park => "parked",
-        Beat::Merge => "merged",
-        Beat::Miss => "missed",
-        Beat::LeaveVoicemail => "voicemail",
-        Beat::HangUp | Beat::HandOver => "hangup",
-        Beat::VoicemailReady => "voicemail_uploaded",
-        Beat::Transcribed => "transcription",
-        Beat::RecordingReady => "recording",
+        Step::PickUp => "preanswer",
+        Step::Queue => "queued",
+        // Dialpad has no state for the end of a hold: the leg is connected again.
+        Step::Menu | Step::Answer | Step::Resume => "connected",
+        Step::Hold => "hold",
+        Step::Park => "parked",
+        Step::Merge => "merged",
+        Step::Miss => "missed",
+        Step::LeaveVoicemail => "voicemail",
+        Step::HangUp | Step::TransferAway => "hangup",
+        Step::VoicemailReady => "voicemail_uploaded",
+        Step::Transcribed => "transcription",
+        Step::RecordingReady => "recording",
     }
 }
 
-fn snapshot(scene: &Scene<'_>, beat: Beat) -> Value {
-    let Scene { part, leg, at, setting, .. } = *scene;
-    let parts = [
-        parties(part),
-        links(part, leg),
-        times(part, leg, at),
-        artefacts(scene, &setting.media_base),
+fn snapshot(frame: &Frame<'_>, step: Step) -> Value {
+    let Frame { spec, leg, at, options, .. } = *frame;
+    let sections = [
+        parties(spec),
+        links(spec, leg),
+        times(spec, leg, at),
+        artefacts(frame, &options.media_base),
         NOTHING_KNOWN.clone(),
     ];
     let mut snapshot = Map::new();
-    for part in parts {
-        let Value::Object(fields) = part else { unreachable!("every part is written as an object") };
+    for section in sections {
+        let Value::Object(fields) = section else { unreachable!("every section is written as an object") };
         snapshot.extend(fields);
     }
-    snapshot.insert("state".to_owned(), state(beat, part.direction).into());
+    snapshot.insert("state".to_owned(), state(step, spec.direction).into());
     snapshot.into()
 }
 
-/// What every call here leaves empty.
+/// The fields that no simulated call sets.
 static NOTHING_KNOWN: LazyLock<Value> = LazyLock::new(|| {
     json!({
         "admin_recording_urls": [], "call_dispositions": {}, "callback_requested": null,
@@ -91,51 +92,51 @@ static NOTHING_KNOWN: LazyLock<Value> = LazyLock::new(|| {
     })
 });
 
-fn parties(part: &Part) -> Value {
+fn parties(spec: &LegSpec) -> Value {
     json!({
-        "call_id": part.call_id,
-        "contact": contact(&part.contact),
-        "custom_data": part.custom_data,
-        "direction": part.direction.name(),
-        "external_number": part.contact.phone,
-        "internal_number": part.target.phone,
-        "is_internal": part.contact.kind == "user",
-        "selected_caller_id": (part.direction == Direction::Outbound).then_some(&part.target.phone),
-        "target": target(&part.target),
+        "call_id": spec.call_id,
+        "contact": contact(&spec.contact),
+        "custom_data": spec.custom_data,
+        "direction": spec.direction.name(),
+        "external_number": spec.contact.phone,
+        "internal_number": spec.target.phone,
+        "is_internal": spec.contact.kind == "user",
+        "selected_caller_id": (spec.direction == Direction::Outbound).then_some(&spec.target.phone),
+        "target": target(&spec.target),
     })
 }
 
-/// What the leg says of others.
-fn links(part: &Part, leg: &Leg) -> Value {
-    let or_nothing = |party: &Option<Party>| party.as_ref().map_or_else(|| json!({}), target);
+/// Returns the fields that refer to other legs and parties.
+fn links(spec: &LegSpec, leg: &Leg) -> Value {
+    let or_empty = |party: &Option<Party>| party.as_ref().map_or_else(|| json!({}), target);
     json!({
-        "entry_point_call_id": part.entry_point_call_id,
-        "entry_point_target": or_nothing(&part.entry_point),
-        "group_id": group_id(part),
-        "is_transferred": leg.sent_on,
-        "master_call_id": part.master_call_id,
-        // Nobody knows who will answer before somebody does.
-        "operator_call_id": part.operator_call_id.filter(|_| leg.answered),
-        "transferred_from": or_nothing(&part.transferred_from),
+        "entry_point_call_id": spec.entry_point_call_id,
+        "entry_point_target": or_empty(&spec.entry_point),
+        "group_id": group_id(spec),
+        "is_transferred": leg.transferred,
+        "master_call_id": spec.master_call_id,
+        // Who answers is unknown until somebody answers.
+        "operator_call_id": spec.operator_call_id.filter(|_| leg.answered),
+        "transferred_from": or_empty(&spec.transferred_from),
     })
 }
 
-fn group_id(part: &Part) -> Option<String> {
-    match part.target.kind {
-        "office" => Some(format!("Office:{}", part.target.id)),
-        "call_center" => Some(format!("CallCenter:{}", part.target.id)),
+fn group_id(spec: &LegSpec) -> Option<String> {
+    match spec.target.kind {
+        "office" => Some(format!("Office:{}", spec.target.id)),
+        "call_center" => Some(format!("CallCenter:{}", spec.target.id)),
         _ => None,
     }
 }
 
-fn times(part: &Part, leg: &Leg, at: DateTime<Utc>) -> Value {
+fn times(spec: &LegSpec, leg: &Leg, at: DateTime<Utc>) -> Value {
     let millis = |instant: Option<DateTime<Utc>>| instant.map(|instant| instant.timestamp_millis());
-    // A call enters Dialpad a moment before anything is heard of it.
-    let started = millis(leg.began).unwrap_or_default() - 412;
+    // A call enters Dialpad a moment before its first webhook.
+    let started = millis(leg.started_at).unwrap_or_default() - 412;
     let ended = millis(leg.ended);
     let held_ms = leg.held_ms(leg.ended.unwrap_or(at));
-    // Only what rings a user counts as ringing.
-    let user_rang = leg.rang.filter(|_| part.direction == Direction::Inbound);
+    // Only ringing a user counts as ringing.
+    let user_rang = leg.rang.filter(|_| spec.direction == Direction::Inbound);
     json!({
         "date_connected": millis(leg.connected),
         "date_ended": ended,
@@ -152,32 +153,32 @@ fn times(part: &Part, leg: &Leg, at: DateTime<Utc>) -> Value {
     })
 }
 
-fn artefacts(scene: &Scene<'_>, media_base: &str) -> Value {
-    let Scene { cast, part, leg, .. } = *scene;
-    let recordings = recordings(part, leg, media_base);
+fn artefacts(frame: &Frame<'_>, media_base: &str) -> Value {
+    let Frame { participants, spec, leg, .. } = *frame;
+    let recordings = recordings(spec, leg, media_base);
     let urls: Vec<&Value> = recordings.iter().map(|recording| &recording["url"]).collect();
     let ids: Vec<&Value> = recordings.iter().map(|recording| &recording["id"]).collect();
     json!({
         "call_recording_ids": ids,
         "recording_details": recordings,
         "recording_url": urls,
-        "transcription_text": leg.transcribed.then_some(&cast.transcript),
-        "voicemail_link": leg.voicemail_ready.then(|| part.media_url(media_base)),
-        "voicemail_recording_id": leg.voicemail_ready.then(|| part.media_id.to_string()),
-        "was_recorded": part.recorded && leg.answered,
+        "transcription_text": leg.transcribed.then_some(&participants.transcript),
+        "voicemail_link": leg.voicemail_ready.then(|| spec.media_url(media_base)),
+        "voicemail_recording_id": leg.voicemail_ready.then(|| spec.media_id.to_string()),
+        "was_recorded": spec.recorded && leg.answered,
     })
 }
 
-/// Dialpad sends durations as floating-point milliseconds with digits that mean nothing.
+/// Returns milliseconds as Dialpad sends them: a float with meaningless decimals.
 fn float(whole: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a call is shorter than 2^53 ms")]
     let whole = whole as f64;
     if whole == 0.0 { 0.0 } else { whole + 0.029_999_999_999_745_1 }
 }
 
-fn recordings(part: &Part, leg: &Leg, media_base: &str) -> Vec<Value> {
-    let (kind, began, length) = match (leg.voicemail_ready, leg.recording_ready) {
-        (true, _) => ("voicemail", leg.voicemail_began, leg.voicemail_ms()),
+fn recordings(spec: &LegSpec, leg: &Leg, media_base: &str) -> Vec<Value> {
+    let (kind, started_at, length) = match (leg.voicemail_ready, leg.recording_ready) {
+        (true, _) => ("voicemail", leg.voicemail_started_at, leg.voicemail_ms()),
         (false, true) => (
             "callrecording",
             leg.connected,
@@ -186,10 +187,10 @@ fn recordings(part: &Part, leg: &Leg, media_base: &str) -> Vec<Value> {
         (false, false) => return Vec::new(),
     };
     vec![json!({
-        "id": part.media_id.to_string(),
-        "url": part.media_url(media_base),
+        "id": spec.media_id.to_string(),
+        "url": spec.media_url(media_base),
         "recording_type": kind,
-        "start_time": began.map(|began| began.timestamp_millis()),
+        "start_time": started_at.map(|started_at| started_at.timestamp_millis()),
         "duration": length.map(float),
     })]
 }

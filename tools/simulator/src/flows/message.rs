@@ -1,4 +1,4 @@
-//! A short exchange of texts: the customer writes, the user replies, and the reply is delivered.
+//! An exchange of text messages: the customer writes, the user replies, and the reply is delivered.
 
 use std::time::Duration;
 
@@ -6,38 +6,59 @@ use chrono::{DateTime, Utc};
 use rand::RngExt;
 use serde_json::{Value, json};
 
-use super::cast::{self, Cast, Direction, Part, Party};
+use super::participants::{self, Direction, LegSpec, Participants, Party};
 use super::workflow::of_organization;
-use super::{Family, Setting, Step};
+use super::{EventType, Family, FlowOptions, ScheduledWebhook};
 
-pub(crate) fn script(cast: &Cast, family: Family, seed: u64, setting: &Setting) -> Vec<Step> {
-    let mut rng = cast::ids(seed, setting);
-    // The first ids of this chance went to the cast.
-    let _ = (cast::next_id(&mut rng), cast::next_id(&mut rng));
-    let reply_id = cast::next_id(&mut rng);
-    let (after_reply, after_delivery) = waits(seed);
+pub(crate) fn webhooks(
+    participants: &Participants,
+    family: Family,
+    seed: u64,
+    options: &FlowOptions,
+) -> Vec<ScheduledWebhook> {
+    let mut rng = participants::ids(seed, options);
+    // The first two ids of this generator belong to the participants.
+    let _ = (participants::next_id(&mut rng), participants::next_id(&mut rng));
+    let reply_id = participants::next_id(&mut rng);
+    let (after_reply, after_delivery) = delays(seed);
 
-    let received = setting.start;
+    let received = options.start;
     let sent = received + after_reply;
-    let part = &cast.parts[0];
+    let spec = &participants.legs[0];
     let question =
-        Text { id: part.call_id, direction: Direction::Inbound, written: received, text: QUESTION };
+        Text { id: spec.call_id, direction: Direction::Inbound, written: received, text: QUESTION };
     let reply = Text { id: reply_id, direction: Direction::Outbound, written: sent, text: REPLY };
-    let step = |after, payload, tells| Step { after, payload, tells: Some(tells) };
+    let webhook = |after, payload, expected_event| ScheduledWebhook {
+        after,
+        payload,
+        expected_event: Some(expected_event),
+    };
     match family {
         Family::Dialpad => vec![
-            step(Duration::ZERO, dialpad(part, &question, "pending", received, setting), "message.received"),
-            step(after_reply, dialpad(part, &reply, "pending", sent, setting), "message.sent"),
-            step(
+            webhook(
+                Duration::ZERO,
+                dialpad(spec, &question, "pending", received, options),
+                EventType::MessageReceived,
+            ),
+            webhook(after_reply, dialpad(spec, &reply, "pending", sent, options), EventType::MessageSent),
+            webhook(
                 after_delivery,
-                dialpad(part, &reply, "delivered", sent + after_delivery, setting),
-                "message.updated",
+                dialpad(spec, &reply, "delivered", sent + after_delivery, options),
+                EventType::MessageUpdated,
             ),
         ],
         Family::Workflow => vec![
-            step(Duration::ZERO, workflow(part, &question, "message.received", setting), "message.received"),
-            step(after_reply, workflow(part, &reply, "message.sent", setting), "message.sent"),
-            step(after_delivery, delivered(part, &reply, sent + after_delivery, setting), "message.updated"),
+            webhook(
+                Duration::ZERO,
+                workflow(spec, &question, "message.received", options),
+                EventType::MessageReceived,
+            ),
+            webhook(after_reply, workflow(spec, &reply, "message.sent", options), EventType::MessageSent),
+            webhook(
+                after_delivery,
+                delivered(spec, &reply, sent + after_delivery, options),
+                EventType::MessageUpdated,
+            ),
         ],
     }
 }
@@ -52,18 +73,18 @@ struct Text {
 const QUESTION: &str = "Hello, is my order on its way?";
 const REPLY: &str = "Yes, it left our warehouse this morning.";
 
-fn waits(seed: u64) -> (Duration, Duration) {
+fn delays(seed: u64) -> (Duration, Duration) {
     use rand::SeedableRng;
-    let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed ^ MESSAGE);
+    let mut rng = rand::rngs::Xoshiro256PlusPlus::seed_from_u64(seed ^ MESSAGE_SALT);
     let reply = Duration::from_millis(rng.random_range(5_000..=40_000));
     (reply, Duration::from_millis(rng.random_range(600..=3_000)))
 }
 
-/// Keeps the chance of the waits apart from the cast's.
-const MESSAGE: u64 = 0x7465_7874;
+/// Separates the random numbers of the delays from those of the participants.
+const MESSAGE_SALT: u64 = 0x7465_7874;
 
-fn dialpad(part: &Part, text: &Text, status: &str, at: DateTime<Utc>, setting: &Setting) -> Value {
-    let (from, to) = numbers(part, text.direction);
+fn dialpad(spec: &LegSpec, text: &Text, status: &str, at: DateTime<Utc>, options: &FlowOptions) -> Value {
+    let (from, to) = numbers(spec, text.direction);
     let mut payload = json!({
         "id": text.id,
         "created_date": text.written.timestamp_millis(),
@@ -72,9 +93,9 @@ fn dialpad(part: &Part, text: &Text, status: &str, at: DateTime<Utc>, setting: &
         "is_internal": false,
         "from_number": from,
         "to_number": [to],
-        "contact": party(&part.contact, part.contact.phone.clone(), None),
+        "contact": party(&spec.contact, spec.contact.phone.clone(), None),
         // Dialpad formats the numbers inside parties for display.
-        "target": party(&part.target, displayed(&part.target.phone), Some("user")),
+        "target": party(&spec.target, displayed(&spec.target.phone), Some("user")),
         "sender_id": null,
         "admins": [],
         "mms": false,
@@ -84,39 +105,39 @@ fn dialpad(part: &Part, text: &Text, status: &str, at: DateTime<Utc>, setting: &
         "text": text.text,
         "text_content": text.text,
     });
-    if let Some(company) = setting.organization_id {
+    if let Some(company) = options.organization_id {
         payload["company_id"] = company.into();
     }
     payload
 }
 
-fn workflow(part: &Part, text: &Text, event_type: &str, setting: &Setting) -> Value {
-    let (from, to) = numbers(part, text.direction);
+fn workflow(spec: &LegSpec, text: &Text, event_type: &str, options: &FlowOptions) -> Value {
+    let (from, to) = numbers(spec, text.direction);
     let payload = json!({
         "event_type": event_type,
         "message_id": text.id,
         "direction": text.direction.name(),
         "from_number": from,
         "to_number": to,
-        "dialpad_user_id": part.target.id,
+        "dialpad_user_id": spec.target.id,
         "text": text.text,
         "timestamp": text.written.timestamp(),
     });
-    of_organization(payload, setting)
+    of_organization(payload, options)
 }
 
-/// What became of a text that was sent.
-fn delivered(part: &Part, text: &Text, at: DateTime<Utc>, setting: &Setting) -> Value {
-    let mut payload = workflow(part, text, "message.updated", setting);
+/// Returns the workflow payload of the delivery report.
+fn delivered(spec: &LegSpec, text: &Text, at: DateTime<Utc>, options: &FlowOptions) -> Value {
+    let mut payload = workflow(spec, text, "message.updated", options);
     payload["message_status"] = "delivered".into();
     payload["timestamp"] = at.timestamp().into();
     payload
 }
 
-fn numbers(part: &Part, direction: Direction) -> (&str, &str) {
+fn numbers(spec: &LegSpec, direction: Direction) -> (&str, &str) {
     match direction {
-        Direction::Inbound => (&part.contact.phone, &part.target.phone),
-        Direction::Outbound => (&part.target.phone, &part.contact.phone),
+        Direction::Inbound => (&spec.contact.phone, &spec.target.phone),
+        Direction::Outbound => (&spec.target.phone, &spec.contact.phone),
     }
 }
 
@@ -128,7 +149,7 @@ fn party(person: &Party, phone: String, kind: Option<&str>) -> Value {
     party
 }
 
-/// `+14155550100` as `(415) 555-0100`; any other number as it is.
+/// Formats `+14155550100` as `(415) 555-0100`, and any other number as it is.
 fn displayed(number: &str) -> String {
     match number.strip_prefix("+1") {
         Some(local) if local.len() == 10 && local.is_ascii() => {

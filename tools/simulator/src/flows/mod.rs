@@ -1,49 +1,51 @@
-//! What happens on the telephone: a seed and a start time give the webhooks of one call or conversation, always the same.
+//! The call flows: a seed and a start time give the webhooks of one call or conversation, always the same.
 //!
-//! Nothing here reads a clock or the network. Each [`Step`] also says which CRM event it must cause, so that a test can
-//! compare what a server told with what it was told.
+//! No clock and no network: time is an argument. Each [`ScheduledWebhook`] names the CRM event that it must cause, so
+//! that a test can compare the events that a server emitted with the webhooks that it received.
 //!
-//! | flow | Dialpad's states | events told |
+//! | flow | Dialpad's states | CRM events |
 //! |---|---|---|
 //! | `answered` | ringing, connected, hangup, recording | `call.ring`, `call.started`, `call.ended` |
 //! | `missed` | ringing, missed, hangup | `call.ring`, `call.ended` |
 //! | `voicemail` | ringing, missed, voicemail, hangup, voicemail_uploaded, transcription | `call.ring`, `call.ended`, `voicemail.received`, `voicemail.updated` |
 //! | `hold` | ringing, connected, hold, connected, hangup, recording | `call.ring`, `call.started`, `call.held`, `call.resumed`, `call.ended` |
 //! | `outbound` | calling, connected, hangup | `call.ring`, `call.started`, `call.ended` |
-//! | `queue` | main line: preanswer, connected (a menu), connected, hangup; call centre: preanswer, queued, connected, hangup; first agent: ringing, missed, hangup; second agent: ringing, connected, hangup, recording | `call.ring`, `call.started` and `call.ended` of each leg, but the first agent's never starts |
+//! | `queue` | main line: preanswer, connected (a menu), connected, hangup; call center: preanswer, queued, connected, hangup; first agent: ringing, missed, hangup; second agent: ringing, connected, hangup, recording | `call.ring`, `call.started` and `call.ended` of each leg; no `call.started` of the first agent |
 //! | `transfer` | ringing, connected, hangup; the colleague's leg: ringing, connected, hangup, recording | `call.ring`, `call.started`, `call.ended` of both |
 //! | `warm-transfer` | ringing, connected, hold, hangup; the consultation: calling, connected, hangup; the colleague's leg: connected, hangup | the first leg's with `call.held`; the consultation's; `call.started`, `call.ended` |
 //! | `park` | ringing, connected, parked, connected, hangup | like `hold` |
 //! | `merge` | ringing, connected, hold, connected, hangup; the other call: calling, connected, merged, hangup | like `hold`; `call.ring`, `call.started`, `call.raw`, `call.ended` |
-//! | `message` | a text comes in, the reply goes out, the reply is delivered | `message.received`, `message.sent`, `message.updated` |
+//! | `message` | a text arrives, the reply is sent, the reply is delivered | `message.received`, `message.sent`, `message.updated` |
 //!
-//! To add one more: a variant of [`Flow`], its roles and its score in `plot.rs`, a line in the table above; a role that
-//! is new as well needs its two ends in `cast.rs`, a beat its effect in `leg.rs` and its name in `dialpad.rs` and
+//! To add a flow: a variant of [`Flow`], its roles and steps in `timeline.rs`, a row in the table above. A new role also
+//! needs its two parties in `participants.rs`; a new step its effect in `leg.rs` and its name in `dialpad.rs` and
 //! `workflow.rs`.
 
-pub(crate) mod cast;
 pub(crate) mod dialpad;
+pub(crate) mod event_type;
 pub(crate) mod leg;
 pub(crate) mod message;
-pub(crate) mod performance;
-pub(crate) mod plot;
+pub(crate) mod participants;
+pub(crate) mod playback;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod timeline;
 pub(crate) mod workflow;
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
-pub(crate) use cast::{OFFICE_ID, Party, first_user, user_by_id};
-pub(crate) use performance::{Performance, Webhook};
+pub use event_type::EventType;
+pub(crate) use participants::{OFFICE_ID, Party, first_user, user_by_id};
+pub(crate) use playback::{Playback, Webhook};
 
-/// One story that the simulator can tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// A scenario that the simulator plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownFlow, parse_err_fn = UnknownFlow::new)]
 pub enum Flow {
     /// A customer calls, a user answers, they talk; a recording follows.
     Answered,
@@ -51,82 +53,54 @@ pub enum Flow {
     Missed,
     /// A customer calls, nobody answers, and the customer leaves a voicemail.
     Voicemail,
-    /// An answered call with one hold in it.
+    /// An answered call with one hold.
     Hold,
     /// A user calls a customer, who answers.
     Outbound,
-    /// A customer reaches a call centre over the main line; two agents are rung, and one takes the call.
+    /// A customer reaches a call center over the main line; two agents are rung, and one answers.
     Queue,
-    /// A user answers and sends the customer on to a colleague.
+    /// A user answers and transfers the customer to a colleague.
     Transfer,
-    /// The same, after a word with the colleague.
+    /// The same, after a consultation with the colleague.
     WarmTransfer,
-    /// A user parks a customer and takes the call up again.
+    /// A user parks a customer and resumes the call.
     Park,
-    /// A user calls another customer and brings both together.
+    /// A user calls another customer and merges both calls.
     Merge,
     /// A customer sends a text and a user replies.
     Message,
 }
 
 impl Flow {
-    /// Every flow, in the order in which help texts list them.
-    pub const ALL: [Self; 11] = [
-        Self::Answered,
-        Self::Missed,
-        Self::Voicemail,
-        Self::Hold,
-        Self::Outbound,
-        Self::Queue,
-        Self::Transfer,
-        Self::WarmTransfer,
-        Self::Park,
-        Self::Merge,
-        Self::Message,
-    ];
+    /// Every flow, in the order of the help texts.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The name on the command line and in the control API.
+    /// Returns its name on the command line and in the control API.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Answered => "answered",
-            Self::Missed => "missed",
-            Self::Voicemail => "voicemail",
-            Self::Hold => "hold",
-            Self::Outbound => "outbound",
-            Self::Queue => "queue",
-            Self::Transfer => "transfer",
-            Self::WarmTransfer => "warm-transfer",
-            Self::Park => "park",
-            Self::Merge => "merge",
-            Self::Message => "message",
-        }
+        self.into()
     }
 }
 
-impl fmt::Display for Flow {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.name())
-    }
-}
-
-/// A name that belongs to no flow.
+/// The name of no flow.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown flow \"{0}\"; there are {list}", list = Flow::ALL.map(Flow::name).join(", "))]
+#[error("unknown flow \"{0}\"; there are {list}", list = list(Flow::ALL))]
 pub struct UnknownFlow(pub String);
 
-impl FromStr for Flow {
-    type Err = UnknownFlow;
-
-    fn from_str(name: &str) -> Result<Self, UnknownFlow> {
-        Self::ALL.into_iter().find(|flow| flow.name() == name).ok_or_else(|| UnknownFlow(name.to_owned()))
+impl UnknownFlow {
+    fn new(name: &str) -> Self {
+        Self(name.to_owned())
     }
 }
 
-/// The shape of the payloads.
+fn list(flows: &[Flow]) -> String {
+    flows.iter().map(|flow| flow.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// The payload family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Family {
-    /// What Dialpad itself sends: a snapshot of the leg with its `state`, times in milliseconds, no company id.
+    /// Dialpad's own events: a snapshot of the leg with its `state`, times in milliseconds, no company id.
     #[default]
     Dialpad,
     /// Flat objects with an `event_type`, times in seconds and an `organization_id`.
@@ -135,75 +109,75 @@ pub enum Family {
 
 /// One webhook of a flow.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// How long after the previous step (the first: after the start) it happens.
+pub struct ScheduledWebhook {
+    /// The delay after the previous webhook; of the first one, after the start.
     pub after: Duration,
-    /// The body, before it is signed.
+    /// The body before it is signed.
     pub payload: Value,
-    /// The CRM event about its call or text that must have been told once it was dealt with; `None` when it only adds
-    /// knowledge to what was told before.
-    pub tells: Option<&'static str>,
+    /// The CRM event about its call or text that the server must have emitted once it has processed the webhook; `None` if
+    /// the webhook only adds facts.
+    pub expected_event: Option<EventType>,
 }
 
-/// Everything about a flow that its seed does not decide.
+/// The parameters of a flow besides its seed.
 #[derive(Clone, Debug)]
-pub struct Setting {
+pub struct FlowOptions {
     /// When the first step happens.
     pub start: DateTime<Utc>,
-    /// Named in the payloads when given. Dialpad's real events never name the company: leave it out to be like them.
+    /// The organization that the payloads name. Dialpad's real events never name the company: `None` is realistic.
     pub organization_id: Option<i64>,
-    /// Where the links to recordings point: scheme and host.
+    /// Scheme and host of the links to recordings.
     pub media_base: String,
-    /// Scales the flow itself, with all times in it: 1 is as in life, 0 as fast as can be told apart.
-    pub tempo: f64,
-    /// What the caller fixes instead of leaving it to chance.
+    /// Scales all times of the flow: 1 is realistic, 0 leaves one millisecond between steps.
+    pub time_scale: f64,
+    /// Values that are fixed instead of random.
     pub overrides: Overrides,
 }
 
-/// Facts of a flow fixed by hand.
+/// Fixed values of a flow.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
-    /// The id of the call (of the first leg or text, where there are several).
+    /// The id of the call (of the first leg or text, if there are several).
     pub call_id: Option<i64>,
-    /// The number of the outside party.
+    /// The number of the external party.
     pub external_number: Option<String>,
     /// The number on the company's side.
     pub internal_number: Option<String>,
     /// The Dialpad user who takes part.
     pub user_id: Option<i64>,
-    /// What whoever placed the call attached to it.
+    /// The `custom_data` of a call that was placed over the API.
     pub custom_data: Option<String>,
 }
 
-/// Writes out a flow. The same arguments give the same steps; another start also gives another call id, so that a seed
-/// can be played twice without naming the same call twice.
-pub fn script(flow: Flow, family: Family, seed: u64, setting: &Setting) -> Vec<Step> {
-    let mut steps = Vec::new();
+/// Returns all webhooks of a flow. The same arguments give the same webhooks. Another start gives another call id, so
+/// that a seed can be played twice without reusing a call id.
+pub fn webhooks(flow: Flow, family: Family, seed: u64, options: &FlowOptions) -> Vec<ScheduledWebhook> {
+    let mut webhooks = Vec::new();
     let mut waited = Duration::ZERO;
-    for moment in Performance::new(flow, family, seed, setting.clone()) {
-        waited += moment.after;
-        // A moment that a family has no word for only makes the next step come later.
-        if let Some(Webhook { payload, tells }) = moment.webhook {
-            steps.push(Step { after: std::mem::take(&mut waited), payload, tells });
+    for played in Playback::new(flow, family, seed, options.clone()) {
+        waited += played.after;
+        // A step without a webhook in this family only delays the next one.
+        if let Some(Webhook { payload, expected_event }) = played.webhook {
+            webhooks.push(ScheduledWebhook { after: std::mem::take(&mut waited), payload, expected_event });
         }
     }
-    steps
+    webhooks
 }
 
-/// How long a flow takes at its natural pace, from its first step to its last.
-pub fn length(flow: Flow, family: Family, seed: u64) -> Duration {
-    let anywhen = Setting {
+/// Returns the time from a flow's first webhook to its last, unscaled.
+pub fn duration(flow: Flow, family: Family, seed: u64) -> Duration {
+    let options = FlowOptions {
         start: DateTime::UNIX_EPOCH,
         organization_id: None,
         media_base: String::new(),
-        tempo: 1.0,
+        time_scale: 1.0,
         overrides: Overrides::default(),
     };
-    script(flow, family, seed, &anywhen).iter().map(|step| step.after).sum()
+    webhooks(flow, family, seed, &options).iter().map(|webhook| webhook.after).sum()
 }
 
-/// The start that lets a flow played at `pace` end about now: a flow that is hurried lies in the past, so that none of
-/// its times is ahead of the reader's clock.
+/// Returns the start with which a flow played at `pace` ends about now: a flow that is played faster starts in the past,
+/// so that none of its times lies in the future.
 pub fn start_for(now: DateTime<Utc>, natural: Duration, pace: f64) -> DateTime<Utc> {
     now - natural.mul_f64((1.0 - pace).max(0.0))
 }

@@ -1,58 +1,57 @@
-//! A call as flat events with an `event_type`: what a CRM wants to hear, in whole seconds, with the organisation named.
+//! The workflow payload family: flat events with an `event_type`, in whole seconds, which name the organization.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::Setting;
-use super::cast::{Part, Party};
-use super::performance::Scene;
-use super::plot::Beat;
+use super::participants::{LegSpec, Party};
+use super::playback::Frame;
+use super::timeline::Step;
+use super::{EventType, FlowOptions};
 
-/// The webhook of a scene, if this family has a word for it, and the CRM event that must have been told when it was
-/// dealt with.
-pub(crate) fn tell(scene: &Scene<'_>) -> Option<(Value, Option<&'static str>)> {
-    let told = |name| Some((event(scene, name), Some(name)));
-    match scene.beat {
-        Beat::Ring | Beat::PickUp | Beat::Queue if scene.leg.is_new() => told("call.ring"),
-        Beat::Answer => told("call.started"),
-        Beat::Hold | Beat::Park => told("call.held"),
-        Beat::Resume => told("call.resumed"),
-        // A type that nobody knows, as a platform may always invent one.
-        Beat::Merge => Some((event(scene, "call.merged"), Some("call.raw"))),
-        Beat::HangUp | Beat::HandOver => {
-            let mut ended = event(scene, "call.ended");
-            // The difference of the two `timestamp`s, not of the exact times: the reader sees only those.
-            ended["duration_seconds"] = (scene.at.timestamp() - began(scene).timestamp()).into();
-            Some((ended, Some("call.ended")))
+/// Returns the webhook of a frame, if this family has one for it, and the CRM event that it must cause.
+pub(crate) fn webhook(frame: &Frame<'_>) -> Option<(Value, Option<EventType>)> {
+    let named = |event_type: EventType| Some((event(frame, event_type.name()), Some(event_type)));
+    match frame.step {
+        Step::Ring | Step::PickUp | Step::Queue if frame.leg.is_new() => named(EventType::CallRing),
+        Step::Answer => named(EventType::CallStarted),
+        Step::Hold | Step::Park => named(EventType::CallHeld),
+        Step::Resume => named(EventType::CallResumed),
+        // A type that the server does not know: a platform may add types at any time.
+        Step::Merge => Some((event(frame, "call.merged"), Some(EventType::CallRaw))),
+        Step::HangUp | Step::TransferAway => {
+            let mut ended = event(frame, "call.ended");
+            // The difference of the `timestamp`s in the payloads, which are whole seconds.
+            ended["duration_seconds"] = (frame.at.timestamp() - started_at(frame).timestamp()).into();
+            Some((ended, Some(EventType::CallEnded)))
         }
-        Beat::VoicemailReady => Some((voicemail(scene), Some("voicemail.received"))),
-        Beat::RecordingReady => {
-            let mut recording = event(scene, "call.recording.completed");
-            recording["recording_url"] = scene.part.media_url(&scene.setting.media_base).into();
+        Step::VoicemailReady => Some((voicemail(frame), Some(EventType::VoicemailReceived))),
+        Step::RecordingReady => {
+            let mut recording = event(frame, "call.recording.completed");
+            recording["recording_url"] = frame.spec.media_url(&frame.options.media_base).into();
             Some((recording, None))
         }
-        Beat::Ring
-        | Beat::PickUp
-        | Beat::Queue
-        | Beat::Menu
-        | Beat::Miss
-        | Beat::LeaveVoicemail
-        | Beat::Transcribed => None,
+        Step::Ring
+        | Step::PickUp
+        | Step::Queue
+        | Step::Menu
+        | Step::Miss
+        | Step::LeaveVoicemail
+        | Step::Transcribed => None,
     }
 }
 
-fn began(scene: &Scene<'_>) -> DateTime<Utc> {
-    scene.leg.began.unwrap_or(scene.at)
+fn started_at(frame: &Frame<'_>) -> DateTime<Utc> {
+    frame.leg.started_at.unwrap_or(frame.at)
 }
 
-fn event(scene: &Scene<'_>, event_type: &str) -> Value {
-    let Scene { part, leg, at, setting, .. } = *scene;
-    let (from, to) = part.numbers();
-    let user_id = user_id(part);
+fn event(frame: &Frame<'_>, event_type: &str) -> Value {
+    let Frame { spec, leg, at, options, .. } = *frame;
+    let (from, to) = spec.numbers();
+    let user_id = user_id(spec);
     let mut payload = json!({
         "event_type": event_type,
-        "call_id": part.call_id,
-        "direction": part.direction.name(),
+        "call_id": spec.call_id,
+        "direction": spec.direction.name(),
         "from_number": from,
         "to_number": to,
         "dialpad_user_id": user_id,
@@ -60,58 +59,58 @@ fn event(scene: &Scene<'_>, event_type: &str) -> Value {
         "raw_payload": {
             "event": event_type,
             "call": {
-                "id": part.call_id,
-                "direction": part.direction.name().to_uppercase(),
+                "id": spec.call_id,
+                "direction": spec.direction.name().to_uppercase(),
                 "from_number": from,
                 "to_number": to,
                 "user_id": user_id,
-                "created_at": began(scene).to_rfc3339_opts(SecondsFormat::Secs, true),
+                "created_at": started_at(frame).to_rfc3339_opts(SecondsFormat::Secs, true),
             },
         },
     });
-    if part.target.is_group() {
-        let Party { id, kind, name, .. } = &part.target;
+    if spec.target.is_group() {
+        let Party { id, kind, name, .. } = &spec.target;
         payload["target"] = json!({"id": id, "type": kind, "name": name});
     }
     let links = [
-        ("master_call_id", part.master_call_id),
-        ("entry_point_call_id", part.entry_point_call_id),
-        ("operator_call_id", part.operator_call_id.filter(|_| leg.answered)),
+        ("master_call_id", spec.master_call_id),
+        ("entry_point_call_id", spec.entry_point_call_id),
+        ("operator_call_id", spec.operator_call_id.filter(|_| leg.answered)),
     ];
     for (name, call_id) in links {
         if let Some(call_id) = call_id {
             payload[name] = call_id.into();
         }
     }
-    of_organization(payload, setting)
+    of_organization(payload, options)
 }
 
-/// Groups are nobody.
-fn user_id(part: &Part) -> Option<i64> {
-    (!part.target.is_group()).then_some(part.target.id)
+/// Returns the user of a leg; a group has none.
+fn user_id(spec: &LegSpec) -> Option<i64> {
+    (!spec.target.is_group()).then_some(spec.target.id)
 }
 
-fn voicemail(scene: &Scene<'_>) -> Value {
-    let Scene { cast, part, leg, at, setting, .. } = *scene;
-    let (from, to) = part.numbers();
+fn voicemail(frame: &Frame<'_>) -> Value {
+    let Frame { participants, spec, leg, at, options, .. } = *frame;
+    let (from, to) = spec.numbers();
     let payload = json!({
         "event_type": "voicemail.received",
-        "call_id": part.call_id,
-        "voicemail_id": format!("vm_{}", part.media_id),
+        "call_id": spec.call_id,
+        "voicemail_id": format!("vm_{}", spec.media_id),
         "from_number": from,
         "to_number": to,
-        "dialpad_user_id": user_id(part),
-        "recording_url": part.media_url(&setting.media_base),
-        "transcript": cast.transcript,
+        "dialpad_user_id": user_id(spec),
+        "recording_url": spec.media_url(&options.media_base),
+        "transcript": participants.transcript,
         "duration_seconds": leg.voicemail_ms().map(|length| (length + 500) / 1_000),
         "timestamp": at.timestamp(),
     });
-    of_organization(payload, setting)
+    of_organization(payload, options)
 }
 
-/// Names the organisation, if there is one to name.
-pub(crate) fn of_organization(mut payload: Value, setting: &Setting) -> Value {
-    if let Some(organization) = setting.organization_id {
+/// Adds the organization to a payload, if the options name one.
+pub(crate) fn of_organization(mut payload: Value, options: &FlowOptions) -> Value {
+    if let Some(organization) = options.organization_id {
         payload["organization_id"] = organization.into();
     }
     payload

@@ -1,28 +1,28 @@
-//! `/api/v2/call` to read: one call as it is now, the history of those that are over, and what was said.
+//! Reading calls: one call as it is now, the history of calls that have ended, and transcripts.
 
 use actix_web::{HttpResponse, web};
 use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Caller, Int64, PAGE, Problem};
-use crate::calls::{Call, Recording};
-use crate::{World, lock};
+use super::{Caller, Int64, PAGE_SIZE, Problem};
+use crate::call_log::{Call, Recording};
+use crate::{State, lock};
 
-/// `GET /api/v2/call/{id}`, while the call lives and afterwards.
+/// `GET /api/v2/call/{id}`, during the call and afterwards.
 pub(crate) async fn show(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let renewed = world.switches().expired_recording_links;
-    let calls = lock(&world.calls);
+    let renewed = state.switches().expired_recording_links;
+    let calls = lock(&state.calls);
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
-    Ok(HttpResponse::Ok().json(rendered(call, &world.base_url, renewed)))
+    Ok(HttpResponse::Ok().json(rendered(call, &state.base_url, renewed)))
 }
 
-/// The history's query. Times are milliseconds, and neither end belongs to the answer.
+/// The query of the history. Times are milliseconds and exclusive.
 #[derive(Deserialize)]
 pub(crate) struct HistoryQuery {
     started_after: Option<Int64>,
@@ -33,13 +33,13 @@ pub(crate) struct HistoryQuery {
 }
 
 impl HistoryQuery {
-    /// Where the page before ended: the start and the id of its last call.
-    fn behind(&self) -> Result<Option<(i64, i64)>, Problem> {
+    /// Returns where the previous page ended: start and id of its last call.
+    fn before(&self) -> Result<Option<(i64, i64)>, Problem> {
         let Some(cursor) = &self.cursor else {
             return Ok(None);
         };
         let parts = cursor.split_once('-').and_then(|(at, id)| Some((at.parse().ok()?, id.parse().ok()?)));
-        parts.map(Some).ok_or_else(|| Problem::bad("cursor is none that a page ended with"))
+        parts.map(Some).ok_or_else(|| Problem::bad("cursor is not one that a page returned"))
     }
 
     fn wants(&self, call: &Call) -> bool {
@@ -55,7 +55,7 @@ impl HistoryQuery {
         match kind {
             "company" => true,
             "office" if target["office_id"] == id => true,
-            // Targets are named otherwise in events than in queries.
+            // Events and queries name target types differently.
             kind => {
                 target["id"] == id
                     && target["type"].as_str().map(|kind| kind.replace('_', "")).as_deref() == Some(kind)
@@ -64,28 +64,28 @@ impl HistoryQuery {
     }
 }
 
-/// `GET /api/v2/call`: concluded calls, the newest first.
+/// `GET /api/v2/call`: calls that have ended, newest first.
 pub(crate) async fn list(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     query: web::Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     if query.target_type.is_some() != query.target_id.is_some() {
-        return Err(Problem::bad("target_type and target_id belong together"));
+        return Err(Problem::bad("target_type and target_id require each other"));
     }
-    let renewed = world.switches().expired_recording_links;
-    let calls = lock(&world.calls);
+    let renewed = state.switches().expired_recording_links;
+    let calls = lock(&state.calls);
     let mut found = calls
-        .concluded(query.behind()?)
+        .concluded(query.before()?)
         .filter(|call| caller.sees(call.company_id) && query.wants(call))
         .peekable();
     let mut reply = Map::new();
     let mut items = Vec::new();
-    while items.len() < PAGE
+    while items.len() < PAGE_SIZE
         && let Some(call) = found.next()
     {
-        items.push(rendered(call, &world.base_url, renewed));
-        if items.len() == PAGE && found.peek().is_some() {
+        items.push(rendered(call, &state.base_url, renewed));
+        if items.len() == PAGE_SIZE && found.peek().is_some() {
             reply.insert("cursor".to_owned(), format!("{}-{}", call.started, call.id).into());
         }
     }
@@ -95,13 +95,13 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().json(reply))
 }
 
-/// `GET /api/v2/transcripts/{call_id}`: there are lines once a recorded call is over and its recording is ready.
+/// `GET /api/v2/transcripts/{call_id}`: has lines once the recording of an answered call is ready.
 pub(crate) async fn transcript(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let calls = lock(&world.calls);
+    let calls = lock(&state.calls);
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
     let mut reply = json!({"call_id": Int64(call.id)});
@@ -115,31 +115,31 @@ fn lines(call: &Call) -> Value {
     let facts = &call.facts;
     let (user, customer) = (&facts["target"], &facts["contact"]);
     let name = |party: &Value| party["name"].as_str().unwrap_or("Unknown").to_owned();
-    let began = facts["date_connected"].as_i64().unwrap_or_default();
+    let connected_at = facts["date_connected"].as_i64().unwrap_or_default();
     let spoken = [
         (user, format!("Acme, this is {}. What can I do for you?", name(user))),
         (customer, format!("Hello, this is {}. I wanted to ask about my order.", name(customer))),
         (user, "One moment, I will look it up. It left our warehouse this morning.".to_owned()),
         (customer, "That is all I wanted to know. Thank you!".to_owned()),
     ];
-    let mut at = began;
+    let mut at = connected_at;
     let mut line = |kind: &str, party: &Value, content: String| {
         at += 1_500;
         let id = if party["office_id"].is_null() { "contact_id" } else { "user_id" };
         json!({
             "type": kind, "content": content, "name": name(party), id: party["id"].to_string(),
-            // Without a zone, as the real one.
+            // Without a time zone, as Dialpad sends it.
             "time": DateTime::from_timestamp_millis(at).unwrap_or_default().format("%Y-%m-%dT%H:%M:%S%.6f").to_string(),
         })
     };
     let mut lines: Vec<Value> =
         spoken.into_iter().map(|(party, content)| line("transcript", party, content)).collect();
-    // A moment names what was recognised and is nobody's speech.
+    // A moment names what was recognized; nobody said it.
     lines.insert(2, line("moment", customer, "customer_question".to_owned()));
     lines.into()
 }
 
-/// The call as the API shows it: 64-bit integers are strings, what is not set is left out.
+/// Renders a call as the API does: 64-bit integers are strings, unset fields are left out.
 fn rendered(call: &Call, base_url: &str, renewed: bool) -> Value {
     let mut reply = Value::from(call.facts.clone());
     if let Some(recording) = &call.recording {

@@ -1,7 +1,7 @@
-//! Recordings: `/r/{id}` → `/secureblob/…` → `/blob-server/…?signature=` → audio, all on one host, as the real ones are.
+//! Recordings: `/r/{id}` → `/secureblob/…` → `/blob-server/…?signature=` → audio, all on one host, as at Dialpad.
 //!
-//! The first two want the token and send a stranger to a login page that is no error by its status. The last one wants
-//! only its signature, gives parts (`Range`), and lasts as long as what was said on the call.
+//! The first two require a token and redirect other requests to a login page, which answers 200. The last one requires
+//! only its signature, supports `Range`, and is as long as the talk time of the call.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE, ContentType, LOCATION, RANGE};
@@ -11,8 +11,8 @@ use serde::Deserialize;
 use sha2::Sha256;
 
 use super::{Caller, Problem};
-use crate::calls::Recording;
-use crate::{World, lock};
+use crate::call_log::Recording;
+use crate::{State, lock};
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -22,35 +22,35 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/login", web::get().to(login));
 }
 
-/// What a webhook, or the call itself, links to.
+/// The link in webhooks and calls.
 async fn link(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Result<Caller, Problem>,
     number: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = match turned_away(caller)? {
+    let caller = match caller_or_login(caller)? {
         Ok(caller) => caller,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(login) => return Ok(login),
     };
-    let recording = find(&world, *number, &caller)?;
-    if world.switches().expired_recording_links && *number != recording.renewed {
+    let recording = find(&state, *number, &caller)?;
+    if state.switches().expired_recording_links && *number != recording.renewed {
         return Err(Problem::expired_link());
     }
     Ok(redirect(format!("/secureblob/{}/{}", recording.kind, recording.id)))
 }
 
 async fn blob(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Result<Caller, Problem>,
     path: web::Path<(String, i64)>,
 ) -> Result<HttpResponse, Problem> {
-    let caller = match turned_away(caller)? {
+    let caller = match caller_or_login(caller)? {
         Ok(caller) => caller,
-        Err(elsewhere) => return Ok(elsewhere),
+        Err(login) => return Ok(login),
     };
-    let recording = find(&world, path.1, &caller)?;
-    let host = world.switches().recordings_elsewhere.unwrap_or_default();
-    let signature = signature(&world, &recording);
+    let recording = find(&state, path.1, &caller)?;
+    let host = state.switches().recordings_elsewhere.unwrap_or_default();
+    let signature = signature(&state, &recording);
     let Recording { kind, id, .. } = recording;
     Ok(redirect(format!("{host}/blob-server/{kind}/{id}.wav?signature={signature}")))
 }
@@ -62,14 +62,14 @@ struct Signed {
 }
 
 async fn audio(
-    world: web::Data<World>,
+    state: web::Data<State>,
     path: web::Path<(String, i64)>,
     query: web::Query<Signed>,
     http: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
-    let recording = lock(&world.calls).behind_link(path.1).and_then(|call| call.recording.clone());
+    let recording = lock(&state.calls).by_link(path.1).and_then(|call| call.recording.clone());
     let recording = recording.ok_or_else(|| Problem::not_found("recording"))?;
-    if query.signature != signature(&world, &recording) {
+    if query.signature != signature(&state, &recording) {
         return Err(Problem::expired_link());
     }
     let whole = sound(&recording);
@@ -77,28 +77,28 @@ async fn audio(
     let range = http.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let mut reply = HttpResponse::Ok();
     reply.insert_header((CONTENT_TYPE, "audio/wav")).insert_header((ACCEPT_RANGES, "bytes"));
-    Ok(match part(range, length) {
-        Part::Whole => reply.body(whole),
-        Part::Between(first, last) => reply
+    Ok(match byte_range(range, length) {
+        ByteRange::Whole => reply.body(whole),
+        ByteRange::Between(first, last) => reply
             .status(StatusCode::PARTIAL_CONTENT)
             .insert_header((CONTENT_RANGE, format!("bytes {first}-{last}/{length}")))
             .body(whole[first..=last].to_vec()),
-        Part::Beyond => reply
+        ByteRange::Beyond => reply
             .status(StatusCode::RANGE_NOT_SATISFIABLE)
             .insert_header((CONTENT_RANGE, format!("bytes */{length}")))
             .finish(),
     })
 }
 
-/// The page that a browser would see: 200 and no audio.
+/// The page that a browser would see: 200, but no audio.
 async fn login() -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::html())
         .body("<!doctype html><title>Log in</title><h1>Log in to Dialpad</h1>")
 }
 
-/// The caller, or where a request without a good token goes. A good token without the scope is refused.
-fn turned_away(caller: Result<Caller, Problem>) -> Result<Result<Caller, HttpResponse>, Problem> {
+/// Returns the caller, or the redirect for a request without a valid token. A token without the scope is an error.
+fn caller_or_login(caller: Result<Caller, Problem>) -> Result<Result<Caller, HttpResponse>, Problem> {
     match caller {
         Ok(caller) => Ok(Ok(caller)),
         Err(problem) if problem.status == StatusCode::UNAUTHORIZED => Ok(Err(redirect("/login".to_owned()))),
@@ -110,52 +110,52 @@ fn redirect(target: String) -> HttpResponse {
     HttpResponse::Found().insert_header((LOCATION, target)).finish()
 }
 
-fn find(world: &World, link: i64, caller: &Caller) -> Result<Recording, Problem> {
-    let calls = lock(&world.calls);
-    let call = calls.behind_link(link).filter(|call| caller.sees(call.company_id));
+fn find(state: &State, link: i64, caller: &Caller) -> Result<Recording, Problem> {
+    let calls = lock(&state.calls);
+    let call = calls.by_link(link).filter(|call| caller.sees(call.company_id));
     call.and_then(|call| call.recording.clone()).ok_or_else(|| Problem::not_found("recording"))
 }
 
-fn signature(world: &World, recording: &Recording) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&world.blob_key).expect("HMAC takes keys of any length");
+fn signature(state: &State, recording: &Recording) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(&state.blob_key).expect("HMAC takes keys of any length");
     mac.update(&recording.id.to_be_bytes());
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Which bytes were asked for.
+/// The requested bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum ByteRange {
     Whole,
     Between(usize, usize),
     Beyond,
 }
 
-/// Reads one range; what is no range, or several, asks for the whole.
-fn part(range: Option<&str>, length: usize) -> Part {
+/// Parses a single range (RFC 9110); anything else requests the whole recording.
+fn byte_range(range: Option<&str>, length: usize) -> ByteRange {
     let Some((first, last)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
-        return Part::Whole;
+        return ByteRange::Whole;
     };
     match (first.trim().parse::<usize>(), last.trim()) {
-        (Ok(first), _) if first >= length => Part::Beyond,
-        (Ok(first), "") => Part::Between(first, length - 1),
+        (Ok(first), _) if first >= length => ByteRange::Beyond,
+        (Ok(first), "") => ByteRange::Between(first, length - 1),
         (Ok(first), last) => match last.parse::<usize>() {
-            Ok(last) if last >= first => Part::Between(first, last.min(length - 1)),
-            _ => Part::Whole,
+            Ok(last) if last >= first => ByteRange::Between(first, last.min(length - 1)),
+            _ => ByteRange::Whole,
         },
         (Err(_), last) if first.trim().is_empty() => match last.parse::<usize>() {
-            Ok(0) => Part::Beyond,
-            Ok(count) => Part::Between(length.saturating_sub(count), length - 1),
-            Err(_) => Part::Whole,
+            Ok(0) => ByteRange::Beyond,
+            Ok(count) => ByteRange::Between(length.saturating_sub(count), length - 1),
+            Err(_) => ByteRange::Whole,
         },
-        (Err(_), _) => Part::Whole,
+        (Err(_), _) => ByteRange::Whole,
     }
 }
 
-/// The call as a low hum that is never quite the same: 8 kHz, mono, 8 bits, in which 128 is zero.
+/// Generates the audio: a low hum, 8 kHz, mono, 8 bits unsigned.
 fn sound(recording: &Recording) -> Vec<u8> {
     const RATE: u32 = 8_000;
-    const LONGEST_MS: u64 = 600_000;
-    let samples = u32::try_from(recording.millis.min(LONGEST_MS)).expect("ten minutes") * (RATE / 1_000);
+    const MAX_MILLIS: u64 = 600_000;
+    let samples = u32::try_from(recording.millis.min(MAX_MILLIS)).expect("ten minutes") * (RATE / 1_000);
     let mut wav = Vec::with_capacity(44 + samples as usize);
     wav.extend_from_slice(b"RIFF");
     wav.extend_from_slice(&(36 + samples).to_le_bytes());
@@ -170,7 +170,7 @@ fn sound(recording: &Recording) -> Vec<u8> {
     wav.extend_from_slice(b"data");
     wav.extend_from_slice(&samples.to_le_bytes());
     let seed = recording.id.cast_unsigned() % 251;
-    // Any two places differ somewhere nearby, so that a wrong part of it can be told from the right one.
+    // Any two positions differ nearby, so that a test recognizes a wrong range.
     wav.extend((0..u64::from(samples)).map(|at| 120 + ((at / 9 + at / 251 + seed) % 17) as u8));
     wav
 }
@@ -181,16 +181,16 @@ mod tests {
 
     #[test]
     fn ranges_are_read_as_rfc_9110_wants() {
-        let part = |range| part(Some(range), 100);
-        assert_eq!(part("bytes=0-0"), Part::Between(0, 0));
-        assert_eq!(part("bytes=90-"), Part::Between(90, 99));
-        assert_eq!(part("bytes=90-500"), Part::Between(90, 99));
-        assert_eq!(part("bytes=-10"), Part::Between(90, 99));
-        assert_eq!(part("bytes=-500"), Part::Between(0, 99));
-        assert_eq!(part("bytes=100-"), Part::Beyond);
-        assert_eq!(part("bytes=-0"), Part::Beyond);
+        let parsed = |range| byte_range(Some(range), 100);
+        assert_eq!(parsed("bytes=0-0"), ByteRange::Between(0, 0));
+        assert_eq!(parsed("bytes=90-"), ByteRange::Between(90, 99));
+        assert_eq!(parsed("bytes=90-500"), ByteRange::Between(90, 99));
+        assert_eq!(parsed("bytes=-10"), ByteRange::Between(90, 99));
+        assert_eq!(parsed("bytes=-500"), ByteRange::Between(0, 99));
+        assert_eq!(parsed("bytes=100-"), ByteRange::Beyond);
+        assert_eq!(parsed("bytes=-0"), ByteRange::Beyond);
         for nonsense in ["bytes=5-2", "bytes=0-1,4-5", "bytes=a-b", "lines=0-1", ""] {
-            assert_eq!(part(nonsense), Part::Whole, "{nonsense}");
+            assert_eq!(parsed(nonsense), ByteRange::Whole, "{nonsense}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The part of Dialpad's REST API that a CTI server needs: who am I, webhooks, subscriptions, calls, recordings.
+//! The part of Dialpad's REST API that a CTI server needs: identity, webhooks, subscriptions, calls, recordings.
 //!
-//! Replies keep the habits of the real one that trip clients: 64-bit integers are JSON strings, unset fields and empty
-//! lists are left out, and the secret of a webhook is echoed in clear.
+//! Replies have the properties of the real ones that clients trip over: 64-bit integers are JSON strings, unset fields and
+//! empty lists are left out, and the secret of a webhook is returned in clear.
 //!
-//! To add one more resource: a file beside this one and its routes below.
+//! To add a resource: a file beside this one, and its routes below.
 
 pub(crate) mod calls;
 pub(crate) mod identity;
@@ -23,15 +23,15 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use super::registry::Kind;
-use super::{World, lock};
+use super::registry::SubscriptionKind;
+use super::{State, lock};
 
-/// The routes below `/api/v2`, and the recordings.
+/// Mounts `/api/v2` and the recordings.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config.configure(api).configure(media::routes);
 }
 
-/// `/api/v2` alone, which can be mounted at any place.
+/// Mounts `/api/v2` alone, below any scope.
 pub(crate) fn api(config: &mut web::ServiceConfig) {
     config.service(
         web::scope("/api/v2")
@@ -52,34 +52,34 @@ pub(crate) fn api(config: &mut web::ServiceConfig) {
                     .patch(webhooks::update)
                     .delete(webhooks::delete),
             )
-            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", Kind::Calls))
-            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", Kind::Texts))
-            .default_service(web::to(nothing_here)),
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/call", SubscriptionKind::Calls))
+            .configure(|scope| subscriptions::routes(scope, "/subscriptions/sms", SubscriptionKind::Texts))
+            .default_service(web::to(no_endpoint)),
     );
 }
 
-async fn nothing_here() -> Result<HttpResponse, Problem> {
+async fn no_endpoint() -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("endpoint"))
 }
 
-/// Proof that a request carried a good access token (or the static API key) with the scopes for what it asks, or came
-/// over the simulator's own controls.
+/// Proves that a request had a valid access token (or the static API key) with the required scopes, or came through the
+/// simulator's own controls.
 pub(crate) struct Caller {
     /// The token as it was sent.
     pub(crate) token: String,
-    /// The company whose things it may see; none sees all.
+    /// The company that it may access; `None`: all companies.
     company_id: Option<i64>,
 }
 
 impl Caller {
-    /// Whether something of this company exists for the caller.
+    /// Returns whether the caller may access things of this company.
     fn sees(&self, company_id: i64) -> bool {
         self.company_id.is_none_or(|own| own == company_id)
     }
 
-    /// The company that what the caller makes belongs to.
-    fn company(&self, world: &World) -> i64 {
-        self.company_id.unwrap_or_else(|| world.company_id())
+    /// Returns the company of things that the caller creates.
+    fn company(&self, state: &State) -> i64 {
+        self.company_id.unwrap_or_else(|| state.company_id())
     }
 }
 
@@ -88,26 +88,26 @@ impl FromRequest for Caller {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(admitted(http))
+        ready(authenticate(http))
     }
 }
 
-fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
-    let world = http.app_data::<web::Data<World>>().expect("every route is mounted with its world");
+fn authenticate(http: &HttpRequest) -> Result<Caller, Problem> {
+    let state = http.app_data::<web::Data<State>>().expect("every route is mounted with its state");
     if http.path().starts_with("/simulator/") {
         return Ok(Caller { token: String::new(), company_id: None });
     }
     let now = Instant::now();
     let token = bearer(http).ok_or_else(Problem::unauthorized)?;
-    let is_key = world.options.api_key.as_ref() == Some(&token);
+    let is_key = state.options.api_key.as_ref() == Some(&token);
     let (company_id, scopes) = if is_key {
-        (world.options.company_id, None)
+        (state.options.company_id, None)
     } else {
-        let admission = lock(&world.grants).admit(&token, now).ok_or_else(Problem::unauthorized)?;
-        (admission.company_id, Some(admission.scope))
+        let info = lock(&state.grants).validate(&token, now).ok_or_else(Problem::unauthorized)?;
+        (info.company_id, Some(info.scope))
     };
     let route = http.match_pattern().unwrap_or_default();
-    let switches = world.switches();
+    let switches = state.switches();
     if switches.enforce_scopes
         && let Some(scopes) = scopes
         && let Some(scope) = scopes::lacking(&scopes, http.method(), &route)
@@ -116,12 +116,12 @@ fn admitted(http: &HttpRequest) -> Result<Caller, Problem> {
     }
     if switches.enforce_rate_limits {
         let endpoint = format!("{} {route}", http.method());
-        lock(&world.limits).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
+        lock(&state.rate_limiter).take(company_id, &endpoint, now).map_err(Problem::too_often)?;
     }
     Ok(Caller { token, company_id: Some(company_id) })
 }
 
-/// The token of a request: a bearer, or `?apikey=` as the real platform also allows.
+/// Returns the token of a request: a bearer token, or `?apikey=`, which Dialpad also accepts.
 fn bearer(http: &HttpRequest) -> Option<String> {
     #[derive(Deserialize)]
     struct ApiKey {
@@ -144,7 +144,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     reason: &'static str,
     message: String,
-    /// When to try again.
+    /// When to retry.
     retry_after: Option<Duration>,
 }
 
@@ -175,7 +175,7 @@ impl Problem {
     }
 
     fn too_often(wait: Duration) -> Self {
-        let message = "too many requests of this company";
+        let message = "the company sent too many requests";
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rateLimitExceeded", message);
         Self { retry_after: Some(wait), ..problem }
     }
@@ -191,14 +191,14 @@ impl ResponseError for Problem {
         let error = json!({"code": self.status.as_u16(), "message": self.message, "errors": errors});
         let mut reply = HttpResponse::build(self.status);
         if let Some(wait) = self.retry_after {
-            // Whole seconds, and never too early.
+            // Whole seconds, rounded up.
             reply.insert_header((RETRY_AFTER, wait.as_secs() + 1));
         }
         reply.json(json!({"error": error}))
     }
 }
 
-/// A 64-bit integer: taken as a number or a string, always given as a string.
+/// A 64-bit integer: read from a number or a string, written as a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Int64(i64);
 
@@ -220,23 +220,23 @@ impl<'de> Deserialize<'de> for Int64 {
     }
 }
 
-/// Where a list goes on.
+/// The position of a page in a list.
 #[derive(Deserialize)]
 pub(crate) struct PageQuery {
     cursor: Option<Int64>,
 }
 
-/// Small, so that clients meet a second page before production does.
-const PAGE: usize = 20;
+/// Small, so that clients meet a second page in tests.
+const PAGE_SIZE: usize = 20;
 
-/// One page of items that are sorted by id.
+/// Renders one page of items that are sorted by id.
 fn page(items: impl Iterator<Item = (i64, Value)>, query: &PageQuery) -> HttpResponse {
     let seen = query.cursor.map_or(i64::MIN, |cursor| cursor.0);
     let mut rest = items.filter(|(id, _)| *id > seen).peekable();
     let mut reply = serde_json::Map::new();
     let mut shown = Vec::new();
     let mut last = seen;
-    while shown.len() < PAGE
+    while shown.len() < PAGE_SIZE
         && let Some((id, item)) = rest.next()
     {
         last = id;

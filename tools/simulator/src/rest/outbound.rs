@@ -1,4 +1,4 @@
-//! Calls that begin or end over the API: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
+//! Placing and ending calls: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
 
 use std::time::Duration;
 
@@ -9,50 +9,50 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::{Caller, Int64, Problem};
-use crate::flows::{self, Family, Flow, Overrides, Party, Performance, Setting};
-use crate::runs::Placed;
-use crate::{World, clock, lock};
+use crate::flows::{self, Family, Flow, FlowOptions, Overrides, Party, Playback};
+use crate::runs::PlacedCall;
+use crate::{State, clock, lock};
 
-/// From the reply to the first webhook: long enough for the reply to arrive first.
-const DIALLING: Duration = Duration::from_millis(100);
-/// How long a reply waits for the first webhook, where it is told to.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest `custom_data`, in bytes.
-const CUSTOM_DATA_LIMIT: usize = 2_000;
+/// The delay from the reply to the first webhook, so that the reply arrives first.
+const DIAL_DELAY: Duration = Duration::from_millis(100);
+/// How long a reply waits for the first webhook, with `webhook_before_reply`.
+const FIRST_WEBHOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The maximum length of `custom_data`, in bytes.
+const MAX_CUSTOM_DATA_BYTES: usize = 2_000;
 
-/// A call to place. What else the API takes changes nothing here.
+/// A call to place. Other fields of the API are ignored.
 #[derive(Deserialize)]
-pub(crate) struct Order {
+pub(crate) struct PlaceCallRequest {
     user_id: Option<Int64>,
     phone_number: Option<String>,
     custom_data: Option<String>,
 }
 
-/// `POST /api/v2/call`: all devices of the user ring, and the reply names the call.
+/// `POST /api/v2/call`: all devices of the user ring; the reply names the call.
 pub(crate) async fn place(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
-    order: web::Json<Order>,
+    request: web::Json<PlaceCallRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let Some(Int64(user_id)) = order.user_id else {
+    let Some(Int64(user_id)) = request.user_id else {
         return Err(Problem::bad("user_id is required"));
     };
-    let call_id = dial(&world, caller.company(&world), user_id, order.into_inner()).await?;
+    let call_id = dial(&state, caller.company(&state), user_id, request.into_inner()).await?;
     Ok(HttpResponse::Ok().json(json!({"call_id": Int64(call_id)})))
 }
 
-/// `POST /api/v2/users/{id}/initiate_call`: an app of the user dials, and the reply does not name the call.
+/// `POST /api/v2/users/{id}/initiate_call`: an app of the user dials; the reply does not name the call.
 pub(crate) async fn initiate(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     user: web::Path<String>,
-    order: web::Json<Order>,
+    request: web::Json<PlaceCallRequest>,
 ) -> Result<HttpResponse, Problem> {
     let user_id = match user.as_str() {
         "me" => flows::first_user().id,
         id => id.parse().map_err(|_| Problem::not_found("user"))?,
     };
-    dial(&world, caller.company(&world), user_id, order.into_inner()).await?;
+    dial(&state, caller.company(&state), user_id, request.into_inner()).await?;
     let device = format!("{user_id}-web");
     Ok(HttpResponse::Ok()
         .json(json!({"device": {"id": device, "type": "native", "user_id": Int64(user_id)}})))
@@ -60,51 +60,60 @@ pub(crate) async fn initiate(
 
 /// `PUT /api/v2/call/{id}/actions/hangup`: an empty reply; the webhook follows.
 pub(crate) async fn hang_up(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let calls = lock(&world.calls);
+    let calls = lock(&state.calls);
     let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
     let call = call.ok_or_else(|| Problem::not_found("call"))?;
     if call.is_concluded() {
-        return Err(Problem::bad("the call is over"));
+        return Err(Problem::bad("the call has ended"));
     }
-    call.line.notify_one();
+    call.hang_up.notify_one();
     Ok(HttpResponse::Ok().finish())
 }
 
-async fn dial(world: &web::Data<World>, company_id: i64, user_id: i64, order: Order) -> Result<i64, Problem> {
+async fn dial(
+    state: &web::Data<State>,
+    company_id: i64,
+    user_id: i64,
+    request: PlaceCallRequest,
+) -> Result<i64, Problem> {
     let Party { id, phone, .. } = flows::user_by_id(user_id).ok_or_else(|| Problem::not_found("user"))?;
-    let number = order.phone_number.filter(|number| is_dialable(number));
+    let number = request.phone_number.filter(|number| is_dialable(number));
     let number = number.ok_or_else(|| Problem::bad("phone_number must be an E.164 number"))?;
-    if order.custom_data.as_ref().is_some_and(|data| data.len() > CUSTOM_DATA_LIMIT) {
-        return Err(Problem::bad(format!("custom_data is longer than {CUSTOM_DATA_LIMIT}")));
+    if request.custom_data.as_ref().is_some_and(|data| data.len() > MAX_CUSTOM_DATA_BYTES) {
+        return Err(Problem::bad(format!("custom_data is longer than {MAX_CUSTOM_DATA_BYTES}")));
     }
-    let switches = world.switches();
-    let setting = Setting {
+    let switches = state.switches();
+    let options = FlowOptions {
         start: clock::now(),
         organization_id: None,
-        media_base: world.base_url.clone(),
-        tempo: switches.placed_call_pace,
+        media_base: state.base_url.clone(),
+        time_scale: switches.placed_call_pace,
         overrides: Overrides {
             call_id: None,
             external_number: Some(number),
             internal_number: Some(phone),
             user_id: Some(id),
-            custom_data: order.custom_data,
+            custom_data: request.custom_data,
         },
     };
-    let seed = world.chance();
-    let performance = Performance::new(Flow::Outbound, Family::Dialpad, seed, setting);
-    let call_id = performance.call_id();
+    let seed = state.next_seed();
+    let playback = Playback::new(Flow::Outbound, Family::Dialpad, seed, options);
+    let call_id = playback.call_id();
     if switches.webhook_before_reply {
-        let (begun, first) = oneshot::channel();
-        World::place(world, Placed { company_id, seed, performance, after: Duration::ZERO }, Some(begun));
-        // A receiver that never answers must not hold up the caller for longer than the real one would.
-        let _ = timeout(PATIENCE, first).await;
+        let (first_delivered, first) = oneshot::channel();
+        State::place(
+            state,
+            PlacedCall { company_id, seed, playback, after: Duration::ZERO },
+            Some(first_delivered),
+        );
+        // A receiver that does not answer must not delay the reply for longer than Dialpad would.
+        let _ = timeout(FIRST_WEBHOOK_TIMEOUT, first).await;
     } else {
-        World::place(world, Placed { company_id, seed, performance, after: DIALLING }, None);
+        State::place(state, PlacedCall { company_id, seed, playback, after: DIAL_DELAY }, None);
     }
     Ok(call_id)
 }

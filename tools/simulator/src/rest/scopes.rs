@@ -1,8 +1,8 @@
-//! Which scopes a request needs, once the switch `enforce_scopes` is on.
+//! The scopes that requests require, with the switch `enforce_scopes`.
 
 use actix_web::http::Method;
 
-/// A route, and the scopes of which one is enough for it. What is not listed needs none.
+/// A route, and the scopes of which it requires one. Other routes require none.
 const NEEDED: [(Method, &str, &[&str]); 4] = [
     (Method::GET, "/api/v2/call", &["calls:list"]),
     (Method::POST, "/api/v2/subscriptions/sms", &["message_content_export:all", "message_content_export"]),
@@ -10,7 +10,7 @@ const NEEDED: [(Method, &str, &[&str]); 4] = [
     (Method::GET, "/secureblob/{kind}/{id}", &["recordings_export"]),
 ];
 
-/// The scope that a token with these (space-separated) scopes lacks for a route.
+/// Returns the scope that a token with these (space-separated) scopes lacks for a route.
 pub(crate) fn lacking(granted: &str, method: &Method, route: &str) -> Option<&'static str> {
     let (_, _, enough) = NEEDED.iter().find(|(verb, path, _)| verb == method && *path == route)?;
     let has = |wanted: &&&str| granted.split_whitespace().any(|scope| scope == **wanted);
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn either_scope_opens_texts_and_what_is_not_listed_is_open() {
+    fn either_scope_allows_texts_and_unlisted_routes_require_none() {
         let texts = |granted| lacking(granted, &Method::POST, "/api/v2/subscriptions/sms");
         assert_eq!(texts("calls:list offline_access"), Some("message_content_export:all"));
         assert_eq!(texts("calls:list message_content_export"), None);

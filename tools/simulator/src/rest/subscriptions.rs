@@ -1,14 +1,14 @@
-//! `/api/v2/subscriptions/call` and `/api/v2/subscriptions/sms`: which events go there.
+//! `/api/v2/subscriptions/call` and `/api/v2/subscriptions/sms`.
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Caller, Int64, PageQuery, Problem, page, webhooks};
-use crate::registry::{Kind, Registry, Subscription, Topic};
-use crate::{World, lock};
+use crate::registry::{Registry, Subscription, SubscriptionFilter, SubscriptionKind};
+use crate::{State, lock};
 
-pub(crate) fn routes(config: &mut web::ServiceConfig, path: &str, kind: Kind) {
+pub(crate) fn routes(config: &mut web::ServiceConfig, path: &str, kind: SubscriptionKind) {
     config.service(web::resource(path).app_data(web::Data::new(kind)).get(list).post(create)).service(
         web::resource(format!("{path}/{{id}}"))
             .app_data(web::Data::new(kind))
@@ -18,7 +18,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig, path: &str, kind: Kind) {
     );
 }
 
-/// What a subscription may be filtered by; anything else is a slip of the client.
+/// The states that a subscription may name; others are rejected.
 const CALL_STATES: [&str; 33] = [
     "admin",
     "admin_recording",
@@ -55,7 +55,7 @@ const CALL_STATES: [&str; 33] = [
     "voicemail_uploaded",
 ];
 
-/// A create or update body: what an update leaves out stays as it is.
+/// The body of a create or update request: an update keeps what it leaves out.
 #[derive(Deserialize)]
 pub(crate) struct Change {
     endpoint_id: Option<Int64>,
@@ -85,10 +85,10 @@ impl Change {
         match (self.target_type, self.target_id) {
             (Some(kind), Some(id)) => subscription.target = Some((kind, id.0)),
             (None, None) => {}
-            _ => return Err(Problem::bad("target_type and target_id belong together")),
+            _ => return Err(Problem::bad("target_type and target_id require each other")),
         }
-        match &mut subscription.topic {
-            Topic::Calls { states, group_calls_only } => {
+        match &mut subscription.filter {
+            SubscriptionFilter::Calls { states, group_calls_only } => {
                 if let Some(wanted) = self.call_states {
                     if let Some(unknown) = wanted.iter().find(|state| !CALL_STATES.contains(&state.as_str()))
                     {
@@ -98,7 +98,7 @@ impl Change {
                 }
                 *group_calls_only = self.group_calls_only.unwrap_or(*group_calls_only);
             }
-            Topic::Texts { direction, include_internal, status } => {
+            SubscriptionFilter::Texts { direction, include_internal, status } => {
                 if let Some(wanted) = self.direction {
                     if !["all", "inbound", "outbound"].contains(&wanted.as_str()) {
                         return Err(Problem::bad("direction must be all, inbound or outbound"));
@@ -114,8 +114,8 @@ impl Change {
 }
 
 pub(crate) async fn create(
-    world: web::Data<World>,
-    kind: web::Data<Kind>,
+    state: web::Data<State>,
+    kind: web::Data<SubscriptionKind>,
     caller: Caller,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
@@ -123,36 +123,38 @@ pub(crate) async fn create(
     let Some(endpoint_id) = change.endpoint_id else {
         return Err(Problem::bad("endpoint_id is required"));
     };
-    let topic = match **kind {
-        Kind::Calls => Topic::Calls { states: None, group_calls_only: false },
-        Kind::Texts if change.direction.is_none() => {
+    let filter = match **kind {
+        SubscriptionKind::Calls => SubscriptionFilter::Calls { states: None, group_calls_only: false },
+        SubscriptionKind::Texts if change.direction.is_none() => {
             return Err(Problem::bad("direction is required"));
         }
-        Kind::Texts => Topic::Texts { direction: "all".to_owned(), include_internal: false, status: false },
+        SubscriptionKind::Texts => {
+            SubscriptionFilter::Texts { direction: "all".to_owned(), include_internal: false, status: false }
+        }
     };
     let reply = {
-        let mut registry = lock(&world.registry);
+        let mut registry = lock(&state.registry);
         let mut subscription = Subscription {
             id: registry.next_id(),
-            company_id: caller.company(&world),
+            company_id: caller.company(&state),
             endpoint_id: endpoint_id.0,
             enabled: true,
             target: None,
-            topic,
+            filter,
         };
         change.apply(&mut subscription, &registry, &caller)?;
-        if !registry.has_room(subscription.company_id, **kind, subscription.target.as_ref()) {
+        if !registry.allows_another(subscription.company_id, **kind, subscription.target.as_ref()) {
             return Err(Problem::bad("the company has too many subscriptions of this kind"));
         }
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply
     };
-    world.count_listeners();
+    state.publish_subscription_count();
     Ok(HttpResponse::Ok().json(reply))
 }
 
-/// The list's query: a page, and optionally one target only.
+/// The query of the list: a page, and optionally one target.
 #[derive(Deserialize)]
 pub(crate) struct ListQuery {
     #[serde(flatten)]
@@ -162,15 +164,15 @@ pub(crate) struct ListQuery {
 }
 
 pub(crate) async fn list(
-    world: web::Data<World>,
-    kind: web::Data<Kind>,
+    state: web::Data<State>,
+    kind: web::Data<SubscriptionKind>,
     caller: Caller,
     query: web::Query<ListQuery>,
 ) -> HttpResponse {
-    let registry = lock(&world.registry);
+    let registry = lock(&state.registry);
     let wanted = |subscription: &&Subscription| {
         let (target_type, target_id) = subscription.target.as_ref().map(|(kind, id)| (kind, id)).unzip();
-        subscription.topic.kind() == **kind
+        subscription.filter.kind() == **kind
             && caller.sees(subscription.company_id)
             && (query.target_type.is_none() || query.target_type.as_ref() == target_type)
             && (query.target_id.is_none() || query.target_id.as_ref().map(|id| &id.0) == target_id)
@@ -180,69 +182,74 @@ pub(crate) async fn list(
 }
 
 pub(crate) async fn show(
-    world: web::Data<World>,
-    kind: web::Data<Kind>,
+    state: web::Data<State>,
+    kind: web::Data<SubscriptionKind>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let registry = lock(&world.registry);
+    let registry = lock(&state.registry);
     let subscription = find(&registry, **kind, *id, &caller)?;
     Ok(HttpResponse::Ok().json(rendered(&subscription, &registry)))
 }
 
 pub(crate) async fn update(
-    world: web::Data<World>,
-    kind: web::Data<Kind>,
+    state: web::Data<State>,
+    kind: web::Data<SubscriptionKind>,
     caller: Caller,
     id: web::Path<i64>,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let reply = {
-        let mut registry = lock(&world.registry);
+        let mut registry = lock(&state.registry);
         let mut subscription = find(&registry, **kind, *id, &caller)?;
         body.into_inner().apply(&mut subscription, &registry, &caller)?;
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply
     };
-    world.count_listeners();
+    state.publish_subscription_count();
     Ok(HttpResponse::Ok().json(reply))
 }
 
 pub(crate) async fn delete(
-    world: web::Data<World>,
-    kind: web::Data<Kind>,
+    state: web::Data<State>,
+    kind: web::Data<SubscriptionKind>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let reply = {
-        let mut registry = lock(&world.registry);
+        let mut registry = lock(&state.registry);
         let subscription = find(&registry, **kind, *id, &caller)?;
         registry.subscriptions.remove(&subscription.id);
         rendered(&subscription, &registry)
     };
-    world.count_listeners();
+    state.publish_subscription_count();
     Ok(HttpResponse::Ok().json(reply))
 }
 
-fn find(registry: &Registry, kind: Kind, id: i64, caller: &Caller) -> Result<Subscription, Problem> {
+fn find(
+    registry: &Registry,
+    kind: SubscriptionKind,
+    id: i64,
+    caller: &Caller,
+) -> Result<Subscription, Problem> {
     let found = registry
         .subscriptions
         .get(&id)
-        .filter(|subscription| subscription.topic.kind() == kind && caller.sees(subscription.company_id));
+        .filter(|subscription| subscription.filter.kind() == kind && caller.sees(subscription.company_id));
     found.cloned().ok_or_else(|| Problem::not_found("subscription"))
 }
 
 fn rendered(subscription: &Subscription, registry: &Registry) -> Value {
     let mut reply = json!({"id": Int64(subscription.id), "enabled": subscription.enabled});
-    match &subscription.topic {
-        Topic::Calls { states, group_calls_only } => {
+    match &subscription.filter {
+        SubscriptionFilter::Calls { states, group_calls_only } => {
             reply["group_calls_only"] = (*group_calls_only).into();
             if let Some(states) = states {
                 reply["call_states"] = json!(states);
             }
         }
-        Topic::Texts { direction, include_internal, status } => {
+        SubscriptionFilter::Texts { direction, include_internal, status } => {
             reply["direction"] = direction.as_str().into();
             reply["include_internal"] = (*include_internal).into();
             reply["status"] = (*status).into();

@@ -1,4 +1,4 @@
-//! `/api/v2/webhooks`: where events go.
+//! `/api/v2/webhooks`.
 
 use actix_web::{HttpResponse, web};
 use reqwest::Url;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, Int64, PageQuery, Problem, page};
 use crate::registry::Webhook;
-use crate::{World, lock};
+use crate::{State, lock};
 
 #[derive(Deserialize)]
 pub(crate) struct Change {
@@ -26,21 +26,21 @@ impl Change {
         }
     }
 
-    /// An empty secret is none.
+    /// Returns the secret; an empty one is none.
     fn secret(self) -> Option<String> {
         self.secret.filter(|secret| !secret.is_empty())
     }
 }
 
 pub(crate) async fn create(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.into_inner();
-    let company_id = caller.company(&world);
+    let company_id = caller.company(&state);
     let hook_url = change.checked_url()?.ok_or_else(|| Problem::bad("hook_url is required"))?;
-    let mut registry = lock(&world.registry);
+    let mut registry = lock(&state.registry);
     let webhook = Webhook { id: registry.next_id(), company_id, hook_url, secret: change.secret() };
     let reply = rendered(&webhook);
     registry.webhooks.insert(webhook.id, webhook);
@@ -48,35 +48,35 @@ pub(crate) async fn create(
 }
 
 pub(crate) async fn list(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     query: web::Query<PageQuery>,
 ) -> HttpResponse {
-    let registry = lock(&world.registry);
+    let registry = lock(&state.registry);
     let theirs = registry.webhooks.values().filter(|webhook| caller.sees(webhook.company_id));
     page(theirs.map(|webhook| (webhook.id, rendered(webhook))), &query)
 }
 
 pub(crate) async fn show(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    let registry = lock(&world.registry);
+    let registry = lock(&state.registry);
     let webhook = registry.webhooks.get(&id).filter(|webhook| caller.sees(webhook.company_id));
     let webhook = webhook.ok_or_else(|| Problem::not_found("webhook"))?;
     Ok(HttpResponse::Ok().json(rendered(webhook)))
 }
 
 pub(crate) async fn update(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
     body: web::Json<Change>,
 ) -> Result<HttpResponse, Problem> {
     let change = body.into_inner();
     let hook_url = change.checked_url()?;
-    let mut registry = lock(&world.registry);
+    let mut registry = lock(&state.registry);
     let webhook = registry.webhooks.get_mut(&id).filter(|webhook| caller.sees(webhook.company_id));
     let webhook = webhook.ok_or_else(|| Problem::not_found("webhook"))?;
     if let Some(url) = hook_url {
@@ -88,19 +88,19 @@ pub(crate) async fn update(
     Ok(HttpResponse::Ok().json(rendered(webhook)))
 }
 
-/// Replies with what was deleted, as the real one does.
+/// Replies with the deleted webhook, as Dialpad does.
 pub(crate) async fn delete(
-    world: web::Data<World>,
+    state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let deleted = {
-        let mut registry = lock(&world.registry);
+        let mut registry = lock(&state.registry);
         let theirs = registry.webhooks.get(&id).is_some_and(|webhook| caller.sees(webhook.company_id));
         if theirs { registry.delete_webhook(*id) } else { None }
     };
     let deleted = deleted.ok_or_else(|| Problem::not_found("webhook"))?;
-    world.count_listeners();
+    state.publish_subscription_count();
     Ok(HttpResponse::Ok().json(rendered(&deleted)))
 }
 

@@ -2,16 +2,16 @@ use reqwest::Response;
 
 use super::*;
 
-/// The link to the recording of a call that was just played.
-async fn recorded(trial: &Trial, seed: u64) -> (String, Value) {
-    trial.play(json!({"flow": "answered", "seed": seed})).await;
-    let call = trial.read("/api/v2/call").await["items"][0].clone();
+/// Plays a call and returns the link to its recording, and the call.
+async fn recorded(fixture: &Fixture, seed: u64) -> (String, Value) {
+    fixture.play(json!({"flow": "answered", "seed": seed})).await;
+    let call = fixture.read("/api/v2/call").await["items"][0].clone();
     let url = call["recording_details"][0]["url"].as_str().expect("a link").to_owned();
-    (url.strip_prefix(trial.simulator.base_url()).expect("a link to here").to_owned(), call)
+    (url.strip_prefix(fixture.simulator.base_url()).expect("a link to here").to_owned(), call)
 }
 
-async fn asked(trial: &Trial, path: &str, token: Option<&str>) -> Response {
-    let request = trial.get(path);
+async fn asked(fixture: &Fixture, path: &str, token: Option<&str>) -> Response {
+    let request = fixture.get(path);
     let request = token.into_iter().fold(request, |request, token| request.bearer_auth(token));
     request.send().await.expect("an answer")
 }
@@ -23,13 +23,13 @@ fn target(response: &Response) -> String {
 
 #[tokio::test]
 async fn a_recording_is_two_redirects_away_and_as_long_as_its_call() {
-    let trial = Trial::start().await;
-    let (link, call) = recorded(&trial, 3).await;
-    let secure = target(&asked(&trial, &link, Some("static-key")).await);
+    let fixture = Fixture::start().await;
+    let (link, call) = recorded(&fixture, 3).await;
+    let secure = target(&asked(&fixture, &link, Some("static-key")).await);
     assert!(secure.starts_with("/secureblob/callrecording/"), "{secure}");
-    let signed = target(&asked(&trial, &secure, Some("static-key")).await);
+    let signed = target(&asked(&fixture, &secure, Some("static-key")).await);
     assert!(signed.starts_with("/blob-server/") && signed.contains("?signature="), "{signed}");
-    let sound = asked(&trial, &signed, None).await;
+    let sound = asked(&fixture, &signed, None).await;
     assert_eq!(sound.headers()["content-type"], "audio/wav");
     let sound = sound.bytes().await.expect("a body");
     let millis: usize =
@@ -37,19 +37,19 @@ async fn a_recording_is_two_redirects_away_and_as_long_as_its_call() {
     assert!(sound.starts_with(b"RIFF") && millis > 1_000 && sound.len() == 44 + 8 * millis);
 
     let unsigned = signed.split('?').next().expect("a path");
-    assert_eq!(asked(&trial, unsigned, Some("static-key")).await.status(), 403);
-    assert_eq!(asked(&trial, "/r/5", Some("static-key")).await.status(), 404);
-    trial.simulator.stop().await;
+    assert_eq!(asked(&fixture, unsigned, Some("static-key")).await.status(), 403);
+    assert_eq!(asked(&fixture, "/r/5", Some("static-key")).await.status(), 404);
+    fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn a_part_of_a_recording_is_that_part() {
-    let trial = Trial::start().await;
-    let (link, _) = recorded(&trial, 3).await;
-    let secure = target(&asked(&trial, &link, Some("static-key")).await);
-    let signed = target(&asked(&trial, &secure, Some("static-key")).await);
-    let whole = asked(&trial, &signed, None).await.bytes().await.expect("a body");
-    let part = |range: &'static str| trial.get(&signed).header("range", range).send();
+async fn a_range_of_a_recording_has_the_right_bytes() {
+    let fixture = Fixture::start().await;
+    let (link, _) = recorded(&fixture, 3).await;
+    let secure = target(&asked(&fixture, &link, Some("static-key")).await);
+    let signed = target(&asked(&fixture, &secure, Some("static-key")).await);
+    let whole = asked(&fixture, &signed, None).await.bytes().await.expect("a body");
+    let part = |range: &'static str| fixture.get(&signed).header("range", range).send();
     let middle = part("bytes=1000-1999").await.expect("an answer");
     assert_eq!(middle.status(), 206);
     assert_eq!(middle.headers()["content-range"], format!("bytes 1000-1999/{}", whole.len()).as_str());
@@ -58,40 +58,41 @@ async fn a_part_of_a_recording_is_that_part() {
     let beyond = part("bytes=99999999-").await.expect("an answer");
     assert_eq!(beyond.status(), 416);
     assert_eq!(beyond.headers()["content-range"], format!("bytes */{}", whole.len()).as_str());
-    trial.simulator.stop().await;
+    fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn strangers_see_a_login_page_and_a_missing_scope_is_refused() {
-    let trial = Trial::start().await;
-    let (link, _) = recorded(&trial, 3).await;
+async fn requests_without_a_token_see_a_login_page_and_a_missing_scope_is_rejected() {
+    let fixture = Fixture::start().await;
+    let (link, _) = recorded(&fixture, 3).await;
     for token in [None, Some("wrong")] {
-        let login = target(&asked(&trial, &link, token).await);
-        let page = asked(&trial, &login, None).await;
+        let login = target(&asked(&fixture, &link, token).await);
+        let page = asked(&fixture, &login, None).await;
         assert_eq!(page.status(), 200);
         assert!(page.headers()["content-type"].to_str().expect("ASCII").starts_with("text/html"));
     }
-    trial.switch(json!({"enforce_scopes": true})).await;
-    let (poor, rich) = (trial.token("calls:list").await, trial.token("recordings_export").await);
-    assert_eq!(asked(&trial, &link, Some(&poor)).await.status(), 403);
-    assert_eq!(asked(&trial, &link, Some(&rich)).await.status(), 302);
-    trial.simulator.stop().await;
+    fixture.switch(json!({"enforce_scopes": true})).await;
+    let (without_scope, with_scope) =
+        (fixture.token("calls:list").await, fixture.token("recordings_export").await);
+    assert_eq!(asked(&fixture, &link, Some(&without_scope)).await.status(), 403);
+    assert_eq!(asked(&fixture, &link, Some(&with_scope)).await.status(), 302);
+    fixture.simulator.stop().await;
 }
 
 #[tokio::test]
-async fn an_expired_link_is_renewed_by_the_call_and_a_recording_may_lie_elsewhere() {
-    let trial = Trial::start().await;
-    let (link, call) = recorded(&trial, 3).await;
-    trial
+async fn the_call_has_a_valid_link_after_one_expired_and_recordings_may_be_elsewhere() {
+    let fixture = Fixture::start().await;
+    let (link, call) = recorded(&fixture, 3).await;
+    fixture
         .switch(json!({"expired_recording_links": true, "recordings_elsewhere": "http://127.0.0.1:9"}))
         .await;
-    assert_eq!(asked(&trial, &link, Some("static-key")).await.status(), 403);
+    assert_eq!(asked(&fixture, &link, Some("static-key")).await.status(), 403);
     let id = call["call_id"].as_str().expect("a string");
-    let call = trial.read(&format!("/api/v2/call/{id}")).await;
+    let call = fixture.read(&format!("/api/v2/call/{id}")).await;
     let fresh = call["call_recording_share_links"][0].as_str().expect("a link");
-    let fresh = fresh.strip_prefix(trial.simulator.base_url()).expect("a link to here");
-    let secure = target(&asked(&trial, fresh, Some("static-key")).await);
-    let elsewhere = target(&asked(&trial, &secure, Some("static-key")).await);
+    let fresh = fresh.strip_prefix(fixture.simulator.base_url()).expect("a link to here");
+    let secure = target(&asked(&fixture, fresh, Some("static-key")).await);
+    let elsewhere = target(&asked(&fixture, &secure, Some("static-key")).await);
     assert!(elsewhere.starts_with("http://127.0.0.1:9/blob-server/"), "{elsewhere}");
-    trial.simulator.stop().await;
+    fixture.simulator.stop().await;
 }

@@ -1,8 +1,8 @@
-//! One signed webhook, ready to be posted: the bytes that are signed are the bytes that are sent, at every attempt.
+//! A signed webhook: the bytes that are signed are the bytes that every attempt sends.
 
 use actix_web::web::Bytes;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response};
 use serde_json::Value;
@@ -11,37 +11,37 @@ use sha2::Sha256;
 /// The header of the HMAC form.
 const SIGNATURE_HEADER: &str = "x-dialpad-signature";
 
-/// How a receiver can tell that a webhook is authentic.
+/// How a webhook is signed.
 #[derive(Clone, Copy)]
-pub enum Seal<'a> {
+pub enum Signature<'a> {
     /// The body is a compact JWS over the payload, HS256 with the raw bytes of the secret.
     Jws(&'a str),
-    /// The body is JSON, its HMAC-SHA256 stands in a header.
+    /// The body is JSON, and a header carries its HMAC-SHA256.
     Hmac(&'a str),
-    /// The body is JSON and nobody can tell.
+    /// The body is JSON without a signature.
     None,
 }
 
-/// A webhook on its way to one address.
-pub struct Parcel {
+/// A webhook for one receiver.
+pub struct SignedWebhook {
     pub(crate) url: String,
     body: Bytes,
     content_type: &'static str,
     signature: Option<String>,
 }
 
-impl Parcel {
-    /// Signs a payload and addresses it to this URL.
+impl SignedWebhook {
+    /// Signs a payload for the receiver at `url`.
     #[must_use]
-    pub fn seal(url: String, payload: &Value, seal: Seal<'_>) -> Self {
+    pub fn new(url: String, payload: &Value, signature: Signature<'_>) -> Self {
         let json = payload.to_string();
-        let (body, content_type, signature) = match seal {
-            Seal::Jws(secret) => (jws(payload, secret), "application/jwt", None),
-            Seal::Hmac(secret) => {
+        let (body, content_type, signature) = match signature {
+            Signature::Jws(secret) => (jws(payload, secret), "application/jwt", None),
+            Signature::Hmac(secret) => {
                 let signature = hmac_hex(json.as_bytes(), secret);
                 (json, "application/json", Some(format!("sha256={signature}")))
             }
-            Seal::None => (json, "application/json", None),
+            Signature::None => (json, "application/json", None),
         };
         Self { url, body: body.into(), content_type, signature }
     }
@@ -57,15 +57,22 @@ impl Parcel {
     }
 }
 
+/// The compact serialization of RFC 7515.
 fn jws(payload: &Value, secret: &str) -> String {
-    let key = EncodingKey::from_secret(secret.as_bytes());
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), payload, &key).expect("a JSON value can be signed")
+    let header = BASE64_URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
+    let claims = BASE64_URL_SAFE_NO_PAD.encode(payload.to_string());
+    let signed = format!("{header}.{claims}");
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(hmac_sha256(signed.as_bytes(), secret));
+    format!("{signed}.{signature}")
 }
 
 fn hmac_hex(body: &[u8], secret: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
-    mac.update(body);
-    hex::encode(mac.finalize().into_bytes())
+    hex::encode(hmac_sha256(body, secret))
+}
+
+fn hmac_sha256(body: &[u8], secret: &str) -> Vec<u8> {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+    mac.chain_update(body).finalize().into_bytes().to_vec()
 }
 
 #[cfg(test)]

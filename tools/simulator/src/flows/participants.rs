@@ -1,12 +1,12 @@
-//! Who takes part in a flow: users of a small invented company, and customers with numbers that nobody has.
+//! The participants of a flow: users of a fictional company, and customers with fictional numbers.
 
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::plot::{self, Role};
-use super::{Flow, Setting};
+use super::timeline::{self, Role};
+use super::{Flow, FlowOptions};
 
-/// Which way the call or text goes, from the company's viewpoint.
+/// The direction of a call or text, from the company's viewpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Inbound,
@@ -22,7 +22,7 @@ impl Direction {
     }
 }
 
-/// A person on either side, or a group that is called like one.
+/// A person on either side, or a group that can be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Party {
     /// Dialpad's id of the user, contact or group.
@@ -30,9 +30,9 @@ pub(crate) struct Party {
     /// Dialpad's `type`.
     pub(crate) kind: &'static str,
     pub(crate) name: &'static str,
-    /// In a domain that is reserved for examples; groups have none.
+    /// In a reserved example domain; groups have none.
     pub(crate) email: Option<String>,
-    /// E.164, from the range that is reserved for fiction.
+    /// An E.164 number from the range reserved for fiction.
     pub(crate) phone: String,
 }
 
@@ -42,60 +42,60 @@ impl Party {
     }
 }
 
-/// The user whom a new access token belongs to: the company's administrator.
+/// Returns the user of new access tokens: the company's administrator.
 pub(crate) fn first_user() -> Party {
     user(0)
 }
 
-/// The user of the company with this id.
+/// Returns the user with this id.
 pub(crate) fn user_by_id(id: i64) -> Option<Party> {
     (0..USERS.len()).map(user).find(|user| user.id == id)
 }
 
-/// The office all users sit in.
+/// The office of all users.
 pub(crate) const OFFICE_ID: i64 = 5_527_348_325_810_176;
 
-/// Everyone and everything that a flow names.
-pub(crate) struct Cast {
+/// All parties and legs of a flow.
+pub(crate) struct Participants {
     /// The legs, in the order of the flow's roles.
-    pub(crate) parts: Vec<Part>,
-    /// What the customer says on the voicemail.
+    pub(crate) legs: Vec<LegSpec>,
+    /// The transcript of the voicemail.
     pub(crate) transcript: String,
 }
 
-/// One leg, as far as it does not change while it is played.
-pub(crate) struct Part {
+/// The fields of a leg that do not change during playback.
+pub(crate) struct LegSpec {
     pub(crate) call_id: i64,
     pub(crate) direction: Direction,
-    /// Whose leg it is.
+    /// The owner of the leg.
     pub(crate) target: Party,
-    /// Who is at the other end.
+    /// The other party.
     pub(crate) contact: Party,
-    /// The voicemail or recording, whichever the leg comes to.
+    /// The id of its voicemail or recording.
     pub(crate) media_id: i64,
     /// Whether it is recorded.
     pub(crate) recorded: bool,
-    /// The leg at the root, of a leg that a group's leg led to.
+    /// The root leg, if a group's leg led to this one.
     pub(crate) master_call_id: Option<i64>,
     /// The group's leg that it was rung for.
     pub(crate) entry_point_call_id: Option<i64>,
     /// The leg of the agent who answers for the group.
     pub(crate) operator_call_id: Option<i64>,
-    /// What the customer called first, where that was somebody else.
+    /// The party that the customer called first, if it was another one.
     pub(crate) entry_point: Option<Party>,
-    /// Who sent the customer here.
+    /// The user who transferred the customer.
     pub(crate) transferred_from: Option<Party>,
-    /// What whoever placed the call attached to it.
+    /// The `custom_data` of a call that was placed over the API.
     pub(crate) custom_data: Option<String>,
 }
 
-impl Part {
-    /// The link to the voicemail or recording.
+impl LegSpec {
+    /// Returns the link to the voicemail or recording.
     pub(crate) fn media_url(&self, base: &str) -> String {
         format!("{base}/r/{}", self.media_id)
     }
 
-    /// From whom to whom, as E.164 numbers.
+    /// Returns the calling and the called number.
     pub(crate) fn numbers(&self) -> (&str, &str) {
         match self.direction {
             Direction::Inbound => (&self.contact.phone, &self.target.phone),
@@ -104,17 +104,17 @@ impl Part {
     }
 }
 
-impl Cast {
-    pub(crate) fn pick(flow: Flow, seed: u64, setting: &Setting) -> Self {
-        let people = People::pick(seed, setting);
-        let mut ids = ids(seed, setting);
-        let roles = plot::roles(flow);
-        let mut parts: Vec<Part> = roles
+impl Participants {
+    pub(crate) fn pick(flow: Flow, seed: u64, options: &FlowOptions) -> Self {
+        let people = People::pick(seed, options);
+        let mut ids = ids(seed, options);
+        let roles = timeline::roles(flow);
+        let mut legs: Vec<LegSpec> = roles
             .iter()
             .map(|role| {
                 let (call_id, media_id) = (next_id(&mut ids), next_id(&mut ids));
-                let (direction, target, contact) = people.ends(*role);
-                Part {
+                let (direction, target, contact) = people.parties_of(*role);
+                LegSpec {
                     call_id,
                     media_id,
                     direction,
@@ -126,44 +126,44 @@ impl Cast {
                     operator_call_id: None,
                     entry_point: None,
                     transferred_from: None,
-                    custom_data: setting.overrides.custom_data.clone(),
+                    custom_data: options.overrides.custom_data.clone(),
                 }
             })
             .collect();
-        if let (Some(first), Some(call_id)) = (parts.first_mut(), setting.overrides.call_id) {
+        if let (Some(first), Some(call_id)) = (legs.first_mut(), options.overrides.call_id) {
             first.call_id = call_id;
         }
-        link(&roles, &mut parts, &people);
+        link(&roles, &mut legs, &people);
         let transcript = format!(
             "Hi, this is {}. I am calling about {}. Please call me back. Thanks!",
             people.customer.name, people.topic
         );
-        Self { parts, transcript }
+        Self { legs, transcript }
     }
 }
 
-/// Lets the legs name each other, as far as the real ones do.
-fn link(roles: &[Role], parts: &mut [Part], people: &People) {
+/// Sets the references between legs, as Dialpad does.
+fn link(roles: &[Role], legs: &mut [LegSpec], people: &People) {
     let call_of = |wanted: Role| roles.iter().position(|role| *role == wanted);
-    let id_of = |parts: &[Part], wanted: Role| call_of(wanted).map(|index| parts[index].call_id);
+    let id_of = |legs: &[LegSpec], wanted: Role| call_of(wanted).map(|index| legs[index].call_id);
     for (index, role) in roles.iter().enumerate() {
         match role {
             Role::Centre => {
-                parts[index].master_call_id = id_of(parts, Role::MainLine);
-                parts[index].operator_call_id = id_of(parts, Role::Operator);
-                parts[index].entry_point = Some(people.main_line.clone());
+                legs[index].master_call_id = id_of(legs, Role::MainLine);
+                legs[index].operator_call_id = id_of(legs, Role::Operator);
+                legs[index].entry_point = Some(people.main_line.clone());
             }
             Role::Agent | Role::Operator => {
-                parts[index].entry_point_call_id = id_of(parts, Role::Centre);
-                parts[index].entry_point = Some(people.main_line.clone());
+                legs[index].entry_point_call_id = id_of(legs, Role::Centre);
+                legs[index].entry_point = Some(people.main_line.clone());
             }
-            Role::Successor => parts[index].transferred_from = Some(people.lead.clone()),
+            Role::Successor => legs[index].transferred_from = Some(people.lead.clone()),
             Role::Called | Role::Calling | Role::MainLine | Role::Consultation | Role::Conference => {}
         }
     }
 }
 
-/// Recordings exist of what the two sides say to each other, once they are done with each other.
+/// Returns whether a leg is recorded: legs on which customer and user talk to the end are.
 fn is_recorded(flow: Flow, role: Role) -> bool {
     match role {
         Role::Called => matches!(flow, Flow::Answered | Flow::Hold),
@@ -178,11 +178,11 @@ fn is_recorded(flow: Flow, role: Role) -> bool {
     }
 }
 
-/// Those whom chance, or the caller, picked.
+/// The people that the seed, or the caller, picked.
 struct People {
-    /// The user whom the flow is about.
+    /// The main user of the flow.
     lead: Party,
-    /// Another one.
+    /// Another user.
     colleague: Party,
     customer: Party,
     other_customer: Party,
@@ -192,14 +192,14 @@ struct People {
 }
 
 impl People {
-    fn pick(seed: u64, setting: &Setting) -> Self {
+    fn pick(seed: u64, options: &FlowOptions) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let lead = rng.random_range(0..USERS.len());
         let customer = rng.random_range(0..CONTACTS.len());
         let topic = TOPICS[rng.random_range(0..TOPICS.len())];
         let colleague = user((lead + rng.random_range(1..USERS.len())) % USERS.len());
         let other_customer = contact((customer + rng.random_range(1..CONTACTS.len())) % CONTACTS.len());
-        let fixed = &setting.overrides;
+        let fixed = &options.overrides;
         let mut people = Self {
             lead: match fixed.user_id {
                 Some(id) => user_by_id(id).unwrap_or(Party { id, ..user(lead) }),
@@ -225,8 +225,8 @@ impl People {
         people
     }
 
-    /// Which way a leg goes, whose it is, and who is at the other end.
-    fn ends(&self, role: Role) -> (Direction, &Party, &Party) {
+    /// Returns the direction, the owner and the other party of a leg.
+    fn parties_of(&self, role: Role) -> (Direction, &Party, &Party) {
         use Direction::{Inbound, Outbound};
         match role {
             Role::Called | Role::Operator => (Inbound, &self.lead, &self.customer),
@@ -240,13 +240,13 @@ impl People {
     }
 }
 
-/// The chance that ids are drawn from. It knows the start: a seed played again is another call.
-pub(crate) fn ids(seed: u64, setting: &Setting) -> Xoshiro256PlusPlus {
-    let start = setting.start.timestamp_micros().cast_unsigned();
+/// Returns the generator of ids. It depends on the start: the same seed played later is another call.
+pub(crate) fn ids(seed: u64, options: &FlowOptions) -> Xoshiro256PlusPlus {
+    let start = options.start.timestamp_micros().cast_unsigned();
     Xoshiro256PlusPlus::seed_from_u64(seed ^ start.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-/// An id like Dialpad's: sixteen digits, below 2^53.
+/// Returns an id like Dialpad's: sixteen digits, below 2^53.
 pub(crate) fn next_id(ids: &mut Xoshiro256PlusPlus) -> i64 {
     ids.random_range(4_503_599_627_370_496..6_755_399_441_055_744)
 }
@@ -277,7 +277,7 @@ fn main_line() -> Party {
     Party { id: OFFICE_ID, kind: "office", name: "Acme Corp.", email: None, phone: "+14155550190".to_owned() }
 }
 
-/// Events spell the type of a call centre otherwise than queries do.
+/// Returns the call center. Events and queries spell its type differently.
 fn centre() -> Party {
     let phone = "+14155550191".to_owned();
     Party { id: 5_300_000_000_000_000, kind: "call_center", name: "Support", email: None, phone }

@@ -1,4 +1,4 @@
-//! What can be asked of the simulator: which flows, how many, how fast, to whom.
+//! A request for flows: which, how many, how fast, to whom.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,34 +8,34 @@ use serde::Deserialize;
 
 use super::flows::{Family, Flow, UnknownFlow};
 
-/// One order for flows: the body of `POST /simulator/flows`.
+/// A request for flows: the body of `POST /simulator/flows`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlowRequest {
     /// Which flow to play.
-    pub flow: Program,
-    /// How many calls; none (`null`) means until the simulator stops.
+    pub flow: FlowChoice,
+    /// The number of calls; `None` (`null`): until the simulator stops.
     #[serde(default = "one_call")]
     pub calls: Option<u64>,
-    /// How many calls begin in a second. Not touched by `pace`.
+    /// Calls per second; not scaled by `pace`.
     #[serde(default = "one")]
     pub rate: f64,
-    /// What all chance comes from. Without one, the simulator's own seed and the number of the run decide.
+    /// The seed of all random choices; by default derived from the simulator's seed and the number of the run.
     #[serde(default)]
     pub seed: Option<u64>,
-    /// The shape of the payloads.
+    /// The payload family.
     #[serde(default)]
     pub family: Family,
-    /// The company that it happens at; without one, that of new authorisations.
+    /// The company where it happens; by default that of new authorizations.
     #[serde(default)]
     pub company_id: Option<i64>,
-    /// Scales every wait within a call: 0.5 is twice as fast, 0 does not wait at all.
+    /// Scales every delay within a call: 0.5 is twice as fast, 0 does not wait.
     #[serde(default = "one")]
     pub pace: f64,
-    /// Sends there instead of to the subscriptions.
+    /// Sends to this receiver instead of the subscriptions.
     #[serde(default)]
     pub target: Option<Target>,
-    /// Begins only when somebody has subscribed.
+    /// Starts once somebody has subscribed.
     #[serde(default)]
     pub wait_for_subscriber: bool,
 }
@@ -48,22 +48,22 @@ fn one() -> f64 {
     1.0
 }
 
-/// A receiver that has not subscribed: it gets JSON with an HMAC in `x-dialpad-signature`.
+/// A receiver without a subscription: it gets JSON with an HMAC in `x-dialpad-signature`.
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Target {
-    /// Where to post.
+    /// The receiver's URL.
     pub url: String,
     /// The key of the HMAC.
     pub secret: String,
-    /// What the workflow family names as the organisation; without it, the company that the flow happens at.
+    /// The organization that the workflow family names; by default the company where the flow happens.
     #[serde(default)]
     pub organization_id: Option<i64>,
 }
 
 impl FlowRequest {
-    /// One call of a flow at its natural pace, to whoever subscribed.
-    pub fn new(flow: Program) -> Self {
+    /// Requests one call of a flow, unscaled, for all subscribers.
+    pub fn new(flow: FlowChoice) -> Self {
         Self {
             flow,
             calls: one_call(),
@@ -77,62 +77,62 @@ impl FlowRequest {
         }
     }
 
-    /// Refuses what cannot be played.
-    pub(crate) fn check(&self) -> Result<(), BadRequest> {
+    /// Rejects a request that cannot be played.
+    pub(crate) fn check(&self) -> Result<(), InvalidFlowRequest> {
         if !(self.rate.is_finite() && self.rate >= 0.001) {
-            return Err(BadRequest::Rate);
+            return Err(InvalidFlowRequest::Rate);
         }
         if !(0.0..=1_000.0).contains(&self.pace) {
-            return Err(BadRequest::Pace);
+            return Err(InvalidFlowRequest::Pace);
         }
         let url = self.target.as_ref().map(|target| Url::parse(&target.url));
         match url {
-            Some(Ok(url)) if !matches!(url.scheme(), "http" | "https") => Err(BadRequest::Target),
-            Some(Err(_)) => Err(BadRequest::Target),
+            Some(Ok(url)) if !matches!(url.scheme(), "http" | "https") => Err(InvalidFlowRequest::Target),
+            Some(Err(_)) => Err(InvalidFlowRequest::Target),
             Some(Ok(_)) | None => Ok(()),
         }
     }
 }
 
-/// Why a request for flows was refused.
+/// Why a request for flows was rejected.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
-    /// Calls cannot begin that rarely, or the rate is no number.
+pub enum InvalidFlowRequest {
+    /// The rate is too low, or not a number.
     #[error("rate must be a number of calls per second, at least 0.001")]
     Rate,
-    /// Waits cannot be scaled by that.
+    /// The pace is out of range.
     #[error("pace must be between 0 and 1000")]
     Pace,
-    /// The receiver's address is none.
+    /// The receiver's URL is invalid.
     #[error("target.url must be an absolute http(s) address")]
     Target,
 }
 
-/// Which flow each call of a run plays.
+/// Which flow the calls of a run play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Program {
-    /// The same for all.
-    Only(Flow),
-    /// A mixture as a company sees it on an ordinary day.
+pub enum FlowChoice {
+    /// The same flow for all calls.
+    Single(Flow),
+    /// The mix of an ordinary day.
     Mixed,
 }
 
-impl FromStr for Program {
-    type Err = UnknownProgram;
+impl FromStr for FlowChoice {
+    type Err = UnknownFlowChoice;
 
-    fn from_str(name: &str) -> Result<Self, UnknownProgram> {
+    fn from_str(name: &str) -> Result<Self, UnknownFlowChoice> {
         match name {
             "mixed" => Ok(Self::Mixed),
-            flow => Ok(Self::Only(flow.parse()?)),
+            flow => Ok(Self::Single(flow.parse()?)),
         }
     }
 }
 
-impl fmt::Display for Program {
+impl fmt::Display for FlowChoice {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Only(flow) => flow.fmt(out),
+            Self::Single(flow) => flow.fmt(out),
             Self::Mixed => out.write_str("mixed"),
         }
     }
@@ -141,12 +141,12 @@ impl fmt::Display for Program {
 /// A name that is neither a flow nor `mixed`.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}, or mixed")]
-pub struct UnknownProgram(#[from] UnknownFlow);
+pub struct UnknownFlowChoice(#[from] UnknownFlow);
 
-impl TryFrom<String> for Program {
-    type Error = UnknownProgram;
+impl TryFrom<String> for FlowChoice {
+    type Error = UnknownFlowChoice;
 
-    fn try_from(name: String) -> Result<Self, UnknownProgram> {
+    fn try_from(name: String) -> Result<Self, UnknownFlowChoice> {
         name.parse()
     }
 }
@@ -160,27 +160,27 @@ mod tests {
     }
 
     #[test]
-    fn a_flow_is_enough_and_a_slip_is_named() {
+    fn a_flow_is_enough_and_an_error_names_the_field() {
         let request = parsed(r#"{"flow":"mixed"}"#).expect("the rest has defaults");
-        assert_eq!((request.flow, request.calls, request.check()), (Program::Mixed, Some(1), Ok(())));
+        assert_eq!((request.flow, request.calls, request.check()), (FlowChoice::Mixed, Some(1), Ok(())));
         assert!(parsed(r#"{"flow":"anwsered"}"#).err().is_some_and(|error| error.contains("anwsered")));
         assert!(parsed(r#"{"flow":"hold","cals":3}"#).err().is_some_and(|error| error.contains("cals")));
     }
 
     #[test]
-    fn impossible_speeds_and_addresses_are_refused() {
+    fn impossible_rates_and_addresses_are_rejected() {
         let checked = |change: fn(&mut FlowRequest)| {
-            let mut request = FlowRequest::new(Program::Mixed);
+            let mut request = FlowRequest::new(FlowChoice::Mixed);
             change(&mut request);
             request.check()
         };
-        assert_eq!(checked(|request| request.rate = 0.0), Err(BadRequest::Rate));
-        assert_eq!(checked(|request| request.rate = f64::NAN), Err(BadRequest::Rate));
-        assert_eq!(checked(|request| request.pace = -1.0), Err(BadRequest::Pace));
+        assert_eq!(checked(|request| request.rate = 0.0), Err(InvalidFlowRequest::Rate));
+        assert_eq!(checked(|request| request.rate = f64::NAN), Err(InvalidFlowRequest::Rate));
+        assert_eq!(checked(|request| request.pace = -1.0), Err(InvalidFlowRequest::Pace));
         let nowhere =
             |url: &str| Some(Target { url: url.to_owned(), secret: String::new(), organization_id: None });
-        let mut request = FlowRequest::new(Program::Mixed);
+        let mut request = FlowRequest::new(FlowChoice::Mixed);
         request.target = nowhere("localhost:4000");
-        assert_eq!(request.check(), Err(BadRequest::Target));
+        assert_eq!(request.check(), Err(InvalidFlowRequest::Target));
     }
 }

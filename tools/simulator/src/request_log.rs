@@ -1,39 +1,39 @@
-//! The book of requests: what was asked of the platform, when, and how it was answered. Never a token, never a query.
+//! The request log: each request to the platform, when it came and how it was answered. No tokens, no queries.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::Serialize;
 
-/// How many requests are remembered.
-const KEPT: usize = 50_000;
+/// The number of requests that are entries.
+const MAX_ENTRIES: usize = 50_000;
 
 /// One request. Times are microseconds since 1970.
 #[derive(Clone, Serialize)]
 pub(crate) struct Request {
-    /// Its number: 1 for the first that came.
+    /// Its number; the first request is 1.
     n: u64,
     method: String,
     /// The pattern of its path.
     route: String,
     path: String,
     arrived_at: i64,
-    /// When it had taken effect; none while it waits, and if it never did.
+    /// When it took effect; `None` while it is delayed, and if it never did.
     handled_at: Option<i64>,
-    /// When its answer was on its way; none while it waits, and if its sender went away.
+    /// When it was answered; `None` while it is delayed, and if its client disconnected.
     answered_at: Option<i64>,
-    /// None for a connection that was reset.
+    /// `None` for a connection that was reset.
     status: Option<u16>,
-    /// What kind of request it was, where the path does not say it: the `grant_type`.
+    /// The `grant_type` of a token request.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<Cow<'static, str>>,
 }
 
-/// What a handler adds to the book.
+/// What a handler adds to the log entry of its request.
 #[derive(Clone)]
-pub(crate) struct Note(pub(crate) Cow<'static, str>);
+pub(crate) struct RequestNote(pub(crate) Cow<'static, str>);
 
-/// How many requests of one kind there were.
+/// The number of requests of one kind.
 #[derive(Serialize)]
 pub(crate) struct Total {
     method: String,
@@ -45,21 +45,21 @@ pub(crate) struct Total {
     last_at: i64,
 }
 
-/// The latest requests, in the order in which they came.
+/// The latest requests, in the order of arrival.
 #[derive(Default)]
-pub(crate) struct Requests {
-    kept: VecDeque<Request>,
+pub(crate) struct RequestLog {
+    entries: VecDeque<Request>,
     last: u64,
 }
 
-impl Requests {
-    /// Writes down a request that came, and returns its number.
+impl RequestLog {
+    /// Records a request that arrived, and returns its number.
     pub(crate) fn arrived(&mut self, method: &str, route: String, path: &str, at: i64) -> u64 {
         self.last += 1;
-        if self.kept.len() == KEPT {
-            self.kept.pop_front();
+        if self.entries.len() == MAX_ENTRIES {
+            self.entries.pop_front();
         }
-        self.kept.push_back(Request {
+        self.entries.push_back(Request {
             n: self.last,
             method: method.to_owned(),
             route,
@@ -73,34 +73,34 @@ impl Requests {
         self.last
     }
 
-    /// It has taken effect.
-    pub(crate) fn handled(&mut self, n: u64, note: Option<Note>, at: i64) {
+    /// Records when a request took effect.
+    pub(crate) fn handled(&mut self, n: u64, note: Option<RequestNote>, at: i64) {
         if let Some(request) = self.find(n) {
             (request.handled_at, request.note) = (Some(at), note.map(|note| note.0));
         }
     }
 
-    /// Its answer goes out.
+    /// Records how a request was answered.
     pub(crate) fn answered(&mut self, n: u64, status: Option<u16>, at: i64) {
         if let Some(request) = self.find(n) {
             (request.answered_at, request.status) = (Some(at), status);
         }
     }
 
-    /// The requests after number `n`, of one route or of all.
+    /// Returns the requests after number `n`, of one route or of all.
     pub(crate) fn after(&self, n: u64, route: Option<&str>) -> Vec<Request> {
-        let begin = self.kept.partition_point(|request| request.n <= n);
+        let start = self.entries.partition_point(|request| request.n <= n);
         let wanted = |request: &&Request| route.is_none_or(|route| request.route == route);
-        self.kept.range(begin..).filter(wanted).cloned().collect()
+        self.entries.range(start..).filter(wanted).cloned().collect()
     }
 
     fn find(&mut self, n: u64) -> Option<&mut Request> {
-        let index = self.kept.binary_search_by_key(&n, |request| request.n).ok()?;
-        self.kept.get_mut(index)
+        let index = self.entries.binary_search_by_key(&n, |request| request.n).ok()?;
+        self.entries.get_mut(index)
     }
 }
 
-/// Adds requests up by kind and outcome.
+/// Counts requests by route, status and note.
 pub(crate) fn totals(requests: &[Request]) -> Vec<Total> {
     let mut totals = BTreeMap::new();
     for request in requests {
@@ -125,8 +125,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_numbered_completed_and_added_up() {
-        let mut requests = Requests::default();
+    fn requests_are_numbered_completed_and_counted() {
+        let mut requests = RequestLog::default();
         let mut ask = |route: &str, status, at| {
             let n = requests.arrived("GET", route.to_owned(), "/somewhere", at);
             requests.handled(n, None, at);
@@ -144,12 +144,12 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_are_forgotten_and_stay_so() {
-        let mut requests = Requests::default();
-        for at in 0..=i64::try_from(KEPT).expect("small") {
+    fn the_oldest_requests_are_dropped() {
+        let mut requests = RequestLog::default();
+        for at in 0..=i64::try_from(MAX_ENTRIES).expect("small") {
             requests.arrived("GET", "/a".to_owned(), "/a", at);
         }
         requests.answered(1, Some(200), 0);
-        assert_eq!((requests.kept.len(), requests.after(0, None)[0].n), (KEPT, 2));
+        assert_eq!((requests.entries.len(), requests.after(0, None)[0].n), (MAX_ENTRIES, 2));
     }
 }

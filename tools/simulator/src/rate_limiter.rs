@@ -1,17 +1,17 @@
-//! How often the real platform may be asked, for the switch `enforce_rate_limits`: a company all in all, and some
-//! endpoints on their own.
+//! The rate limits of the real platform, for the switch `enforce_rate_limits`: one per company, and one per company for
+//! some endpoints.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-/// So many requests within so many seconds.
+/// Requests per seconds.
 type Rate = (usize, u64);
 
-/// What a company may ask in all.
-const COMPANY: Rate = (20, 1);
+/// The limit of a company over all endpoints.
+const COMPANY_LIMIT: Rate = (20, 1);
 
-/// Endpoints with a limit of their own, which each company has once.
-const ENDPOINTS: [(&str, Rate); 5] = [
+/// Endpoints with a limit of their own, per company.
+const ENDPOINT_LIMITS: [(&str, Rate); 5] = [
     ("POST /api/v2/call", (5, 60)),
     ("POST /api/v2/users/{id}/initiate_call", (5, 60)),
     ("GET /api/v2/call/{id}", (10, 60)),
@@ -19,18 +19,18 @@ const ENDPOINTS: [(&str, Rate); 5] = [
     ("POST /api/v2/recordingsharelink", (100, 60)),
 ];
 
-/// When each company asked for what.
+/// When each company called each limited endpoint.
 #[derive(Default)]
-pub(crate) struct Limits {
+pub(crate) struct RateLimiter {
     taken: HashMap<(i64, &'static str), VecDeque<Instant>>,
 }
 
-impl Limits {
-    /// Counts a request, or says how long to wait before the next one.
+impl RateLimiter {
+    /// Counts a request, or returns how long to wait for the next one.
     pub(crate) fn take(&mut self, company: i64, endpoint: &str, now: Instant) -> Result<(), Duration> {
-        let own = ENDPOINTS.iter().find(|(name, _)| *name == endpoint).copied();
-        let budgets = || own.into_iter().chain([("", COMPANY)]);
-        // Nothing is taken from one budget when the other is empty.
+        let own = ENDPOINT_LIMITS.iter().find(|(name, _)| *name == endpoint).copied();
+        let budgets = || own.into_iter().chain([("", COMPANY_LIMIT)]);
+        // No limit is charged when another one is exhausted.
         for (name, (count, seconds)) in budgets() {
             let taken = self.taken.entry((company, name)).or_default();
             let length = Duration::from_secs(seconds);
@@ -53,8 +53,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_company_may_ask_twenty_times_a_second() {
-        let (mut limits, now) = (Limits::default(), Instant::now());
+    fn a_company_may_send_twenty_requests_a_second() {
+        let (mut limits, now) = (RateLimiter::default(), Instant::now());
         for _ in 0..20 {
             assert_eq!(limits.take(1, "GET /api/v2/company", now), Ok(()));
         }
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn one_call_may_be_read_ten_times_a_minute() {
-        let (mut limits, now) = (Limits::default(), Instant::now());
+        let (mut limits, now) = (RateLimiter::default(), Instant::now());
         for _ in 0..10 {
             assert_eq!(limits.take(1, "GET /api/v2/call/{id}", now), Ok(()));
         }

@@ -1,4 +1,4 @@
-//! The book of calls: every leg that was played, as the platform knows it now, whether or not anybody was told.
+//! The call log: every leg that was played, in its current state, whether or not a webhook was sent.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-/// How many legs are remembered; a simulator that runs for weeks forgets those that began first.
-const KEPT: usize = 10_000;
-/// Where the numbers of renewed links begin: apart from those that flows draw.
+/// The number of legs that are kept; those that started first are dropped.
+const MAX_ENTRIES: usize = 10_000;
+/// The first number of renewed links: above all ids that flows draw.
 const RENEWED_LINKS: i64 = 4_900_000_000_000_000;
 
-/// The facts of a leg that the REST API knows; the rest of a snapshot is told by webhooks only.
+/// The fields of a leg that the REST API returns; the others appear only in webhooks.
 const KNOWN_TO_REST: [&str; 32] = [
     "call_id",
     "contact",
@@ -47,15 +47,15 @@ const KNOWN_TO_REST: [&str; 32] = [
     "was_recorded",
 ];
 
-/// The legs, by their ids.
+/// The legs by id.
 #[derive(Default)]
-pub(crate) struct Calls {
+pub(crate) struct CallLog {
     entries: HashMap<i64, Call>,
-    /// The same by when they began, which is the order of the history.
+    /// (start, id) → id: the order of the history.
     history: BTreeMap<(i64, i64), i64>,
-    /// In the order in which they were written down first.
+    /// The ids in the order in which the legs were first recording_of.
     arrivals: VecDeque<i64>,
-    /// Number of a link to a recording → the call that it belongs to.
+    /// Number of a link to a recording → id of its call.
     links: HashMap<i64, i64>,
     renewed: i64,
 }
@@ -66,55 +66,55 @@ pub(crate) struct Call {
     pub(crate) company_id: i64,
     /// When it entered Dialpad, in milliseconds since 1970.
     pub(crate) started: i64,
-    /// What is set of [`KNOWN_TO_REST`], with numbers as numbers.
+    /// The set fields of [`KNOWN_TO_REST`], with numbers as numbers.
     pub(crate) facts: Map<String, Value>,
     /// Its voicemail or recording.
     pub(crate) recording: Option<Recording>,
-    /// Whoever is told here hangs up.
-    pub(crate) line: Arc<Notify>,
+    /// Notified to hang up.
+    pub(crate) hang_up: Arc<Notify>,
 }
 
-/// What can be listened to of a call.
+/// The recording or voicemail of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Recording {
-    /// Also the number of the link that webhooks name.
+    /// Also the number of the link in webhooks.
     pub(crate) id: i64,
     /// Dialpad's `recording_type`.
     pub(crate) kind: String,
     pub(crate) millis: u64,
-    /// The number of the link that is given out when webhooks' links have expired.
+    /// The number of the link that replaces an expired one.
     pub(crate) renewed: i64,
 }
 
 impl Call {
-    /// Whether the leg is over.
+    /// Returns whether the leg has ended.
     pub(crate) fn is_concluded(&self) -> bool {
         self.facts.contains_key("date_ended")
     }
 
-    /// Whether the customer and a user talked.
+    /// Returns whether a person answered.
     pub(crate) fn was_answered(&self) -> bool {
         self.facts.contains_key("date_connected")
     }
 }
 
-impl Calls {
-    /// Writes down what is known of a leg from now on.
-    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, line: &Arc<Notify>) {
+impl CallLog {
+    /// Records the current snapshot of a leg.
+    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, hang_up: &Arc<Notify>) {
         let (Some(id), Some(started)) = (snapshot["call_id"].as_i64(), snapshot["date_started"].as_i64())
         else {
             return;
         };
         let known = |name: &&str| Some(((*name).to_owned(), snapshot.get(name)?.clone()));
         let facts = KNOWN_TO_REST.iter().filter_map(known).filter(|(_, value)| is_set(value)).collect();
-        let before = self.entries.remove(&id);
-        match &before {
-            Some(before) => {
-                self.history.remove(&(before.started, id));
+        let previous = self.entries.remove(&id);
+        match &previous {
+            Some(previous) => {
+                self.history.remove(&(previous.started, id));
             }
             None => self.arrivals.push_back(id),
         }
-        let recording = recorded(snapshot, || match before.and_then(|call| call.recording) {
+        let recording = recording_of(snapshot, || match previous.and_then(|call| call.recording) {
             Some(recording) => recording.renewed,
             None => {
                 self.renewed += 1;
@@ -125,9 +125,9 @@ impl Calls {
             self.links.extend([(recording.id, id), (recording.renewed, id)]);
         }
         self.history.insert((started, id), id);
-        self.entries.insert(id, Call { id, company_id, started, facts, recording, line: line.clone() });
-        if self.arrivals.len() > KEPT {
-            self.forget_first();
+        self.entries.insert(id, Call { id, company_id, started, facts, recording, hang_up: hang_up.clone() });
+        if self.arrivals.len() > MAX_ENTRIES {
+            self.drop_oldest();
         }
     }
 
@@ -135,31 +135,31 @@ impl Calls {
         self.entries.get(&id)
     }
 
-    /// The legs that are over, the newest first: those that began before `behind`, where a page ended.
-    pub(crate) fn concluded(&self, behind: Option<(i64, i64)>) -> impl Iterator<Item = &Call> {
-        let end = behind.unwrap_or((i64::MAX, i64::MAX));
+    /// Returns the legs that have ended, newest first, from the end of the previous page (`before`) on.
+    pub(crate) fn concluded(&self, before: Option<(i64, i64)>) -> impl Iterator<Item = &Call> {
+        let end = before.unwrap_or((i64::MAX, i64::MAX));
         let ids = self.history.range(..end).rev().map(|(_, id)| id);
         ids.filter_map(|id| self.entries.get(id)).filter(|call| call.is_concluded())
     }
 
-    /// The call whose recording a link leads to.
-    pub(crate) fn behind_link(&self, link: i64) -> Option<&Call> {
+    /// Returns the call of the recording that a link points to.
+    pub(crate) fn by_link(&self, link: i64) -> Option<&Call> {
         self.entries.get(self.links.get(&link)?)
     }
 
-    fn forget_first(&mut self) {
-        let Some(gone) = self.arrivals.pop_front().and_then(|id| self.entries.remove(&id)) else {
+    fn drop_oldest(&mut self) {
+        let Some(dropped) = self.arrivals.pop_front().and_then(|id| self.entries.remove(&id)) else {
             return;
         };
-        self.history.remove(&(gone.started, gone.id));
-        if let Some(recording) = gone.recording {
+        self.history.remove(&(dropped.started, dropped.id));
+        if let Some(recording) = dropped.recording {
             self.links.remove(&recording.id);
             self.links.remove(&recording.renewed);
         }
     }
 }
 
-/// The platform leaves out what is not set.
+/// Returns whether a field is set: the platform leaves out empty fields.
 fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -169,7 +169,7 @@ fn is_set(value: &Value) -> bool {
     }
 }
 
-fn recorded(snapshot: &Value, renewed: impl FnOnce() -> i64) -> Option<Recording> {
+fn recording_of(snapshot: &Value, renewed: impl FnOnce() -> i64) -> Option<Recording> {
     let details = snapshot["recording_details"].get(0)?;
     Some(Recording {
         id: details["id"].as_str()?.parse().ok()?,
@@ -195,41 +195,44 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_set_and_known_to_rest_is_kept_and_the_newest_wins() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
-        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &line);
-        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &line);
-        let facts = Value::from(calls.get(1).expect("written down").facts.clone());
+    fn only_set_rest_fields_are_kept_and_the_newest_snapshot_wins() {
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
+        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &hang_up);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &hang_up);
+        let facts = Value::from(calls.get(1).expect("recorded").facts.clone());
         assert_eq!(facts, json!({"call_id": 1, "date_started": 10, "state": "connected"}));
         assert_eq!(calls.concluded(None).count(), 0);
     }
 
     #[test]
-    fn the_history_is_newest_first_and_goes_on_behind_a_page() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
+    fn the_history_is_newest_first_and_continues_after_a_page() {
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
         for (id, started) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
-            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &line);
+            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &hang_up);
         }
-        let ids = |behind| calls.concluded(behind).map(|call| call.id).collect::<Vec<_>>();
+        let ids = |before| calls.concluded(before).map(|call| call.id).collect::<Vec<_>>();
         assert_eq!(ids(None), [2, 4, 3, 1]);
         assert_eq!(ids(Some((20, 4))), [3, 1]);
     }
 
     #[test]
-    fn both_links_of_a_recording_lead_to_it_until_its_call_is_forgotten() {
-        let (mut calls, line) = (Calls::default(), Arc::default());
+    fn both_links_find_the_recording_until_its_call_is_dropped() {
+        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
         let details = json!([{"id": "77", "recording_type": "voicemail", "duration": 2_500.5}]);
         for _ in 0..2 {
-            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &line);
+            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &hang_up);
         }
-        let behind = |calls: &Calls, link| calls.behind_link(link).and_then(|call| call.recording.clone());
-        let recording = behind(&calls, 77).expect("a recording");
+        let before = |calls: &CallLog, link| calls.by_link(link).and_then(|call| call.recording.clone());
+        let recording = before(&calls, 77).expect("a recording");
         assert_eq!((recording.kind.as_str(), recording.millis), ("voicemail", 2_500));
-        assert_eq!(behind(&calls, recording.renewed), Some(recording));
-        for id in 2..=i64::try_from(KEPT).expect("small") + 1 {
-            calls.record(9, &snapshot(id, 10, &json!({})), &line);
+        assert_eq!(before(&calls, recording.renewed), Some(recording));
+        for id in 2..=i64::try_from(MAX_ENTRIES).expect("small") + 1 {
+            calls.record(9, &snapshot(id, 10, &json!({})), &hang_up);
         }
-        assert!(calls.get(1).is_none() && calls.behind_link(77).is_none());
-        assert_eq!((calls.entries.len(), calls.history.len(), calls.links.len()), (KEPT, KEPT, 0));
+        assert!(calls.get(1).is_none() && calls.by_link(77).is_none());
+        assert_eq!(
+            (calls.entries.len(), calls.history.len(), calls.links.len()),
+            (MAX_ENTRIES, MAX_ENTRIES, 0)
+        );
     }
 }

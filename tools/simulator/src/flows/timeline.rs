@@ -1,6 +1,6 @@
-//! What happens in a flow, and how long each thing takes: the same seed gives the same plot.
+//! The timelines of the flows: which step happens when, and on which leg. The same seed gives the same timeline.
 //!
-//! A plot is a list of roles, one for each leg, and a score: which beat happens when on which leg.
+//! A timeline is a list of roles, one per leg, and a list of timed steps.
 
 use std::time::Duration;
 
@@ -9,18 +9,18 @@ use rand::{RngExt, SeedableRng};
 
 use super::Flow;
 
-/// One thing that happens on a leg.
+/// Something that happens on a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beat {
-    /// Somebody's telephone rings: the user's, or the customer's on an outbound call.
+pub(crate) enum Step {
+    /// It rings a person: the user, or on an outbound call the customer.
     Ring,
-    /// A group's line is picked up by a greeting.
+    /// A greeting picks up a group's line.
     PickUp,
-    /// The caller hears a menu: connected, and nobody has answered.
+    /// The caller hears a menu: connected, but not answered.
     Menu,
     /// The caller waits for an agent.
     Queue,
-    /// The called side answers; on a group's leg: somebody answered for the group.
+    /// The called side answers; on a group's leg, somebody answers for the group.
     Answer,
     /// The user puts the other side on hold.
     Hold,
@@ -28,32 +28,32 @@ pub(crate) enum Beat {
     Park,
     /// The other side is taken off hold, or out of the park.
     Resume,
-    /// The leg becomes part of another call.
+    /// The leg is merged into another call.
     Merge,
-    /// Nobody answered in time.
+    /// Nobody answers in time.
     Miss,
-    /// The customer hears the greeting and speaks.
+    /// The customer hears the greeting and leaves a message.
     LeaveVoicemail,
-    /// The leg is over.
+    /// The leg ends.
     HangUp,
-    /// The leg is over, and the customer was sent on to another one.
-    HandOver,
-    /// The voicemail can be listened to.
+    /// The leg ends because the customer is transferred.
+    TransferAway,
+    /// The audio of the voicemail is available.
     VoicemailReady,
-    /// The voicemail can be read.
+    /// The transcript of the voicemail is available.
     Transcribed,
-    /// The recording of the call can be listened to.
+    /// The recording of the call is available.
     RecordingReady,
 }
 
-impl Beat {
-    /// Whether it is about what a leg left behind: such beats come when the leg is over and change nothing of its state.
-    pub(crate) fn is_afterwards(self) -> bool {
+impl Step {
+    /// Returns whether it comes after the end of the leg; such steps do not change its state.
+    pub(crate) fn is_after_end(self) -> bool {
         matches!(self, Self::VoicemailReady | Self::Transcribed | Self::RecordingReady)
     }
 }
 
-/// Whose leg it is, and what for. In most flows there is one.
+/// The role of a leg: its owner and its purpose. Most flows have one leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     /// A customer who calls the lead.
@@ -62,31 +62,31 @@ pub(crate) enum Role {
     Calling,
     /// A customer who calls the main line.
     MainLine,
-    /// The call centre that the main line sends the customer to.
+    /// The call center to which the main line routes the customer.
     Centre,
-    /// The colleague, rung for the call centre in vain.
+    /// The colleague, rung for the call center, who does not answer.
     Agent,
-    /// The lead, rung for the call centre, who takes the call.
+    /// The lead, rung for the call center, who answers.
     Operator,
-    /// The lead who asks the colleague first, before sending a customer there.
+    /// The lead who consults the colleague before the transfer.
     Consultation,
-    /// The colleague, to whom the lead sent the customer.
+    /// The colleague who gets the transferred customer.
     Successor,
-    /// The lead who calls another customer, to bring both together.
+    /// The lead who calls another customer, to merge both calls.
     Conference,
 }
 
-/// One beat of the score.
+/// One step of a timeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Note {
-    /// How long after the note before.
+pub(crate) struct TimedStep {
+    /// The delay after the previous step.
     pub(crate) after: Duration,
-    /// On which leg, counted as in the list of roles.
+    /// The index of its leg in the list of roles.
     pub(crate) leg: usize,
-    pub(crate) beat: Beat,
+    pub(crate) step: Step,
 }
 
-/// The legs of a flow, by whose they are. The first one is what the flow is about.
+/// Returns the roles of a flow's legs; the first one is the main leg.
 pub(crate) fn roles(flow: Flow) -> Vec<Role> {
     use Role::{Agent, Called, Calling, Centre, Conference, Consultation, MainLine, Operator, Successor};
     match flow {
@@ -101,18 +101,18 @@ pub(crate) fn roles(flow: Flow) -> Vec<Role> {
     }
 }
 
-/// The score of a flow of calls. Flows of texts have none.
+/// Returns the steps of a flow; a flow of text messages has none.
 ///
-/// Beats that change the state of a leg are at least a second apart where people act, because one payload family
-/// counts in whole seconds.
-pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
-    use Beat::{
-        Answer, HandOver, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue,
-        RecordingReady, Resume, Ring, Transcribed, VoicemailReady,
+/// Steps of people that change the state of a leg are at least a second apart, because the workflow family counts in
+/// whole seconds.
+pub(crate) fn steps(flow: Flow, seed: u64) -> Vec<TimedStep> {
+    use Step::{
+        Answer, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue, RecordingReady, Resume,
+        Ring, Transcribed, TransferAway, VoicemailReady,
     };
-    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ PLOT);
-    // Milliseconds from and to, the leg, the beat.
-    let beats: &[(u64, u64, usize, Beat)] = match flow {
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ TIMELINE_SALT);
+    // Minimum and maximum delay in milliseconds, leg, step.
+    let steps: &[(u64, u64, usize, Step)] = match flow {
         Flow::Answered => &[
             (0, 0, 0, Ring),
             (2_000, 9_000, 0, Answer),
@@ -158,13 +158,13 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
             (20, 90, 2, HangUp),
             (30_000, 200_000, 3, HangUp),
             (50, 300, 1, HangUp),
-            (5, 60, 0, HandOver),
+            (5, 60, 0, TransferAway),
             (4_000, 20_000, 3, RecordingReady),
         ],
         Flow::Transfer => &[
             (0, 0, 0, Ring),
             (2_000, 9_000, 0, Answer),
-            (15_000, 90_000, 0, HandOver),
+            (15_000, 90_000, 0, TransferAway),
             (100, 600, 1, Ring),
             (2_000, 9_000, 1, Answer),
             (20_000, 150_000, 1, HangUp),
@@ -177,9 +177,9 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
             (1_000, 4_000, 1, Ring),
             (2_000, 8_000, 1, Answer),
             (5_000, 30_000, 1, HangUp),
-            // The colleague is on the telephone already: nothing rings any more.
+            // The colleague is already on the line: nothing rings.
             (50, 200, 2, Answer),
-            (20, 100, 0, HandOver),
+            (20, 100, 0, TransferAway),
             (20_000, 150_000, 2, HangUp),
         ],
         Flow::Merge => &[
@@ -195,13 +195,14 @@ pub(crate) fn score(flow: Flow, seed: u64) -> Vec<Note> {
         ],
         Flow::Message => &[],
     };
-    let note = |&(low, high, leg, beat): &(u64, u64, usize, Beat)| {
-        // The first beat is no matter of chance, and takes none away from the others.
+    let timed_step = |&(low, high, leg, step): &(u64, u64, usize, Step)| {
+        // The first step has no delay and takes no random number from the others.
         let after = if high == 0 { 0 } else { rng.random_range(low..=high) };
-        Note { after: Duration::from_millis(after), leg, beat }
+        TimedStep { after: Duration::from_millis(after), leg, step }
     };
-    beats.iter().map(note).collect()
+    steps.iter().map(timed_step).collect()
 }
 
-/// Keeps the plot's chance apart from the cast's, so that neither moves when the other draws once more.
-const PLOT: u64 = 0x706c_6f74;
+/// Separates the random numbers of the timeline from those of the participants, so that one more draw in one does not
+/// change the other.
+const TIMELINE_SALT: u64 = 0x706c_6f74;

@@ -1,0 +1,174 @@
+//! The apps of this process, and what they share. Background tasks hold this and not the engine.
+
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use metrics::counter;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    arbiters::Arbiters,
+    tenant::{SupervisorSetup, Tenant},
+    token_refresher::FeedUpdate,
+};
+use crate::{
+    app::MissingLegReporter,
+    consumer::{Consumers, CursorStore},
+    error::StoreError,
+    event::Frame,
+    feed::Feed,
+    id::AppId,
+    ports::{Authenticator, Ports},
+    session::{Sessions, TenantDirectory, TenantHandle},
+    state::{EngineState, SupervisorState, TokenRefresherState},
+    tuning::Tuning,
+};
+
+/// The registry of apps. An app is entered when it is first named.
+pub(super) struct Tenants {
+    ports: Ports,
+    apps: DashMap<AppId, Arc<Tenant>>,
+    arbiters: Arc<Arbiters>,
+    max_sessions_per_app: usize,
+    /// Limits how many readers read old events from the store at a time, over all feeds.
+    store_readers: Arc<Semaphore>,
+    cursor_store: Arc<CursorStore>,
+    missing_legs: MissingLegReporter,
+    stopping: CancellationToken,
+}
+
+impl Tenants {
+    pub(super) fn new(
+        ports: Ports,
+        tuning: Tuning,
+        arbiters: Arc<Arbiters>,
+        missing_legs: MissingLegReporter,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
+            ports,
+            apps: DashMap::new(),
+            arbiters,
+            max_sessions_per_app: tuning.max_sessions_per_app,
+            store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
+            missing_legs,
+            stopping,
+        })
+    }
+
+    pub(super) fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    pub(super) fn cursor_store(&self) -> &CursorStore {
+        &self.cursor_store
+    }
+
+    /// Returns an app, which is entered where it is new.
+    pub(super) fn of(&self, app: AppId) -> Arc<Tenant> {
+        if let Some(tenant) = self.apps.get(&app) {
+            return Arc::clone(&tenant);
+        }
+        Arc::clone(&self.apps.entry(app).or_insert_with(|| self.start(app)))
+    }
+
+    /// Returns an app, if it was entered.
+    pub(super) fn get(&self, app: AppId) -> Option<Arc<Tenant>> {
+        self.apps.get(&app).map(|tenant| Arc::clone(&tenant))
+    }
+
+    /// Takes an app out of the registry.
+    pub(super) fn remove(&self, app: AppId) -> Option<Arc<Tenant>> {
+        self.apps.remove(&app).map(|(_, tenant)| tenant)
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Tenant>> {
+        self.apps.iter().map(|tenant| Arc::clone(&tenant)).collect()
+    }
+
+    /// Returns the apps that have open sessions.
+    pub(super) fn with_sessions(&self) -> Vec<Arc<TenantHandle>> {
+        let handles = self.apps.iter().map(|tenant| Arc::clone(&tenant.handle));
+        handles.filter(|handle| !handle.sessions.is_empty()).collect()
+    }
+
+    /// Publishes events that are durable to the sessions of an app.
+    pub(super) fn publish(&self, app: AppId, frames: Vec<Frame>) {
+        for frame in &frames {
+            counter!("cti_events_emitted_total", "type" => frame.event_type.to_string()).increment(1);
+        }
+        self.of(app).handle.feed.publish(frames);
+    }
+
+    /// Applies what a renewal of tokens changes in the feed of an app.
+    pub(super) fn update_feed(&self, app: AppId, update: FeedUpdate) {
+        match update {
+            FeedUpdate::Events(frames) => self.publish(app, frames),
+            FeedUpdate::Head(head) => self.of(app).handle.feed.advance(head),
+        }
+    }
+
+    pub(super) fn state(&self, token_refresher: TokenRefresherState) -> EngineState {
+        let tenants = self.all();
+        let mut apps: Vec<SupervisorState> = tenants.iter().map(|tenant| tenant.state()).collect();
+        apps.sort_by_key(|app| app.app_id);
+        EngineState {
+            sessions: apps.iter().map(|app| app.sessions).sum(),
+            apps,
+            consumers: tenants.iter().map(|tenant| tenant.handle.consumers.held()).sum(),
+            token_refresher,
+        }
+    }
+
+    /// Writes the cursors of all named consumers. When this returns, they are durable.
+    pub(super) async fn flush_cursors(&self) -> Result<(), StoreError> {
+        let consumers = self.held_consumers();
+        self.cursor_store.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
+    }
+
+    /// Ends the connections of consumers that another process has taken over.
+    pub(super) async fn evict_lost_consumers(&self) -> Result<(), StoreError> {
+        self.cursor_store.evict_lost(&self.held_consumers()).await
+    }
+
+    fn held_consumers(&self) -> Vec<Arc<Consumers>> {
+        let all = self.apps.iter().map(|tenant| Arc::clone(&tenant.handle.consumers));
+        all.filter(|consumers| !consumers.is_idle()).collect()
+    }
+
+    fn start(&self, app_id: AppId) -> Arc<Tenant> {
+        let sessions = Sessions::new(self.max_sessions_per_app);
+        let log = Arc::clone(&self.ports.log);
+        let cursor_store = Arc::clone(&self.cursor_store);
+        let handle = Arc::new(TenantHandle {
+            app_id,
+            feed: Feed::beside(app_id, &self.store_readers),
+            consumers: Consumers::new(app_id, Arc::clone(&log), Arc::clone(&sessions), cursor_store),
+            log,
+            sessions,
+        });
+        let setup = SupervisorSetup {
+            app_id,
+            ports: self.ports.clone(),
+            feed: Arc::clone(&handle.feed),
+            missing_legs: self.missing_legs.clone(),
+            arbiter: self.arbiters.of(app_id),
+            inbox: Arc::default(),
+            awake: Arc::default(),
+            stats: Arc::default(),
+        };
+        Tenant::start(handle, setup, self.stopping.child_token())
+    }
+}
+
+impl TenantDirectory for Tenants {
+    fn tenant(&self, app: AppId) -> Arc<TenantHandle> {
+        Arc::clone(&self.of(app).handle)
+    }
+
+    fn authenticator(&self) -> Arc<dyn Authenticator> {
+        Arc::clone(&self.ports.gate)
+    }
+}

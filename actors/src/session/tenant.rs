@@ -1,0 +1,54 @@
+//! An app as its sessions see it: what they read, where they are registered, and which consumers they may be of.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use crate::{
+    consumer::Consumers,
+    error::StoreError,
+    feed::Feed,
+    id::AppId,
+    ports::{Authenticator, Bounds, EventLog},
+};
+
+/// The handle on one app that a session works with. The engine makes one per app and shares it with all sessions.
+pub struct TenantHandle {
+    pub(crate) app_id: AppId,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) consumers: Arc<Consumers>,
+}
+
+impl TenantHandle {
+    /// Returns the open sessions.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Returns the named consumers.
+    #[must_use]
+    pub fn consumers(&self) -> &Consumers {
+        &self.consumers
+    }
+
+    /// Returns what the store keeps of the feed, and advances the feed to it.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub(crate) async fn bounds(&self) -> Result<Bounds, StoreError> {
+        let bounds = self.log.bounds(self.app_id).await?;
+        self.feed.advance(bounds.head);
+        Ok(bounds)
+    }
+}
+
+/// Finds apps for sessions whose key arrives with their first message.
+pub trait TenantDirectory: Send + Sync {
+    /// Returns the handle on an app.
+    fn tenant(&self, app: AppId) -> Arc<TenantHandle>;
+
+    /// Returns what checks API keys.
+    fn authenticator(&self) -> Arc<dyn Authenticator>;
+}
