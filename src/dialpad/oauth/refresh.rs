@@ -11,10 +11,10 @@ use cti_actors::{
     error::StoreError,
     event::Frame,
     model::token::{
-        DuePair, Outcome, Renewal, TokenPair,
-        schedule::{Chance, Verdict, pause},
+        DuePair, Outcome, TokenPair,
+        schedule::{Jitter, Verdict, backoff},
     },
-    ports::Connections,
+    ports::{Connections, Renewal},
 };
 use reqwest::StatusCode;
 use secrecy::SecretString;
@@ -84,7 +84,7 @@ impl Renewals {
         };
         match self.client.refresh(oauth, refresh_token, intent.begun_at).await {
             Ok(tokens) => self.finished(intent.pair, &tokens).await,
-            Err(refusal) if refusal.verdict == Verdict::RefusedForGood => {
+            Err(refusal) if refusal.verdict == Verdict::Expired => {
                 self.dead(intent.pair, &refusal.reason).await
             }
             Err(no_tokens) => self.failed(&intent, no_tokens).await,
@@ -96,7 +96,7 @@ impl Renewals {
         let app = pair.app_id;
         loop {
             match self.store.renewals().finish(pair, tokens).await {
-                Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, told }),
+                Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, events: told }),
                 Ok(Finished::Superseded) => return Ok(Outcome::Superseded.into()),
                 Ok(Finished::Unwanted) => {
                     if let Err(error) = self.client.deauthorize(&tokens.access).await {
@@ -118,16 +118,16 @@ impl Renewals {
 
     async fn failed(&self, intent: &Intent, why: NoTokens) -> Result<Renewal, StoreError> {
         let failures = intent.failures.saturating_add(1);
-        let again_at = self.clock.now() + pause(failures, why.retry_after, Chance::of(rand::random()));
+        let again_at = self.clock.now() + backoff(failures, why.retry_after, Jitter::of(rand::random()));
         let told = self.store.renewals().fail(intent, &why.reason, again_at).await?;
-        Ok(Renewal { outcome: Outcome::Failed(why.reason), told })
+        Ok(Renewal { outcome: Outcome::Failed(why.reason), events: told })
     }
 
     async fn dead(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
         let told: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
         // Not told: somebody else was first, with this or with a new pair.
         let outcome = if told.is_some() { Outcome::Expired } else { Outcome::Superseded };
-        Ok(Renewal { outcome, told: told.into_iter().collect() })
+        Ok(Renewal { outcome, events: told.into_iter().collect() })
     }
 
     /// Dialpad refused a token that nothing can replace. One endpoint may do so for a reason of its own, so it is asked
@@ -144,5 +144,5 @@ impl Renewals {
 }
 
 fn no_tokens(reason: &str) -> NoTokens {
-    NoTokens { status: None, verdict: Verdict::NotNow, reason: reason.to_owned(), retry_after: None }
+    NoTokens { status: None, verdict: Verdict::RetryLater, reason: reason.to_owned(), retry_after: None }
 }

@@ -104,7 +104,7 @@ pub(crate) async fn ack(
     match shared.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&shared, &crm, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
-        Acked::Whose => Err(ApiError::invalid(
+        Acked::Ambiguous => Err(ApiError::invalid(
             "session_id: must be that of a connection, because several share this consumer's work",
         )),
         Acked::Elsewhere => Err(feed::elsewhere()),

@@ -36,14 +36,14 @@ async fn options(request: &HttpRequest, shared: Data<AppState>) -> Result<Sessio
     let subscription = feed::subscription(&query)?;
     let tenants = shared.engine.tenants();
     let address = rate_limit::client_ip(request, &shared);
-    let is_one_guess_too_many = move || {
+    let exceeds_wrong_key_limit = move || {
         address
             .is_some_and(|address| rate_limit::check_address(address, &shared, Attempt::Credentials).is_err())
     };
     Ok(SessionOptions {
         tenants,
-        admission,
+        key: admission,
         subscription,
-        is_one_guess_too_many: Box::new(is_one_guess_too_many),
+        exceeds_wrong_key_limit: Box::new(exceeds_wrong_key_limit),
     })
 }

@@ -6,7 +6,10 @@ use cti_actors::{
         EventType,
         schema::{self, MessageSchema, sent},
     },
-    session::CloseCode,
+    session::{
+        CloseCode,
+        schema::{client_messages, control_messages},
+    },
 };
 use serde_json::{Map, Value, json};
 use strum::VariantArray;
@@ -37,8 +40,8 @@ fn coming_back(code: CloseCode) -> &'static str {
 #[must_use]
 pub fn asyncapi_document() -> Value {
     let events = named(schema::events());
-    let controls = named(schema::control_messages());
-    let said = named(schema::client_messages().into_iter().map(with_wishes).collect());
+    let controls = named(control_messages());
+    let said = named(client_messages().into_iter().map(with_wishes).collect());
     let closed = named(vec![closed()]);
     let from = |groups: &[&Map<String, Value>]| -> Vec<String> {
         groups.iter().flat_map(|group| group.keys().cloned()).collect()

@@ -7,7 +7,7 @@ use cti_actors::{
     id::AppId,
     model::token::{
         TokenPair,
-        schedule::{self, Chance},
+        schedule::{self, Jitter},
     },
 };
 use secrecy::SecretString;
@@ -54,8 +54,8 @@ pub struct Tokens {
 impl Tokens {
     /// When the next pair is to be got; `None` for a static token.
     pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
-        let chance = Chance::of(rand::random());
-        self.expires_at.map(|expires_at| schedule::due(self.issued_at, expires_at, chance))
+        let jitter = Jitter::of(rand::random());
+        self.expires_at.map(|expires_at| schedule::due(self.issued_at, expires_at, jitter))
     }
 }
 
