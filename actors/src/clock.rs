@@ -1,11 +1,11 @@
-//! Where the engine gets the time from. Nothing else in this crate asks for it.
+//! The clock of the engine. Nothing else in this crate reads the time of day.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
-/// A source of the present moment.
+/// A source of the current time.
 pub trait Clock: Send + Sync + 'static {
-    /// Now, in whole microseconds: the precision that every database keeps, so that a stored instant equals
-    /// the one in memory.
+    /// Returns the current time in whole microseconds: the precision that every database keeps, so that a stored time
+    /// equals the one in memory.
     fn now(&self) -> DateTime<Utc>;
 }
 

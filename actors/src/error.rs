@@ -1,14 +1,14 @@
-//! What can go wrong at a port.
+//! The errors of the ports.
 
 use thiserror::Error;
 
-/// Why the store could not do what was asked.
+/// Why the store failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
-    /// The database can't be reached, or took too long. Heals by itself; nothing was decided.
+    /// The database can't be reached, or took too long. Trying again later helps; nothing was decided.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
-    /// Somebody else wrote first: read again and decide anew.
+    /// Another process wrote first: read again and decide anew.
     #[error("another writer was first: {0}")]
     Conflict(String),
     /// The database refused the content. Trying the same again will not help.
@@ -26,16 +26,16 @@ pub enum StoreError {
     },
 }
 
-/// Why a key opens nothing.
+/// Why a key is refused.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum AuthError {
     /// No app has this key.
     #[error("Invalid API key")]
     UnknownKey,
-    /// The app is switched off.
+    /// The app is deactivated.
     #[error("App is not active")]
     AppInactive,
-    /// Nobody can tell right now.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,5 +1,5 @@
-//! The names of things. Ids of ours are UUIDs (v7, so that they sort by time) and never travel as text
-//! inside the engine; Dialpad's ids are 64-bit integers and keep their own types.
+//! Ids. Our own are UUIDs (v7, so that they sort by time) and never strings inside the engine; Dialpad's are 64-bit
+//! integers with types of their own.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ macro_rules! uuid_id {
         pub struct $name(pub Uuid);
 
         impl $name {
-            /// A new id; ids made by one process sort in the order in which they were made.
+            /// Returns a new id. Ids of one process sort in the order in which they were generated.
             #[must_use]
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
@@ -50,23 +50,23 @@ uuid_id!(
     AppId
 );
 uuid_id!(
-    /// Our name of a call leg.
+    /// Our id of a call leg.
     CallId
 );
 uuid_id!(
-    /// One human call with all its legs. It is the id of the leg that was heard of first.
+    /// One human call with all its legs. It is the id of the leg that was seen first.
     InteractionId
 );
 uuid_id!(
-    /// Our name of a voicemail.
+    /// Our id of a voicemail.
     VoicemailId
 );
 uuid_id!(
-    /// Our name of a text message.
+    /// Our id of a text message.
     MessageId
 );
 uuid_id!(
-    /// An event as it is told to the CRM.
+    /// An event in the feed.
     EventId
 );
 uuid_id!(
@@ -83,13 +83,13 @@ uuid_id!(
 );
 
 impl From<CallId> for InteractionId {
-    /// The interaction that begins with this leg.
+    /// Returns the interaction that begins with this leg.
     fn from(call: CallId) -> Self {
         Self(call.0)
     }
 }
 
-/// Dialpad's name of a call leg.
+/// Dialpad's id of a call leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DialpadCallId(pub i64);
@@ -100,8 +100,8 @@ impl fmt::Display for DialpadCallId {
     }
 }
 
-/// The place of an event in its app's feed: 1, 2, 3 … without holes. As a cursor it means "everything up to
-/// and including this one is known"; 0 is the beginning.
+/// The place of an event in its app's feed: 1, 2, 3 … without holes. As a cursor it means that everything up to and
+/// including this event is processed; 0 is the beginning.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
 )]
@@ -112,7 +112,7 @@ impl Seq {
     /// The cursor before the first event.
     pub const START: Seq = Seq(0);
 
-    /// The place behind this one.
+    /// Returns the next place.
     #[must_use]
     pub fn next(self) -> Seq {
         Seq(self.0 + 1)

@@ -14,28 +14,28 @@ use crate::{
 /// One app's changes. The order within `events` is the order in which they get their `seq`.
 #[derive(Clone, Debug)]
 pub struct Unit {
-    /// Whose changes these are.
+    /// The app.
     pub app_id: AppId,
-    /// When they were decided.
+    /// The time of the decision.
     pub decided_at: DateTime<Utc>,
-    /// Calls as they are from now on; each replaces exactly the version before its own.
+    /// The changed calls; each replaces exactly the version before its own.
     pub calls: Vec<CallRecord>,
-    /// Voicemails as they are from now on.
+    /// The changed voicemails.
     pub voicemails: Vec<VoicemailRecord>,
-    /// Messages as they are from now on; each replaces exactly the version before its own.
+    /// The changed messages; each replaces exactly the version before its own.
     pub messages: Vec<StoredMessage>,
-    /// What to tell.
+    /// The events to emit.
     pub events: Vec<OutEvent>,
-    /// Webhooks that are dealt with.
+    /// Webhooks that are processed.
     pub processed: Vec<JournalId>,
-    /// Webhooks that were tried in vain and will be tried again.
+    /// Webhooks whose attempt failed and that will be tried again.
     pub retried: Vec<JournalId>,
-    /// Webhooks that are given up, with the reason.
+    /// Webhooks that have failed for good, with the reason.
     pub failed: Vec<(JournalId, String)>,
 }
 
 impl Unit {
-    /// A unit that changes nothing yet.
+    /// Returns a unit without changes.
     #[must_use]
     pub fn new(app_id: AppId, decided_at: DateTime<Utc>) -> Self {
         Self {
@@ -78,6 +78,6 @@ impl Unit {
 /// The proof that a unit is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The place of the feed's last event before this unit: its first event has the next one.
+    /// The last event of the feed before this unit: its first event has the next `seq`.
     pub last_seq_before: Seq,
 }

@@ -68,15 +68,15 @@ impl Cursors for SlowLog {
         Ok(None)
     }
 
-    async fn take_up(&self, _: Acquire<'_>) -> Result<Acquired, StoreError> {
+    async fn acquire(&self, _: Acquire<'_>) -> Result<Acquired, StoreError> {
         Ok(Acquired::TooMany)
     }
 
-    async fn keep_consumers(&self, _: i64, _: &[StoredConsumer]) -> Result<Vec<ConsumerKey>, StoreError> {
+    async fn save_cursors(&self, _: i64, _: &[StoredConsumer]) -> Result<Vec<ConsumerKey>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn consumers_of(&self, _: i64) -> Result<Vec<ConsumerKey>, StoreError> {
+    async fn held_by(&self, _: i64) -> Result<Vec<ConsumerKey>, StoreError> {
         Ok(Vec::new())
     }
 

@@ -14,9 +14,13 @@ const PURE_FILES: &[&str] = &[
     "app/roster.rs",
     "consumer/exclusive.rs",
     "consumer/partitions.rs",
+    "consumer/progress.rs",
     "feed/ring.rs",
     "session/protocol.rs",
+    "session/close_code.rs",
+    "session/schema.rs",
     "session/snapshot.rs",
+    "session/subscribe.rs",
     "session/subscription.rs",
 ];
 

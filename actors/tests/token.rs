@@ -9,7 +9,7 @@ use cti_actors::{
     id::{AppId, Seq},
     model::token::{
         Outcome, TokenPair,
-        schedule::{Chance, due, pause},
+        schedule::{Jitter, backoff, due},
     },
     testing::{Answer, TestEngine, eventually},
 };
@@ -190,7 +190,7 @@ proptest! {
     #[test]
     fn a_renewal_is_due_at_a_good_time(life in -10_i64..100_000_000, bits: u32, issued in 0_i64..4_000_000_000) {
         let issued_at = DateTime::from_timestamp(issued, 0).expect("an instant");
-        let age = due(issued_at, issued_at + TimeDelta::seconds(life), Chance::of(bits)) - issued_at;
+        let age = due(issued_at, issued_at + TimeDelta::seconds(life), Jitter::of(bits)) - issued_at;
         let age = age.as_seconds_f64();
         prop_assert!((1.0..=86_400.0).contains(&age), "{age}");
         let life = life as f64;
@@ -208,11 +208,11 @@ proptest! {
     /// Pauses never shrink with more failures by more than chance may take, and stay between a second and five minutes.
     #[test]
     fn pauses_grow_and_are_bounded(failures in 1_u32.., bits: u32, asked in 0_i64..10_000_000) {
-        let quiet = pause(failures, None, Chance::of(bits));
+        let quiet = backoff(failures, None, Jitter::of(bits));
         prop_assert!((TimeDelta::seconds(1)..=TimeDelta::seconds(300)).contains(&quiet));
-        prop_assert!(pause(failures.saturating_add(1), None, Chance::of(bits)) >= quiet);
+        prop_assert!(backoff(failures.saturating_add(1), None, Jitter::of(bits)) >= quiet);
         let asked = TimeDelta::seconds(asked);
-        let asked_for = pause(failures, Some(asked), Chance::of(bits));
+        let asked_for = backoff(failures, Some(asked), Jitter::of(bits));
         prop_assert!(asked_for >= quiet && asked_for >= asked.min(TimeDelta::hours(1)));
         prop_assert!(asked_for <= TimeDelta::hours(1));
     }

@@ -98,8 +98,8 @@ pub(crate) async fn the_active_calls_are_shown_with_the_place_of_the_feed(store:
     let as_text: Value = serde_json::from_str(&active.calls[0].text_with_text_ids()).expect("JSON");
     assert_eq!([&as_text["call_id"], &as_text["dialpad_user_id"]], [&json!("1"), &json!("555")]);
     let of_user = |user| Filter { dialpad_user_id: Some(user), ..Filter::default() };
-    assert_eq!(active.next_wanted(1, &of_user(555)), Some(1));
-    assert_eq!(active.next_wanted(0, &of_user(7)), None);
+    assert_eq!(active.next_match(1, &of_user(555)), Some(1));
+    assert_eq!(active.next_match(0, &of_user(7)), None);
 }
 
 /// With every event a call begins, so there are as many as the feed is long, whenever one looks.

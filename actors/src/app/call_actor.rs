@@ -30,7 +30,7 @@ pub(crate) struct CallActor {
 #[derive(Message)]
 #[rtype(result = "ApplyOutcome")]
 pub(crate) struct Apply {
-    /// The webhooks, and what follows for this call from those of other legs.
+    /// The webhooks, and what follows for this call from those of others.
     pub commands: Vec<CallCommand>,
     /// The time of the decision.
     pub now: DateTime<Utc>,
@@ -97,14 +97,8 @@ impl CallActor {
                     CallChange::Raw { .. } => {}
                     _ => call.updated_at = now,
                 }
-                caused.push(call_event(
-                    self.app_id,
-                    &call,
-                    &snapshot,
-                    change,
-                    command.at(),
-                    command.origin(),
-                ));
+                let (at, origin) = (command.at(), command.origin());
+                caused.push(call_event(self.app_id, &call, &snapshot, change, at, origin));
             }
             events.push(caused);
         }

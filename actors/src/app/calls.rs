@@ -22,7 +22,6 @@ use super::{
 use crate::{
     error::StoreError,
     id::{DialpadCallId, InteractionId},
-    model::call::CallCommand,
 };
 
 /// Why a webhook that crashes its call's actor fails.
@@ -62,7 +61,7 @@ async fn apply_alone(ctx: &mut CallContext<'_>, groups: Vec<CallGroup>, batch: &
     let now = batch.now;
     let roster = &*ctx.roster;
     let decisions = groups.into_iter().map(|mut group| async {
-        let commands = std::mem::take(&mut group.events).into_iter().map(CallCommand::Webhook).collect();
+        let commands = std::mem::take(&mut group.events).into_iter().map(Into::into).collect();
         let outcome = match (roster.get(group.call), roster.interaction_ref(group.call)) {
             (Some(actor), Some(interaction_ref)) => {
                 let interaction_id = interaction_ref.interaction;

@@ -44,8 +44,8 @@ pub(super) async fn apply_interaction(
         decide(ctx, call, None, first, interaction, legs, batch).await?;
     }
     for (position, event) in webhooks {
-        let webhook = CallCommand::Webhook(event.clone());
-        decide(ctx, event.dialpad_call_id, Some(webhook), position, interaction, legs, batch).await?;
+        decide(ctx, event.dialpad_call_id, Some(event.clone().into()), position, interaction, legs, batch)
+            .await?;
         for (call, proven) in new_proofs(event, legs) {
             decide(ctx, call, Some(proven), position, interaction, legs, batch).await?;
         }
@@ -66,16 +66,16 @@ fn legs_to_move(
     moves.map(|leg| leg.dialpad_call_id).collect()
 }
 
-/// Returns a command for each leg about which the others prove something new since this webhook.
+/// Returns the legs about which the others prove something else since this webhook, each with the command to say so.
 fn new_proofs(cause: &CallEvent, legs: &InteractionLegs) -> Vec<(DialpadCallId, CallCommand)> {
     let facts: Vec<_> = legs.iter().map(|(call, leg)| (*call, &leg.facts)).collect();
-    let mut commands = Vec::new();
+    let mut proven = Vec::new();
     for ((call, facts), proof) in facts.iter().zip(proofs(&facts)) {
         if facts.proof() != proof {
-            commands.push((*call, CallCommand::Proven { proof, at: cause.at, origin: cause.origin }));
+            proven.push((*call, CallCommand::Proven { proof, at: cause.at, origin: cause.origin }));
         }
     }
-    commands
+    proven
 }
 
 /// Reports the operators' legs that are named and were never received.

@@ -1,4 +1,4 @@
-//! How far the one connection of an exclusive consumer has come. Pure.
+//! How far the connection of an exclusive consumer has come. Pure.
 
 use crate::id::{Seq, SessionId};
 
@@ -7,32 +7,32 @@ use crate::id::{Seq, SessionId};
 pub(super) struct Exclusive {
     /// Its connection, if it has one.
     member: Option<SessionId>,
-    /// Everything up to here was given to it, or is not for it.
+    /// Everything up to here was delivered to it, or is not for it.
     position: Seq,
-    /// The last event that was given to it.
-    given: Seq,
-    /// The last one that it has dealt with.
+    /// The last event that was delivered to it.
+    delivered: Seq,
+    /// The last event that it has acknowledged.
     acked: Seq,
 }
 
 impl Exclusive {
-    /// A consumer that has dealt with everything up to here.
+    /// Returns a consumer that has processed everything up to here.
     pub(super) fn new(acked: Seq) -> Self {
-        Self { member: None, position: acked, given: acked, acked }
+        Self { member: None, position: acked, delivered: acked, acked }
     }
 
     pub(super) fn member(&self) -> Option<SessionId> {
         self.member
     }
 
-    /// Everything up to here is dealt with: behind it, whoever comes next begins.
+    /// Returns the cursor: everything up to it is processed, and the next connection begins after it.
     pub(super) fn low_water(&self) -> Seq {
-        if self.acked >= self.given { self.position } else { self.acked }
+        if self.acked >= self.delivered { self.position } else { self.acked }
     }
 
-    /// A connection comes; the one before it is out. What that one had not dealt with comes again, unless it was dealt
-    /// with elsewhere, up to `acked`.
-    pub(super) fn enter(&mut self, member: SessionId, acked: Seq) {
+    /// Adds a connection, which replaces the one before. What that one had not acknowledged is delivered again, unless
+    /// it was processed elsewhere, up to `acked`.
+    pub(super) fn join(&mut self, member: SessionId, acked: Seq) {
         *self = Self { member: Some(member), ..Self::new(self.low_water().max(acked)) };
     }
 
@@ -42,26 +42,26 @@ impl Exclusive {
         }
     }
 
-    /// Where the connection goes on; `None` when it is out.
+    /// Returns after which event the connection reads on; `None` when it was replaced.
     pub(super) fn position(&self, member: SessionId) -> Option<Seq> {
         (self.member == Some(member)).then_some(self.position)
     }
 
-    /// Events are given to it: the last one of them, and everything up to `cursor` that is not for it. `false` when it
-    /// is out, and must not get them.
-    pub(super) fn take(&mut self, member: SessionId, last: Option<Seq>, cursor: Seq) -> bool {
-        let takes = self.member == Some(member);
-        if takes {
-            // What was not for it lies before this, and is dealt with as well if all that was for it is.
-            self.acked = self.low_water();
-            self.given = last.unwrap_or(self.given);
-            self.position = cursor;
+    /// Records a delivery: the last event of it, and that nothing else up to `cursor` is for the consumer. `false`: the
+    /// connection was replaced and must not get the events.
+    pub(super) fn deliver(&mut self, member: SessionId, last: Option<Seq>, cursor: Seq) -> bool {
+        if self.member != Some(member) {
+            return false;
         }
-        takes
+        // What was not for the consumer lies before this, and is processed if all that was for it is.
+        self.acked = self.low_water();
+        self.delivered = last.unwrap_or(self.delivered);
+        self.position = cursor;
+        true
     }
 
-    /// Everything up to here is dealt with. Beyond what was given nobody can deal with anything, unless nobody is there
-    /// to be given something: then somebody moves the cursor on purpose.
+    /// Acknowledges everything up to here, but nothing beyond what was delivered. Without a connection, the cursor
+    /// moves as asked.
     pub(super) fn ack(&mut self, seq: Seq) {
         if self.member.is_none() && seq > self.position {
             *self = Self::new(seq);
@@ -76,45 +76,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_not_dealt_with_comes_again_to_whoever_comes_next() {
+    fn what_was_not_acknowledged_is_delivered_to_the_next_connection() {
         let (first, second) = (SessionId::generate(), SessionId::generate());
         let mut consumer = Exclusive::new(Seq(10));
-        consumer.enter(first, Seq(10));
-        assert!(consumer.take(first, Some(Seq(14)), Seq(15)));
+        consumer.join(first, Seq(10));
+        assert!(consumer.deliver(first, Some(Seq(14)), Seq(15)));
         consumer.ack(Seq(12));
         assert_eq!(consumer.low_water(), Seq(12));
-        consumer.enter(second, Seq(11));
+        consumer.join(second, Seq(11));
         assert_eq!((consumer.position(first), consumer.position(second)), (None, Some(Seq(12))));
-        assert!(!consumer.take(first, Some(Seq(20)), Seq(20)), "the first one is out");
+        assert!(!consumer.deliver(first, Some(Seq(20)), Seq(20)), "the first one was replaced");
         consumer.leave(first);
         assert_eq!(consumer.position(second), Some(Seq(12)));
     }
 
     #[test]
-    fn what_is_not_for_it_is_dealt_with_once_everything_before_is() {
+    fn what_is_not_for_it_is_processed_once_everything_before_is() {
         let member = SessionId::generate();
         let mut consumer = Exclusive::new(Seq(0));
-        consumer.enter(member, Seq(0));
-        assert!(consumer.take(member, None, Seq(7)));
+        consumer.join(member, Seq(0));
+        assert!(consumer.deliver(member, None, Seq(7)));
         assert_eq!(consumer.low_water(), Seq(7));
-        assert!(consumer.take(member, Some(Seq(8)), Seq(20)));
+        assert!(consumer.deliver(member, Some(Seq(8)), Seq(20)));
         assert_eq!(consumer.low_water(), Seq(7));
         consumer.ack(Seq(8));
         assert_eq!(consumer.low_water(), Seq(20));
     }
 
     #[test]
-    fn nobody_deals_with_what_was_not_given_to_him() {
+    fn an_acknowledgement_counts_for_no_more_than_was_delivered() {
         let member = SessionId::generate();
         let mut consumer = Exclusive::new(Seq(0));
-        consumer.enter(member, Seq(0));
-        assert!(consumer.take(member, Some(Seq(5)), Seq(5)));
+        consumer.join(member, Seq(0));
+        assert!(consumer.deliver(member, Some(Seq(5)), Seq(5)));
         consumer.ack(Seq(99));
         assert_eq!(consumer.low_water(), Seq(5));
         consumer.ack(Seq(3));
         assert_eq!(consumer.low_water(), Seq(5), "never back");
         consumer.leave(member);
         consumer.ack(Seq(9));
-        assert_eq!(consumer.low_water(), Seq(9), "moved on purpose");
+        assert_eq!(consumer.low_water(), Seq(9), "without a connection it moves as asked");
     }
 }

@@ -1,4 +1,4 @@
-//! A connection's place in a consumer: how it gets it, what it is given there, and that it leaves it.
+//! A connection as a member of a consumer: joining, reading, acknowledging, leaving.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,27 +7,28 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Consumer, Consumers, Entry, Progress, partitions::Standing};
+use super::{Consumer, Consumers, partitions::ReadState};
 use crate::{
     error::StoreError,
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
-    ports::{Acquire, Acquired, Bounds},
+    ports::Bounds,
 };
 
-/// How long is waited for another process to let go of a consumer: somewhat longer than it could if it had died.
-const WAIT_FOR_HOLDER: Duration = Duration::from_secs(6);
-/// How often is looked whether it has.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long a connection waits for another process to release the consumer: a little longer than the lease of a process
+/// that has died.
+const HOLDER_TIMEOUT: Duration = Duration::from_secs(6);
+/// How often it asks whether that has happened.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Why somebody can't be a consumer's connection.
+/// Why a connection can't join a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
-    /// The connections that share its work are at another process.
+    /// Another process holds the connections that share the work.
     Elsewhere,
     /// The app has too many consumers, and this would be a new one.
     TooMany,
-    /// The store could not be asked.
+    /// The store failed.
     Store(StoreError),
 }
 
@@ -37,7 +38,7 @@ impl From<StoreError> for JoinError {
     }
 }
 
-/// A connection's place in a consumer. Dropping it leaves it.
+/// A connection's membership of a consumer. Dropping it leaves the consumer.
 pub(crate) struct Membership {
     consumers: Arc<Consumers>,
     consumer: Consumer,
@@ -46,96 +47,28 @@ pub(crate) struct Membership {
     acked: Seq,
 }
 
-impl Consumers {
-    /// Where a consumer stands, as the store has it; `None` if there is none of this name.
-    pub(crate) async fn standing_of(&self, name: &str) -> Result<Option<Seq>, StoreError> {
-        self.log.consumer(self.app, name).await
-    }
-
-    /// Makes a connection one of a consumer's, which begins behind `start` if it is new, and stands within what is kept
-    /// of the feed.
+impl Membership {
+    /// Makes a connection one of a consumer's. A new consumer begins after `start`. The cursor is moved into `bounds`.
     pub(crate) async fn join(
-        self: &Arc<Self>,
+        consumers: &Arc<Consumers>,
         consumer: Consumer,
         member: SessionId,
         start: Seq,
-        kept: Bounds,
-    ) -> Result<Membership, JoinError> {
-        let give_up = Instant::now() + WAIT_FOR_HOLDER;
+        bounds: Bounds,
+    ) -> Result<Self, JoinError> {
+        let deadline = Instant::now() + HOLDER_TIMEOUT;
         loop {
-            match self.try_to_join(&consumer, member, start, kept).await {
+            match consumers.join(&consumer, member, start, bounds).await {
                 Ok((changed, acked)) => {
-                    self.cursor_store.notify();
-                    return Ok(Membership { consumers: Arc::clone(self), consumer, member, changed, acked });
+                    return Ok(Self { consumers: Arc::clone(consumers), consumer, member, changed, acked });
                 }
-                Err(JoinError::Elsewhere) if Instant::now() < give_up => sleep(LOOK_AGAIN).await,
+                Err(JoinError::Elsewhere) if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
                 Err(refusal) => return Err(refusal),
             }
         }
     }
 
-    async fn try_to_join(
-        &self,
-        consumer: &Consumer,
-        member: SessionId,
-        start: Seq,
-        kept: Bounds,
-    ) -> Result<(watch::Receiver<()>, Seq), JoinError> {
-        let _entering = self.cursor_store.entering().await;
-        let (holder, asked_at) = (self.cursor_store.holder(), Instant::now());
-        let wish = Acquire {
-            app_id: self.app,
-            name: &consumer.name,
-            mode: consumer.mode,
-            start,
-            head: kept.head,
-            holder,
-            held_until: self.cursor_store.lease(consumer.mode),
-        };
-        let (acked, before) = match self.log.take_up(wish).await? {
-            Acquired::Held { acked, before } => (acked, before),
-            Acquired::Elsewhere => return Err(JoinError::Elsewhere),
-            Acquired::TooMany => return Err(JoinError::TooMany),
-        };
-        if before != Some(holder) {
-            self.forget_if_older(&consumer.name, asked_at);
-        }
-        // What is gone nobody has to deal with any more.
-        Ok(self.enter(consumer, member, acked.max(Seq(kept.oldest.0 - 1))))
-    }
-
-    /// What this process remembers of a consumer is of an earlier time, if nobody has entered it since.
-    fn forget_if_older(&self, name: &str, asked_at: Instant) {
-        if self.lock().get(name).is_some_and(|entry| entry.entered_at < asked_at) {
-            self.forget(name, "the consumer was taken over meanwhile");
-        }
-    }
-
-    fn enter(&self, consumer: &Consumer, member: SessionId, acked: Seq) -> (watch::Receiver<()>, Seq) {
-        let mut entries = self.lock();
-        let entry = entries.entry(consumer.name.clone()).or_insert_with(|| Entry {
-            progress: Progress::new(consumer.mode, acked),
-            changed: watch::channel(()).0,
-            entered_at: Instant::now(),
-            kept: None,
-            renew_at: Instant::now(),
-        });
-        let before = entry.progress.members();
-        entry.progress.enter(consumer.mode, member, acked);
-        entry.entered_at = Instant::now();
-        entry.kept = None;
-        entry.changed.send_replace(());
-        let place = (entry.changed.subscribe(), entry.progress.low_water());
-        let after = entry.progress.members();
-        drop(entries);
-        let out: Vec<SessionId> = before.into_iter().filter(|member| !after.contains(member)).collect();
-        self.put_out(&out, "a newer connection of this consumer has taken over");
-        place
-    }
-}
-
-impl Membership {
-    /// Everything up to here was dealt with when it came.
+    /// Returns the cursor of the consumer when the connection joined.
     pub(crate) fn acked(&self) -> Seq {
         self.acked
     }
@@ -144,71 +77,50 @@ impl Membership {
         &self.consumer
     }
 
-    /// The next events that are this connection's; `None` when the feed is gone.
+    /// Returns the next events for this connection. `None`: the feed has ended.
     pub(crate) async fn next(&mut self, reader: &mut FeedReader) -> Result<Option<Batch>, StoreError> {
         loop {
             // Marked as seen before looking: what changes after the look wakes the waits below.
             self.changed.borrow_and_update();
-            let changed = match self.standing() {
-                Standing::At(place) => {
-                    reader.seek(place);
+            let changed = match self.consumers.read_state(&self.consumer.name, self.member) {
+                ReadState::After(position) => {
+                    reader.seek(position);
                     tokio::select! {
                         biased;
                         changed = self.changed.changed() => changed,
                         batch = reader.next() => {
                             let Some(mut batch) = batch? else { return Ok(None) };
-                            if self.take(place, &mut batch) {
+                            let name = &self.consumer.name;
+                            if self.consumers.deliver(name, self.member, position, &mut batch) {
                                 return Ok(Some(batch));
                             }
                             continue;
                         }
                     }
                 }
-                Standing::Full | Standing::Out => self.changed.changed().await,
+                ReadState::Full | ReadState::NotMember => self.changed.changed().await,
             };
             if changed.is_err() {
-                // Nobody holds the consumer any more: whoever let go of it ends this connection as well.
+                // The process no longer holds the consumer; what dropped it closes this connection as well.
                 std::future::pending::<()>().await;
             }
         }
     }
 
-    /// Says that this connection has dealt with this event and all that were given to it before.
+    /// Returns what acknowledges for this connection.
     pub(crate) fn acknowledger(&self) -> Acknowledger {
-        let (consumers, name) = (Arc::clone(&self.consumers), self.consumer.name.clone());
-        Acknowledger { consumers, name, member: self.member }
-    }
-
-    fn standing(&self) -> Standing {
-        let entries = self.consumers.lock();
-        entries.get(&self.consumer.name).map_or(Standing::Out, |entry| entry.progress.standing(self.member))
-    }
-
-    /// Takes of a batch that was read from here what is this connection's; `false` when it stands elsewhere by now.
-    fn take(&self, from: Seq, batch: &mut Batch) -> bool {
-        let mut entries = self.consumers.lock();
-        let Some(entry) = entries.get_mut(&self.consumer.name) else { return false };
-        let taken = entry.progress.take(self.member, from, batch);
-        drop(entries);
-        self.consumers.cursor_store.notify();
-        taken
+        let consumers = Arc::clone(&self.consumers);
+        Acknowledger { consumers, name: self.consumer.name.clone(), member: self.member }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let mut entries = self.consumers.lock();
-        if let Some(entry) = entries.get_mut(&self.consumer.name)
-            && entry.progress.leave(self.member)
-        {
-            entry.changed.send_replace(());
-        }
-        drop(entries);
-        self.consumers.cursor_store.notify();
+        self.consumers.leave(&self.consumer.name, self.member);
     }
 }
 
-/// Says for one connection what it has dealt with.
+/// Acknowledges for one connection.
 pub(crate) struct Acknowledger {
     consumers: Arc<Consumers>,
     name: String,
@@ -216,9 +128,9 @@ pub(crate) struct Acknowledger {
 }
 
 impl Acknowledger {
-    /// It has dealt with this event and with all that were given to it before.
+    /// Acknowledges this event and all that were delivered to the connection before it.
     pub(crate) fn ack(&self, seq: Seq) {
-        // Nobody holds it any more: then this connection is about to end.
-        let _ = self.consumers.count(&self.name, Some(self.member), seq);
+        // `None`: the process no longer holds the consumer, and this connection is about to be closed.
+        let _ = self.consumers.count_ack(&self.name, Some(self.member), seq);
     }
 }

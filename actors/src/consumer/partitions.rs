@@ -1,10 +1,11 @@
 //! How several connections share the work of one consumer. Pure.
 //!
-//! Calls are spread over slots, and each slot belongs to one connection: so each event goes to exactly one of them, and
-//! those of one call go to the same one, in their order. Every connection reads the whole feed and takes what lies in its
-//! slots; nothing is queued for anybody. A slot moves when its owner has left or somebody has come, but never while its
-//! owner has something of it that it has not dealt with: what follows waits for that. Whoever gets a slot reads again
-//! from where the slot stands, and what it had of its other slots is not given to it twice.
+//! Calls are hashed to partitions, and each partition is owned by one connection: so each event is delivered to exactly
+//! one of them, and those of one call go to the same one, in their order. Every connection reads the whole feed and takes
+//! what lies in its partitions; there are no queues. Which connection is to own a partition is decided by rendezvous
+//! hashing, so that few partitions move when one joins or leaves. A partition does not move while its owner has events of
+//! it that it has not acknowledged; what follows waits for that. The new owner reads again from where the partition is,
+//! and is not delivered twice what it already had of its others.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -13,31 +14,29 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::{Seq, SessionId};
 
-/// How many slots there are.
-const SLOTS: usize = 256;
-/// How many events a connection may have that it has not dealt with, give or take a page.
-const WINDOW: usize = 10_000;
+/// How many partitions there are.
+const PARTITIONS: usize = 256;
+/// How many events a connection may have that it has not acknowledged, give or take a page.
+const MAX_UNACKED: usize = 10_000;
 
-/// A slot's number.
-pub(super) type Slot = u8;
+/// The number of a partition.
+pub(super) type PartitionId = u8;
 
 /// A consumer whose connections share the work.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    slots: Vec<Partition>,
+    partitions: Vec<Partition>,
     members: BTreeMap<SessionId, Member>,
-    /// How many events each may have that it has not dealt with.
-    window: usize,
+    max_unacked: usize,
 }
 
-/// One slot.
 #[derive(Clone, Copy, Debug)]
 struct Partition {
-    /// Everything of it up to here was given away, or is for nobody.
-    given: Seq,
-    /// Who gets what comes in it.
+    /// Everything of it up to here was delivered, or is for no connection.
+    delivered: Seq,
+    /// The connection that gets its events.
     owner: Option<SessionId>,
-    /// Who is to have it. While that is somebody else than its owner, nobody gets anything of it.
+    /// The connection that is to own it. While that is another one, no connection gets its events.
     next_owner: Option<SessionId>,
 }
 
@@ -45,156 +44,156 @@ struct Partition {
 struct Member {
     /// Everything up to here was read by it.
     position: Seq,
-    /// What was given to it that it has not dealt with, in the order in which it was given.
-    unacked: VecDeque<(Seq, Slot)>,
+    /// What was delivered to it and not acknowledged, in the order of delivery.
+    unacked: VecDeque<(Seq, PartitionId)>,
 }
 
-/// Where a connection stands.
+/// What a connection may read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It reads on behind this place.
-    At(Seq),
-    /// It has too much already that it has not dealt with.
+pub(super) enum ReadState {
+    /// The events after this one.
+    After(Seq),
+    /// Nothing: it has too many events that it has not acknowledged.
     Full,
-    /// It does not belong to the group.
-    Out,
+    /// Nothing: it is not a connection of the consumer.
+    NotMember,
 }
 
 impl Group {
-    /// A group without members that has dealt with everything up to here.
+    /// Returns a group without members that has processed everything up to here.
     pub(super) fn new(acked: Seq) -> Self {
-        let slots = vec![Partition { given: acked, owner: None, next_owner: None }; SLOTS];
-        Self { slots, members: BTreeMap::new(), window: WINDOW }
+        let partitions = vec![Partition { delivered: acked, owner: None, next_owner: None }; PARTITIONS];
+        Self { partitions, members: BTreeMap::new(), max_unacked: MAX_UNACKED }
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = SessionId> {
         self.members.keys().copied()
     }
 
-    /// Everything up to here is dealt with, whoever did.
+    /// Returns the cursor: everything up to it is processed.
     pub(super) fn low_water(&self) -> Seq {
-        let given = self.slots.iter().map(|share| share.given).min().unwrap_or_default();
+        let delivered = self.partitions.iter().map(|partition| partition.delivered).min();
         let unacked = self.members.values().flat_map(|member| &member.unacked);
-        unacked.map(|(seq, _)| Seq(seq.0 - 1)).fold(given, Seq::min)
+        unacked.map(|(seq, _)| Seq(seq.0 - 1)).fold(delivered.unwrap_or_default(), Seq::min)
     }
 
-    /// Whether more is dealt with than everything up to one place.
-    pub(super) fn is_uneven(&self) -> bool {
-        self.slots.iter().any(|share| share.given != self.slots[0].given)
+    /// Whether some events after the low-water mark are processed as well.
+    pub(super) fn is_ahead_of_low_water(&self) -> bool {
+        self.partitions.iter().any(|partition| partition.delivered != self.partitions[0].delivered)
     }
 
-    /// Everything up to here is dealt with, says somebody who is none of its connections. `false` while it has any: they
-    /// know better what they were given.
+    /// Advances the cursor from outside. `false`: there are connections, which know better what was delivered to them.
     pub(super) fn advance(&mut self, acked: Seq) -> bool {
         if !self.members.is_empty() {
             return false;
         }
-        for share in &mut self.slots {
-            share.given = share.given.max(acked);
+        for partition in &mut self.partitions {
+            partition.delivered = partition.delivered.max(acked);
         }
         true
     }
 
-    /// A connection comes and gets its share. Elsewhere everything up to `acked` was dealt with.
-    pub(super) fn enter(&mut self, member: SessionId, acked: Seq) {
+    /// Adds a connection and gives it partitions. Elsewhere everything up to `acked` was processed.
+    pub(super) fn join(&mut self, member: SessionId, acked: Seq) {
         self.advance(acked);
-        // Nothing that it reads is further than what it will own; `hand_over` brings it back to that.
-        let position = self.slots.iter().map(|share| share.given).max().unwrap_or_default();
+        // No partition that it will own is further; `move_partitions` brings it back to where they are.
+        let position = self.partitions.iter().map(|partition| partition.delivered).max();
+        let position = position.unwrap_or_default();
         self.members.insert(member, Member { position, unacked: VecDeque::new() });
-        self.share_out();
+        self.assign();
     }
 
-    /// A connection leaves. What it had not dealt with goes to the others.
+    /// Removes a connection. What it had not acknowledged goes to the others.
     pub(super) fn leave(&mut self, member: SessionId) {
         let Some(Member { unacked, .. }) = self.members.remove(&member) else { return };
-        for (seq, slot) in unacked {
-            let share = &mut self.slots[usize::from(slot)];
-            share.given = share.given.min(Seq(seq.0 - 1));
+        for (seq, id) in unacked {
+            let partition = &mut self.partitions[usize::from(id)];
+            partition.delivered = partition.delivered.min(Seq(seq.0 - 1));
         }
-        for share in self.slots.iter_mut().filter(|share| share.owner == Some(member)) {
-            share.owner = None;
+        for partition in self.partitions.iter_mut().filter(|partition| partition.owner == Some(member)) {
+            partition.owner = None;
         }
-        self.share_out();
+        self.assign();
     }
 
-    pub(super) fn standing(&self, member: SessionId) -> Standing {
+    pub(super) fn read_state(&self, member: SessionId) -> ReadState {
         match self.members.get(&member) {
-            None => Standing::Out,
-            Some(member) if member.unacked.len() >= self.window => Standing::Full,
-            Some(member) => Standing::At(member.position),
+            None => ReadState::NotMember,
+            Some(member) if member.unacked.len() >= self.max_unacked => ReadState::Full,
+            Some(member) => ReadState::After(member.position),
         }
     }
 
-    /// A connection has read from `from` up to `cursor`, and found these events. Gives those of them that are given to
-    /// it; `None` where it stands elsewhere by now and has to read again.
-    pub(super) fn take(
+    /// Takes what a connection has found when it read from `from` to `cursor`. Returns the events that are delivered to
+    /// it; `None` if its position is another by now and it has to read again.
+    pub(super) fn deliver(
         &mut self,
         id: SessionId,
         from: Seq,
         cursor: Seq,
-        found: &[(Seq, Slot)],
+        found: &[(Seq, PartitionId)],
     ) -> Option<Vec<Seq>> {
         let member = self.members.get_mut(&id).filter(|member| member.position == from)?;
-        let mut taken = Vec::new();
-        for (seq, slot) in found {
-            let share = &self.slots[usize::from(*slot)];
-            if share.is_for(id) && *seq > share.given {
-                member.unacked.push_back((*seq, *slot));
-                taken.push(*seq);
+        let mut delivered = Vec::new();
+        for (seq, partition_id) in found {
+            let partition = &self.partitions[usize::from(*partition_id)];
+            if partition.delivers_to(id) && *seq > partition.delivered {
+                member.unacked.push_back((*seq, *partition_id));
+                delivered.push(*seq);
             }
         }
         member.position = cursor;
-        for share in self.slots.iter_mut().filter(|share| share.is_for(id)) {
-            share.given = share.given.max(cursor);
+        for partition in self.partitions.iter_mut().filter(|partition| partition.delivers_to(id)) {
+            partition.delivered = partition.delivered.max(cursor);
         }
-        Some(taken)
+        Some(delivered)
     }
 
-    /// A connection has dealt with this event and with all that were given to it before. Says whether anybody may have
-    /// something new to read.
+    /// Acknowledges for a connection this event and all that were delivered to it before. Returns whether a connection
+    /// may have something new to read.
     pub(super) fn ack(&mut self, member: SessionId, seq: Seq) -> bool {
         let Some(member) = self.members.get_mut(&member) else { return false };
-        // By the order in which they were given, which is not always that of `seq`.
-        let Some(place) = member.unacked.iter().position(|(given, _)| *given == seq) else { return false };
-        let was_full = member.unacked.len() >= self.window;
-        member.unacked.drain(..=place);
-        self.hand_over() || was_full
-    }
-
-    /// Decides anew who is to have which slot.
-    fn share_out(&mut self) {
-        for (slot, share) in self.slots.iter_mut().enumerate() {
-            share.next_owner = self.members.keys().copied().max_by_key(|member| weight(*member, slot));
-            // One that was to lose it and keeps it after all has read on meanwhile, without what came in it.
-            let cursor_store = share.owner.filter(|owner| share.next_owner == Some(*owner));
-            if let Some(cursor_store) =
-                cursor_store.and_then(|cursor_store| self.members.get_mut(&cursor_store))
-            {
-                cursor_store.position = cursor_store.position.min(share.given);
-            }
-        }
-        self.hand_over();
-    }
-
-    /// Gives the slots that can move to whoever is to have them. Says whether any has moved.
-    fn hand_over(&mut self) -> bool {
-        if self.slots.iter().all(|share| share.owner == share.next_owner) {
+        // By the order of delivery, which is not always that of `seq`.
+        let Some(index) = member.unacked.iter().position(|(delivered, _)| *delivered == seq) else {
             return false;
-        }
-        let mut held = [false; SLOTS];
-        for (_, slot) in self.members.values().flat_map(|member| &member.unacked) {
-            held[usize::from(*slot)] = true;
-        }
-        let mut moved = false;
-        for (share, held) in self.slots.iter_mut().zip(held) {
-            if share.owner == share.next_owner || held {
+        };
+        let was_full = member.unacked.len() >= self.max_unacked;
+        member.unacked.drain(..=index);
+        self.move_partitions() || was_full
+    }
+
+    /// Decides again which connection is to own which partition.
+    fn assign(&mut self) {
+        for (id, partition) in self.partitions.iter_mut().enumerate() {
+            partition.next_owner = self.members.keys().copied().max_by_key(|member| weight(*member, id));
+            if partition.owner != partition.next_owner {
                 continue;
             }
-            share.owner = share.next_owner;
-            if let Some(next_owner) =
-                share.next_owner.and_then(|next_owner| self.members.get_mut(&next_owner))
-            {
-                next_owner.position = next_owner.position.min(share.given);
+            // An owner that was to lose the partition, and now keeps it, has read on without its events meanwhile.
+            if let Some(owner) = partition.owner.and_then(|owner| self.members.get_mut(&owner)) {
+                owner.position = owner.position.min(partition.delivered);
+            }
+        }
+        self.move_partitions();
+    }
+
+    /// Moves the partitions that can move to their next owners. Returns whether any has moved.
+    fn move_partitions(&mut self) -> bool {
+        if self.partitions.iter().all(|partition| partition.owner == partition.next_owner) {
+            return false;
+        }
+        let mut has_unacked = [false; PARTITIONS];
+        for (_, id) in self.members.values().flat_map(|member| &member.unacked) {
+            has_unacked[usize::from(*id)] = true;
+        }
+        let mut moved = false;
+        for (partition, has_unacked) in self.partitions.iter_mut().zip(has_unacked) {
+            if partition.owner == partition.next_owner || has_unacked {
+                continue;
+            }
+            partition.owner = partition.next_owner;
+            if let Some(owner) = partition.owner.and_then(|owner| self.members.get_mut(&owner)) {
+                owner.position = owner.position.min(partition.delivered);
                 moved = true;
             }
         }
@@ -203,25 +202,26 @@ impl Group {
 }
 
 impl Partition {
-    fn is_for(&self, member: SessionId) -> bool {
+    fn delivers_to(&self, member: SessionId) -> bool {
         self.owner == Some(member) && self.next_owner == Some(member)
     }
 }
 
-/// Of several members, the one with the greatest weight has the slot. When one comes or goes, only its slots move.
-fn weight(member: SessionId, slot: usize) -> u64 {
+/// Returns the weight of a member for a partition. The member with the greatest one owns it (rendezvous hashing): when
+/// one joins or leaves, only its own partitions move.
+fn weight(member: SessionId, partition: usize) -> u64 {
     let (high, low) = member.0.as_u64_pair();
-    mix(mix(high ^ slot as u64) ^ low)
+    mix(mix(high ^ partition as u64) ^ low)
 }
 
-/// Spreads numbers that lie close to each other (the last step of SplitMix64).
+/// Spreads numbers that are close to each other (the last step of SplitMix64).
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
 
-/// The slot of everything with this key.
-pub(super) fn slot_of(key: u64) -> Slot {
+/// Returns the partition of everything with this key.
+pub(super) fn partition_of(key: u64) -> PartitionId {
     mix(key.wrapping_add(0x9e37_79b9_7f4a_7c15)).to_le_bytes()[7]
 }

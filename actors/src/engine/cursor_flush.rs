@@ -23,7 +23,7 @@ pub(super) async fn run(tenants: Arc<Tenants>, stop: CancellationToken) {
         }
         let flushed = tenants.flush_cursors().await;
         if flushed.is_err() {
-            tenants.cursor_store().notify();
+            tenants.cursor_store().mark_dirty();
         }
         flushed
     })

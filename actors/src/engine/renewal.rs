@@ -10,8 +10,8 @@ use futures_util::{
 
 use crate::{
     error::StoreError,
-    model::token::{Outcome, Renewal, TokenPair, schedule::APART},
-    ports::Ports,
+    model::token::{Outcome, TokenPair, schedule::MIN_ATTEMPT_INTERVAL},
+    ports::{Ports, Renewal},
     state::LiveGuard,
 };
 
@@ -40,7 +40,7 @@ async fn renew(ports: Ports, pair: TokenPair) -> Result<Renewal, StoreError> {
         match renewal.outcome {
             // Its lease ends, and then it is taken over: this ends.
             Outcome::UnderWay => tokio::time::sleep(POLL_INTERVAL).await,
-            Outcome::TooSoon { until, .. } if until - ports.clock.now() <= APART => {
+            Outcome::TooSoon { until, .. } if until - ports.clock.now() <= MIN_ATTEMPT_INTERVAL => {
                 tokio::time::sleep(delay_until(until, ports.clock.now())).await;
             }
             _ => return Ok(renewal),

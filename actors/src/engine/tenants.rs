@@ -125,7 +125,7 @@ impl Tenants {
     /// Writes the cursors of all named consumers. When this returns, they are durable.
     pub(super) async fn flush_cursors(&self) -> Result<(), StoreError> {
         let consumers = self.held_consumers();
-        self.cursor_store.keep(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
+        self.cursor_store.flush(&consumers.iter().map(|of_app| &**of_app).collect::<Vec<_>>()).await
     }
 
     /// Ends the connections of consumers that another process has taken over.
@@ -144,8 +144,8 @@ impl Tenants {
         let cursor_store = Arc::clone(&self.cursor_store);
         let handle = Arc::new(TenantHandle {
             app_id,
-            feed: Feed::beside(app_id, &self.store_readers),
-            consumers: Consumers::new(app_id, Arc::clone(&log), Arc::clone(&sessions), cursor_store),
+            feed: Feed::with_read_limit(app_id, &self.store_readers),
+            consumers: Consumers::new(app_id, Arc::clone(&log), sessions.clone(), cursor_store),
             log,
             sessions,
         });

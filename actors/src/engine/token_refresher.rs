@@ -20,8 +20,8 @@ use crate::{
     error::StoreError,
     event::Frame,
     id::{AppId, Seq},
-    model::token::{DuePair, Outcome, Renewal, TokenPair},
-    ports::Ports,
+    model::token::{DuePair, Outcome, TokenPair},
+    ports::{Ports, Renewal},
     state::{LastError, LiveCount},
 };
 
@@ -176,7 +176,7 @@ impl TokenRefresher {
         if renewal.outcome == Outcome::Superseded {
             self.catch_up(app_id, ctx);
         } else {
-            (self.update_feed)(app_id, FeedUpdate::Events(renewal.told));
+            (self.update_feed)(app_id, FeedUpdate::Events(renewal.events));
         }
     }
 

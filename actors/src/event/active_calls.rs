@@ -1,5 +1,4 @@
-//! The calls that are not over, as they were when the feed had come to one place: where a reader can begin that knows
-//! nothing yet. Pure.
+//! The active calls of an app at one place of its feed: where a client can begin that knows nothing yet. Pure.
 
 use bytestring::ByteString;
 use serde_json::Value;
@@ -7,40 +6,39 @@ use serde_json::Value;
 use super::{Filter, keys::EventKeys, write_ids_as_text};
 use crate::id::Seq;
 
-/// The calls of an app that were not over when its feed had come to `as_of`. What lies behind that place is told of
-/// them by the feed.
+/// The calls of an app that were not over at `as_of`. The events after that say what happens to them.
 #[derive(Debug, Default)]
 pub struct ActiveCalls {
-    /// The newest event that is contained in them.
+    /// The newest event that they reflect.
     pub as_of: Seq,
-    /// In the order in which they were first seen.
+    /// The calls, in the order in which they were first seen.
     pub calls: Vec<ActiveCall>,
 }
 
-/// One of them.
+/// One active call.
 #[derive(Debug)]
 pub struct ActiveCall {
-    /// The whole call as JSON, as it is shown wherever a call is asked for.
+    /// The whole call as JSON, as in the REST API.
     text: ByteString,
-    /// The Dialpad user whose leg it is.
+    /// The Dialpad user of the leg.
     pub(crate) dialpad_user_id: Option<i64>,
     pub(crate) keys: EventKeys,
 }
 
 impl ActiveCall {
-    /// A call that is shown so.
+    /// Returns a call with this JSON text.
     #[must_use]
     pub fn new(dialpad_user_id: Option<i64>, text: String) -> Self {
         Self { dialpad_user_id, keys: EventKeys::read(&text), text: text.into() }
     }
 
-    /// The call as JSON.
+    /// Returns the call as JSON.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The same with Dialpad's ids as strings.
+    /// Returns the call as JSON with Dialpad's ids as strings.
     #[must_use]
     pub fn text_with_text_ids(&self) -> String {
         let Ok(mut call) = serde_json::from_str::<Value>(&self.text) else { return self.text.to_string() };
@@ -50,10 +48,10 @@ impl ActiveCall {
 }
 
 impl ActiveCalls {
-    /// The place of the first call from `place` on that the filter admits.
+    /// Returns the index of the first call from `index` on that matches the filter.
     #[must_use]
-    pub fn next_wanted(&self, place: usize, filter: &Filter) -> Option<usize> {
-        let rest = self.calls.iter().enumerate().skip(place);
-        rest.into_iter().find(|(_, call)| filter.admits_call(call)).map(|(place, _)| place)
+    pub fn next_match(&self, index: usize, filter: &Filter) -> Option<usize> {
+        let mut rest = self.calls.iter().enumerate().skip(index);
+        rest.find(|(_, call)| filter.admits_call(call)).map(|(index, _)| index)
     }
 }

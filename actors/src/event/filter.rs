@@ -1,48 +1,47 @@
-//! Which events a reader wants. Pure.
+//! Which events a client wants. Pure.
 
 use std::collections::BTreeSet;
 
-use super::{Frame, keys::EventKeys};
-use crate::event::ActiveCall;
+use super::{ActiveCall, Frame, keys::EventKeys};
 use crate::model::{call::Direction, message::to_numbers};
 
-/// Which events a reader wants: those that fit everything it names. The default wants all.
+/// Which events a client wants: those that match every field. The default matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The types, where `call.*` means all that begin with `call.`; empty: all.
+    /// Only these types; `call.*` matches every type that begins with `call.`. Empty: all.
     pub types: BTreeSet<String>,
-    /// Only events that concern this Dialpad user.
+    /// Only events of this Dialpad user.
     pub dialpad_user_id: Option<i64>,
-    /// Only events that concern this user of the CRM.
+    /// Only events of this user of the CRM.
     pub crm_user_id: Option<String>,
     /// Only calls and messages in this direction.
     pub direction: Option<Direction>,
     /// Only calls and messages with this number on either side.
     pub number: Option<String>,
-    /// Only those from this number.
+    /// Only calls and messages from this number.
     pub from: Option<String>,
-    /// Only those to this number.
+    /// Only calls and messages to this number.
     pub to: Option<String>,
 }
 
 impl Filter {
-    /// Whether the reader wants this event. What is written in the event's text is looked at last, and only if it
-    /// matters.
+    /// Whether an event matches. Its keys are looked at last, and only if they matter: they may have to be read from its
+    /// text.
     #[must_use]
     pub fn admits(&self, frame: &Frame) -> bool {
-        (self.types.is_empty() || self.types.iter().any(|wanted| matches(wanted, frame.event_type.as_str())))
-            && self.concerns(frame.dialpad_user_id, || frame.keys())
+        let event_type = frame.event_type.as_str();
+        (self.types.is_empty() || self.types.iter().any(|pattern| matches_type(pattern, event_type)))
+            && self.matches_keys(frame.dialpad_user_id, || frame.keys())
     }
 
-    /// Whether the reader wants to hear of this call.
+    /// Whether an active call matches: the events of calls match the types, and the call matches the other fields.
     #[must_use]
     pub fn admits_call(&self, call: &ActiveCall) -> bool {
-        (self.types.is_empty() || self.types.iter().any(|wanted| is_of_calls(wanted)))
-            && self.concerns(call.dialpad_user_id, || &call.keys)
+        (self.types.is_empty() || self.types.iter().any(|pattern| matches_calls(pattern)))
+            && self.matches_keys(call.dialpad_user_id, || &call.keys)
     }
 
-    /// Whether it is about whom and what the reader asked for.
-    fn concerns<'a>(&self, user: Option<i64>, keys: impl FnOnce() -> &'a EventKeys) -> bool {
+    fn matches_keys<'a>(&self, user: Option<i64>, keys: impl FnOnce() -> &'a EventKeys) -> bool {
         let Self { types: _, dialpad_user_id, crm_user_id, direction, number, from, to } = self;
         if dialpad_user_id.is_some_and(|wanted| user != Some(wanted)) {
             return false;
@@ -62,15 +61,15 @@ impl Filter {
     }
 }
 
-fn matches(wanted: &str, kind: &str) -> bool {
-    wanted.strip_suffix('*').map_or(wanted == kind, |prefix| kind.starts_with(prefix))
+fn matches_type(pattern: &str, event_type: &str) -> bool {
+    pattern.strip_suffix('*').map_or(pattern == event_type, |prefix| event_type.starts_with(prefix))
 }
 
-/// Whether a pattern admits any event of calls.
-fn is_of_calls(wanted: &str) -> bool {
+/// Whether a pattern matches any event of calls.
+fn matches_calls(pattern: &str) -> bool {
     const OF_CALLS: &str = "call.";
-    wanted.starts_with(OF_CALLS)
-        || wanted.strip_suffix('*').is_some_and(|prefix| OF_CALLS.starts_with(prefix))
+    pattern.starts_with(OF_CALLS)
+        || pattern.strip_suffix('*').is_some_and(|prefix| OF_CALLS.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_must_fit_everything_that_is_named() {
+    fn an_event_must_match_every_field() {
         let ring = frame(
             "call.ring",
             r#"{"direction":"inbound","from_number":"+1","to_number":"+2","crm_user_id":"u-7","timestamp":1}"#,
@@ -112,16 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_wanted_like_its_events() {
+    fn a_call_matches_like_its_events() {
         let call = ActiveCall::new(
             Some(555),
             r#"{"direction":"inbound","from_number":"+1","to_number":"+2","crm_user_id":"u-7"}"#.to_owned(),
         );
         let of = |types: &[&str]| Filter {
-            types: types.iter().map(|&it| it.to_owned()).collect(),
+            types: types.iter().map(|&event_type| event_type.to_owned()).collect(),
             ..Filter::default()
         };
-        for wanted in [
+        for matching in [
             &[][..],
             &["*"],
             &["c*"],
@@ -130,10 +129,10 @@ mod tests {
             &["call.ended"],
             &["message.*", "call.ring"],
         ] {
-            assert!(of(wanted).admits_call(&call), "{wanted:?}");
+            assert!(of(matching).admits_call(&call), "{matching:?}");
         }
-        for unwanted in [&["message.*"][..], &["connection.*", "voicemail.received"]] {
-            assert!(!of(unwanted).admits_call(&call), "{unwanted:?}");
+        for other in [&["message.*"][..], &["connection.*", "voicemail.received"]] {
+            assert!(!of(other).admits_call(&call), "{other:?}");
         }
         assert!(
             Filter { crm_user_id: Some("u-7".into()), to: Some("+2".into()), ..Filter::default() }
@@ -152,11 +151,11 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_nobody_is_not_for_whoever_asks_for_somebody() {
+    fn an_event_without_a_field_does_not_match_a_filter_on_it() {
         let expired = frame("connection.expired", r#"{"environment":"sandbox"}"#);
         assert!(Filter { dialpad_user_id: None, ..Filter::default() }.admits(&expired));
         assert!(!Filter { number: Some("+1".into()), ..Filter::default() }.admits(&expired));
-        let strange = frame("call.ring", r#"{"from_number":["+1"]}"#);
-        assert!(!Filter { number: Some("+1".into()), ..Filter::default() }.admits(&strange));
+        let unreadable = frame("call.ring", r#"{"from_number":["+1"]}"#);
+        assert!(!Filter { number: Some("+1".into()), ..Filter::default() }.admits(&unreadable));
     }
 }

@@ -1,15 +1,12 @@
-//! What is told, as schemas: derived from the structs that are written, so that a document made of them can't differ
-//! from what is sent.
+//! The events as schemas. They are derived from the structs that are serialised, so a document made of them can't differ
+//! from what is delivered.
 
 use strum::VariantArray;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{
-            ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaFormat, SchemaType,
-            Type,
-        },
+        schema::{KnownFormat, Object, ObjectBuilder, OneOfBuilder, Ref, SchemaFormat, SchemaType, Type},
     },
 };
 
@@ -24,14 +21,14 @@ use super::{
     out_event::EventFields,
 };
 use crate::{
-    consumer::Mode,
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
-    model::call::{Direction, Leg, Outcome, Status},
-    session::protocol::{ClientMessage, ConsumerSaid, ControlMessage},
+    model::{
+        call::{Direction, Leg, Outcome, Status},
+        consumer::Mode,
+    },
 };
 
-/// An id of Dialpad's. A number up to 64 bits (of some messages and voicemails a text); with `ids=string` its digits as
-/// a text.
+/// An id of Dialpad: a number of up to 64 bits, or a string.
 pub struct DialpadId;
 
 impl PartialSchema for DialpadId {
@@ -49,12 +46,12 @@ impl PartialSchema for DialpadId {
 
 impl ToSchema for DialpadId {}
 
-/// Something that is told, or said.
+/// The schema of a message.
 #[derive(Clone)]
 pub struct MessageSchema {
-    /// Its `type`.
+    /// The `type`.
     pub kind: String,
-    /// Its fields.
+    /// The fields.
     pub schema: Object,
 }
 
@@ -105,28 +102,7 @@ pub fn event(event_type: EventType) -> Object {
     schema
 }
 
-/// What the server says of a session beyond events.
-#[must_use]
-pub fn control_messages() -> Vec<MessageSchema> {
-    let mut messages = variants(ControlMessage::schema());
-    let mut of_consumers = Object::new();
-    merge(&mut of_consumers, ConsumerSaid::schema());
-    for message in messages.iter_mut().filter(|message| message.kind == "connected") {
-        // Said only to connections of a consumer.
-        message.schema.properties.extend(of_consumers.properties.clone());
-        message.schema.required.retain(|name| !of_consumers.properties.contains_key(name));
-    }
-    messages.push(snapshot());
-    messages
-}
-
-/// What a client may say on a WebSocket. What a `subscribe` may ask for, the query may as well, and is not repeated here.
-#[must_use]
-pub fn client_messages() -> Vec<MessageSchema> {
-    variants(ClientMessage::schema())
-}
-
-/// The schemas that those of events and messages refer to; besides these, `Call` is one of whoever shows calls.
+/// Returns the schemas that those of events and messages refer to, but for `Call`, which belongs to the REST API.
 #[must_use]
 pub fn components() -> Vec<Named> {
     fn named<T: ToSchema>() -> Named {
@@ -149,7 +125,8 @@ pub fn components() -> Vec<Named> {
     ]
 }
 
-/// Says which fields of something that is sent are always there: all but those that are left out instead of null.
+/// Makes required the fields of something that is sent that can be null: only fields that are left out instead are
+/// optional.
 #[must_use]
 pub fn sent(schema: RefOr<Schema>) -> RefOr<Schema> {
     match schema {
@@ -179,50 +156,12 @@ fn may_be_null(field: &RefOr<Schema>) -> bool {
     }
 }
 
-/// The pieces come as text (`session::snapshot`), because that is how calls are kept.
-fn snapshot() -> MessageSchema {
-    let calls = ArrayBuilder::new()
-        .items(Ref::from_schema_name("Call"))
-        .description(Some("Calls that are ringing, active or held, as `GET /api/calls` shows them."));
-    let complete = ObjectBuilder::new()
-        .schema_type(Type::Boolean)
-        .description(Some("Whether this is the last piece: from then on, resume behind `seq`."));
-    let schema = ObjectBuilder::new()
-        .description(Some("The calls that are not over, as of `seq`: a piece of them."))
-        .property("type", word("snapshot"))
-        .property("seq", Ref::from_schema_name("Seq"))
-        .property("calls", calls)
-        .property("complete", complete);
-    let schema = ["type", "seq", "calls", "complete"].into_iter().fold(schema, ObjectBuilder::required);
-    MessageSchema { kind: "snapshot".to_owned(), schema: schema.build() }
+/// Returns the schema of a field with this value.
+pub(crate) fn word(value: &str) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some([value]))
 }
 
-/// The messages of an enum whose variants are told apart by their `type`.
-fn variants(schema: RefOr<Schema>) -> Vec<MessageSchema> {
-    let RefOr::T(Schema::OneOf(choice)) = schema else { return Vec::new() };
-    let messages = choice.items.into_iter().map(|item| {
-        let mut schema = Object::new();
-        merge(&mut schema, item);
-        let kind = kind_of(&schema).unwrap_or_default();
-        schema.properties.insert("type".to_owned(), word(&kind).into());
-        MessageSchema { kind, schema }
-    });
-    messages.collect()
-}
-
-/// The word that a message's `type` is.
-fn kind_of(schema: &Object) -> Option<String> {
-    match schema.properties.get("type")? {
-        RefOr::T(Schema::Object(kind)) => kind.enum_values.as_ref()?.first()?.as_str().map(str::to_owned),
-        _ => None,
-    }
-}
-
-fn word(kind: &str) -> ObjectBuilder {
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some([kind]))
-}
-
-/// Adds the fields of one object to those of another, and takes its description if it has one.
+/// Adds the fields and the description of one object to another.
 pub fn merge(onto: &mut Object, part: RefOr<Schema>) {
     match part {
         RefOr::T(Schema::Object(part)) => {
@@ -243,26 +182,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_always_there_unless_it_is_left_out_instead_of_null() {
+    fn a_field_is_required_unless_it_is_left_out_instead_of_null() {
         let ended = event(EventType::CallEnded);
         let required: Vec<&str> = ended.required.iter().map(String::as_str).collect();
         for name in ended.properties.keys().map(String::as_str) {
             assert_eq!(required.contains(&name), !["source", "inferred"].contains(&name), "{name}");
         }
         assert!(required.contains(&"outcome") && required.contains(&"seq"), "{required:?}");
-    }
-
-    #[test]
-    fn every_message_has_its_type() {
-        let kinds = |messages: Vec<MessageSchema>| messages.into_iter().map(|it| it.kind).collect::<Vec<_>>();
-        assert_eq!(kinds(client_messages()), ["subscribe", "ack"]);
-        let said = kinds(control_messages());
-        assert!(
-            ["connected", "gap", "cursor", "reconnect", "snapshot"]
-                .iter()
-                .all(|it| said.contains(&(*it).to_owned())),
-            "{said:?}"
-        );
-        assert!(said.iter().all(|kind| !kind.is_empty()), "{said:?}");
     }
 }

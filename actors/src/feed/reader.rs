@@ -11,19 +11,23 @@ use tokio::{
 };
 
 use super::{Feed, Slice};
-use crate::event::{Filter, Frame};
-use crate::{error::StoreError, id::Seq, ports::EventLog};
+use crate::{
+    error::StoreError,
+    event::{Filter, Frame},
+    id::Seq,
+    ports::EventLog,
+};
 
-/// How many frames a reader takes at a time. One batch is what a socket that has stopped draining holds on to.
-const BATCH_FRAMES: usize = 64;
+/// How many frames a reader takes at a time. A socket that has stopped draining holds on to one batch.
+const MAX_BATCH_FRAMES: usize = 64;
 /// After how many bytes a batch is complete.
-const BATCH_BYTES: usize = 16 << 10;
+const MAX_BATCH_BYTES: usize = 16 << 10;
 /// How many frames are read from the store at a time.
-const PAGE: usize = 256;
+const MAX_PAGE_FRAMES: usize = 256;
 /// After how many bytes a page is complete.
-const PAGE_BYTES: usize = 128 << 10;
+const MAX_PAGE_BYTES: usize = 128 << 10;
 
-/// Follows a feed from a cursor, through the past and into the present, without holes and without repeats.
+/// Follows a feed from a cursor, through the stored events to the live ones, without holes and without repeats.
 pub struct FeedReader {
     feed: Arc<Feed>,
     log: Arc<dyn EventLog>,
@@ -35,46 +39,46 @@ pub struct FeedReader {
 /// The next frames of a reader.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Those that the filter admits, in order. May be empty when all were filtered out.
+    /// The frames that the filter admits, in order. Can be empty.
     pub frames: Vec<Frame>,
-    /// The cursor behind the batch, filtered frames included.
+    /// The cursor after the batch, skipped frames included.
     pub cursor: Seq,
-    /// Events between the old cursor and this batch that are no longer kept: the first and the last of them.
+    /// The first and the last of the events before this batch that are no longer kept.
     pub gap: Option<(Seq, Seq)>,
 }
 
 impl FeedReader {
-    /// A reader that has everything up to and including `after`.
+    /// Returns a reader of the events after `after`.
     #[must_use]
     pub fn new(feed: Arc<Feed>, log: Arc<dyn EventLog>, after: Seq, filter: Filter) -> Self {
         let wake = feed.watch();
         Self { feed, log, filter, cursor: after, wake }
     }
 
-    /// Goes on behind this place, which may lie before what it has read.
+    /// Moves the cursor, forward or back.
     pub(crate) fn seek(&mut self, after: Seq) {
         self.cursor = after;
     }
 
-    /// The next frames; waits while there are none. `None` when the feed is gone. Dropping the future loses
-    /// nothing: the cursor moves only when a batch is returned.
+    /// Returns the next frames; waits while there are none. `None`: the feed has ended. Dropping the future loses
+    /// nothing, because the cursor moves only when a batch is returned.
     ///
     /// # Errors
-    /// The store could not be read. The cursor has not moved; asking again is right.
+    /// The store could not be read. The cursor has not moved; calling again is right.
     pub async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
         loop {
             // Marked as seen before looking: what is published after the look wakes the wait below.
             self.wake.borrow_and_update();
-            match self.feed.after(self.cursor, BATCH_FRAMES, BATCH_BYTES) {
+            match self.feed.after(self.cursor, MAX_BATCH_FRAMES, MAX_BATCH_BYTES) {
                 Slice::Frames(frames) => return Ok(Some(self.advance(frames))),
-                Slice::Behind => match self.look_back().await? {
-                    Past::Frames(frames) => return Ok(Some(self.advance(frames))),
-                    Past::Gone(last) => {
+                Slice::Behind => match self.read_store().await? {
+                    Stored::Frames(frames) => return Ok(Some(self.advance(frames))),
+                    Stored::Expired(last) => {
                         let gap = Some((self.cursor.next(), last));
                         self.cursor = last;
                         return Ok(Some(Batch { frames: Vec::new(), cursor: last, gap }));
                     }
-                    Past::Nothing => {}
+                    Stored::Nothing => {}
                 },
                 Slice::UpToDate => {}
             }
@@ -84,60 +88,59 @@ impl FeedReader {
         }
     }
 
-    /// Reads what lies behind the cursor from the store. A task of its own does it: it holds one of few places, and a
-    /// reader whose client takes nothing is not run.
-    async fn look_back(&self) -> Result<Past, StoreError> {
-        let looking = look_back(Arc::clone(&self.feed), Arc::clone(&self.log), self.cursor);
+    /// Reads the events after the cursor from the store, in a task of its own: the task holds one of few permits, and a
+    /// reader whose client takes nothing is not polled.
+    async fn read_store(&self) -> Result<Stored, StoreError> {
+        let reading = read_store(Arc::clone(&self.feed), Arc::clone(&self.log), self.cursor);
         let interrupted = |_| StoreError::Unavailable("the feed could not be read".into());
-        tokio::spawn(looking).await.map_err(interrupted)?
+        tokio::spawn(reading).await.map_err(interrupted)?
     }
 
-    fn advance(&mut self, frames: Vec<Frame>) -> Batch {
+    fn advance(&mut self, mut frames: Vec<Frame>) -> Batch {
         let expected = self.cursor.next();
-        let gap =
-            frames.first().filter(|first| first.seq > expected).map(|first| (expected, Seq(first.seq.0 - 1)));
+        let first = frames.first().map(|first| first.seq).filter(|first| *first > expected);
+        let gap = first.map(|first| (expected, Seq(first.0 - 1)));
         if let Some(last) = frames.last() {
             self.cursor = last.seq;
         }
-        let mut frames = frames;
         frames.retain(|frame| self.filter.admits(frame));
         Batch { frames, cursor: self.cursor, gap }
     }
 }
 
-/// What lies behind a cursor.
-enum Past {
+/// What the store has after a cursor.
+enum Stored {
     Frames(Vec<Frame>),
-    /// Everything up to here has outlived its retention.
-    Gone(Seq),
+    /// Nothing is kept up to here.
+    Expired(Seq),
     Nothing,
 }
 
-/// Keeps a place for a while. Who has much to read would otherwise take whatever the machine has to give, and those who
-/// listen to what happens now would wait.
-fn rest(place: Option<OwnedSemaphorePermit>, time: Duration) {
-    tokio::spawn(async move {
-        sleep(time).await;
-        drop(place);
-    });
-}
-
-async fn look_back(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Result<Past, StoreError> {
-    let place = feed.place().await;
-    // Whoever had the place before may have read the same.
-    if let Slice::Frames(frames) = feed.after(cursor, BATCH_FRAMES, BATCH_BYTES) {
-        return Ok(Past::Frames(frames));
+async fn read_store(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Result<Stored, StoreError> {
+    let permit = feed.read_permit().await;
+    // The reader that had the permit before may have read the same.
+    if let Slice::Frames(frames) = feed.after(cursor, MAX_BATCH_FRAMES, MAX_BATCH_BYTES) {
+        return Ok(Stored::Frames(frames));
     }
-    let began = Instant::now();
-    let page = log.page_within(feed.app_id(), cursor, PAGE, PAGE_BYTES).await?;
+    let began_at = Instant::now();
+    let page = log.page_within(feed.app_id(), cursor, MAX_PAGE_FRAMES, MAX_PAGE_BYTES).await?;
     if let Some(last) = page.last() {
         if last.seq < feed.head() {
-            rest(place, began.elapsed());
+            release_after(permit, began_at.elapsed());
         }
-        feed.recall(&page);
-        return Ok(Past::Frames(page));
+        feed.backfill(&page);
+        return Ok(Stored::Frames(page));
     }
-    // Not up to the head: something may have been told since the page was read.
-    let last_gone = Seq(log.bounds(feed.app_id()).await?.oldest.0 - 1);
-    Ok(if last_gone > cursor { Past::Gone(last_gone) } else { Past::Nothing })
+    // Not the head: an event may have been published since the page was read.
+    let last_expired = Seq(log.bounds(feed.app_id()).await?.oldest.0 - 1);
+    Ok(if last_expired > cursor { Stored::Expired(last_expired) } else { Stored::Nothing })
+}
+
+/// Releases a permit a while later. A reader with much to catch up on would otherwise take all that the machine has, and
+/// those who follow live events would wait.
+fn release_after(permit: Option<OwnedSemaphorePermit>, delay: Duration) {
+    tokio::spawn(async move {
+        sleep(delay).await;
+        drop(permit);
+    });
 }

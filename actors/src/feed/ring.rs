@@ -2,36 +2,34 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Frame;
-use crate::id::Seq;
+use crate::{event::Frame, id::Seq};
 
 /// How many frames are kept at most.
-const MOST_FRAMES: usize = 4096;
+const MAX_FRAMES: usize = 4096;
 /// How many bytes of text are kept at most.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 
-/// Frames without holes, newest last, bounded in number and bytes.
+/// Frames without holes, the newest last, bounded in number and bytes.
 #[derive(Debug, Default)]
-pub(crate) struct Ring {
+pub(super) struct Ring {
     frames: VecDeque<Frame>,
     bytes: usize,
 }
 
-/// What the ring has behind a cursor.
+/// What the ring has after a cursor.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Slice {
+pub(super) enum Slice {
     /// The next frames.
     Frames(Vec<Frame>),
-    /// Nothing is newer than the cursor.
+    /// Nothing: the cursor is at the head.
     UpToDate,
-    /// The next frame is no longer (or not yet) here: ask the store.
+    /// The next frame is no longer (or not yet) in the ring: read the store.
     Behind,
 }
 
 impl Ring {
-    /// Adds frames. Where they do not join on to what is here, what is here is dropped: a hole must never be
-    /// handed out.
-    pub(crate) fn extend(&mut self, frames: Vec<Frame>) {
+    /// Adds frames. If they do not follow those in the ring, the ring is cleared first: it must never have a hole.
+    pub(super) fn extend(&mut self, frames: Vec<Frame>) {
         for frame in frames {
             match self.frames.back() {
                 Some(newest) if frame.seq <= newest.seq => continue,
@@ -41,14 +39,15 @@ impl Ring {
             self.bytes += frame.text.len();
             self.frames.push_back(frame);
         }
-        while self.frames.len() > MOST_FRAMES || self.bytes > MOST_BYTES {
+        while self.frames.len() > MAX_FRAMES || self.bytes > MAX_BYTES {
             let Some(oldest) = self.frames.pop_front() else { break };
             self.bytes -= oldest.text.len();
         }
     }
 
-    /// The frames right behind a cursor: at most `most`, and no more once they exceed `max_bytes`.
-    pub(crate) fn after(&self, cursor: Seq, most: usize, max_bytes: usize) -> Slice {
+    /// Returns the frames right after a cursor: at most `max_frames`, and no more once they have `max_bytes`, but at least
+    /// one.
+    pub(super) fn after(&self, cursor: Seq, max_frames: usize, max_bytes: usize) -> Slice {
         let Some(oldest) = self.frames.front() else { return Slice::Behind };
         let Ok(skip) = usize::try_from(cursor.0 + 1 - oldest.seq.0) else { return Slice::Behind };
         let mut bytes = 0;
@@ -56,7 +55,7 @@ impl Ring {
             .frames
             .iter()
             .skip(skip)
-            .take(most)
+            .take(max_frames)
             .take_while(|frame| {
                 let fits = bytes < max_bytes;
                 bytes += frame.text.len();
@@ -89,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn hands_out_what_lies_right_behind_the_cursor() {
+    fn the_slice_begins_right_after_the_cursor() {
         let mut ring = Ring::default();
         ring.extend((5..=9).map(frame).collect());
         assert_eq!(seqs(ring.after(Seq(4), 3, 1000)), [5, 6, 7]);
@@ -98,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn never_hands_out_a_hole() {
+    fn a_slice_never_has_a_hole() {
         let mut ring = Ring::default();
         ring.extend(vec![frame(1), frame(2)]);
         ring.extend(vec![frame(5)]);
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_is_kept_once() {
+    fn a_frame_that_comes_twice_is_kept_once() {
         let mut ring = Ring::default();
         ring.extend(vec![frame(1), frame(2)]);
         ring.extend(vec![frame(2), frame(3)]);
@@ -115,13 +114,13 @@ mod tests {
     }
 
     #[test]
-    fn is_bounded() {
+    fn the_ring_is_bounded() {
         let mut ring = Ring::default();
-        ring.extend((1..=2 * MOST_FRAMES as i64).map(frame).collect());
-        assert_eq!(ring.frames.len(), MOST_FRAMES);
-        assert_eq!(seqs(ring.after(Seq(MOST_FRAMES as i64), 1, 1000)), [MOST_FRAMES as i64 + 1]);
+        ring.extend((1..=2 * MAX_FRAMES as i64).map(frame).collect());
+        assert_eq!(ring.frames.len(), MAX_FRAMES);
+        assert_eq!(seqs(ring.after(Seq(MAX_FRAMES as i64), 1, 1000)), [MAX_FRAMES as i64 + 1]);
         assert_eq!(
-            seqs(ring.after(Seq(MOST_FRAMES as i64), 100, 1)).len(),
+            seqs(ring.after(Seq(MAX_FRAMES as i64), 100, 1)).len(),
             1,
             "at least one, whatever its size"
         );

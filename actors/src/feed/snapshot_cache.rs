@@ -1,52 +1,53 @@
-//! Who comes for the active calls while they are being read or told to somebody gets the same ones: they are right for
-//! whoever comes, because what lies behind them is told anyway. So a thousand readers that come at once cost one look
-//! at the store, and readers that take their time keep a few snapshots in memory and not one each.
+//! Active calls that several readers share. A reader that asks for them while others read them from the store, or still
+//! send them, gets the same ones: they are right for it too, because the events after them follow anyway. So a thousand
+//! readers that come at once cost one read of the store, and slow readers keep a few snapshots in memory, not one each.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared, WeakShared},
 };
+use parking_lot::Mutex;
 
 use super::{Feed, Slice};
-use crate::event::ActiveCalls;
-use crate::{error::StoreError, ports::EventLog};
+use crate::{error::StoreError, event::ActiveCalls, ports::EventLog};
 
-/// How many snapshots of an app are kept for readers that have not heard all of theirs. From then on whoever comes is
-/// told the newest one, however old it is.
-const MOST_KEPT: usize = 4;
+/// How many snapshots of an app are kept for readers that have not sent all of theirs. From then on, new readers get the
+/// newest one, however old it is.
+const MAX_SNAPSHOTS: usize = 4;
 
-type Outcome = Result<Arc<ActiveCalls>, StoreError>;
-type Reading = BoxFuture<'static, Outcome>;
+type SnapshotResult = Result<Arc<ActiveCalls>, StoreError>;
+type Reading = BoxFuture<'static, SnapshotResult>;
 
-/// The snapshots of one app that somebody needs.
+/// The snapshots of one app that readers need.
 #[derive(Default)]
-pub(super) struct Snapshots(Mutex<Needed>);
+pub(super) struct SnapshotCache(Mutex<State>);
 
 #[derive(Default)]
-struct Needed {
-    under_way: Option<WeakShared<Reading>>,
-    /// Those that are being told, the newest last.
-    told: Vec<Weak<ActiveCalls>>,
+struct State {
+    /// The read of the store that is under way.
+    reading: Option<WeakShared<Reading>>,
+    /// The snapshots that readers send, the newest last.
+    in_use: Vec<Weak<ActiveCalls>>,
 }
 
 impl Feed {
-    /// The calls that are not over, as of some place in the feed.
+    /// Returns the active calls, as of some place in the feed.
     ///
     /// # Errors
-    /// The store could not be asked.
-    pub async fn active_calls(self: &Arc<Self>, log: &Arc<dyn EventLog>) -> Outcome {
+    /// The store failed.
+    pub async fn active_calls(self: &Arc<Self>, log: &Arc<dyn EventLog>) -> SnapshotResult {
         let reading = {
-            let mut needed = self.snapshots.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(known) = self.at_hand(&mut needed) {
-                return Ok(known);
+            let mut state = self.snapshots.0.lock();
+            if let Some(snapshot) = self.usable_snapshot(&mut state) {
+                return Ok(snapshot);
             }
-            match needed.under_way.as_ref().and_then(WeakShared::upgrade) {
+            match state.reading.as_ref().and_then(WeakShared::upgrade) {
                 Some(reading) => reading,
                 None => {
-                    let reading = self.read(Arc::clone(log));
-                    needed.under_way = reading.downgrade();
+                    let reading = self.read_active_calls(Arc::clone(log));
+                    state.reading = reading.downgrade();
                     reading
                 }
             }
@@ -54,27 +55,27 @@ impl Feed {
         reading.await
     }
 
-    /// Those that are being told to somebody, if they will do: as long as memory has everything behind them, hearing it
-    /// is no more work than reading anew.
-    fn at_hand(&self, needed: &mut Needed) -> Option<Arc<ActiveCalls>> {
-        needed.told.retain(|told| told.strong_count() > 0);
-        let newest = needed.told.last()?.upgrade()?;
-        let will_do =
-            needed.told.len() >= MOST_KEPT || !matches!(self.after(newest.as_of, 1, 1), Slice::Behind);
-        will_do.then_some(newest)
+    /// Returns the newest snapshot that other readers send, if the ring has all events after it: then sending those is no
+    /// more work than reading anew.
+    fn usable_snapshot(&self, state: &mut State) -> Option<Arc<ActiveCalls>> {
+        state.in_use.retain(|snapshot| snapshot.strong_count() > 0);
+        let newest = state.in_use.last()?.upgrade()?;
+        let is_full = state.in_use.len() >= MAX_SNAPSHOTS;
+        let is_usable = is_full || !matches!(self.after(newest.as_of, 1, 1), Slice::Behind);
+        is_usable.then_some(newest)
     }
 
-    /// Reads them from the store. A task of its own does it: it holds one of few places, and whoever asked may go away.
-    fn read(self: &Arc<Self>, log: Arc<dyn EventLog>) -> Shared<Reading> {
+    /// Reads them from the store, in a task of its own: it holds one of few permits, and its reader may go away.
+    fn read_active_calls(self: &Arc<Self>, log: Arc<dyn EventLog>) -> Shared<Reading> {
         let feed = Arc::clone(self);
         let reading = tokio::spawn(async move {
-            let _place = feed.place().await;
-            let read = Arc::new(log.active_calls(feed.app_id()).await?);
-            feed.advance(read.as_of);
-            feed.snapshots.0.lock().unwrap_or_else(PoisonError::into_inner).told.push(Arc::downgrade(&read));
-            Ok(read)
+            let _permit = feed.read_permit().await;
+            let snapshot = Arc::new(log.active_calls(feed.app_id()).await?);
+            feed.advance(snapshot.as_of);
+            feed.snapshots.0.lock().in_use.push(Arc::downgrade(&snapshot));
+            Ok(snapshot)
         });
         let interrupted = |_| Err(StoreError::Unavailable("the active calls could not be read".into()));
-        reading.map(move |read| read.unwrap_or_else(interrupted)).boxed().shared()
+        reading.map(move |snapshot| snapshot.unwrap_or_else(interrupted)).boxed().shared()
     }
 }

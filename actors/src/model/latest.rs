@@ -1,17 +1,17 @@
-//! Values that merge without regard to the order in which they are reported: the newest, and the earliest instant.
+//! Values that merge without regard to the order in which they are reported: the newest value, and the earliest time.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A value that a later report replaces. Two reports of the same instant are told apart by the value itself, so
-/// that the order of arrival never matters.
+/// A value that a later report replaces. Of two reports of the same time the greater value counts, so that the order of
+/// arrival never matters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Latest<T> {
     at: DateTime<Utc>,
     value: T,
 }
 
-/// Takes in a report of a value.
+/// Merges in a report of a value.
 pub(crate) fn latest<T: Clone + Ord>(known: &mut Option<Latest<T>>, at: DateTime<Utc>, reported: &Option<T>) {
     if let Some(value) = reported {
         let reported = Latest { at, value: value.clone() };
@@ -21,12 +21,12 @@ pub(crate) fn latest<T: Clone + Ord>(known: &mut Option<Latest<T>>, at: DateTime
     }
 }
 
-/// The value without its instant.
+/// Returns the value without its time.
 pub(crate) fn value<T: Clone>(known: &Option<Latest<T>>) -> Option<T> {
     known.as_ref().map(|latest| latest.value.clone())
 }
 
-/// Takes in a report of when something was so.
+/// Merges in a report of when something was so.
 pub(crate) fn earliest(known: &mut Option<DateTime<Utc>>, reported: Option<DateTime<Utc>>) {
     *known = match (*known, reported) {
         (Some(known), Some(reported)) => Some(known.min(reported)),

@@ -1,6 +1,7 @@
-//! The pure model: calls, interactions, messages and tokens. No actor, no runtime, no clock.
+//! The pure model: calls, interactions, messages, tokens and named consumers. No actor, no runtime, no clock.
 
 pub mod call;
+pub mod consumer;
 pub(crate) mod interaction;
 pub(crate) mod latest;
 pub mod message;

@@ -1,9 +1,9 @@
 //! One WebSocket as an actor. The only file that knows `actix_web_actors`.
 //!
 //! The actor runs as the body of the HTTP response: it is polled only while its socket takes data. That is the
-//! back-pressure: a client that stops reading stops its own [`Listener`], and costs one batch. It also means
-//! that a frozen socket freezes this actor's timers. So it is watched from outside (`watch`), and where even a close
-//! code can't be written, the kernel ends the connection (`TCP_USER_TIMEOUT`, set where the server accepts it).
+//! back-pressure: a client that stops reading stops its own [`Listener`], and costs one batch. It also means that a
+//! frozen socket freezes this actor's timers. So it is watched from outside (`engine::session_watch`), and where even a
+//! close code can't be written, the kernel ends the connection (`TCP_USER_TIMEOUT`, set where the server accepts it).
 
 use std::{
     sync::Arc,
@@ -19,12 +19,13 @@ use metrics::{counter, gauge};
 use tracing::debug;
 
 use super::{
-    Listener, OutboundBatch, Refusal, Transport,
+    Listener, OutboundBatch, Refusal, TenantDirectory, Transport,
     close_code::{CloseCode, CloseReason},
+    liveness::{Check, Liveness},
     progress::DeliveryProgress,
     protocol::ClientMessage,
+    subscribe::Subscribe,
     subscription::Subscription,
-    tenant::TenantDirectory,
 };
 use crate::{
     consumer::{Acknowledger, JoinError},
@@ -33,30 +34,23 @@ use crate::{
     ports::AuthenticatedKey,
 };
 
-/// How long after the last sign of life the client is pinged: each session has its own time between these two, so that
-/// those that came at once are not pinged at once for ever.
-const PING_AFTER: (Duration, Duration) = (Duration::from_secs(16), Duration::from_secs(20));
-/// How long a client may show no sign of life.
-const SILENCE: Duration = Duration::from_secs(25);
-/// A timer that is so late was frozen with its socket: it took nothing until just now.
-const FROZEN: Duration = Duration::from_secs(2);
 /// How long a client without a key may take to send one.
-const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(10);
-/// The largest message a client may send.
-const LARGEST_MESSAGE: usize = 64 << 10;
-/// The close code of RFC 6455 for a client that does not keep to the protocol.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most bytes that a message of a client may have.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
+/// The close code for a client that does not keep to the protocol (RFC 6455, 7.4.1).
 const PROTOCOL_ERROR: u16 = 1002;
 
-/// How a session begins.
+/// How a WebSocket session begins.
 pub struct SessionOptions {
-    /// Where it finds the app of its key.
+    /// Finds the app of the key.
     pub tenants: Arc<dyn TenantDirectory>,
-    /// What the key with the request opened; `None`: the first message brings the key.
-    pub admission: Option<AuthenticatedKey>,
-    /// What the query asks for.
+    /// The key of the request; `None`: the first message has it.
+    pub key: Option<AuthenticatedKey>,
+    /// The subscription in the query.
     pub subscription: Subscription,
-    /// Told of a wrong key in a first message: counts it, and says whether there were too many before it.
-    pub is_one_guess_too_many: Box<dyn Fn() -> bool>,
+    /// Counts a wrong key in a first message; returns whether the client's address has sent too many.
+    pub exceeds_wrong_key_limit: Box<dyn Fn() -> bool>,
 }
 
 /// Turns a request into a session.
@@ -68,31 +62,31 @@ pub fn serve(
     payload: web::Payload,
     options: SessionOptions,
 ) -> Result<HttpResponse, Error> {
+    let id = SessionId::generate();
     let session = SessionActor {
-        id: SessionId::generate(),
+        id,
         options,
-        pulse: None,
+        progress: None,
         acknowledger: None,
-        heard_at: Instant::now(),
+        liveness: Liveness::new(id),
         fragments: Vec::new(),
-        closed_for: CloseReason::Lost,
+        close_reason: CloseReason::Lost,
     };
-    ws::WsResponseBuilder::new(session, request, payload).frame_size(LARGEST_MESSAGE).start()
+    ws::WsResponseBuilder::new(session, request, payload).frame_size(MAX_MESSAGE_BYTES).start()
 }
 
 struct SessionActor {
     id: SessionId,
     options: SessionOptions,
-    /// What is seen of it from outside, once it is authenticated.
-    pulse: Option<Arc<DeliveryProgress>>,
-    /// Where its acknowledgements go, if it is a named consumer's.
+    /// The progress of its deliveries, once it is authenticated.
+    progress: Option<Arc<DeliveryProgress>>,
+    /// What acknowledges for it, if it is a connection of a named consumer.
     acknowledger: Option<Acknowledger>,
-    /// The last sign of life.
-    heard_at: Instant,
+    liveness: Liveness,
     /// The parts of a fragmented message.
     fragments: Vec<u8>,
-    /// Why the session ended, for the metrics; `lost` until somebody closes it in so many words.
-    closed_for: CloseReason,
+    /// Why the session ended, for the metrics; `Lost` unless it is closed.
+    close_reason: CloseReason,
 }
 
 type Context = ws::WebsocketContext<SessionActor>;
@@ -102,59 +96,47 @@ impl SessionActor {
         self.end(code.code(), code.into(), reason, ctx);
     }
 
-    fn end(&mut self, code: u16, counted_as: CloseReason, reason: &str, ctx: &mut Context) {
-        self.closed_for = counted_as;
+    fn end(&mut self, code: u16, close_reason: CloseReason, reason: &str, ctx: &mut Context) {
+        self.close_reason = close_reason;
         ctx.close(Some(ws::CloseReason { code: code.into(), description: Some(reason.to_owned()) }));
         ctx.stop();
     }
 
-    /// When it is pinged after the last sign of life.
-    fn ping_after(&self) -> Duration {
-        let (soonest, latest) = PING_AFTER;
-        soonest + (latest - soonest) * u32::from(self.id.0.as_bytes()[15]) / 256
-    }
-
-    /// Looks whether the client is still there, when the time has come.
-    fn look_after(&mut self, due: Instant, ctx: &mut Context) {
-        if due.elapsed() > FROZEN {
-            self.heard_at = Instant::now();
-        }
-        let (silence, ping_after) = (self.heard_at.elapsed(), self.ping_after());
-        if silence >= SILENCE {
-            self.closed_for = CloseReason::Silent;
-            ctx.stop();
-        } else if silence >= ping_after {
-            ctx.ping(b"");
-            self.look_again(SILENCE, ctx);
-        } else {
-            self.look_again(ping_after, ctx);
+    fn check_liveness(&mut self, due: Instant, ctx: &mut Context) {
+        match self.liveness.check(due) {
+            Check::Wait(next) => Self::check_liveness_at(next, ctx),
+            Check::Ping(next) => {
+                ctx.ping(b"");
+                Self::check_liveness_at(next, ctx);
+            }
+            Check::Silent => {
+                self.close_reason = CloseReason::Silent;
+                ctx.stop();
+            }
         }
     }
 
-    fn look_again(&self, after: Duration, ctx: &mut Context) {
-        let due = self.heard_at + after;
+    fn check_liveness_at(due: Instant, ctx: &mut Context) {
         let left = due.saturating_duration_since(Instant::now());
-        ctx.run_later(left, move |session, ctx| session.look_after(due, ctx));
+        ctx.run_later(left, move |session, ctx| session.check_liveness(due, ctx));
     }
 
-    /// Begins to listen.
-    fn listen(&mut self, admission: AuthenticatedKey, subscription: Subscription, ctx: &mut Context) {
-        let tenant = self.options.tenants.tenant(admission.app_id);
-        let opened =
-            async move { Listener::open(&tenant, admission, subscription, Transport::WebSocket).await };
-        // Waited for: until the session is connected it takes nothing else.
+    fn open(&mut self, key: AuthenticatedKey, subscription: Subscription, ctx: &mut Context) {
+        let tenant = self.options.tenants.tenant(key.app_id);
+        let opened = async move { Listener::open(&tenant, key, subscription, Transport::WebSocket).await };
+        // Waited for: until the session is open it takes nothing else.
         ctx.wait(opened.into_actor(self).map(move |opened, session, ctx| match opened {
-            Ok(listener) => session.connected(listener, ctx),
+            Ok(listener) => session.on_opened(listener, ctx),
             Err(refusal) => session.refuse(&refusal, ctx),
         }));
     }
 
-    fn connected(&mut self, listener: Listener, ctx: &mut Context) {
+    fn on_opened(&mut self, listener: Listener, ctx: &mut Context) {
         self.id = listener.id();
-        self.pulse = Some(listener.watched());
+        self.progress = Some(listener.progress());
         self.acknowledger = listener.acknowledger();
         ctx.add_stream(stream::unfold(listener, |mut listener| async move {
-            listener.next().await.map(|turn| (turn, listener))
+            listener.next().await.map(|batch| (batch, listener))
         }));
     }
 
@@ -164,64 +146,69 @@ impl SessionActor {
             Refusal::Consumer(JoinError::TooMany) => {
                 self.close(CloseCode::TooMany, "too many consumers", ctx);
             }
-            Refusal::Consumer(_) => {
+            Refusal::Consumer(JoinError::Elsewhere) => {
                 self.close(CloseCode::Elsewhere, "the consumer's connections are at another server", ctx);
             }
-            Refusal::Store(failure) => self.close(CloseCode::GoingAway, &failure.to_string(), ctx),
-            // Announced as a gap instead.
+            Refusal::Consumer(JoinError::Store(failure)) | Refusal::Store(failure) => {
+                self.close(CloseCode::GoingAway, &failure.to_string(), ctx);
+            }
+            // Impossible: it is announced as a gap.
             Refusal::Cursor(..) => self.close(CloseCode::BadMessage, "after: can't be served", ctx),
         }
     }
 
-    fn turn_away(&mut self, denial: &AuthError, ctx: &mut Context) {
-        let code = match denial {
-            AuthError::UnknownKey if (self.options.is_one_guess_too_many)() => {
+    fn refuse_key(&mut self, error: &AuthError, ctx: &mut Context) {
+        let code = match error {
+            AuthError::UnknownKey if (self.options.exceeds_wrong_key_limit)() => {
                 return self.close(CloseCode::TooMany, "too many attempts from this address", ctx);
             }
             AuthError::UnknownKey => CloseCode::NotAuthenticated,
             AuthError::AppInactive => CloseCode::Forbidden,
             AuthError::Store(_) => CloseCode::GoingAway,
         };
-        self.close(code, &denial.to_string(), ctx);
+        self.close(code, &error.to_string(), ctx);
     }
 
-    fn hear(&mut self, text: &[u8], ctx: &mut Context) {
+    fn on_text(&mut self, text: &[u8], ctx: &mut Context) {
+        let is_open = self.progress.is_some();
         match serde_json::from_slice(text) {
-            Ok(ClientMessage::Subscribe(subscribe)) if self.pulse.is_none() => {
-                let subscription = match subscribe.subscription() {
-                    Ok(said) => said.unwrap_or_else(|| self.options.subscription.clone()),
-                    Err(problem) => return self.close(CloseCode::BadMessage, &problem.to_string(), ctx),
-                };
-                let gate = self.options.tenants.authenticator();
-                let admitted = async move { gate.authenticate(&subscribe.api_key).await };
-                ctx.wait(admitted.into_actor(self).then(|admitted, session, ctx| {
-                    match admitted {
-                        Ok(admission) => session.listen(admission, subscription, ctx),
-                        Err(denial) => session.turn_away(&denial, ctx),
-                    }
-                    ready(())
-                }));
-            }
-            Ok(ClientMessage::Subscribe(_)) => {
+            Ok(ClientMessage::Subscribe(_)) if is_open => {
                 self.close(CloseCode::BadMessage, "this session is subscribed already", ctx);
             }
+            Ok(ClientMessage::Subscribe(subscribe)) => self.on_subscribe(subscribe, ctx),
             Ok(ClientMessage::Ack { seq }) if seq < 0 => {
                 self.close(CloseCode::BadMessage, "seq: must not be negative", ctx);
             }
-            Ok(ClientMessage::Ack { seq }) if self.pulse.is_some() => {
+            Ok(ClientMessage::Ack { .. }) if !is_open => {
+                self.close(CloseCode::NotAuthenticated, "the first message must subscribe", ctx);
+            }
+            Ok(ClientMessage::Ack { seq }) => {
                 if let Some(acknowledger) = &self.acknowledger {
                     acknowledger.ack(Seq(seq));
                 }
-            }
-            Ok(ClientMessage::Ack { .. }) => {
-                self.close(CloseCode::NotAuthenticated, "the first message must subscribe", ctx);
             }
             Err(_) => self.close(CloseCode::BadMessage, "not a message that is known here", ctx),
         }
     }
 
-    fn hear_fragment(&mut self, item: Item, ctx: &mut Context) {
-        let (part, last) = match item {
+    fn on_subscribe(&mut self, subscribe: Subscribe, ctx: &mut Context) {
+        let subscription = match subscribe.subscription() {
+            Ok(subscription) => subscription.unwrap_or_else(|| self.options.subscription.clone()),
+            Err(problem) => return self.close(CloseCode::BadMessage, &problem.to_string(), ctx),
+        };
+        let authenticator = self.options.tenants.authenticator();
+        let authenticated = async move { authenticator.authenticate(&subscribe.api_key).await };
+        ctx.wait(authenticated.into_actor(self).then(|authenticated, session, ctx| {
+            match authenticated {
+                Ok(key) => session.open(key, subscription, ctx),
+                Err(error) => session.refuse_key(&error, ctx),
+            }
+            ready(())
+        }));
+    }
+
+    fn on_fragment(&mut self, item: Item, ctx: &mut Context) {
+        let (part, is_last) = match item {
             Item::FirstText(part) | Item::FirstBinary(part) => {
                 self.fragments.clear();
                 (part, false)
@@ -229,13 +216,13 @@ impl SessionActor {
             Item::Continue(part) => (part, false),
             Item::Last(part) => (part, true),
         };
-        if self.fragments.len() + part.len() > LARGEST_MESSAGE {
+        if self.fragments.len() + part.len() > MAX_MESSAGE_BYTES {
             return self.close(CloseCode::TooBig, "the message is too big", ctx);
         }
         self.fragments.extend_from_slice(&part);
-        if last {
-            let whole = std::mem::take(&mut self.fragments);
-            self.hear(&whole, ctx);
+        if is_last {
+            let message = std::mem::take(&mut self.fragments);
+            self.on_text(&message, ctx);
         }
     }
 }
@@ -245,12 +232,12 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         gauge!("cti_ws_sessions").increment(1);
-        self.look_again(self.ping_after(), ctx);
-        match self.options.admission {
-            Some(admission) => self.listen(admission, self.options.subscription.clone(), ctx),
+        Self::check_liveness_at(self.liveness.first_check(), ctx);
+        match self.options.key {
+            Some(key) => self.open(key, self.options.subscription.clone(), ctx),
             None => {
-                ctx.run_later(SUBSCRIBE_WITHIN, |session, ctx| {
-                    if session.pulse.is_none() {
+                ctx.run_later(SUBSCRIBE_TIMEOUT, |session, ctx| {
+                    if session.progress.is_none() {
                         session.close(CloseCode::NotAuthenticated, "no key came in time", ctx);
                     }
                 });
@@ -259,43 +246,43 @@ impl Actor for SessionActor {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if self.closed_for == CloseReason::Lost
-            && self.pulse.as_ref().is_some_and(|pulse| pulse.is_given_up())
-        {
-            self.closed_for = CloseReason::TooSlow;
+        let is_stalled = self.progress.as_ref().is_some_and(|progress| progress.is_stalled());
+        if self.close_reason == CloseReason::Lost && is_stalled {
+            self.close_reason = CloseReason::TooSlow;
         }
+        let reason = self.close_reason.as_str();
         gauge!("cti_ws_sessions").decrement(1);
-        counter!("cti_ws_sessions_closed_total", "reason" => self.closed_for.as_str()).increment(1);
-        debug!(session.id = %self.id, reason = self.closed_for.as_str(), "a session ended");
+        counter!("cti_ws_sessions_closed_total", "reason" => reason).increment(1);
+        debug!(session.id = %self.id, reason, "a WebSocket ended");
     }
 }
 
-/// What is to be said.
+/// The messages to send.
 impl StreamHandler<OutboundBatch> for SessionActor {
-    fn handle(&mut self, turn: OutboundBatch, ctx: &mut Self::Context) {
-        for message in turn.messages {
+    fn handle(&mut self, batch: OutboundBatch, ctx: &mut Self::Context) {
+        for message in batch.messages {
             ctx.text(message.text);
         }
-        if let Some(ending) = turn.end {
-            self.close(ending.code, &ending.reason, ctx);
+        if let Some(end) = batch.end {
+            self.close(end.code, &end.reason, ctx);
         }
     }
 
     fn finished(&mut self, _: &mut Self::Context) {}
 }
 
-/// What comes from the client.
+/// The messages of the client.
 impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for SessionActor {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
-        self.heard_at = Instant::now();
+        self.liveness.touch();
         match message {
-            Ok(ws::Message::Text(text)) => self.hear(text.as_bytes(), ctx),
-            Ok(ws::Message::Binary(bytes)) => self.hear(&bytes, ctx),
-            Ok(ws::Message::Continuation(item)) => self.hear_fragment(item, ctx),
+            Ok(ws::Message::Text(text)) => self.on_text(text.as_bytes(), ctx),
+            Ok(ws::Message::Binary(bytes)) => self.on_text(&bytes, ctx),
+            Ok(ws::Message::Continuation(item)) => self.on_fragment(item, ctx),
             Ok(ws::Message::Ping(payload)) => ctx.pong(&payload),
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
-                self.closed_for = CloseReason::Client;
+                self.close_reason = CloseReason::Client;
                 ctx.close(reason);
                 ctx.stop();
             }

@@ -1,9 +1,8 @@
-//! One who listens to an app's feed: what to say to it, one turn after the other. A WebSocket, a stream of server-sent
-//! events and a long poll are thin clothes around it, so that all of them tell the same under the same `seq`.
+//! One reader of an app's feed: which messages to send to it, one batch after the other. WebSockets, server-sent events
+//! and long polls are thin layers around it, so that all of them deliver the same under the same `seq`.
 
 use std::{sync::Arc, time::Duration};
 
-use strum::{IntoStaticStr, VariantArray, VariantNames};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -11,200 +10,149 @@ use tokio::{
 use tracing::{debug, warn};
 
 use super::{
-    SessionGuard,
     close_code::{CloseCode, SessionEnd},
     progress::DeliveryProgress,
-    protocol::{BadCursor, ConsumerSaid, ControlMessage, OutboundMessage, gap, starting_point},
+    protocol::{ConsumerFields, ControlMessage, OutboundBatch, OutboundMessage},
+    registry::{SessionGuard, Transport},
     snapshot::SnapshotCursor,
+    start::{Refusal, find_start},
     subscription::Subscription,
     tenant::TenantHandle,
 };
 use crate::{
-    consumer::{Acknowledger, Consumers, JoinError, Membership, Mode},
-    error::StoreError,
+    consumer::{Acknowledger, Membership, Mode},
     feed::{Batch, FeedReader},
     id::{Seq, SessionId},
-    ports::{AuthenticatedKey, Bounds},
+    ports::AuthenticatedKey,
 };
 
-/// How long a reader rests when the store could not be read.
-const READ_RETRY: Duration = Duration::from_secs(1);
-/// How long what was skipped may go unannounced.
+/// How long a session waits after it could not read the store.
+const READ_RETRY_BACKOFF: Duration = Duration::from_secs(1);
+/// After how long skipped events are announced, unless an event follows.
 const ANNOUNCE_AFTER: Duration = Duration::from_secs(1);
 
-/// How a listener's events are delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum Transport {
-    /// Over a WebSocket: a cursor that can't be served is announced as a gap.
-    WebSocket,
-    /// As server-sent events: such a cursor is refused.
-    Stream,
-    /// In the response to a request that waits: such a cursor is refused.
-    Poll,
-}
-
-impl Transport {
-    /// Returns the label in the metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        self.into()
-    }
-}
-
-/// Why somebody can't listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The app has too many listeners.
-    TooMany,
-    /// The cursor can't be served.
-    Cursor(BadCursor, Bounds),
-    /// It can't be one of the consumer's connections.
-    Consumer(JoinError),
-    /// The store could not be asked.
-    Store(StoreError),
-}
-
-impl From<JoinError> for Refusal {
-    fn from(reason: JoinError) -> Self {
-        match reason {
-            JoinError::Store(failure) => Self::Store(failure),
-            reason => Self::Consumer(reason),
-        }
-    }
-}
-
-/// What is said at a time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OutboundBatch {
-    /// One after the other.
-    pub messages: Vec<OutboundMessage>,
-    /// After these messages, it is over.
-    pub end: Option<SessionEnd>,
-}
-
-/// One who listens. Dropping it is leaving.
+/// One reader of an app's feed. Dropping it ends the session.
 pub struct Listener {
-    seat: SessionGuard,
-    hung_up: oneshot::Receiver<SessionEnd>,
+    guard: SessionGuard,
+    close_rx: oneshot::Receiver<SessionEnd>,
     reader: FeedReader,
-    /// Its place in a named consumer.
+    /// Its membership of a named consumer.
     membership: Option<Membership>,
     ids_as_text: bool,
-    /// What is said before anything else.
+    /// The first messages.
     first: Vec<OutboundMessage>,
-    /// What is said then, if it was asked for: the calls that are not over.
+    /// The calls that are not over, which follow if they were asked for.
     snapshot: Option<Box<SnapshotCursor>>,
-    /// Where the reader stands.
+    /// Everything up to here was sent to it, or is not for it.
     cursor: Seq,
-    /// When it is to be told where it stands, because events were skipped since the last one.
+    /// When to announce the cursor, because events were skipped since it was announced last.
     announce_at: Option<Instant>,
-    over: bool,
+    has_ended: bool,
 }
 
 impl Listener {
-    /// Begins to listen.
+    /// Opens a session.
     ///
     /// # Errors
     /// See [`Refusal`].
     pub async fn open(
         tenant: &TenantHandle,
-        admission: AuthenticatedKey,
-        wanted: Subscription,
+        key: AuthenticatedKey,
+        subscription: Subscription,
         transport: Transport,
     ) -> Result<Self, Refusal> {
         let id = SessionId::generate();
-        let entered = tenant.sessions.enter(id, admission.key_id, transport);
-        let (seat, hung_up) = entered.ok_or(Refusal::TooMany)?;
-        let bounds = tenant.bounds().await.map_err(Refusal::Store)?;
-        let (mut start, gap) = beginning(&tenant.consumers, &wanted, transport, bounds).await?;
-        let (mut seq, mut snapshot) = (bounds.head, None);
-        if wanted.snapshot {
-            let calls = tenant.feed.active_calls(&tenant.log).await.map_err(Refusal::Store)?;
-            (start, seq) = (calls.as_of, calls.as_of);
-            snapshot = Some(Box::new(SnapshotCursor::new(calls, wanted.filter.clone(), wanted.ids_as_text)));
+        let (guard, close_rx) =
+            tenant.sessions.register(id, key.key_id, transport).ok_or(Refusal::TooMany)?;
+        let bounds = tenant.bounds().await?;
+        let (mut start, gap) = find_start(&tenant.consumers, &subscription, transport, bounds).await?;
+        let mut seq = bounds.head;
+        let mut snapshot = None;
+        if subscription.snapshot {
+            let calls = tenant.feed.active_calls(&tenant.log).await?;
+            start = calls.as_of;
+            seq = calls.as_of;
+            let filter = subscription.filter.clone();
+            snapshot = Some(Box::new(SnapshotCursor::new(calls, filter, subscription.ids_as_text)));
         }
-        let membership = match wanted.consumer {
-            Some(consumer) => Some(tenant.consumers.join(consumer, id, start, bounds).await?),
+        let membership = match subscription.consumer {
+            Some(consumer) => Some(Membership::join(&tenant.consumers, consumer, id, start, bounds).await?),
             None => None,
         };
         let start = membership.as_ref().map_or(start, Membership::acked);
         let connected = ControlMessage::Connected {
-            app_id: admission.app_id,
+            app_id: key.app_id,
             session_id: id,
             seq,
             oldest_seq: bounds.oldest,
-            consumer: membership.as_ref().map(ConsumerSaid::of),
+            consumer: membership.as_ref().map(ConsumerFields::of),
         };
-        // Whoever breaks off before it has heard the active calls is to begin with them again.
+        // A client that loses the connection before it has the whole snapshot has to begin with it again.
         let mut first = vec![connected.message(snapshot.is_none().then_some(start))];
         first.extend(gap.map(|gap| gap.message(Some(start))));
-        let (feed, log) = (Arc::clone(&tenant.feed), Arc::clone(&tenant.log));
-        let reader = FeedReader::new(feed, log, start, wanted.filter);
-        let ids_as_text = wanted.ids_as_text;
-        let (cursor, announce_at, over) = (start, None, false);
+        let feed = Arc::clone(&tenant.feed);
+        let log = Arc::clone(&tenant.log);
         Ok(Self {
-            seat,
-            hung_up,
-            reader,
+            guard,
+            close_rx,
+            reader: FeedReader::new(feed, log, start, subscription.filter),
             membership,
-            ids_as_text,
+            ids_as_text: subscription.ids_as_text,
             first,
             snapshot,
-            cursor,
-            announce_at,
-            over,
+            cursor: start,
+            announce_at: None,
+            has_ended: false,
         })
     }
 
-    /// Its id.
+    /// Returns the id of the session.
     #[must_use]
     pub fn id(&self) -> SessionId {
-        self.seat.id
+        self.guard.id
     }
 
-    /// Everything up to here was said to it, or is not for it.
+    /// Returns the cursor: everything up to it was sent, or is not for this session.
     #[must_use]
     pub fn cursor(&self) -> Seq {
         self.cursor
     }
 
-    /// What to say next; waits while there is nothing. `None` when it is over. Asking says that the turn before was
-    /// taken.
+    /// Returns the next messages; waits while there are none. `None`: the session has ended. A call says that the batch
+    /// before was taken.
     pub async fn next(&mut self) -> Option<OutboundBatch> {
-        if self.over {
+        if self.has_ended {
             return None;
         }
-        // Always pending once: whoever polls this for a socket writes out the turn before, and comes back only when
-        // there is room for another one. Nothing is prepared for a client that does not read.
+        // Always pending once: what polls this for a socket first writes out the batch before, and comes back when there
+        // is room for another one. Nothing is prepared for a client that does not read.
         tokio::task::yield_now().await;
-        self.seat.pulse.took();
-        let turn = match self.begin() {
-            Some(turn) => turn,
-            None => self.listen().await,
+        self.guard.progress.taken();
+        let batch = match self.opening_batch() {
+            Some(batch) => batch,
+            None => self.live_batch().await,
         };
-        self.over = turn.end.is_some();
-        self.seat.pulse.gave();
-        Some(turn)
+        self.has_ended = batch.end.is_some();
+        self.guard.progress.sent();
+        Some(batch)
     }
 
-    /// What is said before any event, as long as there is more of it.
-    fn begin(&mut self) -> Option<OutboundBatch> {
+    /// Returns the next messages that precede the events, as long as there are any.
+    fn opening_batch(&mut self) -> Option<OutboundBatch> {
         if !self.first.is_empty() {
             return Some(OutboundBatch { messages: std::mem::take(&mut self.first), end: None });
         }
-        let telling = self.snapshot.as_mut()?;
-        let piece = telling.next_piece();
-        if let Ok(ending) = self.hung_up.try_recv() {
-            return Some(self.take_leave(ending));
+        let part = self.snapshot.as_mut()?.next_part();
+        if let Ok(end) = self.close_rx.try_recv() {
+            return Some(self.closing_batch(end));
         }
-        if piece.cursor.is_some() {
+        if part.cursor.is_some() {
             self.snapshot = None;
         }
-        Some(OutboundBatch { messages: vec![piece], end: None })
+        Some(OutboundBatch { messages: vec![part], end: None })
     }
 
-    async fn listen(&mut self) -> OutboundBatch {
+    async fn live_batch(&mut self) -> OutboundBatch {
         loop {
             let announce_at = self.announce_at;
             let announce = async {
@@ -215,39 +163,42 @@ impl Listener {
             };
             tokio::select! {
                 biased;
-                // The register is kept for as long as the seat is, so somebody has hung up.
-                ending = &mut self.hung_up => return self.take_leave(ending.unwrap_or_else(|_| gone())),
-                batch = read(&mut self.reader, self.membership.as_mut(), self.seat.id) => match batch {
+                // An error is impossible: the registry keeps the sender for as long as the guard lives.
+                end = &mut self.close_rx => return self.closing_batch(end.unwrap_or_else(|_| feed_ended())),
+                batch = read(&mut self.reader, self.membership.as_mut(), self.guard.id) => match batch {
                     Some(batch) => {
-                        if let Some(turn) = self.take(batch) {
-                            return turn;
+                        if let Some(batch) = self.on_frames(batch) {
+                            return batch;
                         }
                     }
-                    None => return OutboundBatch { messages: Vec::new(), end: Some(gone()) },
+                    None => return OutboundBatch { messages: Vec::new(), end: Some(feed_ended()) },
                 },
                 () = announce => {
                     self.announce_at = None;
-                    let word = ControlMessage::Cursor { seq: self.cursor }.message(Some(self.cursor));
-                    return OutboundBatch { messages: vec![word], end: None };
+                    let cursor = ControlMessage::Cursor { seq: self.cursor };
+                    return OutboundBatch { messages: vec![cursor.message(Some(self.cursor))], end: None };
                 }
             }
         }
     }
 
-    /// Makes a turn of a batch, unless there is nothing in it for this listener.
-    fn take(&mut self, batch: Batch) -> Option<OutboundBatch> {
+    /// Moves the cursor behind a batch of frames. Returns their messages, unless there are none.
+    fn on_frames(&mut self, batch: Batch) -> Option<OutboundBatch> {
         let mut messages = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
         if let Some((from_seq, to_seq)) = batch.gap {
-            let (oldest_seq, seq) = (to_seq.next(), batch.cursor);
+            let oldest_seq = to_seq.next();
+            let seq = batch.cursor;
             let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
             messages.push(gap.message(Some(to_seq)));
         }
-        messages.extend(batch.frames.into_iter().map(|frame| OutboundMessage::of(frame, self.ids_as_text)));
-        let told = messages.last().and_then(|word| word.cursor);
-        // Where several share the work, others have what lies between: no place follows from it.
-        let is_shared = self.membership.as_ref().is_some_and(|place| place.consumer().mode == Mode::Share);
-        if told == Some(batch.cursor) || is_shared {
+        messages
+            .extend(batch.frames.into_iter().map(|frame| OutboundMessage::of_event(frame, self.ids_as_text)));
+        let announced = messages.last().and_then(|message| message.cursor);
+        // Where several connections share the work, others have what lies between: a cursor would mean nothing.
+        let is_shared =
+            self.membership.as_ref().is_some_and(|membership| membership.consumer().mode == Mode::Share);
+        if announced == Some(batch.cursor) || is_shared {
             self.announce_at = None;
         } else {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
@@ -255,56 +206,31 @@ impl Listener {
         (!messages.is_empty()).then_some(OutboundBatch { messages, end: None })
     }
 
-    fn take_leave(&self, ending: SessionEnd) -> OutboundBatch {
+    fn closing_batch(&self, end: SessionEnd) -> OutboundBatch {
         let mut messages = Vec::new();
-        if ending.code == CloseCode::GoingAway {
-            // Spread over a few seconds, so that they do not all come back in the same moment.
-            let after_ms = 500 + u64::from(self.seat.id.0.as_bytes()[15]) * 10;
+        if end.code == CloseCode::GoingAway {
+            // Spread over a few seconds, so that the clients do not all reconnect in the same moment.
+            let after_ms = 500 + u64::from(self.guard.id.0.as_bytes()[15]) * 10;
             messages.push(ControlMessage::Reconnect { after_ms }.message(None));
         }
-        OutboundBatch { messages, end: Some(ending) }
+        OutboundBatch { messages, end: Some(end) }
     }
 
-    /// Says for it what it has dealt with, where it is a named consumer's.
+    /// Returns what acknowledges for it, if it is a connection of a named consumer.
     pub(super) fn acknowledger(&self) -> Option<Acknowledger> {
         self.membership.as_ref().map(Membership::acknowledger)
     }
 
-    /// What is seen of it from outside.
-    pub(super) fn watched(&self) -> Arc<DeliveryProgress> {
-        Arc::clone(&self.seat.pulse)
+    pub(super) fn progress(&self) -> Arc<DeliveryProgress> {
+        Arc::clone(&self.guard.progress)
     }
 }
 
-/// Where a listener begins that is none of a consumer's connections yet, and what it is told to have missed.
-async fn beginning(
-    consumers: &Consumers,
-    wanted: &Subscription,
-    transport: Transport,
-    bounds: Bounds,
-) -> Result<(Seq, Option<ControlMessage>), Refusal> {
-    let kept = match &wanted.consumer {
-        Some(consumer) => consumers.standing_of(&consumer.name).await.map_err(Refusal::Store)?,
-        None => None,
-    };
-    let after = kept.or(wanted.after);
-    let (start, problem) = starting_point(after, bounds);
-    let (Some(after), Some(problem)) = (after, problem) else { return Ok((start, None)) };
-    if transport == Transport::WebSocket || kept.is_some() {
-        return Ok((start, Some(gap(after, problem, bounds))));
-    }
-    // The beginning is always a place to begin at where a gap can't be told.
-    if after == Seq::START && problem == BadCursor::Expired {
-        return Ok((start, None));
-    }
-    Err(Refusal::Cursor(problem, bounds))
-}
-
-fn gone() -> SessionEnd {
+fn feed_ended() -> SessionEnd {
     SessionEnd { code: CloseCode::GoingAway, reason: "the feed ended".to_owned() }
 }
 
-/// The next batch, however often the store has to be asked.
+/// Returns the next frames; asks the store until it answers. `None`: the feed has ended.
 async fn read(
     reader: &mut FeedReader,
     mut membership: Option<&mut Membership>,
@@ -319,7 +245,7 @@ async fn read(
             Ok(batch) => return batch,
             Err(failure) => {
                 warn!(session.id = %id, error = %failure, "a session could not read its feed");
-                sleep(READ_RETRY).await;
+                sleep(READ_RETRY_BACKOFF).await;
             }
         }
     }
@@ -327,6 +253,6 @@ async fn read(
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        debug!(session.id = %self.seat.id, cursor = %self.cursor, "a listener left");
+        debug!(session.id = %self.guard.id, cursor = %self.cursor, "a session ended");
     }
 }

@@ -1,47 +1,45 @@
-//! Whether a session takes what it is given, seen from outside: a session whose socket is full does not run, and can't
-//! tell.
+//! Whether a client takes what it is sent, seen from outside: a session whose socket is full does not run, so it can't
+//! notice itself.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-/// The sign of life of one session.
+use parking_lot::Mutex;
+
+/// The progress of the deliveries of one session.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryProgress {
-    /// Since when something was given to it that it has not taken.
-    owed_since: Mutex<Option<Instant>>,
-    /// Whether somebody outside has lost patience.
-    given_up: AtomicBool,
+    /// When the batch was sent that has not been taken yet.
+    sent_at: Mutex<Option<Instant>>,
+    /// Whether the session was closed because of it.
+    is_stalled: AtomicBool,
 }
 
 impl DeliveryProgress {
-    /// Something is given to it.
-    pub(super) fn gave(&self) {
-        *self.owed_since.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    /// Records that a batch was sent.
+    pub(super) fn sent(&self) {
+        *self.sent_at.lock() = Some(Instant::now());
     }
 
-    /// It comes for more, so it has taken what it was given.
-    pub(super) fn took(&self) {
-        *self.owed_since.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Records that the batch before was taken.
+    pub(super) fn taken(&self) {
+        *self.sent_at.lock() = None;
     }
 
-    /// For how long it has not taken what it was given.
-    pub(super) fn owed_for(&self) -> Duration {
-        let since = *self.owed_since.lock().unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+    /// Returns for how long the batch that was sent last has not been taken.
+    pub(super) fn stalled_for(&self) -> Duration {
+        self.sent_at.lock().map_or(Duration::ZERO, |sent_at| sent_at.elapsed())
     }
 
-    /// Loses patience; whether that is new.
-    pub(super) fn give_up(&self) -> bool {
-        !self.given_up.swap(true, Ordering::Relaxed)
+    /// Records that the session is closed because of it. Returns whether that is new.
+    pub(super) fn mark_stalled(&self) -> bool {
+        !self.is_stalled.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether it ends because it took nothing, even if it could not be told so any more.
-    pub(super) fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+    /// Whether the session was closed because of it, even if the close code could not be sent any more.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_stalled.load(Ordering::Relaxed)
     }
 }

@@ -1,11 +1,11 @@
-//! The words between a server and a reader of its feed beyond the events themselves. Pure.
+//! The messages between the server and a client beyond the events themselves. Pure.
 
 use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
 
-use super::subscription::Subscribe;
+use super::{close_code::SessionEnd, subscribe::Subscribe};
 use crate::{
     consumer::{Consumer, Membership, Mode},
     event::{Frame, TypeName},
@@ -13,34 +13,34 @@ use crate::{
     ports::Bounds,
 };
 
-/// What a client may say.
+/// The messages of a client.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum ClientMessage {
-    /// The first message of a client that brought no key with its request.
+pub(super) enum ClientMessage {
+    /// The first message of a client whose request has no key.
     Subscribe(#[schema(inline)] Subscribe),
-    /// "I have dealt with everything up to here." Without a named consumer nobody keeps it.
+    /// Acknowledges everything up to `seq`. It counts for a named consumer and has no effect otherwise.
     Ack { seq: i64 },
 }
 
-/// What the server says beyond events.
+/// The messages of the server about a session.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "lowercase")]
-pub(crate) enum ControlMessage {
+pub(super) enum ControlMessage {
     /// The first message of every session.
     Connected {
         app_id: AppId,
         session_id: SessionId,
         /// The newest event of the feed.
         seq: Seq,
-        /// The oldest event that is still kept.
+        /// The oldest event that is kept.
         oldest_seq: Seq,
         /// The consumer that the session belongs to.
         #[serde(flatten)]
         #[schema(inline)]
-        consumer: Option<ConsumerSaid>,
+        consumer: Option<ConsumerFields>,
     },
-    /// Events that the client asked for are not to be had.
+    /// Events that the client asked for are missing.
     Gap {
         /// `expired`: they are no longer kept; `cursor_ahead`: there are no such events yet.
         reason: &'static str,
@@ -48,33 +48,32 @@ pub(crate) enum ControlMessage {
         from_seq: Seq,
         /// The last of them.
         to_seq: Seq,
-        /// The oldest event that is still kept.
+        /// The oldest event that is kept.
         oldest_seq: Seq,
         /// The newest event of the feed.
         seq: Seq,
     },
-    /// What lies between the last event and here is not for this reader.
+    /// The events from the last one up to here don't match the client's filters.
     Cursor { seq: Seq },
-    /// A planned stop: come back after this time.
+    /// A planned stop follows: reconnect after this time.
     Reconnect { after_ms: u64 },
 }
 
-/// What a consumer's connection hears of it.
+/// The fields of `connected` for a connection of a named consumer.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ConsumerSaid {
+pub(super) struct ConsumerFields {
     /// The name of the consumer that the session belongs to.
     consumer: String,
-    /// How its connections stand to each other.
-    #[schema(value_type = Mode)]
-    mode: &'static str,
-    /// Everything up to here was dealt with before.
+    /// How its events are distributed over its connections.
+    mode: Mode,
+    /// Everything up to here was processed before.
     acked_seq: Seq,
 }
 
-impl ConsumerSaid {
+impl ConsumerFields {
     pub(super) fn of(membership: &Membership) -> Self {
-        let Consumer { name, mode } = membership.consumer();
-        Self { consumer: name.clone(), mode: mode.as_str(), acked_seq: membership.acked() }
+        let Consumer { name, mode } = membership.consumer().clone();
+        Self { consumer: name, mode, acked_seq: membership.acked() }
     }
 }
 
@@ -88,7 +87,7 @@ impl ControlMessage {
         }
     }
 
-    /// Returns the message to send; `cursor` is where a client that has received it resumes.
+    /// Returns the message to send. A client that has received it resumes after `cursor`.
     pub(super) fn message(&self, cursor: Option<Seq>) -> OutboundMessage {
         let text = serde_json::to_string(self).expect("a control message has only string keys");
         let kind = MessageKind::Control(self.control_type());
@@ -96,12 +95,22 @@ impl ControlMessage {
     }
 }
 
+/// The messages to send at a time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutboundBatch {
+    /// The messages, in order.
+    pub messages: Vec<OutboundMessage>,
+    /// The end of the session, after these messages.
+    pub end: Option<SessionEnd>,
+}
+
 /// One message of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutboundMessage {
     /// The kind, with the message's `type`.
     pub kind: MessageKind,
-    /// Where a client that has received it resumes. `None`: where it would have without it.
+    /// The event after which a client that has received the message resumes. `None`: the message changes nothing about
+    /// that.
     pub cursor: Option<Seq>,
     /// The whole message as JSON.
     pub text: ByteString,
@@ -112,7 +121,7 @@ pub struct OutboundMessage {
 pub enum MessageKind {
     /// An event.
     Event(TypeName),
-    /// About the session.
+    /// A message about the session.
     Control(ControlType),
 }
 
@@ -137,7 +146,7 @@ pub enum ControlType {
     Snapshot,
     /// Events are missing.
     Gap,
-    /// Events were skipped, because they match no filter.
+    /// Events were skipped, because they don't match the client's filters.
     Cursor,
     /// A planned stop follows.
     Reconnect,
@@ -146,23 +155,24 @@ pub enum ControlType {
 }
 
 impl OutboundMessage {
-    pub(super) fn of(frame: Frame, ids_as_text: bool) -> Self {
+    /// Returns an event as a message.
+    pub(super) fn of_event(frame: Frame, ids_as_text: bool) -> Self {
         let text = if ids_as_text { frame.text_with_text_ids() } else { frame.text };
         Self { kind: MessageKind::Event(frame.event_type), cursor: Some(frame.seq), text }
     }
 }
 
-/// Why a reader can't begin where it asked to.
+/// Why a client can't begin at its cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadCursor {
-    /// It lies beyond the newest event.
+    /// It is beyond the newest event.
     Ahead,
-    /// What follows it is no longer kept.
+    /// The events after it are no longer kept.
     Expired,
 }
 
-/// Where a reader begins. Beside it stands what is wrong with what it asked for: then that is the nearest there is.
-pub(super) fn starting_point(after: Option<Seq>, bounds: Bounds) -> (Seq, Option<BadCursor>) {
+/// Returns after which event a client begins. With a [`BadCursor`], that is the nearest position to its cursor.
+pub(super) fn start_position(after: Option<Seq>, bounds: Bounds) -> (Seq, Option<BadCursor>) {
     match after {
         None => (bounds.head, None),
         Some(after) if after > bounds.head => (bounds.head, Some(BadCursor::Ahead)),
@@ -171,7 +181,7 @@ pub(super) fn starting_point(after: Option<Seq>, bounds: Bounds) -> (Seq, Option
     }
 }
 
-/// Says what a reader that asked for `after` will miss.
+/// Returns the announcement of what a client that asked for `after` misses.
 pub(super) fn gap(after: Seq, problem: BadCursor, bounds: Bounds) -> ControlMessage {
     let (reason, from_seq, to_seq) = match problem {
         BadCursor::Ahead => ("cursor_ahead", bounds.head.next(), after),
@@ -188,24 +198,24 @@ mod tests {
 
     #[test]
     fn without_a_cursor_a_session_begins_at_the_head() {
-        assert_eq!(starting_point(None, KEPT), (Seq(9), None));
+        assert_eq!(start_position(None, KEPT), (Seq(9), None));
     }
 
     #[test]
     fn a_cursor_at_the_edge_of_retention_needs_no_gap() {
-        assert_eq!(starting_point(Some(Seq(4)), KEPT), (Seq(4), None));
+        assert_eq!(start_position(Some(Seq(4)), KEPT), (Seq(4), None));
     }
 
     #[test]
-    fn an_expired_cursor_resumes_at_the_oldest_event_behind_an_announced_gap() {
-        assert_eq!(starting_point(Some(Seq(2)), KEPT), (Seq(4), Some(BadCursor::Expired)));
+    fn an_expired_cursor_resumes_at_the_oldest_event_after_an_announced_gap() {
+        assert_eq!(start_position(Some(Seq(2)), KEPT), (Seq(4), Some(BadCursor::Expired)));
         let gap = gap(Seq(2), BadCursor::Expired, KEPT);
         assert!(matches!(gap, ControlMessage::Gap { from_seq: Seq(3), to_seq: Seq(4), .. }));
     }
 
     #[test]
-    fn a_cursor_beyond_the_head_is_announced_and_goes_on_live() {
-        assert_eq!(starting_point(Some(Seq(12)), KEPT), (Seq(9), Some(BadCursor::Ahead)));
+    fn a_cursor_beyond_the_head_is_announced_and_only_new_events_follow() {
+        assert_eq!(start_position(Some(Seq(12)), KEPT), (Seq(9), Some(BadCursor::Ahead)));
         let gap = gap(Seq(12), BadCursor::Ahead, KEPT);
         assert!(matches!(gap, ControlMessage::Gap { reason: "cursor_ahead", to_seq: Seq(12), .. }));
     }

@@ -1,16 +1,9 @@
-//! What a reader of the feed asks for, however it reads: in a query, or in the first message of a WebSocket. Pure.
+//! What a client of the feed asks for, over every transport: in a query, or in the first message of a WebSocket. Pure.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-    str::FromStr,
-};
+use std::{borrow::Cow, collections::BTreeSet, str::FromStr};
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
 use strum::VariantNames;
 use thiserror::Error;
-use utoipa::ToSchema;
 
 use crate::{
     consumer::{Consumer, Mode},
@@ -19,15 +12,15 @@ use crate::{
     model::call::Direction,
 };
 
-/// The longest name of a user or a number, in characters.
-const LONGEST_NAME: usize = 255;
-/// The longest name of a consumer.
-const LONGEST_CONSUMER: usize = 100;
+/// The most characters of a user's id or of a number.
+const MAX_NAME_CHARS: usize = 255;
+/// The most characters of a consumer's name.
+const MAX_CONSUMER_CHARS: usize = 100;
 
-/// What a reader asks for.
+/// What a client of the feed asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
-    /// Resume behind this event; `None`: only what comes from now on.
+    /// Resume after this event; `None`: only new events.
     pub after: Option<Seq>,
     /// Which events.
     pub filter: Filter,
@@ -35,11 +28,11 @@ pub struct Subscription {
     pub ids_as_text: bool,
     /// Whether it begins with the calls that are not over.
     pub snapshot: bool,
-    /// As which consumer, if the server is to keep the cursor; `after` then says where it begins if it is new.
+    /// The consumer, if the server is to store the cursor; `after` then is where a new one begins.
     pub consumer: Option<Consumer>,
 }
 
-/// Why a subscription can't be granted as asked.
+/// A parameter that is not valid.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{field}: {problem}")]
 pub struct SubscriptionError {
@@ -49,10 +42,16 @@ pub struct SubscriptionError {
     pub problem: Cow<'static, str>,
 }
 
+impl SubscriptionError {
+    pub(super) fn new(field: &str, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { field: field.to_owned(), problem: problem.into() }
+    }
+}
+
 impl Subscription {
-    /// Those that only make sense for whoever stays: over a WebSocket, or a stream of server-sent events.
+    /// The parameters that only lasting sessions take: WebSockets, and streams of server-sent events.
     pub const OF_SESSIONS: [&'static str; 1] = ["snapshot"];
-    /// The parameters that are understood.
+    /// The parameters that every transport takes.
     pub const PARAMETERS: [&'static str; 11] = [
         "after",
         "types",
@@ -67,49 +66,50 @@ impl Subscription {
         "mode",
     ];
 
-    /// Reads the parameters; `said` gives the text of one.
+    /// Reads the parameters; `text_of` returns the text of one.
     ///
     /// # Errors
-    /// Names the first parameter that can't be understood.
-    pub fn read<'a>(said: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SubscriptionError> {
-        let after = said("after").map(|text| whole("after", text)).transpose()?;
+    /// Names the first parameter that is not valid.
+    pub fn read<'a>(text_of: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SubscriptionError> {
+        let after = text_of("after").map(|text| integer("after", text)).transpose()?;
         if after.is_some_and(|after| after < 0) {
-            return Err(wrong("after", "must not be negative"));
+            return Err(SubscriptionError::new("after", "must not be negative"));
         }
-        let filter = filter(&said)?;
-        let ids_as_text = match said("ids") {
+        let filter = filter(&text_of)?;
+        let ids_as_text = match text_of("ids") {
             None | Some("number") => false,
             Some("string") => true,
-            Some(_) => return Err(wrong("ids", "must be number or string")),
+            Some(_) => return Err(SubscriptionError::new("ids", "must be number or string")),
         };
-        let snapshot = switch("snapshot", said("snapshot"))?;
+        let snapshot = boolean("snapshot", text_of("snapshot"))?;
         if snapshot && after.is_some() {
-            return Err(wrong("snapshot", "does not go together with after"));
+            return Err(SubscriptionError::new("snapshot", "can't be combined with after"));
         }
-        let consumer = consumer(&said)?;
+        let consumer = consumer(&text_of)?;
         if snapshot && consumer.is_some() {
-            return Err(wrong(
+            return Err(SubscriptionError::new(
                 "snapshot",
-                "does not go together with consumer, which goes on where it stands",
+                "can't be combined with consumer, which resumes at its stored cursor",
             ));
         }
         Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot, consumer })
     }
 }
 
-fn filter<'a>(said: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter, SubscriptionError> {
-    let types = said("types").map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
+fn filter<'a>(text_of: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter, SubscriptionError> {
+    let types = text_of("types").map(|text| text.split(',').map(|part| part.trim().to_owned()).collect());
     let types: BTreeSet<String> = types.unwrap_or_default();
-    if !types.iter().all(|wanted| is_type_pattern(wanted)) {
-        return Err(wrong("types", "names no event type"));
+    if !types.iter().all(|pattern| is_type_pattern(pattern)) {
+        return Err(SubscriptionError::new("types", "matches no event type"));
     }
-    let dialpad_user_id = said("dialpad_user_id").map(|text| whole("dialpad_user_id", text)).transpose()?;
-    let direction = said("direction").map(|text| word::<Direction>("direction", text)).transpose()?;
-    let number = |name| said(name).map(|text| name_of_somebody(name, &phone_number(text))).transpose();
+    let dialpad_user_id =
+        text_of("dialpad_user_id").map(|text| integer("dialpad_user_id", text)).transpose()?;
+    let direction = text_of("direction").map(|text| word::<Direction>("direction", text)).transpose()?;
+    let number = |name| text_of(name).map(|text| short_text(name, &phone_number(text))).transpose();
     Ok(Filter {
         types,
         dialpad_user_id,
-        crm_user_id: said("crm_user_id").map(|text| name_of_somebody("crm_user_id", text)).transpose()?,
+        crm_user_id: text_of("crm_user_id").map(|text| short_text("crm_user_id", text)).transpose()?,
         direction,
         number: number("number")?,
         from: number("from")?,
@@ -118,60 +118,58 @@ fn filter<'a>(said: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filter,
 }
 
 fn consumer<'a>(
-    said: &impl Fn(&'static str) -> Option<&'a str>,
+    text_of: &impl Fn(&'static str) -> Option<&'a str>,
 ) -> Result<Option<Consumer>, SubscriptionError> {
-    let mode = said("mode").map(|text| word::<Mode>("mode", text)).transpose()?;
-    match (said("consumer"), mode) {
+    let mode = text_of("mode").map(|text| word::<Mode>("mode", text)).transpose()?;
+    match (text_of("consumer"), mode) {
         (Some(name), mode) => {
             Ok(Some(Consumer { name: consumer_name(name)?, mode: mode.unwrap_or_default() }))
         }
-        (None, Some(_)) => Err(wrong("mode", "is that of a consumer, and there is none")),
+        (None, Some(_)) => Err(SubscriptionError::new("mode", "requires consumer")),
         (None, None) => Ok(None),
     }
 }
 
-fn wrong(field: &str, problem: impl Into<Cow<'static, str>>) -> SubscriptionError {
-    SubscriptionError { field: field.to_owned(), problem: problem.into() }
-}
-
 fn word<T: FromStr + VariantNames>(field: &str, text: &str) -> Result<T, SubscriptionError> {
-    text.parse().map_err(|_| wrong(field, format!("must be {}", T::VARIANTS.join(" or "))))
+    let problem = || format!("must be {}", T::VARIANTS.join(" or "));
+    text.parse().map_err(|_| SubscriptionError::new(field, problem()))
 }
 
-fn whole(field: &str, text: &str) -> Result<i64, SubscriptionError> {
-    text.parse().map_err(|_| wrong(field, "must be a whole number"))
+fn integer(field: &str, text: &str) -> Result<i64, SubscriptionError> {
+    text.parse().map_err(|_| SubscriptionError::new(field, "must be a whole number"))
 }
 
-fn switch(field: &str, text: Option<&str>) -> Result<bool, SubscriptionError> {
+fn boolean(field: &str, text: Option<&str>) -> Result<bool, SubscriptionError> {
     match text {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
-        Some(_) => Err(wrong(field, "must be true or false")),
+        Some(_) => Err(SubscriptionError::new(field, "must be true or false")),
     }
 }
 
-fn name_of_somebody(field: &str, text: &str) -> Result<String, SubscriptionError> {
-    if text.is_empty() || text.chars().count() > LONGEST_NAME {
-        return Err(wrong(field, "must have 1 to 255 characters"));
+fn short_text(field: &str, text: &str) -> Result<String, SubscriptionError> {
+    if text.is_empty() || text.chars().count() > MAX_NAME_CHARS {
+        return Err(SubscriptionError::new(field, "must have 1 to 255 characters"));
     }
     Ok(text.to_owned())
 }
 
-/// The name of a consumer, which stands in the path of a request as well.
+/// Checks the name of a consumer, which is a part of request paths as well.
 fn consumer_name(text: &str) -> Result<String, SubscriptionError> {
-    let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-    // A dot alone, or two, would be another place in a path.
-    if text.is_empty()
-        || text.len() > LONGEST_CONSUMER
-        || !text.bytes().all(is_known)
-        || text.starts_with('.')
-    {
-        return Err(wrong("consumer", "must have 1 to 100 letters, digits and . _ : -, and begin with no ."));
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
+    // One dot alone, or two, have another meaning in a path.
+    let is_valid = !text.is_empty()
+        && text.len() <= MAX_CONSUMER_CHARS
+        && text.bytes().all(is_allowed)
+        && !text.starts_with('.');
+    if !is_valid {
+        let problem = "must have 1 to 100 letters, digits and . _ : -, and not begin with a dot";
+        return Err(SubscriptionError::new("consumer", problem));
     }
     Ok(text.to_owned())
 }
 
-/// A phone number as it was meant: in a query, a plus sign that was not escaped arrives as a space.
+/// Restores a phone number from a query: a plus sign that was not escaped arrives as a space.
 #[must_use]
 pub fn phone_number(text: &str) -> String {
     match text.strip_prefix(' ') {
@@ -187,62 +185,13 @@ fn is_type_pattern(pattern: &str) -> bool {
     }
 }
 
-/// The first message of a WebSocket that brought no key with its request.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
-pub(crate) struct Subscribe {
-    /// The app's key.
-    pub(super) api_key: String,
-    /// What the query could say as well.
-    #[serde(flatten)]
-    #[schema(ignore)]
-    wishes: Map<String, Value>,
-}
-
-impl Subscribe {
-    /// What is asked for, or `None` where the message leaves that to the query.
-    pub(super) fn subscription(&self) -> Result<Option<Subscription>, SubscriptionError> {
-        let mut texts = BTreeMap::new();
-        for (name, value) in &self.wishes {
-            let known = Subscription::PARAMETERS.iter().chain(&Subscription::OF_SESSIONS);
-            if !known.into_iter().any(|known| known == name) {
-                return Err(wrong(name, "is not known here"));
-            }
-            if let Some(text) = text_of(name, value)? {
-                texts.insert(name.as_str(), text);
-            }
-        }
-        if texts.is_empty() {
-            return Ok(None);
-        }
-        Subscription::read(|name| texts.get(name).map(String::as_str)).map(Some)
-    }
-}
-
-/// A wish as it would stand in a query.
-fn text_of(name: &str, value: &Value) -> Result<Option<String>, SubscriptionError> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        Value::Number(number) => Ok(Some(number.to_string())),
-        Value::Bool(switch) => Ok(Some(switch.to_string())),
-        Value::Array(items) if name == "types" => {
-            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            texts.map(|texts| Some(texts.join(","))).ok_or_else(|| wrong(name, "must be a list of texts"))
-        }
-        Value::Array(_) | Value::Object(_) => Err(wrong(name, "must be a single value")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn read(said: &[(&'static str, &'static str)]) -> Result<Subscription, String> {
-        let text = |name| said.iter().find(|(said, _)| *said == name).map(|(_, text)| *text);
-        Subscription::read(text).map_err(|problem| problem.field)
+    fn read(query: &[(&'static str, &'static str)]) -> Result<Subscription, String> {
+        let text_of = |name| query.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+        Subscription::read(text_of).map_err(|problem| problem.field)
     }
 
     #[test]
@@ -252,9 +201,9 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_names_what_is_wrong_with_it() {
+    fn an_error_names_the_parameter() {
         let long = "x".repeat(256).leak();
-        let wrong = [
+        let invalid = [
             ("dialpad_user_id", "Ada"),
             ("direction", "both"),
             ("crm_user_id", ""),
@@ -267,26 +216,11 @@ mod tests {
             ("consumer", ".."),
             ("mode", "share"),
         ];
-        for (name, value) in wrong {
+        for (name, value) in invalid {
             assert_eq!(read(&[(name, value)]), Err(name.to_owned()), "{value}");
         }
         assert_eq!(read(&[("snapshot", "true"), ("after", "0")]), Err("snapshot".to_owned()));
-        let wanted = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("a filter");
-        assert_eq!(wanted.filter.number.as_deref(), Some("+14155551234"));
-    }
-
-    #[test]
-    fn a_message_may_say_what_a_query_may() {
-        let subscribe = |message| serde_json::from_value::<Subscribe>(message).expect("a subscribe");
-        let said = subscribe(json!({"api_key": "raw_1", "after": 3, "types": ["call.*", "message.sent"]}));
-        let wanted = said.subscription().expect("understood").expect("something");
-        assert_eq!(Ok(wanted), read(&[("after", "3"), ("types", "call.*,message.sent")]));
-        let wanted = subscribe(json!({"api_key": "raw_1", "snapshot": true})).subscription();
-        assert!(wanted.expect("understood").expect("something").snapshot);
-        assert_eq!(subscribe(json!({"api_key": "raw_1", "after": null})).subscription(), Ok(None));
-        for (name, value) in [("colour", json!("red")), ("after", json!([1])), ("types", json!([1]))] {
-            let refused = subscribe(json!({"api_key": "raw_1", name: value})).subscription();
-            assert_eq!(refused.map_err(|problem| problem.field), Err(name.to_owned()));
-        }
+        let subscription = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("valid");
+        assert_eq!(subscription.filter.number.as_deref(), Some("+14155551234"));
     }
 }

@@ -1,4 +1,4 @@
-//! An app as its sessions see it: what they read, where they are registered, and which consumers they may be of.
+//! An app as its sessions see it.
 
 use std::sync::Arc;
 

@@ -17,10 +17,10 @@ use crate::{
     event::{ConnectionEvent, Frame, connection_event},
     id::AppId,
     model::token::{
-        DuePair, Outcome, Renewal, TokenPair,
-        schedule::{self, Chance},
+        DuePair, Outcome, TokenPair,
+        schedule::{self, Jitter},
     },
-    ports::{Connections, Ledger},
+    ports::{Connections, Ledger, Renewal},
     unit::Unit,
 };
 
@@ -118,9 +118,8 @@ impl MemoryConnections {
     }
 }
 
-/// Returns the middle of what chance may add.
-fn middle() -> Chance {
-    Chance::of(1000)
+fn middle() -> Jitter {
+    Jitter::of(1000)
 }
 
 #[async_trait]
@@ -176,8 +175,8 @@ impl Connections for MemoryConnections {
                 }
                 Answer::Trouble => {
                     connection.failures += 1;
-                    let pause = schedule::pause(connection.failures, None, middle());
-                    connection.due_at = Some(now + pause);
+                    let backoff = schedule::backoff(connection.failures, None, middle());
+                    connection.due_at = Some(now + backoff);
                     let first = connection.failures == 1;
                     (Outcome::Failed("trouble".into()), first.then_some(ConnectionEvent::Degraded))
                 }
@@ -187,6 +186,6 @@ impl Connections for MemoryConnections {
             Some(change) => self.emit(app, change).await?,
             None => Vec::new(),
         };
-        Ok(Renewal { outcome, told })
+        Ok(Renewal { outcome, events: told })
     }
 }

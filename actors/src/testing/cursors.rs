@@ -25,7 +25,7 @@ impl Cursors for MemoryStore {
         Ok(self.state().consumers.get(&(app, name.to_owned())).map(|row| row.acked))
     }
 
-    async fn take_up(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
+    async fn acquire(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
         let Acquire { app_id, name, mode, start, head, holder, held_until: _ } = wish;
         let (mut state, key) = (self.state(), (app_id, name.to_owned()));
         let known = state.consumers.get(&key).copied();
@@ -38,7 +38,7 @@ impl Cursors for MemoryStore {
         Ok(Acquired::Held { acked, before: known.map(|row| row.holder) })
     }
 
-    async fn keep_consumers(
+    async fn save_cursors(
         &self,
         holder: i64,
         cursors: &[StoredConsumer],
@@ -56,7 +56,7 @@ impl Cursors for MemoryStore {
         Ok(kept)
     }
 
-    async fn consumers_of(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError> {
+    async fn held_by(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError> {
         let state = self.state();
         let held = state.consumers.iter().filter(|(_, row)| row.holder == holder);
         Ok(held.map(|(key, _)| key.clone()).collect())

@@ -11,10 +11,10 @@ use cti_actors::{
     error::StoreError,
     event::Frame,
     model::token::{
-        DuePair, Outcome, Renewal, TokenPair,
-        schedule::{Chance, Verdict, pause},
+        DuePair, Outcome, TokenPair,
+        schedule::{Jitter, Verdict, backoff},
     },
-    ports::Connections,
+    ports::{Connections, Renewal},
 };
 use reqwest::StatusCode;
 use secrecy::SecretString;
@@ -82,9 +82,7 @@ impl TokenRefresher {
         };
         match self.client.refresh(oauth, refresh_token, intent.begun_at).await {
             Ok(tokens) => self.store_tokens(intent.pair, &tokens).await,
-            Err(error) if error.verdict == Verdict::RefusedForGood => {
-                self.expire(intent.pair, &error.reason).await
-            }
+            Err(error) if error.verdict == Verdict::Expired => self.expire(intent.pair, &error.reason).await,
             Err(error) => self.store_failure(&intent, error).await,
         }
     }
@@ -94,7 +92,7 @@ impl TokenRefresher {
         let app = pair.app_id;
         loop {
             match self.store.renewals().finish(pair, tokens).await {
-                Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, told }),
+                Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, events: told }),
                 Ok(Finished::Superseded) => return Ok(Outcome::Superseded.into()),
                 Ok(Finished::Unwanted) => {
                     if let Err(error) = self.client.deauthorize(&tokens.access).await {
@@ -116,16 +114,16 @@ impl TokenRefresher {
 
     async fn store_failure(&self, intent: &Intent, error: TokenError) -> Result<Renewal, StoreError> {
         let failures = intent.failures.saturating_add(1);
-        let retry_at = self.clock.now() + pause(failures, error.retry_after, Chance::of(rand::random()));
-        let told = self.store.renewals().fail(intent, &error.reason, retry_at).await?;
-        Ok(Renewal { outcome: Outcome::Failed(error.reason), told })
+        let retry_at = self.clock.now() + backoff(failures, error.retry_after, Jitter::of(rand::random()));
+        let events = self.store.renewals().fail(intent, &error.reason, retry_at).await?;
+        Ok(Renewal { outcome: Outcome::Failed(error.reason), events })
     }
 
     async fn expire(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
         let told: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
         // Without an event another process was first, with this result or with new tokens.
         let outcome = if told.is_some() { Outcome::Expired } else { Outcome::Superseded };
-        Ok(Renewal { outcome, told: told.into_iter().collect() })
+        Ok(Renewal { outcome, events: told.into_iter().collect() })
     }
 
     /// Checks a token that can't be refreshed after Dialpad refused it. One endpoint may refuse it for a reason of its
@@ -142,5 +140,5 @@ impl TokenRefresher {
 }
 
 fn not_requested(reason: &str) -> TokenError {
-    TokenError { status: None, verdict: Verdict::NotNow, reason: reason.to_owned(), retry_after: None }
+    TokenError { status: None, verdict: Verdict::RetryLater, reason: reason.to_owned(), retry_after: None }
 }

@@ -219,7 +219,7 @@ pub(crate) async fn ack(
     match state.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&state, crm.app_id, &name, bounds.head).await,
         Acked::Unknown => Err(not_found()),
-        Acked::Whose => {
+        Acked::Ambiguous => {
             Err(ApiError::invalid("session_id: is required, because several sessions share this consumer"))
         }
         Acked::Elsewhere => Err(feed::elsewhere()),

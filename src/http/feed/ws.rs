@@ -60,9 +60,10 @@ async fn options(request: &HttpRequest, state: Data<AppState>) -> Result<Session
     let subscription = query.subscription()?;
     let tenants = state.engine.tenants();
     let address = rate_limit::client_ip(request, &state);
-    let is_limited = move || {
+    let exceeds_wrong_key_limit = move || {
         address
             .is_some_and(|address| rate_limit::check_address(address, &state, Attempt::Credentials).is_err())
     };
-    Ok(SessionOptions { tenants, admission, subscription, is_one_guess_too_many: Box::new(is_limited) })
+    let exceeds_wrong_key_limit = Box::new(exceeds_wrong_key_limit);
+    Ok(SessionOptions { tenants, key: admission, subscription, exceeds_wrong_key_limit })
 }

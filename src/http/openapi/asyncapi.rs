@@ -6,7 +6,10 @@ use cti_actors::{
         EventType,
         schema::{self, MessageSchema, sent},
     },
-    session::CloseCode,
+    session::{
+        CloseCode,
+        schema::{client_messages, control_messages},
+    },
 };
 use serde_json::{Map, Value, json};
 use strum::VariantArray;
@@ -40,8 +43,8 @@ fn reconnecting(code: CloseCode) -> &'static str {
 #[must_use]
 pub fn asyncapi_document() -> Value {
     let events = named(schema::events());
-    let controls = named(schema::control_messages());
-    let from_client = named(schema::client_messages().into_iter().map(with_parameters).collect());
+    let controls = named(control_messages());
+    let from_client = named(client_messages().into_iter().map(with_parameters).collect());
     let closed = named(vec![closed()]);
     let from = |groups: &[&Map<String, Value>]| -> Vec<String> {
         groups.iter().flat_map(|group| group.keys().cloned()).collect()

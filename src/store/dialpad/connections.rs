@@ -7,7 +7,7 @@ use cti_actors::{
     id::AppId,
     model::token::{
         TokenPair,
-        schedule::{self, Chance},
+        schedule::{self, Jitter},
     },
 };
 use secrecy::SecretString;
@@ -55,8 +55,8 @@ pub struct Tokens {
 impl Tokens {
     /// Returns when the pair is to be renewed; `None` for a token that does not expire.
     pub(crate) fn due_at(&self) -> Option<DateTime<Utc>> {
-        let chance = Chance::of(rand::random());
-        self.expires_at.map(|expires_at| schedule::due(self.issued_at, expires_at, chance))
+        let jitter = Jitter::of(rand::random());
+        self.expires_at.map(|expires_at| schedule::due(self.issued_at, expires_at, jitter))
     }
 }
 

@@ -6,7 +6,7 @@ use cti_actors::{
     error::StoreError,
     event::{ConnectionEvent, Frame, connection_event},
     id::AppId,
-    model::token::{DuePair, TokenPair, schedule::APART},
+    model::token::{DuePair, TokenPair, schedule::MIN_ATTEMPT_INTERVAL},
 };
 use secrecy::SecretString;
 
@@ -137,7 +137,7 @@ impl Renewals<'_> {
         let now = self.store.now();
         let row: Option<(Vec<u8>, i64)> = on_db!(self.store, write db => {
             sqlx::query_as(BEGIN).bind(app).bind(pair.generation).bind(environment).bind(now).bind(now - LEASE)
-                .bind(now - APART).fetch_optional(db).await
+                .bind(now - MIN_ATTEMPT_INTERVAL).fetch_optional(db).await
         })?;
         if let Some((sealed, failures)) = row {
             let opened = self.store.shared.vault.open(&sealed, &token_place(pair.app_id, "refresh_token"));
@@ -169,7 +169,7 @@ impl Renewals<'_> {
             return Ok(Begun::UnderWay);
         }
         let paused_until = obstacle.refresh_due_at.filter(|_| obstacle.refresh_failures > 0);
-        let young_until = obstacle.issued_at.map(|at| at + APART);
+        let young_until = obstacle.issued_at.map(|at| at + MIN_ATTEMPT_INTERVAL);
         let reason = obstacle.refresh_problem.unwrap_or_default();
         // Where neither is in the future, the obstacle was gone by the second query.
         let until = paused_until.max(young_until).unwrap_or(now).max(now);

@@ -166,7 +166,7 @@ impl Cursors for Store {
         Ok(row.map(|(acked,)| Seq(acked)))
     }
 
-    async fn take_up(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
+    async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let Acquire { app_id, name, mode, start, head, holder, held_until } = request;
         let now = self.now();
         let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
@@ -190,7 +190,7 @@ impl Cursors for Store {
         Ok(if known.is_some() { Acquired::Elsewhere } else { Acquired::TooMany })
     }
 
-    async fn keep_consumers(
+    async fn save_cursors(
         &self,
         holder: i64,
         cursors: &[StoredConsumer],
@@ -225,7 +225,7 @@ impl Cursors for Store {
         Ok(kept.into_iter().map(|(app, name)| (app.into(), name)).collect())
     }
 
-    async fn consumers_of(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError> {
+    async fn held_by(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError> {
         let rows: Vec<(Id, String)> =
             on_db!(self, read db => sqlx::query_as(HELD).bind(holder).fetch_all(db).await)?;
         Ok(rows.into_iter().map(|(app, name)| (app.into(), name)).collect())

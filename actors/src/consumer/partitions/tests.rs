@@ -4,14 +4,14 @@ use proptest::{collection::vec, prelude::*};
 
 use super::*;
 
-/// A group, its feed, and what became of each event.
+/// A group, its feed, and what happened to each event.
 struct World {
     group: Group,
-    feed: Vec<Slot>,
+    feed: Vec<PartitionId>,
     members: Vec<SessionId>,
-    /// Who has which event and has not dealt with it, in the order in which it was given.
-    held: BTreeMap<SessionId, Vec<Seq>>,
-    done: BTreeSet<Seq>,
+    /// The events that each member has and has not acknowledged, in the order of delivery.
+    unacked: BTreeMap<SessionId, Vec<Seq>>,
+    acked: BTreeSet<Seq>,
 }
 
 impl World {
@@ -20,16 +20,16 @@ impl World {
             group: Group::new(Seq(0)),
             feed: Vec::new(),
             members: Vec::new(),
-            held: BTreeMap::new(),
-            done: BTreeSet::new(),
+            unacked: BTreeMap::new(),
+            acked: BTreeSet::new(),
         };
-        (0..members).for_each(|_| world.enter());
+        (0..members).for_each(|_| world.join());
         world
     }
 
-    fn enter(&mut self) {
+    fn join(&mut self) {
         let member = SessionId::generate();
-        self.group.enter(member, Seq(0));
+        self.group.join(member, Seq(0));
         self.members.push(member);
     }
 
@@ -39,103 +39,102 @@ impl World {
         }
         let member = self.members.remove(which % self.members.len());
         self.group.leave(member);
-        self.held.remove(&member);
+        self.unacked.remove(&member);
     }
 
-    fn tell(&mut self, thread: u64) {
-        self.feed.push(slot_of(thread));
+    fn publish(&mut self, key: u64) {
+        self.feed.push(partition_of(key));
     }
 
     fn head(&self) -> Seq {
         Seq(i64::try_from(self.feed.len()).expect("few events"))
     }
 
-    /// A member reads a page; says whether it was given something.
+    /// Lets a member read a page. Returns whether events were delivered to it.
     fn read(&mut self, which: usize, most: usize) -> bool {
         let Some(&member) = self.members.get(which % self.members.len().max(1)) else { return false };
-        let Standing::At(from) = self.group.standing(member) else { return false };
-        let start = usize::try_from(from.0).expect("a place");
-        let found: Vec<(Seq, Slot)> =
+        let ReadState::After(from) = self.group.read_state(member) else { return false };
+        let start = usize::try_from(from.0).expect("an index");
+        let found: Vec<(Seq, PartitionId)> =
             (1..).map(Seq).zip(self.feed.iter().copied()).skip(start).take(most).collect();
         let Some(cursor) = found.last().map(|(seq, _)| *seq) else { return false };
-        let taken = self.group.take(member, from, cursor, &found).expect("it stands where it said");
-        for seq in &taken {
-            let slot = self.feed[usize::try_from(seq.0 - 1).expect("a place")];
-            assert!(!self.done.contains(seq), "{seq} was dealt with and is given again");
-            for (other, held) in &self.held {
-                let of_slot =
-                    held.iter().filter(|it| self.feed[usize::try_from(it.0 - 1).expect("a place")] == slot);
-                for earlier in of_slot {
-                    assert!(earlier != seq, "{seq} is given twice");
-                    assert!(*other == member, "{seq} is given while another one has {earlier}");
-                    assert!(earlier < seq, "{seq} is given behind {earlier}");
+        let delivered = self.group.deliver(member, from, cursor, &found).expect("its position is the same");
+        for seq in &delivered {
+            let partition = self.feed[usize::try_from(seq.0 - 1).expect("an index")];
+            assert!(!self.acked.contains(seq), "{seq} was acknowledged and is delivered again");
+            for (other, unacked) in &self.unacked {
+                let partition_of = |seq: &Seq| self.feed[usize::try_from(seq.0 - 1).expect("an index")];
+                for earlier in unacked.iter().filter(|seq| partition_of(seq) == partition) {
+                    assert!(earlier != seq, "{seq} is delivered twice");
+                    assert!(*other == member, "{seq} is delivered while another member has {earlier}");
+                    assert!(earlier < seq, "{seq} is delivered after {earlier}");
                 }
             }
-            self.held.entry(member).or_default().push(*seq);
+            self.unacked.entry(member).or_default().push(*seq);
         }
-        !taken.is_empty()
+        !delivered.is_empty()
     }
 
-    /// A member reads as long as there is something for it.
+    /// Lets a member read up to the head.
     fn read_on(&mut self, which: usize) {
         let (member, head) = (self.members[which], self.head());
-        while matches!(self.group.standing(member), Standing::At(place) if place < head) {
+        while matches!(self.group.read_state(member), ReadState::After(position) if position < head) {
             self.read(which, 1);
         }
     }
 
-    /// A member deals with the first few that it has.
+    /// Lets a member acknowledge the first few events that it has.
     fn ack(&mut self, which: usize, most: usize) {
         let Some(&member) = self.members.get(which % self.members.len().max(1)) else { return };
-        let held = self.held.entry(member).or_default();
-        let dealt: Vec<Seq> = held.drain(..most.min(held.len())).collect();
-        if let Some(last) = dealt.last() {
+        let unacked = self.unacked.entry(member).or_default();
+        let acked: Vec<Seq> = unacked.drain(..most.min(unacked.len())).collect();
+        if let Some(last) = acked.last() {
             self.group.ack(member, *last);
         }
-        self.done.extend(dealt);
+        self.acked.extend(acked);
     }
 
     fn check(&self) {
         let low = self.group.low_water();
-        let missing = (1..=low.0).map(Seq).find(|seq| !self.done.contains(seq));
-        assert_eq!(missing, None, "everything up to {low} is said to be dealt with");
+        let missing = (1..=low.0).map(Seq).find(|seq| !self.acked.contains(seq));
+        assert_eq!(missing, None, "everything up to {low} is said to be processed");
     }
 
-    /// Everybody reads and deals with everything, until nothing comes any more.
+    /// Lets all members read and acknowledge, until nothing is left.
     fn settle(&mut self) {
         if self.members.is_empty() {
-            self.enter();
+            self.join();
         }
         for _ in 0..10_000 {
-            let before = (self.done.len(), self.group.low_water());
+            let before = (self.acked.len(), self.group.low_water());
             for which in 0..self.members.len() {
                 while self.read(which, 7) {}
-                // Reads on over what is not its own.
+                // Reads past what is not its own.
                 self.read(which, usize::MAX);
                 self.ack(which, usize::MAX);
             }
-            if before == (self.done.len(), self.group.low_water()) {
+            if before == (self.acked.len(), self.group.low_water()) {
                 return;
             }
         }
-        panic!("it never ends");
+        panic!("it does not end");
     }
 }
 
 #[derive(Clone, Debug)]
 enum Step {
-    Enter,
+    Join,
     Leave(usize),
-    Tell(u64),
+    Publish(u64),
     Read(usize, usize),
     Ack(usize, usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        1 => Just(Step::Enter),
+        1 => Just(Step::Join),
         1 => (0..4_usize).prop_map(Step::Leave),
-        6 => (0..12_u64).prop_map(Step::Tell),
+        6 => (0..12_u64).prop_map(Step::Publish),
         5 => (0..4_usize, 1..9_usize).prop_map(|(who, most)| Step::Read(who, most)),
         4 => (0..4_usize, 1..5_usize).prop_map(|(who, most)| Step::Ack(who, most)),
     ]
@@ -145,16 +144,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn whoever_comes_and_goes_each_event_is_dealt_with_once_and_those_of_a_call_in_order(
+    fn each_event_is_processed_once_and_those_of_a_call_in_order(
         steps in vec(step(), 1..100),
     ) {
         let mut world = World::new(2);
         for step in steps {
             match step {
-                Step::Enter if world.members.len() < 4 => world.enter(),
-                Step::Enter => {}
+                Step::Join if world.members.len() < 4 => world.join(),
+                Step::Join => {}
                 Step::Leave(which) => world.leave(which),
-                Step::Tell(thread) => world.tell(thread),
+                Step::Publish(key) => world.publish(key),
                 Step::Read(which, most) => {
                     world.read(which, most);
                 }
@@ -163,55 +162,55 @@ proptest! {
             world.check();
         }
         world.settle();
-        prop_assert_eq!(world.done.len(), world.feed.len());
+        prop_assert_eq!(world.acked.len(), world.feed.len());
         prop_assert_eq!(world.group.low_water(), world.head());
     }
 }
 
 #[test]
-fn the_work_is_spread_over_all() {
+fn the_work_is_spread_over_all_members() {
     let mut world = World::new(3);
-    (0..3000).for_each(|thread| world.tell(thread));
+    (0..3000).for_each(|key| world.publish(key));
     for which in 0..3 {
         world.read(which, usize::MAX);
     }
-    for held in world.held.values() {
-        assert!((500..1500).contains(&held.len()), "one of three has {}", held.len());
+    for unacked in world.unacked.values() {
+        assert!((500..1500).contains(&unacked.len()), "one of three has {}", unacked.len());
     }
 }
 
 #[test]
-fn one_that_deals_with_nothing_is_given_nothing_more_and_holds_up_nobody() {
+fn a_member_that_acknowledges_nothing_gets_no_more_and_delays_no_other() {
     let mut world = World::new(2);
-    world.group.window = 10;
-    (0..200).for_each(|thread| world.tell(thread));
+    world.group.max_unacked = 10;
+    (0..200).for_each(|key| world.publish(key));
     world.read_on(0);
     let idle = world.members[0];
-    assert_eq!(world.group.standing(idle), Standing::Full);
-    while world.group.standing(world.members[1]) != Standing::At(world.head()) {
+    assert_eq!(world.group.read_state(idle), ReadState::Full);
+    while world.group.read_state(world.members[1]) != ReadState::After(world.head()) {
         world.read_on(1);
         world.ack(1, usize::MAX);
     }
-    assert!(world.done.len() > 50);
+    assert!(world.acked.len() > 50);
     world.ack(0, 1);
-    assert!(matches!(world.group.standing(idle), Standing::At(_)));
+    assert!(matches!(world.group.read_state(idle), ReadState::After(_)));
 }
 
 #[test]
-fn an_acknowledgement_of_what_was_never_given_counts_for_nothing() {
+fn an_acknowledgement_of_what_was_not_delivered_does_not_count() {
     let mut world = World::new(1);
-    (0..10).for_each(|thread| world.tell(thread));
+    (0..10).for_each(|key| world.publish(key));
     world.read(0, 5);
     assert!(!world.group.ack(world.members[0], Seq(9)));
     assert_eq!(world.group.low_water(), Seq(0));
 }
 
 #[test]
-fn without_members_somebody_else_may_move_it_on_but_never_back() {
+fn without_members_the_cursor_can_be_advanced_but_never_moved_back() {
     let mut group = Group::new(Seq(5));
     assert!(group.advance(Seq(9)) && group.advance(Seq(3)));
     assert_eq!(group.low_water(), Seq(9));
-    group.enter(SessionId::generate(), Seq(0));
+    group.join(SessionId::generate(), Seq(0));
     assert!(!group.advance(Seq(20)));
     assert_eq!(group.low_water(), Seq(9));
 }

@@ -1,5 +1,4 @@
-//! What one webhook says about one call leg, in the engine's own words. Which words Dialpad used is the
-//! business of the edge that read the payload.
+//! One webhook about one call leg, in the engine's words. `webhook/payload` of the server translates Dialpad's.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -8,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::id::DialpadCallId;
 
-/// Seen from the company: who called whom.
+/// The direction of a call or a message, seen from the company.
 #[derive(
     Clone,
     Copy,
@@ -28,9 +27,9 @@ use crate::id::DialpadCallId;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Direction {
-    /// Somebody outside called the company.
+    /// From outside to the company.
     Inbound,
-    /// The company called somebody outside.
+    /// From the company to outside.
     Outbound,
 }
 
@@ -42,8 +41,7 @@ impl Direction {
     }
 }
 
-/// Whom a leg belongs to. It decides what "connected" means: on a group leg a caller who hears a menu is
-/// connected too, yet nobody has answered.
+/// The kind of a leg. On a group's leg, Dialpad's `connected` can mean a menu, which is no answer.
 #[derive(
     Clone,
     Copy,
@@ -63,11 +61,11 @@ impl Direction {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Leg {
-    /// A person who was rung on behalf of a group.
+    /// Of a person whom a group rang.
     User,
-    /// A main line, department or call centre.
+    /// Of a main line, department or call centre.
     Group,
-    /// A person who was called, or who calls, without a group between.
+    /// Of a person who calls, or was called, without a group between.
     Direct,
 }
 
@@ -84,103 +82,103 @@ impl Leg {
 pub struct CallEvent {
     /// The leg.
     pub dialpad_call_id: DialpadCallId,
-    /// When it happened, by the payload's own clock.
+    /// When it happened, by the clock of the payload.
     pub at: DateTime<Utc>,
     /// What happened.
     pub signal: Signal,
-    /// What else the payload knows.
+    /// The rest of what the payload says.
     pub knowledge: Knowledge,
-    /// How this came to be known.
+    /// How the server learned of it.
     pub origin: Origin,
 }
 
-/// How something came to be known. A CRM hears of what did not come by itself.
+/// How the server learned of something. Events that did not come from a webhook are marked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
-    /// Dialpad said so in a webhook.
+    /// A webhook said so.
     #[default]
     Webhook,
-    /// The server asked, for somebody who wanted to know.
+    /// The server asked Dialpad, because a client wanted to know.
     Inquiry,
-    /// The server asked, because webhooks had been missing.
+    /// The server asked Dialpad, because webhooks had been missed.
     Repair,
-    /// Nobody said so: too much time has passed.
+    /// Nothing was received for too long: it is a guess.
     Presumption,
 }
 
 /// What happened to the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// It is on its way to a person: calling, ringing, in a menu or a queue.
+    /// The call is on its way to a person: calling, ringing, in a menu or a queue.
     Ringing,
-    /// The two sides are joined. After a hold this is the only sign that the hold is over.
+    /// The two sides are connected. After a hold, this can be the only sign that the hold is over.
     Connected,
-    /// One side waits.
+    /// One side was put on hold.
     Held,
-    /// The hold is over, said in so many words.
+    /// The hold ended, as the webhook says explicitly.
     Resumed,
     /// The leg is over.
     Ended(EndKind),
-    /// The caller is being sent to voicemail; the call goes on until the message is left.
+    /// The caller was sent to voicemail; the call goes on until the message is left.
     VoicemailStarted,
-    /// A voicemail message exists. This ends the call.
+    /// A voicemail exists. This ends the call.
     VoicemailLeft,
-    /// Something became known about the call: a recording, for instance.
+    /// Something became known about the call, a recording for instance.
     Learned,
-    /// A state for which there is no name here. It is passed on as it came and changes nothing; only the legs that it
-    /// names count.
+    /// A state that has no name here. It is passed on as received and changes nothing, except that the legs that it names
+    /// are correlated.
     Raw {
         /// The state or event type in the sender's words.
         state: String,
-        /// The payload, as JSON.
+        /// The payload as JSON.
         payload: Box<serde_json::Value>,
     },
 }
 
-/// How a leg ended, by the signal that said so. The order is that of trust in its instant.
+/// How a leg ended, by the signal that said so. The order is that of trust in its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EndKind {
-    /// Somebody hung up.
+    /// One side hung up.
     Hangup,
     /// The call was blocked or declined.
     Rejected,
-    /// Nobody answered.
+    /// No person answered.
     Missed,
     /// A voicemail was left.
     Voicemail,
-    /// Nobody said so, but it must have.
+    /// No signal said so, but it must have ended.
     Presumed,
 }
 
-/// What a payload knows besides its signal. Every field is optional; `None` never takes anything away.
+/// What a payload says besides its signal. Every field is optional; `None` never removes what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Knowledge {
-    /// Who called whom.
+    /// The direction.
     pub direction: Option<Direction>,
     /// The calling number, E.164 where Dialpad knows it.
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
-    /// The Dialpad user whose leg this is.
+    /// The Dialpad user of the leg.
     pub dialpad_user_id: Option<i64>,
-    /// What sort of leg it is.
+    /// The kind of leg.
     pub leg: Option<Leg>,
     /// The root call of a graph of legs.
     pub master_call_id: Option<i64>,
-    /// The group leg through which this leg's caller came in.
+    /// The group's leg through which the caller came in.
     pub entry_point_call_id: Option<i64>,
-    /// On a group leg: the person's leg that took it.
+    /// On a group's leg: the leg of the person who took it.
     pub operator_call_id: Option<i64>,
-    /// The user or group whose leg this is.
+    /// The user or group of the leg.
     pub target_id: Option<i64>,
     /// The user or group who sent the call on to this leg.
     pub transferred_from: Option<i64>,
     /// When the call entered Dialpad.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it rang a person. Only what the server asked for says so; a webhook rings at its own instant.
+    /// When it rang a person. Only replies to the server's own requests say so; a webhook rings at its own time.
     pub rang_at: Option<DateTime<Utc>>,
-    /// When the two sides were joined.
+    /// When the two sides were connected.
     pub connected_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
@@ -192,34 +190,34 @@ pub struct Knowledge {
     pub hold_ms: Option<i64>,
     /// Where the call's recording is.
     pub recording_url: Option<String>,
-    /// Where else it may be had: the administrators' copy, or a page for people. Shown while nothing better is known.
+    /// Another place of the recording: the administrators' copy, or a page for people. Shown while nothing better is known.
     pub recording_spare_url: Option<String>,
-    /// Dialpad's name of the voicemail.
+    /// Dialpad's id of the voicemail.
     pub voicemail_id: Option<String>,
     /// Where the voicemail's audio is.
     pub voicemail_url: Option<String>,
-    /// Where else it may be had. Shown while nothing better is known.
+    /// Another place of the audio. Shown while nothing better is known.
     pub voicemail_spare_url: Option<String>,
-    /// What was said on the voicemail.
+    /// The transcript of the voicemail.
     pub voicemail_transcript: Option<String>,
     /// The length of the voicemail in milliseconds.
     pub voicemail_duration_ms: Option<i64>,
 }
 
 impl Knowledge {
-    /// Where the call's recording is, or may be had.
+    /// Returns where the call's recording is, or the other place of it.
     #[must_use]
     pub fn recording(&self) -> Option<&String> {
         self.recording_url.as_ref().or(self.recording_spare_url.as_ref())
     }
 
-    /// Where the voicemail's audio is, or may be had.
+    /// Returns where the voicemail's audio is, or the other place of it.
     #[must_use]
     pub fn voicemail(&self) -> Option<&String> {
         self.voicemail_url.as_ref().or(self.voicemail_spare_url.as_ref())
     }
 
-    /// Whether a message must have been left for somebody to know this.
+    /// Whether it says something that is known only once a voicemail was left.
     #[must_use]
     pub fn is_of_a_voicemail(&self) -> bool {
         self.voicemail().is_some() || self.voicemail_id.is_some() || self.voicemail_transcript.is_some()

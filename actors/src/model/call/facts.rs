@@ -1,12 +1,11 @@
 //! What is known of one call leg, as a set of facts.
 //!
-//! Webhooks arrive twice, late and out of order. So a call does not remember a status; it remembers facts that
-//! merge like a semilattice ([`CallFacts::absorb`] is commutative, associative and idempotent) and everything
-//! that is shown is derived from them (see [`super::snapshot`]). Whatever the order of arrival, the same
-//! webhooks give the same call.
+//! Webhooks arrive twice, late and out of order. So a call has no stored status. It has facts that merge like a
+//! semilattice ([`CallFacts::absorb`] is commutative, associative and idempotent), and everything that is shown is
+//! derived from them (see [`super::snapshot`]). Whatever the order of arrival, the same webhooks make the same call.
 //!
-//! To add a fact: give it a field whose merge does not depend on order (a minimum, a set, a [`Latest`]), absorb
-//! it here, and let the property test in `tests/call_model.rs` send it in every order.
+//! To add a fact: give it a field whose merge does not depend on the order (a minimum, a set, a [`Latest`]), absorb it
+//! here, and let the property tests in `tests/call_model` send it in every order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::model::latest::{Latest, earliest, latest, value};
 
-/// All that is known of one call leg.
+/// What is known of one call leg.
 #[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -34,7 +33,7 @@ pub struct CallFacts {
     pub(crate) reported_end: Option<DateTime<Utc>>,
     pub(crate) voicemail_started: bool,
     pub(crate) voicemail_left: Option<DateTime<Utc>>,
-    /// Somebody deleted what was left: nothing of it is kept, whatever is still reported.
+    /// The voicemail was deleted: nothing of it is kept, whatever is still reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) voicemail_deleted: bool,
 
@@ -48,7 +47,7 @@ pub struct CallFacts {
     pub(crate) operator_call_id: Option<Latest<i64>>,
     pub(crate) target_id: Option<Latest<i64>>,
     pub(crate) transferred_from: Option<Latest<i64>>,
-    /// Always what the other legs prove now: not merged, but replaced.
+    /// What the other legs prove now: replaced, not merged.
     pub(crate) proof: Option<Proof>,
     pub(crate) duration_ms: Option<Latest<i64>>,
     pub(crate) talk_ms: Option<Latest<i64>>,
@@ -63,7 +62,7 @@ pub struct CallFacts {
 }
 
 impl CallFacts {
-    /// Takes in what one webhook says. Absorbing it again, or in another order, changes nothing.
+    /// Merges in what one webhook says. Absorbing it again, or in another order, changes nothing.
     pub fn absorb(&mut self, event: &CallEvent) {
         let at = event.at;
         match &event.signal {
@@ -95,7 +94,7 @@ impl CallFacts {
         earliest(&mut self.first_seen, event.knowledge.started_at);
         earliest(&mut self.rang_at, event.knowledge.rang_at);
         if event.knowledge.is_of_a_voicemail() {
-            // The webhook that says so in so many words may be late or lost. The message was there when the call ended.
+            // The webhook that says so explicitly may be late or lost. The voicemail existed when the call ended.
             let left_at = event.knowledge.ended_at.map_or(at, |ended_at| ended_at.min(at));
             earliest(&mut self.voicemail_left, Some(left_at));
         }
@@ -107,8 +106,8 @@ impl CallFacts {
         self.proof = Some(proof).filter(|proof| *proof != Proof::default());
     }
 
-    /// A payload may carry an end long before the call is over, because it is serialised late; only a signal
-    /// that ends the call makes its instants facts.
+    /// A payload can have an end long before the call is over, because it is serialised late; only a signal that ends the
+    /// call makes its times facts.
     fn absorb_end(&mut self, kind: EndKind, event: &CallEvent) {
         let end = self.ends.entry(kind).or_insert(event.at);
         *end = event.at.min(*end);
@@ -141,10 +140,10 @@ impl CallFacts {
         }
     }
 
-    /// Forgets what was left on voicemail, for good; that the call ended there stays. Says whether there was anything
-    /// to forget.
+    /// Deletes the content of the voicemail for good; that the call ended there stays. Returns whether that changed
+    /// anything.
     pub fn forget_voicemail(&mut self) -> bool {
-        let forgotten = Self {
+        let without_voicemail = Self {
             voicemail_deleted: true,
             voicemail_id: None,
             voicemail_url: None,
@@ -153,36 +152,36 @@ impl CallFacts {
             voicemail_duration_ms: None,
             ..self.clone()
         };
-        let changes = *self != forgotten;
-        *self = forgotten;
-        changes
+        let has_changed = *self != without_voicemail;
+        *self = without_voicemail;
+        has_changed
     }
 
-    /// The ids that tie this leg to the others of the same human call: master, entry point, operator.
+    /// Returns the ids that link the leg to others of the same human call: master, entry point, operator.
     #[must_use]
     pub fn leg_ids(&self) -> [Option<i64>; 3] {
         [value(&self.master_call_id), value(&self.entry_point_call_id), value(&self.operator_call_id)]
     }
 
-    /// The user or group whose leg this is.
+    /// Returns the user or group of the leg.
     #[must_use]
     pub fn target_id(&self) -> Option<i64> {
         value(&self.target_id)
     }
 
-    /// The user or group who sent the call on to this leg.
+    /// Returns the user or group who sent the call on to this leg.
     #[must_use]
     pub fn transferred_from(&self) -> Option<i64> {
         value(&self.transferred_from)
     }
 
-    /// What the other legs of its interaction prove.
+    /// Returns what the other legs of its interaction prove.
     #[must_use]
     pub fn proof(&self) -> Proof {
         self.proof.unwrap_or_default()
     }
 
-    /// What sort of leg this is, where a payload said so.
+    /// Returns the kind of leg, if a payload said so.
     #[must_use]
     pub fn leg(&self) -> Option<Leg> {
         value(&self.leg)

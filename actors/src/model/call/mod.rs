@@ -1,7 +1,5 @@
-//! Calls: the pure model, and the actor around it.
-//!
-//! [`event`] is what a webhook says, [`facts`] what is known, [`snapshot`] what follows from it, [`machine`] what
-//! must be told. None of these knows of actors, clocks or databases. [`actor::CallActor`] holds one live call.
+//! Calls. [`event`] is what a webhook says, [`command`] what a call decides on, [`facts`] what is known, [`snapshot`] what
+//! follows from that, [`machine`] which changes to emit. Nothing here knows of actors, clocks or databases.
 
 mod command;
 mod event;

@@ -1,4 +1,4 @@
-//! A call at rest: what the store gives back and what it is given.
+//! A call as the store has it.
 
 use chrono::{DateTime, Utc};
 
@@ -9,18 +9,18 @@ use super::{
 };
 use crate::id::{CallId, DialpadCallId, InteractionId, VoicemailId};
 
-/// A call as the store keeps it.
+/// A call as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCall {
-    /// Our name of it.
+    /// Our id.
     pub id: CallId,
-    /// Dialpad's name of it.
+    /// Dialpad's id.
     pub dialpad_call_id: DialpadCallId,
-    /// The human call that it is a leg of.
+    /// The human call of the leg.
     pub interaction_id: InteractionId,
-    /// Our name of its voicemail, where it has one.
+    /// Our id of its voicemail, if it has one.
     pub voicemail_id: Option<VoicemailId>,
-    /// Guards against a second writer: every write replaces exactly the version before.
+    /// Detects a second writer: every write replaces exactly the version before.
     pub version: i64,
     /// When anything that is shown last changed.
     pub updated_at: DateTime<Utc>,
@@ -29,34 +29,41 @@ pub struct StoredCall {
 }
 
 impl StoredCall {
-    /// A call that the store does not know yet.
+    /// Returns a call that the store does not have yet.
     #[must_use]
     pub fn unseen(dialpad_call_id: DialpadCallId, now: DateTime<Utc>) -> Self {
-        let (id, facts) = (CallId::generate(), CallFacts::default());
-        let interaction_id = id.into();
-        Self { id, dialpad_call_id, interaction_id, voicemail_id: None, version: 0, updated_at: now, facts }
+        let id = CallId::generate();
+        Self {
+            id,
+            dialpad_call_id,
+            interaction_id: id.into(),
+            voicemail_id: None,
+            version: 0,
+            updated_at: now,
+            facts: CallFacts::default(),
+        }
     }
 }
 
-/// A call as it is from now on.
+/// A changed call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRecord {
     /// The call, with its new version.
     pub call: StoredCall,
-    /// What its facts amount to.
+    /// The call as it is shown.
     pub snapshot: Snapshot,
 }
 
-/// A voicemail as it is from now on.
+/// A changed voicemail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoicemailRecord {
-    /// Our name of it.
+    /// Our id.
     pub id: VoicemailId,
-    /// Dialpad's name of the call on which it was left.
+    /// Dialpad's id of the call on which it was left.
     pub dialpad_call_id: DialpadCallId,
-    /// Its content.
+    /// The content.
     pub voicemail: Voicemail,
-    /// Who called whom.
+    /// The direction of the call.
     pub direction: Option<Direction>,
     /// The calling number.
     pub from_number: Option<String>,
@@ -64,6 +71,6 @@ pub struct VoicemailRecord {
     pub to_number: Option<String>,
     /// The Dialpad user for whom it was left.
     pub dialpad_user_id: Option<i64>,
-    /// When this was decided.
+    /// The time of the decision.
     pub updated_at: DateTime<Utc>,
 }

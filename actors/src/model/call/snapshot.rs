@@ -1,4 +1,4 @@
-//! What the world is shown of a call: everything here is derived from its facts, nothing is remembered.
+//! What is shown of a call: everything here is derived from its facts, nothing is stored.
 
 use chrono::{DateTime, Utc};
 
@@ -9,20 +9,20 @@ use super::{
 };
 use crate::model::latest::value;
 
-/// A call as the world sees it. Seconds are whole, rounded half up.
+/// A call as it is shown. Seconds are whole, rounded half up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// Where it stands. A call of which nothing live is known (only a recording, say) counts as over.
+    /// The status. A call of which nothing live is known (only a recording, for instance) counts as ended.
     pub status: Status,
-    /// What came of it; `None` until it is over.
+    /// The outcome; `None` until it is over.
     pub outcome: Option<Outcome>,
-    /// Who called whom.
+    /// The direction.
     pub direction: Option<Direction>,
     /// The calling number.
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
-    /// The Dialpad user whose leg it is.
+    /// The Dialpad user of the leg.
     pub dialpad_user_id: Option<i64>,
     /// When it began to ring.
     pub ringing_at: Option<DateTime<Utc>>,
@@ -30,41 +30,41 @@ pub struct Snapshot {
     pub answered_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// Its whole length: as reported, else from the first sight of it to its end.
+    /// The whole length: as reported, otherwise from the first sign of the call to its end.
     pub duration_seconds: Option<i64>,
-    /// Answered time without holds; 0 if nobody answered, `None` before the end.
+    /// Answered time without holds; 0 if not answered, `None` before the end.
     pub talk_seconds: Option<i64>,
-    /// All holds together; 0 if nobody answered, `None` before the end.
+    /// All holds together; 0 if not answered, `None` before the end.
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
-    /// What sort of leg it is.
+    /// The kind of leg.
     pub leg: Option<Leg>,
-    /// Whether it ended unanswered because somebody else took the call.
+    /// Whether it ended unanswered because another person took the call.
     pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
     pub is_voicemail: bool,
-    /// The voicemail, once a message exists.
+    /// The voicemail, once it exists.
     pub voicemail: Option<Voicemail>,
 }
 
-/// The message a caller left.
+/// The message that a caller left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Voicemail {
-    /// Dialpad's name of it.
+    /// Dialpad's id of it.
     pub dialpad_voicemail_id: Option<String>,
-    /// Where its audio is.
+    /// Where the audio is.
     pub recording_url: Option<String>,
-    /// What was said.
+    /// The transcript.
     pub transcript: Option<String>,
-    /// Its length.
+    /// The length.
     pub duration_seconds: Option<i64>,
     /// When it was left.
     pub received_at: DateTime<Utc>,
 }
 
 impl CallFacts {
-    /// Whether anything but by-products (a recording, a transcript) was ever seen of this call.
+    /// Whether anything but by-products (a recording, a transcript) was seen of the call.
     #[must_use]
     pub fn was_witnessed(&self) -> bool {
         self.is_over() || self.was_live()
@@ -83,7 +83,7 @@ impl CallFacts {
         !self.ends.is_empty()
     }
 
-    /// The call as the world sees it.
+    /// Returns the call as it is shown.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let status = self.status();
@@ -91,7 +91,7 @@ impl CallFacts {
         Snapshot {
             status,
             outcome: over.then(|| self.outcome()),
-            direction: self.direction_as_told(),
+            direction: self.shown_direction(),
             from_number: value(&self.from_number),
             to_number: value(&self.to_number),
             dialpad_user_id: value(&self.dialpad_user_id),
@@ -119,8 +119,8 @@ impl CallFacts {
         if self.is_on_hold() { Status::Held } else { Status::Active }
     }
 
-    /// A resume in so many words ends a hold of the same instant (the workflow's clock ticks in seconds); a
-    /// `connected` ends only a hold before it, because the hold of a call answered in that second comes after.
+    /// An explicit resume ends a hold of the same time (the workflow's clock ticks in seconds); a `connected` ends only a
+    /// hold before it, because the hold of a call that was answered in that second comes after.
     fn is_on_hold(&self) -> bool {
         let Some(hold) = self.holds.last() else { return false };
         let resumed = self.resumes.last().is_some_and(|resume| resume >= hold);
@@ -132,13 +132,13 @@ impl CallFacts {
         value(&self.direction)
     }
 
-    /// Which way the call went. Who left a voicemail called us, even where no payload says so: the workflow's
-    /// voicemails do not.
-    fn direction_as_told(&self) -> Option<Direction> {
+    /// Returns the direction. A voicemail means an inbound call, even if no payload says so: the workflow's voicemails do
+    /// not.
+    fn shown_direction(&self) -> Option<Direction> {
         self.direction().or_else(|| self.voicemail_left.map(|_| Direction::Inbound))
     }
 
-    /// The number on the other side.
+    /// Returns the number on the other side.
     pub(crate) fn external_number(&self) -> Option<String> {
         match value(&self.direction) {
             Some(Direction::Outbound) => value(&self.to_number),
@@ -146,7 +146,7 @@ impl CallFacts {
         }
     }
 
-    /// A caller who hears a group's menu is on the way to a person, just as when it rings.
+    /// A caller in a group's menu is on the way to a person, like when it rings.
     pub(crate) fn ringing_at(&self) -> Option<DateTime<Utc>> {
         let in_menu = self.connects.first().filter(|_| value(&self.leg) == Some(Leg::Group));
         self.rang_at.or(in_menu.copied())
@@ -156,8 +156,8 @@ impl CallFacts {
         self.proof().taken_at.or_else(|| self.own_answer())
     }
 
-    /// When a person answered, as far as the leg's own webhooks tell. On a group leg `connected` may be a menu: a
-    /// person answered only where an operator's leg is named.
+    /// Returns when a person answered, by the leg's own webhooks. On a group's leg `connected` can be a menu: a person
+    /// answered only if an operator's leg is named.
     pub(crate) fn own_answer(&self) -> Option<DateTime<Utc>> {
         if value(&self.leg) == Some(Leg::Group) && self.operator_call_id.is_none() {
             return None;
@@ -185,7 +185,7 @@ impl CallFacts {
         }
     }
 
-    /// A group leg that was hung up without ever having rung a person: the caller left a menu or a queue.
+    /// Whether a group's leg was hung up and never rang a person: the caller left a menu or a queue.
     fn caller_gave_up(&self) -> bool {
         value(&self.leg) == Some(Leg::Group) && !self.ends.contains_key(&EndKind::Missed)
     }
@@ -203,7 +203,7 @@ impl CallFacts {
         value(&self.hold_ms).unwrap_or_else(|| self.measured_hold_ms())
     }
 
-    /// Each hold lasts until the next resume or connect behind it, or the end; holds within a hold add nothing.
+    /// Each hold lasts until the next resume or connect after it, or the end; holds within a hold add nothing.
     fn measured_hold_ms(&self) -> i64 {
         let Some(ended_at) = self.ended_at() else { return 0 };
         let mut total = 0;

@@ -7,11 +7,11 @@ use crate::{
     model::call::StoredCall,
 };
 
-/// A leg as the join sees it.
+/// A leg with what links it to others.
 #[derive(Clone, Debug)]
 pub(crate) struct LegLinks {
     pub(crate) call: DialpadCallId,
-    /// The interaction that it is in so far: its own where it stands alone.
+    /// The interaction that it is in so far: its own if it is alone.
     pub(crate) interaction: InteractionId,
     /// The legs that it names: master, entry point, operator.
     pub(crate) names: Vec<i64>,
@@ -24,74 +24,77 @@ impl LegLinks {
     }
 }
 
-/// The interaction of each leg: the oldest of those that any leg of its family is in. Ids of ours sort by their age.
+/// Returns the interaction of each leg: the oldest of those of the legs that it is linked to. Our ids sort by age.
 pub(crate) fn join(legs: &[LegLinks]) -> HashMap<DialpadCallId, InteractionId> {
-    let mut families = UnionFind::default();
+    let mut sets = UnionFind::default();
     for leg in legs {
         for name in &leg.names {
-            families.unite(Name::Leg(leg.call.0), Name::Leg(*name));
+            sets.unite(Element::Leg(leg.call.0), Element::Leg(*name));
         }
         // Two legs that are in one interaction already stay together, whether or not they name each other.
-        families.unite(Name::Leg(leg.call.0), Name::Interaction(leg.interaction));
+        sets.unite(Element::Leg(leg.call.0), Element::Interaction(leg.interaction));
     }
     let mut oldest: HashMap<usize, InteractionId> = HashMap::new();
     for leg in legs {
-        let known = oldest.entry(families.of(Name::Leg(leg.call.0))).or_insert(leg.interaction);
+        let known = oldest.entry(sets.find(Element::Leg(leg.call.0))).or_insert(leg.interaction);
         *known = leg.interaction.min(*known);
     }
-    legs.iter().map(|leg| (leg.call, oldest[&families.of(Name::Leg(leg.call.0))])).collect()
+    legs.iter().map(|leg| (leg.call, oldest[&sets.find(Element::Leg(leg.call.0))])).collect()
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
+enum Element {
     Leg(i64),
     Interaction(InteractionId),
 }
 
 #[derive(Default)]
 struct UnionFind {
-    places: BTreeMap<Name, usize>,
+    indices: BTreeMap<Element, usize>,
     parents: Vec<usize>,
 }
 
 impl UnionFind {
-    fn unite(&mut self, one: Name, other: Name) {
-        let (one, other) = (self.of(one), self.of(other));
+    fn unite(&mut self, one: Element, other: Element) {
+        let one = self.find(one);
+        let other = self.find(other);
         self.parents[one] = other;
     }
 
-    fn of(&mut self, name: Name) -> usize {
+    /// Returns the representative of the element's set.
+    fn find(&mut self, element: Element) -> usize {
         let next = self.parents.len();
-        let mut place = *self.places.entry(name).or_insert(next);
-        if place == next {
+        let mut index = *self.indices.entry(element).or_insert(next);
+        if index == next {
             self.parents.push(next);
         }
-        while self.parents[place] != place {
-            self.parents[place] = self.parents[self.parents[place]];
-            place = self.parents[place];
+        while self.parents[index] != index {
+            self.parents[index] = self.parents[self.parents[index]];
+            index = self.parents[index];
         }
-        place
+        index
     }
 }
 
-/// The leg that was sent on to `leg`: that of the user or group who did it, with the same outside number. A transfer is
-/// told without naming the leg that it came from. Where there are several, it is one of the same direction, one that is
-/// not over yet, the newest.
+/// Returns the leg that was sent on to `leg`: the one of the user or group who did it, with the same number on the other
+/// side. The webhooks of a transfer do not name it. Of several, it is one of the same direction, one that is not over, the
+/// newest.
 pub(crate) fn sent_on_from<'c>(
     leg: &StoredCall,
     candidates: impl IntoIterator<Item = &'c StoredCall>,
 ) -> Option<&'c StoredCall> {
-    let (sender, outside) = (leg.facts.transferred_from()?, leg.facts.external_number()?);
+    let sender = leg.facts.transferred_from()?;
+    let external_number = leg.facts.external_number()?;
     candidates
         .into_iter()
         .filter(|other| {
             other.dialpad_call_id != leg.dialpad_call_id
                 && other.facts.target_id() == Some(sender)
-                && other.facts.external_number().as_ref() == Some(&outside)
+                && other.facts.external_number().as_ref() == Some(&external_number)
         })
         .max_by_key(|other| {
-            let same_way = other.facts.direction() == leg.facts.direction();
-            (same_way, !other.facts.is_over(), other.id.0)
+            let is_same_direction = other.facts.direction() == leg.facts.direction();
+            (is_same_direction, !other.facts.is_over(), other.id.0)
         })
 }
 
@@ -120,20 +123,20 @@ mod tests {
     }
 
     #[test]
-    fn siblings_are_joined_by_a_leg_that_was_never_heard_of() {
+    fn legs_are_joined_by_a_leg_that_was_never_received() {
         assert_eq!(partition(&[leg(3, 7, &[2]), leg(4, 8, &[2])]), [7, 7]);
     }
 
     #[test]
-    fn strangers_stay_strangers() {
+    fn legs_without_a_link_stay_apart() {
         assert_eq!(partition(&[leg(1, 5, &[]), leg(2, 6, &[])]), [5, 6]);
     }
 
     #[test]
-    fn a_leg_was_sent_on_from_the_sender_who_talked_to_the_same_number_the_same_way() {
+    fn a_leg_was_sent_on_from_the_senders_leg_with_the_same_number_and_direction() {
         let at = DateTime::UNIX_EPOCH;
-        let leg_of = |call, direction, target, sender, ends: bool| {
-            let known = Knowledge {
+        let leg_of = |call, direction, target, sender, has_ended: bool| {
+            let knowledge = Knowledge {
                 direction: Some(direction),
                 from_number: Some("+1".into()),
                 to_number: Some("+1".into()),
@@ -143,10 +146,14 @@ mod tests {
             };
             let mut stored = StoredCall::unseen(DialpadCallId(call), at);
             let signals = [Signal::Ringing, Signal::Ended(EndKind::Hangup)];
-            for signal in signals.into_iter().take(if ends { 2 } else { 1 }) {
-                let (dialpad_call_id, knowledge) = (DialpadCallId(call), known.clone());
-                let origin = Origin::Webhook;
-                stored.facts.absorb(&CallEvent { dialpad_call_id, at, signal, knowledge, origin });
+            for signal in signals.into_iter().take(if has_ended { 2 } else { 1 }) {
+                stored.facts.absorb(&CallEvent {
+                    dialpad_call_id: DialpadCallId(call),
+                    at,
+                    signal,
+                    knowledge: knowledge.clone(),
+                    origin: Origin::Webhook,
+                });
             }
             stored
         };
@@ -154,15 +161,15 @@ mod tests {
         let colleague = leg_of(9, inbound, 71, Some(70), false);
         let held = leg_of(1, inbound, 70, None, false);
         let earlier = leg_of(2, inbound, 70, None, true);
-        let other_call = leg_of(3, outbound, 70, None, false);
-        let stranger = leg_of(4, inbound, 72, None, false);
-        let found = sent_on_from(&colleague, [&stranger, &held, &earlier, &other_call, &colleague]);
+        let outgoing = leg_of(3, outbound, 70, None, false);
+        let of_another_user = leg_of(4, inbound, 72, None, false);
+        let found = sent_on_from(&colleague, [&of_another_user, &held, &earlier, &outgoing, &colleague]);
         assert_eq!(found.map(|leg| leg.dialpad_call_id), Some(DialpadCallId(1)));
-        assert!(sent_on_from(&held, [&colleague]).is_none(), "nobody sent it on");
+        assert!(sent_on_from(&held, [&colleague]).is_none(), "it was not sent on");
     }
 
     #[test]
-    fn what_was_joined_once_moves_together() {
+    fn legs_that_were_joined_move_together() {
         let (older, mine, sibling) = (leg(9, 1, &[]), leg(1, 5, &[9]), leg(2, 5, &[]));
         assert_eq!(partition(&[mine, sibling, older]), [1, 1, 1]);
     }

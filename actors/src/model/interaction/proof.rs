@@ -1,5 +1,5 @@
-//! What the legs of one interaction prove of each other. Pure, and a function of what their own webhooks told: the order
-//! in which they came does not matter.
+//! What the legs of one interaction prove of each other. Pure, and a function of what their own webhooks said: the order
+//! of arrival does not matter.
 
 use std::collections::HashMap;
 
@@ -10,22 +10,22 @@ use crate::{
     model::call::{CallFacts, Leg, Proof},
 };
 
-/// What the others prove of each leg, in the order of the legs.
+/// Returns what the others prove of each leg, in the order of the legs.
 pub(crate) fn proofs(legs: &[(DialpadCallId, &CallFacts)]) -> Vec<Proof> {
-    let taken = takings(legs);
+    let taken = taken_at(legs);
     legs.iter()
         .map(|(call, facts)| {
             let is_group = facts.leg() == Some(Leg::Group);
             Proof {
                 taken_at: taken.get(&call.0).copied().filter(|_| is_group),
-                answered_elsewhere: !is_group && lost(*call, facts, legs),
+                answered_elsewhere: !is_group && was_answered_elsewhere(*call, facts, legs),
             }
         })
         .collect()
 }
 
-/// When each group's leg was taken by a person whom it had rung, directly or through another group's leg.
-fn takings(legs: &[(DialpadCallId, &CallFacts)]) -> HashMap<i64, DateTime<Utc>> {
+/// Returns when each group's leg was taken by a person whom it had rung, directly or through another group's leg.
+fn taken_at(legs: &[(DialpadCallId, &CallFacts)]) -> HashMap<i64, DateTime<Utc>> {
     let mut taken: HashMap<i64, DateTime<Utc>> = HashMap::new();
     for (call, facts) in legs.iter().filter(|(_, facts)| facts.leg() != Some(Leg::Group)) {
         let Some(at) = facts.own_answer() else { continue };
@@ -39,8 +39,8 @@ fn takings(legs: &[(DialpadCallId, &CallFacts)]) -> HashMap<i64, DateTime<Utc>> 
             *first = at.min(*first);
         }
     }
-    // A queue's leg names the main line's: what was taken from the one was taken from the other. A chain is never
-    // longer than the legs are many.
+    // A queue's leg names the main line's: what was taken from the one was taken from the other. A chain has no more links
+    // than there are legs.
     for _ in legs {
         for (call, facts) in legs.iter().filter(|(_, facts)| facts.leg() == Some(Leg::Group)) {
             let [master, entry_point, _] = facts.leg_ids();
@@ -54,20 +54,24 @@ fn takings(legs: &[(DialpadCallId, &CallFacts)]) -> HashMap<i64, DateTime<Utc>> 
     taken
 }
 
-/// Whether a person's leg ended unanswered while somebody else took the call.
-fn lost(call: DialpadCallId, facts: &CallFacts, legs: &[(DialpadCallId, &CallFacts)]) -> bool {
+/// Whether a person's leg ended unanswered and another person took the call.
+fn was_answered_elsewhere(
+    call: DialpadCallId,
+    facts: &CallFacts,
+    legs: &[(DialpadCallId, &CallFacts)],
+) -> bool {
     if !facts.is_over() || facts.own_answer().is_some() {
         return false;
     }
     let (Some(rang), entry_point) = (facts.ringing_at(), facts.leg_ids()[1]) else { return false };
     legs.iter().filter(|(other, _)| *other != call).any(|(other, theirs)| match theirs.leg() {
-        // A person who answered before this leg rang is one who sent the call on, not one who was faster.
+        // A person who answered before this leg rang has sent the call on, and was not faster.
         Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang < answered),
-        // The leg that took it may never be heard from: its group names it.
+        // The leg that took it may never be received: its group names it.
         Some(Leg::Group) => {
             let operator = theirs.leg_ids()[2].filter(|operator| *operator != call.0);
-            let unheard = operator.is_some_and(|operator| legs.iter().all(|(leg, _)| leg.0 != operator));
-            entry_point == Some(other.0) && unheard
+            let is_missing = operator.is_some_and(|operator| legs.iter().all(|(leg, _)| leg.0 != operator));
+            entry_point == Some(other.0) && is_missing
         }
     })
 }
@@ -85,22 +89,25 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
     }
 
-    fn leg(knowledge: Knowledge, life: &[(i64, Signal)]) -> CallFacts {
+    fn leg(knowledge: Knowledge, signals: &[(i64, Signal)]) -> CallFacts {
         let mut facts = CallFacts::default();
-        for (second, signal) in life {
-            let knowledge = knowledge.clone();
-            let (dialpad_call_id, signal) = (DialpadCallId(0), signal.clone());
-            let (at, origin) = (at(*second), Origin::Webhook);
-            facts.absorb(&CallEvent { dialpad_call_id, at, signal, knowledge, origin });
+        for (second, signal) in signals {
+            facts.absorb(&CallEvent {
+                dialpad_call_id: DialpadCallId(0),
+                at: at(*second),
+                signal: signal.clone(),
+                knowledge: knowledge.clone(),
+                origin: Origin::Webhook,
+            });
         }
         facts
     }
 
-    fn agent(life: &[(i64, Signal)]) -> CallFacts {
+    fn agent(signals: &[(i64, Signal)]) -> CallFacts {
         let leg_of_queue = Some(QUEUE);
         leg(
             Knowledge { leg: Some(Leg::User), entry_point_call_id: leg_of_queue, ..Knowledge::default() },
-            life,
+            signals,
         )
     }
 
@@ -122,42 +129,42 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_the_call_answers_it_for_the_queue_and_for_the_main_line() {
+    fn a_taken_call_is_answered_for_the_queue_and_for_the_main_line() {
         let (main_line, queue) = (queue(None, None), queue(None, Some(9)));
-        let taker = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
-        let proofs = prove(&[(9, &main_line), (QUEUE, &queue), (5, &taker)]);
+        let operator_leg = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        let proofs = prove(&[(9, &main_line), (QUEUE, &queue), (5, &operator_leg)]);
         assert_eq!(proofs[0].taken_at, Some(at(20)));
         assert_eq!(proofs[1].taken_at, Some(at(20)));
         assert_eq!(proofs[2], Proof::default());
     }
 
     #[test]
-    fn whoever_was_rung_in_vain_lost_it_to_the_one_who_answered() {
-        let loser = agent(&[(10, Signal::Ringing), (18, MISSED)]);
-        let winner = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
-        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &loser), (6, &winner)]);
+    fn a_leg_that_rang_unanswered_was_answered_elsewhere() {
+        let missed_leg = agent(&[(10, Signal::Ringing), (18, MISSED)]);
+        let answered_leg = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &missed_leg), (6, &answered_leg)]);
         assert!(proofs[1].answered_elsewhere && !proofs[2].answered_elsewhere);
     }
 
     #[test]
-    fn a_colleague_whom_a_transfer_rang_in_vain_lost_nothing() {
+    fn a_leg_that_a_transfer_rang_unanswered_was_not_answered_elsewhere() {
         let first = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
-        let colleague = agent(&[(60, Signal::Ringing), (80, MISSED)]);
-        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &first), (6, &colleague)]);
+        let transferred_leg = agent(&[(60, Signal::Ringing), (80, MISSED)]);
+        let proofs = prove(&[(QUEUE, &queue(None, None)), (5, &first), (6, &transferred_leg)]);
         assert!(!proofs[2].answered_elsewhere);
     }
 
     #[test]
-    fn a_winner_who_is_never_heard_from_is_named_by_the_queue() {
-        let loser = agent(&[(10, Signal::Ringing), (18, MISSED)]);
-        let proofs = prove(&[(QUEUE, &queue(Some(77), None)), (5, &loser)]);
+    fn a_leg_that_took_the_call_and_is_missing_is_named_by_the_queue() {
+        let missed_leg = agent(&[(10, Signal::Ringing), (18, MISSED)]);
+        let proofs = prove(&[(QUEUE, &queue(Some(77), None)), (5, &missed_leg)]);
         assert!(proofs[1].answered_elsewhere);
     }
 
     #[test]
-    fn a_leg_that_still_rings_has_lost_nothing_yet() {
+    fn a_leg_that_still_rings_is_not_answered_elsewhere_yet() {
         let ringing = agent(&[(10, Signal::Ringing)]);
-        let winner = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
-        assert!(!prove(&[(5, &ringing), (6, &winner)])[0].answered_elsewhere);
+        let answered_leg = agent(&[(10, Signal::Ringing), (20, Signal::Connected)]);
+        assert!(!prove(&[(5, &ringing), (6, &answered_leg)])[0].answered_elsewhere);
     }
 }

@@ -1,71 +1,54 @@
-//! Staying connected: tokens are replaced before they end, by one at a time, and what becomes of a connection is told.
+//! Tokens: pairs are replaced before they expire, one renewal at a time per connection.
 //!
-//! [`schedule`] says when, and what an answer means; the [`TokenRefresher`] sees to all connections of the server; the
-//! port [`Connections`](crate::ports::Connections) does what it decides. Whoever needs a new token sooner asks through
-//! [`Engine::renew`](crate::Engine::renew) and shares the renewal that is under way.
+//! [`schedule`] says when, and what a reply of Dialpad's means. The engine's `TokenRefresher` renews the tokens of all
+//! connections through the port `Connections`.
 
 pub mod schedule;
 
 use chrono::{DateTime, Utc};
 use strum::{IntoStaticStr, VariantNames};
 
-use crate::{event::Frame, id::AppId};
+use crate::id::AppId;
 
 /// One pair of tokens of one connection. Each new pair has a higher generation, and no generation ever comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenPair {
-    /// Whose.
+    /// The app.
     pub app_id: AppId,
-    /// Which.
+    /// The generation.
     pub generation: i64,
 }
 
 /// A pair that is to be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DuePair {
-    /// Which one.
+    /// The pair.
     pub pair: TokenPair,
-    /// When; the past for what was begun and never ended.
+    /// When it is due; in the past for a renewal that was begun and never ended.
     pub at: DateTime<Utc>,
 }
 
-/// What came of the wish to replace a pair, and what was told of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// What came of it.
-    pub outcome: Outcome,
-    /// What has just been told to the app: durable, and not shown to its sessions yet.
-    pub told: Vec<Frame>,
-}
-
-impl From<Outcome> for Renewal {
-    /// Nothing was told.
-    fn from(outcome: Outcome) -> Self {
-        Self { outcome, told: Vec::new() }
-    }
-}
-
-/// What came of the wish to replace a pair of tokens.
+/// The outcome of an attempt to replace a pair of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// There is a new pair.
     Renewed,
-    /// The tokens are dead, and only a person can help.
+    /// The tokens are no longer valid; an administrator has to authorize the app again.
     Expired,
-    /// It was tried and failed, for a short reason without a secret. The old pair stands.
+    /// The attempt failed, for this short reason without secrets. The old pair is kept.
     Failed(String),
-    /// It was not tried: it is too soon after the last try.
+    /// Nothing was attempted: it is too soon after the last attempt.
     TooSoon {
-        /// When it may be tried.
+        /// When the next attempt may begin.
         until: DateTime<Utc>,
-        /// What the last try failed with; empty where it did not.
+        /// Why the last attempt failed; empty if it did not.
         reason: String,
     },
-    /// Another process is at it.
+    /// Another process is renewing the pair.
     UnderWay,
-    /// The pair is not the present one: look again.
+    /// The pair is not the current one.
     Superseded,
-    /// There is nothing to replace the token with, and Dialpad takes it still.
+    /// The token can't be replaced, and Dialpad still accepts it.
     StillGood,
 }
 

@@ -1,7 +1,7 @@
-//! Text messages. Pure: what a webhook about a message changes, and what must be told.
+//! Text messages. Pure: what a webhook about a message changes.
 //!
-//! A message has no life of its own between webhooks, so it needs no actor; like a call it is a set of facts that
-//! merge in any order, and what is shown is derived from them.
+//! Nothing happens to a message between webhooks, so it needs no actor. Like a call it is a set of facts that merge in any
+//! order, and what is shown is derived from them.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -17,36 +17,36 @@ use crate::{
 /// One webhook about one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageEvent {
-    /// Dialpad's name of the message.
+    /// Dialpad's id of the message.
     pub dialpad_message_id: String,
-    /// When this was so, by the payload's own clock.
+    /// When this was so, by the clock of the payload.
     pub at: DateTime<Utc>,
-    /// What the payload knows.
+    /// What the payload says.
     pub knowledge: MessageKnowledge,
 }
 
-/// What a payload knows of a message; `None` never takes anything away.
+/// What a payload says of a message; `None` never removes what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MessageKnowledge {
-    /// Who wrote whom.
+    /// The direction.
     pub direction: Option<Direction>,
-    /// The writing number.
+    /// The sender's number.
     pub from_number: Option<String>,
-    /// The numbers written to, comma-separated where there are several.
+    /// The recipients' numbers, separated by commas.
     pub to_number: Option<String>,
-    /// The words.
+    /// The text.
     pub text: Option<String>,
-    /// Where the picture or file is that came with it.
+    /// Where the attached picture or file is.
     pub mms_url: Option<String>,
-    /// Where delivery stands, in Dialpad's words.
+    /// The delivery status, in Dialpad's words.
     pub status: Option<String>,
-    /// The Dialpad user who wrote or was written to.
+    /// The Dialpad user who wrote or received it.
     pub dialpad_user_id: Option<i64>,
     /// When it was sent.
     pub sent_at: Option<DateTime<Utc>>,
 }
 
-/// All that is known of a message. As with calls, every part merges without regard to the order of arrival.
+/// What is known of a message. As with calls, every part merges without regard to the order of arrival.
 #[serde_with::skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageFacts {
@@ -61,7 +61,7 @@ pub struct MessageFacts {
     status: Option<StatusReport>,
 }
 
-/// Where delivery stands.
+/// A report of the delivery status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct StatusReport {
     at: DateTime<Utc>,
@@ -70,43 +70,43 @@ struct StatusReport {
 }
 
 impl StatusReport {
-    /// A report further along the way counts more than a later one: a `pending` that was sent again after hours, or
+    /// A status further along the way counts more than a later report: a `pending` that is sent again after hours, or
     /// within the same second as what followed it, undoes nothing.
     fn weight(&self) -> (u8, DateTime<Utc>, &str) {
-        let way = match self.status.to_ascii_lowercase().as_str() {
+        let progress = match self.status.to_ascii_lowercase().as_str() {
             "accepted" | "created" | "new" | "pending" | "queued" | "scheduled" | "sending" => 0,
             "delivered" | "failed" | "rejected" | "undelivered" => 2,
             "read" | "seen" => 3,
-            // `sent`, `success`, and words that are not known here.
+            // `sent`, `success`, and unknown words.
             _ => 1,
         };
-        (way, self.at, &self.status)
+        (progress, self.at, &self.status)
     }
 }
 
-/// A message as the world sees it.
+/// A message as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who wrote whom, where anybody said so.
+    /// The direction, if a payload said so.
     pub direction: Option<Direction>,
-    /// The writing number.
+    /// The sender's number.
     pub from_number: Option<String>,
-    /// The numbers written to, comma-separated where there are several.
+    /// The recipients' numbers, separated by commas.
     pub to_number: Option<String>,
-    /// The words.
+    /// The text.
     pub text: Option<String>,
-    /// Where the picture or file is that came with it.
+    /// Where the attached picture or file is.
     pub mms_url: Option<String>,
-    /// The Dialpad user who wrote or was written to.
+    /// The Dialpad user who wrote or received it.
     pub dialpad_user_id: Option<i64>,
-    /// Where delivery stands, in Dialpad's words.
+    /// The delivery status, in Dialpad's words.
     pub status: Option<String>,
     /// When it was sent, or first seen.
     pub sent_at: DateTime<Utc>,
 }
 
 impl MessageFacts {
-    /// What one webhook knows.
+    /// Returns what one webhook says.
     fn of(event: &MessageEvent) -> Self {
         let mut facts = Self {
             first_seen: event.at,
@@ -123,9 +123,10 @@ impl MessageFacts {
         facts
     }
 
-    /// Takes in what one webhook says. Absorbing it again, or in another order, changes nothing.
+    /// Merges in what one webhook says. Absorbing it again, or in another order, changes nothing.
     fn absorb(&mut self, event: &MessageEvent) {
-        let (at, said) = (event.at, &event.knowledge);
+        let at = event.at;
+        let said = &event.knowledge;
         self.first_seen = self.first_seen.min(at);
         earliest(&mut self.reported_sent, said.sent_at);
         latest(&mut self.direction, at, &said.direction);
@@ -142,7 +143,7 @@ impl MessageFacts {
         }
     }
 
-    /// The message as the world sees it.
+    /// Returns the message as it is shown.
     #[must_use]
     pub fn snapshot(&self) -> Message {
         Message {
@@ -158,14 +159,14 @@ impl MessageFacts {
     }
 }
 
-/// A message as the store keeps it.
+/// A message as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Our name of it.
+    /// Our id.
     pub id: MessageId,
-    /// Dialpad's name of it.
+    /// Dialpad's id.
     pub dialpad_message_id: String,
-    /// Guards against a second writer.
+    /// Detects a second writer: every write replaces exactly the version before.
     pub version: i64,
     /// When anything that is shown last changed.
     pub updated_at: DateTime<Utc>,
@@ -174,27 +175,27 @@ pub struct StoredMessage {
 }
 
 impl StoredMessage {
-    /// A message that the store does not know yet.
+    /// Returns a message that the store does not have yet.
     #[must_use]
     pub fn unseen(dialpad_message_id: String, facts: MessageFacts, now: DateTime<Utc>) -> Self {
         Self { id: MessageId::generate(), dialpad_message_id, version: 0, updated_at: now, facts }
     }
 }
 
-/// What to tell of a message.
+/// A change of a message. Each is emitted as an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageChange {
-    /// Somebody wrote to the company.
+    /// An inbound message arrived.
     Received,
-    /// The company wrote to somebody.
+    /// An outbound message was sent.
     Sent,
-    /// Something else about it became known or changed.
+    /// Something else of it became known or changed.
     Updated,
 }
 
 /// Applies one webhook to what is known so far (`None` for a message never seen).
 ///
-/// A message is told as received or sent once: when it becomes known who wrote whom. Until then it is only updated.
+/// A message is received or sent once: when its direction becomes known. Until then it is only updated.
 #[must_use]
 pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFacts, Option<MessageChange>) {
     let facts = match known {
@@ -216,7 +217,7 @@ pub fn apply(known: Option<&MessageFacts>, event: &MessageEvent) -> (MessageFact
     (facts, change)
 }
 
-/// The numbers that a message was written to, one by one.
+/// Returns the recipients' numbers as a list.
 #[must_use]
 pub fn to_numbers(to_number: Option<&str>) -> Vec<&str> {
     to_number.map(|numbers| numbers.split(',').collect()).unwrap_or_default()

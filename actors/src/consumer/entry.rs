@@ -1,0 +1,87 @@
+//! One consumer that this process holds.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::Instant};
+
+use super::{Mode, progress::Progress};
+use crate::id::Seq;
+
+/// How long the store believes that connections are open without hearing of them again. Where they share the work,
+/// another process waits for that.
+const SHARE_LEASE: Duration = Duration::from_secs(4);
+/// The same of a single connection; no process waits for that.
+const EXCLUSIVE_LEASE: Duration = Duration::from_secs(40);
+
+/// One consumer that this process holds.
+pub(super) struct Entry {
+    pub(super) progress: Progress,
+    /// Wakes connections that wait for something else than events.
+    changed: watch::Sender<()>,
+    /// When a connection last joined, after the store had confirmed the holder.
+    joined_at: Instant,
+    /// What the store has; `None`: that is not known.
+    stored: Option<StoredState>,
+    /// When the lease in the store must be renewed.
+    renew_at: Instant,
+}
+
+/// What the store has of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StoredState {
+    pub(super) acked: Seq,
+    pub(super) connections: usize,
+}
+
+impl Entry {
+    pub(super) fn new(progress: Progress) -> Self {
+        let now = Instant::now();
+        Self { progress, changed: watch::channel(()).0, joined_at: now, stored: None, renew_at: now }
+    }
+
+    /// Records that a connection has joined.
+    pub(super) fn mark_joined(&mut self) {
+        self.joined_at = Instant::now();
+        self.stored = None;
+        self.wake();
+    }
+
+    pub(super) fn joined_before(&self, instant: Instant) -> bool {
+        self.joined_at < instant
+    }
+
+    /// Wakes the connections: one of them may have something new to read.
+    pub(super) fn wake(&self) {
+        self.changed.send_replace(());
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub(super) fn state(&self) -> StoredState {
+        StoredState { acked: self.progress.low_water(), connections: self.progress.members().len() }
+    }
+
+    /// Whether the store must be written: it has something else, or the lease must be renewed.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let state = self.state();
+        self.stored != Some(state) || (state.connections > 0 && now >= self.renew_at)
+    }
+
+    /// Records what was written to the store. Returns whether the entry can be dropped, because the store has all of it.
+    pub(super) fn mark_stored(&mut self, stored: StoredState) -> bool {
+        self.stored = Some(stored);
+        self.renew_at = Instant::now() + lease(self.progress.mode()) / 4;
+        let state = self.state();
+        state.connections == 0 && state == stored && !self.progress.is_ahead_of_low_water()
+    }
+}
+
+/// Returns how long the store believes that a consumer's connections are open.
+pub(super) fn lease(mode: Mode) -> Duration {
+    match mode {
+        Mode::Exclusive => EXCLUSIVE_LEASE,
+        Mode::Share => SHARE_LEASE,
+    }
+}

@@ -1,0 +1,100 @@
+//! The cursors of named consumers in the store: the part of the [`EventLog`](super::EventLog) that only they need.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    error::StoreError,
+    id::{AppId, Seq},
+    model::consumer::{ConsumerKey, Mode},
+};
+
+/// The cursors of named consumers, and which process holds each consumer.
+#[async_trait]
+pub trait Cursors: Send + Sync + 'static {
+    /// Returns a consumer's cursor: everything up to it is processed. `None`: there is no consumer of this name.
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError>;
+
+    /// Makes a process the holder of a consumer, and creates the consumer if it is new.
+    async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError>;
+
+    /// Saves the cursors of consumers; a cursor never goes back. Returns those that the process still holds. When this
+    /// returns, they are durable.
+    async fn save_cursors(
+        &self,
+        holder: i64,
+        cursors: &[StoredConsumer],
+    ) -> Result<Vec<ConsumerKey>, StoreError>;
+
+    /// Returns the consumers that a process holds.
+    async fn held_by(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError>;
+
+    /// Advances the cursor of a consumer that this process does not hold.
+    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError>;
+
+    /// Removes a consumer. `false`: there was no consumer of this name.
+    async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError>;
+}
+
+/// The request of a process to become the holder of a consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Acquire<'a> {
+    /// The app.
+    pub app_id: AppId,
+    /// The name of the consumer.
+    pub name: &'a str,
+    /// Its mode from now on.
+    pub mode: Mode,
+    /// Its cursor if it is new.
+    pub start: Seq,
+    /// The newest event: no cursor is beyond it.
+    pub head: Seq,
+    /// The process.
+    pub holder: i64,
+    /// When the hold ends unless it is renewed.
+    pub held_until: DateTime<Utc>,
+}
+
+/// The answer to [`Cursors::acquire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acquired {
+    /// The process holds the consumer.
+    Held {
+        /// Everything up to here is processed.
+        acked: Seq,
+        /// The previous holder; `None` if the consumer is new.
+        before: Option<i64>,
+    },
+    /// The mode is shared, and another process holds connections that share the work.
+    Elsewhere,
+    /// The consumer would be new, and the app has too many.
+    TooMany,
+}
+
+/// The result of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    /// It counts, and is durable.
+    Counted,
+    /// There is no such consumer.
+    Unknown,
+    /// Several connections share the work, and the acknowledgement does not name one of them.
+    Ambiguous,
+    /// Another process holds the connections that share the work.
+    Elsewhere,
+}
+
+/// The cursor of a consumer, as its holder saves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredConsumer {
+    /// The app.
+    pub app_id: AppId,
+    /// The name of the consumer.
+    pub name: String,
+    /// Everything up to here is processed.
+    pub acked: Seq,
+    /// How many connections it has.
+    pub connections: usize,
+    /// When the hold ends unless it is renewed.
+    pub held_until: DateTime<Utc>,
+}

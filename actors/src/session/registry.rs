@@ -1,0 +1,152 @@
+//! The open sessions of an app.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use metrics::gauge;
+use parking_lot::Mutex;
+use strum::{IntoStaticStr, VariantArray, VariantNames};
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::{
+    close_code::{CloseCode, SessionEnd},
+    progress::DeliveryProgress,
+};
+use crate::{
+    consumer::CloseConnection,
+    id::{KeyId, SessionId},
+};
+
+/// How a session's events are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray, VariantNames)]
+#[strum(serialize_all = "lowercase")]
+pub enum Transport {
+    /// Over a WebSocket: a cursor that can't be served is announced as a gap.
+    WebSocket,
+    /// As server-sent events: such a cursor is refused.
+    Stream,
+    /// In the response to a request that waits: such a cursor is refused.
+    Poll,
+}
+
+impl Transport {
+    /// Returns the label in the metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// The open sessions of one app.
+pub struct Sessions {
+    max: usize,
+    open: Mutex<HashMap<SessionId, Entry>>,
+}
+
+struct Entry {
+    key_id: KeyId,
+    progress: Arc<DeliveryProgress>,
+    /// Taken by what closes the session first.
+    close_tx: Option<oneshot::Sender<SessionEnd>>,
+}
+
+impl Entry {
+    fn close(&mut self, code: CloseCode, reason: &str) {
+        if let Some(close_tx) = self.close_tx.take() {
+            // An error means that the session has ended by itself.
+            let _ = close_tx.send(SessionEnd { code, reason: reason.to_owned() });
+        }
+    }
+}
+
+/// A session's registration. Dropping it removes the session.
+pub(super) struct SessionGuard {
+    sessions: Arc<Sessions>,
+    pub(super) id: SessionId,
+    transport: Transport,
+    pub(super) progress: Arc<DeliveryProgress>,
+}
+
+impl Drop for SessionGuard {
+    fn drop(&mut self) {
+        self.sessions.open.lock().remove(&self.id);
+        gauge!("cti_feed_listeners", "transport" => self.transport.as_str()).decrement(1);
+    }
+}
+
+impl Sessions {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default() })
+    }
+
+    /// Returns how many sessions are open.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.lock().len()
+    }
+
+    /// Whether no session is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Closes the sessions that a key opened.
+    pub fn close_of_key(&self, key_id: KeyId, code: CloseCode, reason: &str) {
+        for entry in self.open.lock().values_mut().filter(|entry| entry.key_id == key_id) {
+            entry.close(code, reason);
+        }
+    }
+
+    /// Closes all sessions.
+    pub fn close_all(&self, code: CloseCode, reason: &str) {
+        for entry in self.open.lock().values_mut() {
+            entry.close(code, reason);
+        }
+    }
+
+    /// Closes the sessions whose client has taken nothing for so long.
+    pub(crate) fn close_stuck(&self, after: Duration) {
+        let mut open = self.open.lock();
+        for (id, entry) in open.iter_mut().filter(|(_, entry)| entry.progress.stalled_for() >= after) {
+            if entry.progress.mark_stalled() {
+                info!(session.id = %id, "a session is closed: its client takes nothing");
+            }
+            entry.close(CloseCode::TooSlow, "nothing was taken for too long");
+        }
+    }
+
+    /// Returns the keys that opened the sessions, each once.
+    pub(crate) fn keys(&self) -> Vec<KeyId> {
+        let mut keys: Vec<KeyId> = self.open.lock().values().map(|entry| entry.key_id).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys
+    }
+
+    /// Registers a session. The receiver gets what closes it. `None`: too many are open.
+    pub(super) fn register(
+        self: &Arc<Self>,
+        id: SessionId,
+        key_id: KeyId,
+        transport: Transport,
+    ) -> Option<(SessionGuard, oneshot::Receiver<SessionEnd>)> {
+        let mut open = self.open.lock();
+        if open.len() >= self.max {
+            return None;
+        }
+        let (close_tx, close_rx) = oneshot::channel();
+        let progress = Arc::<DeliveryProgress>::default();
+        open.insert(id, Entry { key_id, progress: Arc::clone(&progress), close_tx: Some(close_tx) });
+        gauge!("cti_feed_listeners", "transport" => transport.as_str()).increment(1);
+        Some((SessionGuard { sessions: Arc::clone(self), id, transport, progress }, close_rx))
+    }
+}
+
+impl CloseConnection for Sessions {
+    fn close_taken_over(&self, connection: SessionId, reason: &str) {
+        if let Some(entry) = self.open.lock().get_mut(&connection) {
+            entry.close(CloseCode::TakenOver, reason);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Where a session begins in the feed, and why it may not begin.
+
+use super::{
+    protocol::{BadCursor, ControlMessage, gap, start_position},
+    registry::Transport,
+    subscription::Subscription,
+};
+use crate::{
+    consumer::{Consumers, JoinError},
+    error::StoreError,
+    id::Seq,
+    ports::Bounds,
+};
+
+/// Why a session is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The app has too many sessions.
+    TooMany,
+    /// The cursor can't be served.
+    Cursor(BadCursor, Bounds),
+    /// The session can't join its consumer.
+    Consumer(JoinError),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refusal {
+    fn from(failure: StoreError) -> Self {
+        Self::Store(failure)
+    }
+}
+
+impl From<JoinError> for Refusal {
+    fn from(reason: JoinError) -> Self {
+        match reason {
+            JoinError::Store(failure) => Self::Store(failure),
+            JoinError::Elsewhere | JoinError::TooMany => Self::Consumer(reason),
+        }
+    }
+}
+
+/// Returns after which event a session begins, and the gap to announce if that is not where it asked to begin.
+pub(super) async fn find_start(
+    consumers: &Consumers,
+    subscription: &Subscription,
+    transport: Transport,
+    bounds: Bounds,
+) -> Result<(Seq, Option<ControlMessage>), Refusal> {
+    let stored = match &subscription.consumer {
+        Some(consumer) => consumers.cursor(&consumer.name).await?,
+        None => None,
+    };
+    let after = stored.or(subscription.after);
+    let (start, problem) = start_position(after, bounds);
+    let (Some(after), Some(problem)) = (after, problem) else { return Ok((start, None)) };
+    if transport == Transport::WebSocket || stored.is_some() {
+        return Ok((start, Some(gap(after, problem, bounds))));
+    }
+    // Where a gap can't be announced, 0 means the oldest event that is kept.
+    if after == Seq::START && problem == BadCursor::Expired {
+        return Ok((start, None));
+    }
+    Err(Refusal::Cursor(problem, bounds))
+}
