@@ -32,9 +32,9 @@ pub struct DurableBatch {
     pub events: Vec<PendingEvent>,
 }
 
-/// The receiving end of everything pending that becomes durable from now on. Whoever drops it loses nothing: the journal
-/// has it all. The channel has no bound, because its receiver only passes batches on; what the engine keeps is bounded
-/// there.
+/// The receiving end of everything pending that becomes durable from now on. Whoever drops it loses nothing: the
+/// journal has it all. The channel has no bound, because its receiver only passes batches on; what the engine keeps is
+/// bounded there.
 pub type DurableWebhooks = mpsc::UnboundedReceiver<DurableBatch>;
 
 /// The sending end.
