@@ -37,7 +37,8 @@ ALTER TABLE dialpad_webhooks
     -- When it was removed; it is not created again by itself.
     ADD COLUMN removed_at TIMESTAMPTZ;
 
--- Interactions: calls that are joined. The id of an interaction is that of its first leg; null stands for the call's own.
+-- Interactions: calls that are joined. The id of an interaction is that of its first leg; null stands for the call's
+-- own.
 
 ALTER TABLE calls
     ADD COLUMN interaction_id UUID,

@@ -35,7 +35,8 @@ ALTER TABLE dialpad_webhooks ADD COLUMN checking_until TEXT;
 -- When it was removed; it is not created again by itself.
 ALTER TABLE dialpad_webhooks ADD COLUMN removed_at TEXT;
 
--- Interactions: calls that are joined. The id of an interaction is that of its first leg; null stands for the call's own.
+-- Interactions: calls that are joined. The id of an interaction is that of its first leg; null stands for the call's
+-- own.
 
 ALTER TABLE calls ADD COLUMN interaction_id TEXT;
 ALTER TABLE calls ADD COLUMN answered_elsewhere INTEGER NOT NULL DEFAULT 0;

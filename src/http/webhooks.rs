@@ -1,7 +1,7 @@
 //! Webhooks from Dialpad: verified, read, routed and appended. They are answered only once they are durable.
 //!
-//! An authentic webhook never gets a 4xx, because Dialpad does not repeat it after one: a webhook without an app, and one
-//! that can't be read, is kept in the journal with the reason.
+//! An authentic webhook never gets a 4xx, because Dialpad does not repeat it after one: a webhook without an app, and
+//! one that can't be read, is kept in the journal with the reason.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The store: everything durable, on PostgreSQL or SQLite. A URL decides at start-up which one; nothing outside this room
-//! knows it.
+//! The store: everything durable, on PostgreSQL or SQLite. A URL decides at start-up which one; nothing outside this
+//! room knows it.
 //!
 //! | room | what it stores |
 //! |---|---|
@@ -51,10 +51,10 @@ use crate::database_url::DatabaseUrl;
 /// The open database. Cheap to clone; all clones share the pools, the caches and the group commit.
 ///
 /// # Errors
-/// Every method of the store and of its repositories fails with [`StoreError`] when the database can't be reached in time
-/// or can't be read: `Unavailable` may succeed later, `Conflict` is a lost race, `Corrupt` a value that can't be read or
-/// decrypted, `Rejected` anything else. After a timeout, a change may have been made. A method documents only what it does
-/// beyond that.
+/// Every method of the store and of its repositories fails with [`StoreError`] when the database can't be reached in
+/// time or can't be read: `Unavailable` may succeed later, `Conflict` is a lost race, `Corrupt` a value that can't be
+/// read or decrypted, `Rejected` anything else. After a timeout, a change may have been made. A method documents only
+/// what it does beyond that.
 #[derive(Clone)]
 pub struct Store {
     shared: Arc<Shared>,
@@ -70,8 +70,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
 }
 
-/// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading, `write`
-/// the one for writing. A body `in steps` limits the time of each step by itself.
+/// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading,
+/// `write` the one for writing. A body `in steps` limits the time of each step by itself.
 macro_rules! on_db {
     ($store:expr, $pool:ident $db:ident => $body:expr) => {
         $crate::store::on_db!(@ in_time, $store, $pool $db => $body)
@@ -166,8 +166,8 @@ repositories! {
 }
 
 impl Store {
-    /// Opens the database. Returns the store and the webhooks that become durable from now on, for an engine. The runtime
-    /// that this is called on owns the connections and must outlive them.
+    /// Opens the database. Returns the store and the webhooks that become durable from now on, for an engine. The
+    /// runtime that this is called on owns the connections and must outlive them.
     ///
     /// # Errors
     /// The database can't be reached or created.

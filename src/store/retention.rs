@@ -35,8 +35,8 @@ pub struct Pruned {
 }
 
 impl Retention<'_> {
-    /// Deletes the events that were published before the first instant, and the processed and failed webhooks that came before
-    /// the second. When it fails, the next call continues.
+    /// Deletes the events that were published before the first instant, and the processed and failed webhooks that came
+    /// before the second. When it fails, the next call continues.
     pub async fn prune(
         self,
         events_before: DateTime<Utc>,

@@ -1,7 +1,7 @@
 //! Routing: which apps a webhook goes to, and what happens to it there. Pure: the caller looks up the routes.
 //!
-//! Every way into the journal decides here: a webhook at the shared address or at an app's own one, a webhook that waited
-//! in the journal for an app, a replay, and a finding of the server itself.
+//! Every way into the journal decides here: a webhook at the shared address or at an app's own one, a webhook that
+//! waited in the journal for an app, a replay, and a finding of the server itself.
 
 use cti_actors::{id::AppId, ports::Inbound};
 use strum::{IntoStaticStr, VariantArray};

@@ -1,7 +1,7 @@
-//! Who signed a webhook: nothing that isn't authentic gets past here.
+//! Signatures of webhooks: a webhook without a valid one is refused.
 //!
-//! Two forms, distinguished by the body and never by the content type: a compact JWS (what Dialpad sends for a webhook
-//! with a secret), or any other body with its HMAC-SHA256 in a header.
+//! There are two forms. The body decides which one, never the content type: a compact JWS (RFC 7515; what Dialpad sends
+//! for a webhook with a secret), or any other body with its HMAC-SHA256 in a header.
 
 use base64::{
     Engine, alphabet,
@@ -17,14 +17,14 @@ const EITHER_PADDING: GeneralPurposeConfig =
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, EITHER_PADDING);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, EITHER_PADDING);
 
-/// The body, or its signature, is not what any of the secrets would have made.
+/// None of the secrets made the signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAuthentic;
 
-/// Checks a webhook and gives its payload: the claims of a JWS, else the body as it is.
+/// Verifies a webhook and returns its payload: the claims of a JWS, else the body as it is.
 ///
 /// # Errors
-/// None of the secrets signed it.
+/// The signature is missing, or none of the secrets made it.
 pub fn verify(body: &[u8], header: Option<&str>, secrets: &[SecretString]) -> Result<Vec<u8>, NotAuthentic> {
     match jws_parts(body) {
         Some(parts) => verify_jws(&parts, secrets),
@@ -39,7 +39,7 @@ struct Jws<'a> {
     signature: &'a str,
 }
 
-/// Three non-empty base64url parts between dots.
+/// Splits a compact JWS: three non-empty base64url parts between dots. Returns `None` for any other body.
 fn jws_parts(body: &[u8]) -> Option<Jws<'_>> {
     let text = std::str::from_utf8(body).ok()?.trim_ascii();
     let (signed, signature) = text.rsplit_once('.')?;
@@ -51,12 +51,12 @@ fn jws_parts(body: &[u8]) -> Option<Jws<'_>> {
     [header, claims, signature].into_iter().all(is_part).then_some(Jws { signed, header, claims, signature })
 }
 
-/// The algorithm is pinned: what the header claims is compared, never obeyed.
+/// Verifies a JWS. The algorithm is fixed: the header must name it, and can't choose another one.
 fn verify_jws(jws: &Jws<'_>, secrets: &[SecretString]) -> Result<Vec<u8>, NotAuthentic> {
     #[derive(serde::Deserialize)]
     struct Header {
         alg: String,
-        /// Extensions that must be understood; none is.
+        /// Extensions that the verifier must support (RFC 7515, section 4.1.11); this one supports none.
         crit: Option<serde_json::Value>,
     }
     let header = BASE64_URL_SAFE_NO_PAD.decode(jws.header).map_err(|_| NotAuthentic)?;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_spelling_of_the_hmac_is_accepted() {
+    fn the_hmac_is_accepted_in_every_encoding() {
         let mac = mac("s");
         let spellings = [
             hex::encode(&mac),
@@ -139,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn a_jws_gives_its_claims() {
+    fn the_payload_of_a_jws_is_its_claims() {
         let body = format!("  {}\n", jws(Algorithm::HS256, "s"));
         let claims = verify(body.as_bytes(), None, &secrets(&["s"])).expect("authentic");
         assert_eq!(claims, br#"{"call_id":1,"state":"ringing"}"#);
     }
 
     #[test]
-    fn what_nobody_signed_is_refused() {
+    fn a_body_without_a_valid_signature_is_refused() {
         let all = secrets(&["s"]);
         assert!(verify(BODY, None, &all).is_err(), "no signature");
         assert!(verify(BODY, Some("sha256=abc"), &all).is_err(), "no digest");

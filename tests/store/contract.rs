@@ -1,4 +1,4 @@
-//! What the engine relies on, whatever the store: of its journal and its books here, of the feed and of named consumers in
+//! The contract of the journal and the ledger, which every store keeps. That of the feed and of named consumers is in
 //! files of their own.
 
 use std::sync::Arc;
@@ -38,8 +38,8 @@ pub(crate) trait Subject: Journal + Ledger + EventLog {
     async fn new_app(&self) -> AppId;
     /// Writes a ring of this call into the journal.
     async fn receive(&self, app: AppId, call: i64, at: DateTime<Utc>) -> JournalId;
-    /// From now on, the CRM calls this user so.
-    async fn name_user(&self, app: AppId, user: i64, name: &str);
+    /// Maps a Dialpad user to a CRM user.
+    async fn map_crm_user(&self, app: AppId, user: i64, name: &str);
 }
 
 #[async_trait]
@@ -52,7 +52,7 @@ impl Subject for MemoryStore {
         self.append(app, at, Ok(Inbound::Call(ring(call, at)))).id
     }
 
-    async fn name_user(&self, app: AppId, user: i64, name: &str) {
+    async fn map_crm_user(&self, app: AppId, user: i64, name: &str) {
         self.map_user(app, user, name);
     }
 }
@@ -71,12 +71,12 @@ impl Subject for Store {
         }
     }
 
-    async fn name_user(&self, app: AppId, user: i64, name: &str) {
+    async fn map_crm_user(&self, app: AppId, user: i64, name: &str) {
         self.user_mappings().map(app, &[(user, name.to_owned())]).await.expect("mapped");
     }
 }
 
-/// A webhook as the door writes it.
+/// A webhook as the HTTP handler writes it.
 pub(crate) fn webhook(app: AppId, call: i64, at: DateTime<Utc>) -> NewWebhook {
     let payload =
         json!({"event_type": "call.ring", "call_id": call, "timestamp": at.timestamp()}).to_string();
@@ -137,7 +137,7 @@ pub(crate) fn event(app: AppId, call: i64) -> OutEvent {
     call_event(app, &stored, &stored.facts.snapshot(), &CallChange::Ring, now(), Origin::Webhook)
 }
 
-pub(crate) fn telling(app: AppId, calls: impl IntoIterator<Item = i64>) -> Arc<Unit> {
+pub(crate) fn unit_of(app: AppId, calls: impl IntoIterator<Item = i64>) -> Arc<Unit> {
     Arc::new(Unit {
         events: calls.into_iter().map(|call| event(app, call)).collect(),
         ..Unit::new(app, now())
@@ -178,7 +178,7 @@ fn leg(id: i64, target: i64, names: [Option<i64>; 3]) -> StoredCall {
     call
 }
 
-pub(crate) async fn legs_are_found_by_whoever_names_them_and_by_their_interaction(store: &impl Subject) {
+pub(crate) async fn legs_are_found_by_the_legs_that_name_them_and_by_their_interaction(store: &impl Subject) {
     let app = store.new_app().await;
     let main_line = leg(1, 50, [None; 3]);
     let mut queue = leg(2, 60, [Some(1), None, Some(4)]);
@@ -243,12 +243,12 @@ pub(crate) async fn the_journal_gives_what_is_pending_in_its_order(store: &impl 
     }
     let pending = store.pending(app, 3).await.expect("read");
     assert_eq!(pending.iter().map(|event| event.id).collect::<Vec<_>>(), rows[..3]);
-    assert_eq!(pending[0].content, Ok(Inbound::Call(ring(1, now()))), "and it says what was sent");
+    assert_eq!(pending[0].content, Ok(Inbound::Call(ring(1, now()))), "with the content that was sent");
     assert_eq!(store.backlog(now()).await.expect("read"), []);
     assert_eq!(store.backlog(now() + TimeDelta::seconds(1)).await.expect("read"), [app]);
 }
 
-pub(crate) async fn a_webhook_is_marked_as_the_unit_says(store: &impl Subject) {
+pub(crate) async fn a_unit_marks_its_webhooks(store: &impl Subject) {
     let app = store.new_app().await;
     let rows = [
         store.receive(app, 1, now()).await,
@@ -283,7 +283,7 @@ pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
 
 pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
     let (ours, theirs) = (store.new_app().await, store.new_app().await);
-    store.commit(telling(ours, 1..=3)).await.expect("committed");
+    store.commit(unit_of(ours, 1..=3)).await.expect("committed");
     let unit = Unit { calls: vec![finished_call(7)], ..Unit::new(ours, now()) };
     store.commit(Arc::new(unit)).await.expect("committed");
     store.receive(ours, 1, now()).await;
@@ -291,20 +291,20 @@ pub(crate) async fn apps_do_not_see_each_other(store: &impl Subject) {
     assert!(store.page(theirs, Seq::START, 10).await.expect("read").is_empty());
     assert!(store.relatives(theirs, &[DialpadCallId(7)]).await.expect("read").is_empty());
     assert!(store.pending(theirs, 10).await.expect("read").is_empty());
-    assert_eq!(store.commit(telling(theirs, [1])).await.expect("committed").last_seq_before, Seq::START);
+    assert_eq!(store.commit(unit_of(theirs, [1])).await.expect("committed").last_seq_before, Seq::START);
 }
 
-pub(crate) async fn users_are_called_as_was_said_last(store: &impl Subject) {
+pub(crate) async fn a_user_has_the_crm_id_that_was_mapped_last(store: &impl Subject) {
     let (app, other) = (store.new_app().await, store.new_app().await);
     let names = async || {
         let names = store.crm_users(app, &[1, 2, 3, i64::MAX]).await.expect("read");
         names.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(names().await, []);
-    store.name_user(app, 1, "ada").await;
-    store.name_user(app, i64::MAX, "grace").await;
-    store.name_user(other, 2, "foreign").await;
+    store.map_crm_user(app, 1, "ada").await;
+    store.map_crm_user(app, i64::MAX, "grace").await;
+    store.map_crm_user(other, 2, "foreign").await;
     assert_eq!(names().await, [(1, "ada".to_owned()), (i64::MAX, "grace".to_owned())]);
-    store.name_user(app, 1, "ünïcode").await;
+    store.map_crm_user(app, 1, "ünïcode").await;
     assert_eq!(names().await, [(1, "ünïcode".to_owned()), (i64::MAX, "grace".to_owned())]);
 }

@@ -1,4 +1,4 @@
-//! What every store promises of named consumers.
+//! The contract of named consumers, which every store keeps.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
@@ -25,37 +25,37 @@ async fn take_up(
     holder: i64,
 ) -> Acquired {
     let (start, head) = (Seq(start), Seq(head));
-    let wish = Acquire { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
-    store.acquire(wish).await.expect("asked")
+    let request = Acquire { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
+    store.acquire(request).await.expect("asked")
 }
 
-/// It is held, has dealt with everything up to here, and was this one's before.
+/// Held, with this cursor, and by this process before.
 fn held(acked: i64, before: Option<i64>) -> Acquired {
     Acquired::Held { acked: Seq(acked), before }
 }
 
-/// Says where the consumer stands; whether its holder may still say so.
+/// Stores the cursor of the consumer. Returns whether this process still holds it.
 async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, holder: i64) -> bool {
     let (name, acked) = ("crm".to_owned(), Seq(acked));
-    let nobody =
-        StoredConsumer { app_id: app, name: "nobody".into(), acked, connections, held_until: soon() };
-    let cursor = StoredConsumer { name: name.clone(), ..nobody.clone() };
-    let kept = store.save_cursors(holder, &[cursor, nobody]).await.expect("kept");
+    let unknown =
+        StoredConsumer { app_id: app, name: "unknown".into(), acked, connections, held_until: soon() };
+    let cursor = StoredConsumer { name: name.clone(), ..unknown.clone() };
+    let kept = store.keep_consumers(holder, &[cursor, unknown]).await.expect("kept");
     assert!(kept.is_empty() || kept == [(app, name)], "{kept:?}");
     !kept.is_empty()
 }
 
-async fn stands(store: &impl Subject, app: AppId) -> Option<Seq> {
+async fn cursor(store: &impl Subject, app: AppId) -> Option<Seq> {
     store.consumer(app, "crm").await.expect("read")
 }
 
-pub(crate) async fn a_consumer_begins_once_and_then_goes_on_where_it_stands(store: &impl Subject) {
+pub(crate) async fn a_consumer_begins_once_and_then_continues_at_its_cursor(store: &impl Subject) {
     let (app, other) = (store.new_app().await, store.new_app().await);
-    assert_eq!(stands(store, app).await, None);
+    assert_eq!(cursor(store, app).await, None);
     assert_eq!(take_up(store, app, Mode::Exclusive, (5, 9), HERE).await, held(5, None));
     assert_eq!(take_up(store, app, Mode::Exclusive, (8, 9), HERE).await, held(5, Some(HERE)));
-    assert_eq!(stands(store, app).await, Some(Seq(5)));
-    assert_eq!(stands(store, other).await, None);
+    assert_eq!(cursor(store, app).await, Some(Seq(5)));
+    assert_eq!(cursor(store, other).await, None);
     let shorter = take_up(store, app, Mode::Exclusive, (0, 3), HERE).await;
     assert_eq!(shorter, held(3, Some(HERE)), "the feed was restored to an earlier state");
 }
@@ -64,17 +64,17 @@ pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store:
     let app = store.new_app().await;
     take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
     assert!(keep(store, app, 4, 1, HERE).await && keep(store, app, 2, 1, HERE).await);
-    assert_eq!(stands(store, app).await, Some(Seq(4)));
-    assert_eq!(store.held_by(HERE).await.expect("read"), [(app, "crm".to_owned())]);
+    assert_eq!(cursor(store, app).await, Some(Seq(4)));
+    assert_eq!(store.consumers_of(HERE).await.expect("read"), [(app, "crm".to_owned())]);
 
     assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), THERE).await, held(4, Some(HERE)));
     assert!(!keep(store, app, 8, 1, HERE).await, "another process has taken it over");
-    assert_eq!(stands(store, app).await, Some(Seq(4)));
-    assert!(store.held_by(HERE).await.expect("read").is_empty());
-    assert!(store.save_cursors(HERE, &[]).await.expect("nothing to do").is_empty());
+    assert_eq!(cursor(store, app).await, Some(Seq(4)));
+    assert!(store.consumers_of(HERE).await.expect("read").is_empty());
+    assert!(store.keep_consumers(HERE, &[]).await.expect("nothing to do").is_empty());
 }
 
-pub(crate) async fn those_who_share_are_not_taken_over_by_others_who_share(store: &impl Subject) {
+pub(crate) async fn a_shared_consumer_is_not_taken_over_by_another_process(store: &impl Subject) {
     let app = store.new_app().await;
     take_up(store, app, Mode::Share, (0, 9), HERE).await;
     assert_eq!(take_up(store, app, Mode::Share, (0, 9), THERE).await, Acquired::Elsewhere);
@@ -91,7 +91,7 @@ pub(crate) async fn a_consumer_may_be_moved_on_and_removed(store: &impl Subject)
     assert_eq!(advance(1).await, Acked::Unknown);
     take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
     assert_eq!((advance(6).await, advance(2).await), (Acked::Counted, Acked::Counted));
-    assert_eq!(stands(store, app).await, Some(Seq(6)));
+    assert_eq!(cursor(store, app).await, Some(Seq(6)));
     assert!(store.remove_consumer(app, "crm").await.expect("removed"));
     assert!(!store.remove_consumer(app, "crm").await.expect("nothing to remove"));
     assert!(!keep(store, app, 8, 1, HERE).await);

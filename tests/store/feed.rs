@@ -1,5 +1,5 @@
-//! What every store promises of the feed: places without holes, pages that end in time, and the active calls as they are
-//! at one place.
+//! What every store promises of the feed: places without holes, pages that end in time, and the active calls as they
+//! are at one place.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use cti_actors::{
 };
 use serde_json::{Value, json};
 
-use crate::contract::{Subject, event, finished_call, now, ring, telling};
+use crate::contract::{Subject, event, finished_call, now, ring, unit_of};
 
 pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
     let app = store.new_app().await;
-    let before = [store.commit(telling(app, 1..=3)).await, store.commit(telling(app, 4..=300)).await];
+    let before = [store.commit(unit_of(app, 1..=3)).await, store.commit(unit_of(app, 4..=300)).await];
     let before = before.map(|receipt| receipt.expect("committed").last_seq_before);
     assert_eq!(before, [Seq(0), Seq(3)]);
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(1), head: Seq(300) });
@@ -25,9 +25,9 @@ pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
     assert!(page.iter().zip(1..).all(|(frame, call)| frame.text.contains(&format!("\"call_id\":{call},"))));
 }
 
-pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Subject) {
+pub(crate) async fn a_page_of_the_feed_begins_after_its_cursor(store: &impl Subject) {
     let app = store.new_app().await;
-    store.commit(telling(app, 1..=9)).await.expect("committed");
+    store.commit(unit_of(app, 1..=9)).await.expect("committed");
     let page = store.page(app, Seq(4), 3).await.expect("read");
     assert_eq!(page.iter().map(|frame| frame.seq.0).collect::<Vec<_>>(), [5, 6, 7]);
     assert_eq!((page[0].event_type.as_str(), page[0].dialpad_user_id), ("call.ring", Some(555)));
@@ -39,7 +39,7 @@ pub(crate) async fn a_page_of_the_feed_begins_behind_its_cursor(store: &impl Sub
 
 pub(crate) async fn a_page_ends_when_it_has_enough_bytes(store: &impl Subject) {
     let app = store.new_app().await;
-    store.commit(telling(app, 1..=9)).await.expect("committed");
+    store.commit(unit_of(app, 1..=9)).await.expect("committed");
     let page = store.page_within(app, Seq(4), 3, 1).await.expect("read");
     assert_eq!(page.iter().map(|frame| frame.seq.0).collect::<Vec<_>>(), [5], "one, whatever its size");
     let page = store.page_within(app, Seq(4), 3, 1 << 20).await.expect("read");
@@ -48,8 +48,8 @@ pub(crate) async fn a_page_ends_when_it_has_enough_bytes(store: &impl Subject) {
 
 pub(crate) async fn the_heads_of_several_feeds_are_read_at_once(store: &impl Subject) {
     let (one, other, quiet) = (store.new_app().await, store.new_app().await, store.new_app().await);
-    store.commit(telling(one, 1..=9)).await.expect("committed");
-    store.commit(telling(other, 1..=2)).await.expect("committed");
+    store.commit(unit_of(one, 1..=9)).await.expect("committed");
+    store.commit(unit_of(other, 1..=2)).await.expect("committed");
     let mut heads = store.heads(&[one, other, quiet]).await.expect("read");
     heads.sort_unstable();
     let mut expected = [(one, Seq(9)), (other, Seq(2)), (quiet, Seq::START)];
@@ -71,12 +71,12 @@ fn ringing(id: i64) -> CallRecord {
     CallRecord { snapshot: call.facts.snapshot(), call }
 }
 
-pub(crate) async fn the_active_calls_are_shown_with_the_place_of_the_feed(store: &impl Subject) {
+pub(crate) async fn the_active_calls_come_with_the_last_event_that_they_include(store: &impl Subject) {
     let (app, other) = (store.new_app().await, store.new_app().await);
     let none = store.active_calls(app).await.expect("read");
     assert_eq!((none.as_of, none.calls.len()), (Seq::START, 0));
 
-    store.name_user(app, 555, "ada").await;
+    store.map_crm_user(app, 555, "ada").await;
     let calls = vec![ringing(1), finished_call(2), ringing(3)];
     let unit =
         Unit { calls, events: vec![event(app, 1), event(app, 2), event(app, 3)], ..Unit::new(app, now()) };
@@ -103,7 +103,7 @@ pub(crate) async fn the_active_calls_are_shown_with_the_place_of_the_feed(store:
 }
 
 /// With every event a call begins, so there are as many as the feed is long, whenever one looks.
-pub(crate) async fn the_active_calls_are_those_of_one_moment(store: &impl Subject) {
+pub(crate) async fn the_active_calls_are_one_snapshot(store: &impl Subject) {
     let app = store.new_app().await;
     let begin = async |ids: std::ops::Range<i64>| {
         let unit = Unit {

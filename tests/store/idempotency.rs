@@ -19,22 +19,22 @@ async fn take(store: &Store) -> Claim {
 }
 
 #[track_caller]
-fn fresh(taken: Claim) -> HeldKey {
-    match taken {
+fn new(claim: Claim) -> HeldKey {
+    match claim {
         Claim::New(held) => held,
         other => panic!("expected a fresh key, got {other:?}"),
     }
 }
 
 #[track_caller]
-fn in_doubt(taken: Claim) -> HeldKey {
-    match taken {
+fn unknown(claim: Claim) -> HeldKey {
+    match claim {
         Claim::OutcomeUnknown(held) => held,
-        other => panic!("expected a request in doubt, got {other:?}"),
+        other => panic!("expected an unknown outcome, got {other:?}"),
     }
 }
 
-pub(crate) async fn of_many_who_take_a_key_one_gets_it(store: &Store) {
+pub(crate) async fn of_many_claims_of_a_key_one_succeeds(store: &Store) {
     let taken = join_all((0..16).map(|_| take(store))).await;
     let fresh = taken.iter().filter(|it| matches!(it, Claim::New(_))).count();
     let under_way = taken.iter().filter(|it| matches!(it, Claim::InProgress)).count();
@@ -43,8 +43,8 @@ pub(crate) async fn of_many_who_take_a_key_one_gets_it(store: &Store) {
     assert!(matches!(store.idempotency().claim(foreign).await, Ok(Claim::New(_))));
 }
 
-pub(crate) async fn the_first_answer_stands_for_a_day(store: &Store, clock: &ManualClock) {
-    let held = fresh(take(store).await);
+pub(crate) async fn the_first_answer_is_kept_for_a_day(store: &Store, clock: &ManualClock) {
+    let held = new(take(store).await);
     store.idempotency().store_answer(&held, &created()).await.expect("kept");
     store
         .idempotency()
@@ -59,13 +59,16 @@ pub(crate) async fn the_first_answer_stands_for_a_day(store: &Store, clock: &Man
     assert_eq!(store.idempotency().prune().await.expect("asked"), 0);
 
     clock.advance(TimeDelta::seconds(1));
-    fresh(take(store).await);
+    new(take(store).await);
     clock.advance(TimeDelta::hours(25));
     assert_eq!(store.idempotency().prune().await.expect("asked"), 1);
 }
 
-pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store, clock: &ManualClock) {
-    let first = fresh(take(store).await);
+pub(crate) async fn the_outcome_of_an_unanswered_request_is_unknown_after_a_minute(
+    store: &Store,
+    clock: &ManualClock,
+) {
+    let first = new(take(store).await);
     clock.advance(TimeDelta::seconds(59));
     assert!(matches!(take(store).await, Claim::InProgress));
     clock.advance(TimeDelta::seconds(1));
@@ -74,7 +77,7 @@ pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store
     let taken = join_all((0..8).map(|_| take(store))).await;
     let taken: Vec<_> = taken.into_iter().filter(|it| !matches!(it, Claim::InProgress)).collect();
     assert_eq!(taken.len(), 1, "one takes it up: {taken:?}");
-    let second = in_doubt(taken.into_iter().next().expect("one"));
+    let second = unknown(taken.into_iter().next().expect("one"));
     assert_eq!((second.correlation, second.begun_at), (first.correlation, first.begun_at));
 
     // Whoever was slow does not take it away from the one who is at it now; but an answer is an answer.
@@ -82,15 +85,15 @@ pub(crate) async fn what_nobody_answers_is_in_doubt_after_a_minute(store: &Store
     store.idempotency().leave_unknown(&first).await.expect("asked");
     assert!(matches!(take(store).await, Claim::InProgress));
     store.idempotency().leave_unknown(&second).await.expect("asked");
-    let third = in_doubt(take(store).await);
+    let third = unknown(take(store).await);
     store.idempotency().store_answer(&first, &created()).await.expect("kept");
     store.idempotency().release(&third).await.expect("too late");
     assert!(matches!(take(store).await, Claim::Answered(_)));
 }
 
-pub(crate) async fn a_key_that_was_let_go_is_fresh_again(store: &Store) {
-    let first = fresh(take(store).await);
+pub(crate) async fn a_released_key_is_new_again(store: &Store) {
+    let first = new(take(store).await);
     store.idempotency().release(&first).await.expect("released");
-    let second = fresh(take(store).await);
+    let second = new(take(store).await);
     assert_ne!(first.correlation, second.correlation);
 }

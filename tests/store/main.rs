@@ -1,4 +1,4 @@
-//! One contract for every store: the two databases, and the one in memory that the engine's own tests stand on.
+//! One contract for every store: on both databases, and in memory, which the tests of the engine use.
 
 #[macro_use]
 #[path = "../support/mod.rs"]
@@ -6,12 +6,12 @@ mod support;
 
 mod contract;
 mod cursors;
+mod deletion;
 mod feed;
 mod idempotency;
 mod own_webhooks;
 mod recovery;
-mod rekeying;
-mod removals;
+mod reencryption;
 mod renewals;
 mod schema;
 
@@ -66,22 +66,22 @@ macro_rules! on_every_store {
 
 on_every_store! {
     a_unit_is_written_as_a_whole,
-    legs_are_found_by_whoever_names_them_and_by_their_interaction,
+    legs_are_found_by_the_legs_that_name_them_and_by_their_interaction,
     seq_goes_on_without_holes,
     a_lost_race_changes_nothing,
     the_journal_gives_what_is_pending_in_its_order,
-    a_webhook_is_marked_as_the_unit_says,
-    a_page_of_the_feed_begins_behind_its_cursor,
+    a_unit_marks_its_webhooks,
+    a_page_of_the_feed_begins_after_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
     the_heads_of_several_feeds_are_read_at_once,
-    the_active_calls_are_shown_with_the_place_of_the_feed,
-    the_active_calls_are_those_of_one_moment,
+    the_active_calls_come_with_the_last_event_that_they_include,
+    the_active_calls_are_one_snapshot,
     messages_keep_their_facts,
-    users_are_called_as_was_said_last,
+    a_user_has_the_crm_id_that_was_mapped_last,
     apps_do_not_see_each_other,
-    a_consumer_begins_once_and_then_goes_on_where_it_stands,
+    a_consumer_begins_once_and_then_continues_at_its_cursor,
     a_cursor_never_goes_back_and_only_its_holder_keeps_it,
-    those_who_share_are_not_taken_over_by_others_who_share,
+    a_shared_consumer_is_not_taken_over_by_another_process,
     a_consumer_may_be_moved_on_and_removed,
 }
 
@@ -92,12 +92,12 @@ mod sql {
         schema::the_same_webhook_is_written_once(&open(&world).await).await;
     }
 
-    async fn what_is_old_is_removed_and_the_bound_says_so(world: World) {
-        schema::what_is_old_is_removed_and_the_bound_says_so(&open(&world).await).await;
+    async fn old_events_are_deleted_and_the_bound_moves(world: World) {
+        schema::old_events_are_deleted_and_the_bound_moves(&open(&world).await).await;
     }
 
-    async fn a_deleted_voicemail_is_not_written_anew(world: World) {
-        schema::a_deleted_voicemail_is_not_written_anew(&open(&world).await).await;
+    async fn a_deleted_voicemail_is_not_written_again(world: World) {
+        schema::a_deleted_voicemail_is_not_written_again(&open(&world).await).await;
     }
 
     async fn a_key_is_valid_until_it_ends(world: World) {
@@ -117,8 +117,8 @@ mod sql {
 
     on_both_databases! {
         the_same_webhook_is_written_once,
-        what_is_old_is_removed_and_the_bound_says_so,
-        a_deleted_voicemail_is_not_written_anew,
+        old_events_are_deleted_and_the_bound_moves,
+        a_deleted_voicemail_is_not_written_again,
         a_key_is_valid_until_it_ends,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
@@ -128,70 +128,70 @@ mod sql {
 mod keys {
     use super::*;
 
-    async fn of_many_who_take_a_key_one_gets_it(world: World) {
-        idempotency::of_many_who_take_a_key_one_gets_it(&open(&world).await).await;
+    async fn of_many_claims_of_a_key_one_succeeds(world: World) {
+        idempotency::of_many_claims_of_a_key_one_succeeds(&open(&world).await).await;
     }
 
-    async fn the_first_answer_stands_for_a_day(world: World) {
+    async fn the_first_answer_is_kept_for_a_day(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        idempotency::the_first_answer_stands_for_a_day(&store, &clock).await;
+        idempotency::the_first_answer_is_kept_for_a_day(&store, &clock).await;
     }
 
-    async fn what_nobody_answers_is_in_doubt_after_a_minute(world: World) {
+    async fn the_outcome_of_an_unanswered_request_is_unknown_after_a_minute(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        idempotency::what_nobody_answers_is_in_doubt_after_a_minute(&store, &clock).await;
+        idempotency::the_outcome_of_an_unanswered_request_is_unknown_after_a_minute(&store, &clock).await;
     }
 
-    async fn a_key_that_was_let_go_is_fresh_again(world: World) {
-        idempotency::a_key_that_was_let_go_is_fresh_again(&open(&world).await).await;
+    async fn a_released_key_is_new_again(world: World) {
+        idempotency::a_released_key_is_new_again(&open(&world).await).await;
     }
 
     on_both_databases! {
-        of_many_who_take_a_key_one_gets_it,
-        the_first_answer_stands_for_a_day,
-        what_nobody_answers_is_in_doubt_after_a_minute,
-        a_key_that_was_let_go_is_fresh_again,
+        of_many_claims_of_a_key_one_succeeds,
+        the_first_answer_is_kept_for_a_day,
+        the_outcome_of_an_unanswered_request_is_unknown_after_a_minute,
+        a_released_key_is_new_again,
     }
 }
 
 mod gaps {
     use super::*;
 
-    async fn gaps_that_touch_become_one(world: World) {
+    async fn gaps_that_touch_are_merged(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        recovery::gaps_that_touch_become_one(&store, &clock).await;
+        recovery::gaps_that_touch_are_merged(&store, &clock).await;
     }
 
-    async fn a_turn_goes_to_one_and_goes_on_where_it_was(world: World) {
+    async fn a_gap_is_claimed_once_and_continues_at_its_cursor(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        recovery::a_turn_goes_to_one_and_goes_on_where_it_was(&store, &clock).await;
+        recovery::a_gap_is_claimed_once_and_continues_at_its_cursor(&store, &clock).await;
     }
 
-    async fn what_is_given_up_is_said_once_until_it_heals(world: World) {
+    async fn gaps_that_were_given_up_are_merged_until_one_is_recovered(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        recovery::what_is_given_up_is_said_once_until_it_heals(&store, &clock).await;
+        recovery::gaps_that_were_given_up_are_merged_until_one_is_recovered(&store, &clock).await;
     }
 
     on_both_databases! {
-        gaps_that_touch_become_one,
-        a_turn_goes_to_one_and_goes_on_where_it_was,
-        what_is_given_up_is_said_once_until_it_heals,
+        gaps_that_touch_are_merged,
+        a_gap_is_claimed_once_and_continues_at_its_cursor,
+        gaps_that_were_given_up_are_merged_until_one_is_recovered,
     }
 }
 
-mod gone {
+mod deleted {
     use super::*;
 
-    async fn nothing_of_a_removed_app_is_left(world: World) {
+    async fn nothing_of_a_deleted_app_is_left(world: World) {
         let clock: Arc<ManualClock> = Arc::default();
         let store = open_at(&world, Arc::<ManualClock>::clone(&clock)).await;
-        removals::nothing_of_a_removed_app_is_left(&world, &store, &clock).await;
+        deletion::nothing_of_a_deleted_app_is_left(&world, &store, &clock).await;
     }
 
-    on_both_databases! { nothing_of_a_removed_app_is_left }
+    on_both_databases! { nothing_of_a_deleted_app_is_left }
 }

@@ -1,4 +1,5 @@
-//! Who may renew a pair of tokens, and what is kept and told of it: on both databases, by a clock of the test's own.
+//! Renewals of token pairs: which process renews one, what is stored and which events are emitted. On both databases,
+//! by a clock that the test sets.
 
 use std::sync::Arc;
 
@@ -32,26 +33,26 @@ on_both_databases![
     an_intent_is_taken_over_when_its_lease_has_ended,
     a_late_pair_is_kept_even_when_its_intent_was_taken_over,
     a_pair_that_was_replaced_changes_nothing,
-    an_app_that_was_connected_anew_meanwhile_keeps_its_new_tokens,
-    an_app_that_was_disconnected_meanwhile_stays_so,
-    trouble_is_told_once_and_so_is_its_end,
-    a_dead_pair_is_told_once,
+    an_app_that_was_reconnected_in_the_meantime_keeps_its_new_tokens,
+    an_app_that_was_disconnected_in_the_meantime_stays_disconnected,
+    a_degraded_connection_is_reported_once_and_so_is_its_recovery,
+    an_expired_pair_is_reported_once,
     a_reply_without_a_refresh_token_leaves_the_old_one,
-    what_was_begun_and_never_ended_is_due_first,
+    an_interrupted_renewal_is_due_first,
     a_static_token_is_never_due,
     connections_of_the_other_environment_are_left_alone,
     the_feed_of_a_connection_has_no_hole,
 ];
 
-/// A store, and the time that it goes by.
-struct Office {
+/// A process: its store and its clock.
+struct Process {
     store: Store,
     clock: Arc<ManualClock>,
 }
 
 const ENVIRONMENT: &str = "sandbox";
 
-impl Office {
+impl Process {
     async fn open(world: &World) -> Self {
         let clock = Arc::new(ManualClock::default());
         let url = world.setting("DATABASE_URL").parse().expect("a database URL");
@@ -117,7 +118,7 @@ impl Office {
 
     async fn fail(&self, intent: &Intent, seconds: i64) -> Vec<Frame> {
         let again_at = self.clock.now() + TimeDelta::seconds(seconds);
-        self.store.renewals().fail(intent, "trouble", again_at).await.expect("the database answers")
+        self.store.renewals().fail(intent, "unreachable", again_at).await.expect("the database answers")
     }
 
     async fn due(&self) -> Vec<TokenPair> {
@@ -125,7 +126,7 @@ impl Office {
         due.expect("the database answers").into_iter().map(|due| due.pair).collect()
     }
 
-    async fn told(&self, app: AppId) -> Vec<String> {
+    async fn events(&self, app: AppId) -> Vec<String> {
         let page = self.store.page(app, Seq::START, 100).await.expect("read");
         page.iter().map(|frame| frame.event_type.to_string()).collect()
     }
@@ -143,14 +144,14 @@ fn word(begun: &Begun) -> &'static str {
 }
 
 async fn a_pair_is_renewed_by_one_at_a_time(world: World) {
-    let (ours, theirs) = (Office::open(&world).await, Office::open(&world).await);
+    let (ours, theirs) = (Process::open(&world).await, Process::open(&world).await);
     let (app, pair) = ours.connected_app().await;
     theirs.after(60);
     let intent = ours.intent(pair).await;
     assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
     assert_eq!(word(&ours.begin(pair).await), "under way");
     assert_eq!(word(&theirs.begin(pair).await), "under way");
-    assert!(matches!(ours.finish(pair, "2").await, Finished::Stored(told) if told.is_empty()));
+    assert!(matches!(ours.finish(pair, "2").await, Finished::Stored(frames) if frames.is_empty()));
     assert_eq!(word(&theirs.begin(pair).await), "superseded");
     assert_eq!(theirs.access_token(app).await, "access 2");
     let next = theirs.pair(app).await;
@@ -161,170 +162,171 @@ async fn a_pair_is_renewed_by_one_at_a_time(world: World) {
 }
 
 async fn an_intent_is_taken_over_when_its_lease_has_ended(world: World) {
-    let office = Office::open(&world).await;
-    let (_, pair) = office.connected_app().await;
-    office.intent(pair).await;
-    office.clock.advance(LEASE - TimeDelta::milliseconds(1));
-    assert_eq!(word(&office.begin(pair).await), "under way");
-    office.clock.advance(TimeDelta::milliseconds(1));
-    office.intent(pair).await;
-    assert_eq!(word(&office.begin(pair).await), "under way");
+    let process = Process::open(&world).await;
+    let (_, pair) = process.connected_app().await;
+    process.intent(pair).await;
+    process.clock.advance(LEASE - TimeDelta::milliseconds(1));
+    assert_eq!(word(&process.begin(pair).await), "under way");
+    process.clock.advance(TimeDelta::milliseconds(1));
+    process.intent(pair).await;
+    assert_eq!(word(&process.begin(pair).await), "under way");
 }
 
 async fn a_late_pair_is_kept_even_when_its_intent_was_taken_over(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    office.intent(pair).await;
-    office.clock.advance(LEASE);
-    office.intent(pair).await;
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    process.intent(pair).await;
+    process.clock.advance(LEASE);
+    process.intent(pair).await;
     assert!(
-        office.store.renewals().expire(pair, "refused").await.expect("written").is_some(),
+        process.store.renewals().expire(pair, "refused").await.expect("written").is_some(),
         "the token was spent"
     );
-    assert!(matches!(office.finish(pair, "late").await, Finished::Stored(told) if told.len() == 1));
-    assert_eq!(office.access_token(app).await, "access late");
-    let told = office.told(app).await;
-    assert_eq!(told, ["connection.connected", "connection.expired", "connection.recovered"]);
+    assert!(matches!(process.finish(pair, "late").await, Finished::Stored(frames) if frames.len() == 1));
+    assert_eq!(process.access_token(app).await, "access late");
+    let events = process.events(app).await;
+    assert_eq!(events, ["connection.connected", "connection.expired", "connection.recovered"]);
 }
 
 async fn a_pair_that_was_replaced_changes_nothing(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    let intent = office.intent(pair).await;
-    office.finish(pair, "2").await;
-    assert!(matches!(office.finish(pair, "3").await, Finished::Superseded));
-    assert!(office.fail(&intent, 5).await.is_empty());
-    assert!(office.store.renewals().expire(pair, "refused").await.expect("written").is_none());
-    assert_eq!(office.access_token(app).await, "access 2");
-    assert_eq!(office.told(app).await, ["connection.connected"]);
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    let intent = process.intent(pair).await;
+    process.finish(pair, "2").await;
+    assert!(matches!(process.finish(pair, "3").await, Finished::Superseded));
+    assert!(process.fail(&intent, 5).await.is_empty());
+    assert!(process.store.renewals().expire(pair, "refused").await.expect("written").is_none());
+    assert_eq!(process.access_token(app).await, "access 2");
+    assert_eq!(process.events(app).await, ["connection.connected"]);
 }
 
-async fn an_app_that_was_connected_anew_meanwhile_keeps_its_new_tokens(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    let intent = office.intent(pair).await;
-    office.store.connections().disconnect(app).await.expect("disconnected");
-    let next = office.connect(app, &office.tokens("new")).await;
+async fn an_app_that_was_reconnected_in_the_meantime_keeps_its_new_tokens(world: World) {
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    let intent = process.intent(pair).await;
+    process.store.connections().disconnect(app).await.expect("disconnected");
+    let next = process.connect(app, &process.tokens("new")).await;
     assert!(next.generation > pair.generation, "no generation ever comes back");
-    assert!(matches!(office.finish(pair, "late").await, Finished::Superseded));
-    assert!(office.fail(&intent, 5).await.is_empty());
-    assert!(office.store.renewals().expire(pair, "refused").await.expect("written").is_none());
-    assert_eq!(office.access_token(app).await, "access new");
+    assert!(matches!(process.finish(pair, "late").await, Finished::Superseded));
+    assert!(process.fail(&intent, 5).await.is_empty());
+    assert!(process.store.renewals().expire(pair, "refused").await.expect("written").is_none());
+    assert_eq!(process.access_token(app).await, "access new");
 }
 
-async fn an_app_that_was_disconnected_meanwhile_stays_so(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    office.intent(pair).await;
-    assert!(office.store.connections().disconnect(app).await.expect("disconnected").is_some());
-    assert!(matches!(office.finish(pair, "late").await, Finished::Unwanted));
-    assert_eq!(word(&office.begin(pair).await), "superseded");
-    assert!(office.store.connections().find(app).await.expect("read").is_none());
-    assert!(office.store.connections().disconnect(app).await.expect("asked").is_none());
-    assert_eq!(office.told(app).await, ["connection.connected", "connection.disconnected"]);
+async fn an_app_that_was_disconnected_in_the_meantime_stays_disconnected(world: World) {
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    process.intent(pair).await;
+    assert!(process.store.connections().disconnect(app).await.expect("disconnected").is_some());
+    assert!(matches!(process.finish(pair, "late").await, Finished::Unwanted));
+    assert_eq!(word(&process.begin(pair).await), "superseded");
+    assert!(process.store.connections().find(app).await.expect("read").is_none());
+    assert!(process.store.connections().disconnect(app).await.expect("asked").is_none());
+    assert_eq!(process.events(app).await, ["connection.connected", "connection.disconnected"]);
 }
 
-async fn trouble_is_told_once_and_so_is_its_end(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
+async fn a_degraded_connection_is_reported_once_and_so_is_its_recovery(world: World) {
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
     for failures in 0..3 {
-        let intent = office.intent(pair).await;
+        let intent = process.intent(pair).await;
         assert_eq!(intent.failures, failures);
-        office.fail(&intent, 5).await;
-        let Begun::TooSoon { until, reason } = office.begin(pair).await else { panic!("it is paused") };
-        assert_eq!((until, &*reason), (office.clock.now() + TimeDelta::seconds(5), "trouble"));
-        assert!(office.due().await.is_empty());
-        office.after(5);
-        assert_eq!(office.due().await, [pair]);
+        process.fail(&intent, 5).await;
+        let Begun::TooSoon { until, reason } = process.begin(pair).await else { panic!("it is paused") };
+        assert_eq!((until, &*reason), (process.clock.now() + TimeDelta::seconds(5), "unreachable"));
+        assert!(process.due().await.is_empty());
+        process.after(5);
+        assert_eq!(process.due().await, [pair]);
     }
-    let standing = office.store.connections().state(app).await.expect("read").expect("connected");
-    assert_eq!((&*standing.status, standing.refresh_problem.as_deref()), ("connected", Some("trouble")));
-    assert!(standing.degraded_since.is_some());
-    office.intent(pair).await;
-    office.finish(pair, "2").await;
-    let standing = office.store.connections().state(app).await.expect("read").expect("connected");
-    assert_eq!((standing.degraded_since, standing.refresh_problem), (None, None));
-    let told = office.told(app).await;
-    assert_eq!(told, ["connection.connected", "connection.degraded", "connection.recovered"]);
+    let state = process.store.connections().state(app).await.expect("read").expect("connected");
+    assert_eq!((&*state.status, state.refresh_problem.as_deref()), ("connected", Some("unreachable")));
+    assert!(state.degraded_since.is_some());
+    process.intent(pair).await;
+    process.finish(pair, "2").await;
+    let state = process.store.connections().state(app).await.expect("read").expect("connected");
+    assert_eq!((state.degraded_since, state.refresh_problem), (None, None));
+    let events = process.events(app).await;
+    assert_eq!(events, ["connection.connected", "connection.degraded", "connection.recovered"]);
 }
 
-async fn a_dead_pair_is_told_once(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    office.intent(pair).await;
-    let told = office.store.renewals().expire(pair, "refused").await.expect("written").expect("it is news");
+async fn an_expired_pair_is_reported_once(world: World) {
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    process.intent(pair).await;
+    let frame =
+        process.store.renewals().expire(pair, "refused").await.expect("written").expect("it was not known");
     for part in ["\"code\":\"TOKENS_EXPIRED\"", "\"environment\":\"sandbox\"", "\"dialpad_org_id\":7"] {
-        assert!(told.text.contains(part), "{part} in {}", told.text);
+        assert!(frame.text.contains(part), "{part} in {}", frame.text);
     }
-    assert!(office.store.renewals().expire(pair, "refused").await.expect("asked").is_none());
-    assert_eq!(word(&office.begin(pair).await), "expired");
-    office.after(86_400);
-    assert!(office.due().await.is_empty());
-    assert_eq!(office.told(app).await, ["connection.connected", "connection.expired"]);
-    office.connect(app, &office.tokens("new")).await;
-    assert!(!office.store.connections().find(app).await.expect("read").expect("connected").is_expired);
+    assert!(process.store.renewals().expire(pair, "refused").await.expect("asked").is_none());
+    assert_eq!(word(&process.begin(pair).await), "expired");
+    process.after(86_400);
+    assert!(process.due().await.is_empty());
+    assert_eq!(process.events(app).await, ["connection.connected", "connection.expired"]);
+    process.connect(app, &process.tokens("new")).await;
+    assert!(!process.store.connections().find(app).await.expect("read").expect("connected").is_expired);
 }
 
 async fn a_reply_without_a_refresh_token_leaves_the_old_one(world: World) {
-    let office = Office::open(&world).await;
-    let (app, pair) = office.connected_app().await;
-    office.intent(pair).await;
-    let tokens = Tokens { refresh: None, ..office.tokens("2") };
-    office.store.renewals().finish(pair, &tokens).await.expect("written");
-    office.after(60);
-    let next = office.pair(app).await;
-    assert_eq!(office.intent(next).await.refresh_token.expect("it opens").expose_secret(), "refresh 1");
+    let process = Process::open(&world).await;
+    let (app, pair) = process.connected_app().await;
+    process.intent(pair).await;
+    let tokens = Tokens { refresh: None, ..process.tokens("2") };
+    process.store.renewals().finish(pair, &tokens).await.expect("written");
+    process.after(60);
+    let next = process.pair(app).await;
+    assert_eq!(process.intent(next).await.refresh_token.expect("it opens").expose_secret(), "refresh 1");
 }
 
-async fn what_was_begun_and_never_ended_is_due_first(world: World) {
-    let office = Office::open(&world).await;
+async fn an_interrupted_renewal_is_due_first(world: World) {
+    let process = Process::open(&world).await;
     let mut pairs = Vec::new();
     for _ in 0..3 {
-        pairs.push(office.connected_app().await.1);
+        pairs.push(process.connected_app().await.1);
     }
-    assert!(office.due().await.is_empty());
-    office.intent(pairs[2]).await;
-    assert!(office.due().await.is_empty(), "somebody is at it");
-    office.clock.advance(LEASE);
-    assert_eq!(office.due().await, [pairs[2]]);
-    office.after(3600);
-    let due = office.due().await;
+    assert!(process.due().await.is_empty());
+    process.intent(pairs[2]).await;
+    assert!(process.due().await.is_empty(), "it is being renewed");
+    process.clock.advance(LEASE);
+    assert_eq!(process.due().await, [pairs[2]]);
+    process.after(3600);
+    let due = process.due().await;
     assert_eq!((due.len(), due[0]), (3, pairs[2]));
 }
 
 async fn a_static_token_is_never_due(world: World) {
-    let office = Office::open(&world).await;
-    let app = office.app().await;
-    let tokens = Tokens { refresh: None, expires_at: None, ..office.tokens("static") };
-    let pair = office.connect(app, &tokens).await;
-    office.after(86_400 * 365);
-    assert!(office.due().await.is_empty());
+    let process = Process::open(&world).await;
+    let app = process.app().await;
+    let tokens = Tokens { refresh: None, expires_at: None, ..process.tokens("static") };
+    let pair = process.connect(app, &tokens).await;
+    process.after(86_400 * 365);
+    assert!(process.due().await.is_empty());
     assert!(
-        matches!(office.begin(pair).await, Begun::Static(token) if token.expose_secret() == "access static")
+        matches!(process.begin(pair).await, Begun::Static(token) if token.expose_secret() == "access static")
     );
 }
 
 async fn connections_of_the_other_environment_are_left_alone(world: World) {
-    let office = Office::open(&world).await;
-    let (app, _) = office.connected_app().await;
-    office
+    let process = Process::open(&world).await;
+    let (app, _) = process.connected_app().await;
+    process
         .store
         .connections()
-        .connect(app, "production", Some(7), &office.tokens("2"), "")
+        .connect(app, "production", Some(7), &process.tokens("2"), "")
         .await
         .expect("connected");
-    let pair = office.pair(app).await;
-    office.after(3600);
-    assert!(office.due().await.is_empty());
-    assert_eq!(word(&office.begin(pair).await), "superseded");
+    let pair = process.pair(app).await;
+    process.after(3600);
+    assert!(process.due().await.is_empty());
+    assert_eq!(word(&process.begin(pair).await), "superseded");
 }
 
 async fn the_feed_of_a_connection_has_no_hole(world: World) {
-    let office = Office::open(&world).await;
-    let app = office.app().await;
-    let connecting = (0..8).map(|_| async { office.connect(app, &office.tokens("n")).await });
+    let process = Process::open(&world).await;
+    let app = process.app().await;
+    let connecting = (0..8).map(|_| async { process.connect(app, &process.tokens("n")).await });
     futures_util::future::join_all(connecting).await;
-    let page = office.store.page(app, Seq::START, 100).await.expect("read");
+    let page = process.store.page(app, Seq::START, 100).await.expect("read");
     let seqs: Vec<i64> = page.iter().map(|frame| frame.seq.0).collect();
     assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
 }

@@ -35,7 +35,7 @@ pub(crate) async fn the_same_webhook_is_written_once(store: &Store) {
     assert_eq!(store.journal().find_duplicate(Some(ours), key).await.expect("found"), Some(first));
 }
 
-pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) {
+pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
     let (app, other) = (store.new_app().await, store.new_app().await);
     let old = store.receive(app, 1, now()).await;
     let unit = |app, count, decided_at, processed| {
@@ -57,14 +57,14 @@ pub(crate) async fn what_is_old_is_removed_and_the_bound_says_so(store: &Store) 
     assert_eq!(
         pending.iter().map(|event| event.id).collect::<Vec<_>>(),
         [waiting],
-        "what waits is never too old"
+        "a pending webhook is never too old"
     );
     let again = store.retention().prune(now() + TimeDelta::seconds(30), now()).await;
     assert_eq!(again.expect("removed"), Pruned::default());
 }
 
-/// Whoever decided on the row before the deletion may write it after.
-pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
+/// A unit that was decided before the deletion may be written after it.
+pub(crate) async fn a_deleted_voicemail_is_not_written_again(store: &Store) {
     let app = store.new_app().await;
     let voicemail = VoicemailRecord {
         id: VoicemailId::generate(),
@@ -92,7 +92,7 @@ pub(crate) async fn a_deleted_voicemail_is_not_written_anew(store: &Store) {
     assert!(!store.voicemails().delete(app, &name).await.expect("there is nothing to delete"));
 }
 
-/// Whoever ends it, in whatever process.
+/// Another process may end it.
 pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualClock) {
     let (first, second) = (NewKey::generate(), NewKey::generate());
     let app = store.apps().create("an app", &first).await.expect("an app").id;

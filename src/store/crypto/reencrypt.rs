@@ -1,9 +1,9 @@
-//! Re-encryption: replaces the encryption key while the server runs. With a new key configured before the old one, everything
-//! that the old one sealed is sealed again, until the new one opens all. Nothing waits for it: a secret that is changed in
-//! the meantime is skipped, because it was sealed with the new key.
+//! Re-encryption: replaces the encryption key while the server runs. With a new key configured before the old one,
+//! everything that the old one sealed is sealed again, until the new one opens all. Nothing waits for it: a secret that
+//! is changed in the meantime is skipped, because it was sealed with the new key.
 //!
-//! To add a column of sealed secrets: a line in [`COLUMNS`]. Secrets that live for minutes (the verifiers of authorizations)
-//! are left to expire.
+//! To add a column of sealed secrets: a line in [`COLUMNS`]. Secrets that live for minutes (the verifiers of
+//! authorizations) are left to expire.
 
 use cti_actors::{error::StoreError, id::AppId};
 use uuid::Uuid;

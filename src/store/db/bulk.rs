@@ -1,8 +1,8 @@
 //! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite.
 //!
-//! A [`Rows`] holds columns and writes the table expression for them; the rest of the statement is the same text for both
-//! databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of two, so that
-//! few distinct statements have to be prepared.
+//! A [`Rows`] holds columns and writes the table expression for them; the rest of the statement is the same text for
+//! both databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of
+//! two, so that few distinct statements have to be prepared.
 
 use std::ops::Range;
 
@@ -218,8 +218,8 @@ impl Rows {
         self.columns.len()
     }
 
-    /// Writes a statement for SQLite: `VALUES (?, …), (…)`. The parameters have no numbers, because SQLite looks numbered
-    /// ones up in a list, one after the other: with a thousand of them that took half of the writer's time.
+    /// Writes a statement for SQLite: `VALUES (?, …), (…)`. The parameters have no numbers, because SQLite looks
+    /// numbered ones up in a list, one after the other: with a thousand of them that took half of the writer's time.
     fn values(&self, head: &str, rows: usize, tail: &str) -> AssertSqlSafe<String> {
         let head = head.replacen("$1", "?", 1);
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));

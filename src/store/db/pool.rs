@@ -45,8 +45,8 @@ pub(crate) enum Pools {
 /// The open database.
 pub(crate) struct Database {
     pools: Pools,
-    /// Drives the connections' sockets, whichever thread runs the query: a socket dies with the runtime that opened it, and
-    /// each worker of the HTTP server has a runtime of its own.
+    /// Drives the connections' sockets, whichever thread runs the query: a socket dies with the runtime that opened it,
+    /// and each worker of the HTTP server has a runtime of its own.
     runtime: Handle,
 }
 
@@ -202,8 +202,8 @@ async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Ve
     Ok(not_applied(&before, migrator))
 }
 
-/// Opens SQLite with a WAL, so that readers never wait; with `FULL`, so that a commit has reached the disk; and with one
-/// writing connection, because SQLite has only one writer.
+/// Opens SQLite with a WAL, so that readers never wait; with `FULL`, so that a commit has reached the disk; and with
+/// one writing connection, because SQLite has only one writer.
 async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
     if let Some(folder) = path.parent() {
         tokio::fs::create_dir_all(folder).await.map_err(sqlx::Error::Io)?;
@@ -215,7 +215,8 @@ async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
-        // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a file.
+        // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a
+        // file.
         .pragma("temp_store", "MEMORY")
         .pragma("cache_size", "-32768")
         .pragma("wal_autocheckpoint", "4000");
@@ -249,8 +250,8 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
             if failure.is_unique_violation() || lost_race {
                 return StoreError::Conflict(text);
             }
-            // PostgreSQL: connection exception (08), insufficient resources (53), shutting down (57P). SQLite: busy (5),
-            // locked (6), I/O error (10), full (13), can't open (14).
+            // PostgreSQL: connection exception (08), insufficient resources (53), shutting down (57P). SQLite: busy
+            // (5), locked (6), I/O error (10), full (13), can't open (14).
             let postgres_down =
                 ["08", "53", "57P"].iter().any(|class| code.len() == 5 && code.starts_with(class));
             let sqlite_down = code.len() < 5

@@ -1,8 +1,8 @@
 //! Gaps: periods for which webhooks of an app may be missing. Each is a row until it has been recovered.
 //!
-//! [`Gaps::record`] stores a gap; gaps that touch are merged until their recovery begins. Recovery works page by page: it
-//! claims a gap ([`Gaps::claim`]), fetches one page, and stores the outcome. A claim that was superseded, by another process
-//! or because the gap has grown, changes nothing any more.
+//! [`Gaps::record`] stores a gap; gaps that touch are merged until their recovery begins. Recovery works page by page:
+//! it claims a gap ([`Gaps::claim`]), fetches one page, and stores the outcome. A claim that was superseded, by another
+//! process or because the gap has grown, changes nothing any more.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -187,8 +187,8 @@ impl Gaps<'_> {
         }))
     }
 
-    /// Stores that a page was recovered: the next one follows this cursor, in the list of calls that began since `list_from`.
-    /// When it fails, the page is fetched again.
+    /// Stores that a page was recovered: the next one follows this cursor, in the list of calls that began since
+    /// `list_from`. When it fails, the page is fetched again.
     pub async fn advance(
         self,
         gap: &ClaimedGap,

@@ -1,5 +1,5 @@
-//! The Dialpad side: connections and their tokens, the webhooks that the server registers, authorizations in progress, and
-//! gaps in what was delivered.
+//! The Dialpad side: connections and their tokens, the webhooks that the server registers, authorizations in progress,
+//! and gaps in what was delivered.
 
 pub mod connections;
 pub mod gaps;

@@ -1,5 +1,5 @@
-//! Authorizations in progress: from the redirect to Dialpad until the callback. They are stored, so that any process can take
-//! the callback and a restart loses none.
+//! Authorizations in progress: from the redirect to Dialpad until the callback. They are stored, so that any process
+//! can take the callback and a restart loses none.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -51,8 +51,8 @@ impl OauthSessions<'_> {
         })
     }
 
-    /// Takes the authorization that was begun under this state; the state can't be used again. Returns `None` where there is
-    /// none, where it has expired, or where another browser began it.
+    /// Takes the authorization that was begun under this state; the state can't be used again. Returns `None` where
+    /// there is none, where it has expired, or where another browser began it.
     pub async fn take(self, state: &str, browser: Option<&str>) -> Result<Option<OauthSession>, StoreError> {
         let state_hash = hash(state);
         let row: Option<SessionRow> =

@@ -1,8 +1,8 @@
-//! The webhook that the server registers at Dialpad for an app: its secrets, its ids at Dialpad, and the lease of the process
-//! that works on it.
+//! The webhook that the server registers at Dialpad for an app: its secrets, its ids at Dialpad, and the lease of the
+//! process that works on it.
 //!
-//! A process claims the webhook before it changes it. A claim expires, so that a process that crashed blocks nobody for long.
-//! What administrators see is in [`super::webhook_views`].
+//! A process claims the webhook before it changes it. A claim expires, so that a crashed process blocks the others only
+//! briefly. What administrators see is in [`super::webhook_views`].
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -17,7 +17,8 @@ const INSERT: &str =
     VALUES ($1, $2, $3, $4, $5, $6, $6) ON CONFLICT (app_id) DO NOTHING";
 const FIND: &str =
     "SELECT id, secret, retired_secrets, dialpad_org_id, removed_at FROM dialpad_webhooks WHERE app_id = $1";
-/// Guarded by the old id (`$3`): of two processes that replace it at the same time, one does. A claim on the old one ends.
+/// Guarded by the old id (`$3`): of two processes that replace it at the same time, one does. A claim on the old one
+/// ends.
 const REPLACE: &str = "UPDATE dialpad_webhooks SET id = $2, hook_url = $4, secret = $5, retired_secrets = $6,
     dialpad_org_id = $7, dialpad_webhook_id = NULL, call_subscription = NULL, sms_subscription = NULL,
     sms_with_texts = $9,
@@ -42,8 +43,8 @@ const DROP_SECRETS: &str = "UPDATE dialpad_webhooks SET retired_secrets = NULL
     WHERE app_id = $1 AND removed_at IS NOT NULL AND dialpad_org_id <> $2";
 const RELEASE: &str =
     "UPDATE dialpad_webhooks SET checking_until = NULL WHERE app_id = $1 AND checking_until = $2";
-/// Apps that have access to Dialpad: by a connection of this environment, or (`$2`) by the static key; with the latter, only
-/// those for which a webhook was requested. `$3`: a webhook with another address than the server's is due at once.
+/// Apps that have access to Dialpad: by a connection of this environment, or (`$2`) by the static key; with the latter,
+/// only those for which a webhook was requested. `$3`: a webhook with another address than the server's is due at once.
 const DUE: &str = "SELECT apps.id, dialpad_connections.dialpad_org_id FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id
@@ -143,9 +144,9 @@ struct ClaimedRow {
 }
 
 impl Webhooks<'_> {
-    /// Makes sure that the app has a webhook here; the reconciler then registers it at Dialpad. `again`: even where it was
-    /// removed, or where no key opens its secret. A webhook for another organization is replaced, with no secret that the
-    /// other organization knows.
+    /// Makes sure that the app has a webhook here; the reconciler then registers it at Dialpad. `again`: even where it
+    /// was removed, or where no key opens its secret. A webhook for another organization is replaced, with no secret
+    /// that the other organization knows.
     pub async fn ensure(
         self,
         app: AppId,
@@ -242,8 +243,8 @@ impl Webhooks<'_> {
         on_db!(self.store, write db => sqlx::query(RELEASE).bind(app).bind(proof).execute(db).await.map(|_| ()))
     }
 
-    /// Gives a webhook a new secret, which is accepted from now on, beside the old ones. Does nothing while Dialpad has not
-    /// been given the present one.
+    /// Gives a webhook a new secret, which is accepted from now on, together with the old ones. Does nothing while
+    /// Dialpad has not been given the present one.
     ///
     /// # Errors
     /// The claim has expired; nothing was changed then.
@@ -293,8 +294,8 @@ impl Webhooks<'_> {
         check_claim(changed)
     }
 
-    /// Removes a webhook. `accepts_late`: its secret is still accepted for a while, because webhooks that were signed with it
-    /// may still come.
+    /// Removes a webhook. `accepts_late`: its secret is still accepted for a while, because webhooks that were signed
+    /// with it may still come.
     ///
     /// # Errors
     /// The claim has expired; nothing was changed then.

@@ -1,5 +1,6 @@
-//! Renewals of token pairs: which process renews which pair, and the outcome. Over all processes, a connection has one renewal
-//! at a time: the intent is stored before Dialpad is asked, and everything after that is guarded by the generation.
+//! Renewals of token pairs: which process renews which pair, and the outcome. Over all processes, a connection has one
+//! renewal at a time: the intent is stored before Dialpad is asked, and everything after that is guarded by the
+//! generation.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
@@ -13,8 +14,8 @@ use secrecy::SecretString;
 use super::connections::{Tokens, token_place};
 use crate::store::{Renewals, db::types::Id, feed::append_event::AppendEvent, on_db};
 
-/// How long an intent holds: longer than a request to Dialpad may take, and than clocks may differ. After that its process
-/// has crashed, and another one takes over.
+/// How long an intent holds: longer than a request to Dialpad may take, and than clocks may differ. After that its
+/// process has crashed, and another one takes over.
 pub const LEASE: TimeDelta = TimeDelta::seconds(15);
 
 /// Renewals that a crash interrupted come first.
@@ -176,8 +177,8 @@ impl Renewals<'_> {
         Ok(Begun::TooSoon { until, reason })
     }
 
-    /// Stores a new pair in place of the old one. When it fails, the caller must try again: the old pair may have been used
-    /// up.
+    /// Stores a new pair in place of the old one. When it fails, the caller must try again: the old pair may have been
+    /// used up.
     pub async fn finish(self, pair: TokenPair, tokens: &Tokens) -> Result<Finished, StoreError> {
         let app = Id::from(pair.app_id);
         let now = self.store.now();
@@ -204,8 +205,8 @@ impl Renewals<'_> {
         })
     }
 
-    /// Stores that an attempt failed, and when to try again. The old pair stays. When this fails, the intent expires with its
-    /// lease.
+    /// Stores that an attempt failed, and when to try again. The old pair stays. When this fails, the intent expires
+    /// with its lease.
     pub async fn fail(
         self,
         intent: &Intent,

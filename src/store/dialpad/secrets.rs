@@ -1,5 +1,5 @@
-//! The secrets of an app's own webhook: the present one, and retired ones that are still accepted. Each column is sealed for
-//! its own place.
+//! The secrets of an app's own webhook: the present one, and retired ones that are still accepted. Each column is
+//! sealed for its own place.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -57,7 +57,8 @@ impl Webhooks<'_> {
         self.store.shared.vault.seal(&text.into(), &place(app, "retired_secrets"))
     }
 
-    /// Returns the secrets that an app's webhooks may be signed with: the present one, and retired ones that have not expired.
+    /// Returns the secrets that an app's webhooks may be signed with: the present one, and retired ones that have not
+    /// expired.
     pub(crate) fn accepted_secrets(
         self,
         app: AppId,

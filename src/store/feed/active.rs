@@ -1,5 +1,5 @@
-//! The snapshot of an app's active calls, with the last event that it includes: both read in one transaction that sees one
-//! snapshot of the database.
+//! The snapshot of an app's active calls, with the last event that it includes: both read in one transaction that sees
+//! one snapshot of the database.
 
 use cti_actors::{
     error::StoreError,

@@ -1,4 +1,4 @@
-//! Events beside the engine: an event is written in the transaction of the change that it reports.
+//! Events that the engine does not emit: an event is written in the transaction of the change that it reports.
 //!
 //! ```text
 //! let mut transaction = db.begin().await?;
@@ -7,8 +7,8 @@
 //! transaction.commit().await?;
 //! ```
 //!
-//! The caller then publishes the frame to the live sessions. The change comes before the event: everyone who writes events
-//! locks the feed's row last, so that two transactions never wait for each other.
+//! The caller then publishes the frame to the live sessions with `Engine::publish`. The change comes before the event:
+//! everyone who writes events locks the feed's row last, so that two transactions never wait for each other.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

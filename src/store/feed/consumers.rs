@@ -27,8 +27,8 @@ use crate::store::{
 const MAX_CONSUMERS: i64 = 1000;
 
 const ONE: &str = "SELECT acked_seq FROM consumers WHERE app_id = $1 AND name = $2";
-/// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections, as
-/// long as that process renews its lease.
+/// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections,
+/// as long as that process renews its lease.
 const ACQUIRE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
     SELECT $1, $2, $3, $4, $6, 1, $7, $8, $8
@@ -135,8 +135,8 @@ impl ConsumerStore<'_> {
         Ok(row.map(|row| row.view(head, self.store.now())))
     }
 
-    /// Returns the cursor of a consumer that polls; creates the consumer at `start` if it is new. Returns `None` where the app
-    /// has too many.
+    /// Returns the cursor of a consumer that polls; creates the consumer at `start` if it is new. Returns `None` where
+    /// the app has too many.
     pub async fn find_or_create(self, app: AppId, name: &str, start: Seq) -> Result<Option<Seq>, StoreError> {
         if let Some(known) = self.store.consumer(app, name).await? {
             return Ok(Some(known));

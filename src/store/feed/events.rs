@@ -18,8 +18,8 @@ use crate::store::{
 };
 
 const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
-/// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first, so
-/// that the whole feed is never summed up.
+/// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first,
+/// so that the whole feed is never summed up.
 const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
     SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
         SELECT seq, type, dialpad_user_id, body FROM events

@@ -1,6 +1,6 @@
 //! Appending: every authentic webhook is written as it came, before it is acknowledged.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use cti_actors::{
     error::StoreError,
@@ -123,10 +123,10 @@ impl JournalStore<'_> {
         // A finding is processed even while its app is inactive: it completes what the app had before.
         let route = Route { app_id: app, is_active: true };
         let destinations = routing::route(&reading, &Addressee::App { route, organization: None });
-        let payload: std::sync::Arc<[u8]> = payload.into();
+        let payload: Arc<[u8]> = payload.into();
         let rows = destinations
             .into_iter()
-            .map(|destination| NewWebhook::new(&reading, destination, payload.clone(), now));
+            .map(|destination| NewWebhook::new(&reading, destination, Arc::clone(&payload), now));
         let appended = self.append(rows.collect()).await?;
         Ok(appended.first().copied().unwrap_or(Appended::Duplicate))
     }

@@ -1,9 +1,9 @@
-//! Group commit: everything that waits when the writer is free shares one transaction and one fsync. There is no timer, so
-//! a single request never waits for others to come.
+//! Group commit: everything that waits when the writer is free shares one transaction and one fsync. There is no timer,
+//! so a single request never waits for others to come.
 //!
-//! There are two lanes: appends to the journal, which an acknowledgement waits for, and units of work. PostgreSQL runs them
-//! side by side, so an acknowledgement never waits behind a batch. SQLite has one writer: there, appends go first and
-//! batches of units stay short.
+//! There are two lanes: appends to the journal, which an acknowledgement waits for, and units of work. PostgreSQL runs
+//! them side by side, so an acknowledgement never waits behind a batch. SQLite has one writer: there, appends go first
+//! and batches of units stay short.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    /// Starts the lanes on the runtime that owns the connections. They end when this is dropped. What becomes durable is
-    /// sent to `durable`.
+    /// Starts the lanes on the runtime that owns the connections. They end when this is dropped. What becomes durable
+    /// is sent to `durable`.
     pub(crate) fn start(database: &Database, durable: DurableSender) -> Self {
         let (appends, append_jobs) = mpsc::channel(MAX_WAITING);
         let (units, unit_jobs) = mpsc::channel(MAX_WAITING);

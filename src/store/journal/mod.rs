@@ -1,7 +1,8 @@
-//! The journal: every webhook that was accepted, written before it is acknowledged, and kept until retention deletes it.
+//! The journal: every webhook that was accepted, written before it is acknowledged, and kept until retention deletes
+//! it.
 //!
-//! [`append`] writes (through [`group_commit`]), [`pending`] gives the engine its work, [`unrouted`] and [`replay`] give
-//! webhooks to apps later, [`views`] shows them to administrators.
+//! [`append`] writes (through [`group_commit`]), [`pending`] gives the engine its work, [`unrouted`] and [`replay`]
+//! give webhooks to apps later, [`views`] shows them to administrators.
 
 pub mod append;
 pub(crate) mod group_commit;

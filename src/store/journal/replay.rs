@@ -47,8 +47,8 @@ struct ReplayRow {
 }
 
 impl JournalStore<'_> {
-    /// Processes a failed webhook again, or routes an unrouted one anew. `owner` names the app of a webhook that does not
-    /// say itself to which it belongs.
+    /// Processes a failed webhook again, or routes an unrouted one again. `owner` names the app of a webhook that names
+    /// none itself.
     pub async fn replay(self, id: JournalId, owner: Option<AppId>) -> Result<Replay, StoreError> {
         let row: Option<ReplayRow> =
             on_db!(self.store, read db => sqlx::query_as(FIND).bind(Id::from(id)).fetch_optional(db).await)?;

@@ -1,5 +1,5 @@
-//! The ledger: calls, voicemails and messages as the engine keeps them. They are read here; the units of work that change
-//! them, together with the feed and the journal, are written in [`write`].
+//! The ledger: calls, voicemails and messages as the engine keeps them. They are read here; the units of work that
+//! change them, together with the feed and the journal, are written in [`write`].
 
 pub(crate) mod outbound_calls;
 mod rows;
@@ -39,8 +39,8 @@ macro_rules! stored_calls {
 }
 
 /// `$1` is the app; the rows are ids of legs. Finds the calls that are, or that name, any of them. There is one index for
-/// each way; both databases use it only in a join that goes from the few rows to the many, and that says that the column of
-/// a partial index is not null.
+/// each way; both databases use it only in a join that goes from the few rows to the many, and that says that the
+/// column of a partial index is not null.
 const RELATIVES_HEAD: &str = "WITH app (id) AS (SELECT $1), named (leg) AS (";
 const RELATIVES_TAIL: &str = concat!(
     ") ",

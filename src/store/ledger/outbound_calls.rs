@@ -1,5 +1,5 @@
-//! Outbound calls that Dialpad was asked to place without confirming them: found by what the request carried, because that
-//! comes back with every webhook of the call.
+//! Outbound calls that Dialpad was asked to place without confirming them: found by what the request carried, because
+//! that comes back with every webhook of the call.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{

@@ -122,8 +122,8 @@ pub(in crate::store) async fn write_sqlite(
     Ok(receipts)
 }
 
-/// Does what [`write_sqlite`] does with the same statements joined into one, because a round trip costs more than the work.
-/// Without retries and failures, that one statement is a transaction by itself.
+/// Does what [`write_sqlite`] does with the same statements joined into one, because a round trip costs more than the
+/// work. Without retries and failures, that one statement is a transaction by itself.
 pub(in crate::store) async fn write_postgres(
     db: &mut PgConnection,
     units: &[Arc<Unit>],

@@ -95,7 +95,7 @@ impl Apps<'_> {
         self.create_with_id(AppId::generate(), name, key).await
     }
 
-    /// Creates an app under an id that the caller knows before: it can look the app up if it does not hear the outcome.
+    /// Creates an app under an id that the caller knows before: it can look the app up if the outcome is unknown.
     pub async fn create_with_id(self, id: AppId, name: &str, key: &NewKey) -> Result<App, StoreError> {
         let now = self.store.now();
         let app_id = Id::from(id);
@@ -158,8 +158,8 @@ impl Apps<'_> {
         changed
     }
 
-    /// Activates an app. Its waiting webhooks become pending first, so that nothing newer is processed before them. When
-    /// it fails, the app may still be inactive; calling it again continues. Returns whether there is such an app.
+    /// Activates an app. Its waiting webhooks become pending first, so that nothing newer is processed before them.
+    /// When it fails, the app may still be inactive; calling it again continues. Returns whether there is such an app.
     pub async fn activate(self, app: AppId) -> Result<bool, StoreError> {
         while self.release_page(app, Uuid::nil()).await?.is_some() {}
         let id = Id::from(app);
@@ -178,8 +178,8 @@ impl Apps<'_> {
         changed
     }
 
-    /// Makes the waiting webhooks of an active app pending: a request that looked the app up just before its activation may
-    /// leave one. Returns whether there were any.
+    /// Makes the waiting webhooks of an active app pending: a request that looked the app up just before its activation
+    /// may leave one. Returns whether there were any.
     pub async fn release_unrouted(self, app: AppId) -> Result<bool, StoreError> {
         let mut last = None;
         while self.find(app).await?.is_some_and(|app| app.is_active) {

@@ -1,8 +1,8 @@
 //! The deletion of an app with everything it has.
 //!
-//! [`Apps::begin_deletion`] is one transaction, after which the app no longer exists for clients. Its rows are deleted in
-//! pages then ([`Apps::delete_rows`]), so that nothing waits behind them, and its own row last. Only its id is kept: a
-//! request for it is answered that it is gone, and a deletion that a crash interrupted is continued.
+//! [`Apps::begin_deletion`] is one transaction, after which the app no longer exists for clients. Its rows are deleted
+//! in pages then ([`Apps::delete_rows`]), so that nothing waits behind them, and its own row last. Only its id is kept:
+//! a request for it is answered that it is gone, and a deletion that a crash interrupted is continued.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -72,7 +72,8 @@ impl Apps<'_> {
         begun
     }
 
-    /// Deletes everything that a deleted app has, page by page, then the app. When it fails, calling it again continues.
+    /// Deletes everything that a deleted app has, page by page, then the app. When it fails, calling it again
+    /// continues.
     pub async fn delete_rows(self, app: AppId) -> Result<(), StoreError> {
         let id = Id::from(app);
         for statement in PAGES {

@@ -1,5 +1,5 @@
-//! The routes of webhooks: the apps of an organization, and the app of an own address. A route is cached for a second, so
-//! that a burst looks it up once; a change by this process removes it at once.
+//! The routes of webhooks: the apps of an organization, and the app of an own address. A route is cached for a second,
+//! so that a burst looks it up once; a change by this process removes it at once.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -41,8 +41,8 @@ pub struct OwnRoute {
     pub dialpad_org_id: Option<i64>,
     /// The secrets of its own webhook: the present one, once it has one, and those that were rotated out recently.
     pub secrets: Vec<SecretString>,
-    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too, because there may never be
-    /// one.
+    /// Whether Dialpad has confirmed that webhook. Until then the global secrets are valid too, because there may never
+    /// be one.
     pub is_confirmed: bool,
 }
 

@@ -1,7 +1,8 @@
 //! User mappings: the CRM's ids of Dialpad users.
 //!
 //! Every event names its user, so the engine asks with every batch ([`cti_actors::ports::Ledger::crm_users`]); a cache
-//! saves the query. A change empties the cache in the same call, and a change by another process is seen within a second.
+//! saves the query. A change empties the cache in the same call, and a change by another process is seen within a
+//! second.
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -97,8 +97,8 @@ fn outcome(calls: &[CallView]) -> Option<Outcome> {
 }
 
 impl Interactions<'_> {
-    /// Returns the interaction of a leg. The id of an interaction is that of its first leg, and so is every id that it had
-    /// before its legs were joined: all of them find it.
+    /// Returns the interaction of a leg. The id of an interaction is that of its first leg, and so is every id that it
+    /// had before its legs were joined: all of them find it.
     pub async fn find(self, app: AppId, leg: CallRef) -> Result<Option<InteractionView>, StoreError> {
         let Some(leg) = self.store.calls().find(app, leg).await? else { return Ok(None) };
         Ok(InteractionView::of(self.store.calls().of_interaction(app, leg.interaction_id).await?))

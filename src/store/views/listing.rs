@@ -1,8 +1,8 @@
-//! What the lists of an app (calls, voicemails, messages) have in common: the same filters, the same two orders, and pages
-//! that begin after a cursor, which is the sort key of the last row before it.
+//! What the lists of an app (calls, voicemails, messages) have in common: the same filters, the same two orders, and
+//! pages that begin after a cursor, which is the sort key of the last row before it.
 //!
-//! To list one more thing: a table with `app_id`, `id` (generated in the order of time), `created_at`, `updated_at` and the
-//! columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Paged`] for its view.
+//! To list one more thing: a table with `app_id`, `id` (generated in the order of time), `created_at`, `updated_at` and
+//! the columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Paged`] for its view.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};

@@ -60,10 +60,10 @@ impl Calls<'_> {
         self,
         ringing_since: DateTime<Utc>,
         live_since: DateTime<Utc>,
-        behind: Option<&OverdueCall>,
+        after: Option<&OverdueCall>,
     ) -> Result<Vec<OverdueCall>, StoreError> {
         let nil = Id(Uuid::nil());
-        let (app, id) = behind.map_or((nil, nil), |last| (last.app.into(), Id(last.id)));
+        let (app, id) = after.map_or((nil, nil), |last| (last.app.into(), Id(last.id)));
         let rows: Vec<OverdueRow> = on_db!(self.store, read db => {
             sqlx::query_as(OVERDUE).bind(app).bind(id).bind(ringing_since).bind(live_since).bind(PAGE).fetch_all(db)
                 .await

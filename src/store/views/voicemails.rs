@@ -125,12 +125,12 @@ impl Voicemails<'_> {
         })
     }
 
-    /// Deletes a voicemail for good: no later webhook creates it again. Returns whether there was one. When it fails, it
-    /// may be called again.
+    /// Deletes a voicemail for good: no later webhook creates it again. Returns whether there was one. When it fails,
+    /// it may be called again.
     pub async fn delete(self, app: AppId, voicemail: &ItemRef) -> Result<bool, StoreError> {
         let Some(voicemail) = self.find(app, voicemail).await? else { return Ok(false) };
-        // First the facts of its call, then the row: in between nothing can write it anew, and a crash in between leaves
-        // a row that can still be deleted.
+        // First the facts of its call, then the row: in between nothing can write it again, and a crash in between
+        // leaves a row that can still be deleted.
         if let Some(call) = voicemail.dialpad_call_id {
             self.detach(app, DialpadCallId(call)).await?;
         }

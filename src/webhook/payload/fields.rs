@@ -1,12 +1,13 @@
-//! Looking for a field by several names in several places. Numbers may come as numbers or as strings, and nothing
-//! (`null`, `""`, `{}`, an absent key) is nothing.
+//! Fields of a payload, found by several names in several objects. Numbers may come as numbers or as strings. A field
+//! that is
+//! `null`, `""` or `{}` counts as absent.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use crate::epoch;
 
-/// Objects to look through, the first one first.
+/// The objects that are searched, in this order.
 pub(crate) struct Fields<'a> {
     layers: Vec<&'a Map<String, Value>>,
 }
@@ -16,7 +17,7 @@ impl<'a> Fields<'a> {
         Self { layers: vec![object] }
     }
 
-    /// Looks in this object too, where nothing was found before.
+    /// Searches this object as well, after those before it.
     pub(crate) fn or_in(mut self, object: Option<&'a Value>) -> Self {
         self.layers.extend(object.and_then(Value::as_object));
         self
@@ -30,12 +31,12 @@ impl<'a> Fields<'a> {
         self.find(names, integer)
     }
 
-    /// A text. A number is taken as its digits, a list as its first text.
+    /// Returns a text. Of a number its digits, of a list its first text.
     pub(crate) fn text(&self, names: &[&str]) -> Option<String> {
         self.find(names, text)
     }
 
-    /// A text, or the texts of a list with commas between.
+    /// Returns a text, or the texts of a list separated by commas.
     pub(crate) fn texts(&self, names: &[&str]) -> Option<String> {
         self.find(names, |value| match value {
             Value::Array(list) => {
@@ -50,12 +51,12 @@ impl<'a> Fields<'a> {
         self.find(names, instant)
     }
 
-    /// A length given in seconds, in milliseconds.
+    /// Returns in milliseconds a length that is given in seconds.
     pub(crate) fn seconds(&self, names: &[&str]) -> Option<i64> {
         self.find(names, number).map(|seconds| to_integer(seconds * 1000.0))
     }
 
-    /// A length given in milliseconds.
+    /// Returns in milliseconds a length that is given in milliseconds.
     pub(crate) fn milliseconds(&self, names: &[&str]) -> Option<i64> {
         self.find(names, number).map(to_integer)
     }
@@ -65,7 +66,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A whole number other than 0, which Dialpad sends for "none".
+/// Reads a whole number. Dialpad sends 0 for "none", so that is `None`.
 pub(crate) fn integer(value: &Value) -> Option<i64> {
     let integer = match value {
         Value::Number(number) => number.as_i64(),
@@ -89,7 +90,7 @@ fn to_integer(number: f64) -> i64 {
     number.round() as i64
 }
 
-/// PostgreSQL can't keep the character U+0000 in a text, and nobody misses it.
+/// Reads a text. The character U+0000 is removed: PostgreSQL can't store it.
 fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.replace('\0', "")).filter(|text| !text.is_empty()),
@@ -102,7 +103,7 @@ fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Unix seconds (with or without a fraction), unix milliseconds, or RFC 3339.
+/// Reads unix seconds (with or without a fraction), unix milliseconds, or RFC 3339.
 fn instant(value: &Value) -> Option<DateTime<Utc>> {
     if let Value::String(text) = value
         && let Ok(instant) = DateTime::parse_from_rfc3339(text.trim())
@@ -148,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_nothing_in_every_form() {
+    fn an_empty_value_is_absent_in_every_form() {
         for value in [json!(null), json!(""), json!({}), json!([]), json!("\0")] {
             assert_eq!(text(&value), None, "{value}");
             assert_eq!(integer(&value), None, "{value}");

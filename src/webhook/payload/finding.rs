@@ -1,5 +1,6 @@
-//! What the server found out by itself, by asking Dialpad or by waiting in vain. It goes into the journal like a
-//! webhook and takes the same path from there: a call does not care how something came to be known.
+//! Findings: what the server found out by itself, by asking Dialpad or because a timeout passed. A finding is written
+//! into the journal like a webhook and takes the same path from there: a call does not depend on how a fact became
+//! known.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use cti_actors::{
@@ -9,34 +10,32 @@ use cti_actors::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{fields::Fields, native};
+use super::{Content, fields::Fields, native};
 
-type Read = (Option<DateTime<Utc>>, Result<Inbound, String>);
-
-/// Marks a payload as a finding and names its kind.
+/// The field that marks a payload as a finding, and names its kind.
 pub(crate) const MARK: &str = "finding";
 
-/// Something that the server found out by itself. Calls are as Dialpad's REST API shows them.
+/// A finding. Calls are as Dialpad's REST API shows them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
-    /// A call is over that was not known to be. Emitted as repaired.
+    /// A call has ended, and the server had missed it.
     Concluded(Map<String, Value>),
-    /// A leg stands like this that was heard of and not from.
+    /// The present state of a leg that other legs name, and that sent no webhook itself.
     Observed(Map<String, Value>),
-    /// More is known of a call: a recording, a transcript.
+    /// Details of a call that came late: a recording, a transcript.
     Details(Map<String, Value>),
     /// A call was placed for a CRM.
     Placed {
-        /// Dialpad's name of it.
+        /// Dialpad's id of the call.
         call: DialpadCallId,
-        /// Whose telephones ring.
+        /// The Dialpad user whose phones ring.
         dialpad_user_id: i64,
-        /// Who is called.
+        /// The number that is called.
         phone_number: String,
-        /// When.
+        /// When it was placed.
         at: DateTime<Utc>,
     },
-    /// A call must be over: nothing was heard of it for too long.
+    /// A call is presumed to have ended: it has not changed for too long.
     PresumedOver {
         /// The call.
         call: DialpadCallId,
@@ -46,7 +45,7 @@ pub enum Finding {
 }
 
 impl Finding {
-    /// As it is written into the journal.
+    /// Returns the payload for the journal.
     #[must_use]
     pub fn payload(&self) -> Value {
         let instant = |at: &DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
@@ -65,19 +64,19 @@ impl Finding {
     }
 }
 
-/// That a call is over, as Dialpad's REST API shows it.
+/// The end of a call, as Dialpad's REST API shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conclusion {
     /// The call.
     pub call: DialpadCallId,
-    /// When it ended, where it is said.
+    /// When it ended, where Dialpad says so.
     pub at: Option<DateTime<Utc>>,
     /// Whether it has a voicemail.
     pub left_a_message: bool,
 }
 
 impl Conclusion {
-    /// Reads a call; none where it is not shown as over, or can't be understood.
+    /// Reads a call. Returns `None` where it has not ended, or can't be understood.
     #[must_use]
     pub fn of(call: &Map<String, Value>) -> Option<Self> {
         let fields = Fields::of(call);
@@ -91,8 +90,9 @@ impl Conclusion {
 }
 
 /// Reads a finding back from the journal.
-pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
-    let (outer, shown) = (Fields::of(object), object.get("call").and_then(Value::as_object));
+pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
+    let outer = Fields::of(object);
+    let shown = object.get("call").and_then(Value::as_object);
     let fields = shown.map_or_else(|| Fields::of(object), Fields::of);
     let Some(call) = fields.integer(&["call_id", "id"]).map(DialpadCallId) else {
         return (None, Err(format!("the finding {kind} names no call")));
@@ -111,8 +111,8 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
             )
         }
         "observed" => {
-            // The state of a leg that is over may be that of its recording.
-            let (ended_at, stands) = match fields.instant(&["date_ended"]) {
+            // The state of a leg that has ended may be that of its recording.
+            let (ended_at, state) = match fields.instant(&["date_ended"]) {
                 Some(ended_at) => (Some(ended_at), conclusion(&fields)),
                 None => {
                     let state = fields.text(&["state"]).unwrap_or_default();
@@ -121,7 +121,7 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
                     (None, Ok((signal, knowledge)))
                 }
             };
-            (ended_at, stands.and_then(|(signal, known)| event(ended_at, signal, known, Origin::Inquiry)))
+            (ended_at, state.and_then(|(signal, known)| event(ended_at, signal, known, Origin::Inquiry)))
         }
         "details" => {
             let knowledge = native::knowledge(&fields, &Signal::Learned);
@@ -145,7 +145,7 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
     }
 }
 
-/// How a call in Dialpad's history ended, and all that is to be known of it.
+/// Reads how a call in Dialpad's history ended, and everything else about it.
 fn conclusion(fields: &Fields<'_>) -> Result<(Signal, Knowledge), String> {
     let kind = match fields.text(&["state"]).as_deref() {
         Some("missed") => EndKind::Missed,
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_concluded_call_ends_when_it_ended_and_is_repaired() {
+    fn a_concluded_call_ends_when_it_ended() {
         let event = read_back(&Finding::Concluded(shown(json!({
             "call_id": "6000000000000001", "direction": "inbound", "state": "hangup", "external_number": "+1",
             "internal_number": "+2", "date_started": "1704110400000", "date_rang": "1704110401000",
@@ -193,14 +193,14 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_goes_on_is_not_concluded() {
+    fn a_call_that_continues_is_not_concluded() {
         let payload = Finding::Concluded(shown(json!({"call_id": "1", "state": "connected"}))).payload();
         let reading = crate::webhook::payload::read(payload.to_string().as_bytes(), DateTime::UNIX_EPOCH);
         assert!(reading.content.is_err());
     }
 
     #[test]
-    fn an_observed_leg_stands_where_its_state_says() {
+    fn an_observed_leg_is_in_the_state_that_dialpad_shows() {
         let leg = json!({"call_id": "2", "state": "connected", "entry_point_call_id": "1", "target": {"id": "7", "type": "user"}});
         let event = read_back(&Finding::Observed(shown(leg)));
         assert_eq!((event.signal, event.knowledge.leg), (Signal::Connected, Some(Leg::User)));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_that_says_the_same_is_the_same() {
+    fn a_repeated_finding_has_the_same_key() {
         let key = |json: Value| {
             let payload = Finding::Details(shown(json)).payload().to_string();
             crate::webhook::payload::read(payload.as_bytes(), DateTime::UNIX_EPOCH).dedup_key

@@ -1,8 +1,8 @@
-//! What a webhook says: both payload families, read into the engine's words.
+//! The payloads of webhooks: both families, read into the engine's types.
 //!
-//! [`workflow`] reads named events (`event_type`), [`native`] Dialpad's own (`state`, and its text messages), [`finding`]
-//! what the server found out by itself. An authentic webhook is never refused for its content: one that can't be read is
-//! kept with the reason.
+//! [`workflow`] reads named events (`event_type`), [`native`] Dialpad's own (`state`, and its text messages),
+//! [`finding`] what the server found out by itself. An authentic webhook is never refused for its content: one that
+//! can't be read is kept with the reason.
 
 pub(crate) mod fields;
 pub(crate) mod finding;
@@ -64,8 +64,11 @@ pub struct Reading {
     pub content: Result<Inbound, String>,
 }
 
-/// Reads a webhook that came over HTTP. Only the server itself may write findings: a webhook that looks like one can't be
-/// understood.
+/// When a payload says that its event happened; and what it says, or why it can't be understood.
+type Content = (Option<DateTime<Utc>>, Result<Inbound, String>);
+
+/// Reads a webhook that came over HTTP. Only the server itself may write findings: a webhook that looks like one can't
+/// be understood.
 #[must_use]
 pub fn read_webhook(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     let reading = read(bytes, received_at);

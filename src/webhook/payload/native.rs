@@ -12,14 +12,13 @@ use cti_actors::{
 use serde_json::{Map, Value};
 
 use super::{
+    Content,
     fields::{Fields, integer},
     workflow::direction,
 };
 
-type Read = (Option<DateTime<Utc>>, Result<Inbound, String>);
-
 /// Reads a call event.
-pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
+pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
     let fields = Fields::of(object);
     let said_at = fields.instant(&["event_timestamp"]);
     let Some(dialpad_call_id) = fields.integer(&["call_id"]).map(DialpadCallId) else {
@@ -32,7 +31,7 @@ pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
     (said_at, Ok(Inbound::Call(event)))
 }
 
-/// What a state means.
+/// Returns the meaning of a call state.
 pub(crate) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
     match state {
         "calling" | "ringing" | "preanswer" | "queued" => Signal::Ringing,
@@ -42,18 +41,19 @@ pub(crate) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
         "missed" => Signal::Ended(EndKind::Missed),
         "blocked" => Signal::Ended(EndKind::Rejected),
         "voicemail" => Signal::VoicemailStarted,
-        // The transcript of a voicemail may overtake its audio; either proves that there is a message.
+        // The transcript of a voicemail may come before its audio; either proves that there is a voicemail.
         "voicemail_uploaded" | "transcription" => Signal::VoicemailLeft,
         "recording" | "admin_recording" => Signal::Learned,
-        // Recaps, surveys, supervisors who listen, a merge: known, and without a name here, as is what is not known.
+        // Recaps, surveys, supervisors who listen, merges, and states that are not documented.
         _ => Signal::Raw { state: state.to_owned(), payload: Box::new(Value::Object(object.clone())) },
     }
 }
 
-/// What a snapshot knows, whether it came in a webhook or was asked for.
+/// Reads everything that a snapshot of a call says, whether it came in a webhook or in an answer of the REST API.
 pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     let direction = direction(fields);
-    let (external, internal) = (fields.text(&["external_number"]), fields.text(&["internal_number"]));
+    let external = fields.text(&["external_number"]);
+    let internal = fields.text(&["internal_number"]);
     let (from_number, to_number) = match direction {
         Some(Direction::Outbound) => (internal, external),
         Some(Direction::Inbound) | None => (external, internal),
@@ -67,8 +67,8 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         _ => Leg::Group,
     });
     let user = target.filter(|_| target_type == Some("user")).and_then(|target| integer(target.get("id")?));
-    // Lengths are final once the leg is over; before that they are whatever was true when it was serialised.
-    let over = matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft | Signal::Learned);
+    // Lengths are final once the leg has ended; before that, they are those of the moment of serialization.
+    let is_over = matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft | Signal::Learned);
     Knowledge {
         direction,
         from_number,
@@ -84,9 +84,9 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         rang_at: None,
         connected_at: fields.instant(&["date_connected"]),
         ended_at: fields.instant(&["date_ended"]),
-        duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| over),
-        talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| over),
-        hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| over),
+        duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| is_over),
+        talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| is_over),
+        hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| is_over),
         recording_url: call_recording(fields, signal),
         recording_spare_url: fields.text(&[
             "admin_recording_urls",
@@ -104,7 +104,7 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     }
 }
 
-/// The list without types holds the voicemail's audio too, once there is a voicemail.
+/// Returns the recording of the call. The list without types also has the voicemail's audio, once there is a voicemail.
 fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
     let untyped = || match signal {
         Signal::VoicemailStarted | Signal::VoicemailLeft => None,
@@ -119,7 +119,7 @@ fn of_detail(fields: &Fields<'_>, kind: &str, name: &str) -> Option<String> {
     Fields::of(detail(fields, kind)?).text(&[name])
 }
 
-/// The entry of `recording_details` of this kind.
+/// Returns the entry of `recording_details` of this kind.
 fn detail<'a>(fields: &Fields<'a>, kind: &str) -> Option<&'a Map<String, Value>> {
     let details = fields.value("recording_details")?.as_array()?;
     details.iter().filter_map(Value::as_object).find(|detail| {
@@ -127,7 +127,7 @@ fn detail<'a>(fields: &Fields<'a>, kind: &str) -> Option<&'a Map<String, Value>>
     })
 }
 
-/// A text message has an id and numbers, and neither a state nor a call.
+/// Whether a payload is a text message: it has an id and numbers, and neither a state nor a call.
 pub(crate) fn is_message(object: &Map<String, Value>) -> bool {
     !object.contains_key("call_id")
         && object.contains_key("id")
@@ -136,7 +136,7 @@ pub(crate) fn is_message(object: &Map<String, Value>) -> bool {
 }
 
 /// Reads a text message.
-pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
+pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
     let fields = Fields::of(object);
     let said_at = fields.instant(&["event_timestamp", "created_date"]);
     let Some(dialpad_message_id) = fields.text(&["id"]) else {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_told_by_its_shape() {
+    fn a_message_is_recognized_by_its_fields() {
         let json = json!({"id": 6095823680520192_i64, "created_date": 1731632669183_i64, "direction": "inbound",
             "from_number": "+1", "to_number": ["+2", "+3"], "text": "Hi", "message_status": "pending"});
         match crate::webhook::payload::read(json.to_string().as_bytes(), DateTime::UNIX_EPOCH).content {
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_audio_itself_goes_before_a_page_that_shows_it() {
+    fn audio_is_preferred_to_a_page_that_shows_it() {
         let known = |json: Value| call(json).knowledge;
         let webhook = known(json!({
             "state": "voicemail_uploaded", "call_id": 5, "voicemail_link": "https://dialpad.com/r/1",

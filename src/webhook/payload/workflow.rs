@@ -1,4 +1,4 @@
-//! The family of named events: `event_type`, its fields flat or under `call`, `voicemail` or `message`.
+//! The family of named events: `event_type`, with its fields flat or under `call`, `voicemail` or `message`.
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
@@ -11,13 +11,14 @@ use cti_actors::{
 };
 use serde_json::{Map, Value};
 
-use super::fields::{Fields, integer};
-
-type Read = (Option<DateTime<Utc>>, Result<Inbound, String>);
+use super::{
+    Content,
+    fields::{Fields, integer},
+};
 
 /// Reads an event of this family.
-pub(crate) fn read(event_type: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Read {
-    // The outer time decides when it happened; what lies deeper only where there is none outside.
+pub(crate) fn read(event_type: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
+    // Only the outer time decides when it happened.
     let said_at = Fields::of(object).instant(&["timestamp", "event_timestamp", "occurred_at"]);
     let at = said_at.unwrap_or(received_at);
     let content = if event_type.starts_with("message.") || event_type.starts_with("sms.") {
@@ -93,7 +94,7 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
     Ok(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
 }
 
-/// What sort of leg it is, where the payload says so in any way: most of this family do not.
+/// Returns the kind of leg, where the payload says so in any way; most payloads of this family do not.
 fn leg(fields: &Fields<'_>, known: &Knowledge) -> Option<Leg> {
     let target_type = fields.value("target").and_then(|target| target.get("type")?.as_str());
     match target_type {
@@ -121,7 +122,7 @@ fn read_message(
         _ => None,
     };
     let text = match message {
-        // `message` may be the words themselves.
+        // `message` may be the text itself.
         Some(Value::String(words)) => Some(words.clone()),
         _ => fields.text(&["text", "body"]),
     };

@@ -86,7 +86,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
     }
     let hook = rotated_webhook(&old, apps[0]).await;
     let request = KeyedRequest { scope: "an app", key: "a key", hash: b"a request" };
-    let Ok(Claim::New(held)) = old.idempotency().claim(request).await else { panic!("the key is fresh") };
+    let Ok(Claim::New(held)) = old.idempotency().claim(request).await else { panic!("the key is new") };
     let answer = StoredAnswer { status: 201, body: "an answer".into() };
     old.idempotency().store_answer(&held, &answer).await.expect("kept");
     old.close().await;
@@ -120,7 +120,7 @@ async fn the_new_key_alone_opens_everything_after_a_while(world: World) {
         let connection = connection(&new, *app).await;
         assert_eq!(connection.access_token.expose_secret(), "access 1");
         let begun = new.renewals().begin(connection.pair, "sandbox").await.expect("the database answers");
-        let Begun::Intent(intent) = begun else { panic!("nobody is at it") };
+        let Begun::Intent(intent) = begun else { panic!("no renewal is in progress") };
         assert_eq!(intent.refresh_token.expect("it opens").expose_secret(), "refresh 1");
     }
     let claimed =

@@ -1,4 +1,4 @@
-//! The end of an app: nothing of it is left in any table, and nothing of another one is missing.
+//! The deletion of an app: nothing of it is left in any table, and nothing of another one is missing.
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ async fn busy_app(store: &Store) -> AppId {
     for call in 0..1_200 {
         processed.push(store.receive(app, call, now()).await);
     }
-    let said =
+    let sent =
         MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: MessageKnowledge::default() };
-    let (facts, _) = apply(None, &said);
+    let (facts, _) = apply(None, &sent);
     let message = StoredMessage { version: 1, ..StoredMessage::unseen("m1".into(), facts, now()) };
     let calls = vec![crate::contract::finished_call(7), crate::contract::finished_call(8)];
     let events = (0..600).map(|call| event(app, call)).collect();
@@ -62,7 +62,7 @@ async fn rows_of(world: &World, app: AppId) -> Vec<(String, i64)> {
     found
 }
 
-pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Store, clock: &ManualClock) {
+pub(crate) async fn nothing_of_a_deleted_app_is_left(world: &World, store: &Store, clock: &ManualClock) {
     let (app, other) = (busy_app(store).await, busy_app(store).await);
     let before = rows_of(world, other).await;
     assert!(before.iter().any(|(table, rows)| table == "webhook_events" && *rows == 1_200), "{before:?}");
@@ -73,8 +73,8 @@ pub(crate) async fn nothing_of_a_removed_app_is_left(world: &World, store: &Stor
     assert!(store.routes().of_app(app).await.expect("asked").is_none());
     assert_eq!(store.gaps().connected_apps(true).await.expect("asked"), [other]);
     assert_eq!(store.apps().begin_deletion(app).await.expect("begun"), DeletionBegun::Before);
-    let nobody = store.apps().begin_deletion(AppId::generate()).await;
-    assert_eq!(nobody.expect("asked"), DeletionBegun::NoSuchApp);
+    let unknown = store.apps().begin_deletion(AppId::generate()).await;
+    assert_eq!(unknown.expect("asked"), DeletionBegun::NoSuchApp);
 
     store.apps().delete_rows(app).await.expect("removed");
     assert_eq!(rows_of(world, app).await, []);
