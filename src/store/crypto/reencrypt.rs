@@ -86,7 +86,11 @@ impl Reencryption<'_> {
         Ok(reencrypted)
     }
 
-    async fn reencrypt_column(self, column: &Column, reencrypted: &mut Reencrypted) -> Result<(), StoreError> {
+    async fn reencrypt_column(
+        self,
+        column: &Column,
+        reencrypted: &mut Reencrypted,
+    ) -> Result<(), StoreError> {
         let mut after = Id(Uuid::nil());
         loop {
             let page: Vec<(Id, Vec<u8>)> = on_db!(self.store, read db => {

@@ -115,7 +115,8 @@ mod tests {
         let both = vault(&[2, 1]);
         let new = vault(&[2]);
         let sealed = old.seal(&"a token".into(), "row");
-        let reencrypted = both.reencrypt(&sealed, "row").expect("it opens").expect("an old key had sealed it");
+        let reencrypted =
+            both.reencrypt(&sealed, "row").expect("it opens").expect("an old key had sealed it");
         assert_eq!(new.open(&reencrypted, "row").expect("opens").expose_secret(), "a token");
         assert!(both.reencrypt(&reencrypted, "row").expect("it opens").is_none());
         assert!(both.reencrypt(&sealed, "another row").is_err());
