@@ -1,27 +1,29 @@
-//! Unix time that may have been meant in seconds or in milliseconds: Dialpad and CRMs send both.
+//! Unix timestamps in seconds or in milliseconds: Dialpad sends milliseconds, CRMs send both.
 
 use chrono::{DateTime, Utc};
 
-/// Read as seconds, this lies beyond the year 5138: it must have been milliseconds.
+/// From here on a number counts milliseconds: as seconds, it would be beyond the year 5138.
 const MILLISECONDS_FROM: u64 = 100_000_000_000;
 
-/// The instant that was meant; `None` where it lies beyond what can be represented.
-pub(crate) fn instant(whole: i64) -> Option<DateTime<Utc>> {
-    if whole.unsigned_abs() >= MILLISECONDS_FROM {
-        DateTime::from_timestamp_millis(whole)
+/// Converts a whole number. Returns `None` beyond the range of [`DateTime`].
+pub(crate) fn instant(number: i64) -> Option<DateTime<Utc>> {
+    if number.unsigned_abs() >= MILLISECONDS_FROM {
+        DateTime::from_timestamp_millis(number)
     } else {
-        DateTime::from_timestamp(whole, 0)
+        DateTime::from_timestamp(number, 0)
     }
 }
 
-/// The same of a number with a fraction, as `Date.now() / 1000` and Python's `time.time()` give it; to the microsecond.
+/// Converts a number with a fraction, such as `Date.now() / 1000` or Python's `time.time()`, with a precision of 1 µs.
 pub(crate) fn fractional(number: f64) -> Option<DateTime<Utc>> {
-    #[allow(clippy::cast_precision_loss)]
+    #[expect(clippy::cast_precision_loss, reason = "the bound is far below 2^53")]
     let is_milliseconds = number.abs() >= MILLISECONDS_FROM as f64;
     let microseconds = (number * if is_milliseconds { 1e3 } else { 1e6 }).round();
-    // A cast ends at the largest number, which is beyond what can be represented; what is no number would be 0.
-    #[allow(clippy::cast_possible_truncation)]
-    if microseconds.is_finite() { DateTime::from_timestamp_micros(microseconds as i64) } else { None }
+    if !microseconds.is_finite() {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a cast saturates, and the bounds are out of range")]
+    DateTime::from_timestamp_micros(microseconds as i64)
 }
 
 #[cfg(test)]
@@ -37,7 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_instant_is_none() {
+    fn a_number_out_of_range_is_none() {
         assert!(
             [f64::NAN, f64::INFINITY, 1e300, -1e300].into_iter().all(|number| fractional(number).is_none())
         );

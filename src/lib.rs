@@ -1,16 +1,32 @@
-//! cti-server: the event engine between Dialpad's cloud telephony and the CRMs that live on its calls.
+//! cti-server: the event engine between Dialpad's cloud telephony and the CRMs that use its calls.
 //!
 //! Follow one webhook:
 //!
-//! 1. [`http`] `webhooks.rs` takes the bytes; [`dialpad::signature`] verifies them, [`dialpad::payload`] reads them;
-//! 2. [`store::journal`] writes them, together with whatever else waits (`store/group_commit.rs`); now it is
-//!    answered;
-//! 3. the engine ([`cti_actors`]) is handed what is durable: supervisor → call actor → one unit of work;
-//! 4. `store/ledger.rs` writes the unit: call, events with their `seq`, journal;
-//! 5. the feed shows the events to every session ([`cti_actors::session`]) that waits behind `/ws`.
+//! 1. `http/webhooks.rs` receives the bytes. [`webhook::signature`] verifies them, [`webhook::payload`] parses them,
+//!    [`webhook::routing`] decides which apps get them;
+//! 2. [`store::journal`] appends the webhook, in one transaction with all others that wait
+//!    (`store/journal/group_commit.rs`). Only then is it answered;
+//! 3. `startup.rs` pushes what is durable to the engine ([`cti_actors`]): supervisor, call actor, one unit of work;
+//! 4. `store/ledger/` writes the unit: the call, its events with their `seq`, and the journal's status;
+//! 5. the feed delivers the events to the sessions ([`cti_actors::session`]), and `http/feed/` sends them over WebSocket
+//!    and server-sent events, or answers polls with them.
 //!
-//! [`startup`] puts the parts together, [`shutdown`] takes them apart. This crate is the edge; it imports the engine,
-//! and the engine knows nothing of it.
+//! [`startup`] puts the parts together, [`shutdown`] takes them apart. The engine knows nothing of this crate. Within the
+//! crate each module imports only modules above it in this list:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `backoff`, `epoch`, `net`, [`tasks`], [`database_url`], [`encryption_keys`] | small tools without knowledge of the others |
+//! | [`webhook`] | verifies, parses and routes webhooks |
+//! | [`config`] | the settings |
+//! | [`telemetry`] | the log and the metrics |
+//! | [`store`] | the database, on PostgreSQL or SQLite |
+//! | [`dialpad`] | requests to Dialpad: REST, OAuth, webhooks, audio |
+//! | [`recovery`], [`enrichment`] | what webhooks did not report: missed calls, recordings, transcripts |
+//! | [`jobs`] | background work |
+//! | [`http`] | the HTTP and WebSocket interface |
+//! | [`startup`], [`shutdown`] | the server as a whole |
+//! | [`commands`], [`cli`] | the program |
 
 mod backoff;
 pub mod cli;

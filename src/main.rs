@@ -1,17 +1,18 @@
-//! The program: reads the command line, runs the command, says how it ended.
+//! The program: parses the command line, runs the command, and exits with its code.
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use cti_server::cli::{self, Cli};
 
-/// Half of the time spent on a webhook went to the system's allocator.
+/// With the system's allocator, half of the time per webhook was spent in it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One multi-threaded runtime owns the database's connections; actors and HTTP workers have threads of their own.
+    // One multi-threaded runtime owns the database's connections and the background tasks. Actors and HTTP workers have
+    // threads of their own.
     let system = actix_rt::System::with_tokio_rt(|| {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
