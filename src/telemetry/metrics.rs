@@ -1,6 +1,6 @@
 //! The metrics: their recorder, and those of the engine.
 //!
-//! A room that counts registers its metrics in a function of its own; [`crate::startup`] calls them all. Every series is
+//! A room that counts registers its metrics in a function of its own; `startup.rs` calls them all. Every series is
 //! there from the start, with 0, so that rates and alerts work from the first event on.
 
 use cti_actors::{
