@@ -40,7 +40,7 @@ async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, 
     let unknown =
         StoredConsumer { app_id: app, name: "unknown".into(), acked, connections, held_until: soon() };
     let cursor = StoredConsumer { name: name.clone(), ..unknown.clone() };
-    let kept = store.keep_consumers(holder, &[cursor, unknown]).await.expect("kept");
+    let kept = store.save_cursors(holder, &[cursor, unknown]).await.expect("kept");
     assert!(kept.is_empty() || kept == [(app, name)], "{kept:?}");
     !kept.is_empty()
 }
@@ -65,13 +65,13 @@ pub(crate) async fn a_cursor_never_goes_back_and_only_its_holder_keeps_it(store:
     take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
     assert!(keep(store, app, 4, 1, HERE).await && keep(store, app, 2, 1, HERE).await);
     assert_eq!(cursor(store, app).await, Some(Seq(4)));
-    assert_eq!(store.consumers_of(HERE).await.expect("read"), [(app, "crm".to_owned())]);
+    assert_eq!(store.held_by(HERE).await.expect("read"), [(app, "crm".to_owned())]);
 
     assert_eq!(take_up(store, app, Mode::Exclusive, (0, 9), THERE).await, held(4, Some(HERE)));
     assert!(!keep(store, app, 8, 1, HERE).await, "another process has taken it over");
     assert_eq!(cursor(store, app).await, Some(Seq(4)));
-    assert!(store.consumers_of(HERE).await.expect("read").is_empty());
-    assert!(store.keep_consumers(HERE, &[]).await.expect("nothing to do").is_empty());
+    assert!(store.held_by(HERE).await.expect("read").is_empty());
+    assert!(store.save_cursors(HERE, &[]).await.expect("nothing to do").is_empty());
 }
 
 pub(crate) async fn a_shared_consumer_is_not_taken_over_by_another_process(store: &impl Subject) {
