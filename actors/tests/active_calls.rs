@@ -145,7 +145,7 @@ async fn what_nobody_needs_any_more_is_not_kept() {
 }
 
 #[tokio::test]
-async fn what_is_told_to_somebody_is_told_to_the_next_as_long_as_it_is_near() {
+async fn a_snapshot_is_shared_with_the_next_reader_while_it_is_recent() {
     let desk = Desk::open(false);
     let first = desk.take().await;
     desk.goes_on_to(1);

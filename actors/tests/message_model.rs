@@ -1,5 +1,5 @@
 //! The promise of messages: the order in which webhooks arrive, and how often, changes nothing but the order in which
-//! things are told; and a message is told as received or sent once.
+//! things are emitted; and a message is emitted as received or sent once.
 
 mod arrivals;
 
@@ -41,23 +41,23 @@ fn bare(second: i64, status: &str) -> MessageEvent {
     event(second, MessageKnowledge { status: Some(status.into()), ..MessageKnowledge::default() })
 }
 
-/// Applies webhooks in order and gives the facts and everything that was told.
+/// Applies webhooks in order and gives the facts and everything that was emitted.
 fn tell<'e>(events: impl IntoIterator<Item = &'e MessageEvent>) -> (MessageFacts, Vec<MessageChange>) {
-    let mut told = Vec::new();
+    let mut emitted = Vec::new();
     let facts = events.into_iter().fold(None, |facts, event| {
         let (facts, change) = apply(facts.as_ref(), event);
-        told.extend(change);
+        emitted.extend(change);
         Some(facts)
     });
-    (facts.expect("there are events"), told)
+    (facts.expect("there are events"), emitted)
 }
 
 fn shown<'e>(events: impl IntoIterator<Item = &'e MessageEvent>) -> Message {
     tell(events).0.snapshot()
 }
 
-fn introductions(told: &[MessageChange]) -> usize {
-    told.iter().filter(|change| **change != MessageChange::Updated).count()
+fn introductions(emitted: &[MessageChange]) -> usize {
+    emitted.iter().filter(|change| **change != MessageChange::Updated).count()
 }
 
 fn permutations<T: Clone>(items: &[T]) -> Vec<Vec<T>> {
@@ -109,12 +109,12 @@ proptest! {
 
     #[test]
     fn a_message_is_received_or_sent_once_and_only_if_anybody_said_which((_, shuffled) in arrivals(events())) {
-        let (facts, told) = tell(&shuffled);
-        prop_assert_eq!(introductions(&told), usize::from(facts.snapshot().direction.is_some()));
+        let (facts, emitted) = tell(&shuffled);
+        prop_assert_eq!(introductions(&emitted), usize::from(facts.snapshot().direction.is_some()));
     }
 
     #[test]
-    fn a_webhook_that_is_known_already_is_not_told((original, _) in arrivals(events())) {
+    fn a_webhook_that_is_known_already_is_not_emitted((original, _) in arrivals(events())) {
         let (facts, _) = tell(&original);
         for event in &original {
             prop_assert_eq!(apply(Some(&facts), event), (facts.clone(), None));
@@ -143,22 +143,22 @@ fn all_120_orders_of_a_delivery_end_alike_and_send_the_message_once() {
     let orders = permutations(&events);
     assert_eq!(orders.len(), 120);
     for order in orders {
-        let (facts, told) = tell(&order);
+        let (facts, emitted) = tell(&order);
         assert_eq!(facts.snapshot(), expected);
-        assert_eq!(introductions(&told), 1, "{told:?}");
+        assert_eq!(introductions(&emitted), 1, "{emitted:?}");
     }
 }
 
 #[test]
-fn a_message_is_told_as_sent_and_then_updated() {
-    let (_, told) = tell(&[report(0, "pending"), report(5, "delivered")]);
-    assert_eq!(told, [MessageChange::Sent, MessageChange::Updated]);
+fn a_message_is_emitted_as_sent_and_then_updated() {
+    let (_, emitted) = tell(&[report(0, "pending"), report(5, "delivered")]);
+    assert_eq!(emitted, [MessageChange::Sent, MessageChange::Updated]);
 }
 
 #[test]
-fn a_retry_that_comes_late_is_not_told() {
-    let (facts, told) = tell(&[report(0, "pending"), report(5, "delivered"), report(3, "sent")]);
-    assert_eq!(told, [MessageChange::Sent, MessageChange::Updated]);
+fn a_retry_that_comes_late_is_not_emitted() {
+    let (facts, emitted) = tell(&[report(0, "pending"), report(5, "delivered"), report(3, "sent")]);
+    assert_eq!(emitted, [MessageChange::Sent, MessageChange::Updated]);
     assert_eq!(facts.snapshot().status.as_deref(), Some("delivered"));
 }
 
@@ -173,8 +173,8 @@ fn a_status_within_the_same_second_does_not_go_back() {
 fn a_status_that_comes_first_is_no_message_yet() {
     let mut text = report(0, "pending");
     text.knowledge.direction = Some(Direction::Inbound);
-    let (facts, told) = tell(&[bare(9, "delivered"), text.clone(), text]);
-    assert_eq!(told, [MessageChange::Updated, MessageChange::Received]);
+    let (facts, emitted) = tell(&[bare(9, "delivered"), text.clone(), text]);
+    assert_eq!(emitted, [MessageChange::Updated, MessageChange::Received]);
     assert_eq!(facts.snapshot().sent_at, at(0));
 }
 

@@ -88,7 +88,7 @@ async fn a_renewal_goes_on_when_whoever_asked_has_gone() {
 }
 
 #[actix::test]
-async fn trouble_is_told_once_and_so_is_its_end() {
+async fn trouble_is_emitted_once_and_so_is_its_end() {
     let world = World::new();
     let (app, pair) = world.connected_app();
     for _ in 0..3 {
@@ -107,7 +107,7 @@ async fn trouble_is_told_once_and_so_is_its_end() {
 }
 
 #[actix::test]
-async fn a_dead_refresh_token_is_told_once_and_left_alone() {
+async fn a_dead_refresh_token_is_emitted_once_and_left_alone() {
     let world = World::new();
     let (app, _) = world.connected_app();
     world.engine.connections.answer(Answer::Refusal);

@@ -113,8 +113,7 @@ fn detail(event: &Event) -> String {
             | EventType::ConnectionExpired
             | EventType::ConnectionDisconnected,
         ) => event.environment.clone().unwrap_or_default(),
-        Ok(EventType::CallStarted | EventType::CallHeld | EventType::CallResumed | EventType::CallRaw)
-        | Err(_) => String::new(),
+        _ => String::new(),
     };
     shortened(&text)
 }
@@ -148,15 +147,7 @@ fn style(event: &Event) -> Style {
             | EventType::MessageSent
             | EventType::MessageUpdated,
         ) => AnsiColor::Cyan,
-        Ok(
-            EventType::CallRaw
-            | EventType::ConnectionConnected
-            | EventType::ConnectionDegraded
-            | EventType::ConnectionRecovered
-            | EventType::ConnectionExpired
-            | EventType::ConnectionDisconnected,
-        )
-        | Err(_) => return Style::new(),
+        _ => return Style::new(),
     };
     colour.on_default().bold()
 }

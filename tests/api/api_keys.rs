@@ -46,8 +46,8 @@ async fn a_revocation_ends_all_keys_at_once(world: World) {
     again.shows(json!({"revoked": []}));
     let third = server.rotate_key(&first, None).await;
     server.get("/api/calls").by(&third).answer().await.ok();
-    let told = audit(&server, &first).await;
-    let actions: Vec<_> = told.iter().map(|entry| entry["action"].as_str().expect("an action")).collect();
+    let emitted = audit(&server, &first).await;
+    let actions: Vec<_> = emitted.iter().map(|entry| entry["action"].as_str().expect("an action")).collect();
     assert_eq!(actions, ["rotated", "revoked", "revoked", "rotated", "created"]);
     let odd = server.post(&path(&first, "/revoke")).by_admin().json(&json!({"grace_seconds": 5}));
     odd.answer().await.refuses_naming("grace_seconds");
@@ -78,8 +78,8 @@ async fn the_audit_log_tells_what_was_done_and_never_a_key(world: World) {
     let first = server.create_app("CRM").await;
     let second = server.rotate_key(&first, None).await;
     server.post(&path(&first, "/revoke")).by_admin().answer().await.ok();
-    let told = audit(&server, &first).await;
-    let shown: Vec<_> = told
+    let emitted = audit(&server, &first).await;
+    let shown: Vec<_> = emitted
         .iter()
         .map(|entry| json!([entry["action"], entry["old_key_hint"], entry["new_key_hint"]]))
         .collect();
@@ -91,11 +91,11 @@ async fn the_audit_log_tells_what_was_done_and_never_a_key(world: World) {
             json!(["created", null, hint(&first.key)]),
         ]
     );
-    for entry in &told {
+    for entry in &emitted {
         assert!(uuid::Uuid::parse_str(entry["id"].as_str().expect("an id")).is_ok(), "{entry:#}");
         assert!(entry["created_at"].is_string(), "{entry:#}");
     }
-    let text = json!(told).to_string();
+    let text = json!(emitted).to_string();
     assert!(!text.contains(&first.key) && !text.contains(&second.key), "{text}");
 }
 

@@ -129,8 +129,8 @@ async fn apps_do_not_see_each_other(world: World) {
     let (ours, theirs) = (server.create_app("ours").await, server.create_app("theirs").await);
     let mut socket = server.listen(&theirs).await;
     server.webhooks(&ours, &Call::new(1).life()).await;
-    let told = server.wait_for_events(&ours, 5).await;
-    assert!(told.iter().all(|event| event["app_id"] == ours.id.as_str()), "{told:#?}");
+    let emitted = server.wait_for_events(&ours, 5).await;
+    assert!(emitted.iter().all(|event| event["app_id"] == ours.id.as_str()), "{emitted:#?}");
     let id = server.call(&ours, 1).await["id"].as_str().expect("a call has an id").to_owned();
     let unknown = server.get("/api/calls/2").by(&theirs).answer().await.fails_with(404);
     for path in ["/api/calls/1".to_owned(), format!("/api/calls/{id}")] {

@@ -4,8 +4,8 @@ use crate::support::{Ask, World};
 
 on_both_databases![
     a_key_is_taken_in_all_three_ways,
-    no_key_and_a_wrong_key_are_told_apart,
-    who_is_not_authenticated_is_told_how_to_be,
+    no_key_and_a_wrong_key_are_emitted_apart,
+    who_is_not_authenticated_is_emitted_how_to_be,
     every_crm_endpoint_wants_a_key,
     what_does_not_exist_is_answered_in_json,
     every_error_names_its_request,
@@ -26,7 +26,7 @@ async fn a_key_is_taken_in_all_three_ways(world: World) {
     }
 }
 
-async fn no_key_and_a_wrong_key_are_told_apart(world: World) {
+async fn no_key_and_a_wrong_key_are_emitted_apart(world: World) {
     let server = world.start().await;
     server.get("/api/calls").answer().await.refuses(401, "MISSING_API_KEY");
     for wrong in ["nonsense".to_owned(), format!("raw_{}", "0".repeat(64))] {
@@ -40,7 +40,7 @@ async fn no_key_and_a_wrong_key_are_told_apart(world: World) {
     }
 }
 
-async fn who_is_not_authenticated_is_told_how_to_be(world: World) {
+async fn who_is_not_authenticated_is_emitted_how_to_be(world: World) {
     let server = world.start().await;
     for (request, challenge) in [
         (server.get("/api/calls"), r#"Bearer realm="cti-server""#),

@@ -1,11 +1,11 @@
-//! The life of a call, as it is told and as it is shown, in order and out of order.
+//! The life of a call, as it is emitted and as it is shown, in order and out of order.
 
 use serde_json::{Value, json};
 
 use crate::support::{Call, Shows, With, World, assert_contiguous, kinds, object_keys, of_call};
 
 on_both_databases![
-    an_answered_call_is_told_step_by_step,
+    an_answered_call_is_emitted_step_by_step,
     every_step_is_seen_over_rest,
     whatever_the_order_of_arrival_the_call_is_the_same,
     a_late_event_never_takes_a_call_back,
@@ -17,15 +17,15 @@ on_both_databases![
 
 const CALL: i64 = 9_876_543_210;
 
-async fn an_answered_call_is_told_step_by_step(world: World) {
+async fn an_answered_call_is_emitted_step_by_step(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
     server.webhooks(&app, &Call::new(CALL).life()).await;
 
-    let told = socket.events(5).await;
-    assert_contiguous(&told, 0);
-    for event in &told {
+    let emitted = socket.events(5).await;
+    assert_contiguous(&emitted, 0);
+    for event in &emitted {
         event.shows(json!({
             "app_id": app.id, "call_id": CALL, "dialpad_call_id": CALL, "direction": "inbound",
             "from_number": "+14155551234", "to_number": "+14155555678", "dialpad_user_id": 555, "crm_user_id": null,
@@ -33,20 +33,21 @@ async fn an_answered_call_is_told_step_by_step(world: World) {
         let id = event["event_id"].as_str().expect("an event has an id");
         assert!(uuid::Uuid::parse_str(id).is_ok(), "{event:#}");
     }
-    told[0].shows(json!({
+    emitted[0].shows(json!({
         "type": "call.ring", "status": "ringing", "ringing_at": "2024-01-01T12:00:00Z", "timestamp": 1_704_110_400,
     }));
-    told[1].shows(json!({
+    emitted[1].shows(json!({
         "type": "call.started", "status": "active", "started_at": "2024-01-01T12:00:03Z", "recording_url": null,
         "timestamp": 1_704_110_403,
     }));
-    told[2].shows(json!({"type": "call.held", "status": "held", "held_at": "2024-01-01T12:00:45Z"}));
-    told[3].shows(json!({"type": "call.resumed", "status": "active", "resumed_at": "2024-01-01T12:00:50Z"}));
-    told[4].shows(json!({
+    emitted[2].shows(json!({"type": "call.held", "status": "held", "held_at": "2024-01-01T12:00:45Z"}));
+    emitted[3]
+        .shows(json!({"type": "call.resumed", "status": "active", "resumed_at": "2024-01-01T12:00:50Z"}));
+    emitted[4].shows(json!({
         "type": "call.ended", "status": "ended", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
         "talk_seconds": 172, "hold_seconds": 5, "outcome": "answered", "recording_url": null,
     }));
-    assert_eq!(server.feed(&app).await, told, "the feed and the socket tell the same");
+    assert_eq!(server.feed(&app).await, emitted, "the feed and the socket tell the same");
     socket.expect_nothing_more(&server, &app).await;
 }
 
@@ -157,10 +158,10 @@ async fn nobody_answering_makes_a_missed_or_an_abandoned_call(world: World) {
     for call in [&inbound, &outbound] {
         server.webhooks(&app, [&call.ring(0), &call.ended(30)]).await;
     }
-    let told = server.wait_for_events(&app, 4).await;
+    let emitted = server.wait_for_events(&app, 4).await;
     let lengths = json!({"duration_seconds": 30, "talk_seconds": 0, "hold_seconds": 0});
-    told[1].shows(lengths.clone().with("outcome", "missed").with("direction", "inbound"));
-    told[3].shows(lengths.with("outcome", "abandoned").with("direction", "outbound"));
+    emitted[1].shows(lengths.clone().with("outcome", "missed").with("direction", "inbound"));
+    emitted[3].shows(lengths.with("outcome", "abandoned").with("direction", "outbound"));
 }
 
 async fn calls_at_the_same_time_do_not_touch_each_other(world: World) {
@@ -171,9 +172,9 @@ async fn calls_at_the_same_time_do_not_touch_each_other(world: World) {
     let feed = server.wait_for_events(&app, 200).await;
     assert_contiguous(&feed, 0);
     for id in 1..=40 {
-        let told = of_call(&feed, id);
+        let emitted = of_call(&feed, id);
         let life = ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"];
-        assert_eq!(kinds(&told), life, "call {id}");
-        told[4].shows(json!({"dialpad_user_id": 500 + id, "duration_seconds": 180, "talk_seconds": 172}));
+        assert_eq!(kinds(&emitted), life, "call {id}");
+        emitted[4].shows(json!({"dialpad_user_id": 500 + id, "duration_seconds": 180, "talk_seconds": 172}));
     }
 }

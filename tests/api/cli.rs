@@ -5,8 +5,8 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use crate::support::{Ask, World, kinds, of_call};
 
 on_both_databases![
-    a_triggered_flow_is_told,
-    one_triggered_event_is_told,
+    a_triggered_flow_is_emitted,
+    one_triggered_event_is_emitted,
     migrations_can_be_applied_beforehand,
     a_server_that_may_not_migrate_does_not_start_without_its_tables
 ];
@@ -169,7 +169,7 @@ async fn the_demo_shows_live_calls_with_nothing_set_up() {
     }
 }
 
-async fn a_triggered_flow_is_told(world: World) {
+async fn a_triggered_flow_is_emitted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     for (call, family) in [("41", "workflow"), ("42", "dialpad")] {
@@ -191,13 +191,13 @@ async fn a_triggered_flow_is_told(world: World) {
     }
     let feed = server.feed_once_processed(&app, 1).await;
     for call in [41, 42] {
-        let mut told = of_call(&feed, call);
-        told.retain(|event| event["type"] != "call.updated");
-        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.ended"], "call {call}");
+        let mut emitted = of_call(&feed, call);
+        emitted.retain(|event| event["type"] != "call.updated");
+        assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.ended"], "call {call}");
     }
 }
 
-async fn one_triggered_event_is_told(world: World) {
+async fn one_triggered_event_is_emitted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let trigger = async |event: &str, secret: &str| {

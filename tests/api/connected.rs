@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use crate::support::{Ack, Ask, Call, Dialpad, World, assert_contiguous, eventually, kinds, of_call};
 
 on_both_databases![
-    an_organisation_is_told_to_all_its_apps,
+    an_organisation_is_emitted_to_all_its_apps,
     the_organisation_is_found_under_all_its_names,
-    what_came_before_the_connection_is_told_when_it_stands,
+    what_came_before_the_connection_is_emitted_when_it_stands,
     a_new_app_belongs_to_the_organisation_of_the_static_key_at_once,
     another_organisation_than_the_apps_is_kept_unrouted,
     calls_at_dialpad_arrive_by_themselves,
 ];
 
-async fn an_organisation_is_told_to_all_its_apps(world: World) {
+async fn an_organisation_is_emitted_to_all_its_apps(world: World) {
     let dialpad = Dialpad::start().await;
     let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
     let apps = [server.create_app("sales").await, server.create_app("support").await];
@@ -35,9 +35,9 @@ async fn an_organisation_is_told_to_all_its_apps(world: World) {
     assert!(again.duplicate, "{again:?}");
     for app in &apps {
         let feed = server.feed_once_processed(app, 2).await;
-        let told = of_call(&feed, 1);
-        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
-        assert!(told.iter().all(|event| event["app_id"] == app.id.as_str()), "{told:#?}");
+        let emitted = of_call(&feed, 1);
+        assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
+        assert!(emitted.iter().all(|event| event["app_id"] == app.id.as_str()), "{emitted:#?}");
     }
     silent.expect_nothing_more(&server, &stranger).await;
 }
@@ -84,7 +84,7 @@ async fn the_organisation_is_found_under_all_its_names(world: World) {
     assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "call.ring").count(), names.len());
 }
 
-async fn what_came_before_the_connection_is_told_when_it_stands(world: World) {
+async fn what_came_before_the_connection_is_emitted_when_it_stands(world: World) {
     let dialpad = Dialpad::start().await;
     let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
     let app = server.create_app("CRM").await;
@@ -98,10 +98,10 @@ async fn what_came_before_the_connection_is_told_when_it_stands(world: World) {
     server.connect(&app).await;
     let ends = |feed: &[Value]| kinds(feed).iter().filter(|kind| **kind == "call.ended").count();
     let feed =
-        server.feed_when(&app, "all calls are told to their end", |feed| ends(feed) == calls.len()).await;
+        server.feed_when(&app, "all calls are emitted to their end", |feed| ends(feed) == calls.len()).await;
     for call in &calls {
-        let told = of_call(&feed, call.id);
-        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
+        let emitted = of_call(&feed, call.id);
+        assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.held", "call.resumed", "call.ended"]);
     }
     let again = server.webhook_for_all(&Call::new(1).of_organization(Dialpad::COMPANY).ring(0)).await;
     assert!(again.duplicate, "{again:?}");
@@ -159,13 +159,13 @@ async fn calls_at_dialpad_arrive_by_themselves(world: World) {
         assert_eq!(expected.len(), 3 * legs, "{deliveries:#?}");
         let as_expected = |feed: &[Value]| {
             expected.iter().all(|(call, tells)| {
-                let mut told = of_call(feed, *call);
-                told.retain(|event| event["type"] != "call.updated");
-                kinds(&told) == *tells
+                let mut emitted = of_call(feed, *call);
+                emitted.retain(|event| event["type"] != "call.updated");
+                kinds(&emitted) == *tells
             })
         };
         let feed =
-            server.feed_when(&app, &format!("{family} {flow} is told as {expected:?}"), as_expected).await;
+            server.feed_when(&app, &format!("{family} {flow} is emitted as {expected:?}"), as_expected).await;
         assert_contiguous(&feed, 0);
     }
 }

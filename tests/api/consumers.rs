@@ -19,11 +19,11 @@ on_both_databases![
     a_consumer_that_is_deleted_elsewhere_ends_its_connection,
     a_stream_acknowledges_by_a_request,
     who_polls_acknowledges_by_a_request,
-    an_acknowledgement_never_goes_back_nor_beyond_what_was_told,
+    an_acknowledgement_never_goes_back_nor_beyond_what_was_emitted,
     an_acknowledgement_is_a_whole_number_however_it_is_written,
     a_consumer_of_another_app_is_nobody,
     what_can_not_be_a_consumer_is_refused_and_named,
-    a_consumer_that_retention_has_overtaken_is_told_what_it_missed,
+    a_consumer_that_retention_has_overtaken_learns_what_it_missed,
 ];
 
 /// A session of this consumer, and its first message.
@@ -55,12 +55,12 @@ async fn ack_by_request(server: &TestServer, app: &App, seq: i64) -> Value {
     server.post("/api/consumers/crm/ack").by(app).json(&json!({"seq": seq})).answer().await.ok()
 }
 
-async fn told(server: &TestServer, app: &App, calls: std::ops::RangeInclusive<i64>) {
+async fn emitted(server: &TestServer, app: &App, calls: std::ops::RangeInclusive<i64>) {
     let last = *calls.end();
     for id in calls {
         server.webhooks(app, &Call::new(id).life()).await;
     }
-    server.feed_when(app, "all is told", |feed| feed.len() == 5 * last as usize).await;
+    server.feed_when(app, "all is emitted", |feed| feed.len() == 5 * last as usize).await;
 }
 
 async fn what_was_not_acknowledged_comes_again_and_what_was_does_not(world: World) {
@@ -90,7 +90,7 @@ async fn what_was_not_acknowledged_comes_again_and_what_was_does_not(world: Worl
 async fn a_consumer_begins_where_it_asks_to_and_goes_on_where_it_stands(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    told(&server, &app, 1..=1).await;
+    emitted(&server, &app, 1..=1).await;
     let (mut socket, connected) = consume(&server, &app, "&after=2").await;
     connected.shows(json!({"acked_seq": 2}));
     assert_eq!(seqs(&socket.events(3).await), [3, 4, 5]);
@@ -186,7 +186,7 @@ async fn what_a_consumer_does_not_want_is_dealt_with_once_the_rest_is(world: Wor
 async fn consumers_are_listed_shown_and_deleted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    told(&server, &app, 1..=1).await;
+    emitted(&server, &app, 1..=1).await;
     let mut sockets = Vec::new();
     for name in ["b", "a", "crm"] {
         sockets.push(server.subscribe(&app, &format!("?consumer={name}&after=2")).await);
@@ -255,7 +255,7 @@ async fn a_stream_acknowledges_by_a_request(world: World) {
 async fn who_polls_acknowledges_by_a_request(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    told(&server, &app, 1..=1).await;
+    emitted(&server, &app, 1..=1).await;
     let poll = |query: &str| server.get(&format!("/api/events?consumer=crm{query}")).by(&app).answer();
     let page = poll("&limit=2").await;
     assert_eq!(seqs(&page.list()), [1, 2]);
@@ -275,10 +275,10 @@ async fn who_polls_acknowledges_by_a_request(world: World) {
     assert_eq!(seqs(&socket.events(1).await), [6]);
 }
 
-async fn an_acknowledgement_never_goes_back_nor_beyond_what_was_told(world: World) {
+async fn an_acknowledgement_never_goes_back_nor_beyond_what_was_emitted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    told(&server, &app, 1..=1).await;
+    emitted(&server, &app, 1..=1).await;
     let path = "/api/consumers/crm/ack";
     let nobody = server.post(path).by(&app).json(&json!({"seq": 1})).answer().await;
     nobody.refuses(404, "CONSUMER_NOT_FOUND");
@@ -297,7 +297,7 @@ async fn an_acknowledgement_never_goes_back_nor_beyond_what_was_told(world: Worl
 async fn an_acknowledgement_is_a_whole_number_however_it_is_written(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    told(&server, &app, 1..=1).await;
+    emitted(&server, &app, 1..=1).await;
     let (mut socket, _) = consume(&server, &app, "&after=0").await;
     socket.events(5).await;
     let ack = async |body: &str| {
@@ -355,7 +355,7 @@ async fn what_can_not_be_a_consumer_is_refused_and_named(world: World) {
     socket.expect("connected").await.shows(json!({"consumer": "ab"}));
 }
 
-async fn a_consumer_that_retention_has_overtaken_is_told_what_it_missed(world: World) {
+async fn a_consumer_that_retention_has_overtaken_learns_what_it_missed(world: World) {
     let world = world.with("RETENTION_EVENTS", "1s").with("RETENTION_INTERVAL", "1s");
     let server = world.start().await;
     let app = server.create_app("CRM").await;

@@ -52,7 +52,7 @@ async fn a_rest_that_dialpad_wants_is_kept(world: World) {
         assert!((20..=30).contains(&rest), "{answer}");
     }
     assert_eq!(dialpad.requests("/api/v2/webhooks").await.len(), 1, "the second time nothing was sent");
-    assert_eq!([requests(&server, "rate_limited").await, requests(&server, "held_back").await], [1.0, 1.0]);
+    assert_eq!([requests(&server, "rate_limited").await, requests(&server, "throttled").await], [1.0, 1.0]);
 }
 
 async fn a_dialpad_that_keeps_failing_is_left_alone_until_it_is_back(world: World) {
@@ -69,7 +69,7 @@ async fn a_dialpad_that_keeps_failing_is_left_alone_until_it_is_back(world: Worl
     answer.refuses(503, "DIALPAD_UNAVAILABLE");
     assert!(answer.header("retry-after").is_some(), "{answer}");
     assert_eq!(dialpad.requests("/api/v2/webhooks").await.len(), asked, "it is left alone");
-    assert!(requests(&server, "left_alone").await >= 1.0);
+    assert!(requests(&server, "circuit_open").await >= 1.0);
 
     dialpad.switch(&json!({"next_answers": Value::Array(vec![])})).await;
     eventually("it is asked again", async || {

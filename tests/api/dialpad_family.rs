@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use crate::support::{Ack, App, Call, NOON, Shows, TestServer, With, World, kinds};
 
 on_both_databases![
-    an_answered_call_with_a_hold_is_told_in_our_words,
+    an_answered_call_with_a_hold_is_emitted_in_our_words,
     nobody_answering_ends_a_call_once,
     states_before_the_answer_ring_once,
     blocked_and_unanswered_calls_have_their_outcomes,
     a_voicemail_comes_with_its_audio_and_then_its_words,
     a_state_without_a_name_here_is_passed_on,
-    a_text_message_is_told_once_and_updated,
-    the_same_state_twice_is_told_once,
+    a_text_message_is_emitted_once_and_updated,
+    the_same_state_twice_is_emitted_once,
 ];
 
 const CALL: i64 = 5_527_348_325_810_176;
@@ -27,7 +27,7 @@ fn ms(at: i64) -> i64 {
     (NOON + at) * 1000
 }
 
-async fn an_answered_call_with_a_hold_is_told_in_our_words(world: World) {
+async fn an_answered_call_with_a_hold_is_emitted_in_our_words(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
@@ -50,23 +50,23 @@ async fn an_answered_call_with_a_hold_is_told_in_our_words(world: World) {
         over("recording", 200).with("recording_details", recording),
     ];
     tell(&server, &app, states).await;
-    let told = socket.events(6).await;
+    let emitted = socket.events(6).await;
     assert_eq!(
-        kinds(&told),
+        kinds(&emitted),
         ["call.ring", "call.started", "call.held", "call.resumed", "call.ended", "call.updated"]
     );
-    told[0].shows(json!({
+    emitted[0].shows(json!({
         "call_id": CALL, "direction": "inbound", "from_number": "+14155551234", "to_number": "+14155555678",
         "dialpad_user_id": 555, "status": "ringing", "ringing_at": "2024-01-01T12:00:00Z",
     }));
-    told[1].shows(json!({"status": "active", "started_at": "2024-01-01T12:00:03Z"}));
-    told[2].shows(json!({"status": "held", "held_at": "2024-01-01T12:00:45Z"}));
-    told[3].shows(json!({"status": "active", "resumed_at": "2024-01-01T12:00:50Z"}));
-    told[4].shows(json!({
+    emitted[1].shows(json!({"status": "active", "started_at": "2024-01-01T12:00:03Z"}));
+    emitted[2].shows(json!({"status": "held", "held_at": "2024-01-01T12:00:45Z"}));
+    emitted[3].shows(json!({"status": "active", "resumed_at": "2024-01-01T12:00:50Z"}));
+    emitted[4].shows(json!({
         "outcome": "answered", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172,
         "hold_seconds": 5,
     }));
-    told[5].shows(json!({"changed": ["recording_url"], "recording_url": "https://dialpad.com/r/1"}));
+    emitted[5].shows(json!({"changed": ["recording_url"], "recording_url": "https://dialpad.com/r/1"}));
 }
 
 async fn nobody_answering_ends_a_call_once(world: World) {
@@ -101,9 +101,9 @@ async fn states_before_the_answer_ring_once(world: World) {
     )
     .await;
     tell(&server, &app, [call.answered_state("connected", 10)]).await;
-    let told = server.feed_until(&app, "call.started").await;
-    let rings = kinds(&told).iter().filter(|kind| **kind == "call.ring").count();
-    assert_eq!((rings, kinds(&told)[0]), (1, "call.ring"), "{:?}", kinds(&told));
+    let emitted = server.feed_until(&app, "call.started").await;
+    let rings = kinds(&emitted).iter().filter(|kind| **kind == "call.ring").count();
+    assert_eq!((rings, kinds(&emitted)[0]), (1, "call.ring"), "{:?}", kinds(&emitted));
 }
 
 async fn blocked_and_unanswered_calls_have_their_outcomes(world: World) {
@@ -118,8 +118,8 @@ async fn blocked_and_unanswered_calls_have_their_outcomes(world: World) {
     )
     .await;
     tell(&server, &app, [lone.state("hangup", 20).with("date_ended", ms(20))]).await;
-    let told = server.wait_for_events(&app, 5).await;
-    let outcomes: Vec<(&Value, &Value)> = told
+    let emitted = server.wait_for_events(&app, 5).await;
+    let outcomes: Vec<(&Value, &Value)> = emitted
         .iter()
         .filter(|event| event["type"] == "call.ended")
         .map(|event| (&event["call_id"], &event["outcome"]))
@@ -128,7 +128,7 @@ async fn blocked_and_unanswered_calls_have_their_outcomes(world: World) {
         outcomes,
         [(&json!(1), &json!("rejected")), (&json!(2), &json!("abandoned")), (&json!(3), &json!("missed"))]
     );
-    told[2].shows(json!({"type": "call.ring", "direction": "outbound", "from_number": "+14155551234"}));
+    emitted[2].shows(json!({"type": "call.ring", "direction": "outbound", "from_number": "+14155551234"}));
 }
 
 async fn a_voicemail_comes_with_its_audio_and_then_its_words(world: World) {
@@ -148,13 +148,13 @@ async fn a_voicemail_comes_with_its_audio_and_then_its_words(world: World) {
         ready("transcription", 90).with("transcription_text", "Hi, please call me back"),
     ];
     tell(&server, &app, states).await;
-    let told = server.feed_until(&app, "voicemail.updated").await;
-    let all = kinds(&told);
+    let emitted = server.feed_until(&app, "voicemail.updated").await;
+    let all = kinds(&emitted);
     let named: Vec<&str> = all.into_iter().filter(|kind| *kind != "call.updated").collect();
     assert_eq!(named, ["call.ring", "call.ended", "voicemail.received", "voicemail.updated"]);
-    let received = told.iter().find(|event| event["type"] == "voicemail.received").expect("counted above");
+    let received = emitted.iter().find(|event| event["type"] == "voicemail.received").expect("counted above");
     received.shows(json!({"recording_url": "https://dialpad.com/v/1", "transcript": null}));
-    told.last().expect("counted above").shows(json!({"transcript": "Hi, please call me back"}));
+    emitted.last().expect("counted above").shows(json!({"transcript": "Hi, please call me back"}));
     let shown = server.call(&app, CALL).await;
     shown.shows(
         json!({"outcome": "voicemail", "is_voicemail": true, "status": "ended", "duration_seconds": 60}),
@@ -165,12 +165,12 @@ async fn a_state_without_a_name_here_is_passed_on(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     tell(&server, &app, [Call::new(CALL).state("takeover", 5)]).await;
-    let told = server.wait_for_events(&app, 1).await;
-    told[0].shows(json!({"type": "call.raw", "state": "takeover", "dialpad_call_id": CALL}));
-    told[0]["payload"].shows(json!({"state": "takeover", "external_number": "+14155551234"}));
+    let emitted = server.wait_for_events(&app, 1).await;
+    emitted[0].shows(json!({"type": "call.raw", "state": "takeover", "dialpad_call_id": CALL}));
+    emitted[0]["payload"].shows(json!({"state": "takeover", "external_number": "+14155551234"}));
 }
 
-async fn a_text_message_is_told_once_and_updated(world: World) {
+async fn a_text_message_is_emitted_once_and_updated(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let text = |status: &str, at| {
@@ -181,17 +181,17 @@ async fn a_text_message_is_told_once_and_updated(world: World) {
         })
     };
     tell(&server, &app, [text("pending", 0), text("pending", 0), text("delivered", 2)]).await;
-    let told = server.wait_for_events(&app, 2).await;
-    told[0].shows(json!({
+    let emitted = server.wait_for_events(&app, 2).await;
+    emitted[0].shows(json!({
         "type": "message.sent", "text": "Hello", "from_number": "+14155555678", "to_number": "+14155551234",
         "dialpad_message_id": 6_095_823_680_520_192_i64, "message_status": "pending", "direction": "outbound",
     }));
-    told[1].shows(json!({
-        "type": "message.updated", "message_status": "delivered", "message_id": told[0]["message_id"],
+    emitted[1].shows(json!({
+        "type": "message.updated", "message_status": "delivered", "message_id": emitted[0]["message_id"],
     }));
 }
 
-async fn the_same_state_twice_is_told_once(world: World) {
+async fn the_same_state_twice_is_emitted_once(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;

@@ -151,7 +151,7 @@ impl Way {
         self.path.split('/').map(part).collect::<Vec<_>>().join("/")
     }
 
-    /// Whoever asks does so with everything that he has.
+    /// The request is sent with all credentials.
     fn allowed(&self, request: RequestBuilder, app: &App) -> RequestBuilder {
         if self.schemes.contains("internal_secret") { request.by_admin() } else { request.by(app) }
     }
@@ -170,7 +170,7 @@ async fn who_may_not_ask_is_refused_as_documented_and_only_then(world: World) {
     let (app, asleep) = (server.create_app("CRM").await, server.create_app("Asleep").await);
     let switch_off = server.request(Method::PATCH, &format!("/internal/apps/{}", asleep.id)).by_admin();
     switch_off.json(&json!({"is_active": false})).answer().await.ok();
-    // Of `HEAD` no code is told; and what is open to everybody has nobody to refuse.
+    // Of `HEAD` no code is emitted; and what is open to everybody has nobody to refuse.
     for way in ways().iter().filter(|way| way.method != Method::HEAD && !way.schemes.is_empty()) {
         let ask = || server.request(way.method.clone(), &way.address(&app));
         let nobody = ask().answer().await;

@@ -1,4 +1,4 @@
-//! A webhook that comes again is acknowledged again, and told once.
+//! A webhook that comes again is acknowledged again, and emitted once.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ on_both_databases![
     a_jws_signed_again_is_a_duplicate,
     the_same_event_in_the_other_form_is_a_duplicate,
     a_duplicate_is_known_after_a_restart,
-    many_copies_at_once_are_told_once,
+    many_copies_at_once_are_emitted_once,
     another_moment_is_another_event,
 ];
 
@@ -67,7 +67,7 @@ async fn a_duplicate_is_known_after_a_restart(world: World) {
     assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
 }
 
-async fn many_copies_at_once_are_told_once(world: World) {
+async fn many_copies_at_once_are_emitted_once(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let ring = Call::new(1).ring(0);
@@ -89,6 +89,6 @@ async fn another_moment_is_another_event(world: World) {
         server.webhook(&app, &call.held(30)).await,
     ];
     assert!(acks.iter().all(|ack| !ack.duplicate), "{acks:?}");
-    let told = server.wait_for_events(&app, 4).await;
-    assert_eq!(kinds(&told), ["call.started", "call.held", "call.resumed", "call.held"]);
+    let emitted = server.wait_for_events(&app, 4).await;
+    assert_eq!(kinds(&emitted), ["call.started", "call.held", "call.resumed", "call.held"]);
 }

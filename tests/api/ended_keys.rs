@@ -1,4 +1,4 @@
-//! A key that has ended ends what it opened, whoever ended it.
+//! A revoked key closes the sessions that it opened, whichever process revoked it.
 
 use std::time::{Duration, Instant};
 

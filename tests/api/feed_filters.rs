@@ -1,4 +1,4 @@
-//! What a reader does not want is not told to it, over all ways alike, and its cursor moves on all the same.
+//! What a reader does not want is not emitted to it, over all ways alike, and its cursor moves on all the same.
 
 use serde_json::{Value, json};
 
@@ -86,7 +86,7 @@ async fn what_is_skipped_is_announced_on_a_socket(world: World) {
     let mut socket = server.subscribe(&app, "?direction=outbound").await;
     server.webhooks(&app, &Call::new(1).life()).await;
     socket.expect_cursor(5).await;
-    // What is told afterwards stands for itself.
+    // What is emitted afterwards stands for itself.
     server.webhook(&app, &Call::new(2).outbound().ring(0)).await;
     socket.expect("call.ring").await.shows(json!({"seq": 6}));
 }

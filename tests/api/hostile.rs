@@ -6,7 +6,7 @@ use crate::support::{Ack, Ask, Call, NOON, Shows, With, World, assert_contiguous
 
 on_both_databases![
     nothing_that_a_webhook_says_stops_what_follows,
-    the_largest_webhook_is_told_whole,
+    the_largest_webhook_is_emitted_whole,
     every_character_comes_through,
     an_instant_may_be_written_in_many_ways,
     an_impossible_instant_stops_nobody,
@@ -61,7 +61,7 @@ async fn nothing_that_a_webhook_says_stops_what_follows(world: World) {
     assert_contiguous(&server.feed(&app).await, 0);
 }
 
-async fn the_largest_webhook_is_told_whole(world: World) {
+async fn the_largest_webhook_is_emitted_whole(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
@@ -69,9 +69,9 @@ async fn the_largest_webhook_is_told_whole(world: World) {
     let large = Call::new(1).event("call.noted", 0).with("note", note.as_str());
     assert!((200 << 10..256 << 10).contains(&large.to_string().len()));
     server.webhook(&app, &large).await;
-    let told = socket.expect("call.raw").await;
-    assert!(told["payload"]["note"] == note.as_str(), "the note was changed");
-    assert_eq!(server.feed(&app).await, [told]);
+    let emitted = socket.expect("call.raw").await;
+    assert!(emitted["payload"]["note"] == note.as_str(), "the note was changed");
+    assert_eq!(server.feed(&app).await, [emitted]);
     socket.expect_nothing_more(&server, &app).await;
 }
 
@@ -82,13 +82,13 @@ async fn every_character_comes_through(world: World) {
     let words = "\"quoted\" \\ back\tslash\r\n\u{1}\u{7f}\u{2028} Ünïcödé 😀 ' ; DROP TABLE calls; --";
     let raw = Call::new(1).event("call.noted", 0).with("note", words).with("nothing", "a\u{0}b");
     server.webhook(&app, &raw).await;
-    let told = socket.expect("call.raw").await;
-    told["payload"].shows(json!({"note": words}));
+    let emitted = socket.expect("call.raw").await;
+    emitted["payload"].shows(json!({"note": words}));
     let voicemail = Call::new(2).voicemail(5).with("transcript", format!("{words}\u{0}"));
     server.webhook(&app, &voicemail).await;
-    let told = socket.expect("voicemail.received").await;
-    assert!(told["transcript"].as_str().is_some_and(|it| it.starts_with(words)), "{told:#}");
-    server.call(&app, 2).await["voicemail"].shows(json!({"transcript": told["transcript"]}));
+    let emitted = socket.expect("voicemail.received").await;
+    assert!(emitted["transcript"].as_str().is_some_and(|it| it.starts_with(words)), "{emitted:#}");
+    server.call(&app, 2).await["voicemail"].shows(json!({"transcript": emitted["transcript"]}));
 }
 
 async fn an_instant_may_be_written_in_many_ways(world: World) {
@@ -134,8 +134,13 @@ async fn an_impossible_instant_stops_nobody(world: World) {
     let feed = server.feed_once_processed(&app, 100).await;
     assert_contiguous(&feed, 0);
     for id in (1..).take(impossible.len()) {
-        let told = of_call(&feed, id);
-        assert!(kinds(&told).contains(&"call.ended"), "{}: {:?}", impossible[id as usize - 1], kinds(&told));
+        let emitted = of_call(&feed, id);
+        assert!(
+            kinds(&emitted).contains(&"call.ended"),
+            "{}: {:?}",
+            impossible[id as usize - 1],
+            kinds(&emitted)
+        );
         server.call(&app, id).await.shows(json!({"status": "ended"}));
     }
     let listed = server.get("/api/calls?limit=500&since=0").by(&app);

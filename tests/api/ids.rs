@@ -19,9 +19,9 @@ async fn ids_are_strings_where_a_client_asks_for_that(world: World) {
     let app = server.create_app("CRM").await;
     let mut socket = server.subscribe(&app, "?ids=string").await;
     server.webhook(&app, &Call::new(CALL).ring(0)).await;
-    let told = socket.expect("call.ring").await;
-    shows_texts(&told);
-    assert_eq!((&told["seq"], told["timestamp"].is_i64()), (&json!(1), true), "{told:#}");
+    let emitted = socket.expect("call.ring").await;
+    shows_texts(&emitted);
+    assert_eq!((&emitted["seq"], emitted["timestamp"].is_i64()), (&json!(1), true), "{emitted:#}");
     for path in ["/api/calls?ids=string", "/api/calls/active?ids=string", "/api/events?ids=string"] {
         shows_texts(&server.get(path).by(&app).answer().await.list()[0]);
     }

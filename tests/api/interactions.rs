@@ -10,7 +10,7 @@ on_both_databases![
     a_blind_transfer_continues_the_interaction,
     a_call_by_itself_is_an_interaction_too,
     an_interaction_of_another_app_is_not_there,
-    an_operator_whose_leg_was_never_told_is_asked_for,
+    an_operator_whose_leg_was_never_emitted_is_asked_for,
 ];
 
 const MAIN_LINE: i64 = 6_000_000_000_000_001;
@@ -62,18 +62,18 @@ async fn a_call_through_a_queue_is_one_interaction(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &story()).await;
-    let told = server.feed_once_processed(&app, 1).await;
-    let id = &told[0]["interaction_id"];
-    assert!(told.iter().all(|event| event["interaction_id"] == *id), "{told:#?}");
+    let emitted = server.feed_once_processed(&app, 1).await;
+    let id = &emitted[0]["interaction_id"];
+    assert!(emitted.iter().all(|event| event["interaction_id"] == *id), "{emitted:#?}");
     for (leg, expected) in [
         (MAIN_LINE, vec!["call.ring", "call.started", "call.ended"]),
         (QUEUE, vec!["call.ring", "call.started", "call.ended"]),
         (LOSER, vec!["call.ring", "call.ended", "call.updated"]),
         (WINNER, vec!["call.ring", "call.started", "call.ended"]),
     ] {
-        assert_eq!(kinds(&of_call(&told, leg)), expected, "leg {leg}");
+        assert_eq!(kinds(&of_call(&emitted, leg)), expected, "leg {leg}");
     }
-    of_call(&told, LOSER)[2].shows(json!({"changed": ["answered_elsewhere"], "answered_elsewhere": true}));
+    of_call(&emitted, LOSER)[2].shows(json!({"changed": ["answered_elsewhere"], "answered_elsewhere": true}));
 
     let whole = interaction(&server, &app, id.as_str().expect("an id")).await;
     whole.shows(json!({
@@ -105,11 +105,11 @@ async fn whichever_leg_comes_first_the_interaction_is_the_same(world: World) {
     let mut backwards = story();
     backwards.reverse();
     server.webhooks(&app, &backwards).await;
-    let told = server.feed_once_processed(&app, 1).await;
+    let emitted = server.feed_once_processed(&app, 1).await;
     let whole = interaction(&server, &app, QUEUE).await;
     whole.shows(json!({"outcome": "answered", "answered_by": 704, "started_at": "2024-01-01T12:00:20Z"}));
     assert_eq!(whole["calls"].as_array().map(Vec::len), Some(4), "{whole:#}");
-    for event in &told {
+    for event in &emitted {
         let id = event["interaction_id"].as_str().expect("an id");
         assert_eq!(
             interaction(&server, &app, id).await["interaction_id"],
@@ -153,13 +153,13 @@ async fn a_call_by_itself_is_an_interaction_too(world: World) {
     let app = server.create_app("CRM").await;
     let call = Call::new(1);
     server.webhooks(&app, &[call.ring(0), call.started(3)]).await;
-    let told = server.wait_for_events(&app, 2).await;
+    let emitted = server.wait_for_events(&app, 2).await;
     let whole = interaction(&server, &app, 1).await;
     whole.shows(json!({
-        "interaction_id": told[0]["interaction_id"], "status": "active", "outcome": null, "answered_by": 555,
+        "interaction_id": emitted[0]["interaction_id"], "status": "active", "outcome": null, "answered_by": 555,
         "ended_at": null, "duration_seconds": null,
     }));
-    server.call(&app, 1).await.shows(json!({"interaction_id": told[0]["interaction_id"], "leg": null}));
+    server.call(&app, 1).await.shows(json!({"interaction_id": emitted[0]["interaction_id"], "leg": null}));
 }
 
 async fn an_interaction_of_another_app_is_not_there(world: World) {
@@ -173,7 +173,7 @@ async fn an_interaction_of_another_app_is_not_there(world: World) {
     }
 }
 
-async fn an_operator_whose_leg_was_never_told_is_asked_for(world: World) {
+async fn an_operator_whose_leg_was_never_emitted_is_asked_for(world: World) {
     let dialpad = Dialpad::start().await;
     let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
     let app = server.create_app("CRM").await;
@@ -186,7 +186,7 @@ async fn an_operator_whose_leg_was_never_told_is_asked_for(world: World) {
         connected(group(QUEUE, "call_center", "connected", 20), 20).with("operator_call_id", operator);
     server.webhook(&app, &taken).await;
     server
-        .feed_when(&app, "the operator's leg is told", |feed| {
+        .feed_when(&app, "the operator's leg is emitted", |feed| {
             kinds(&of_call(feed, operator)).contains(&"call.ended")
         })
         .await;

@@ -27,7 +27,7 @@ on_both_databases![
     an_app_gets_another_name,
     a_change_that_is_not_understood_changes_nothing,
     an_app_that_is_switched_off_opens_nothing,
-    what_came_while_an_app_was_off_is_told_in_its_order,
+    what_came_while_an_app_was_off_is_emitted_in_its_order,
     a_removed_app_is_gone_for_everybody,
     a_removed_app_is_gone_at_dialpad_too,
     only_administrators_see_apps,
@@ -149,7 +149,7 @@ async fn an_app_that_is_switched_off_opens_nothing(world: World) {
     server.listen(&app).await;
 }
 
-async fn what_came_while_an_app_was_off_is_told_in_its_order(world: World) {
+async fn what_came_while_an_app_was_off_is_emitted_in_its_order(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()[..2]).await;

@@ -39,7 +39,7 @@ fn ring(call: i64) -> Value {
     json!({"state": "ringing", "call_id": call, "direction": "inbound", "event_timestamp": 1_704_067_200_000_i64 + call})
 }
 
-async fn told(server: &TestServer, app: &App, secret: &str, call: i64) -> u16 {
+async fn emitted(server: &TestServer, app: &App, secret: &str, call: i64) -> u16 {
     let path = format!("/webhooks/{}", app.id);
     server.post(&path).body(jws(secret, &ring(call))).answer().await.status
 }
@@ -196,15 +196,15 @@ async fn a_removed_webhook_stays_away_until_it_is_asked_for(world: World) {
     .await;
     assert_eq!(dialpad.registry("/webhooks").await.len(), 1);
     assert_eq!(dialpad.registry("/subscriptions/call").await.len(), 1);
-    assert_eq!(told(&server, &app, before.secret(), 1).await, 200, "what was under way is still taken");
+    assert_eq!(emitted(&server, &app, before.secret(), 1).await, 200, "what was under way is still taken");
 
     let made = server.post(&create(&app)).by_admin().answer().await;
     assert_eq!(made.status, 201, "{made}");
     assert_ne!(made.json()["webhook_id"], webhook["webhook_id"]);
     let after = dialpad.wait_for_registration(&app).await;
     assert_ne!(after.secret(), before.secret());
-    assert_eq!(told(&server, &app, before.secret(), 2).await, 200);
-    assert_eq!(told(&server, &app, after.secret(), 3).await, 200);
+    assert_eq!(emitted(&server, &app, before.secret(), 2).await, 200);
+    assert_eq!(emitted(&server, &app, after.secret(), 3).await, 200);
 }
 
 async fn a_removal_that_dialpad_did_not_hear_of_is_none(world: World) {
@@ -268,9 +268,9 @@ async fn a_rotation_refuses_no_webhook(world: World) {
     assert!(refused.is_empty(), "{refused:#?}");
 
     for (secret, call) in secrets.iter().zip(1..) {
-        assert_eq!(told(&server, &app, secret, call).await, 200, "an old secret is taken for a day");
+        assert_eq!(emitted(&server, &app, secret, call).await, 200, "an old secret is taken for a day");
     }
-    assert_eq!(told(&server, &app, "another secret", 99).await, 401);
+    assert_eq!(emitted(&server, &app, "another secret", 99).await, 401);
     let log = server.process.log();
     assert!(secrets.iter().all(|secret| !log.contains(secret)), "a secret is in the log");
 }
@@ -287,11 +287,11 @@ async fn a_rotation_at_one_server_is_known_to_the_other(world: World) {
     let rotate = format!("/internal/webhooks/{}/rotate-secret", name.as_str().unwrap_or_default());
     for round in 0..3 {
         let before = dialpad.wait_for_registration(&app).await;
-        assert_eq!(told(&server, &app, before.secret(), 3 * round).await, 200, "and it is remembered");
+        assert_eq!(emitted(&server, &app, before.secret(), 3 * round).await, 200, "and it is remembered");
         other.post(&rotate).by_admin().answer().await.ok();
         let after = dialpad.wait_for_registration(&app).await;
-        assert_eq!(told(&server, &app, after.secret(), 3 * round + 1).await, 200);
-        assert_eq!(told(&server, &app, before.secret(), 3 * round + 2).await, 200);
+        assert_eq!(emitted(&server, &app, after.secret(), 3 * round + 1).await, 200);
+        assert_eq!(emitted(&server, &app, before.secret(), 3 * round + 2).await, 200);
     }
 }
 
@@ -306,13 +306,13 @@ async fn a_rotation_that_dialpad_did_not_hear_of_is_finished_later(world: World)
     let name = webhook["webhook_id"].as_str().unwrap_or_default();
     let rotate = format!("/internal/webhooks/{name}/rotate-secret");
     server.post(&rotate).by_admin().answer().await.refuses(503, "DIALPAD_UNAVAILABLE");
-    assert_eq!(told(&server, &app, before.secret(), 1).await, 200);
+    assert_eq!(emitted(&server, &app, before.secret(), 1).await, 200);
     let after = eventually("Dialpad signs with the new secret", async || {
         dialpad.registration(&app).await.filter(|standing| standing.secret() != before.secret())
     })
     .await;
-    assert_eq!(told(&server, &app, after.secret(), 2).await, 200);
-    assert_eq!(told(&server, &app, before.secret(), 3).await, 200);
+    assert_eq!(emitted(&server, &app, after.secret(), 2).await, 200);
+    assert_eq!(emitted(&server, &app, before.secret(), 3).await, 200);
     assert!(
         !server.process.log().contains("calls may have been missed and will be recovered"),
         "both secrets were good"

@@ -47,8 +47,13 @@ async fn a_menu_is_not_an_answer(world: World) {
 
     let taken = connected_at(group("connected", 20), 20).with("operator_call_id", AGENT_LEG);
     tell(&server, &app, [taken]).await;
-    let told = of_call(&server.feed_until(&app, "call.started").await, GROUP_LEG);
-    assert_eq!(kinds(&told).iter().filter(|kind| **kind == "call.ring").count(), 1, "{:?}", kinds(&told));
+    let emitted = of_call(&server.feed_until(&app, "call.started").await, GROUP_LEG);
+    assert_eq!(
+        kinds(&emitted).iter().filter(|kind| **kind == "call.ring").count(),
+        1,
+        "{:?}",
+        kinds(&emitted)
+    );
     server.call(&app, GROUP_LEG).await.shows(json!({"status": "active"}));
 }
 
@@ -57,9 +62,9 @@ async fn a_caller_who_leaves_the_queue_abandons_the_call(world: World) {
     let app = server.create_app("CRM").await;
     let ended = |state: Value, at: i64| state.with("date_ended", (NOON + at) * 1000);
     tell(&server, &app, [group("queued", 0), ended(group("hangup", 40), 40)]).await;
-    let told = server.wait_for_events(&app, 2).await;
-    assert_eq!(kinds(&told), ["call.ring", "call.ended"]);
-    told[1].shows(json!({"outcome": "abandoned", "duration_seconds": 40, "talk_seconds": 0}));
+    let emitted = server.wait_for_events(&app, 2).await;
+    assert_eq!(kinds(&emitted), ["call.ring", "call.ended"]);
+    emitted[1].shows(json!({"outcome": "abandoned", "duration_seconds": 40, "talk_seconds": 0}));
 
     let lone = Call::new(1).state("hangup", 9).with("target", json!({"type": "office", "id": 1}));
     tell(&server, &app, [ended(lone, 9)]).await;
@@ -76,9 +81,9 @@ async fn each_leg_is_a_call_of_its_own(world: World) {
     tell(&server, &app, [taken.clone(), over(connected_at(agent("hangup", 90), 20))]).await;
     tell(&server, &app, [over(taken.with("state", "hangup").with("event_timestamp", (NOON + 90) * 1000))])
         .await;
-    let told = server.feed_once_processed(&app, 1).await;
+    let emitted = server.feed_once_processed(&app, 1).await;
     for (leg, user) in [(GROUP_LEG, json!(null)), (AGENT_LEG, json!(777))] {
-        let mut of_leg = of_call(&told, leg);
+        let mut of_leg = of_call(&emitted, leg);
         of_leg.retain(|event| event["type"] != "call.updated");
         assert_eq!(kinds(&of_leg), ["call.ring", "call.started", "call.ended"], "leg {leg}");
         of_leg[2].shows(json!({"outcome": "answered", "talk_seconds": 70, "dialpad_user_id": user}));

@@ -9,7 +9,7 @@ use crate::support::{
     kinds, seqs,
 };
 
-on_both_databases![what_is_told_is_printed_and_the_next_run_goes_on_behind_it];
+on_both_databases![what_is_emitted_is_printed_and_the_next_run_goes_on_behind_it];
 
 on_sqlite![
     without_a_cursor_it_begins_with_what_comes,
@@ -54,7 +54,7 @@ pub(crate) async fn ends_well(mut listening: Process) -> String {
     listening.log()
 }
 
-async fn what_is_told_is_printed_and_the_next_run_goes_on_behind_it(world: World) {
+async fn what_is_emitted_is_printed_and_the_next_run_goes_on_behind_it(world: World) {
     let world = at_home(world);
     let server = world.start().await;
     let app = server.create_app("CRM").await;
@@ -64,7 +64,7 @@ async fn what_is_told_is_printed_and_the_next_run_goes_on_behind_it(world: World
     let log = ends_well(listening).await;
     assert!(!log.contains(&app.key), "the key is shown in:\n{log}");
 
-    // What is told meanwhile is not lost, and nothing comes twice.
+    // What is emitted meanwhile is not lost, and nothing comes twice.
     server.webhooks(&app, &Call::new(2).life()).await;
     let (_, listening) = listen(world, &server, &app, &["--json"]);
     let second = prints(&listening, 5).await;

@@ -1,4 +1,4 @@
-//! Text messages: told once in whatever order their webhooks come, and listed like calls.
+//! Text messages: emitted once in whatever order their webhooks come, and listed like calls.
 
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ async fn a_message_is_found_by_either_of_its_ids(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &text(MESSAGE, "pending", 1)).await;
-    let told = server.wait_for_events(&app, 1).await;
+    let emitted = server.wait_for_events(&app, 1).await;
     let shown = message(&server, &app, MESSAGE).await;
     shown.shows(json!({
         "app_id": app.id, "dialpad_message_id": MESSAGE, "direction": "outbound", "from_number": "+14155555678",
@@ -50,7 +50,7 @@ async fn a_message_is_found_by_either_of_its_ids(world: World) {
         "dialpad_user_id": 555, "crm_user_id": null, "mms_url": null, "sent_at": "2024-01-01T12:00:00Z",
     }));
     let ours = shown["id"].as_str().expect("a message has our id");
-    assert_eq!((&shown["message_id"], &told[0]["message_id"]), (&json!(ours), &json!(ours)));
+    assert_eq!((&shown["message_id"], &emitted[0]["message_id"]), (&json!(ours), &json!(ours)));
     assert_eq!(message(&server, &app, ours).await, shown);
     let as_text = server.get(&format!("/api/messages/{ours}?ids=string")).by(&app).answer().await.ok();
     as_text.shows(json!({"dialpad_message_id": MESSAGE.to_string(), "dialpad_user_id": "555"}));
@@ -72,11 +72,11 @@ async fn a_status_that_overtakes_its_message_tells_it_once(world: World) {
         "event_type": "message.status", "message_id": "sms_1", "message_status": "delivered", "timestamp": NOON + 3,
     });
     server.webhooks(&app, [&status, &received, &received.clone().with("iat", 5)]).await;
-    let told = server.feed_once_processed(&app, 1).await;
-    assert_eq!(kinds(&told), ["message.updated", "message.received"]);
-    told[1].shows(json!({
+    let emitted = server.feed_once_processed(&app, 1).await;
+    assert_eq!(kinds(&emitted), ["message.updated", "message.received"]);
+    emitted[1].shows(json!({
         "text": "Can we talk at 3?", "message_status": "delivered", "dialpad_message_id": "sms_1",
-        "direction": "inbound", "message_id": told[0]["message_id"], "to_numbers": ["+2"],
+        "direction": "inbound", "message_id": emitted[0]["message_id"], "to_numbers": ["+2"],
     }));
     message(&server, &app, "sms_1")
         .await
@@ -89,9 +89,9 @@ async fn a_retry_of_an_older_status_comes_to_nothing(world: World) {
     // The last one says the same instant as the one before it and would undo it.
     let reports = [text(MESSAGE, "delivered", 9), text(MESSAGE, "pending", 0), text(MESSAGE, "sent", 9)];
     server.webhooks(&app, &reports).await;
-    let told = server.feed_once_processed(&app, 1).await;
-    assert_eq!(kinds(&told), ["message.sent"]);
-    told[0].shows(json!({"message_status": "delivered", "text": "Hello"}));
+    let emitted = server.feed_once_processed(&app, 1).await;
+    assert_eq!(kinds(&emitted), ["message.sent"]);
+    emitted[0].shows(json!({"message_status": "delivered", "text": "Hello"}));
     message(&server, &app, MESSAGE).await.shows(json!({"message_status": "delivered"}));
 }
 
@@ -100,8 +100,8 @@ async fn a_message_to_several_numbers_is_found_by_each(world: World) {
     let app = server.create_app("CRM").await;
     let several = text(1, "sent", 0).with("to_number", json!(["+14155550001", "+14155550002"]));
     server.webhooks(&app, [&several, &text(2, "sent", 0)]).await;
-    let told = server.wait_for_events(&app, 2).await;
-    told[0].shows(json!({
+    let emitted = server.wait_for_events(&app, 2).await;
+    emitted[0].shows(json!({
         "to_number": "+14155550001,+14155550002", "to_numbers": ["+14155550001", "+14155550002"],
     }));
     for number in ["+14155550001", "+14155550002", "+14155550001,+14155550002"] {

@@ -22,7 +22,7 @@ on_both_databases![
     dialpad_out_of_reach_is_said_so,
     a_code_that_dialpad_refuses_is_said_so,
     a_browser_gets_a_page,
-    connecting_and_disconnecting_is_told,
+    connecting_and_disconnecting_is_emitted,
     dialpad_that_takes_too_long_is_said_so,
     a_bad_answer_of_dialpad_is_said_so,
     a_browser_that_hangs_up_connects_the_app_all_the_same,
@@ -195,16 +195,16 @@ async fn a_browser_gets_a_page(world: World) {
     assert!(answer.header("content-type").is_some_and(|it| it.starts_with("text/html")), "{answer}");
 }
 
-async fn connecting_and_disconnecting_is_told(world: World) {
+async fn connecting_and_disconnecting_is_emitted(world: World) {
     let dialpad = Dialpad::start().await;
     let (_world, server, app) = office(world, &dialpad).await;
     let mut socket = server.listen(&app).await;
     server.connect(&app).await;
-    let told = socket.expect("connection.connected").await;
-    told.shows(
+    let emitted = socket.expect("connection.connected").await;
+    emitted.shows(
         json!({"seq": 1, "app_id": app.id, "environment": "sandbox", "dialpad_org_id": Dialpad::COMPANY}),
     );
-    assert!(told["timestamp"].is_i64() && told["event_id"].is_string(), "{told:#}");
+    assert!(emitted["timestamp"].is_i64() && emitted["event_id"].is_string(), "{emitted:#}");
     server.connect(&app).await;
     socket.expect("connection.connected").await;
     let path = format!("/auth/dialpad/disconnect/{}", app.id);
@@ -218,8 +218,8 @@ async fn connecting_and_disconnecting_is_told(world: World) {
     status.shows(json!({"connected": false, "status": "disconnected", "dialpad_org_id": null}));
     let feed = server.feed(&app).await;
     assert_contiguous(&feed, 0);
-    let told = ["connection.connected", "connection.connected", "connection.disconnected"];
-    assert_eq!(kinds(&feed), told);
+    let emitted = ["connection.connected", "connection.connected", "connection.disconnected"];
+    assert_eq!(kinds(&feed), emitted);
     let metrics = server.metrics().await;
     assert_eq!(metrics.sum("cti_events_emitted_total", &["type=\"connection.connected\""]), 2.0);
     assert_eq!(metrics.kind("cti_token_refreshes_total"), Some("counter"), "{}", metrics.text());

@@ -79,8 +79,8 @@ async fn a_placed_call_is_shown_at_once_and_follows_its_webhooks(world: World) {
     ];
     server.webhooks(&app, &states).await;
     let feed = server.feed_until(&app, "call.ended").await;
-    let told: Vec<_> = kinds(&feed).into_iter().filter(|kind| *kind != "call.updated").collect();
-    assert_eq!(told, ["call.ring", "call.started", "call.ended"]);
+    let emitted: Vec<_> = kinds(&feed).into_iter().filter(|kind| *kind != "call.updated").collect();
+    assert_eq!(emitted, ["call.ring", "call.started", "call.ended"]);
     server.call(&app, CALL).await.shows(json!({
         "id": shown["id"], "status": "ended", "outcome": "answered", "from_number": "+14155555678",
     }));
@@ -120,10 +120,10 @@ async fn a_call_at_dialpad_lives_on_by_its_webhooks(world: World) {
         let feed = server
             .feed_when(&app, "the call is over", |feed| kinds(&of_call(feed, call)).contains(&"call.ended"))
             .await;
-        let mut told = of_call(&feed, call);
-        told.retain(|event| event["type"] != "call.updated");
-        assert_eq!(kinds(&told), ["call.ring", "call.started", "call.ended"], "{told:#?}");
-        told[2].shows(json!({"direction": "outbound", "to_number": NUMBER, "outcome": "answered"}));
+        let mut emitted = of_call(&feed, call);
+        emitted.retain(|event| event["type"] != "call.updated");
+        assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.ended"], "{emitted:#?}");
+        emitted[2].shows(json!({"direction": "outbound", "to_number": NUMBER, "outcome": "answered"}));
     }
 }
 

@@ -39,9 +39,9 @@ impl Office {
         let feed = self
             .server
             .feed_when(&self.app, "the audio is known", |feed| {
-                let told = of_call(feed, id);
-                told.iter().any(|event| event["recording_url"].is_string())
-                    && told.iter().any(|event| event["type"] == "call.ended")
+                let emitted = of_call(feed, id);
+                emitted.iter().any(|event| event["recording_url"].is_string())
+                    && emitted.iter().any(|event| event["type"] == "call.ended")
             })
             .await;
         assert!(!feed.is_empty());
@@ -156,7 +156,7 @@ async fn a_link_that_has_expired_is_looked_up_once(world: World) {
     let id = call["dialpad_call_id"].as_i64().expect("an id");
     let feed = office
         .server
-        .feed_when(&office.app, "the new link is told", |feed| {
+        .feed_when(&office.app, "the new link is emitted", |feed| {
             let last = of_call(feed, id).pop();
             last.is_some_and(|event| event["changed"] == json!(["recording_url"]))
         })

@@ -44,7 +44,7 @@ async fn recorded(server: &TestServer, app: &App, call: i64, url: &str) {
     let ended = call.ended(60).with("recording_url", url).with("started_at", "2024-01-01T12:00:03Z");
     server.webhook(app, &ended).await;
     let id = call.id;
-    let what = format!("call {id} is told");
+    let what = format!("call {id} is emitted");
     server.feed_when(app, &what, |feed| feed.iter().any(|event| event["dialpad_call_id"] == id)).await;
 }
 
@@ -329,7 +329,7 @@ async fn a_recording_that_breaks_off_does_not_look_whole(world: World) {
     recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     let heard = listen(&server, &app, CALL).await;
     assert_eq!(heard.headers()["content-length"], (8 << 20).to_string());
-    assert!(heard.bytes().await.is_err(), "whoever listens must learn that there was more");
+    assert!(heard.bytes().await.is_err(), "the client must learn that there was more");
 }
 
 async fn what_is_larger_than_any_recording_is_not_begun(world: World) {

@@ -48,8 +48,8 @@ async fn every_spelling_of_an_hmac_is_accepted(world: World) {
         let request = server.post(&path_of(&app)).header("x-dialpad-signature", signature).body(body);
         Ack::of(&request.answer().await);
     }
-    let told = server.wait_for_events(&app, spellings.len()).await;
-    assert_eq!(kinds(&told), ["call.ring"; 8]);
+    let emitted = server.wait_for_events(&app, spellings.len()).await;
+    assert_eq!(kinds(&emitted), ["call.ring"; 8]);
 }
 
 async fn a_jws_is_accepted_whatever_its_content_type(world: World) {

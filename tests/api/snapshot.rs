@@ -11,7 +11,7 @@ use crate::support::{
 on_both_databases![
     a_snapshot_is_the_calls_as_rest_shows_them,
     without_calls_there_is_one_complete_piece,
-    what_is_told_goes_on_right_behind_the_snapshot,
+    what_is_emitted_goes_on_right_behind_the_snapshot,
     a_snapshot_fits_its_place_while_calls_change,
     a_poller_begins_with_the_active_calls,
     a_snapshot_is_filtered_like_events,
@@ -126,7 +126,7 @@ async fn without_calls_there_is_one_complete_piece(world: World) {
     }
 }
 
-async fn what_is_told_goes_on_right_behind_the_snapshot(world: World) {
+async fn what_is_emitted_goes_on_right_behind_the_snapshot(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let [ring, started, held, resumed, ended] = Call::new(1).life();
@@ -280,7 +280,7 @@ async fn many_calls_come_in_several_pieces(world: World) {
             pieces.push(piece);
             break part.id;
         }
-        assert_eq!(part.id, None, "whoever breaks off here has to begin anew");
+        assert_eq!(part.id, None, "a client that disconnects here has to begin again");
         pieces.push(piece);
     };
     assert_eq!(last_id, Some(250));

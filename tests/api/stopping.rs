@@ -9,7 +9,7 @@ use crate::support::{Ask, Call, Received, World, assert_contiguous, kinds};
 on_both_databases![
     sockets_are_asked_to_come_back_before_the_server_ends,
     a_server_without_work_ends_at_once,
-    what_was_acknowledged_before_the_stop_is_told_after_it,
+    what_was_acknowledged_before_the_stop_is_emitted_after_it,
 ];
 
 const STOP_WITHIN: Duration = Duration::from_secs(12);
@@ -34,7 +34,7 @@ async fn a_server_without_work_ends_at_once(world: World) {
     assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
 }
 
-async fn what_was_acknowledged_before_the_stop_is_told_after_it(world: World) {
+async fn what_was_acknowledged_before_the_stop_is_emitted_after_it(world: World) {
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let lives: Vec<[Value; 5]> = (1..=30).map(|id| Call::new(id).life()).collect();

@@ -1,5 +1,5 @@
 //! Staying connected: tokens are renewed in time, by one request, whatever Dialpad answers; and what becomes of a
-//! connection is told.
+//! connection is emitted.
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
@@ -18,7 +18,7 @@ on_both_databases![
     a_lifetime_that_makes_no_sense_loses_no_tokens,
     a_reply_without_a_refresh_token_leaves_the_old_one,
     a_wrong_client_secret_loses_no_connection,
-    a_dead_refresh_token_is_told_once_and_a_person_can_help,
+    a_dead_refresh_token_is_emitted_once_and_a_person_can_help,
     a_static_token_is_used_until_dialpad_refuses_it,
     an_endpoint_that_refuses_a_static_token_does_not_end_the_connection,
     disconnecting_revokes_even_when_the_token_has_ended,
@@ -74,9 +74,9 @@ impl Office {
     async fn event_types(&self) -> Vec<String> {
         let feed = self.server.feed(&self.app).await;
         assert_contiguous(&feed, 0);
-        let told: Vec<&str> =
+        let emitted: Vec<&str> =
             kinds(&feed).into_iter().filter(|kind| kind.starts_with("connection.")).collect();
-        told.into_iter().map(str::to_owned).collect()
+        emitted.into_iter().map(str::to_owned).collect()
     }
 }
 
@@ -160,10 +160,10 @@ async fn a_bad_day_at_dialpad_loses_no_connection(world: World) {
         office.status_becomes("connected").await.shows(json!({"connected": true, "problem": null}));
         assert_eq!(office.place_call(user).await.status, 201, "after {answer}");
     }
-    let told = office.event_types().await;
-    assert_eq!(told[0], "connection.connected");
-    assert_eq!(told[1..].len(), 2 * bad.len(), "{told:?}");
-    for pair in told[1..].chunks(2) {
+    let emitted = office.event_types().await;
+    assert_eq!(emitted[0], "connection.connected");
+    assert_eq!(emitted[1..].len(), 2 * bad.len(), "{emitted:?}");
+    for pair in emitted[1..].chunks(2) {
         assert_eq!(pair, ["connection.degraded", "connection.recovered"]);
     }
     let metrics = office.server.metrics().await;
@@ -233,7 +233,7 @@ async fn a_wrong_client_secret_loses_no_connection(world: World) {
     );
 }
 
-async fn a_dead_refresh_token_is_told_once_and_a_person_can_help(world: World) {
+async fn a_dead_refresh_token_is_emitted_once_and_a_person_can_help(world: World) {
     let office = Office::open(world).await;
     let mut socket = office.server.listen(&office.app).await;
     office.dialpad.revoke_tokens(None).await;
@@ -244,8 +244,8 @@ async fn a_dead_refresh_token_is_told_once_and_a_person_can_help(world: World) {
             error.shows(json!({"error": "OAuth tokens expired and refresh failed"}));
         }
     }
-    let told = socket.expect("connection.expired").await;
-    told.shows(
+    let emitted = socket.expect("connection.expired").await;
+    emitted.shows(
         json!({"code": "TOKENS_EXPIRED", "environment": "sandbox", "dialpad_org_id": Dialpad::COMPANY}),
     );
     office.status().await.shows(json!({

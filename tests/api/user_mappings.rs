@@ -16,7 +16,7 @@ on_both_databases![
     a_deleted_mapping_is_gone,
     everything_of_a_mapped_user_says_what_the_crm_calls_them,
     lists_are_narrowed_to_a_person_of_the_crm,
-    what_was_told_stays_as_it_was_told,
+    what_was_emitted_stays_as_it_was_emitted,
     another_process_hears_of_a_mapping_within_two_seconds,
     a_mapping_is_made_once_per_idempotency_key,
     apps_and_strangers_do_not_see_mappings,
@@ -197,8 +197,8 @@ async fn everything_of_a_mapped_user_says_what_the_crm_calls_them(world: World) 
         "to_number": "+14155555678", "text": "\"crm_user_id\":null", "dialpad_user_id": 555, "timestamp": 1_704_110_400,
     });
     server.webhook(&app, &said).await;
-    let told = socket.expect("message.received").await;
-    told.shows(name.clone()).shows(json!({"text": "\"crm_user_id\":null"}));
+    let emitted = socket.expect("message.received").await;
+    emitted.shows(name.clone()).shows(json!({"text": "\"crm_user_id\":null"}));
 
     server.call(&app, 1).await.shows(name.clone());
     for list in ["/api/calls?dialpad_user_id=555", "/api/voicemails", "/api/messages"] {
@@ -239,34 +239,35 @@ async fn lists_are_narrowed_to_a_person_of_the_crm(world: World) {
     assert_eq!(of("/api/calls", "ada").await, [4, 1], "the mappings of now count");
 }
 
-async fn what_was_told_stays_as_it_was_told(world: World) {
+async fn what_was_emitted_stays_as_it_was_emitted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     map(&server, &app, 555, "ada").await.ok();
     server.webhook(&app, &Call::new(1).ring(0)).await;
-    let told = server.wait_for_events(&app, 1).await;
-    told[0].shows(json!({"crm_user_id": "ada"}));
+    let emitted = server.wait_for_events(&app, 1).await;
+    emitted[0].shows(json!({"crm_user_id": "ada"}));
     map(&server, &app, 555, "grace").await.ok();
     server.webhook(&app, &Call::new(1).started(3)).await;
     let feed = server.wait_for_events(&app, 2).await;
-    assert_eq!(feed[0], told[0]);
+    assert_eq!(feed[0], emitted[0]);
     feed[1].shows(json!({"crm_user_id": "grace"}));
 }
 
 async fn another_process_hears_of_a_mapping_within_two_seconds(world: World) {
     let (server, other) = (world.start().await, world.start().await);
     let app = server.create_app("CRM").await;
-    let told = async |call: i64, server: &TestServer| {
+    let emitted = async |call: i64, server: &TestServer| {
         server.webhook(&app, &Call::new(call).ring(0)).await;
         let feed = server.feed_once_processed(&app, call + 100_000).await;
-        feed.iter().find(|event| event["dialpad_call_id"] == call).expect("it is told")["crm_user_id"].clone()
+        feed.iter().find(|event| event["dialpad_call_id"] == call).expect("it is emitted")["crm_user_id"]
+            .clone()
     };
-    assert_eq!(told(1, &server).await, Value::Null);
+    assert_eq!(emitted(1, &server).await, Value::Null);
     map(&other, &app, 555, "ada").await.ok();
     let mut call = 1;
     within(Duration::from_secs(2), "the first process hears of it", async || {
         call += 1;
-        (told(call, &server).await == "ada").then_some(())
+        (emitted(call, &server).await == "ada").then_some(())
     })
     .await;
 }

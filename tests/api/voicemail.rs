@@ -8,7 +8,7 @@ on_both_databases![
     a_voicemail_ends_a_live_call,
     a_voicemail_of_a_call_never_seen_makes_an_ended_call,
     a_voicemail_under_its_other_name_is_the_same,
-    a_voicemail_told_again_with_more_is_an_update,
+    a_voicemail_emitted_again_with_more_is_an_update,
     a_person_who_answered_outweighs_a_voicemail,
 ];
 
@@ -38,8 +38,13 @@ async fn a_voicemail_ends_a_live_call(world: World) {
     shows_the_voicemail(&pair[1]);
 
     server.webhook(&app, &call.ended(61)).await;
-    let told = server.feed_once_processed(&app, 2).await;
-    assert_eq!(kinds(&told).iter().filter(|kind| **kind == "call.ended").count(), 1, "{:?}", kinds(&told));
+    let emitted = server.feed_once_processed(&app, 2).await;
+    assert_eq!(
+        kinds(&emitted).iter().filter(|kind| **kind == "call.ended").count(),
+        1,
+        "{:?}",
+        kinds(&emitted)
+    );
     let shown = server.call(&app, CALL).await;
     shown.shows(json!({"status": "ended", "outcome": "voicemail", "is_voicemail": true}));
     shown["voicemail"].shows(json!({"transcript": "Hi, please call me back", "duration_seconds": 28}));
@@ -68,7 +73,7 @@ async fn a_voicemail_under_its_other_name_is_the_same(world: World) {
     shows_the_voicemail(&server.wait_for_events(&app, 1).await[0]);
 }
 
-async fn a_voicemail_told_again_with_more_is_an_update(world: World) {
+async fn a_voicemail_emitted_again_with_more_is_an_update(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
@@ -86,8 +91,8 @@ async fn a_person_who_answered_outweighs_a_voicemail(world: World) {
     let app = server.create_app("CRM").await;
     let call = Call::new(CALL);
     server.webhooks(&app, [&call.ring(0), &call.started(3), &call.ended(60), &call.voicemail(90)]).await;
-    let told = server.feed_until(&app, "voicemail.received").await;
-    assert_eq!(kinds(&told)[..3], ["call.ring", "call.started", "call.ended"]);
+    let emitted = server.feed_until(&app, "voicemail.received").await;
+    assert_eq!(kinds(&emitted)[..3], ["call.ring", "call.started", "call.ended"]);
     let shown = server.call(&app, CALL).await;
     shown.shows(json!({"status": "ended", "outcome": "answered", "is_voicemail": true, "talk_seconds": 57}));
 }

@@ -162,16 +162,16 @@ async fn a_deleted_voicemail_is_gone_for_good(world: World) {
     assert!(after["updated_at"].as_str() > before["updated_at"].as_str(), "who asks for changes hears of it");
     server.request(Method::DELETE, &path).by_admin().answer().await.refuses(404, "VOICEMAIL_NOT_FOUND");
 
-    // Whatever still comes: nothing of it is kept or told, but the call goes on.
+    // Whatever still comes: nothing of it is kept or emitted, but the call goes on.
     let late = call.voicemail(99).with("transcript", "Hi again").with("voicemail_id", "vm_1");
     server
         .webhooks(&app, [&late, &call.state("transcription", 120).with("transcription_text", "Hi once more")])
         .await;
     server.webhook(&app, &call.ended(70).with("duration_seconds", 70)).await;
-    let told = server.feed_once_processed(&app, 9).await;
-    assert_eq!(kinds(&told[..3]), ["voicemail.received"; 3]);
-    assert!(kinds(&told[3..]).iter().all(|kind| *kind == "call.updated"), "{:?}", kinds(&told));
-    assert!(!json!(told[3..]).to_string().contains("Hi"), "{told:#?}");
+    let emitted = server.feed_once_processed(&app, 9).await;
+    assert_eq!(kinds(&emitted[..3]), ["voicemail.received"; 3]);
+    assert!(kinds(&emitted[3..]).iter().all(|kind| *kind == "call.updated"), "{:?}", kinds(&emitted));
+    assert!(!json!(emitted[3..]).to_string().contains("Hi"), "{emitted:#?}");
     gone().await.shows(json!({"duration_seconds": 70}));
     // Nor after a restart.
     drop(server);

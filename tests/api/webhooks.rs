@@ -57,8 +57,8 @@ async fn what_cannot_be_read_does_not_hold_up_what_follows(world: World) {
     server.webhook(&app, &json!({"event_type": "call.started"})).await;
     server.webhook(&app, &Call::new(1).started(3)).await;
     server.webhook(&app, &Call::new(1).ended(180)).await;
-    let told = server.wait_for_events(&app, 3).await;
-    assert_eq!(kinds(&told), ["call.ring", "call.started", "call.ended"]);
+    let emitted = server.wait_for_events(&app, 3).await;
+    assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.ended"]);
 }
 
 async fn an_unknown_type_of_a_known_call_is_passed_on(world: World) {
@@ -67,10 +67,10 @@ async fn an_unknown_type_of_a_known_call_is_passed_on(world: World) {
     let ack = server.webhook(&app, &Call::new(1).event("call.whispered", 5).with("volume", 3)).await;
     assert_eq!(ack.status, None);
     server.webhook(&app, &Call::new(1).state("barge", 6)).await;
-    let told = server.wait_for_events(&app, 2).await;
-    told[0].shows(json!({"type": "call.raw", "state": "call.whispered", "dialpad_call_id": 1}));
-    told[0]["payload"].shows(json!({"volume": 3, "event_type": "call.whispered"}));
-    told[1].shows(json!({"type": "call.raw", "state": "barge", "dialpad_call_id": 1}));
+    let emitted = server.wait_for_events(&app, 2).await;
+    emitted[0].shows(json!({"type": "call.raw", "state": "call.whispered", "dialpad_call_id": 1}));
+    emitted[0]["payload"].shows(json!({"volume": 3, "event_type": "call.whispered"}));
+    emitted[1].shows(json!({"type": "call.raw", "state": "barge", "dialpad_call_id": 1}));
 }
 
 async fn all_three_addresses_take_webhooks(world: World) {

@@ -13,7 +13,7 @@ on_both_databases![
     a_wrong_key_in_the_first_message_closes_the_socket,
     what_is_no_message_closes_the_socket,
     a_message_that_is_too_big_closes_the_socket,
-    types_narrow_what_is_told,
+    types_narrow_what_is_emitted,
     one_dialpad_user_can_be_followed,
     unknown_parameters_are_refused_before_the_upgrade,
     all_sockets_of_an_app_hear_the_same,
@@ -117,7 +117,7 @@ async fn a_message_that_is_too_big_closes_the_socket(world: World) {
     assert_eq!(socket.close_code().await, Some(1009));
 }
 
-async fn types_narrow_what_is_told(world: World) {
+async fn types_narrow_what_is_emitted(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let mut ends = server.subscribe(&app, "?types=call.ended,voicemail.*").await;
@@ -127,8 +127,8 @@ async fn types_narrow_what_is_told(world: World) {
     server.webhook(&app, &Call::new(3).ring(60)).await;
     ends.expect("call.ended").await.shows(json!({"seq": 5}));
     ends.expect("voicemail.received").await.shows(json!({"seq": 6}));
-    let told = calls.events(6).await;
-    assert_eq!(kinds(&told)[4..], ["call.ended", "call.ring"]);
+    let emitted = calls.events(6).await;
+    assert_eq!(kinds(&emitted)[4..], ["call.ended", "call.ring"]);
     server.handshake("/ws?types=call.rings").by(&app).answer().await.refuses_naming("types");
 }
 

@@ -11,7 +11,7 @@ on_both_databases![
     after_a_break_nothing_is_missed_and_nothing_repeated,
     after_0_tells_everything_that_is_kept,
     a_cursor_at_the_head_hears_only_what_is_new,
-    a_cursor_ahead_is_told_of_the_gap_and_goes_on_live,
+    a_cursor_ahead_is_emitted_of_the_gap_and_goes_on_live,
     resuming_while_events_pour_in_leaves_no_hole,
     coming_while_events_pour_in_leaves_no_hole,
     a_cursor_outlives_the_server,
@@ -59,7 +59,7 @@ async fn a_cursor_at_the_head_hears_only_what_is_new(world: World) {
     socket.expect("call.ring").await.shows(json!({"seq": 6, "dialpad_call_id": 2}));
 }
 
-async fn a_cursor_ahead_is_told_of_the_gap_and_goes_on_live(world: World) {
+async fn a_cursor_ahead_is_emitted_of_the_gap_and_goes_on_live(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;

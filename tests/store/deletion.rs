@@ -80,7 +80,7 @@ pub(crate) async fn nothing_of_a_deleted_app_is_left(world: &World, store: &Stor
     assert_eq!(rows_of(world, app).await, []);
     assert_eq!(rows_of(world, other).await, before);
 
-    // Whoever had looked the app up before may write for it once more.
+    // A request that had looked the app up before may write for it once more.
     store.receive(app, 5_000, now()).await;
     assert_eq!(store.apps().unfinished_deletions().await.expect("asked"), [app]);
     clock.advance(TimeDelta::seconds(61));

@@ -80,7 +80,7 @@ pub(crate) async fn the_outcome_of_an_unanswered_request_is_unknown_after_a_minu
     let second = unknown(taken.into_iter().next().expect("one"));
     assert_eq!((second.correlation, second.begun_at), (first.correlation, first.begun_at));
 
-    // Whoever was slow does not take it away from the one who is at it now; but an answer is an answer.
+    // A slow request does not take the key away from the one that holds it now; an answer is kept all the same.
     store.idempotency().release(&first).await.expect("asked");
     store.idempotency().leave_unknown(&first).await.expect("asked");
     assert!(matches!(take(store).await, Claim::InProgress));

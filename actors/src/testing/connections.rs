@@ -182,10 +182,10 @@ impl Connections for MemoryConnections {
                 }
             }
         };
-        let told = match change {
+        let events = match change {
             Some(change) => self.emit(app, change).await?,
             None => Vec::new(),
         };
-        Ok(Renewal { outcome, events: told })
+        Ok(Renewal { outcome, events })
     }
 }

@@ -40,15 +40,15 @@ fn apply_webhook(facts: &CallFacts, event: &CallEvent) -> Transition {
     apply(facts, &CallCommand::Webhook(event.clone()))
 }
 
-/// Applies webhooks in order and gives the facts and everything that was told.
+/// Applies webhooks in order and gives the facts and everything that was emitted.
 fn tell(events: &[CallEvent]) -> (CallFacts, Vec<CallChange>) {
-    let mut told = Vec::new();
+    let mut emitted = Vec::new();
     let facts = events.iter().fold(CallFacts::default(), |facts, event| {
         let transition = apply_webhook(&facts, event);
-        told.extend(transition.changes);
+        emitted.extend(transition.changes);
         transition.facts
     });
-    (facts, told)
+    (facts, emitted)
 }
 
 /// All orders of a few webhooks.

@@ -92,16 +92,16 @@ proptest! {
     }
 
     #[test]
-    fn an_end_and_a_voicemail_are_told_at_most_once((_, shuffled) in arrivals(events())) {
-        let (facts, told) = tell(&shuffled);
-        let ends = told.iter().filter(|change| **change == CallChange::Ended).count();
-        let voicemails = told.iter().filter(|change| **change == CallChange::VoicemailReceived).count();
+    fn an_end_and_a_voicemail_are_emitted_at_most_once((_, shuffled) in arrivals(events())) {
+        let (facts, emitted) = tell(&shuffled);
+        let ends = emitted.iter().filter(|change| **change == CallChange::Ended).count();
+        let voicemails = emitted.iter().filter(|change| **change == CallChange::VoicemailReceived).count();
         prop_assert!(ends <= 1 && voicemails <= 1);
         prop_assert_eq!(voicemails == 1, facts.snapshot().voicemail.is_some());
     }
 
     #[test]
-    fn a_webhook_that_is_known_already_is_not_told((original, _) in arrivals(events())) {
+    fn a_webhook_that_is_known_already_is_not_emitted((original, _) in arrivals(events())) {
         let (facts, _) = tell(&original);
         for event in &original {
             prop_assert_eq!(apply_webhook(&facts, event).changes, vec![]);

@@ -1,12 +1,12 @@
-//! What calls come to, and what is told on the way, one story each.
+//! What calls come to, and what is emitted on the way, one story each.
 
 use cti_actors::model::call::{CallChange, Direction, EndKind, Leg, Outcome, Signal, Status};
 
 use super::{at, event, permutations, tell};
 
 #[test]
-fn a_call_with_a_hold_is_told_step_by_step() {
-    let (facts, told) = tell(&[
+fn a_call_with_a_hold_is_emitted_step_by_step() {
+    let (facts, emitted) = tell(&[
         event(0, Signal::Ringing),
         event(3, Signal::Connected),
         event(45, Signal::Held),
@@ -14,7 +14,7 @@ fn a_call_with_a_hold_is_told_step_by_step() {
         event(180, Signal::Ended(EndKind::Hangup)),
     ]);
     assert_eq!(
-        told,
+        emitted,
         [
             CallChange::Ring,
             CallChange::Started,
@@ -32,8 +32,8 @@ fn a_call_with_a_hold_is_told_step_by_step() {
 }
 
 #[test]
-fn a_whole_life_within_one_second_is_told_step_by_step() {
-    let (_, told) = tell(&[
+fn a_whole_life_within_one_second_is_emitted_step_by_step() {
+    let (_, emitted) = tell(&[
         event(0, Signal::Ringing),
         event(0, Signal::Connected),
         event(0, Signal::Held),
@@ -41,7 +41,7 @@ fn a_whole_life_within_one_second_is_told_step_by_step() {
         event(0, Signal::Ended(EndKind::Hangup)),
     ]);
     assert_eq!(
-        told,
+        emitted,
         [
             CallChange::Ring,
             CallChange::Started,
@@ -54,19 +54,23 @@ fn a_whole_life_within_one_second_is_told_step_by_step() {
 
 #[test]
 fn a_second_connected_ends_a_hold() {
-    let (_, told) = tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
-    assert_eq!(told, [CallChange::Started, CallChange::Held(at(5)), CallChange::Resumed(at(9))]);
+    let (_, emitted) =
+        tell(&[event(1, Signal::Connected), event(5, Signal::Held), event(9, Signal::Connected)]);
+    assert_eq!(emitted, [CallChange::Started, CallChange::Held(at(5)), CallChange::Resumed(at(9))]);
 }
 
 #[test]
 fn what_arrives_after_the_end_only_adds_knowledge() {
-    let (facts, told) = tell(&[
+    let (facts, emitted) = tell(&[
         event(0, Signal::Ringing),
         event(60, Signal::Ended(EndKind::Hangup)),
         event(10, Signal::Connected),
     ]);
-    assert_eq!(told[..2], [CallChange::Ring, CallChange::Ended]);
-    assert!(matches!(&told[2], CallChange::Updated(changed) if changed.contains(&"answered_at")), "{told:?}");
+    assert_eq!(emitted[..2], [CallChange::Ring, CallChange::Ended]);
+    assert!(
+        matches!(&emitted[2], CallChange::Updated(changed) if changed.contains(&"answered_at")),
+        "{emitted:?}"
+    );
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Answered));
 }
 
@@ -75,8 +79,8 @@ fn missed_and_hangup_make_one_end_in_either_order() {
     let missed = event(20, Signal::Ended(EndKind::Missed));
     let hangup = event(21, Signal::Ended(EndKind::Hangup));
     for pair in [[&missed, &hangup], [&hangup, &missed]] {
-        let (facts, told) = tell(&[event(0, Signal::Ringing), pair[0].clone(), pair[1].clone()]);
-        assert_eq!(told.iter().filter(|change| **change == CallChange::Ended).count(), 1);
+        let (facts, emitted) = tell(&[event(0, Signal::Ringing), pair[0].clone(), pair[1].clone()]);
+        assert_eq!(emitted.iter().filter(|change| **change == CallChange::Ended).count(), 1);
         assert_eq!(facts.snapshot().outcome, Some(Outcome::Missed));
         assert_eq!(facts.snapshot().ended_at, Some(at(21)));
     }
@@ -88,8 +92,8 @@ fn a_caller_in_a_menu_was_not_answered() {
     menu.knowledge.leg = Some(Leg::Group);
     let mut left = event(9, Signal::Ended(EndKind::Hangup));
     left.knowledge.leg = Some(Leg::Group);
-    let (facts, told) = tell(&[menu, left]);
-    assert_eq!(told, [CallChange::Ring, CallChange::Ended]);
+    let (facts, emitted) = tell(&[menu, left]);
+    assert_eq!(emitted, [CallChange::Ring, CallChange::Ended]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Abandoned));
     assert_eq!(facts.snapshot().talk_seconds, Some(0));
 }
@@ -105,28 +109,35 @@ fn an_outbound_call_that_nobody_answered_was_abandoned() {
 fn a_recording_of_a_call_never_seen_does_not_make_it_live() {
     let mut learned = event(0, Signal::Learned);
     learned.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
-    let (facts, told) = tell(std::slice::from_ref(&learned));
+    let (facts, emitted) = tell(std::slice::from_ref(&learned));
     assert_eq!(facts.snapshot().status, Status::Ended);
-    assert!(matches!(told[..], [CallChange::Updated(_)]));
-    let (_, told) = tell(&[learned, event(0, Signal::Ringing)]);
-    assert_eq!(told[1], CallChange::Ring, "when it turns out to be live, it is told as every other call");
+    assert!(matches!(emitted[..], [CallChange::Updated(_)]));
+    let (_, emitted) = tell(&[learned, event(0, Signal::Ringing)]);
+    assert_eq!(
+        emitted[1],
+        CallChange::Ring,
+        "when it turns out to be live, it is emitted as every other call"
+    );
 }
 
 #[test]
 fn a_presumed_end_gives_way_to_the_real_one() {
     let presumed = event(300, Signal::Ended(EndKind::Presumed));
     let real = event(40, Signal::Ended(EndKind::Hangup));
-    let (facts, told) = tell(&[event(0, Signal::Ringing), presumed, real]);
-    assert_eq!(told[..2], [CallChange::Ring, CallChange::Ended]);
-    assert!(matches!(&told[2], CallChange::Updated(changed) if changed.contains(&"ended_at")), "{told:?}");
+    let (facts, emitted) = tell(&[event(0, Signal::Ringing), presumed, real]);
+    assert_eq!(emitted[..2], [CallChange::Ring, CallChange::Ended]);
+    assert!(
+        matches!(&emitted[2], CallChange::Updated(changed) if changed.contains(&"ended_at")),
+        "{emitted:?}"
+    );
     assert_eq!(facts.snapshot().ended_at, Some(at(40)));
 }
 
 #[test]
 fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
     let raw = event(5, Signal::Raw { state: "barge".into(), payload: Box::default() });
-    let (facts, told) = tell(&[event(0, Signal::Ringing), raw]);
-    assert!(matches!(&told[1], CallChange::Raw { state, .. } if state == "barge"));
+    let (facts, emitted) = tell(&[event(0, Signal::Ringing), raw]);
+    assert!(matches!(&emitted[1], CallChange::Raw { state, .. } if state == "barge"));
     assert_eq!(facts, tell(&[event(0, Signal::Ringing)]).0);
 }
 

@@ -1,21 +1,21 @@
-//! Voicemails: one is told once however its parts arrive, ends its call, and makes an answered one no less answered.
+//! Voicemails: one is emitted once however its parts arrive, ends its call, and makes an answered one no less answered.
 
 use cti_actors::model::call::{CallChange, CallEvent, EndKind, Origin, Outcome, Signal, Status};
 
 use super::{apply_webhook, at, event, permutations, tell};
 
 #[test]
-fn a_voicemail_of_a_call_never_seen_is_told_alone() {
-    let (facts, told) = tell(&[event(0, Signal::VoicemailLeft)]);
-    assert_eq!(told, [CallChange::VoicemailReceived]);
+fn a_voicemail_of_a_call_never_seen_is_emitted_alone() {
+    let (facts, emitted) = tell(&[event(0, Signal::VoicemailLeft)]);
+    assert_eq!(emitted, [CallChange::VoicemailReceived]);
     let call = facts.snapshot();
     assert_eq!((call.status, call.outcome), (Status::Ended, Some(Outcome::Voicemail)));
 }
 
 #[test]
 fn a_voicemail_ends_a_ringing_call() {
-    let (_, told) = tell(&[event(0, Signal::Ringing), event(30, Signal::VoicemailLeft)]);
-    assert_eq!(told, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
+    let (_, emitted) = tell(&[event(0, Signal::Ringing), event(30, Signal::VoicemailLeft)]);
+    assert_eq!(emitted, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
 }
 
 #[test]
@@ -29,12 +29,12 @@ fn an_answered_call_stays_answered_whatever_voicemail_hangs_on_it() {
 }
 
 #[test]
-fn what_was_missed_is_told_at_once_with_its_voicemail() {
+fn what_was_missed_is_emitted_at_once_with_its_voicemail() {
     let mut missed = event(60, Signal::Ended(EndKind::Hangup));
     missed.origin = Origin::Repair;
     missed.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
-    let (facts, told) = tell(&[missed]);
-    assert_eq!(told, [CallChange::Ended, CallChange::VoicemailReceived]);
+    let (facts, emitted) = tell(&[missed]);
+    assert_eq!(emitted, [CallChange::Ended, CallChange::VoicemailReceived]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
 }
 
@@ -83,13 +83,13 @@ fn all_5040_orders_of_a_voicemails_life_give_one_voicemail() {
     assert_eq!((voicemail.transcript.as_deref(), voicemail.received_at), (Some("Hi"), at(65)));
     assert_eq!((expected.outcome, expected.ended_at), (Some(Outcome::Voicemail), Some(at(60))));
     for order in permutations(&life) {
-        let (facts, told) = tell(&order);
+        let (facts, emitted) = tell(&order);
         assert_eq!(facts.snapshot(), expected);
-        let count = |change: &CallChange| told.iter().filter(|told| *told == change).count();
-        assert_eq!(count(&CallChange::VoicemailReceived), 1, "{told:?}");
-        assert!(count(&CallChange::Ended) <= 1, "{told:?}");
+        let count = |change: &CallChange| emitted.iter().filter(|emitted| *emitted == change).count();
+        assert_eq!(count(&CallChange::VoicemailReceived), 1, "{emitted:?}");
+        assert!(count(&CallChange::Ended) <= 1, "{emitted:?}");
         // The audio or the words, whichever comes second; and once more where the first of the two uploads is the later.
-        assert!((1..=2).contains(&count(&CallChange::VoicemailUpdated)), "{told:?}");
+        assert!((1..=2).contains(&count(&CallChange::VoicemailUpdated)), "{emitted:?}");
     }
 }
 
@@ -97,8 +97,8 @@ fn all_5040_orders_of_a_voicemails_life_give_one_voicemail() {
 fn a_message_that_a_hangup_knows_of_was_left() {
     let mut hangup = event(60, Signal::Ended(EndKind::Hangup));
     hangup.knowledge.voicemail_url = Some("https://dialpad.com/r/1".into());
-    let (facts, told) = tell(&[event(0, Signal::Ringing), hangup]);
-    assert_eq!(told, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
+    let (facts, emitted) = tell(&[event(0, Signal::Ringing), hangup]);
+    assert_eq!(emitted, [CallChange::Ring, CallChange::Ended, CallChange::VoicemailReceived]);
     assert_eq!(facts.snapshot().outcome, Some(Outcome::Voicemail));
 }
 
@@ -108,12 +108,12 @@ fn a_message_that_was_asked_for_is_as_old_as_its_call() {
     asked.origin = Origin::Inquiry;
     asked.knowledge.ended_at = Some(at(60));
     asked.knowledge.voicemail_transcript = Some("Hi".into());
-    let (facts, told) = tell(&[
+    let (facts, emitted) = tell(&[
         event(0, Signal::Ringing),
         event(20, Signal::VoicemailStarted),
         event(60, Signal::Ended(EndKind::Hangup)),
         asked,
     ]);
-    assert_eq!(told.last(), Some(&CallChange::VoicemailReceived));
+    assert_eq!(emitted.last(), Some(&CallChange::VoicemailReceived));
     assert_eq!(facts.snapshot().voicemail.map(|voicemail| voicemail.received_at), Some(at(60)));
 }

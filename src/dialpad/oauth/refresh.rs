@@ -92,7 +92,7 @@ impl TokenRefresher {
         let app = pair.app_id;
         loop {
             match self.store.renewals().finish(pair, tokens).await {
-                Ok(Finished::Stored(told)) => return Ok(Renewal { outcome: Outcome::Renewed, events: told }),
+                Ok(Finished::Stored(events)) => return Ok(Renewal { outcome: Outcome::Renewed, events }),
                 Ok(Finished::Superseded) => return Ok(Outcome::Superseded.into()),
                 Ok(Finished::Unwanted) => {
                     if let Err(error) = self.client.deauthorize(&tokens.access).await {
@@ -120,10 +120,10 @@ impl TokenRefresher {
     }
 
     async fn expire(&self, pair: TokenPair, reason: &str) -> Result<Renewal, StoreError> {
-        let told: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
+        let event: Option<Frame> = self.store.renewals().expire(pair, reason).await?;
         // Without an event another process was first, with this result or with new tokens.
-        let outcome = if told.is_some() { Outcome::Expired } else { Outcome::Superseded };
-        Ok(Renewal { outcome, events: told.into_iter().collect() })
+        let outcome = if event.is_some() { Outcome::Expired } else { Outcome::Superseded };
+        Ok(Renewal { outcome, events: event.into_iter().collect() })
     }
 
     /// Checks a token that can't be refreshed after Dialpad refused it. One endpoint may refuse it for a reason of its

@@ -98,15 +98,7 @@ pub(crate) fn event(event_type: EventType) -> Value {
         | EventType::ConnectionDegraded
         | EventType::ConnectionRecovered
         | EventType::ConnectionDisconnected => of_connection(),
-        EventType::CallRing
-        | EventType::CallStarted
-        | EventType::CallHeld
-        | EventType::CallResumed
-        | EventType::CallEnded
-        | EventType::CallUpdated
-        | EventType::CallRaw
-        | EventType::VoicemailReceived
-        | EventType::VoicemailUpdated => of_call(event_type),
+        _ => of_call(event_type),
     };
     with(head, body)
 }
@@ -148,10 +140,11 @@ fn of_call(event_type: EventType) -> Value {
         EventType::CallRaw => {
             json!({"state": "barged", "payload": {"state": "barged", "call_id": 9_876_543_210_i64}})
         }
-        _ => json!({
+        EventType::VoicemailReceived | EventType::VoicemailUpdated => json!({
             "voicemail_id": VOICEMAIL, "dialpad_voicemail_id": "vm_123456", "transcript": WORDS,
             "recording_url": "https://dialpad.com/recordings/vm456.wav", "duration_seconds": 28,
         }),
+        _ => json!({}),
     };
     with(head, extra)
 }

@@ -69,7 +69,7 @@ fn snapshot(frame: &Frame<'_>, step: Step) -> Value {
         parties(spec),
         links(spec, leg),
         times(spec, leg, at),
-        artefacts(frame, &options.media_base),
+        recordings_and_links(frame, &options.media_base),
         NOTHING_KNOWN.clone(),
     ];
     let mut snapshot = Map::new();
@@ -153,7 +153,7 @@ fn times(spec: &LegSpec, leg: &Leg, at: DateTime<Utc>) -> Value {
     })
 }
 
-fn artefacts(frame: &Frame<'_>, media_base: &str) -> Value {
+fn recordings_and_links(frame: &Frame<'_>, media_base: &str) -> Value {
     let Frame { participants, spec, leg, .. } = *frame;
     let recordings = recordings(spec, leg, media_base);
     let urls: Vec<&Value> = recordings.iter().map(|recording| &recording["url"]).collect();

@@ -80,8 +80,8 @@ async fn a_missing_recording_is_there_when_somebody_reads_the_call(world: World)
         .call(&app, CALL)
         .await
         .shows(json!({"recording_url": LINK, "status": "ended", "duration_seconds": 60}));
-    let told = server.feed_until(&app, "call.updated").await;
-    let update = told.last().expect("found");
+    let emitted = server.feed_until(&app, "call.updated").await;
+    let update = emitted.last().expect("found");
     assert!(
         update["changed"].as_array().is_some_and(|changed| changed.contains(&json!("recording_url"))),
         "{update:#}"
@@ -112,10 +112,10 @@ async fn nobody_waits_for_a_slow_dialpad(world: World) {
     read(&server, &app, CALL).await.ok().shows(json!({"recording_url": null}));
     assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
     assert_eq!(dialpad.requests("GET call/7").len(), 1);
-    // It was not given up: what comes late is told.
+    // It was not given up: what comes late is emitted.
     gate.open();
-    let told = server.feed_until(&app, "call.updated").await;
-    told.last().expect("found").shows(json!({"recording_url": LINK}));
+    let emitted = server.feed_until(&app, "call.updated").await;
+    emitted.last().expect("found").shows(json!({"recording_url": LINK}));
 }
 
 /// Dialpad answers nothing, and many calls are read.
@@ -150,8 +150,8 @@ async fn a_voicemail_of_which_nobody_spoke_is_found(world: World) {
         "recording_url": "https://dialpad.com/shared/voicemail/1", "transcript": "Hi, please call me back",
         "received_at": "2024-01-01T12:01:00Z",
     }));
-    let told = server.feed_until(&app, "voicemail.received").await;
-    told.last().expect("found").shows(json!({"transcript": "Hi, please call me back"}));
+    let emitted = server.feed_until(&app, "voicemail.received").await;
+    emitted.last().expect("found").shows(json!({"transcript": "Hi, please call me back"}));
     // The webhook that was late brings the audio itself.
     let late = Call::new(CALL).state("voicemail_uploaded", 70).with("voicemail_link", LINK);
     server.webhook(&app, &late).await;

@@ -75,7 +75,7 @@ fn count(metrics: &Metrics, name: &str) -> f64 {
 }
 
 async fn a_silence_is_looked_into(world: World) {
-    // One call that nobody told of, and another one of which the webhooks told.
+    // One call that nobody emitted of, and another one of which the webhooks emitted.
     let dialpad = ScriptedDialpad::start(|asked: &ScriptedRequest| match &*asked.what {
         "GET call" => Reply::json(200, json!({"items": [concluded(CALL, 1500), concluded(7, 1500)]})),
         _ => Reply::json(404, json!({})),
@@ -93,7 +93,7 @@ async fn a_silence_is_looked_into(world: World) {
     }));
     assert!(event.get("inferred").is_none(), "{event:#}");
     server.call(&app, CALL).await.shows(json!({"status": "ended", "outcome": "answered"}));
-    // Calls that are missed are looked for again and again, and told once.
+    // Calls that are missed are looked for again and again, and emitted once.
     dialpad.wait_for_requests("GET call", 3).await;
     let feed = server.feed(&app).await;
     assert_eq!(kinds(&of_call(&feed, CALL)), ["call.ended"]);
@@ -129,7 +129,7 @@ async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
     // goes on behind its first page, but not before the turn of the killed server is over.
     gate.open();
     let feed = server
-        .feed_when(&app, "both calls are told", |feed| {
+        .feed_when(&app, "both calls are emitted", |feed| {
             [CALL, CALL + 1].iter().all(|call| !of_call(feed, *call).is_empty())
         })
         .await;

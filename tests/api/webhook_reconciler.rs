@@ -1,4 +1,4 @@
-//! The keeper of webhooks: what Dialpad is to send comes, whatever is done to it there.
+//! The webhook reconciler: what Dialpad should send arrives, whatever is changed there.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ on_both_databases![
     what_was_taken_away_comes_back,
     what_drifted_is_set_right,
     duplicates_go_and_what_belongs_to_others_stays,
-    a_gap_is_told_once_it_is_closed,
+    a_gap_is_emitted_once_it_is_closed,
     a_company_without_room_is_a_problem_that_passes,
     a_failing_dialpad_is_asked_again,
     missing_scopes_are_named_and_cost_only_what_they_cover,
@@ -17,7 +17,7 @@ on_both_databases![
     without_auto_subscribe_nothing_is_registered,
     a_disconnected_app_has_nothing_left_at_dialpad,
     a_removed_app_has_nothing_left_at_dialpad,
-    another_public_url_is_told_to_dialpad,
+    another_public_url_is_emitted_to_dialpad,
     two_servers_leave_one_webhook,
     an_app_that_moves_to_another_company_leaves_nothing_behind,
     a_company_that_was_left_can_tell_nothing_more,
@@ -121,21 +121,21 @@ async fn duplicates_go_and_what_belongs_to_others_stays(world: World) {
     assert!(webhooks.contains(&foreign), "{webhooks:#?}");
 }
 
-async fn a_gap_is_told_once_it_is_closed(world: World) {
+async fn a_gap_is_emitted_once_it_is_closed(world: World) {
     let dialpad = Dialpad::start().await;
     let mut server = watchful(world, &dialpad).await;
     let app = connected(&server, &dialpad).await;
-    let told = |line: &str| {
+    let emitted = |line: &str| {
         line.contains("calls may have been missed and will be recovered").then(|| line.to_owned())
     };
     let standing = dialpad.wait_for_registration(&app).await;
     dialpad.change("/subscriptions/sms", &standing.messages, json!({"enabled": false})).await;
     dialpad.wait_for_registration(&app).await;
-    assert!(server.process.log().lines().find_map(told).is_none(), "calls came all the time");
+    assert!(server.process.log().lines().find_map(emitted).is_none(), "calls came all the time");
 
     dialpad.change("/subscriptions/call", &standing.calls, json!({"enabled": false})).await;
     dialpad.wait_for_registration(&app).await;
-    let line = server.process.wait_for_line("that calls may be missing", told).await;
+    let line = server.process.wait_for_line("that calls may be missing", emitted).await;
     assert!(line.contains("the subscription was disabled"), "{line}");
 }
 
@@ -267,7 +267,7 @@ async fn a_removed_app_has_nothing_left_at_dialpad(world: World) {
     assert_eq!(dialpad.registry("/subscriptions/call").await, Vec::<Value>::new());
 }
 
-async fn another_public_url_is_told_to_dialpad(world: World) {
+async fn another_public_url_is_emitted_to_dialpad(world: World) {
     let dialpad = Dialpad::start().await;
     let world = world.with_dialpad(&dialpad);
     let server = world.start().await;

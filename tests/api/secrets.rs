@@ -22,7 +22,7 @@ async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
     server.finish_authorization(&callback, sent.cookie()).await.ok();
     let order = json!({"flow": "answered", "pace": 0, "wait_for_subscriber": true});
     let delivered = dialpad.play(&order).await;
-    let call = delivered[0]["call_id"].as_i64().expect("a call was told of");
+    let call = delivered[0]["call_id"].as_i64().expect("a call was emitted of");
     let hook_secrets = ask_dialpad_for_everything(&dialpad, &server, &app, call).await;
 
     // Tokens are renewed, in vain and with success.
@@ -124,7 +124,7 @@ async fn ask_dialpad_for_everything(
     secrets
 }
 
-/// The secret of the only webhook at Dialpad, which it shows to whoever may see the webhook.
+/// The secret of the only webhook at Dialpad, which it shows to a caller who may see the webhook.
 async fn hook_secret(dialpad: &Dialpad) -> String {
     let hooks = dialpad.api(Method::GET, "/webhooks").answer().await.ok();
     let secret = hooks["items"][0]["signature"]["secret"].as_str().map(str::to_owned);
