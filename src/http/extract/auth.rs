@@ -2,13 +2,18 @@
 //! send the request, and which query and body it has. The credentials are checked first, so that a client without
 //! access learns nothing about parameters.
 
+use std::pin::pin;
+
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, http::header, web::Data};
 use cti_actors::{
     error::AuthError,
     id::AppId,
     ports::{AuthenticatedKey, Authenticator},
 };
-use futures_util::{FutureExt, future::LocalBoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{Either, LocalBoxFuture, select},
+};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
@@ -42,9 +47,19 @@ impl<Query: DeserializeOwned + 'static, Body: RequestBody> FromRequest for Crm<Q
         let (request, body) = (request.clone(), Body::read(request, payload));
         async move {
             let key = api_key(&request).ok_or_else(missing_key)?;
-            let app_id = authenticate(&request, &key).await?.app_id;
+            let authenticated = pin!(authenticate(&request, &key));
+            // The body is read meanwhile: a connection whose body breaks the rules of HTTP is answered by the library,
+            // without a code, where nobody reads it.
+            let (app_id, body) = match select(authenticated, pin!(body)).await {
+                Either::Left((authenticated, body)) => {
+                    let app_id = authenticated?.app_id;
+                    let query = read_query(&request)?;
+                    return Ok(Self { app_id, query, body: body.await? });
+                }
+                Either::Right((body, authenticated)) => (authenticated.await?.app_id, body),
+            };
             let query = read_query(&request)?;
-            Ok(Self { app_id, query, body: body.await? })
+            Ok(Self { app_id, query, body: body? })
         }
         .boxed_local()
     }
@@ -99,7 +114,8 @@ pub(crate) async fn authenticate(
 /// Checks that the request has one of these secrets as its bearer. A wrong one counts for the rate limit of the
 /// client's address.
 ///
-/// # Errors The bearer is missing or wrong, or the address is limited.
+/// # Errors
+/// The bearer is missing or wrong, or the address is limited.
 pub(crate) fn require_bearer(request: &HttpRequest, secrets: &[SecretString]) -> Result<(), ApiError> {
     let Some(given) = bearer(request) else {
         let sentence = "The bearer is missing: send Authorization: Bearer …";
