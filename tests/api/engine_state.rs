@@ -14,7 +14,7 @@ on_both_databases![
     only_administrators_see_the_engine,
 ];
 
-on_sqlite![a_test_that_leaves_a_webhook_pending_fails];
+on_sqlite![a_test_that_leaves_a_session_open_fails];
 
 async fn engine(server: &TestServer) -> Value {
     server.get("/internal/engine").by_admin().answer().await.ok()
@@ -89,14 +89,14 @@ async fn only_administrators_see_the_engine(world: World) {
 }
 
 /// Every other test relies on it.
-async fn a_test_that_leaves_a_webhook_pending_fails(world: World) {
+async fn a_test_that_leaves_a_session_open_fails(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    world.execute("ALTER TABLE calls RENAME TO calls_elsewhere").await;
-    server.webhook(&app, &Call::new(1).ring(0)).await;
+    let socket = server.subscribe(&app, "").await;
     drop(server);
     let finished = AssertUnwindSafe(world.finish()).catch_unwind().await;
-    let problem = finished.expect_err("the webhook is pending");
+    drop(socket);
+    let problem = finished.expect_err("the session is open");
     let problem = problem.downcast_ref::<String>().map_or("", String::as_str);
     assert!(problem.starts_with("left behind by this test"), "{problem}");
 }

@@ -112,7 +112,7 @@ async fn many_users_are_mapped_at_once_or_none(world: World) {
         ),
         (
             json!([{"dialpad_user_id": 2_000, "crm_user_id": "x"}, {"dialpad_user_id": 2_000, "crm_user_id": "y"}]),
-            "twice",
+            "mappings[1].dialpad_user_id: must be given only once",
         ),
         (json!([{"dialpad_user_id": 2_000, "crm_user_id": "x", "colour": "red"}]), "mappings[0].colour"),
     ] {

@@ -44,22 +44,20 @@ impl<Query: DeserializeOwned + 'static, Body: RequestBody> FromRequest for Crm<Q
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, body) = (request.clone(), Body::read(request, payload));
+        let (request, body) = (request.clone(), Body::receive(request, payload));
         async move {
             let key = api_key(&request).ok_or_else(missing_key)?;
             let authenticated = pin!(authenticate(&request, &key));
-            // The body is read meanwhile: a connection whose body breaks the rules of HTTP is answered by the library,
-            // without a code, where nobody reads it.
+            // The body is received meanwhile, and one that breaks the rules of HTTP is refused at once: a moment later
+            // the library closes the connection without an answer.
             let (app_id, body) = match select(authenticated, pin!(body)).await {
-                Either::Left((authenticated, body)) => {
-                    let app_id = authenticated?.app_id;
-                    let query = read_query(&request)?;
-                    return Ok(Self { app_id, query, body: body.await? });
+                Either::Left((authenticated, body)) => (authenticated?.app_id, body.await?),
+                Either::Right((body, authenticated)) => {
+                    let body = body?;
+                    (authenticated.await?.app_id, body)
                 }
-                Either::Right((body, authenticated)) => (authenticated.await?.app_id, body),
             };
-            let query = read_query(&request)?;
-            Ok(Self { app_id, query, body: body? })
+            Ok(Self { app_id, query: read_query(&request)?, body: Body::parse(&body)? })
         }
         .boxed_local()
     }
@@ -70,11 +68,11 @@ impl<Query: DeserializeOwned + 'static, Body: RequestBody> FromRequest for Admin
     type Future = LocalBoxFuture<'static, Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let (request, body) = (request.clone(), Body::read(request, payload));
+        let (request, body) = (request.clone(), Body::receive(request, payload));
         async move {
             require_bearer(&request, &state_of(&request).config.internal_secrets)?;
             let query = read_query(&request)?;
-            Ok(Self { query, body: body.await? })
+            Ok(Self { query, body: Body::parse(&body.await?)? })
         }
         .boxed_local()
     }

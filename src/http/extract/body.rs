@@ -1,7 +1,10 @@
 //! The JSON body of a request, read strictly: an unknown or invalid field is refused and named.
 
 use actix_web::{Error, FromRequest, HttpRequest, dev::Payload, web::Bytes};
-use futures_util::{FutureExt, TryFutureExt, future::LocalBoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{LocalBoxFuture, ready},
+};
 use serde::de::DeserializeOwned;
 
 use super::fields::{InvalidField, read_object};
@@ -9,14 +12,27 @@ use crate::http::error::ApiError;
 
 /// How a handler reads the body.
 pub(crate) trait RequestBody: Sized + 'static {
-    /// Reads the body. The future does nothing before it is polled.
-    fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static, Result<Self, Error>>;
+    /// Receives the body. Fails where the body breaks the rules of HTTP or is too large. The future does nothing before
+    /// it is polled.
+    fn receive(
+        request: &HttpRequest,
+        payload: &mut Payload,
+    ) -> LocalBoxFuture<'static, Result<Bytes, Error>> {
+        Bytes::from_request(request, payload).boxed_local()
+    }
+
+    /// Parses a body that was received.
+    fn parse(body: &[u8]) -> Result<Self, ApiError>;
 }
 
 /// No body is read.
 impl RequestBody for () {
-    fn read(_: &HttpRequest, _: &mut Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
-        futures_util::future::ready(Ok(())).boxed_local()
+    fn receive(_: &HttpRequest, _: &mut Payload) -> LocalBoxFuture<'static, Result<Bytes, Error>> {
+        ready(Ok(Bytes::new())).boxed_local()
+    }
+
+    fn parse(_: &[u8]) -> Result<Self, ApiError> {
+        Ok(())
     }
 }
 
@@ -25,9 +41,8 @@ impl RequestBody for () {
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + 'static> RequestBody for Json<T> {
-    fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
-        let bytes = Bytes::from_request(request, payload);
-        bytes.and_then(async |bytes| Ok(Self(parse(&bytes)?))).boxed_local()
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        Ok(Self(parse(body)?))
     }
 }
 
@@ -36,9 +51,8 @@ impl<T: DeserializeOwned + 'static> RequestBody for Json<T> {
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Default + 'static> RequestBody for OptionalJson<T> {
-    fn read(request: &HttpRequest, payload: &mut Payload) -> LocalBoxFuture<'static, Result<Self, Error>> {
-        let bytes = Bytes::from_request(request, payload);
-        bytes.and_then(async |bytes| Ok(Self(parse_optional(&bytes)?))).boxed_local()
+    fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        Ok(Self(parse_optional(body)?))
     }
 }
 
