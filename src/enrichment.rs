@@ -167,9 +167,15 @@ impl CallEnrichment {
             Some(Err(error)) => return Err(error.into()),
             None => return Err(DialpadError::Unreachable("The server is stopping".into()).into()),
         };
-        match known.as_deref().and_then(|known| kind.link(known)) {
-            Some(fresh) => self.media.fetch(app, fresh, range).await,
-            None => Err(failure),
+        let Some(known) = known else { return Err(failure) };
+        let denied = |failure| match failure {
+            MediaError::Expired => MediaError::Denied,
+            other => other,
+        };
+        match kind.link(&known) {
+            Some(fresh) => self.media.fetch(app, fresh, range).await.map_err(denied),
+            // Without the scope Dialpad shows no link either.
+            None => Err(denied(failure)),
         }
     }
 

@@ -227,7 +227,11 @@ async fn events_of_a_message_keep_their_text() {
 fn events_of_a_connection_keep_their_text() {
     let changes = [
         (ConnectionEvent::Connected, "connection.connected", ""),
-        (ConnectionEvent::Degraded, "connection.degraded", ""),
+        (
+            ConnectionEvent::Degraded { reason: "Dialpad answered 503" },
+            "connection.degraded",
+            r#","code":"TOKEN_REFRESH_FAILED","reason":"Dialpad answered 503""#,
+        ),
         (ConnectionEvent::Recovered, "connection.recovered", ""),
         (ConnectionEvent::Expired, "connection.expired", r#","code":"TOKENS_EXPIRED""#),
         (ConnectionEvent::Disconnected, "connection.disconnected", ""),

@@ -10,6 +10,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use cti_actors::id::AppId;
+use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -46,6 +47,9 @@ use crate::{
 
 /// Binds an authorization to the browser that started it.
 const COOKIE: &str = "cti_oauth";
+/// Marks a browser that was sent to the host of the callback. It comes back only if the browser was there already, under
+/// a proxy that does not pass on the host: then there is nowhere else to send it.
+const SENT_COOKIE: &str = "cti_sent";
 
 /// Which app is to be connected.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -112,7 +116,8 @@ pub(super) struct Disconnected {
 #[utoipa::path(
     get, path = "/authorize", operation_id = "authorize", tag = tags::CONNECTION, params(AuthorizeQuery),
     responses(
-        (status = 302, description = "A redirect to Dialpad.",
+        (status = 302, description = "A redirect to Dialpad. Under another host than that of `PUBLIC_URL`, first one to the \
+         same address there, so that the cookie fits the callback.",
          headers(
              ("Location" = String, description = "Dialpad's authorization page."),
              ("Set-Cookie" = String, description = "`cti_oauth` binds the authorization to this browser."),
@@ -131,6 +136,9 @@ pub(super) struct Disconnected {
     ),
 )]
 pub(super) async fn authorize(request: HttpRequest, state: Data<AppState>) -> Result<HttpResponse, ApiError> {
+    if let Some(redirect) = redirect_to_callback_host(&request, &state.redirect_uri) {
+        return Ok(redirect);
+    }
     rate_limit::check(&request, &state, Attempt::Authorization)?;
     let AuthorizeQuery { app_id } = read_query(&request)?;
     let app = state.store.apps().find(app_id.id()).await?.ok_or_else(app_not_found)?;
@@ -153,6 +161,44 @@ pub(super) async fn authorize(request: HttpRequest, state: Data<AppState>) -> Re
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .cookie(cookie(&browser, state.public_url.scheme() == "https"))
         .finish())
+}
+
+/// Returns a redirect to the same address at the host of the callback, where the browser is under another one: a cookie
+/// that is set here would not come back there.
+fn redirect_to_callback_host(request: &HttpRequest, redirect_uri: &Url) -> Option<HttpResponse> {
+    let mut target = redirect_uri.clone();
+    let path = redirect_uri.path();
+    let prefix = path.strip_suffix("/auth/dialpad/callback").or_else(|| path.strip_suffix("/callback"))?;
+    if cookie_reaches(request, redirect_uri) || request.cookie(SENT_COOKIE).is_some() {
+        return None;
+    }
+    target.set_path(&format!("{prefix}{}", request.path()));
+    target.set_query(Some(request.query_string()).filter(|query| !query.is_empty()));
+    let sent =
+        Cookie::build(SENT_COOKIE, "1").path("/").http_only(true).max_age(CookieAge::seconds(5)).finish();
+    let mut answer = HttpResponse::Found();
+    answer.insert_header((header::LOCATION, target.as_str()));
+    answer.insert_header((header::CACHE_CONTROL, "no-store")).cookie(sent);
+    Some(answer.finish())
+}
+
+/// Returns whether a cookie that is set in the answer comes back with the callback. The port does not matter to cookies.
+fn cookie_reaches(request: &HttpRequest, redirect_uri: &Url) -> bool {
+    let connection = request.connection_info();
+    if redirect_uri.scheme() == "https" && is_forwarded_http(request) {
+        return false;
+    }
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let is_there =
+        |host: &str| Url::parse(&format!("http://{host}")).is_ok_and(|url| url.host() == redirect_uri.host());
+    host.is_none_or(is_there) || is_there(connection.host())
+}
+
+/// Returns whether a proxy says that the browser did not use https.
+fn is_forwarded_http(request: &HttpRequest) -> bool {
+    let is_forwarded = |name: &str| request.headers().contains_key(name);
+    (is_forwarded("x-forwarded-proto") || is_forwarded("forwarded"))
+        && request.connection_info().scheme().eq_ignore_ascii_case("http")
 }
 
 fn oauth_client(state: &AppState) -> Result<&OauthClient, ApiError> {
@@ -338,4 +384,59 @@ pub(super) async fn disconnect(
             .await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn sent_to(uri: &str, headers: &[(&str, &str)], redirect_uri: &str) -> Option<String> {
+        let request = headers.iter().fold(TestRequest::get().uri(uri), |request, (name, value)| {
+            request.insert_header((*name, *value))
+        });
+        let redirect_uri = redirect_uri.parse().expect("a URL");
+        let answer = redirect_to_callback_host(&request.to_http_request(), &redirect_uri)?;
+        Some(answer.headers()[header::LOCATION].to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn a_browser_under_another_host_is_sent_to_that_of_the_callback() {
+        let local = "http://127.0.0.1:4000/callback";
+        let public = "https://cti.example/sub/auth/dialpad/callback";
+        for (host, redirect_uri, expected) in [
+            ("localhost:4000", local, Some("http://127.0.0.1:4000/authorize?app_id=7")),
+            ("[::1]:4000", local, Some("http://127.0.0.1:4000/authorize?app_id=7")),
+            ("127.0.0.1:4000", local, None),
+            ("127.0.0.1:9", local, None),
+            ("cti.internal", public, Some("https://cti.example/sub/authorize?app_id=7")),
+            ("CTI.example:443", public, None),
+            ("localhost:4000", "http://127.0.0.1:4000/elsewhere", None),
+        ] {
+            let location = sent_to("/authorize?app_id=7", &[("host", host)], redirect_uri);
+            assert_eq!(location.as_deref(), expected, "{host} for {redirect_uri}");
+        }
+        assert_eq!(
+            sent_to("/auth/dialpad/connect", &[("host", "localhost")], local).as_deref(),
+            Some("http://127.0.0.1:4000/auth/dialpad/connect")
+        );
+    }
+
+    #[test]
+    fn a_proxy_does_not_send_a_browser_in_circles() {
+        let public = "https://cti.example/callback";
+        let is_sent = |headers: &[(&str, &str)]| sent_to("/authorize", headers, public).is_some();
+        let inner = ("host", "10.0.0.7:4000");
+        assert!(is_sent(&[inner]));
+        assert!(!is_sent(&[inner, ("x-forwarded-host", "cti.example")]));
+        assert!(!is_sent(&[inner, ("forwarded", "host=cti.example;proto=https")]));
+        assert!(!is_sent(&[inner, ("cookie", "cti_sent=1")]), "it was here before");
+        assert!(
+            is_sent(&[("host", "cti.example"), ("x-forwarded-proto", "http")]),
+            "a secure cookie needs https"
+        );
+        assert!(!is_sent(&[("host", "cti.example"), ("x-forwarded-proto", "https")]));
+        assert!(!is_sent(&[]));
+    }
 }

@@ -325,8 +325,10 @@ pub struct Connection {
     pub environment: Option<String>,
     /// Dialpad's id of the company.
     pub dialpad_org_id: Option<i64>,
-    /// A stable code if action is needed, such as `TOKENS_EXPIRED`.
+    /// A stable code if something is wrong: `TOKEN_REFRESH_FAILED`, `TOKENS_EXPIRED`.
     pub code: Option<String>,
+    /// Why the tokens could not be refreshed, for people. Only of `connection.degraded`.
+    pub reason: Option<String>,
 }
 
 /// An id of Dialpad: a number if Dialpad uses a number.

@@ -151,7 +151,11 @@ interface ConnectionEvent<Type extends string> extends EventBase<Type> {
 export interface ConnectionConnected extends ConnectionEvent<'connection.connected'> {}
 
 /** The app's tokens could not be refreshed; this may recover by itself. */
-export interface ConnectionDegraded extends ConnectionEvent<'connection.degraded'> {}
+export interface ConnectionDegraded extends ConnectionEvent<'connection.degraded'> {
+  code: 'TOKEN_REFRESH_FAILED';
+  /** Why, for people. */
+  reason: string;
+}
 
 /** The tokens could be refreshed again. */
 export interface ConnectionRecovered extends ConnectionEvent<'connection.recovered'> {}

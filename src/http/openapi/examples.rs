@@ -94,8 +94,11 @@ pub(crate) fn event(event_type: EventType) -> Value {
             of_message(event_type)
         }
         EventType::ConnectionExpired => with(of_connection(), json!({"code": "TOKENS_EXPIRED"})),
+        EventType::ConnectionDegraded => {
+            let degraded = json!({"code": "TOKEN_REFRESH_FAILED", "reason": "Dialpad answered 503"});
+            with(of_connection(), degraded)
+        }
         EventType::ConnectionConnected
-        | EventType::ConnectionDegraded
         | EventType::ConnectionRecovered
         | EventType::ConnectionDisconnected => of_connection(),
         _ => of_call(event_type),
