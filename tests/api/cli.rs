@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use crate::support::{Ask, World, kinds, of_call};
+use crate::support::{Ask, WEBHOOK_SECRET, World, kinds, of_call};
 
 on_both_databases![
     a_triggered_flow_is_emitted,
@@ -12,6 +12,7 @@ on_both_databases![
 ];
 
 on_sqlite![
+    a_short_secret_is_a_warning_in_the_sandbox,
     a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only,
     a_file_sets_what_the_environment_does_not,
     the_default_database_is_made_where_there_is_nothing,
@@ -57,6 +58,36 @@ async fn bad_configuration_is_refused_with_one_line_for_each_wrong_key() {
         assert_eq!(lines_about(key), 1, "lines about {key} in:\n{}", refused.stderr);
     }
     assert!(!refused.stderr.contains("c2hvcnQ="), "a secret is shown:\n{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn a_secret_that_can_be_guessed_stops_the_start() {
+    for environment in ["sandbox", "production"] {
+        for placeholder in ["…", "changeme", "secret"] {
+            let world =
+                World::on_sqlite().with("CTI_ENV", environment).with("PUBLIC_URL", "https://x.example");
+            let world = world.with("INTERNAL_API_SECRET", placeholder);
+            let world = world.with("DIALPAD_WEBHOOK_SECRET", &format!("{WEBHOOK_SECRET},{placeholder}"));
+            let refused = world.run(&["serve"]).await;
+            assert_eq!(refused.code, Some(2), "{placeholder}: {refused:?}");
+            let lines: Vec<&str> = refused.stderr.lines().collect();
+            assert_eq!(lines.len(), 2, "{refused:?}");
+            assert!(lines.iter().all(|line| line.contains("openssl rand -hex 32")), "{refused:?}");
+        }
+    }
+    let short = World::on_sqlite().with("CTI_ENV", "production").with("PUBLIC_URL", "https://x.example");
+    let short = short.with("DIALPAD_WEBHOOK_SECRET", "fifteen-bytes-x");
+    let refused = short.run(&["serve"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.starts_with("DIALPAD_WEBHOOK_SECRET: "), "{refused:?}");
+    assert!(!refused.stderr.contains("fifteen"), "a secret is shown: {refused:?}");
+}
+
+async fn a_short_secret_is_a_warning_in_the_sandbox(world: World) {
+    let server = world.with("INTERNAL_API_SECRET", "short").start().await;
+    server.get("/internal/apps").bearer_auth("short").answer().await.ok();
+    let log = server.process.log();
+    assert!(log.contains("INTERNAL_API_SECRET: is shorter than 16 bytes"), "{log}");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod active_calls;
 mod api_keys;
 mod apps;
 mod auth;
+mod browsers;
 mod call_life;
 mod calls;
 mod calls_paging;

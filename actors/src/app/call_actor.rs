@@ -8,11 +8,11 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
 use metrics::gauge;
 
+use super::stats::CallGuard;
 use crate::{
     event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
     model::call::{self, CallChange, CallCommand, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
-    state::LiveGuard,
 };
 
 /// The actor of one call leg. It stops when its last address is dropped; the app's supervisor holds that address.
@@ -23,7 +23,7 @@ pub(crate) struct CallActor {
     /// The call as it will be once the batch under way is durable.
     staged: Option<StoredCall>,
     /// Counts this actor.
-    _live: LiveGuard,
+    _live: CallGuard,
 }
 
 /// Decides on a batch of webhooks of this call, in order, and stages the result.
@@ -72,7 +72,7 @@ pub(crate) struct Crash;
 impl CallActor {
     /// Returns the actor of a call as the store has it, or of a new call.
     #[must_use]
-    pub(crate) fn new(app_id: AppId, call: StoredCall, live: LiveGuard) -> Self {
+    pub(crate) fn new(app_id: AppId, call: StoredCall, live: CallGuard) -> Self {
         Self { app_id, settled: call, staged: None, _live: live }
     }
 
@@ -196,9 +196,9 @@ impl Handler<Crash> for CallActor {
 mod tests {
     use super::*;
     use crate::{
+        app::stats::{ProcessCalls, SupervisorStats},
         id::DialpadCallId,
         model::call::{CallEvent, Knowledge, Signal},
-        state::LiveCount,
     };
 
     #[test]
@@ -214,7 +214,8 @@ mod tests {
         };
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
-        let mut actor = CallActor::new(AppId::generate(), call, LiveCount::default().guard());
+        let mut actor =
+            CallActor::new(AppId::generate(), call, SupervisorStats::new(ProcessCalls::new(1)).call_guard());
         let apply = |commands, continues| Apply { commands, now, interaction_id, continues };
         assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");

@@ -30,6 +30,6 @@ pub(crate) use self::{
     inbox::SharedInbox,
     missing_leg::MissingLegReporter,
     pipeline::Pipeline,
-    stats::SupervisorStats,
+    stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Wake},
 };

@@ -80,8 +80,12 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn evict_idle(&mut self) {
-        self.roster.evict_idle(self.ports.clock.now());
+    /// Drops the call actors that need not be kept. Between batches: none of them has anything staged then.
+    pub(super) fn evict(&mut self) {
+        let now = self.ports.clock.now();
+        self.roster.evict_idle(now);
+        let all = &self.stats.process_calls;
+        self.roster.evict_beyond(all.max, all.live(), now);
     }
 
     #[cfg(feature = "testing")]
@@ -91,6 +95,8 @@ impl Pipeline {
 
     /// Applies one batch.
     pub(super) async fn step(&mut self) -> NextStep {
+        // Here as well: a supervisor that always has a batch under way has no other moment for it.
+        self.evict();
         let batch = match self.next_batch().await {
             Ok(Some(batch)) => batch,
             Ok(None) => return NextStep::Idle,

@@ -13,7 +13,7 @@ use super::{
     token_refresher::FeedUpdate,
 };
 use crate::{
-    app::MissingLegReporter,
+    app::{MissingLegReporter, ProcessCalls, SupervisorStats},
     consumer::{Consumers, CursorStore},
     error::StoreError,
     event::Frame,
@@ -31,6 +31,7 @@ pub(super) struct Tenants {
     apps: DashMap<AppId, Arc<Tenant>>,
     arbiters: Arc<Arbiters>,
     max_sessions_per_app: usize,
+    process_calls: ProcessCalls,
     /// Limits how many readers read old events from the store at a time, over all feeds.
     store_readers: Arc<Semaphore>,
     cursor_store: Arc<CursorStore>,
@@ -52,6 +53,7 @@ impl Tenants {
             apps: DashMap::new(),
             arbiters,
             max_sessions_per_app: tuning.max_sessions_per_app,
+            process_calls: ProcessCalls::new(tuning.max_call_actors),
             store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
             missing_legs,
             stopping,
@@ -157,7 +159,7 @@ impl Tenants {
             arbiter: self.arbiters.of(app_id),
             inbox: Arc::default(),
             awake: Arc::default(),
-            stats: Arc::default(),
+            stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };
         Tenant::start(handle, setup, self.stopping.child_token())
     }
