@@ -1,11 +1,15 @@
 //! The binary at the command line.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
-use crate::support::{Ask, WEBHOOK_SECRET, World, kinds, of_call};
+use serde_json::Value;
+
+use crate::support::{Ask, Dialpad, WEBHOOK_SECRET, World, kinds, of_call};
 
 on_both_databases![
     a_triggered_flow_is_emitted,
+    a_triggered_transfer_is_one_interaction_in_either_family,
+    a_triggered_recording_can_be_played,
     one_triggered_event_is_emitted,
     migrations_can_be_applied_beforehand,
     a_server_that_may_not_migrate_does_not_start_without_its_tables
@@ -225,6 +229,68 @@ async fn a_triggered_flow_is_emitted(world: World) {
         let mut emitted = of_call(&feed, call);
         emitted.retain(|event| event["type"] != "call.updated");
         assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.ended"], "call {call}");
+    }
+}
+
+async fn a_triggered_transfer_is_one_interaction_in_either_family(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for (flow, call, family) in [("transfer", "51", "workflow"), ("transfer", "52", "dialpad")] {
+        let line = ["trigger", flow, "--url", &server.base_url, "--app-id", &app.id, "--call-id", call];
+        let triggered = world.run(&[&line[..], &["--family", family]].concat()).await;
+        assert_eq!(triggered.code, Some(0), "{triggered:?}");
+        let first = call.parse::<i64>().expect("a number");
+        server
+            .feed_when(&app, "both legs are over and in one interaction", |feed| {
+                let interaction = of_call(feed, first).last().map(|event| event["interaction_id"].clone());
+                let ended = feed.iter().filter(|event| event["type"] == "call.ended");
+                interaction
+                    .is_some_and(|own| ended.filter(|event| event["interaction_id"] == own).count() == 2)
+            })
+            .await;
+    }
+}
+
+async fn a_triggered_recording_can_be_played(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad);
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let organization = Dialpad::COMPANY.to_string();
+    for (flow, family) in [("answered", "workflow"), ("answered", "dialpad"), ("voicemail", "workflow")] {
+        let triggered = world
+            .run(&[
+                "trigger",
+                flow,
+                "--url",
+                &server.base_url,
+                "--organization-id",
+                &organization,
+                "--family",
+                family,
+                "--simulator",
+                &dialpad.base_url,
+            ])
+            .await;
+        assert_eq!(triggered.code, Some(0), "{triggered:?}");
+    }
+    let feed = server
+        .feed_when(&app, "two recordings and a voicemail", |feed| {
+            let with_recording = |event: &&Value| event["recording_url"].is_string();
+            let calls: BTreeSet<i64> =
+                feed.iter().filter(with_recording).filter_map(|event| event["call_id"].as_i64()).collect();
+            calls.len() == 3
+        })
+        .await;
+    for event in feed.iter().filter(|event| event["recording_url"].is_string()) {
+        let path = match event["voicemail_id"].as_str() {
+            Some(id) => format!("/api/voicemails/{id}/recording"),
+            None => format!("/api/calls/{}/recording", event["call_id"]),
+        };
+        let audio = server.get(&path).by(&app).send().await.expect("an answer");
+        let content_type = audio.headers().get("content-type").and_then(|value| value.to_str().ok());
+        assert_eq!((audio.status().as_u16(), content_type), (200, Some("audio/wav")), "{path}");
     }
 }
 
