@@ -84,25 +84,25 @@ impl CallActor {
         let mut events = Vec::with_capacity(batch.commands.len());
         let joined = self.join(&mut call, batch);
         for command in &batch.commands {
+            let before = call.facts.snapshot();
             let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
+            if snapshot != before {
+                call.updated_at = now;
+            }
             let mut caused = Vec::with_capacity(transition.changes.len());
             for change in &transition.changes {
-                match change {
-                    CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
-                        call.voicemail_id.get_or_insert_with(VoicemailId::generate);
-                        call.updated_at = now;
-                    }
-                    CallChange::Raw { .. } => {}
-                    _ => call.updated_at = now,
+                if matches!(change, CallChange::VoicemailReceived | CallChange::VoicemailUpdated) {
+                    call.voicemail_id.get_or_insert_with(VoicemailId::generate);
                 }
                 let (at, origin) = (command.at(), command.origin());
                 caused.push(call_event(self.app_id, &call, &snapshot, change, at, origin));
             }
             events.push(caused);
         }
-        if call == self.settled {
+        // A call of which only a state without a name was seen is none yet.
+        if call == self.settled || !call.facts.was_witnessed() {
             return ApplyOutcome { joined, events, record: None, voicemail: None };
         }
 
