@@ -101,8 +101,12 @@ impl CallActor {
             }
             events.push(caused);
         }
-        // A call of which only a state without a name was seen is none yet.
-        if call == self.settled || !call.facts.was_witnessed() {
+        if call == self.settled {
+            return ApplyOutcome { joined, events, record: None, voicemail: None };
+        }
+        if !call.facts.was_witnessed() {
+            // A call of which only a state without an event type was seen is none yet, and is not stored.
+            self.staged = Some(call);
             return ApplyOutcome { joined, events, record: None, voicemail: None };
         }
 

@@ -36,6 +36,10 @@ pub struct CallFacts {
     pub(crate) operator_seen: Option<DateTime<Utc>>,
     pub(crate) holds: BTreeSet<DateTime<Utc>>,
     pub(crate) resumes: BTreeSet<DateTime<Utc>>,
+    /// When the two sides talked, by a state that has no event type here. It ends a hold, and is no sign of the call by
+    /// itself.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) talks: BTreeSet<DateTime<Utc>>,
     pub(crate) ends: BTreeMap<EndKind, DateTime<Utc>>,
     pub(crate) reported_end: Option<DateTime<Utc>>,
     pub(crate) voicemail_started: bool,
@@ -91,8 +95,12 @@ impl CallFacts {
                 self.holds.insert(at);
                 self.absorb_connect(event);
             }
-            Signal::Resumed | Signal::Raw { meaning: RawMeaning::Talking, .. } => {
+            Signal::Resumed => {
                 self.resumes.insert(at);
+                self.absorb_connect(event);
+            }
+            Signal::Raw { meaning: RawMeaning::Talking, .. } => {
+                self.talks.insert(at);
                 self.absorb_connect(event);
             }
             Signal::Ended(kind) => self.absorb_end(*kind, event),

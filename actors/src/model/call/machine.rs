@@ -60,10 +60,8 @@ pub fn apply(known: &CallFacts, command: &CallCommand) -> Transition {
         }
         CallCommand::Proven { proof, .. } => facts.set_proof(*proof),
     }
-    let mut changes: Vec<CallChange> = passed_on(command, &facts).into_iter().collect();
-    if facts != *known {
-        changes.extend(differences(known, &facts, command));
-    }
+    let mut changes = if facts == *known { Vec::new() } else { differences(known, &facts, command) };
+    changes.extend(passed_on(command, &facts));
     Transition { facts, changes }
 }
 
@@ -80,6 +78,9 @@ fn passed_on(command: &CallCommand, facts: &CallFacts) -> Option<CallChange> {
 fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> Vec<CallChange> {
     let before = known.snapshot();
     let after = facts.snapshot();
+    if !facts.was_witnessed() {
+        return Vec::new();
+    }
     let is_first_sight = !known.was_witnessed() && facts.was_witnessed();
     let mut changes = Vec::new();
     if is_first_sight || before.status != after.status {

@@ -139,7 +139,8 @@ impl CallFacts {
     /// hold before it, because the hold of a call that was answered in that second comes after.
     fn is_on_hold(&self) -> bool {
         let Some(hold) = self.holds.last() else { return false };
-        let resumed = self.resumes.last().is_some_and(|resume| resume >= hold);
+        let resumed =
+            [self.resumes.last(), self.talks.last()].into_iter().flatten().any(|resume| resume >= hold);
         let reconnected = self.connects.last().is_some_and(|connect| connect > hold);
         !(resumed || reconnected)
     }
@@ -275,8 +276,9 @@ impl CallFacts {
                 continue;
             }
             let resume = self.resumes.range(*hold..).next();
+            let talk = self.talks.range(*hold..).next();
             let connect = self.connects.range(*hold..).find(|connect| *connect > hold);
-            let until = [resume, connect].into_iter().flatten().min().copied().unwrap_or(ended_at);
+            let until = [resume, talk, connect].into_iter().flatten().min().copied().unwrap_or(ended_at);
             let until = until.min(ended_at);
             total = total + Millis::from(until - *hold).or_zero();
             covered_until = Some(until);

@@ -67,7 +67,7 @@ fn was_answered_elsewhere(
     let Some(rang) = facts.ringing_at().or(facts.first_seen) else { return false };
     legs.iter().filter(|(other, _)| *other != call).any(|(other, theirs)| match theirs.leg() {
         // A person who answered before this leg rang has sent the call on, and was not faster.
-        Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang < answered),
+        Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang <= answered),
         // The leg that took it may never be received: its group names it.
         Some(Leg::Group) => {
             let operator = theirs.leg_ids()[2].filter(|operator| *operator != call.0);
