@@ -48,6 +48,7 @@ mod recordings;
 mod recordings_refused;
 mod recovery;
 mod reencryption;
+mod reported;
 mod secrets;
 mod sharing;
 mod signatures;

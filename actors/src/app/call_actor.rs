@@ -84,18 +84,17 @@ impl CallActor {
         let mut events = Vec::with_capacity(batch.commands.len());
         let joined = self.join(&mut call, batch);
         for command in &batch.commands {
+            let before = call.facts.snapshot();
             let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
+            if snapshot != before {
+                call.updated_at = now;
+            }
             let mut caused = Vec::with_capacity(transition.changes.len());
             for change in &transition.changes {
-                match change {
-                    CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
-                        call.voicemail_id.get_or_insert_with(VoicemailId::generate);
-                        call.updated_at = now;
-                    }
-                    CallChange::Raw { .. } => {}
-                    _ => call.updated_at = now,
+                if matches!(change, CallChange::VoicemailReceived | CallChange::VoicemailUpdated) {
+                    call.voicemail_id.get_or_insert_with(VoicemailId::generate);
                 }
                 let (at, origin) = (command.at(), command.origin());
                 caused.push(call_event(self.app_id, &call, &snapshot, change, at, origin));
@@ -103,6 +102,11 @@ impl CallActor {
             events.push(caused);
         }
         if call == self.settled {
+            return ApplyOutcome { joined, events, record: None, voicemail: None };
+        }
+        if !call.facts.was_witnessed() {
+            // A call of which only a state without an event type was seen is none yet, and is not stored.
+            self.staged = Some(call);
             return ApplyOutcome { joined, events, record: None, voicemail: None };
         }
 

@@ -1,6 +1,6 @@
-//! The legs of one interaction in a batch. They take their webhooks one by one in the order of the journal, and after
-//! each webhook every leg learns what the others prove about it: so what is emitted does not depend on where a batch
-//! ends.
+//! The legs of one interaction in a batch. They take their webhooks one by one in the order of the journal. A leg takes a
+//! webhook together with what the others prove about it then; after that the others learn what it proves about them. So
+//! what is emitted does not depend on where a batch ends, and is right at once where the proof came first.
 
 use actix::Addr;
 
@@ -44,8 +44,8 @@ pub(super) async fn apply_interaction(
         decide(ctx, call, None, first, interaction, legs, batch).await?;
     }
     for (position, event) in webhooks {
-        decide(ctx, event.dialpad_call_id, Some(event.clone().into()), position, interaction, legs, batch)
-            .await?;
+        let webhook = with_proof(event, legs);
+        decide(ctx, event.dialpad_call_id, Some(webhook), position, interaction, legs, batch).await?;
         for (call, proven) in new_proofs(event, legs) {
             decide(ctx, call, Some(proven), position, interaction, legs, batch).await?;
         }
@@ -64,6 +64,16 @@ fn legs_to_move(
     let moves =
         legs.values().filter(|leg| leg.interaction_id != interaction && !has_webhooks(leg.dialpad_call_id));
     moves.map(|leg| leg.dialpad_call_id).collect()
+}
+
+/// Returns a webhook with what the other legs prove about its leg once it is known.
+fn with_proof(event: &CallEvent, legs: &InteractionLegs) -> CallCommand {
+    let call = event.dialpad_call_id;
+    let mut facts = legs.get(&call).map(|leg| leg.facts.clone()).unwrap_or_default();
+    facts.absorb(event);
+    let others = legs.iter().filter(|(other, _)| **other != call).map(|(other, leg)| (*other, &leg.facts));
+    let all: Vec<_> = std::iter::once((call, &facts)).chain(others).collect();
+    CallCommand::Webhook { event: event.clone(), proof: proofs(&all).into_iter().next() }
 }
 
 /// Returns the legs about which the others prove something else since this webhook, each with the command to say so.

@@ -136,7 +136,7 @@ fn other(json: &str) -> Body {
 pub struct Call {
     /// Dialpad's id of the call.
     pub dialpad_call_id: i64,
-    /// The interaction that it is a leg of.
+    /// The interaction that it is a leg of. `None` if nothing is known of the call but a state without a type.
     pub interaction_id: Option<String>,
     /// The kind of leg.
     pub leg: Option<Leg>,
@@ -152,6 +152,9 @@ pub struct Call {
     pub crm_user_id: Option<String>,
     /// Its status.
     pub status: Option<Status>,
+    /// The newest live state in Dialpad's own words (`ringing`, `queued`, `parked` …), where they are used.
+    #[serde(default)]
+    pub dialpad_state: Option<String>,
     /// `repaired`: webhooks were missing, and the server asked Dialpad.
     pub source: Option<String>,
     /// Whether the event is inferred, because there was no webhook about the call for too long.

@@ -119,7 +119,8 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
                 None => {
                     let state = fields.text(&["state"]).unwrap_or_default();
                     let signal = native::signal(&state, shown.unwrap_or(object));
-                    let knowledge = native::knowledge(&fields, &signal);
+                    let mut knowledge = native::knowledge(&fields, &signal);
+                    knowledge.dialpad_state = state.parse().ok();
                     (None, Ok((signal, knowledge)))
                 }
             };
@@ -164,6 +165,8 @@ fn conclusion(fields: &Fields<'_>) -> Result<(Signal, Knowledge), String> {
 
 #[cfg(test)]
 mod tests {
+    use cti_actors::model::call::Millis;
+
     use super::*;
 
     fn read_back(finding: &Finding) -> CallEvent {
@@ -191,7 +194,7 @@ mod tests {
         assert_eq!(event.signal, Signal::Ended(EndKind::Hangup));
         assert_eq!(event.knowledge.rang_at.map(|at| at.timestamp()), Some(1_704_110_401));
         assert_eq!(event.knowledge.dialpad_user_id, Some(555));
-        assert_eq!(event.knowledge.duration_ms, Some(65_000));
+        assert_eq!(event.knowledge.duration_ms, Some(Millis::from_f64(65_000.03)));
     }
 
     #[test]

@@ -150,7 +150,8 @@ fn times(spec: &LegSpec, leg: &Leg, at: DateTime<Utc>) -> Value {
         "event_timestamp": at.timestamp_millis(),
         "hold_time": held_ms,
         "mos_score": leg.connected.and(ended).map(|_| 4.41),
-        "talk_time": leg.connected_ms(at) - held_ms,
+        // A menu is no talk; but the talk of a group's call that was answered contains it.
+        "talk_time": if leg.answered { leg.connected_ms(at) - held_ms } else { 0 },
         "total_duration": ended.map(|ended| float(ended - started)),
     })
 }
