@@ -4,6 +4,7 @@
 mod command;
 mod event;
 mod facts;
+mod links;
 mod machine;
 mod record;
 mod snapshot;
@@ -13,6 +14,7 @@ pub use self::{
     command::{CallCommand, Proof},
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
     facts::CallFacts,
+    links::Links,
     machine::{CallChange, Transition, apply},
     record::{CallRecord, StoredCall, VoicemailRecord},
     snapshot::{Snapshot, Voicemail},

@@ -167,7 +167,7 @@ impl CallFacts {
         self.reported_connect.or(self.connects.first().copied()).or(first_sign.copied())
     }
 
-    fn ended_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn ended_at(&self) -> Option<DateTime<Utc>> {
         self.is_over().then(|| self.reported_end.or_else(|| self.ends.values().next().copied())).flatten()
     }
 
