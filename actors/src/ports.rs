@@ -91,6 +91,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`waits_for`](crate::model::interaction::waits_for).
     async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError>;
 
+    /// Returns the first legs of the interactions with these outside numbers that were first seen since an instant.
+    async fn first_legs_of(
+        &self,
+        app: AppId,
+        numbers: &[String],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError>;
+
     /// Returns these interactions, those that became part of another one included.
     async fn interactions(
         &self,

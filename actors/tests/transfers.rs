@@ -25,6 +25,7 @@ struct Story {
     call: i64,
     user: i64,
     number: Option<String>,
+    called: Option<&'static str>,
     sent_on_by: Option<i64>,
     direction: Direction,
     webhooks: Vec<(i64, Signal, bool, bool)>,
@@ -36,11 +37,15 @@ impl Story {
     fn new(call: i64, user: i64, number: &str) -> Self {
         let number = Some(number.to_owned()).filter(|number| !number.is_empty());
         let direction = Direction::Inbound;
-        Self { call, user, number, sent_on_by: None, direction, webhooks: Vec::new() }
+        Self { call, user, number, called: None, sent_on_by: None, direction, webhooks: Vec::new() }
     }
 
     fn sent_on_by(self, user: i64) -> Self {
         Self { sent_on_by: Some(user), ..self }
+    }
+
+    fn calls(self, called: &'static str) -> Self {
+        Self { called: Some(called), ..self }
     }
 
     fn then(mut self, at: i64, signal: Signal) -> Self {
@@ -76,6 +81,7 @@ impl Story {
             knowledge: Knowledge {
                 direction: Some(self.direction),
                 from_number: self.number.clone(),
+                to_number: self.called.map(str::to_owned),
                 leg: Some(Leg::Direct),
                 target_id: Some(self.user),
                 dialpad_user_id: Some(self.user),
@@ -229,4 +235,40 @@ async fn merged_legs_are_one_human_call() {
         Story::new(4, ADA, FAY).talks(200_000).until(300_000),
     ];
     always_makes(&stories, &partition([&[1, 2], &[3], &[4]]), 40).await;
+}
+
+#[actix::test]
+async fn legs_that_ring_several_people_for_one_caller_at_once_are_one_human_call() {
+    const MISSED: Signal = Signal::Ended(EndKind::Missed);
+    let lost = |call, user, number, at: i64| {
+        Story::new(call, user, number).then(at, Signal::Ringing).then(at + 20_000, MISSED)
+    };
+    let stories = [
+        lost(1, ADA, ERIN, 0),
+        lost(2, BOB, ERIN, 900),
+        lost(3, CYD, ERIN, 1900),
+        // Another caller, the same caller again, and one who called another number.
+        lost(4, ADA, FAY, 0),
+        lost(5, BOB, ERIN, 60_000),
+        lost(6, 74, ERIN, 0).calls("+14155550100"),
+        lost(7, 75, "anonymous", 0),
+        lost(8, 76, "anonymous", 0),
+    ];
+    let [ada, bob, cyd, others @ ..] = stories;
+    let called = [ada, bob, cyd].map(|story| story.calls("+14155550199"));
+    let stories: Vec<Story> = called.into_iter().chain(others).collect();
+    let expected = partition([&[1, 2, 3], &[4], &[5], &[6], &[7], &[8]]);
+    always_makes(&stories, &expected, 40).await;
+}
+
+#[actix::test]
+async fn two_legs_that_are_both_answered_are_two_human_calls() {
+    let stories =
+        [Story::new(1, ADA, ERIN).talks(0).until(60_000), Story::new(2, BOB, ERIN).talks(1000).until(60_000)];
+    always_makes(&stories, &partition([&[1], &[2]]), 20).await;
+    let stories = [
+        Story::new(1, ADA, ERIN).talks(0).until(60_000),
+        Story::new(2, BOB, ERIN).then(1000, Signal::Ringing).then(3500, HANGUP),
+    ];
+    always_makes(&stories, &partition([&[1, 2]]), 20).await;
 }

@@ -253,6 +253,33 @@ pub(crate) async fn legs_that_name_nothing_of_each_other_are_found_by_user_and_t
     assert!(store.waiting_in(other, &[window(70, 0, 90)]).await.expect("read").is_empty());
 }
 
+pub(crate) async fn first_legs_are_found_by_the_outside_number(store: &impl Subject) {
+    let app = store.new_app().await;
+    let call = finished_call(7);
+    let shown = LegShown::of(&call.call, &call.snapshot);
+    let number = call.snapshot.from_number.clone().expect("it has a caller");
+    let whole = StoredInteraction {
+        id: call.call.interaction_id,
+        version: 1,
+        summary: Summary::of(&[shown]).expect("it has a leg"),
+        merged_into: None,
+        settles_at: None,
+        has_settled: true,
+        updated_at: now(),
+    };
+    let first = call.call.clone();
+    let unit = Unit { calls: vec![call], interactions: vec![whole.clone()], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    let long_ago = DateTime::UNIX_EPOCH;
+    let numbers = ["+1".to_owned(), number];
+    assert_eq!(store.first_legs_of(app, &numbers, long_ago).await.expect("read"), [first]);
+    assert!(store.first_legs_of(app, &numbers[..1], long_ago).await.expect("read").is_empty());
+    let merged = StoredInteraction { version: 2, merged_into: Some(InteractionId::generate()), ..whole };
+    let unit = Unit { interactions: vec![merged], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    assert!(store.first_legs_of(app, &numbers, long_ago).await.expect("read").is_empty());
+}
+
 pub(crate) async fn an_interaction_is_replaced_only_by_its_next_version(store: &impl Subject) {
     let app = store.new_app().await;
     let call = finished_call(7);

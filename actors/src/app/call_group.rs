@@ -6,7 +6,7 @@ use super::{batch::Batch, roster::InteractionRef};
 use crate::{
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallEvent, Links, StoredCall},
+        call::{CallEvent, Links, Signal, StoredCall},
         message::MessageEvent,
     },
     ports::Inbound,
@@ -25,6 +25,11 @@ pub(super) struct CallGroup {
 impl CallGroup {
     fn new(call: DialpadCallId) -> Self {
         Self { call, positions: Vec::new(), events: Vec::new(), deferred: false }
+    }
+
+    /// Whether one of its webhooks rings.
+    pub(super) fn rings(&self) -> bool {
+        self.events.iter().any(|event| event.signal == Signal::Ringing)
     }
 
     /// Returns its first webhook, and its position.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     call_group::{CallGroup, Correlated, InteractionLegs},
@@ -18,10 +18,16 @@ use crate::{
     id::{CallId, DialpadCallId, InteractionId},
     model::{
         call::{Links, StoredCall},
-        interaction::{LegLinks, find_links, join, may_be_linked, sources_of},
+        interaction::{
+            LegLinks, find_links, join, may_be_linked, may_ring_with_others, rang_together, rang_with,
+            sources_of,
+        },
     },
     ports::Window,
 };
+
+/// How long after the first webhook of a leg those of legs come that ring with it.
+const RING_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 
 /// Finds the interactions that the calls belong to, and starts the actors that are not running.
 pub(super) async fn correlate(
@@ -46,11 +52,20 @@ pub(super) async fn correlate(
         .chain(known.values().flat_map(|call| call.facts.names()))
         .collect();
     let mut legs = InteractionLegs::new();
+    let mut newcomers = InteractionLegs::new();
     for group in uncertain.iter().filter(|group| !known.contains_key(&group.call)) {
         let unseen = unseen(ctx, group.call, now);
         if named.contains(&group.call.0) || group.names().next().is_some() || says_links(group) {
             legs.insert(group.call, unseen);
-        } else if ctx.roster.get(group.call).is_none() {
+        } else {
+            newcomers.insert(group.call, unseen);
+        }
+    }
+    let ringing = ring_together(ctx, groups, &newcomers, &known, now).await?;
+    for (call, unseen) in newcomers {
+        if ringing.legs.contains(&call) {
+            legs.insert(call, unseen);
+        } else if ctx.roster.get(call).is_none() {
             let interaction = unseen.interaction_id;
             ctx.start_actor(unseen, InteractionRef { interaction, names: BTreeSet::new(), alone: true }, now);
         }
@@ -60,23 +75,74 @@ pub(super) async fn correlate(
         ctx.roster.interaction_ref(group.call).filter(|it| !it.alone).map(|it| it.interaction)
     });
     let interactions: BTreeSet<InteractionId> =
-        known.values().map(|call| call.interaction_id).chain(related).collect();
+        known.values().map(|call| call.interaction_id).chain(related).chain(ringing.interactions).collect();
     load_interactions(ctx, interactions, &mut legs).await?;
     legs.extend(known);
     if legs.is_empty() {
         return Ok(Correlated::default());
     }
-    let foreseen = foresee(ctx, groups, &mut legs, now).await?;
+    let mut foreseen = foresee(ctx, groups, &mut legs, now).await?;
+    for (call, other) in ringing.links {
+        if let Some(leg) = foreseen.get_mut(&call) {
+            leg.facts.set_links(Links { rang_with: Some(other), ..leg.facts.links() });
+        }
+    }
     let mut correlated = regroup(ctx, legs, foreseen).await?;
     start_actors(ctx, groups, &mut correlated, now);
     Ok(correlated)
+}
+
+/// The legs that rang for the same caller at the same time, as far as one of them is in the batch.
+#[derive(Default)]
+struct Ringing {
+    /// The legs of the batch that ring with others.
+    legs: BTreeSet<DialpadCallId>,
+    /// The interactions of the other legs.
+    interactions: BTreeSet<InteractionId>,
+    links: Vec<(DialpadCallId, DialpadCallId)>,
+}
+
+/// Finds the legs with which those of the batch ring, although no webhook names them.
+async fn ring_together(
+    ctx: &CallContext<'_>,
+    groups: &[CallGroup],
+    newcomers: &InteractionLegs,
+    known: &InteractionLegs,
+    now: DateTime<Utc>,
+) -> Result<Ringing, StoreError> {
+    let mut ringing = Ringing::default();
+    let of_batch = after(groups.iter().filter(|group| group.rings()), newcomers, known);
+    let may_ring =
+        |leg: &&StoredCall| may_ring_with_others(&leg.facts) && leg.facts.links() == Links::default();
+    let mut rang: Vec<&StoredCall> = of_batch.values().filter(may_ring).collect();
+    let numbers: BTreeSet<String> = rang.iter().filter_map(|leg| leg.facts.external_number()).collect();
+    if numbers.is_empty() {
+        return Ok(ringing);
+    }
+    let numbers: Vec<String> = numbers.into_iter().collect();
+    let mut candidates = ctx.ledger.first_legs_of(ctx.app_id, &numbers, now - RING_TIMEOUT).await?;
+    candidates.retain(|leg| !of_batch.contains_key(&leg.dialpad_call_id));
+    // Each leg of the batch is a candidate for those after it.
+    rang.sort_by_key(|leg| leg.id);
+    for leg in rang {
+        if let Some(other) = rang_with(leg, candidates.iter()) {
+            let within = candidates.iter().find(|it| it.dialpad_call_id == other).map(|it| it.interaction_id);
+            ringing.interactions.extend(within);
+            ringing.legs.extend([leg.dialpad_call_id, other]);
+            ringing.links.push((leg.dialpad_call_id, other));
+        }
+        candidates.push(leg.clone());
+    }
+    Ok(ringing)
 }
 
 /// Whether the legs that a call belongs to must be looked for.
 fn is_uncertain(ctx: &CallContext<'_>, group: &CallGroup) -> bool {
     match ctx.roster.interaction_ref(group.call) {
         Some(interaction_ref) => {
-            says_links(group) || !group.names().all(|name| interaction_ref.names.contains(&name))
+            says_links(group)
+                || (interaction_ref.alone && group.rings())
+                || !group.names().all(|name| interaction_ref.names.contains(&name))
         }
         None => true,
     }
@@ -122,7 +188,7 @@ async fn foresee(
     legs: &mut InteractionLegs,
     now: DateTime<Utc>,
 ) -> Result<InteractionLegs, StoreError> {
-    let mut foreseen = after(groups, legs);
+    let mut foreseen = after(groups.iter(), legs, legs);
     let senders: BTreeSet<i64> =
         foreseen.values().flat_map(|leg| sources_of(&leg.facts)).map(|window| window.target).collect();
     if senders.is_empty() {
@@ -142,21 +208,25 @@ async fn foresee(
     for call in others {
         candidates.entry(call).or_insert_with(|| unseen(ctx, call, now));
     }
-    foreseen.extend(after(groups, &candidates));
+    foreseen.extend(after(groups.iter(), &candidates, &candidates));
     legs.extend(candidates);
     Ok(foreseen)
 }
 
-/// Returns the legs as they will be after the batch.
-fn after(groups: &[CallGroup], legs: &InteractionLegs) -> InteractionLegs {
+/// Returns the legs of these groups as they will be after the batch, and the others as they are.
+fn after<'g>(
+    groups: impl Iterator<Item = &'g CallGroup>,
+    legs: &InteractionLegs,
+    more: &InteractionLegs,
+) -> InteractionLegs {
     let mut after = legs.clone();
     for group in groups {
-        if let Some(leg) = after.get_mut(&group.call) {
-            for event in &group.events {
-                leg.facts.absorb(event);
-                // A state without a name is no ground for a call, but it can name the legs that it belongs to.
-                leg.facts.name_legs(&event.knowledge);
-            }
+        let Some(stored) = legs.get(&group.call).or_else(|| more.get(&group.call)) else { continue };
+        let leg = after.entry(group.call).or_insert_with(|| stored.clone());
+        for event in &group.events {
+            leg.facts.absorb(event);
+            // A state without a name is no ground for a call, but it can name the legs that it belongs to.
+            leg.facts.name_legs(&event.knowledge);
         }
     }
     after
@@ -186,7 +256,14 @@ pub(super) async fn regroup(
     mut legs: InteractionLegs,
     mut foreseen: InteractionLegs,
 ) -> Result<Correlated, StoreError> {
-    let links = follow_links(ctx, &mut legs, &mut foreseen).await?;
+    part_answered(&mut foreseen);
+    let mut links = follow_links(ctx, &mut legs, &mut foreseen).await?;
+    for (call, leg) in &foreseen {
+        let before = legs.get(call).map(|leg| leg.facts.links()).unwrap_or_default();
+        if leg.facts.links() != before {
+            links.insert(*call, leg.facts.links());
+        }
+    }
     let named: Vec<LegLinks> = foreseen.values().map(LegLinks::of).collect();
     let joined = join(&named);
     let mut sizes: HashMap<InteractionId, usize> = HashMap::new();
@@ -216,6 +293,19 @@ pub(super) async fn regroup(
     let remaining = &correlated.interactions;
     correlated.left.retain(|left, _| !remaining.contains_key(left));
     Ok(correlated)
+}
+
+/// Drops the links between legs that rang together and were both answered: they are two calls.
+fn part_answered(foreseen: &mut InteractionLegs) {
+    let linked =
+        foreseen.values().filter_map(|leg| Some((leg, foreseen.get(&leg.facts.links().rang_with?)?)));
+    let parted = linked.filter(|(leg, other)| !rang_together(leg, other));
+    let parted: Vec<DialpadCallId> = parted.map(|(leg, _)| leg.dialpad_call_id).collect();
+    for call in parted {
+        if let Some(leg) = foreseen.get_mut(&call) {
+            leg.facts.set_links(Links { rang_with: None, ..leg.facts.links() });
+        }
+    }
 }
 
 /// Finds the legs from which others were sent on, or with which they were merged: the webhooks do not name them. The

@@ -99,6 +99,21 @@ impl Ledger for MemoryStore {
         }))
     }
 
+    async fn first_legs_of(
+        &self,
+        app: AppId,
+        numbers: &[String],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let _ = since;
+        let state = self.state();
+        Ok(state.calls_where(app, |call| {
+            let whole = state.interactions.get(&(app, call.id.into())).filter(|it| it.merged_into.is_none());
+            let number = whole.and_then(|whole| whole.summary.external_number.as_ref());
+            number.is_some_and(|number| numbers.contains(number))
+        }))
+    }
+
     async fn interactions(
         &self,
         app: AppId,

@@ -26,7 +26,7 @@ use super::{
     Store,
     db::{
         bulk::{Column, FirstParam, Rows},
-        types::{AnyRow, Id},
+        types::{AnyRow, Id, first_id_at},
     },
     on_db,
 };
@@ -80,6 +80,15 @@ const WAITING_IN_TAIL: &str = concat!(
     " AND calls.link_target IS NOT NULL AND calls.link_target = named.target
       AND calls.link_at >= named.since AND calls.link_at <= named.until"
 );
+/// The rows are outside numbers, each with the first id of the time that is searched: ids begin with the time.
+const FIRST_LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (number, since) AS (";
+const FIRST_LEGS_TAIL: &str = ") SELECT calls.id, calls.dialpad_call_id,
+    COALESCE(calls.interaction_id, calls.id) AS interaction_id, calls.voicemail_id, calls.version, calls.updated_at,
+    CAST(calls.facts AS TEXT) AS facts
+    FROM app CROSS JOIN named CROSS JOIN interactions CROSS JOIN calls
+    WHERE interactions.app_id = app.id AND interactions.external_number IS NOT NULL
+      AND interactions.external_number = named.number AND interactions.id >= named.since
+      AND interactions.merged_into IS NULL AND calls.app_id = app.id AND calls.id = interactions.id";
 const INTERACTIONS: &str =
     "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
     updated_at FROM interactions WHERE app_id = $1 AND id IN (";
@@ -223,6 +232,19 @@ impl Ledger for Store {
 
     async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError> {
         self.calls_of_windows(app, WAITING_IN_TAIL, windows).await
+    }
+
+    async fn first_legs_of(
+        &self,
+        app: AppId,
+        numbers: &[String],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let since = first_id_at(since);
+        let columns =
+            vec![Column::Text(numbers.to_vec()), Column::Id(numbers.iter().map(|_| since).collect())];
+        let numbers = Rows::of(columns).after(FirstParam::Id(app.into()));
+        calls_once(self.fetch_listed(FIRST_LEGS_HEAD, FIRST_LEGS_TAIL, numbers).await?)
     }
 
     async fn interactions(

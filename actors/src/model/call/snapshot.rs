@@ -146,6 +146,11 @@ impl CallFacts {
         }
     }
 
+    /// Returns the number that an inbound caller called.
+    pub(crate) fn called_number(&self) -> Option<String> {
+        value(&self.to_number)
+    }
+
     /// A caller in a group's menu is on the way to a person, like when it rings.
     pub(crate) fn ringing_at(&self) -> Option<DateTime<Utc>> {
         let in_menu = self.connects.first().filter(|_| value(&self.leg) == Some(Leg::Group));
