@@ -297,6 +297,7 @@ fn start_engine(
         clock: Arc::clone(clock),
     };
     let tuning = Tuning {
+        interaction_settle: config.interaction_settle,
         max_sessions_per_app: config.max_sessions_per_app,
         stuck_session_timeout: config.stuck_session_timeout,
         ..Tuning::default()

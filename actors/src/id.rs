@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -81,6 +82,14 @@ uuid_id!(
     /// One open WebSocket.
     SessionId
 );
+
+impl JournalId {
+    /// Returns when it was generated.
+    pub(crate) fn generated_at(self) -> Option<DateTime<Utc>> {
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        DateTime::from_timestamp(seconds.try_into().ok()?, nanoseconds)
+    }
+}
 
 impl From<CallId> for InteractionId {
     /// Returns the interaction that begins with this leg.

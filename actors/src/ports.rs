@@ -13,12 +13,14 @@ pub use self::cursors::{Acked, Acquire, Acquired, Cursors, StoredConsumer};
 pub use crate::{
     clock::Clock,
     error::{AuthError, StoreError},
+    model::interaction::Window,
 };
 use crate::{
     event::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     model::{
         call::{CallEvent, StoredCall},
+        interaction::StoredInteraction,
         message::{MessageEvent, StoredMessage},
         token::{DuePair, Outcome, TokenPair},
     },
@@ -82,13 +84,34 @@ pub trait Ledger: Send + Sync + 'static {
     /// Returns all legs of these interactions.
     async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError>;
 
-    /// Returns the calls of these users and groups that changed at or after `since`.
-    async fn recent_calls_of(
+    /// Returns the calls of these users and groups that are not over, or that ended within the window.
+    async fn calls_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// Returns the calls that wait for a leg of these users and groups within the window: see
+    /// [`waits_for`](crate::model::interaction::waits_for).
+    async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// Returns the first legs of the interactions with these outside numbers that were first seen since an instant.
+    async fn first_legs_of(
         &self,
         app: AppId,
-        targets: &[i64],
+        numbers: &[String],
         since: DateTime<Utc>,
     ) -> Result<Vec<StoredCall>, StoreError>;
+
+    /// Returns these interactions, those that became part of another one included.
+    async fn interactions(
+        &self,
+        app: AppId,
+        ids: &[InteractionId],
+    ) -> Result<Vec<StoredInteraction>, StoreError>;
+
+    /// Returns the interactions of all apps whose end is to be emitted by then, the most urgent first, at most `limit`.
+    async fn unsettled(
+        &self,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, InteractionId)>, StoreError>;
 
     /// Returns the CRM's ids of these Dialpad users, as far as they are mapped. It is called for every batch, and should
     /// take no time as long as no new user is named.

@@ -11,6 +11,10 @@ pub struct Tuning {
     pub sweep_interval: Duration,
     /// How often it is checked which tokens are due.
     pub token_check_interval: Duration,
+    /// How long nothing must come of a human call that is over before its end is emitted.
+    pub interaction_settle: Duration,
+    /// How often it is checked which human calls are over.
+    pub settle_check_interval: Duration,
     /// How often open sessions are checked.
     pub session_watch_interval: Duration,
     /// How many sessions an app may have.
@@ -30,6 +34,8 @@ impl Default for Tuning {
             threads: 1,
             sweep_interval: Duration::from_secs(5),
             token_check_interval: Duration::from_secs(1),
+            interaction_settle: Duration::from_secs(10),
+            settle_check_interval: Duration::from_millis(500),
             session_watch_interval: Duration::from_secs(1),
             max_sessions_per_app: 10_000,
             stuck_session_timeout: Duration::from_secs(60),

@@ -7,6 +7,7 @@ use crate::{
     id::{AppId, JournalId, Seq},
     model::{
         call::{CallRecord, VoicemailRecord},
+        interaction::StoredInteraction,
         message::StoredMessage,
     },
 };
@@ -20,6 +21,8 @@ pub struct Unit {
     pub decided_at: DateTime<Utc>,
     /// The changed calls; each replaces exactly the version before its own.
     pub calls: Vec<CallRecord>,
+    /// The changed interactions; each replaces exactly the version before its own.
+    pub interactions: Vec<StoredInteraction>,
     /// The changed voicemails.
     pub voicemails: Vec<VoicemailRecord>,
     /// The changed messages; each replaces exactly the version before its own.
@@ -42,6 +45,7 @@ impl Unit {
             app_id,
             decided_at,
             calls: Vec::new(),
+            interactions: Vec::new(),
             voicemails: Vec::new(),
             messages: Vec::new(),
             events: Vec::new(),
@@ -58,6 +62,7 @@ impl Unit {
             app_id: _,
             decided_at: _,
             calls,
+            interactions,
             voicemails,
             messages,
             events,
@@ -66,6 +71,7 @@ impl Unit {
             failed,
         } = self;
         calls.is_empty()
+            && interactions.is_empty()
             && voicemails.is_empty()
             && messages.is_empty()
             && events.is_empty()

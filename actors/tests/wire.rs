@@ -6,10 +6,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
     clock::Clock,
-    event::{ConnectionEvent, Frame, connection_event},
-    id::{AppId, DialpadCallId, Seq},
+    event::{ConnectionEvent, Filter, Frame, connection_event, interaction_event},
+    id::{AppId, DialpadCallId, Seq, VoicemailId},
     model::{
-        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
+        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal, StoredCall},
+        interaction::{InteractionChange, LegShown, Summary},
         message::{MessageEvent, MessageKnowledge},
     },
     ports::Inbound,
@@ -175,6 +176,75 @@ async fn an_event_of_a_call_of_which_nothing_is_known_keeps_its_text() {
         r#""status":null,"dialpad_state":null,"state":"odd","payload":{},"timestamp":1704067200}"#
     );
     assert_eq!(texts, [expected]);
+}
+
+#[test]
+fn events_of_an_interaction_keep_their_text() {
+    let mut call = StoredCall::unseen(DialpadCallId(9_876_543_210), at(0));
+    let recording = Knowledge { recording_url: Some("https://dialpad.com/r/1".into()), ..parties() };
+    let voicemail = Knowledge {
+        voicemail_id: Some("7".into()),
+        voicemail_url: Some("https://dialpad.com/v/1".into()),
+        voicemail_duration_ms: Some(27_500),
+        ..parties()
+    };
+    for (second, signal, knowledge) in [
+        (0, Signal::Ringing, parties()),
+        (3, Signal::Connected, recording),
+        (180, Signal::Ended(EndKind::Hangup), parties()),
+        (190, Signal::VoicemailLeft, voicemail),
+    ] {
+        let (dialpad_call_id, origin) = (call.dialpad_call_id, Origin::Webhook);
+        call.facts.absorb(&CallEvent { dialpad_call_id, at: at(second), signal, knowledge, origin });
+    }
+    call.voicemail_id = Some(VoicemailId::generate());
+    let shown = LegShown::of(&call, &call.facts.snapshot());
+    let summary = Summary::of(&[shown]).expect("it has a leg");
+    let changed = InteractionChange::Updated(vec!["recordings"]);
+    for (change, event_type, end) in [
+        (InteractionChange::Ended, "interaction.ended", ""),
+        (changed, "interaction.updated", r#""changed":["recordings"],"#),
+    ] {
+        let mut event = interaction_event(APP, call.interaction_id, &summary, &change, at(180));
+        event.set_crm_user_id("agent \"7\"");
+        let frame = Frame::new(Seq(7), &event);
+        let expected = format!(
+            concat!(
+                r#"{{"type":"{}","seq":7,"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
+                r#""interaction_id":"interaction_id","status":"ended","outcome":"answered","direction":"inbound","#,
+                r#""external_number":"+14155551234","answered_by":555,"answered_by_crm_user_id":"agent \"7\"","#,
+                r#""started_at":"2024-01-01T00:00:03Z","answered_at":"2024-01-01T00:00:03Z","#,
+                r#""ended_at":"2024-01-01T00:03:00Z","duration_seconds":180,"talk_seconds":177,"hold_seconds":0,"#,
+                r#""voicemail":{{"voicemail_id":"voicemail","dialpad_voicemail_id":7,"#,
+                r#""recording_url":"https://dialpad.com/v/1","transcript":null,"duration_seconds":28,"#,
+                r#""received_at":"2024-01-01T00:03:10Z"}},"#,
+                r#""recordings":[{{"call_id":9876543210,"url":"https://dialpad.com/r/1"}}],"calls":[9876543210],"#,
+                r#"{}"timestamp":1704067380}}"#
+            ),
+            event_type, end
+        );
+        let voicemail = call.voicemail_id.expect("it has one").to_string();
+        assert_eq!(without_own_ids(&frame.text).replace(&voicemail, "voicemail"), expected);
+        let stored = Frame::stored(Seq(7), event_type, Some(555), &event.stored_body()).expect("an object");
+        assert_eq!(stored, frame);
+        let as_text = frame.text_with_text_ids();
+        for id in [
+            r#""answered_by":"555""#,
+            r#""calls":["9876543210"]"#,
+            r#""call_id":"9876543210""#,
+            r#""dialpad_voicemail_id":"7""#,
+        ] {
+            assert!(as_text.contains(id), "{id} in {as_text}");
+        }
+        for matching in [
+            Filter { number: Some("+14155551234".into()), ..Filter::default() },
+            Filter { from: Some("+14155551234".into()), dialpad_user_id: Some(555), ..Filter::default() },
+            Filter { crm_user_id: Some("agent \"7\"".into()), ..Filter::default() },
+        ] {
+            assert!(matching.admits(&frame) && matching.admits(&stored), "{matching:?}");
+        }
+        assert!(!Filter { to: Some("+14155551234".into()), ..Filter::default() }.admits(&stored));
+    }
 }
 
 fn message(id: &str, second: i64, direction: Direction, status: &str, mms: Option<&str>) -> Inbound {

@@ -102,6 +102,8 @@ pub struct Config {
     pub cors_origins: CorsOrigins,
     /// When missed calls are recovered.
     pub recovery: RecoveryConfig,
+    /// `INTERACTION_SETTLE`.
+    pub interaction_settle: Duration,
     /// `WS_MAX_SESSIONS_PER_APP`.
     pub max_sessions_per_app: usize,
     /// `WS_STUCK_AFTER`.

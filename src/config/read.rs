@@ -1,6 +1,6 @@
 //! Parsing and checking every setting. A wrong one is reported, and the others are still read.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
@@ -61,6 +61,7 @@ impl Config {
         let subscription_check_interval = settings.duration("subscription_check_interval");
         let recovery = RecoveryConfig::read(settings);
         let retention = Retention::read(settings);
+        let interaction_settle = settings.pause("interaction_settle", MAX_SETTLE);
         let max_sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
         let stuck_session_timeout = settings.duration("ws_stuck_after");
         let log_filter = settings.parse("rust_log", log_filter);
@@ -87,6 +88,7 @@ impl Config {
             rate_limits: rate_limits?,
             cors_origins: cors_origins?,
             recovery: recovery?,
+            interaction_settle: interaction_settle?,
             max_sessions_per_app: usize::try_from(max_sessions_per_app?).ok()?,
             stuck_session_timeout: stuck_session_timeout?,
             log_filter: log_filter?,
@@ -95,6 +97,9 @@ impl Config {
         })
     }
 }
+
+/// How long the end of an interaction may be held back.
+const MAX_SETTLE: Duration = Duration::from_secs(3600);
 
 impl Retention {
     fn read(settings: &mut Settings) -> Option<Self> {

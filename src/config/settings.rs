@@ -129,6 +129,15 @@ impl Settings {
         })
     }
 
+    /// Parses a duration that may be zero.
+    pub(super) fn pause(&mut self, name: &str, max: Duration) -> Option<Duration> {
+        self.parse(name, |text| match humantime::parse_duration(text) {
+            Ok(duration) if duration <= max => Ok(duration),
+            Ok(_) => Err(format!("must be from 0s to {}", humantime::format_duration(max))),
+            Err(error) => Err(format!("must be a duration such as 10s or 2m: {error}")),
+        })
+    }
+
     /// Parses a URL, if one is set.
     pub(super) fn url(&mut self, name: &str, requires_https: bool) -> Option<Url> {
         let text = self.text(name)?;

@@ -83,6 +83,7 @@ table! {
     "/api/voicemails/{id}/recording" { get crm::recordings::of_voicemail, head crm::recordings::of_voicemail }
     "/api/messages" { get crm::messages::list }
     "/api/messages/{id}" { get crm::messages::one }
+    "/api/interactions" { get crm::interactions::list }
     "/api/interactions/{id}" { get crm::interactions::one }
     "/api/consumers" { get feed::consumers::list }
     "/api/consumers/{name}" { get feed::consumers::one, delete feed::consumers::delete }

@@ -31,6 +31,7 @@ mod feed_filters;
 mod health;
 mod hostile;
 mod ids;
+mod interaction_events;
 mod interactions;
 mod internal_apps;
 mod internal_webhooks;

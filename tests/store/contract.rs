@@ -8,15 +8,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
     event::{OutEvent, call_event},
-    id::{AppId, DialpadCallId, JournalId, Seq},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, Seq},
     model::{
         call::{
             CallChange, CallCommand, CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin,
             Signal, StoredCall, apply,
         },
+        interaction::{LegShown, StoredInteraction, Summary},
         message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     },
-    ports::{EventLog, Inbound, Journal, Ledger},
+    ports::{EventLog, Inbound, Journal, Ledger, Window},
     testing::MemoryStore,
     unit::Unit,
 };
@@ -204,10 +205,116 @@ pub(crate) async fn legs_are_found_by_the_legs_that_name_them_and_by_their_inter
     assert!(found.iter().all(|call| call.interaction_id == main_line.interaction_id));
     assert_eq!(ids(found), [1, 2, 3]);
     assert_eq!(ids(store.legs(app, &[stranger.interaction_id]).await.expect("read")), [9]);
-    let recent = store.recent_calls_of(app, &[70, 60], now()).await.expect("read");
-    assert_eq!(ids(recent), [2, 3, 9]);
-    let later = store.recent_calls_of(app, &[70], now() + TimeDelta::seconds(1)).await.expect("read");
-    assert!(later.is_empty());
+}
+
+/// Returns the window of a target between two seconds.
+fn window(target: i64, from: i64, until: i64) -> Window {
+    Window { target, from: now() + TimeDelta::seconds(from), until: now() + TimeDelta::seconds(until) }
+}
+
+pub(crate) async fn legs_that_name_nothing_of_each_other_are_found_by_user_and_time(store: &impl Subject) {
+    let app = store.new_app().await;
+    let live = leg(1, 70, [None; 3]);
+    let mut over = leg(2, 70, [None; 3]);
+    let end = CallEvent { signal: Signal::Ended(EndKind::Hangup), ..ring(2, now() + TimeDelta::seconds(60)) };
+    over.facts.absorb(&end);
+    let mut sent_on = leg(3, 80, [None; 3]);
+    let knowledge = Knowledge { transferred_from: Some(70), ..Knowledge::default() };
+    sent_on.facts.absorb(&CallEvent { knowledge, ..ring(3, now()) });
+    let mut merged = leg(4, 90, [None; 3]);
+    let knowledge = Knowledge { is_merged: true, ..Knowledge::default() };
+    merged.facts.absorb(&CallEvent { knowledge, ..ring(4, now() + TimeDelta::seconds(5)) });
+    let records = [&live, &over, &sent_on, &merged]
+        .map(|call| CallRecord { snapshot: call.facts.snapshot(), call: call.clone() });
+    let unit = Unit { calls: records.to_vec(), ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+
+    let ids = |calls: Vec<StoredCall>| {
+        let mut ids: Vec<i64> = calls.iter().map(|call| call.dialpad_call_id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    for (windows, expected) in [
+        (vec![window(70, 60, 90)], vec![1, 2]),
+        (vec![window(70, 61, 90)], vec![1]),
+        (vec![window(70, 0, 59), window(80, 0, 0), window(70, 0, 60)], vec![1, 2, 3]),
+        (vec![window(71, 0, 90)], vec![]),
+    ] {
+        assert_eq!(ids(store.calls_in(app, &windows).await.expect("read")), expected, "{windows:?}");
+    }
+    for (windows, expected) in [
+        (vec![window(70, 0, 0), window(90, 0, 9)], vec![3, 4]),
+        (vec![window(70, -9, -1), window(70, 1, 9), window(80, 0, 9), window(90, 0, 4)], vec![]),
+    ] {
+        assert_eq!(ids(store.waiting_in(app, &windows).await.expect("read")), expected, "{windows:?}");
+    }
+    let other = store.new_app().await;
+    assert!(store.calls_in(other, &[window(70, 0, 90)]).await.expect("read").is_empty());
+    assert!(store.waiting_in(other, &[window(70, 0, 90)]).await.expect("read").is_empty());
+}
+
+pub(crate) async fn first_legs_are_found_by_the_outside_number(store: &impl Subject) {
+    let app = store.new_app().await;
+    let call = finished_call(7);
+    let shown = LegShown::of(&call.call, &call.snapshot);
+    let number = call.snapshot.from_number.clone().expect("it has a caller");
+    let whole = StoredInteraction {
+        id: call.call.interaction_id,
+        version: 1,
+        summary: Summary::of(&[shown]).expect("it has a leg"),
+        merged_into: None,
+        settles_at: None,
+        has_settled: true,
+        updated_at: now(),
+    };
+    let first = call.call.clone();
+    let unit = Unit { calls: vec![call], interactions: vec![whole.clone()], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    let long_ago = DateTime::UNIX_EPOCH;
+    let numbers = ["+1".to_owned(), number];
+    assert_eq!(store.first_legs_of(app, &numbers, long_ago).await.expect("read"), [first]);
+    assert!(store.first_legs_of(app, &numbers[..1], long_ago).await.expect("read").is_empty());
+    let merged = StoredInteraction { version: 2, merged_into: Some(InteractionId::generate()), ..whole };
+    let unit = Unit { interactions: vec![merged], ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    assert!(store.first_legs_of(app, &numbers, long_ago).await.expect("read").is_empty());
+}
+
+pub(crate) async fn an_interaction_is_replaced_only_by_its_next_version(store: &impl Subject) {
+    let app = store.new_app().await;
+    let call = finished_call(7);
+    let shown = LegShown::of(&call.call, &call.snapshot);
+    let first = StoredInteraction {
+        id: call.call.interaction_id,
+        version: 1,
+        summary: Summary::of(&[shown]).expect("it has a leg"),
+        merged_into: None,
+        settles_at: Some(now() + TimeDelta::seconds(10)),
+        has_settled: false,
+        updated_at: now(),
+    };
+    let write = async |interaction: &StoredInteraction| {
+        let unit = Unit { interactions: vec![interaction.clone()], ..Unit::new(app, now()) };
+        store.commit(Arc::new(unit)).await.map(|_| ())
+    };
+    let read = async || store.interactions(app, &[first.id, InteractionId::generate()]).await.expect("read");
+    write(&first).await.expect("committed");
+    assert_eq!(read().await, std::slice::from_ref(&first), "what was written comes back to the letter");
+    assert!(store.interactions(store.new_app().await, &[first.id]).await.expect("read").is_empty());
+
+    assert!(!unsettled_at(store, 9).await.contains(&(app, first.id)), "it is not due yet");
+    assert!(unsettled_at(store, 10).await.contains(&(app, first.id)));
+    let settled = StoredInteraction { version: 2, settles_at: None, has_settled: true, ..first.clone() };
+    write(&settled).await.expect("committed");
+    for late in [StoredInteraction { version: 2, ..first.clone() }, first.clone()] {
+        assert!(matches!(write(&late).await, Err(StoreError::Conflict(_))), "another process was first");
+    }
+    assert_eq!(read().await, [settled]);
+    assert!(!unsettled_at(store, 10_000).await.contains(&(app, first.id)));
+}
+
+async fn unsettled_at(store: &impl Subject, second: i64) -> Vec<(AppId, InteractionId)> {
+    store.unsettled(now() + TimeDelta::seconds(second), 1000).await.expect("read")
 }
 
 pub(crate) async fn a_lost_race_changes_nothing(store: &impl Subject) {

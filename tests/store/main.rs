@@ -67,6 +67,9 @@ macro_rules! on_every_store {
 on_every_store! {
     a_unit_is_written_as_a_whole,
     legs_are_found_by_the_legs_that_name_them_and_by_their_interaction,
+    legs_that_name_nothing_of_each_other_are_found_by_user_and_time,
+    first_legs_are_found_by_the_outside_number,
+    an_interaction_is_replaced_only_by_its_next_version,
     seq_goes_on_without_holes,
     a_lost_race_changes_nothing,
     the_journal_gives_what_is_pending_in_its_order,

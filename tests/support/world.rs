@@ -60,6 +60,8 @@ impl World {
             ("TOKEN_ENCRYPTION_KEY", TOKEN_KEY),
             ("RUST_LOG", "info"),
             ("NO_COLOR", "1"),
+            // Tests that count events don't want one that depends on how long they take.
+            ("INTERACTION_SETTLE", "1h"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { settings, folder: Arc::new(folder), left: Arc::default() }

@@ -12,9 +12,10 @@ use crate::{
     id::{AppId, DialpadCallId},
     model::{
         call::{CallRecord, VoicemailRecord},
+        interaction::StoredInteraction,
         message::StoredMessage,
     },
-    ports::PendingEvent,
+    ports::{Inbound, PendingEvent},
     unit::Unit,
 };
 
@@ -57,6 +58,14 @@ impl<'p> Batch<'p> {
         draft.voicemail = outcome.voicemail.or(draft.voicemail.take());
     }
 
+    /// Returns the time of the webhook at this position.
+    pub(super) fn time_of(&self, position: usize) -> DateTime<Utc> {
+        match &self.pending[position].content {
+            Ok(Inbound::Call(event)) => event.at,
+            _ => self.now,
+        }
+    }
+
     /// Adds an event that the webhook at this position causes.
     pub(super) fn add_event(&mut self, position: usize, event: OutEvent) {
         self.events[position].push(event);
@@ -69,6 +78,21 @@ impl<'p> Batch<'p> {
     /// Whether something is drafted for a call already.
     pub(super) fn has_draft(&self, call: DialpadCallId) -> bool {
         self.drafts.contains_key(&call)
+    }
+
+    /// Returns a call as it is drafted.
+    pub(super) fn record(&self, call: DialpadCallId) -> Option<&CallRecord> {
+        self.drafts.get(&call)?.record.as_ref()
+    }
+
+    /// Returns the calls that are drafted.
+    pub(super) fn records(&self) -> impl Iterator<Item = &CallRecord> {
+        self.drafts.values().filter_map(|draft| draft.record.as_ref())
+    }
+
+    /// Adds what a call has changed about an interaction.
+    pub(super) fn add_interaction(&mut self, interaction: StoredInteraction) {
+        self.unit.interactions.push(interaction);
     }
 
     /// Returns the calls that have a draft.

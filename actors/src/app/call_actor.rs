@@ -12,7 +12,9 @@ use super::stats::CallGuard;
 use crate::{
     event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
-    model::call::{self, CallChange, CallCommand, CallRecord, Origin, Snapshot, StoredCall, VoicemailRecord},
+    model::call::{
+        self, CallChange, CallCommand, CallRecord, Links, Origin, Snapshot, StoredCall, VoicemailRecord,
+    },
 };
 
 /// The actor of one call leg. It stops when its last address is dropped; the app's supervisor holds that address.
@@ -36,6 +38,8 @@ pub(crate) struct Apply {
     pub now: DateTime<Utc>,
     /// The interaction that the call belongs to from now on.
     pub interaction_id: InteractionId,
+    /// The links to legs that it does not name, where they are different from now on.
+    pub links: Option<Links>,
     /// Whether this continues from what the same batch staged before.
     pub continues: bool,
 }
@@ -82,6 +86,9 @@ impl CallActor {
         let staged = self.staged.take().filter(|_| batch.continues);
         let mut call = staged.unwrap_or_else(|| self.settled.clone());
         let mut events = Vec::with_capacity(batch.commands.len());
+        if let Some(links) = batch.links {
+            call.facts.set_links(links);
+        }
         let joined = self.join(&mut call, batch);
         for command in &batch.commands {
             let before = call.facts.snapshot();
@@ -220,7 +227,7 @@ mod tests {
         let interaction_id = call.interaction_id;
         let mut actor =
             CallActor::new(AppId::generate(), call, SupervisorStats::new(ProcessCalls::new(1)).call_guard());
-        let apply = |commands, continues| Apply { commands, now, interaction_id, continues };
+        let apply = |commands, continues| Apply { commands, now, interaction_id, links: None, continues };
         assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");
         assert!(actor.apply(&apply(vec![], false)).record.is_none());

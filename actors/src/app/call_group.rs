@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::batch::Batch;
+use super::{batch::Batch, roster::InteractionRef};
 use crate::{
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallEvent, StoredCall},
+        call::{CallEvent, Links, Signal, StoredCall},
         message::MessageEvent,
     },
     ports::Inbound,
@@ -27,12 +27,24 @@ impl CallGroup {
         Self { call, positions: Vec::new(), events: Vec::new(), deferred: false }
     }
 
+    /// Whether one of its webhooks rings.
+    pub(super) fn rings(&self) -> bool {
+        self.events.iter().any(|event| event.signal == Signal::Ringing)
+    }
+
+    /// Returns its first webhook, and its position.
+    pub(super) fn first_webhook(&self) -> Option<(usize, &CallEvent)> {
+        self.positions.first().copied().zip(self.events.first())
+    }
+
+    /// Returns its last webhook, and its position.
+    pub(super) fn last_webhook(&self) -> Option<(usize, CallEvent)> {
+        self.positions.last().copied().zip(self.events.last().cloned())
+    }
+
     /// Returns the legs that its webhooks name.
     pub(super) fn names(&self) -> impl Iterator<Item = i64> {
-        self.events.iter().flat_map(|event| {
-            let known = &event.knowledge;
-            [known.master_call_id, known.entry_point_call_id, known.operator_call_id].into_iter().flatten()
-        })
+        self.events.iter().flat_map(|event| event.knowledge.leg_ids())
     }
 }
 
@@ -42,13 +54,20 @@ pub(super) type MessageAt<'p> = (usize, &'p MessageEvent);
 /// The legs of one interaction as the batch has left them so far.
 pub(super) type InteractionLegs = BTreeMap<DialpadCallId, StoredCall>;
 
-/// What is known about the calls of a batch before they decide.
+/// Which calls belong together, before they decide.
 #[derive(Default)]
 pub(super) struct Correlated {
-    /// Calls that are not in the store.
-    pub(super) newcomers: InteractionLegs,
-    /// Interactions that turned out to be part of an older one.
-    pub(super) merged: HashMap<InteractionId, InteractionId>,
+    /// The interactions to which a call of the batch belongs or has belonged, with all their legs as they were before
+    /// it. A call that is in none of them is by itself.
+    pub(super) interactions: BTreeMap<InteractionId, InteractionLegs>,
+    /// The same, by call.
+    pub(super) refs: HashMap<DialpadCallId, InteractionRef>,
+    /// The links between legs that were found, where they differ from those that the legs have.
+    pub(super) links: HashMap<DialpadCallId, Links>,
+    /// Interactions that a leg has left.
+    pub(super) smaller: BTreeSet<InteractionId>,
+    /// Interactions to which no leg belongs any longer, each with the one that its legs are now a part of.
+    pub(super) left: BTreeMap<InteractionId, InteractionId>,
 }
 
 /// Sorts a batch by call, in order of first appearance, and by message. Webhooks that could not be read fail here. Of a

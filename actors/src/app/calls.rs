@@ -15,17 +15,32 @@ use super::{
     call_actor::{Apply, Settle},
     call_group::{CallGroup, Correlated, InteractionLegs},
     context::CallContext,
-    interactions::{ActorDied, apply_interaction},
+    correlate::{load_interactions, regroup},
+    interactions::{ActorDied, Decisions, apply_interaction},
     next_step::{NextStep, STORE_BACKOFF},
-    roster::Restart,
+    roster::{InteractionRef, Restart},
 };
 use crate::{
     error::StoreError,
     id::{DialpadCallId, InteractionId},
+    model::{
+        call::{CallEvent, Links, StoredCall},
+        interaction::{waiters_of, waits_for},
+    },
+    ports::Window,
 };
 
 /// Why a webhook that crashes its call's actor fails.
 const ACTOR_DIED: &str = "the call could not take this event";
+
+/// What a batch has left of the interactions of its calls.
+#[derive(Default)]
+pub(super) struct Touched {
+    /// The interactions with all their legs, and the position of the last webhook that concerns each.
+    pub(super) interactions: BTreeMap<InteractionId, (InteractionLegs, usize)>,
+    /// Interactions to which no leg belongs any longer, each with the one that its legs are now a part of.
+    pub(super) left: BTreeMap<InteractionId, InteractionId>,
+}
 
 /// Applies the webhooks of all calls of a batch.
 pub(super) async fn apply_calls(
@@ -33,27 +48,139 @@ pub(super) async fn apply_calls(
     groups: Vec<CallGroup>,
     correlated: Correlated,
     batch: &mut Batch<'_>,
-) -> Result<NextStep, StoreError> {
-    let (alone, related): (Vec<CallGroup>, Vec<CallGroup>) = groups
-        .into_iter()
-        .partition(|group| ctx.roster.interaction_ref(group.call).is_some_and(|it| it.alone));
+) -> Result<(NextStep, Touched), StoreError> {
+    let causes: BTreeMap<DialpadCallId, (usize, CallEvent)> =
+        groups.iter().filter_map(|group| Some((group.call, group.last_webhook()?))).collect();
+    let (related, alone): (Vec<CallGroup>, Vec<CallGroup>) =
+        groups.into_iter().partition(|group| correlated.refs.contains_key(&group.call));
     let mut next = apply_alone(ctx, alone, batch).await;
+    let mut touched = Touched::default();
+    for record in batch.records().filter(|record| !correlated.refs.contains_key(&record.call.dialpad_call_id))
+    {
+        let call = &record.call;
+        let Some((position, _)) = causes.get(&call.dialpad_call_id) else { continue };
+        let legs = InteractionLegs::from([(call.dialpad_call_id, call.clone())]);
+        touched.interactions.insert(call.interaction_id, (legs, *position));
+    }
 
-    let mut by_interaction: BTreeMap<InteractionId, Vec<CallGroup>> = BTreeMap::new();
-    for group in related {
-        if let Some(interaction_ref) = ctx.roster.interaction_ref(group.call) {
-            by_interaction.entry(interaction_ref.interaction).or_default().push(group);
+    let Correlated { mut interactions, refs, links, smaller, left } = correlated;
+    let found = Found { refs: &refs, links: &links, smaller: &smaller };
+    let cause = related.iter().filter_map(CallGroup::first_webhook).min_by_key(|(position, _)| *position);
+    if let Some(cause) = cause {
+        match apply_related(ctx, &mut interactions, &found, &related, cause, batch).await {
+            Ok(of_related) => {
+                related.iter().for_each(|group| finish(ctx, group, batch));
+                touched.interactions.extend(of_related);
+                touched.left = left;
+            }
+            Err(died) => {
+                let legs = interactions.into_values().flatten().collect();
+                next = requeue(ctx, &died, &legs, &related, batch);
+            }
         }
     }
-    let mut legs_by_interaction = load_legs(ctx, by_interaction.keys().copied(), correlated).await?;
-    for (interaction, groups) in by_interaction {
-        let legs = legs_by_interaction.entry(interaction).or_default();
-        match apply_interaction(ctx, interaction, legs, &groups, batch).await {
-            Ok(()) => groups.iter().for_each(|group| finish(ctx, group, batch)),
-            Err(died) => next = requeue(ctx, &died, legs, &groups, batch),
+    relink(ctx, &causes, &mut touched, batch).await?;
+    Ok((next, touched))
+}
+
+/// What was found out about the calls of a batch.
+struct Found<'b> {
+    refs: &'b HashMap<DialpadCallId, InteractionRef>,
+    links: &'b HashMap<DialpadCallId, Links>,
+    smaller: &'b BTreeSet<InteractionId>,
+}
+
+/// Applies the webhooks of calls that belong to others, one interaction after the other. Returns the interactions that
+/// they have touched.
+async fn apply_related(
+    ctx: &mut CallContext<'_>,
+    interactions: &mut BTreeMap<InteractionId, InteractionLegs>,
+    found: &Found<'_>,
+    related: &[CallGroup],
+    cause: (usize, &CallEvent),
+    batch: &mut Batch<'_>,
+) -> Result<BTreeMap<InteractionId, (InteractionLegs, usize)>, ActorDied> {
+    let mut touched = BTreeMap::new();
+    for (interaction, legs) in interactions {
+        let is_mine =
+            |group: &&CallGroup| found.refs.get(&group.call).is_some_and(|it| it.interaction == *interaction);
+        let groups: Vec<&CallGroup> = related.iter().filter(is_mine).collect();
+        let is_smaller = found.smaller.contains(interaction);
+        let links = found.links;
+        let decisions = Decisions { interaction: *interaction, groups: &groups, links, is_smaller, cause };
+        if apply_interaction(ctx, &decisions, legs, batch).await? {
+            let last = groups.iter().filter_map(|group| group.positions.last()).max();
+            let position = last.copied().unwrap_or(cause.0);
+            touched.insert(*interaction, (legs.clone(), position));
         }
     }
-    Ok(next)
+    Ok(touched)
+}
+
+/// Looks at the legs again that wait for a leg of this batch: those that were sent on, or merged, and whose webhooks came
+/// before its own.
+async fn relink(
+    ctx: &mut CallContext<'_>,
+    causes: &BTreeMap<DialpadCallId, (usize, CallEvent)>,
+    touched: &mut Touched,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let changed: Vec<StoredCall> = batch.records().map(|record| record.call.clone()).collect();
+    let windows: Vec<Window> = changed.iter().filter_map(|call| waiters_of(&call.facts)).collect();
+    if windows.is_empty() {
+        return Ok(());
+    }
+    let waiting = ctx.ledger.waiting_in(ctx.app_id, &windows).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+
+    let is_waited_for = |call: &&StoredCall| {
+        let mine = waiters_of(&call.facts).map(|window| window.target);
+        waiting.iter().filter_map(|other| waits_for(&other.facts)).any(|(target, _)| mine == Some(target))
+    };
+    let sources: Vec<&StoredCall> = changed.iter().filter(is_waited_for).collect();
+    let cause = sources.iter().filter_map(|call| causes.get(&call.dialpad_call_id)).max_by_key(|it| it.0);
+    let Some((position, event)) = cause else { return Ok(()) };
+
+    let mut legs = InteractionLegs::new();
+    let mut unloaded = BTreeSet::new();
+    for call in waiting.iter().chain(sources) {
+        let of_batch = batch.record(call.dialpad_call_id).map(|record| record.call.interaction_id);
+        let interaction = of_batch.unwrap_or(call.interaction_id);
+        match touched.interactions.get(&interaction) {
+            Some((known, _)) => legs.extend(known.iter().map(|(call, leg)| (*call, leg.clone()))),
+            None => drop(unloaded.insert(interaction)),
+        }
+    }
+    load_interactions(ctx, unloaded, &mut legs).await?;
+    // What an interaction of the store was before this batch is replaced by what the batch has made of it.
+    for leg in legs.values_mut() {
+        if let Some(record) = batch.record(leg.dialpad_call_id) {
+            leg.clone_from(&record.call);
+        }
+    }
+    let foreseen = legs.clone();
+    let Correlated { interactions, links, left, smaller, .. } = regroup(ctx, legs, foreseen).await?;
+    for (interaction, mut legs) in interactions {
+        let (is_smaller, cause) = (smaller.contains(&interaction), (*position, event));
+        let decisions = Decisions { interaction, groups: &[], links: &links, is_smaller, cause };
+        let has_changed = apply_interaction(ctx, &decisions, &mut legs, batch).await.map_err(|died| {
+            record_crash(ctx, died.call, batch.now);
+            StoreError::Unavailable(format!("the actor of call {} died", died.call))
+        })?;
+        if has_changed {
+            for (known, _) in touched.interactions.values_mut() {
+                known.retain(|call, _| !legs.contains_key(call));
+            }
+            touched.interactions.insert(interaction, (legs, *position));
+        }
+    }
+    touched.interactions.retain(|_, (legs, _)| !legs.is_empty());
+    touched.left.extend(left);
+    let remaining = &touched.interactions;
+    touched.left.retain(|left, _| !remaining.contains_key(left));
+    Ok(())
 }
 
 /// Applies the webhooks of calls that stand alone, concurrently.
@@ -65,7 +192,7 @@ async fn apply_alone(ctx: &mut CallContext<'_>, groups: Vec<CallGroup>, batch: &
         let outcome = match (roster.get(group.call), roster.interaction_ref(group.call)) {
             (Some(actor), Some(interaction_ref)) => {
                 let interaction_id = interaction_ref.interaction;
-                actor.send(Apply { commands, now, interaction_id, continues: false }).await.ok()
+                actor.send(Apply { commands, now, interaction_id, links: None, continues: false }).await.ok()
             }
             _ => None,
         };
@@ -88,25 +215,6 @@ async fn apply_alone(ctx: &mut CallContext<'_>, groups: Vec<CallGroup>, batch: &
         next = record_crash(ctx, group.call, now);
     }
     next
-}
-
-/// Loads the legs of these interactions, and adds those that are not in the store.
-async fn load_legs(
-    ctx: &CallContext<'_>,
-    interactions: impl Iterator<Item = InteractionId>,
-    correlated: Correlated,
-) -> Result<HashMap<InteractionId, InteractionLegs>, StoreError> {
-    let ids: Vec<InteractionId> = interactions.chain(correlated.merged.keys().copied()).collect();
-    let mut legs_by_interaction: HashMap<InteractionId, InteractionLegs> = HashMap::new();
-    if ids.is_empty() {
-        return Ok(legs_by_interaction);
-    }
-    let stored = ctx.ledger.legs(ctx.app_id, &ids).await?;
-    for leg in correlated.newcomers.into_values().chain(stored) {
-        let within = correlated.merged.get(&leg.interaction_id).copied().unwrap_or(leg.interaction_id);
-        legs_by_interaction.entry(within).or_default().insert(leg.dialpad_call_id, leg);
-    }
-    Ok(legs_by_interaction)
 }
 
 /// Marks the webhooks of a group as processed.

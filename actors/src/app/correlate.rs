@@ -1,7 +1,10 @@
-//! Finds out which legs of a batch belong to one human call, before they decide. A call that was never seen, or that
-//! names a leg for the first time, costs one query, which also returns the calls themselves.
+//! Finds out which legs of a batch belong to one human call, before they decide.
+//!
+//! A call that was never seen, or that names a leg for the first time, costs one query, which also returns the calls
+//! themselves. Calls that belong to others cost one more, for all legs of their interactions; and one more where a leg
+//! was sent on or merged, because the webhooks do not name the other leg.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -12,15 +15,19 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    id::{DialpadCallId, InteractionId},
+    id::{CallId, DialpadCallId, InteractionId},
     model::{
-        call::StoredCall,
-        interaction::{LegLinks, join, sent_on_from},
+        call::{Links, StoredCall},
+        interaction::{
+            LegLinks, find_links, join, may_be_linked, may_ring_with_others, rang_together, rang_with,
+            sources_of,
+        },
     },
+    ports::Window,
 };
 
-/// How long after the last webhook of a leg the call may be sent on from it.
-const TRANSFER_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
+/// How long after the first webhook of a leg those of legs come that ring with it.
+const RING_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 
 /// Finds the interactions that the calls belong to, and starts the actors that are not running.
 pub(super) async fn correlate(
@@ -28,131 +35,319 @@ pub(super) async fn correlate(
     groups: &[CallGroup],
     now: DateTime<Utc>,
 ) -> Result<Correlated, StoreError> {
-    let names_something_new = |group: &&CallGroup| match ctx.roster.interaction_ref(group.call) {
-        Some(interaction_ref) => !group.names().all(|name| interaction_ref.names.contains(&name)),
-        None => true,
-    };
-    let uncertain: Vec<&CallGroup> = groups.iter().filter(names_something_new).collect();
-    if uncertain.is_empty() {
-        return Ok(Correlated::default());
-    }
-
+    let uncertain: Vec<&CallGroup> = groups.iter().filter(|group| is_uncertain(ctx, group)).collect();
     let mentioned: BTreeSet<DialpadCallId> =
         uncertain.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
     let mentioned: Vec<DialpadCallId> = mentioned.into_iter().collect();
-    let relatives = ctx.ledger.relatives(ctx.app_id, &mentioned).await?;
-    let mut known: InteractionLegs = relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
+    let relatives = match mentioned[..] {
+        [] => Vec::new(),
+        _ => ctx.ledger.relatives(ctx.app_id, &mentioned).await?,
+    };
+    let known: InteractionLegs = relatives.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
 
-    let mut correlated = Correlated::default();
-    let mut links = Vec::with_capacity(uncertain.len());
-    for group in &uncertain {
-        let call = match known.get(&group.call) {
-            Some(call) => call,
-            None => {
-                let mut unseen = StoredCall::unseen(group.call, now);
-                if let Some(interaction_ref) = ctx.roster.interaction_ref(group.call) {
-                    unseen.interaction_id = interaction_ref.interaction;
-                }
-                correlated.newcomers.entry(group.call).or_insert(unseen)
-            }
-        };
-        let mut leg = LegLinks::of(call);
-        leg.names.extend(group.names());
-        links.push(leg);
-    }
-    let foreseen = foresee_transfers(&uncertain, &known, &correlated.newcomers);
-    follow_transfers(ctx, &foreseen, &mut links, &mut known, now).await?;
-    let in_batch: HashSet<DialpadCallId> = uncertain.iter().map(|group| group.call).collect();
-    let others = known.values().filter(|call| !in_batch.contains(&call.dialpad_call_id));
-    links.extend(others.map(LegLinks::of));
-
-    for (call, interaction_ref) in interactions_of(&links, &mut correlated.merged) {
-        if ctx.roster.get(call).is_some() {
-            ctx.roster.bind(call, interaction_ref);
-        } else if in_batch.contains(&call)
-            && let Some(stored) = known.remove(&call).or_else(|| correlated.newcomers.get(&call).cloned())
-        {
-            ctx.start_actor(stored, interaction_ref, now);
+    // Legs that name nobody and that nobody names are by themselves.
+    let named: BTreeSet<i64> = uncertain
+        .iter()
+        .flat_map(|group| group.names())
+        .chain(known.values().flat_map(|call| call.facts.names()))
+        .collect();
+    let mut legs = InteractionLegs::new();
+    let mut newcomers = InteractionLegs::new();
+    for group in uncertain.iter().filter(|group| !known.contains_key(&group.call)) {
+        let unseen = unseen(ctx, group.call, now);
+        if named.contains(&group.call.0) || group.names().next().is_some() || says_links(group) {
+            legs.insert(group.call, unseen);
+        } else {
+            newcomers.insert(group.call, unseen);
         }
     }
+    let ringing = ring_together(ctx, groups, &newcomers, &known, now).await?;
+    for (call, unseen) in newcomers {
+        if ringing.legs.contains(&call) {
+            legs.insert(call, unseen);
+        } else if ctx.roster.get(call).is_none() {
+            let interaction = unseen.interaction_id;
+            ctx.start_actor(unseen, InteractionRef { interaction, names: BTreeSet::new(), alone: true }, now);
+        }
+    }
+
+    let related = groups.iter().filter_map(|group| {
+        ctx.roster.interaction_ref(group.call).filter(|it| !it.alone).map(|it| it.interaction)
+    });
+    let interactions: BTreeSet<InteractionId> =
+        known.values().map(|call| call.interaction_id).chain(related).chain(ringing.interactions).collect();
+    load_interactions(ctx, interactions, &mut legs).await?;
+    legs.extend(known);
+    if legs.is_empty() {
+        return Ok(Correlated::default());
+    }
+    let mut foreseen = foresee(ctx, groups, &mut legs, now).await?;
+    for (call, other) in ringing.links {
+        if let Some(leg) = foreseen.get_mut(&call) {
+            leg.facts.set_links(Links { rang_with: Some(other), ..leg.facts.links() });
+        }
+    }
+    let mut correlated = regroup(ctx, legs, foreseen).await?;
+    start_actors(ctx, groups, &mut correlated, now);
     Ok(correlated)
 }
 
-/// Finds the legs that calls were sent on from: the new leg does not name them. `foreseen` are the legs of `links`, or
-/// none where nothing was sent on.
-async fn follow_transfers(
+/// The legs that rang for the same caller at the same time, as far as one of them is in the batch.
+#[derive(Default)]
+struct Ringing {
+    /// The legs of the batch that ring with others.
+    legs: BTreeSet<DialpadCallId>,
+    /// The interactions of the other legs.
+    interactions: BTreeSet<InteractionId>,
+    links: Vec<(DialpadCallId, DialpadCallId)>,
+}
+
+/// Finds the legs with which those of the batch ring, although no webhook names them.
+async fn ring_together(
     ctx: &CallContext<'_>,
-    foreseen: &[StoredCall],
-    links: &mut [LegLinks],
-    known: &mut InteractionLegs,
+    groups: &[CallGroup],
+    newcomers: &InteractionLegs,
+    known: &InteractionLegs,
     now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    let lacks_origin =
-        |call: &&StoredCall| call.interaction_id == call.id.into() && call.facts.transferred_from().is_some();
-    let senders: BTreeSet<i64> =
-        foreseen.iter().filter(lacks_origin).filter_map(|call| call.facts.transferred_from()).collect();
-    if senders.is_empty() {
-        return Ok(());
+) -> Result<Ringing, StoreError> {
+    let mut ringing = Ringing::default();
+    let of_batch = after(groups.iter().filter(|group| group.rings()), newcomers, known);
+    let may_ring =
+        |leg: &&StoredCall| may_ring_with_others(&leg.facts) && leg.facts.links() == Links::default();
+    let mut rang: Vec<&StoredCall> = of_batch.values().filter(may_ring).collect();
+    let numbers: BTreeSet<String> = rang.iter().filter_map(|leg| leg.facts.external_number()).collect();
+    if numbers.is_empty() {
+        return Ok(ringing);
     }
-    let senders: Vec<i64> = senders.into_iter().collect();
-    let stored = ctx.ledger.recent_calls_of(ctx.app_id, &senders, now - TRANSFER_TIMEOUT).await?;
-    // A leg of this very batch is known as it will be after the batch.
-    let is_foreseen =
-        |call: &StoredCall| foreseen.iter().any(|other| other.dialpad_call_id == call.dialpad_call_id);
-    let stored: Vec<&StoredCall> = stored.iter().filter(|call| !is_foreseen(call)).collect();
-    for (leg, links) in foreseen.iter().zip(links).filter(|(leg, _)| lacks_origin(leg)) {
-        let candidates = stored.iter().copied().chain(foreseen);
-        let Some(origin) = sent_on_from(leg, candidates) else { continue };
-        links.names.push(origin.dialpad_call_id.0);
-        if !is_foreseen(origin) {
-            known.entry(origin.dialpad_call_id).or_insert_with(|| origin.clone());
+    let numbers: Vec<String> = numbers.into_iter().collect();
+    let mut candidates = ctx.ledger.first_legs_of(ctx.app_id, &numbers, now - RING_TIMEOUT).await?;
+    candidates.retain(|leg| !of_batch.contains_key(&leg.dialpad_call_id));
+    // Each leg of the batch is a candidate for those after it.
+    rang.sort_by_key(|leg| leg.id);
+    for leg in rang {
+        if let Some(other) = rang_with(leg, candidates.iter()) {
+            let within = candidates.iter().find(|it| it.dialpad_call_id == other).map(|it| it.interaction_id);
+            ringing.interactions.extend(within);
+            ringing.legs.extend([leg.dialpad_call_id, other]);
+            ringing.links.push((leg.dialpad_call_id, other));
+        }
+        candidates.push(leg.clone());
+    }
+    Ok(ringing)
+}
+
+/// Whether the legs that a call belongs to must be looked for.
+fn is_uncertain(ctx: &CallContext<'_>, group: &CallGroup) -> bool {
+    match ctx.roster.interaction_ref(group.call) {
+        Some(interaction_ref) => {
+            says_links(group)
+                || (interaction_ref.alone && group.rings())
+                || !group.names().all(|name| interaction_ref.names.contains(&name))
+        }
+        None => true,
+    }
+}
+
+/// Whether a webhook says that the leg belongs to one that it does not name.
+fn says_links(group: &CallGroup) -> bool {
+    group.events.iter().any(|event| event.knowledge.transferred_from.is_some() || event.knowledge.is_merged)
+}
+
+/// Returns a call that the store does not have. A live one has an interaction already.
+fn unseen(ctx: &CallContext<'_>, call: DialpadCallId, now: DateTime<Utc>) -> StoredCall {
+    let mut unseen = StoredCall::unseen(call, now);
+    if let Some(interaction_ref) = ctx.roster.interaction_ref(call) {
+        unseen.interaction_id = interaction_ref.interaction;
+        if interaction_ref.alone {
+            unseen.id = CallId(interaction_ref.interaction.0);
         }
     }
+    unseen
+}
+
+/// Adds all legs of these interactions.
+pub(super) async fn load_interactions(
+    ctx: &CallContext<'_>,
+    interactions: BTreeSet<InteractionId>,
+    legs: &mut InteractionLegs,
+) -> Result<(), StoreError> {
+    if interactions.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<InteractionId> = interactions.into_iter().collect();
+    let stored = ctx.ledger.legs(ctx.app_id, &ids).await?;
+    legs.extend(stored.into_iter().map(|leg| (leg.dialpad_call_id, leg)));
     Ok(())
 }
 
-/// Returns the calls as they will be after the batch, if any of them was sent on; otherwise none, which is nearly always
-/// the case.
-fn foresee_transfers(
-    groups: &[&CallGroup],
-    known: &InteractionLegs,
-    newcomers: &InteractionLegs,
-) -> Vec<StoredCall> {
-    let stored = |group: &CallGroup| known.get(&group.call).or_else(|| newcomers.get(&group.call));
-    let was_sent_on = |group: &&CallGroup| {
-        let reported = group.events.iter().any(|event| event.knowledge.transferred_from.is_some());
-        reported || stored(group).is_some_and(|call| call.facts.transferred_from().is_some())
-    };
-    if !groups.iter().any(was_sent_on) {
-        return Vec::new();
+/// Returns the legs as they will be after the batch. Where one of them was sent on or merged, the batch's other calls of
+/// that user or group are added: it may belong to them.
+async fn foresee(
+    ctx: &CallContext<'_>,
+    groups: &[CallGroup],
+    legs: &mut InteractionLegs,
+    now: DateTime<Utc>,
+) -> Result<InteractionLegs, StoreError> {
+    let mut foreseen = after(groups.iter(), legs, legs);
+    let senders: BTreeSet<i64> =
+        foreseen.values().flat_map(|leg| sources_of(&leg.facts)).map(|window| window.target).collect();
+    if senders.is_empty() {
+        return Ok(foreseen);
     }
-    let after_batch = |group: &&CallGroup| {
-        let mut call = stored(group)?.clone();
-        group.events.iter().for_each(|event| call.facts.absorb(event));
-        Some(call)
+    let is_of_sender = |group: &&CallGroup| {
+        let mut targets = group.events.iter().filter_map(|event| event.knowledge.target_id);
+        !foreseen.contains_key(&group.call) && targets.any(|target| senders.contains(&target))
     };
-    groups.iter().filter_map(after_batch).collect()
+    let others: Vec<DialpadCallId> = groups.iter().filter(is_of_sender).map(|group| group.call).collect();
+    if others.is_empty() {
+        return Ok(foreseen);
+    }
+    let stored = ctx.ledger.relatives(ctx.app_id, &others).await?;
+    let stored = stored.into_iter().filter(|call| others.contains(&call.dialpad_call_id));
+    let mut candidates: InteractionLegs = stored.map(|call| (call.dialpad_call_id, call)).collect();
+    for call in others {
+        candidates.entry(call).or_insert_with(|| unseen(ctx, call, now));
+    }
+    foreseen.extend(after(groups.iter(), &candidates, &candidates));
+    legs.extend(candidates);
+    Ok(foreseen)
 }
 
-/// Returns the interaction of each leg, and records the interactions that become part of an older one.
-fn interactions_of(
-    links: &[LegLinks],
-    merged: &mut HashMap<InteractionId, InteractionId>,
-) -> HashMap<DialpadCallId, InteractionRef> {
-    let joined = join(links);
+/// Returns the legs of these groups as they will be after the batch, and the others as they are.
+fn after<'g>(
+    groups: impl Iterator<Item = &'g CallGroup>,
+    legs: &InteractionLegs,
+    more: &InteractionLegs,
+) -> InteractionLegs {
+    let mut after = legs.clone();
+    for group in groups {
+        let Some(stored) = legs.get(&group.call).or_else(|| more.get(&group.call)) else { continue };
+        let leg = after.entry(group.call).or_insert_with(|| stored.clone());
+        for event in &group.events {
+            leg.facts.absorb(event);
+            // A state without a name is no ground for a call, but it can name the legs that it belongs to.
+            leg.facts.name_legs(&event.knowledge);
+        }
+    }
+    after
+}
+
+/// Starts the actors of the batch's calls that are not running.
+fn start_actors(
+    ctx: &mut CallContext<'_>,
+    groups: &[CallGroup],
+    correlated: &mut Correlated,
+    now: DateTime<Utc>,
+) {
+    for group in groups {
+        let Some(interaction_ref) = correlated.refs.get(&group.call) else { continue };
+        let legs = correlated.interactions.get(&interaction_ref.interaction);
+        let stored = legs.and_then(|legs| legs.get(&group.call));
+        if let Some(stored) = stored.filter(|_| ctx.roster.get(group.call).is_none()) {
+            ctx.start_actor(stored.clone(), interaction_ref.clone(), now);
+        }
+    }
+}
+
+/// Finds out which of these legs, and of those that they are linked to, belong together. `foreseen` are the same legs as
+/// they will be. Interactions may become one, and legs may leave the one that they were thought to belong to.
+pub(super) async fn regroup(
+    ctx: &mut CallContext<'_>,
+    mut legs: InteractionLegs,
+    mut foreseen: InteractionLegs,
+) -> Result<Correlated, StoreError> {
+    part_answered(&mut foreseen);
+    let mut links = follow_links(ctx, &mut legs, &mut foreseen).await?;
+    for (call, leg) in &foreseen {
+        let before = legs.get(call).map(|leg| leg.facts.links()).unwrap_or_default();
+        if leg.facts.links() != before {
+            links.insert(*call, leg.facts.links());
+        }
+    }
+    let named: Vec<LegLinks> = foreseen.values().map(LegLinks::of).collect();
+    let joined = join(&named);
     let mut sizes: HashMap<InteractionId, usize> = HashMap::new();
     for interaction in joined.values() {
         *sizes.entry(*interaction).or_default() += 1;
     }
-    let mut refs = HashMap::with_capacity(links.len());
-    for leg in links {
+
+    let mut correlated = Correlated { links, ..Correlated::default() };
+    for leg in named {
+        let Some(stored) = legs.remove(&leg.call) else { continue };
         let interaction = joined[&leg.call];
-        if interaction != leg.interaction {
-            merged.insert(leg.interaction, interaction);
+        let may_be_linked = may_be_linked(&foreseen[&leg.call].facts);
+        let alone = leg.names.is_empty() && sizes[&interaction] == 1 && !may_be_linked;
+        let names = leg.names.into_iter().collect();
+        let interaction_ref = InteractionRef { interaction, names, alone };
+        ctx.roster.bind(leg.call, interaction_ref.clone());
+        correlated.refs.insert(leg.call, interaction_ref);
+        if stored.interaction_id != interaction {
+            correlated.smaller.insert(stored.interaction_id);
         }
-        let alone = leg.names.is_empty() && interaction == leg.interaction && sizes[&interaction] == 1;
-        let names = leg.names.iter().copied().collect();
-        refs.insert(leg.call, InteractionRef { interaction, names, alone });
+        let was_head = stored.interaction_id == stored.id.into();
+        if was_head || !correlated.left.contains_key(&stored.interaction_id) {
+            correlated.left.insert(stored.interaction_id, interaction);
+        }
+        correlated.interactions.entry(interaction).or_default().insert(leg.call, stored);
     }
-    refs
+    let remaining = &correlated.interactions;
+    correlated.left.retain(|left, _| !remaining.contains_key(left));
+    Ok(correlated)
+}
+
+/// Drops the links between legs that rang together and were both answered: they are two calls.
+fn part_answered(foreseen: &mut InteractionLegs) {
+    let linked =
+        foreseen.values().filter_map(|leg| Some((leg, foreseen.get(&leg.facts.links().rang_with?)?)));
+    let parted = linked.filter(|(leg, other)| !rang_together(leg, other));
+    let parted: Vec<DialpadCallId> = parted.map(|(leg, _)| leg.dialpad_call_id).collect();
+    for call in parted {
+        if let Some(leg) = foreseen.get_mut(&call) {
+            leg.facts.set_links(Links { rang_with: None, ..leg.facts.links() });
+        }
+    }
+}
+
+/// Finds the legs from which others were sent on, or with which they were merged: the webhooks do not name them. The
+/// legs of their interactions are added. Returns the links that changed.
+async fn follow_links(
+    ctx: &CallContext<'_>,
+    legs: &mut InteractionLegs,
+    foreseen: &mut InteractionLegs,
+) -> Result<HashMap<DialpadCallId, Links>, StoreError> {
+    let mut found: HashMap<DialpadCallId, Links> = HashMap::new();
+    let windows: Vec<Window> = foreseen.values().flat_map(|leg| sources_of(&leg.facts)).collect();
+    if windows.is_empty() {
+        return Ok(found);
+    }
+    let stored = ctx.ledger.calls_in(ctx.app_id, &windows).await?;
+    let mut candidates: InteractionLegs =
+        stored.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
+    // What this batch changes is known as it will be after the batch.
+    candidates.extend(foreseen.iter().map(|(call, leg)| (*call, leg.clone())));
+    for leg in foreseen.values().filter(|leg| may_be_linked(&leg.facts)) {
+        let links = find_links(leg, candidates.values());
+        if links != leg.facts.links() {
+            found.insert(leg.dialpad_call_id, links);
+        }
+    }
+
+    let linked: BTreeSet<InteractionId> = found
+        .values()
+        .flat_map(|links| links.iter())
+        .filter(|call| !foreseen.contains_key(call))
+        .filter_map(|call| candidates.get(&call).map(|call| call.interaction_id))
+        .collect();
+    let mut others = InteractionLegs::new();
+    load_interactions(ctx, linked, &mut others).await?;
+    for (call, leg) in others {
+        foreseen.entry(call).or_insert_with(|| leg.clone());
+        legs.entry(call).or_insert(leg);
+    }
+    for (call, links) in &found {
+        if let Some(leg) = foreseen.get_mut(call) {
+            leg.facts.set_links(*links);
+        }
+    }
+    Ok(found)
 }

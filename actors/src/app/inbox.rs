@@ -4,11 +4,17 @@
 //! supervisor keeps up. When the supervisor falls behind, or when the copy may be incomplete, the copy is dropped and
 //! the journal is read. Both ways give the same webhooks in the same order. Pure.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use parking_lot::Mutex;
 
-use crate::{id::JournalId, ports::PendingEvent};
+use crate::{
+    id::{InteractionId, JournalId},
+    ports::PendingEvent,
+};
 
 /// How many webhooks are kept in memory per app; more are left to the journal.
 const MAX_WEBHOOKS: usize = 4096;
@@ -25,6 +31,9 @@ pub(crate) struct Inbox {
 
 /// An inbox that a supervisor and those who feed it share.
 pub(crate) type SharedInbox = Arc<Mutex<Inbox>>;
+
+/// The interactions whose end may be due, shared in the same way.
+pub(crate) type SharedDue = Arc<Mutex<BTreeSet<InteractionId>>>;
 
 /// What to work on next.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 //! webhook together with what the others prove about it then; after that the others learn what it proves about them. So
 //! what is emitted does not depend on where a batch ends, and is right at once where the proof came first.
 
+use std::collections::HashMap;
+
 use actix::Addr;
 
 use super::{
@@ -15,7 +17,7 @@ use super::{
 use crate::{
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallCommand, CallEvent},
+        call::{CallCommand, CallEvent, Links, StoredCall},
         interaction::proofs,
     },
 };
@@ -27,43 +29,81 @@ pub(super) struct ActorDied {
     pub(super) position: usize,
 }
 
-/// Applies the webhooks of one interaction. On an error, some legs have drafts that must be discarded.
+/// What the legs of an interaction are to decide on.
+pub(super) struct Decisions<'b> {
+    pub(super) interaction: InteractionId,
+    /// The webhooks of its legs.
+    pub(super) groups: &'b [&'b CallGroup],
+    /// The links of legs that changed.
+    pub(super) links: &'b HashMap<DialpadCallId, Links>,
+    /// Whether a leg has left it.
+    pub(super) is_smaller: bool,
+    /// The webhook that causes legs without webhooks to move, and its position.
+    pub(super) cause: (usize, &'b CallEvent),
+}
+
+/// Applies the webhooks of one interaction. Returns whether anything about it can have changed. On an error, some legs
+/// have drafts that must be discarded.
 pub(super) async fn apply_interaction(
     ctx: &mut CallContext<'_>,
-    interaction: InteractionId,
+    decisions: &Decisions<'_>,
     legs: &mut InteractionLegs,
-    groups: &[CallGroup],
     batch: &mut Batch<'_>,
-) -> Result<(), ActorDied> {
+) -> Result<bool, ActorDied> {
+    let Decisions { interaction, groups, links, is_smaller, cause } = *decisions;
     let mut webhooks: Vec<(usize, &CallEvent)> =
         groups.iter().flat_map(|group| group.positions.iter().copied().zip(&group.events)).collect();
     webhooks.sort_by_key(|(position, _)| *position);
-    let Some((first, _)) = webhooks.first().copied() else { return Ok(()) };
+    let (first, cause) = webhooks.first().copied().unwrap_or(cause);
 
-    for call in legs_to_move(interaction, legs, groups) {
-        decide(ctx, call, None, first, interaction, legs, batch).await?;
+    let moves = legs_to_move(decisions, legs);
+    for call in &moves {
+        let step = Step { call: *call, command: None, position: first, interaction, links };
+        decide(ctx, step, legs, batch).await?;
     }
+    if is_smaller || !moves.is_empty() {
+        apply_proofs(ctx, decisions, first, cause, legs, batch).await?;
+    }
+    let has_decided = is_smaller || !moves.is_empty() || !webhooks.is_empty();
     for (position, event) in webhooks {
-        let webhook = with_proof(event, legs);
-        decide(ctx, event.dialpad_call_id, Some(webhook), position, interaction, legs, batch).await?;
-        for (call, proven) in new_proofs(event, legs) {
-            decide(ctx, call, Some(proven), position, interaction, legs, batch).await?;
-        }
+        let command = Some(with_proof(event, legs));
+        let step = Step { call: event.dialpad_call_id, command, position, interaction, links };
+        decide(ctx, step, legs, batch).await?;
+        apply_proofs(ctx, decisions, position, event, legs, batch).await?;
     }
-    report_missing_legs(ctx, legs);
+    if has_decided {
+        report_missing_legs(ctx, legs);
+    }
+    Ok(has_decided)
+}
+
+/// Lets every leg decide on what the others prove since this webhook.
+async fn apply_proofs(
+    ctx: &mut CallContext<'_>,
+    decisions: &Decisions<'_>,
+    position: usize,
+    cause: &CallEvent,
+    legs: &mut InteractionLegs,
+    batch: &mut Batch<'_>,
+) -> Result<(), ActorDied> {
+    let Decisions { interaction, links, .. } = *decisions;
+    for (call, proven) in new_proofs(cause, legs) {
+        let step = Step { call, command: Some(proven), position, interaction, links };
+        decide(ctx, step, legs, batch).await?;
+    }
     Ok(())
 }
 
-/// Returns the legs without webhooks in this batch that move to the interaction.
-fn legs_to_move(
-    interaction: InteractionId,
-    legs: &InteractionLegs,
-    groups: &[CallGroup],
-) -> Vec<DialpadCallId> {
+/// Returns the legs without webhooks in this batch that move to the interaction, or that are linked otherwise.
+fn legs_to_move(decisions: &Decisions<'_>, legs: &InteractionLegs) -> Vec<DialpadCallId> {
+    let Decisions { interaction, groups, links, .. } = decisions;
     let has_webhooks = |call: DialpadCallId| groups.iter().any(|group| group.call == call);
-    let moves =
-        legs.values().filter(|leg| leg.interaction_id != interaction && !has_webhooks(leg.dialpad_call_id));
-    moves.map(|leg| leg.dialpad_call_id).collect()
+    let is_changed = |leg: &&StoredCall| {
+        let links = links.get(&leg.dialpad_call_id);
+        leg.interaction_id != *interaction || links.is_some_and(|links| *links != leg.facts.links())
+    };
+    let moves = legs.values().filter(is_changed).map(|leg| leg.dialpad_call_id);
+    moves.filter(|call| !has_webhooks(*call)).collect()
 }
 
 /// Returns a webhook with what the other legs prove about its leg once it is known.
@@ -96,26 +136,34 @@ fn report_missing_legs(ctx: &CallContext<'_>, legs: &InteractionLegs) {
     }
 }
 
-/// Lets one leg decide on one command, or only on its interaction, on top of what it decided before.
-async fn decide(
-    ctx: &mut CallContext<'_>,
+/// One decision of one leg.
+struct Step<'b> {
     call: DialpadCallId,
+    /// `None`: only on its interaction and its links.
     command: Option<CallCommand>,
     position: usize,
-    interaction_id: InteractionId,
+    interaction: InteractionId,
+    links: &'b HashMap<DialpadCallId, Links>,
+}
+
+/// Lets one leg decide, on top of what it decided before.
+async fn decide(
+    ctx: &mut CallContext<'_>,
+    step: Step<'_>,
     legs: &mut InteractionLegs,
     batch: &mut Batch<'_>,
 ) -> Result<(), ActorDied> {
+    let Step { call, command, position, interaction, links } = step;
     let died = ActorDied { call, position };
-    let actor = actor_of(ctx, call, interaction_id, legs, batch).ok_or(died)?;
+    let actor = actor_of(ctx, call, interaction, legs, batch).ok_or(died)?;
     let apply = Apply {
         commands: command.into_iter().collect(),
         now: batch.now,
-        interaction_id,
+        interaction_id: interaction,
+        links: links.get(&call).copied(),
         continues: batch.has_draft(call),
     };
     let outcome = actor.send(apply).await.map_err(|_| died)?;
-    ctx.roster.move_to(call, interaction_id);
     ctx.touch(call, &outcome, batch.now);
     if let Some(record) = &outcome.record {
         legs.insert(call, record.call.clone());
@@ -136,7 +184,7 @@ fn actor_of(
         return Some(actor.clone());
     }
     let leg = legs.get(&call)?;
-    let names = leg.facts.leg_ids().into_iter().flatten().collect();
+    let names = leg.facts.names().collect();
     let interaction_ref = InteractionRef { interaction, names, alone: false };
     Some(ctx.start_actor(leg.clone(), interaction_ref, batch.now))
 }

@@ -3,8 +3,8 @@
 //! Imports point downwards only:
 //!
 //! ```text
-//! supervisor ─► pipeline ─► correlate, calls ─► interactions, messages ─► context ─► batch, call_actor, call_group,
-//!                                                                  inbox, missing_leg, next_step, roster, stats
+//! supervisor ─► pipeline ─► whole ─► calls ─► correlate, interactions ─► context ─► batch, call_actor, call_group,
+//!                       ─► messages                               inbox, missing_leg, next_step, roster, stats
 //! ```
 
 mod batch;
@@ -22,14 +22,15 @@ mod pipeline;
 mod roster;
 mod stats;
 mod supervisor;
+mod whole;
 
 pub use self::missing_leg::MissingLeg;
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;
 pub(crate) use self::{
-    inbox::SharedInbox,
+    inbox::{SharedDue, SharedInbox},
     missing_leg::MissingLegReporter,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Queues},
     stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Wake},
 };

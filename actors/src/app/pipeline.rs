@@ -13,6 +13,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use actix::Addr;
+use chrono::TimeDelta;
 use metrics::counter;
 use tracing::warn;
 
@@ -23,18 +24,20 @@ use super::{
     calls::apply_calls,
     context::CallContext,
     correlate::correlate,
-    inbox::{Next, SharedInbox},
+    inbox::{Next, SharedDue, SharedInbox},
     messages::apply_messages,
     missing_leg::MissingLegReporter,
     next_step::{NextStep, STORE_BACKOFF},
     roster::Roster,
     stats::SupervisorStats,
+    whole::{InteractionCache, apply_whole},
 };
 use crate::{
     error::StoreError,
-    event::{Frame, OutEvent},
+    event::{Frame, OutEvent, interaction_event},
     feed::Feed,
-    id::{AppId, DialpadCallId},
+    id::{AppId, DialpadCallId, InteractionId},
+    model::interaction::InteractionChange,
     ports::{PendingEvent, Ports},
     unit::Unit,
 };
@@ -54,14 +57,26 @@ pub(crate) struct Pipeline {
     quarantined: BTreeSet<DialpadCallId>,
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
+    /// The interactions whose end may be due.
+    due: SharedDue,
+    interactions: InteractionCache,
+    /// How long nothing must come of an interaction that is over before its end is emitted.
+    settle: TimeDelta,
     stats: Arc<SupervisorStats>,
+}
+
+/// The queues of an app: what its supervisor takes its work from.
+pub(crate) struct Queues {
+    pub(crate) inbox: SharedInbox,
+    pub(crate) due: SharedDue,
 }
 
 impl Pipeline {
     pub(crate) fn new(
         app_id: AppId,
         ports: Ports,
-        inbox: SharedInbox,
+        queues: Queues,
+        settle: TimeDelta,
         feed: Arc<Feed>,
         missing_legs: MissingLegReporter,
         stats: Arc<SupervisorStats>,
@@ -70,12 +85,15 @@ impl Pipeline {
         Self {
             app_id,
             ports,
-            inbox,
+            inbox: queues.inbox,
             feed,
             roster,
             missing_legs,
             quarantined: BTreeSet::new(),
             singles_left: 0,
+            due: queues.due,
+            interactions: InteractionCache::default(),
+            settle,
             stats,
         }
     }
@@ -86,6 +104,7 @@ impl Pipeline {
         self.roster.evict_idle(now);
         let all = &self.stats.process_calls;
         self.roster.evict_beyond(all.max, all.live(), now);
+        self.interactions.evict_idle(now);
     }
 
     #[cfg(feature = "testing")]
@@ -97,6 +116,9 @@ impl Pipeline {
     pub(super) async fn step(&mut self) -> NextStep {
         // Here as well: a supervisor that always has a batch under way has no other moment for it.
         self.evict();
+        if let Err(failure) = self.settle_due().await {
+            return self.retry_later(&failure);
+        }
         let batch = match self.next_batch().await {
             Ok(Some(batch)) => batch,
             Ok(None) => return NextStep::Idle,
@@ -141,7 +163,8 @@ impl Pipeline {
             stats: &self.stats,
         };
         let correlated = correlate(&mut ctx, &groups, batch.now).await?;
-        let next = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
+        let (next, touched) = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
+        apply_whole(&ctx, &self.interactions, &touched, self.settle, &mut batch).await?;
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
@@ -151,16 +174,47 @@ impl Pipeline {
         Ok(next)
     }
 
+    /// Emits the ends of the interactions that are due: over, and nothing more came for a while. What was received before
+    /// and is not processed yet may be such news, after a restart for instance: then they wait.
+    async fn settle_due(&mut self) -> Result<(), StoreError> {
+        let due: Vec<InteractionId> = std::mem::take(&mut *self.due.lock()).into_iter().collect();
+        if due.is_empty() {
+            return Ok(());
+        }
+        let now = self.ports.clock.now();
+        let pending = self.ports.journal.pending(self.app_id, 1).await?;
+        let until = pending.first().and_then(|event| event.id.generated_at()).map_or(now, |at| at.min(now));
+        let mut unit = Unit::new(self.app_id, now);
+        for interaction in self.ports.ledger.interactions(self.app_id, &due).await? {
+            let Some(settled) = interaction.settled(until) else { continue };
+            let summary = &settled.summary;
+            let at = summary.ended_at.unwrap_or(now);
+            let ended = interaction_event(self.app_id, settled.id, summary, &InteractionChange::Ended, at);
+            unit.events.push(ended);
+            unit.interactions.push(settled);
+        }
+        self.name_crm_users(&mut unit).await?;
+        match self.commit(unit, &[]).await {
+            // Another process was first, or a webhook: whatever is still due is found again.
+            Err(StoreError::Conflict(_)) => Ok(()),
+            Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
+                warn!(app.id = %self.app_id, error = %failure, "the end of an interaction could not be emitted");
+                Ok(())
+            }
+            committed => committed,
+        }
+    }
+
     /// Adds the CRM's name of the Dialpad user to each event, as it is known now. Events emitted earlier keep theirs.
     async fn name_crm_users(&self, unit: &mut Unit) -> Result<(), StoreError> {
-        let users: BTreeSet<i64> = unit.events.iter().filter_map(OutEvent::dialpad_user_id).collect();
+        let users: BTreeSet<i64> = unit.events.iter().filter_map(OutEvent::named_user).collect();
         if users.is_empty() {
             return Ok(());
         }
         let users: Vec<i64> = users.into_iter().collect();
         let names = self.ports.ledger.crm_users(self.app_id, &users).await?;
         for event in &mut unit.events {
-            if let Some(name) = event.dialpad_user_id().and_then(|user| names.get(&user)) {
+            if let Some(name) = event.named_user().and_then(|user| names.get(&user)) {
                 event.set_crm_user_id(name);
             }
         }
@@ -183,6 +237,10 @@ impl Pipeline {
                 // What they hold may differ from what the store holds, their interaction too: let them be rebuilt.
                 self.roster.remove(*call);
             }
+        }
+        match &committed {
+            Ok(_) => self.interactions.adopt(&unit.interactions, unit.decided_at),
+            Err(_) => self.interactions.forget(&unit.interactions),
         }
         let receipt = committed?;
         let mut seq = receipt.last_seq_before;

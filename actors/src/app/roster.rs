@@ -94,14 +94,6 @@ impl<A> Roster<A> {
         }
     }
 
-    /// Moves a live call to an interaction that has other legs as well.
-    pub(crate) fn move_to(&mut self, call: DialpadCallId, interaction: InteractionId) {
-        if let Some(entry) = self.calls.get_mut(&call) {
-            entry.interaction_ref.interaction = interaction;
-            entry.interaction_ref.alone = false;
-        }
-    }
-
     pub(crate) fn remove(&mut self, call: DialpadCallId) {
         self.calls.remove(&call);
     }

@@ -3,6 +3,7 @@
 //! | task | does |
 //! |---|---|
 //! | `sweep` | wakes the apps whose webhooks have been pending for too long |
+//! | `settle` | has the ends of human calls emitted for which nothing more came |
 //! | `session_watch` | closes sessions that are stuck or whose key has ended, and looks for events of other processes |
 //! | `cursor_flush` | writes the cursors of named consumers |
 //! | `token_refresher` | keeps the tokens of all connections fresh (an actor) |
@@ -13,6 +14,7 @@ mod periodic;
 mod refresher_handle;
 mod renewal;
 mod session_watch;
+mod settle;
 mod sweep;
 mod tenant;
 mod tenants;
@@ -92,6 +94,7 @@ impl Engine {
         let stop = || self.stopping.clone();
         let refresher = Arc::clone(&self.refresher);
         self.tasks.spawn_local(sweep::run(tenants(), refresher, tuning.sweep_interval, stop()));
+        self.tasks.spawn_local(settle::run(tenants(), tuning.settle_check_interval, stop()));
         self.tasks.spawn_local(session_watch::run(tenants(), tuning, stop()));
         self.tasks.spawn_local(cursor_flush::run(tenants(), stop()));
     }
@@ -118,6 +121,14 @@ impl Engine {
     /// The store failed.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         sweep::sweep(&self.tenants, sweep::MIN_AGE).await
+    }
+
+    /// Makes the supervisors emit the ends of all human calls that are due.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn settle_interactions(&self) -> Result<(), StoreError> {
+        settle::settle(&self.tenants).await
     }
 
     /// Publishes events to the sessions of an app that are durable and were not caused by its webhooks.

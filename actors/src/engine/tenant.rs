@@ -7,14 +7,18 @@ use std::sync::{
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
+use chrono::TimeDelta;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    app::{AppSupervisor, Drain, MissingLegReporter, Pipeline, SharedInbox, SupervisorStats, Wake},
+    app::{
+        AppSupervisor, Drain, MissingLegReporter, Pipeline, Queues, SharedDue, SharedInbox, SupervisorStats,
+        Wake,
+    },
     feed::Feed,
-    id::AppId,
+    id::{AppId, InteractionId},
     ports::{PendingEvent, Ports},
     session::TenantHandle,
     state::SupervisorState,
@@ -40,6 +44,10 @@ pub(super) struct SupervisorSetup {
     /// The thread that it runs on.
     pub(super) arbiter: ArbiterHandle,
     pub(super) inbox: SharedInbox,
+    /// The interactions whose end may be due.
+    pub(super) due: SharedDue,
+    /// How long nothing must come of an interaction that is over before its end is emitted.
+    pub(super) settle: TimeDelta,
     /// Whether a wake is in its mailbox; at most one ever is.
     pub(super) awake: Arc<AtomicBool>,
     pub(super) stats: Arc<SupervisorStats>,
@@ -50,7 +58,8 @@ impl SupervisorSetup {
         let pipeline = Pipeline::new(
             self.app_id,
             self.ports.clone(),
-            Arc::clone(&self.inbox),
+            Queues { inbox: Arc::clone(&self.inbox), due: Arc::clone(&self.due) },
+            self.settle,
             Arc::clone(&self.feed),
             self.missing_legs.clone(),
             Arc::clone(&self.stats),
@@ -79,6 +88,12 @@ impl Tenant {
     /// Makes the supervisor read the journal.
     pub(super) fn notify(&self) {
         self.setup.inbox.lock().invalidate();
+        self.wake();
+    }
+
+    /// Makes the supervisor emit the end of this interaction, if it is due.
+    pub(super) fn settle(&self, interaction: InteractionId) {
+        self.setup.due.lock().insert(interaction);
         self.wake();
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use dashmap::DashMap;
 use metrics::counter;
 use tokio::sync::Semaphore;
@@ -36,6 +37,7 @@ pub(super) struct Tenants {
     store_readers: Arc<Semaphore>,
     cursor_store: Arc<CursorStore>,
     missing_legs: MissingLegReporter,
+    interaction_settle: TimeDelta,
     stopping: CancellationToken,
 }
 
@@ -56,6 +58,7 @@ impl Tenants {
             process_calls: ProcessCalls::new(tuning.max_call_actors),
             store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
             missing_legs,
+            interaction_settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),
             stopping,
         })
     }
@@ -158,6 +161,8 @@ impl Tenants {
             missing_legs: self.missing_legs.clone(),
             arbiter: self.arbiters.of(app_id),
             inbox: Arc::default(),
+            due: Arc::default(),
+            settle: self.interaction_settle,
             awake: Arc::default(),
             stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };

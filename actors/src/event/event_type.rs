@@ -55,6 +55,12 @@ pub enum EventType {
     /// The audio or the transcript of a voicemail arrived.
     #[strum(serialize = "voicemail.updated")]
     VoicemailUpdated,
+    /// A human call is over, with all its legs, and nothing more came for a while. Emitted once per interaction.
+    #[strum(serialize = "interaction.ended")]
+    InteractionEnded,
+    /// Something became known of an interaction after `interaction.ended`.
+    #[strum(serialize = "interaction.updated")]
+    InteractionUpdated,
     /// An inbound text message arrived.
     #[strum(serialize = "message.received")]
     MessageReceived,
@@ -94,7 +100,7 @@ impl EventType {
         self.get_documentation().unwrap_or_default()
     }
 
-    /// Returns the part before the dot: `call`, `voicemail`, `message` or `connection`.
+    /// Returns the part before the dot: `call`, `voicemail`, `interaction`, `message` or `connection`.
     #[must_use]
     pub fn family(self) -> &'static str {
         let text = self.as_str();

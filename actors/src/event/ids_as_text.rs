@@ -16,6 +16,18 @@ const ID_FIELDS: [&str; 10] = [
     "interaction_id",
 ];
 
+/// The field of an interaction that lists the ids of its legs; in a REST answer it has the legs themselves.
+const ID_LIST: &str = "calls";
+
+fn write_list_as_text(items: &mut [Value]) {
+    for item in items {
+        match item {
+            Value::Number(number) => *item = number.to_string().into(),
+            other => write_ids_as_text(other),
+        }
+    }
+}
+
 /// Writes Dialpad's ids as strings, at any depth but in the payload of a webhook, which is shown as received.
 pub fn write_ids_as_text(value: &mut Value) {
     match value {
@@ -23,6 +35,7 @@ pub fn write_ids_as_text(value: &mut Value) {
         Value::Object(object) => {
             for (name, value) in object.iter_mut() {
                 match value {
+                    Value::Array(ids) if name == ID_LIST => write_list_as_text(ids),
                     Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
                         *value = number.to_string().into()
                     }
@@ -35,13 +48,23 @@ pub fn write_ids_as_text(value: &mut Value) {
     }
 }
 
-/// Returns an event with its ids as strings. Events have none below the top level. `None`: the text is no object.
+/// Returns an event with its ids as strings. Only those of an interaction have some below the top level. `None`: the text
+/// is no object.
 pub(super) fn in_event(text: &str) -> Option<String> {
     let mut event: Map<String, Value> = serde_json::from_str(text).ok()?;
     for name in ID_FIELDS {
         if let Some(Value::Number(id)) = event.get(name) {
             let id = id.to_string();
             event.insert(name.to_owned(), id.into());
+        }
+    }
+    for (name, value) in &mut event {
+        match value {
+            Value::Array(ids) if name == ID_LIST => write_list_as_text(ids),
+            Value::Object(_) | Value::Array(_) if name == "voicemail" || name == "recordings" => {
+                write_ids_as_text(value);
+            }
+            _ => {}
         }
     }
     serde_json::to_string(&event).ok()

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::{
-    id::{DialpadCallId, MessageId},
+    id::{DialpadCallId, InteractionId, MessageId},
     model::call::Direction,
 };
 
@@ -40,6 +40,12 @@ struct KeyFields<'a> {
     dialpad_call_id: Option<DialpadCallId>,
     #[serde(borrow, default)]
     message_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    interaction_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    external_number: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    answered_by_crm_user_id: Option<Cow<'a, str>>,
 }
 
 impl EventKeys {
@@ -47,6 +53,16 @@ impl EventKeys {
     pub(crate) fn read(text: &str) -> Self {
         let Ok(fields) = serde_json::from_str::<KeyFields<'_>>(text) else { return Self::default() };
         let boxed = |text: Option<Cow<'_, str>>| text.map(|text| text.into_owned().into_boxed_str());
+        let interaction_id = fields.interaction_id.as_deref().and_then(|id| id.parse().ok());
+        if let (None, None, Some(interaction)) = (fields.dialpad_call_id, &fields.message_id, interaction_id)
+        {
+            return Self::of_interaction(
+                interaction,
+                fields.direction.and_then(|direction| direction.parse().ok()),
+                fields.external_number.as_deref(),
+                fields.answered_by_crm_user_id.as_deref(),
+            );
+        }
         let message_id = fields.message_id.and_then(|id| id.parse::<Uuid>().ok()).map(MessageId);
         let partition_key = match (fields.dialpad_call_id, message_id) {
             (Some(call), _) => Self::partition_of_call(call),
@@ -60,6 +76,22 @@ impl EventKeys {
             crm_user_id: boxed(fields.crm_user_id),
             partition_key,
         }
+    }
+
+    /// Returns the keys of an interaction: its outside number is on the side where a leg would have it.
+    pub(super) fn of_interaction(
+        interaction: InteractionId,
+        direction: Option<Direction>,
+        external_number: Option<&str>,
+        crm_user_id: Option<&str>,
+    ) -> Self {
+        let external = external_number.map(Into::into);
+        let (from_number, to_number) = match direction {
+            Some(Direction::Outbound) => (None, external),
+            Some(Direction::Inbound) | None => (external, None),
+        };
+        let partition_key = interaction.0.as_u64_pair().1;
+        Self { direction, from_number, to_number, crm_user_id: crm_user_id.map(Into::into), partition_key }
     }
 
     pub(super) fn partition_of_call(call: DialpadCallId) -> u64 {

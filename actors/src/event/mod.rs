@@ -7,6 +7,7 @@ mod event_type;
 mod filter;
 mod frame;
 mod ids_as_text;
+mod interaction_event;
 mod keys;
 mod message_event;
 mod out_event;
@@ -20,6 +21,7 @@ pub use self::{
     filter::Filter,
     frame::Frame,
     ids_as_text::{number_or_text, write_ids_as_text},
+    interaction_event::{InteractionBody, InteractionRecording, InteractionVoicemail, interaction_event},
     message_event::{MessageBody, message_event},
     out_event::{EventBody, OutEvent},
 };

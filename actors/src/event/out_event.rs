@@ -5,8 +5,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    EventType, call_event::CallBody, connection_event::ConnectionBody, keys::EventKeys,
-    message_event::MessageBody,
+    EventType, call_event::CallBody, connection_event::ConnectionBody, interaction_event::InteractionBody,
+    keys::EventKeys, message_event::MessageBody,
 };
 use crate::id::{AppId, DialpadCallId, EventId, Seq};
 
@@ -31,6 +31,8 @@ pub struct OutEvent {
 pub enum EventBody {
     /// Of a call or its voicemail.
     Call(Box<CallBody>),
+    /// Of an interaction.
+    Interaction(Box<InteractionBody>),
     /// Of a text message.
     Message(Box<MessageBody>),
     /// Of the app's connection to Dialpad.
@@ -53,7 +55,7 @@ impl OutEvent {
     pub fn dialpad_call_id(&self) -> Option<DialpadCallId> {
         match &self.body {
             EventBody::Call(call) => Some(call.dialpad_call_id),
-            EventBody::Message(_) | EventBody::Connection(_) => None,
+            EventBody::Interaction(_) | EventBody::Message(_) | EventBody::Connection(_) => None,
         }
     }
 
@@ -62,16 +64,27 @@ impl OutEvent {
     pub fn dialpad_user_id(&self) -> Option<i64> {
         match &self.body {
             EventBody::Call(call) => call.dialpad_user_id,
+            EventBody::Interaction(interaction) => interaction.user(),
             EventBody::Message(message) => message.dialpad_user_id,
             EventBody::Connection(_) => None,
         }
     }
 
-    /// Sets the id that the CRM has for the event's Dialpad user.
+    /// Returns the Dialpad user whose id in the CRM the event names.
+    #[must_use]
+    pub fn named_user(&self) -> Option<i64> {
+        match &self.body {
+            EventBody::Interaction(interaction) => interaction.answered_by(),
+            _ => self.dialpad_user_id(),
+        }
+    }
+
+    /// Sets the id that the CRM has for the event's named user.
     pub fn set_crm_user_id(&mut self, crm_user_id: &str) {
         let crm_user_id = Some(crm_user_id.to_owned());
         match &mut self.body {
             EventBody::Call(call) => call.crm_user_id = crm_user_id,
+            EventBody::Interaction(interaction) => interaction.set_crm_user_id(crm_user_id),
             EventBody::Message(message) => message.crm_user_id = crm_user_id,
             EventBody::Connection(_) => {}
         }
@@ -94,6 +107,7 @@ impl OutEvent {
     pub(super) fn keys(&self) -> EventKeys {
         match &self.body {
             EventBody::Call(call) => call.keys(),
+            EventBody::Interaction(interaction) => interaction.keys(),
             EventBody::Message(message) => message.keys(),
             EventBody::Connection(_) => EventKeys::default(),
         }

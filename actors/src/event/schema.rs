@@ -17,6 +17,9 @@ use super::{
         VoicemailFields,
     },
     connection_event::ConnectionBody,
+    interaction_event::{
+        InteractionBody, InteractionRecording, InteractionUpdatedFields, InteractionVoicemail,
+    },
     message_event::MessageBody,
     out_event::EventFields,
 };
@@ -80,6 +83,10 @@ pub fn event(event_type: EventType) -> Object {
         EventType::VoicemailReceived | EventType::VoicemailUpdated => {
             vec![CallBody::schema(), VoicemailFields::schema()]
         }
+        EventType::InteractionEnded => vec![InteractionBody::schema()],
+        EventType::InteractionUpdated => {
+            vec![InteractionBody::schema(), InteractionUpdatedFields::schema()]
+        }
         EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated => {
             vec![MessageBody::schema()]
         }
@@ -121,6 +128,8 @@ pub fn components() -> Vec<Named> {
         named::<Leg>(),
         named::<Status>(),
         named::<Outcome>(),
+        named::<InteractionVoicemail>(),
+        named::<InteractionRecording>(),
         named::<Mode>(),
     ]
 }

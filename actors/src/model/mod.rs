@@ -2,7 +2,7 @@
 
 pub mod call;
 pub mod consumer;
-pub(crate) mod interaction;
+pub mod interaction;
 pub(crate) mod latest;
 pub mod message;
 pub mod token;

@@ -32,7 +32,12 @@ impl TestEngine {
         let (store, clock, mut ports) = MemoryStore::ports();
         let connections = MemoryConnections::new(Arc::clone(&store), Arc::clone(&clock));
         ports.connections = connections.clone();
-        let tuning = Tuning { sweep_interval: NEVER, token_check_interval: NEVER, ..Tuning::default() };
+        let tuning = Tuning {
+            sweep_interval: NEVER,
+            token_check_interval: NEVER,
+            settle_check_interval: NEVER,
+            ..Tuning::default()
+        };
         let engine = Engine::start(ports, tuning);
         Self { store, clock, connections, engine, is_finished: false }
     }

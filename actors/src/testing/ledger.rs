@@ -10,8 +10,12 @@ use crate::{
     error::StoreError,
     event::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId},
-    model::{call::StoredCall, message::StoredMessage},
-    ports::{Journal, Ledger, PendingEvent},
+    model::{
+        call::StoredCall,
+        interaction::{StoredInteraction, waits_for},
+        message::StoredMessage,
+    },
+    ports::{Journal, Ledger, PendingEvent, Window},
     unit::{Receipt, Unit},
 };
 
@@ -33,6 +37,13 @@ impl State {
             let version = self.calls.get(&key).map_or(0, |known| known.call.version);
             if version + 1 != record.call.version {
                 return Err(StoreError::Conflict(format!("call {}", record.call.dialpad_call_id)));
+            }
+        }
+        for interaction in &unit.interactions {
+            let key = (unit.app_id, interaction.id);
+            let version = self.interactions.get(&key).map_or(0, |known| known.version);
+            if version + 1 != interaction.version {
+                return Err(StoreError::Conflict(format!("interaction {}", interaction.id)));
             }
         }
         Ok(())
@@ -71,15 +82,58 @@ impl Ledger for MemoryStore {
         Ok(self.state().calls_where(app, |call| interactions.contains(&call.interaction_id)))
     }
 
-    async fn recent_calls_of(
+    async fn calls_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| {
+            let ended_at = call.facts.ended_at();
+            windows.iter().any(|window| {
+                call.facts.target_id() == Some(window.target)
+                    && ended_at.is_none_or(|at| (window.from..=window.until).contains(&at))
+            })
+        }))
+    }
+
+    async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError> {
+        Ok(self.state().calls_where(app, |call| {
+            let Some((target, at)) = waits_for(&call.facts) else { return false };
+            windows.iter().any(|it| it.target == target && (it.from..=it.until).contains(&at))
+        }))
+    }
+
+    async fn first_legs_of(
         &self,
         app: AppId,
-        targets: &[i64],
+        numbers: &[String],
         since: DateTime<Utc>,
     ) -> Result<Vec<StoredCall>, StoreError> {
+        let _ = since;
         let state = self.state();
-        let is_one = |call: &StoredCall| call.facts.target_id().is_some_and(|id| targets.contains(&id));
-        Ok(state.calls_where(app, |call| is_one(call) && call.updated_at >= since))
+        Ok(state.calls_where(app, |call| {
+            let whole = state.interactions.get(&(app, call.id.into())).filter(|it| it.merged_into.is_none());
+            let number = whole.and_then(|whole| whole.summary.external_number.as_ref());
+            number.is_some_and(|number| numbers.contains(number))
+        }))
+    }
+
+    async fn interactions(
+        &self,
+        app: AppId,
+        ids: &[InteractionId],
+    ) -> Result<Vec<StoredInteraction>, StoreError> {
+        let state = self.state();
+        Ok(ids.iter().filter_map(|id| state.interactions.get(&(app, *id))).cloned().collect())
+    }
+
+    async fn unsettled(
+        &self,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, InteractionId)>, StoreError> {
+        let state = self.state();
+        let due = |it: &StoredInteraction| it.settles_at.filter(|at| *at <= until);
+        let mut found: Vec<_> =
+            state.interactions.iter().filter_map(|(key, it)| due(it).map(|at| (at, *key))).collect();
+        found.sort_unstable();
+        Ok(found.into_iter().take(limit).map(|(_, key)| key).collect())
     }
 
     async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {
@@ -106,6 +160,9 @@ impl Ledger for MemoryStore {
         state.check(&unit)?;
         for record in &unit.calls {
             state.calls.insert((unit.app_id, record.call.dialpad_call_id), record.clone());
+        }
+        for interaction in &unit.interactions {
+            state.interactions.insert((unit.app_id, interaction.id), interaction.clone());
         }
         for message in &unit.messages {
             state.messages.insert((unit.app_id, message.dialpad_message_id.clone()), message.clone());

@@ -12,8 +12,8 @@ use crate::{
     consumer::ConsumerKey,
     error::{AuthError, StoreError},
     event::Frame,
-    id::{AppId, DialpadCallId, JournalId, KeyId, Seq},
-    model::{call::CallRecord, message::StoredMessage},
+    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
+    model::{call::CallRecord, interaction::StoredInteraction, message::StoredMessage},
     ports::{AuthenticatedKey, Authenticator, Inbound, PendingEvent, Ports},
 };
 
@@ -29,6 +29,7 @@ pub struct MemoryStore {
 pub(super) struct State {
     pub(super) journal: BTreeMap<JournalId, Row>,
     pub(super) calls: BTreeMap<(AppId, DialpadCallId), CallRecord>,
+    pub(super) interactions: BTreeMap<(AppId, InteractionId), StoredInteraction>,
     pub(super) messages: BTreeMap<(AppId, String), StoredMessage>,
     pub(super) events: BTreeMap<(AppId, Seq), Frame>,
     pub(super) keys: BTreeMap<String, AuthenticatedKey>,
@@ -153,6 +154,12 @@ impl MemoryStore {
     #[must_use]
     pub fn call(&self, app: AppId, id: DialpadCallId) -> Option<CallRecord> {
         self.state().calls.get(&(app, id)).cloned()
+    }
+
+    /// Returns an interaction as it was last written.
+    #[must_use]
+    pub fn interaction(&self, app: AppId, id: InteractionId) -> Option<StoredInteraction> {
+        self.state().interactions.get(&(app, id)).cloned()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

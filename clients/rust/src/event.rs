@@ -41,7 +41,9 @@ impl Event {
             Body::CallUpdated(event) => Some(&event.call),
             Body::CallRaw(event) => Some(&event.call),
             Body::VoicemailReceived(event) | Body::VoicemailUpdated(event) => Some(&event.call),
-            Body::MessageReceived(_)
+            Body::InteractionEnded(_)
+            | Body::InteractionUpdated(_)
+            | Body::MessageReceived(_)
             | Body::MessageSent(_)
             | Body::MessageUpdated(_)
             | Body::ConnectionConnected(_)
@@ -76,6 +78,10 @@ pub enum Body {
     VoicemailReceived(Voicemail),
     /// The audio or the transcript of a voicemail arrived.
     VoicemailUpdated(Voicemail),
+    /// A human call is over, with all its legs, and nothing more came for a while.
+    InteractionEnded(Interaction),
+    /// Something became known of it after that.
+    InteractionUpdated(Interaction),
     /// The company received a text message.
     MessageReceived(TextMessage),
     /// The company sent a text message.
@@ -109,6 +115,8 @@ impl Body {
             "call.raw" => typed(json, Self::CallRaw),
             "voicemail.received" => typed(json, Self::VoicemailReceived),
             "voicemail.updated" => typed(json, Self::VoicemailUpdated),
+            "interaction.ended" => typed(json, Self::InteractionEnded),
+            "interaction.updated" => typed(json, Self::InteractionUpdated),
             "message.received" => typed(json, Self::MessageReceived),
             "message.sent" => typed(json, Self::MessageSent),
             "message.updated" => typed(json, Self::MessageUpdated),
@@ -287,6 +295,75 @@ pub struct Voicemail {
     pub transcript: Option<String>,
     /// Its duration.
     pub duration_seconds: Option<u64>,
+}
+
+/// A human call with all its legs.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Interaction {
+    /// Its id, which all its legs have.
+    pub interaction_id: String,
+    /// The status of the leg that has come furthest.
+    pub status: Option<Status>,
+    /// The best outcome of its legs.
+    pub outcome: Option<Outcome>,
+    /// The direction, from the company's viewpoint.
+    pub direction: Option<Direction>,
+    /// The number outside the company.
+    pub external_number: Option<String>,
+    /// The Dialpad user who answered first.
+    pub answered_by: Option<i64>,
+    /// The CRM's id of that user.
+    pub answered_by_crm_user_id: Option<String>,
+    /// When a person answered.
+    pub answered_at: Option<DateTime<Utc>>,
+    /// When the last leg ended.
+    pub ended_at: Option<DateTime<Utc>>,
+    /// The time from the beginning of the first leg to the end.
+    pub duration_seconds: Option<u64>,
+    /// The talk of all persons, without holds.
+    pub talk_seconds: Option<u64>,
+    /// The holds of all persons.
+    pub hold_seconds: Option<u64>,
+    /// The voicemail.
+    pub voicemail: Option<InteractionVoicemail>,
+    /// The recordings of all legs.
+    #[serde(default)]
+    pub recordings: Vec<InteractionRecording>,
+    /// Dialpad's ids of the legs.
+    #[serde(default)]
+    pub calls: Vec<i64>,
+    /// The fields that changed, of `interaction.updated`.
+    #[serde(default)]
+    pub changed: Vec<String>,
+}
+
+/// The voicemail of an interaction.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct InteractionVoicemail {
+    /// The server's id of it.
+    pub voicemail_id: String,
+    /// Dialpad's id of it.
+    pub dialpad_voicemail_id: Option<DialpadId>,
+    /// Where Dialpad keeps the audio.
+    pub recording_url: Option<String>,
+    /// The transcript.
+    pub transcript: Option<String>,
+    /// Its duration.
+    pub duration_seconds: Option<u64>,
+    /// When it was left.
+    pub received_at: Option<DateTime<Utc>>,
+}
+
+/// A recording of an interaction.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct InteractionRecording {
+    /// Dialpad's id of the leg that was recorded.
+    pub call_id: Option<i64>,
+    /// Where Dialpad keeps it.
+    pub url: String,
 }
 
 /// A text message.

@@ -117,6 +117,55 @@ export interface VoicemailReceived extends VoicemailEvent<'voicemail.received'> 
 /** The audio or the transcript of a voicemail arrived. */
 export interface VoicemailUpdated extends VoicemailEvent<'voicemail.updated'> {}
 
+/** The voicemail of an interaction. */
+export interface InteractionVoicemail {
+  voicemail_id: string;
+  dialpad_voicemail_id: DialpadId | null;
+  recording_url: string | null;
+  transcript: string | null;
+  duration_seconds: number | null;
+  received_at: Instant | null;
+}
+
+/** A recording of an interaction. */
+export interface InteractionRecording {
+  /** The leg that was recorded. */
+  call_id: DialpadId;
+  url: string;
+}
+
+interface InteractionEvent<Type extends string> extends EventBase<Type> {
+  interaction_id: string;
+  status: Status;
+  /** The best outcome of its legs. */
+  outcome: Outcome | null;
+  direction: Direction | null;
+  /** The number outside the company. */
+  external_number: string | null;
+  /** The Dialpad user who answered first. */
+  answered_by: DialpadId | null;
+  answered_by_crm_user_id: string | null;
+  started_at: Instant | null;
+  answered_at: Instant | null;
+  ended_at: Instant | null;
+  duration_seconds: number | null;
+  talk_seconds: number | null;
+  hold_seconds: number | null;
+  voicemail: InteractionVoicemail | null;
+  recordings: InteractionRecording[];
+  /** Dialpad's ids of the legs. */
+  calls: DialpadId[];
+}
+
+/** A human call is over, with all its legs, and nothing more came for a while. */
+export interface InteractionEnded extends InteractionEvent<'interaction.ended'> {}
+
+/** Something became known of it after that. */
+export interface InteractionUpdated extends InteractionEvent<'interaction.updated'> {
+  /** The fields that changed. */
+  changed: string[];
+}
+
 interface MessageEvent<Type extends string> extends EventBase<Type> {
   message_id: string;
   dialpad_message_id: DialpadId;
@@ -189,6 +238,8 @@ export type CtiEvent =
   | CallRaw
   | VoicemailReceived
   | VoicemailUpdated
+  | InteractionEnded
+  | InteractionUpdated
   | MessageReceived
   | MessageSent
   | MessageUpdated
@@ -213,6 +264,8 @@ const KNOWN: Record<EventType, true> = {
   'call.raw': true,
   'voicemail.received': true,
   'voicemail.updated': true,
+  'interaction.ended': true,
+  'interaction.updated': true,
   'message.received': true,
   'message.sent': true,
   'message.updated': true,

@@ -12,6 +12,7 @@ use cti_actors::{
 use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
 use utoipa::IntoParams;
+use uuid::Uuid;
 
 use crate::{
     http::{
@@ -52,7 +53,16 @@ pub(crate) struct StatusFilter {
     /// Only calls with this status.
     #[serde(default, deserialize_with = "status")]
     #[param(inline)]
-    status: Option<Status>,
+    pub(super) status: Option<Status>,
+}
+
+/// Of which interaction calls are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InteractionIdFilter {
+    /// Only the legs of this interaction. An id that it had before its legs were joined is accepted too.
+    interaction_id: Option<Uuid>,
 }
 
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
@@ -64,6 +74,7 @@ parameters! {
     /// The parameters of the list of calls.
     pub(crate) struct ListCalls {
         status: StatusFilter,
+        interaction: InteractionIdFilter,
         filter: ListFilter,
         paging: Paging,
         ids: Ids,
@@ -106,9 +117,13 @@ parameters! {
     ),
 )]
 pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<Listing<CallView>, ApiError> {
-    let ListCalls { status, filter, paging, ids } = crm.query;
+    let ListCalls { status, interaction, filter, paging, ids } = crm.query;
+    let interaction_id = match interaction.interaction_id {
+        Some(id) => Some(state.store.interactions().current_id(crm.app_id, id).await?),
+        None => None,
+    };
     let statuses = status.status.into_iter().collect();
-    let filter = CallFilter { statuses, common: filter.into() };
+    let filter = CallFilter { statuses, interaction_id, common: filter.into() };
     let page = state.store.calls().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
 }

@@ -1,17 +1,24 @@
 //! Interactions: human calls with all their legs.
 
 use actix_web::web::{Data, Path};
-use serde::Deserialize;
+use cti_actors::{
+    model::call::{Direction, Outcome},
+    session::phone_number,
+};
+use serde::{Deserialize, Deserializer};
+use strum::VariantNames;
 use utoipa::IntoParams;
 
-use super::calls::name_of;
+use super::calls::{StatusFilter, name_of};
 use crate::{
     http::{
         error::{ApiError, ErrorCode::InteractionNotFound},
         extract::{
             auth::Crm,
-            ids::{Ids, Reply},
-            values::EitherId,
+            ids::{Ids, Listing, Reply},
+            lists::Paging,
+            query::parameters,
+            values::{AnyWholeNumber, EitherId, Timestamp, parse_text},
         },
         openapi::{
             errors::{CRM, Errors, codes},
@@ -19,7 +26,10 @@ use crate::{
         },
         state::AppState,
     },
-    store::views::interactions::InteractionView,
+    store::views::{
+        interactions::{InteractionFilter, InteractionView},
+        listing::Filter,
+    },
 };
 
 /// An interaction in the path.
@@ -29,6 +39,86 @@ pub(crate) struct InteractionPath {
     /// The `interaction_id`, or the server's or Dialpad's id of any of the legs.
     #[param(inline)]
     id: EitherId,
+}
+
+/// Which interactions are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct InteractionListFilter {
+    /// Only interactions that ended like this.
+    #[serde(default, deserialize_with = "outcome")]
+    #[param(inline)]
+    outcome: Option<Outcome>,
+    /// The direction.
+    #[param(inline)]
+    direction: Option<Direction>,
+    /// The number outside the company.
+    number: Option<String>,
+    /// Only interactions with a leg of this Dialpad user.
+    #[param(inline)]
+    dialpad_user_id: Option<AnyWholeNumber>,
+    /// Only interactions with a leg of this user in the CRM, by the mappings as they are now.
+    crm_user_id: Option<String>,
+    /// Only what changed at or after this time, the oldest change first. RFC 3339, unix seconds or unix milliseconds.
+    #[param(inline)]
+    since: Option<Timestamp>,
+    /// Only what was first seen before this time; with `since`, last changed before this time. RFC 3339, unix seconds
+    /// or unix milliseconds.
+    #[param(inline)]
+    until: Option<Timestamp>,
+}
+
+fn outcome<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Outcome>, D::Error> {
+    let expected = format_args!("one of {}", Outcome::VARIANTS.join(", "));
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
+}
+
+parameters! {
+    /// The parameters of the list of interactions.
+    pub(crate) struct ListInteractions {
+        status: StatusFilter,
+        filter: InteractionListFilter,
+        paging: Paging,
+        ids: Ids,
+    }
+}
+
+/// Lists interactions.
+///
+/// One item for each human call, whatever the number of its legs. Without `since`, the newest first. With `since`, every
+/// interaction that changed since then, the oldest change first. To follow changes by polling, repeat the request with
+/// `since` = the last `updated_at` that you have.
+#[utoipa::path(
+    get, path = "/api/interactions", operation_id = "list_interactions", tag = tags::CALLS,
+    params(ListInteractions),
+    responses(
+        (status = 200, description = "A page of interactions.", body = Vec<InteractionView>,
+         headers(("Link" = String, description = "The next page. Absent on the last page.")),
+         example = json!([examples::interaction()])),
+        Errors<{ CRM }>,
+    ),
+)]
+pub(crate) async fn list(
+    crm: Crm<ListInteractions>,
+    state: Data<AppState>,
+) -> Result<Listing<InteractionView>, ApiError> {
+    let ListInteractions { status, filter, paging, ids } = crm.query;
+    let filter = InteractionFilter {
+        status: status.status,
+        outcome: filter.outcome,
+        number: filter.number.as_deref().map(phone_number),
+        dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),
+        crm_user_id: filter.crm_user_id,
+        common: Filter {
+            direction: filter.direction,
+            since: filter.since.map(|time| time.0),
+            until: filter.until.map(|time| time.0),
+            ..Filter::default()
+        },
+    };
+    let page = state.store.interactions().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
+    Ok(Listing::new(page, ids))
 }
 
 /// Returns an interaction with all its legs.

@@ -56,12 +56,25 @@ pub(crate) fn placed_call() -> Value {
 }
 
 pub(crate) fn interaction() -> Value {
-    json!({
+    let more = json!({
+        "calls": [call()], "created_at": "2024-01-01T12:00:00.112043Z", "updated_at": "2024-01-01T12:03:00.301204Z",
+    });
+    with(of_interaction(EventType::InteractionEnded), more)
+}
+
+fn of_interaction(event_type: EventType) -> Value {
+    let body = json!({
         "interaction_id": CALL, "status": "ended", "outcome": "answered", "direction": "inbound",
         "external_number": "+14155551234", "answered_by": 555, "answered_by_crm_user_id": "agent-7",
-        "started_at": "2024-01-01T12:00:03Z", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
-        "calls": [call()],
-    })
+        "started_at": "2024-01-01T12:00:03Z", "answered_at": "2024-01-01T12:00:03Z",
+        "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,
+        "voicemail": null, "recordings": [{"call_id": 9_876_543_210_i64, "url": RECORDING}],
+        "calls": [9_876_543_210_i64],
+    });
+    match event_type {
+        EventType::InteractionUpdated => with(body, json!({"changed": ["recordings"]})),
+        _ => body,
+    }
 }
 
 pub(crate) fn voicemail() -> Value {
@@ -96,6 +109,7 @@ pub(crate) fn event(event_type: EventType) -> Value {
         EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated => {
             of_message(event_type)
         }
+        EventType::InteractionEnded | EventType::InteractionUpdated => of_interaction(event_type),
         EventType::ConnectionExpired => with(of_connection(), json!({"code": "TOKENS_EXPIRED"})),
         EventType::ConnectionDegraded => {
             let degraded = json!({"code": "TOKEN_REFRESH_FAILED", "reason": "Dialpad answered 503"});

@@ -86,6 +86,7 @@ struct Base;
     voicemails::one,
     messages::list,
     messages::one,
+    interactions::list,
     interactions::one,
     consumers::list,
     consumers::one,

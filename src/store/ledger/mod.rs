@@ -14,9 +14,10 @@ use cti_actors::{
     id::{AppId, DialpadCallId, InteractionId},
     model::{
         call::{CallFacts, StoredCall},
+        interaction::StoredInteraction,
         message::{MessageFacts, StoredMessage},
     },
-    ports::Ledger,
+    ports::{Ledger, Window},
     unit::{Receipt, Unit},
 };
 
@@ -25,7 +26,7 @@ use super::{
     Store,
     db::{
         bulk::{Column, FirstParam, Rows},
-        types::{AnyRow, Id},
+        types::{AnyRow, Id, first_id_at},
     },
     on_db,
 };
@@ -62,9 +63,38 @@ const LEGS_TAIL: &str = concat!(
     stored_calls!(),
     " AND calls.interaction_id IS NOT NULL AND calls.interaction_id = named.interaction"
 );
-const RECENT_OF_TARGET: &str =
-    "SELECT id, dialpad_call_id, COALESCE(interaction_id, id) AS interaction_id, voicemail_id, version, updated_at,
-    CAST(facts AS TEXT) AS facts FROM calls WHERE app_id = $1 AND updated_at >= $2 AND target_id = $3";
+/// The rows are windows. Finds the calls of their targets that are not over, or that ended within them.
+const WINDOWS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (target, since, until) AS (";
+const CALLS_IN_TAIL: &str = concat!(
+    ") ",
+    stored_calls!(),
+    " AND calls.target_id IS NOT NULL AND calls.target_id = named.target AND calls.ended_at IS NULL UNION ALL ",
+    stored_calls!(),
+    " AND calls.target_id IS NOT NULL AND calls.target_id = named.target
+      AND calls.ended_at >= named.since AND calls.ended_at <= named.until"
+);
+/// The rows are windows. Finds the calls that wait for a leg of their targets.
+const WAITING_IN_TAIL: &str = concat!(
+    ") ",
+    stored_calls!(),
+    " AND calls.link_target IS NOT NULL AND calls.link_target = named.target
+      AND calls.link_at >= named.since AND calls.link_at <= named.until"
+);
+/// The rows are outside numbers, each with the first id of the time that is searched: ids begin with the time.
+const FIRST_LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (number, since) AS (";
+const FIRST_LEGS_TAIL: &str = ") SELECT calls.id, calls.dialpad_call_id,
+    COALESCE(calls.interaction_id, calls.id) AS interaction_id, calls.voicemail_id, calls.version, calls.updated_at,
+    CAST(calls.facts AS TEXT) AS facts
+    FROM app CROSS JOIN named CROSS JOIN interactions CROSS JOIN calls
+    WHERE interactions.app_id = app.id AND interactions.external_number IS NOT NULL
+      AND interactions.external_number = named.number AND interactions.id >= named.since
+      AND interactions.merged_into IS NULL AND calls.app_id = app.id AND calls.id = interactions.id";
+const INTERACTIONS: &str =
+    "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
+    updated_at FROM interactions WHERE app_id = $1 AND id IN (";
+const UNSETTLED: &str =
+    "SELECT app_id, id FROM interactions WHERE settles_at IS NOT NULL AND settles_at <= $1
+    ORDER BY settles_at LIMIT $2";
 const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM messages WHERE app_id = $1 AND dialpad_message_id IN (";
 /// Ends a statement whose rows are the list of an `IN`.
@@ -79,6 +109,17 @@ struct CallRow {
     version: i64,
     updated_at: DateTime<Utc>,
     facts: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct InteractionRow {
+    id: Id,
+    version: i64,
+    summary: String,
+    merged_into: Option<Id>,
+    settles_at: Option<DateTime<Utc>>,
+    has_settled: bool,
+    updated_at: DateTime<Utc>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -101,6 +142,23 @@ impl CallRow {
             version: self.version,
             updated_at: self.updated_at,
             facts,
+        })
+    }
+}
+
+impl InteractionRow {
+    fn into_interaction(self) -> Result<StoredInteraction, StoreError> {
+        let Self { id, version, summary, merged_into, settles_at, has_settled, updated_at } = self;
+        let corrupt =
+            |_| StoreError::Corrupt { table: "interactions", column: "summary", id: id.0.to_string() };
+        Ok(StoredInteraction {
+            id: id.into(),
+            version,
+            summary: serde_json::from_str(&summary).map_err(corrupt)?,
+            merged_into: merged_into.map(Into::into),
+            settles_at,
+            has_settled,
+            updated_at,
         })
     }
 }
@@ -131,15 +189,35 @@ impl Store {
     }
 }
 
+impl Store {
+    async fn calls_of_windows(
+        &self,
+        app: AppId,
+        tail: &'static str,
+        windows: &[Window],
+    ) -> Result<Vec<StoredCall>, StoreError> {
+        let columns = vec![
+            Column::Int(windows.iter().map(|it| it.target).collect()),
+            Column::Time(windows.iter().map(|it| it.from).collect()),
+            Column::Time(windows.iter().map(|it| it.until).collect()),
+        ];
+        let windows = Rows::of(columns).after(FirstParam::Id(app.into()));
+        calls_once(self.fetch_listed(WINDOWS_HEAD, tail, windows).await?)
+    }
+}
+
+/// Returns each call once: it may be found in more than one way.
+fn calls_once(mut rows: Vec<CallRow>) -> Result<Vec<StoredCall>, StoreError> {
+    rows.sort_by_key(|row| row.dialpad_call_id);
+    rows.dedup_by_key(|row| row.dialpad_call_id);
+    rows.into_iter().map(CallRow::into_call).collect()
+}
+
 #[async_trait]
 impl Ledger for Store {
     async fn relatives(&self, app: AppId, legs: &[DialpadCallId]) -> Result<Vec<StoredCall>, StoreError> {
         let names = Column::Int(legs.iter().map(|id| id.0).collect());
-        let mut rows: Vec<CallRow> = self.fetch_named(RELATIVES_HEAD, RELATIVES_TAIL, app, names).await?;
-        // A call may be found in more than one way.
-        rows.sort_by_key(|row| row.dialpad_call_id);
-        rows.dedup_by_key(|row| row.dialpad_call_id);
-        rows.into_iter().map(CallRow::into_call).collect()
+        calls_once(self.fetch_named(RELATIVES_HEAD, RELATIVES_TAIL, app, names).await?)
     }
 
     async fn legs(&self, app: AppId, interactions: &[InteractionId]) -> Result<Vec<StoredCall>, StoreError> {
@@ -148,22 +226,47 @@ impl Ledger for Store {
         rows.into_iter().map(CallRow::into_call).collect()
     }
 
-    async fn recent_calls_of(
+    async fn calls_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError> {
+        self.calls_of_windows(app, CALLS_IN_TAIL, windows).await
+    }
+
+    async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError> {
+        self.calls_of_windows(app, WAITING_IN_TAIL, windows).await
+    }
+
+    async fn first_legs_of(
         &self,
         app: AppId,
-        targets: &[i64],
+        numbers: &[String],
         since: DateTime<Utc>,
     ) -> Result<Vec<StoredCall>, StoreError> {
-        let mut calls = Vec::new();
-        for target in targets {
-            let rows: Vec<CallRow> = on_db!(self, read db => {
-                sqlx::query_as(RECENT_OF_TARGET).bind(Id::from(app)).bind(since).bind(target).fetch_all(db).await
-            })?;
-            for row in rows {
-                calls.push(row.into_call()?);
-            }
-        }
-        Ok(calls)
+        let since = first_id_at(since);
+        let columns =
+            vec![Column::Text(numbers.to_vec()), Column::Id(numbers.iter().map(|_| since).collect())];
+        let numbers = Rows::of(columns).after(FirstParam::Id(app.into()));
+        calls_once(self.fetch_listed(FIRST_LEGS_HEAD, FIRST_LEGS_TAIL, numbers).await?)
+    }
+
+    async fn interactions(
+        &self,
+        app: AppId,
+        ids: &[InteractionId],
+    ) -> Result<Vec<StoredInteraction>, StoreError> {
+        let ids = Column::Id(ids.iter().map(|id| Id::from(*id)).collect());
+        let rows: Vec<InteractionRow> = self.fetch_named(INTERACTIONS, LIST_TAIL, app, ids).await?;
+        rows.into_iter().map(InteractionRow::into_interaction).collect()
+    }
+
+    async fn unsettled(
+        &self,
+        until: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<(AppId, InteractionId)>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows: Vec<(Id, Id)> = on_db!(self, read db => {
+            sqlx::query_as(UNSETTLED).bind(until).bind(limit).fetch_all(db).await
+        })?;
+        Ok(rows.into_iter().map(|(app, id)| (app.into(), id.into())).collect())
     }
 
     async fn crm_users(&self, app: AppId, users: &[i64]) -> Result<BTreeMap<i64, String>, StoreError> {

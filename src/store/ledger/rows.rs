@@ -7,6 +7,7 @@ use cti_actors::{
     id::JournalId,
     model::{
         call::{CallRecord, Direction, VoicemailRecord},
+        interaction::{StoredInteraction, waits_for},
         message::{Message, StoredMessage},
     },
     unit::{Receipt, Unit},
@@ -20,6 +21,7 @@ use crate::store::db::{
 /// Everything that a transaction of units writes.
 pub(super) struct UnitRows {
     pub(super) calls: Rows,
+    pub(super) interactions: Rows,
     pub(super) voicemails: Rows,
     pub(super) messages: Rows,
     pub(super) events: Rows,
@@ -37,6 +39,7 @@ impl UnitRows {
         let decided_at = units.first().map(|unit| unit.decided_at).unwrap_or_default();
         Self {
             calls: call_rows(&each(units, |unit| &unit.calls).collect::<Vec<_>>()),
+            interactions: interaction_rows(&each(units, |unit| &unit.interactions).collect::<Vec<_>>()),
             voicemails: voicemail_rows(&each(units, |unit| &unit.voicemails).collect::<Vec<_>>()),
             messages: message_rows(&each(units, |unit| &unit.messages).collect::<Vec<_>>()),
             events: event_rows(units, receipts),
@@ -96,6 +99,8 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[1]),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[2]),
         column!(OptInt, |_u, call, _s| call.facts.target_id()),
+        column!(OptInt, |_u, call, _s| waits_for(&call.facts).map(|(target, _)| target)),
+        column!(OptTime, |_u, call, _s| waits_for(&call.facts).map(|(_, at)| at)),
         // A single leg is its own interaction: null, and in no index.
         column!(OptId, |_u, call, _s| Some(call.interaction_id)
             .filter(|it| *it != call.id.into())
@@ -105,6 +110,25 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(Int, |_u, call, _s| call.version),
         column!(Time, |unit, _c, _s| unit.decided_at),
         column!(Time, |_u, call, _s| call.updated_at),
+    ])
+}
+
+fn interaction_rows(records: &[(&Unit, &StoredInteraction)]) -> Rows {
+    let shown = || records.iter().map(|(_, it)| &it.summary);
+    Rows::of(vec![
+        Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
+        Column::Id(records.iter().map(|(_, it)| it.id.into()).collect()),
+        Column::Text(shown().map(|it| it.status.as_str().to_owned()).collect()),
+        Column::OptText(shown().map(|it| it.outcome.map(|it| it.as_str().to_owned())).collect()),
+        Column::OptText(shown().map(|it| it.direction.map(direction_text)).collect()),
+        Column::OptText(shown().map(|it| it.external_number.clone()).collect()),
+        Column::Json(shown().map(json).collect()),
+        Column::OptId(records.iter().map(|(_, it)| it.merged_into.map(Id::from)).collect()),
+        Column::OptTime(records.iter().map(|(_, it)| it.settles_at).collect()),
+        Column::Bool(records.iter().map(|(_, it)| it.has_settled).collect()),
+        Column::Int(records.iter().map(|(_, it)| it.version).collect()),
+        Column::Time(records.iter().map(|(unit, _)| unit.decided_at).collect()),
+        Column::Time(records.iter().map(|(_, it)| it.updated_at).collect()),
     ])
 }
 

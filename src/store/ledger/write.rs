@@ -25,8 +25,8 @@ const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + $2 WHERE ap
 const CALLS_HEAD: &str = "INSERT INTO calls
     (id, app_id, dialpad_call_id, direction, from_number, to_number, status, dialpad_state, outcome, dialpad_user_id,
      ringing_at, answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
-     leg, master_call_id, entry_point_call_id, operator_call_id, target_id, interaction_id, answered_elsewhere,
-     facts, version, created_at, updated_at)";
+     leg, master_call_id, entry_point_call_id, operator_call_id, target_id, link_target, link_at,
+     interaction_id, answered_elsewhere, facts, version, created_at, updated_at)";
 /// The version is a guard: after a write in between it becomes null, which the column refuses, and the whole statement
 /// fails.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
@@ -38,9 +38,20 @@ const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     is_voicemail = EXCLUDED.is_voicemail, voicemail_id = EXCLUDED.voicemail_id, leg = EXCLUDED.leg,
     master_call_id = EXCLUDED.master_call_id, entry_point_call_id = EXCLUDED.entry_point_call_id,
     operator_call_id = EXCLUDED.operator_call_id, target_id = EXCLUDED.target_id,
+    link_target = EXCLUDED.link_target, link_at = EXCLUDED.link_at,
     interaction_id = EXCLUDED.interaction_id, answered_elsewhere = EXCLUDED.answered_elsewhere,
     facts = EXCLUDED.facts, updated_at = EXCLUDED.updated_at,
     version = CASE WHEN calls.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
+
+const INTERACTIONS_HEAD: &str = "INSERT INTO interactions
+    (app_id, id, status, outcome, direction, external_number, summary, merged_into, settles_at, has_settled, version,
+     created_at, updated_at)";
+/// The version is a guard, as that of calls is.
+const INTERACTIONS_TAIL: &str = "ON CONFLICT (app_id, id) DO UPDATE SET
+    status = EXCLUDED.status, outcome = EXCLUDED.outcome, direction = EXCLUDED.direction,
+    external_number = EXCLUDED.external_number, summary = EXCLUDED.summary, merged_into = EXCLUDED.merged_into,
+    settles_at = EXCLUDED.settles_at, has_settled = EXCLUDED.has_settled, updated_at = EXCLUDED.updated_at,
+    version = CASE WHEN interactions.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const VOICEMAILS_HEAD: &str = "INSERT INTO voicemails
     (id, app_id, dialpad_call_id, dialpad_voicemail_id, dialpad_user_id, direction, from_number, to_number,
@@ -111,6 +122,7 @@ pub(in crate::store) async fn write_sqlite(
     }
     let rows = UnitRows::of(units, &receipts);
     rows.calls.write_sqlite(db, CALLS_HEAD, CALLS_TAIL).await?;
+    rows.interactions.write_sqlite(db, INTERACTIONS_HEAD, INTERACTIONS_TAIL).await?;
     rows.voicemails.write_sqlite(db, VOICEMAILS_HEAD, VOICEMAILS_TAIL).await?;
     rows.messages.write_sqlite(db, MESSAGES_HEAD, MESSAGES_TAIL).await?;
     rows.events.write_sqlite(db, EVENTS_HEAD, "").await?;
@@ -145,7 +157,15 @@ pub(in crate::store) async fn write_postgres(
         Column::Int(counts.values().copied().collect()),
     ]);
     let rows = UnitRows::of(units, &places);
-    let parts = [&feeds, &rows.calls, &rows.voicemails, &rows.messages, &rows.events, &rows.processed];
+    let parts = [
+        &feeds,
+        &rows.calls,
+        &rows.interactions,
+        &rows.voicemails,
+        &rows.messages,
+        &rows.events,
+        &rows.processed,
+    ];
 
     static STATEMENT: OnceLock<String> = OnceLock::new();
     let statement: &'static str = STATEMENT.get_or_init(|| joined_statement(parts));
@@ -170,7 +190,9 @@ fn event_count(unit: &Unit) -> i64 {
     i64::try_from(unit.events.len()).unwrap_or(i64::MAX)
 }
 
-fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&Rows; 6]) -> String {
+fn joined_statement(
+    [feeds, calls, interactions, voicemails, messages, events, processed]: [&Rows; 7],
+) -> String {
     let mut number = 1;
     let mut source = |rows: &Rows| {
         let source = rows.unnest(number);
@@ -181,6 +203,7 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
     let mut insert =
         |head: &str, rows: &Rows, tail: &str| format!("{head} SELECT * FROM {} {tail}", source(rows));
     let calls = insert(CALLS_HEAD, calls, CALLS_TAIL);
+    let interactions = insert(INTERACTIONS_HEAD, interactions, INTERACTIONS_TAIL);
     let voicemails = insert(VOICEMAILS_HEAD, voicemails, VOICEMAILS_TAIL);
     let messages = insert(MESSAGES_HEAD, messages, MESSAGES_TAIL);
     let events = source(events);
@@ -192,7 +215,8 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
             FROM {feeds} AS taken (app_id, count) WHERE event_feeds.app_id = taken.app_id
             RETURNING event_feeds.app_id, event_feeds.last_seq - taken.count AS last_seq_before
         ),
-        written_calls AS ({calls}), written_voicemails AS ({voicemails}), written_messages AS ({messages}),
+        written_calls AS ({calls}), written_interactions AS ({interactions}),
+        written_voicemails AS ({voicemails}), written_messages AS ({messages}),
         written_events AS (
             {EVENTS_HEAD}
             SELECT unit.app_id, feed.last_seq_before + unit.place, unit.id, unit.type, unit.dialpad_call_id,

@@ -20,11 +20,13 @@ const UNFINISHED: &str = "SELECT app_id FROM deleted_apps WHERE purged_at IS NUL
 const DELETE_APP: &str = "DELETE FROM apps WHERE id = $1";
 const FINISH: &str = "UPDATE deleted_apps SET purged_at = $2 WHERE app_id = $1 AND deleted_at < $3";
 /// One page of each busy table. The other tables' rows are deleted with the app's own.
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
     "DELETE FROM webhook_events WHERE id IN (SELECT id FROM webhook_events WHERE app_id = $1 LIMIT $2)",
     "DELETE FROM events WHERE app_id = $1
         AND seq IN (SELECT seq FROM events WHERE app_id = $1 ORDER BY seq LIMIT $2)",
     "DELETE FROM calls WHERE app_id = $1 AND id IN (SELECT id FROM calls WHERE app_id = $1 ORDER BY id LIMIT $2)",
+    "DELETE FROM interactions WHERE app_id = $1
+     AND id IN (SELECT id FROM interactions WHERE app_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM voicemails WHERE id IN (SELECT id FROM voicemails WHERE app_id = $1 ORDER BY id LIMIT $2)",
     "DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE app_id = $1 ORDER BY id LIMIT $2)",
 ];

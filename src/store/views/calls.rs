@@ -37,6 +37,8 @@ pub(crate) const SELECT: &str =
 pub struct CallFilter {
     /// Only calls with one of these statuses; empty: all calls.
     pub statuses: Vec<Status>,
+    /// Only the legs of this interaction.
+    pub interaction_id: Option<Uuid>,
     /// What every list can be narrowed by.
     pub common: Filter,
 }
@@ -208,6 +210,11 @@ impl Calls<'_> {
                     query.push(" AND c.status <> 'ended'");
                 }
             }
+            if let Some(interaction) = filter.interaction_id {
+                query.push(" AND ((c.interaction_id IS NULL AND c.id = ").push_bind(Id(interaction));
+                query.push(") OR (c.interaction_id IS NOT NULL AND c.interaction_id = ");
+                query.push_bind(Id(interaction)).push("))");
+            }
             filter.common.write(&mut query, "c", cursor, limit);
             query.build_query_as().fetch_all(db).await
         })?;
@@ -228,15 +235,36 @@ impl Calls<'_> {
         Ok(row.map(Into::into))
     }
 
-    /// Returns all legs of an interaction, oldest first.
-    pub async fn of_interaction(self, app: AppId, interaction: Uuid) -> Result<Vec<CallView>, StoreError> {
-        let rows: Vec<CallRow> = on_db!(self.store, read db => {
-            let mut query = QueryBuilder::new(SELECT);
-            query.push_bind(Id::from(app)).push(" AND ((c.interaction_id IS NULL AND c.id = ");
-            query.push_bind(Id(interaction)).push(") OR (c.interaction_id IS NOT NULL AND c.interaction_id = ");
-            query.push_bind(Id(interaction)).push(")) ORDER BY c.id");
+    /// Returns all legs of these interactions, oldest first.
+    pub async fn of_interactions(
+        self,
+        app: AppId,
+        interactions: &[Uuid],
+    ) -> Result<Vec<CallView>, StoreError> {
+        if interactions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut rows: Vec<CallRow> = on_db!(self.store, read db => {
+            let mut query = QueryBuilder::new("");
+            // One statement for each way: the leg that is its own interaction, and those that were joined to it.
+            for (number, way) in
+                ["c.interaction_id IS NULL AND c.id IN (", "c.interaction_id IS NOT NULL AND c.interaction_id IN ("]
+                    .into_iter()
+                    .enumerate()
+            {
+                if number > 0 {
+                    query.push(" UNION ALL ");
+                }
+                query.push(SELECT).push_bind(Id::from(app)).push(" AND ").push(way);
+                let mut list = query.separated(", ");
+                for interaction in interactions {
+                    list.push_bind(Id(*interaction));
+                }
+                query.push(")");
+            }
             query.build_query_as().fetch_all(db).await
         })?;
+        rows.sort_by_key(|row| row.0.id);
         Ok(rows.into_iter().map(Into::into).collect())
     }
 }

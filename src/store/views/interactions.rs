@@ -1,18 +1,48 @@
 //! Interactions, as a CRM reads them: one human call with all its legs.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
-    event::schema::DialpadId,
-    id::AppId,
-    model::call::{Direction, Leg, Outcome, Status},
+    event::{InteractionRecording, InteractionVoicemail, schema::DialpadId},
+    id::{AppId, DialpadCallId, VoicemailId},
+    model::{
+        call::{Direction, Outcome, Status},
+        interaction::{LegShown, Summary, VoicemailShown},
+    },
 };
 use serde::Serialize;
+use serde_json::Value;
+use sqlx::QueryBuilder;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::calls::{CallRef, CallView};
-use crate::store::Interactions;
+use super::{
+    calls::{CallRef, CallView, VoicemailOfCall},
+    listing::{Audit, Cursor, Filter, Page, Paged},
+};
+use crate::store::{Interactions, db::types::Id, on_db};
+
+const SELECT: &str = "SELECT i.id, i.created_at, i.updated_at FROM interactions i
+    WHERE i.merged_into IS NULL AND i.app_id = ";
+
+/// Narrows the list of interactions.
+#[derive(Clone, Debug, Default)]
+pub struct InteractionFilter {
+    /// Only interactions with this status.
+    pub status: Option<Status>,
+    /// Only interactions that ended like this.
+    pub outcome: Option<Outcome>,
+    /// Only interactions with this number outside the company.
+    pub number: Option<String>,
+    /// Only interactions with a leg of this Dialpad user.
+    pub dialpad_user_id: Option<i64>,
+    /// Only interactions with a leg of a Dialpad user who is mapped to this CRM user now.
+    pub crm_user_id: Option<String>,
+    /// The direction, and the times. Its other fields are not for interactions.
+    pub common: Filter,
+}
 
 /// One human call.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -22,9 +52,9 @@ pub struct InteractionView {
     pub interaction_id: Uuid,
     /// The status of the leg that has come furthest.
     pub status: Status,
-    /// How it ended; null until every leg has ended.
+    /// How it ended: the best outcome of its legs; null until every leg has ended.
     pub outcome: Option<Outcome>,
-    /// `inbound` or `outbound`, as its first leg.
+    /// `inbound` or `outbound`, as the leg that began first.
     pub direction: Option<Direction>,
     /// The number outside the company.
     pub external_number: Option<String>,
@@ -35,12 +65,41 @@ pub struct InteractionView {
     pub answered_by_crm_user_id: Option<String>,
     /// When a person answered.
     pub started_at: Option<DateTime<Utc>>,
+    /// The same instant.
+    pub answered_at: Option<DateTime<Utc>>,
     /// When the last leg ended; null until every leg has ended.
     pub ended_at: Option<DateTime<Utc>>,
     /// The time from its first leg's beginning to its end.
     pub duration_seconds: Option<i64>,
+    /// The talk of all persons, without holds; null before the end.
+    pub talk_seconds: Option<i64>,
+    /// The holds of all persons; null before the end.
+    pub hold_seconds: Option<i64>,
+    /// The voicemail that the caller left.
+    pub voicemail: Option<InteractionVoicemail>,
+    /// The recordings of its legs.
+    pub recordings: Vec<InteractionRecording>,
     /// Its legs, oldest first.
     pub calls: Vec<CallView>,
+    /// When the server first heard of it.
+    pub created_at: DateTime<Utc>,
+    /// When anything here last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What the table of interactions has of one, for the order of a list.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+struct InteractionRow {
+    #[sqlx(try_from = "Id")]
+    id: Uuid,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Paged for InteractionRow {
+    fn audit(&self) -> Audit {
+        Audit { id: self.id, created_at: self.created_at, updated_at: self.updated_at }
+    }
 }
 
 impl InteractionView {
@@ -48,59 +107,147 @@ impl InteractionView {
     #[must_use]
     pub fn of(calls: Vec<CallView>) -> Option<Self> {
         let interaction_id = calls.first()?.interaction_id;
-        let has = |status: &Status| calls.iter().any(|leg| leg.status == *status);
-        let status = [Status::Active, Status::Held, Status::Ringing].into_iter().find(has);
-        let status = status.unwrap_or(Status::Ended);
-        let is_over = status == Status::Ended;
-        // The leg of a person says best when they answered; the leg of a group only repeats it.
-        let answered = calls.iter().filter(|leg| leg.answered_at.is_some());
-        let answer = answered.min_by_key(|leg| (leg.leg == Some(Leg::Group), leg.answered_at));
-        let started_at = answer.and_then(|leg| leg.answered_at);
-        let ended_at = calls.iter().filter_map(|leg| leg.ended_at).max().filter(|_| is_over);
-        let began_at = calls.iter().filter_map(began_at).min();
-        let duration = ended_at.zip(began_at).map(|(end, begin)| (end - begin).num_milliseconds());
+        let legs: Vec<LegShown> = calls.iter().map(leg).collect();
+        let summary = Summary::of(&legs)?;
+        let answer = |leg: &&CallView| {
+            leg.dialpad_user_id == summary.answered_by && leg.answered_at == summary.answered_at
+        };
+        let crm_user_id = calls.iter().find(answer).and_then(|leg| leg.crm_user_id.clone());
         Some(Self {
             interaction_id,
-            status,
-            outcome: if is_over { outcome(&calls) } else { None },
-            direction: calls.iter().find_map(|leg| leg.direction),
-            external_number: calls.iter().find_map(external_number),
-            answered_by: answer.and_then(|leg| leg.dialpad_user_id),
-            answered_by_crm_user_id: answer.and_then(|leg| leg.crm_user_id.clone()),
-            started_at,
-            ended_at,
-            duration_seconds: duration.map(|ms| ms.saturating_add(500).div_euclid(1000).max(0)),
+            status: summary.status,
+            outcome: summary.outcome,
+            direction: summary.direction,
+            external_number: summary.external_number,
+            answered_by: summary.answered_by,
+            answered_by_crm_user_id: crm_user_id.filter(|_| summary.answered_by.is_some()),
+            started_at: summary.answered_at,
+            answered_at: summary.answered_at,
+            ended_at: summary.ended_at,
+            duration_seconds: summary.duration_seconds,
+            talk_seconds: summary.talk_seconds,
+            hold_seconds: summary.hold_seconds,
+            voicemail: summary.voicemail.map(Into::into),
+            recordings: summary.recordings.into_iter().map(Into::into).collect(),
+            created_at: calls.iter().map(|leg| leg.created_at).min()?,
+            updated_at: calls.iter().map(|leg| leg.updated_at).max()?,
             calls,
         })
     }
 }
 
-fn external_number(leg: &CallView) -> Option<String> {
-    match leg.direction {
-        Some(Direction::Outbound) => leg.to_number.clone(),
-        Some(Direction::Inbound) | None => leg.from_number.clone(),
+fn leg(call: &CallView) -> LegShown {
+    LegShown {
+        call: DialpadCallId(call.dialpad_call_id),
+        leg: call.leg,
+        status: call.status,
+        outcome: call.outcome,
+        direction: call.direction,
+        from_number: call.from_number.clone(),
+        to_number: call.to_number.clone(),
+        dialpad_user_id: call.dialpad_user_id,
+        ringing_at: call.ringing_at,
+        answered_at: call.answered_at,
+        ended_at: call.ended_at,
+        duration_seconds: call.duration_seconds,
+        talk_seconds: call.talk_seconds,
+        hold_seconds: call.hold_seconds,
+        recording_url: call.recording_url.clone(),
+        voicemail: call.voicemail.as_ref().map(voicemail),
     }
 }
 
-/// Returns when a leg began: its reported length may reach back further than its first ring.
-fn began_at(leg: &CallView) -> Option<DateTime<Utc>> {
-    let reported = leg.ended_at.zip(leg.duration_seconds);
-    let by_length = reported.map(|(end, seconds)| end - chrono::TimeDelta::seconds(seconds));
-    [leg.ringing_at, leg.answered_at, by_length].into_iter().flatten().min()
-}
-
-/// Returns the best outcome of any leg: a call that was answered on one leg was answered.
-fn outcome(calls: &[CallView]) -> Option<Outcome> {
-    let best_first =
-        [Outcome::Answered, Outcome::Voicemail, Outcome::Rejected, Outcome::Missed, Outcome::Abandoned];
-    best_first.into_iter().find(|outcome| calls.iter().any(|leg| leg.outcome == Some(*outcome)))
+fn voicemail(voicemail: &VoicemailOfCall) -> VoicemailShown {
+    let text = |id: &Value| id.as_str().map_or_else(|| id.to_string(), str::to_owned);
+    VoicemailShown {
+        voicemail_id: VoicemailId(voicemail.voicemail_id),
+        dialpad_voicemail_id: voicemail.dialpad_voicemail_id.as_ref().map(text),
+        recording_url: voicemail.recording_url.clone(),
+        transcript: voicemail.transcript.clone(),
+        duration_seconds: voicemail.duration_seconds,
+        received_at: voicemail.received_at,
+    }
 }
 
 impl Interactions<'_> {
+    /// Returns a page of an app's interactions.
+    pub async fn list(
+        self,
+        app: AppId,
+        filter: &InteractionFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<InteractionView>, StoreError> {
+        let rows: Vec<InteractionRow> = on_db!(self.store, read db => {
+            let mut query = QueryBuilder::new(SELECT);
+            query.push_bind(Id::from(app));
+            if let Some(status) = filter.status {
+                query.push(" AND i.status = ").push_bind(status.as_str());
+                if status != Status::Ended {
+                    // Written out so that the index of live interactions can be used.
+                    query.push(" AND i.status <> 'ended'");
+                }
+            }
+            if let Some(outcome) = filter.outcome {
+                query.push(" AND i.outcome IS NOT NULL AND i.outcome = ").push_bind(outcome.as_str());
+            }
+            if let Some(number) = &filter.number {
+                query.push(" AND i.external_number IS NOT NULL AND i.external_number = ").push_bind(number.clone());
+            }
+            if let Some(user) = filter.dialpad_user_id {
+                query.push(
+                    " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM calls c
+                    WHERE c.app_id = i.app_id AND c.dialpad_user_id = ",
+                );
+                query.push_bind(user).push(")");
+            }
+            if let Some(user) = &filter.crm_user_id {
+                query.push(
+                    " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM dialpad_user_mappings m
+                    JOIN calls c ON c.app_id = m.app_id AND c.dialpad_user_id = m.dialpad_user_id
+                    WHERE m.app_id = i.app_id AND m.crm_user_id = ",
+                );
+                query.push_bind(user.clone()).push(")");
+            }
+            filter.common.write(&mut query, "i", cursor, limit);
+            query.build_query_as().fetch_all(db).await
+        })?;
+        let page = filter.common.page(rows, limit);
+        let ids: Vec<Uuid> = page.items.iter().map(|row| row.id).collect();
+        let mut legs: HashMap<Uuid, Vec<CallView>> = HashMap::new();
+        for call in self.store.calls().of_interactions(app, &ids).await? {
+            legs.entry(call.interaction_id).or_default().push(call);
+        }
+        let view = |row: InteractionRow| {
+            let view = InteractionView::of(legs.remove(&row.id)?)?;
+            Some(InteractionView { created_at: row.created_at, updated_at: row.updated_at, ..view })
+        };
+        Ok(Page { items: page.items.into_iter().filter_map(view).collect(), next: page.next })
+    }
+
+    /// Returns the id that an interaction has now. It can be that of any of its legs, which it may have had before.
+    pub async fn current_id(self, app: AppId, id: Uuid) -> Result<Uuid, StoreError> {
+        let leg = self.store.calls().find(app, CallRef::Ours(id)).await?;
+        Ok(leg.map_or(id, |leg| leg.interaction_id))
+    }
+
     /// Returns the interaction of a leg. The id of an interaction is that of its first leg, and so is every id that it
     /// had before its legs were joined: all of them find it.
     pub async fn find(self, app: AppId, leg: CallRef) -> Result<Option<InteractionView>, StoreError> {
         let Some(leg) = self.store.calls().find(app, leg).await? else { return Ok(None) };
-        Ok(InteractionView::of(self.store.calls().of_interaction(app, leg.interaction_id).await?))
+        let interaction = leg.interaction_id;
+        let Some(view) = InteractionView::of(self.store.calls().of_interactions(app, &[interaction]).await?)
+        else {
+            return Ok(None);
+        };
+        let row: Option<InteractionRow> = on_db!(self.store, read db => {
+            let mut query = QueryBuilder::new(SELECT);
+            query.push_bind(Id::from(app)).push(" AND i.id = ").push_bind(Id(interaction));
+            query.build_query_as().fetch_optional(db).await
+        })?;
+        Ok(Some(match row {
+            Some(row) => InteractionView { created_at: row.created_at, updated_at: row.updated_at, ..view },
+            None => view,
+        }))
     }
 }

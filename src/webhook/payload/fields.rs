@@ -48,6 +48,15 @@ impl<'a> Fields<'a> {
         })
     }
 
+    /// Returns a truth value, which some senders write as text.
+    pub(crate) fn truth(&self, names: &[&str]) -> Option<bool> {
+        self.find(names, |value| match value {
+            Value::Bool(truth) => Some(*truth),
+            Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+            _ => None,
+        })
+    }
+
     pub(crate) fn instant(&self, names: &[&str]) -> Option<DateTime<Utc>> {
         self.find(names, instant)
     }

@@ -111,6 +111,8 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         operator_call_id: fields.integer(&["operator_call_id"]),
         target_id: target.and_then(|target| integer(target.get("id")?)),
         transferred_from: fields.value("transferred_from").and_then(|from| integer(from.get("id")?)),
+        is_transferred: fields.truth(&["is_transferred"]),
+        is_merged: fields.text(&["state"]).as_deref() == Some("merged"),
         started_at: fields.instant(&["date_started"]),
         rang_at: None,
         dialpad_state: None,

@@ -131,6 +131,8 @@ async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Proce
         .env("DIALPAD_WEBHOOK_SECRET", WEBHOOK_SECRET)
         .env("TOKEN_ENCRYPTION_KEY", &secrets.encryption_key)
         .env("AUTO_SUBSCRIBE", "false")
+        // The measures count the events of calls.
+        .env("INTERACTION_SETTLE", "1h")
         .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
         .env("NO_COLOR", "1")
         .current_dir(&scratch.folder.path)

@@ -195,6 +195,10 @@ pub struct Knowledge {
     pub target_id: Option<i64>,
     /// The user or group who sent the call on to this leg.
     pub transferred_from: Option<i64>,
+    /// Whether the call was sent on from this leg.
+    pub is_transferred: Option<bool>,
+    /// Whether the leg was merged with another one at the time of the webhook.
+    pub is_merged: bool,
     /// When the call entered Dialpad.
     pub started_at: Option<DateTime<Utc>>,
     /// When it rang a person. Only replies to the server's own requests say so; a webhook rings at its own time.
@@ -230,6 +234,11 @@ pub struct Knowledge {
 }
 
 impl Knowledge {
+    /// Returns the legs that it names: master, entry point, operator.
+    pub(crate) fn leg_ids(&self) -> impl Iterator<Item = i64> {
+        [self.master_call_id, self.entry_point_call_id, self.operator_call_id].into_iter().flatten()
+    }
+
     /// Returns where the call's recording is, or the other place of it.
     #[must_use]
     pub fn recording(&self) -> Option<&String> {

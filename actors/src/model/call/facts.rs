@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::Proof,
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
+    links::Links,
     millis::Millis,
     status::DialpadState,
 };
@@ -60,6 +61,15 @@ pub struct CallFacts {
     pub(crate) operator_call_id: Option<Latest<i64>>,
     pub(crate) target_id: Option<Latest<i64>>,
     pub(crate) transferred_from: Option<Latest<i64>>,
+    /// A webhook said that the call was sent on from this leg.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) was_sent_on: bool,
+    pub(crate) merged_at: Option<DateTime<Utc>>,
+    /// The legs that it named once, and names no longer.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) named_before: BTreeSet<i64>,
+    /// What it was found to belong to: replaced, not merged.
+    pub(crate) links: Option<Links>,
     /// What the other legs prove now: replaced, not merged.
     pub(crate) proof: Option<Proof>,
     pub(crate) dialpad_state: Option<Latest<DialpadState>>,
@@ -84,8 +94,17 @@ impl CallFacts {
     /// is live does not. The order is forgotten once the end is known.
     pub fn absorb(&mut self, event: &CallEvent) {
         let at = event.at;
+        if event.knowledge.is_merged {
+            earliest(&mut self.merged_at, Some(at));
+        }
         match &event.signal {
-            Signal::Raw { meaning: RawMeaning::Nothing, .. } => return,
+            Signal::Raw { meaning: RawMeaning::Nothing, .. } => {
+                // It is no ground for a call, but the legs that it names belong together.
+                if self.was_witnessed() {
+                    self.name_legs(&event.knowledge);
+                }
+                return;
+            }
             Signal::Ringing => earliest(&mut self.rang_at, Some(at)),
             Signal::Connected => {
                 self.connects.insert(at);
@@ -178,6 +197,9 @@ impl CallFacts {
     }
 
     fn absorb_knowledge(&mut self, at: DateTime<Utc>, knowledge: &Knowledge) {
+        let named = self.leg_ids();
+        self.named_before.extend(named.into_iter().flatten().chain(knowledge.leg_ids()));
+        self.was_sent_on |= knowledge.is_transferred == Some(true);
         latest(&mut self.direction, at, &knowledge.direction);
         latest(&mut self.from_number, at, &knowledge.from_number);
         latest(&mut self.to_number, at, &knowledge.to_number);
@@ -186,6 +208,7 @@ impl CallFacts {
         latest(&mut self.master_call_id, at, &knowledge.master_call_id);
         latest(&mut self.entry_point_call_id, at, &knowledge.entry_point_call_id);
         latest(&mut self.operator_call_id, at, &knowledge.operator_call_id);
+        self.forget_names_known();
         latest(&mut self.target_id, at, &knowledge.target_id);
         latest(&mut self.transferred_from, at, &knowledge.transferred_from);
         latest(&mut self.dialpad_state, at, &knowledge.dialpad_state);
@@ -225,6 +248,43 @@ impl CallFacts {
     #[must_use]
     pub fn leg_ids(&self) -> [Option<i64>; 3] {
         [value(&self.master_call_id), value(&self.entry_point_call_id), value(&self.operator_call_id)]
+    }
+
+    /// Returns all ids that it names, or has named, of others.
+    pub(crate) fn names(&self) -> impl Iterator<Item = i64> {
+        self.leg_ids().into_iter().flatten().chain(self.named_before.iter().copied())
+    }
+
+    /// Keeps the legs that a webhook names, whatever else it says.
+    pub(crate) fn name_legs(&mut self, knowledge: &Knowledge) {
+        self.named_before.extend(knowledge.leg_ids());
+        self.forget_names_known();
+    }
+
+    fn forget_names_known(&mut self) {
+        let current = self.leg_ids();
+        self.named_before.retain(|name| !current.contains(&Some(*name)));
+    }
+
+    /// Returns the legs that it was found to belong to, although no webhook names them.
+    #[must_use]
+    pub fn links(&self) -> Links {
+        self.links.unwrap_or_default()
+    }
+
+    /// Replaces what it was found to belong to.
+    pub fn set_links(&mut self, links: Links) {
+        self.links = Some(links).filter(|links| *links != Links::default());
+    }
+
+    /// Whether a webhook said that the call was sent on from this leg.
+    pub(crate) fn was_sent_on(&self) -> bool {
+        self.was_sent_on
+    }
+
+    /// Returns when it was merged with another leg.
+    pub(crate) fn merged_at(&self) -> Option<DateTime<Utc>> {
+        self.merged_at
     }
 
     /// Returns the user or group of the leg.

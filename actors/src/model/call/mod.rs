@@ -4,6 +4,7 @@
 mod command;
 mod event;
 mod facts;
+mod links;
 mod machine;
 mod millis;
 mod record;
@@ -14,6 +15,7 @@ pub use self::{
     command::{CallCommand, Proof},
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     facts::CallFacts,
+    links::Links,
     machine::{CallChange, Transition, apply},
     millis::Millis,
     record::{CallRecord, StoredCall, VoicemailRecord},

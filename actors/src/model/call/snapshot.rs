@@ -163,6 +163,11 @@ impl CallFacts {
         }
     }
 
+    /// Returns the number that an inbound caller called.
+    pub(crate) fn called_number(&self) -> Option<String> {
+        value(&self.to_number)
+    }
+
     /// A caller in a group's menu is on the way to a person, like when it rings.
     pub(crate) fn ringing_at(&self) -> Option<DateTime<Utc>> {
         let in_menu = self.connects.first().filter(|_| value(&self.leg) == Some(Leg::Group));
@@ -216,7 +221,7 @@ impl CallFacts {
         first.map_or(begin, |first| begin.max(first)).min(end)
     }
 
-    fn ended_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn ended_at(&self) -> Option<DateTime<Utc>> {
         self.is_over().then(|| self.reported_end.or_else(|| self.ends.values().next().copied())).flatten()
     }
 

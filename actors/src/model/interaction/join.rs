@@ -1,4 +1,5 @@
-//! Which legs belong to one interaction: a union-find over the ids that legs name of each other. Pure.
+//! Which legs belong to one interaction: the connected components over the ids that legs name of each other, and the
+//! links between legs that were found. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,60 +12,54 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct LegLinks {
     pub(crate) call: DialpadCallId,
-    /// The interaction that it is in so far: its own if it is alone.
-    pub(crate) interaction: InteractionId,
-    /// The legs that it names: master, entry point, operator.
+    /// The interaction that it would be by itself.
+    pub(crate) own: InteractionId,
+    /// The legs that it names, and those that it is linked to.
     pub(crate) names: Vec<i64>,
 }
 
 impl LegLinks {
     pub(crate) fn of(call: &StoredCall) -> Self {
-        let names = call.facts.leg_ids().into_iter().flatten().collect();
-        Self { call: call.dialpad_call_id, interaction: call.interaction_id, names }
+        let linked = call.facts.links().iter().map(|call| call.0);
+        let names = call.facts.names().chain(linked).collect();
+        Self { call: call.dialpad_call_id, own: call.id.into(), names }
     }
 }
 
-/// Returns the interaction of each leg: the oldest of those of the legs that it is linked to. Our ids sort by age.
+/// Returns the interaction of each leg: that of the oldest leg that it is linked to. Our ids sort by age.
 pub(crate) fn join(legs: &[LegLinks]) -> HashMap<DialpadCallId, InteractionId> {
     let mut sets = UnionFind::default();
     for leg in legs {
         for name in &leg.names {
-            sets.unite(Element::Leg(leg.call.0), Element::Leg(*name));
+            sets.unite(leg.call.0, *name);
         }
-        // Two legs that are in one interaction already stay together, whether or not they name each other.
-        sets.unite(Element::Leg(leg.call.0), Element::Interaction(leg.interaction));
     }
     let mut oldest: HashMap<usize, InteractionId> = HashMap::new();
     for leg in legs {
-        let known = oldest.entry(sets.find(Element::Leg(leg.call.0))).or_insert(leg.interaction);
-        *known = leg.interaction.min(*known);
+        let known = oldest.entry(sets.find(leg.call.0)).or_insert(leg.own);
+        *known = leg.own.min(*known);
     }
-    legs.iter().map(|leg| (leg.call, oldest[&sets.find(Element::Leg(leg.call.0))])).collect()
+    legs.iter().map(|leg| (leg.call, oldest[&sets.find(leg.call.0)])).collect()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Element {
-    Leg(i64),
-    Interaction(InteractionId),
-}
-
+/// Sets of legs, by Dialpad's ids.
 #[derive(Default)]
 struct UnionFind {
-    indices: BTreeMap<Element, usize>,
+    indices: BTreeMap<i64, usize>,
     parents: Vec<usize>,
 }
 
 impl UnionFind {
-    fn unite(&mut self, one: Element, other: Element) {
+    fn unite(&mut self, one: i64, other: i64) {
         let one = self.find(one);
         let other = self.find(other);
         self.parents[one] = other;
     }
 
-    /// Returns the representative of the element's set.
-    fn find(&mut self, element: Element) -> usize {
+    /// Returns the representative of the leg's set.
+    fn find(&mut self, leg: i64) -> usize {
         let next = self.parents.len();
-        let mut index = *self.indices.entry(element).or_insert(next);
+        let mut index = *self.indices.entry(leg).or_insert(next);
         if index == next {
             self.parents.push(next);
         }
@@ -76,39 +71,18 @@ impl UnionFind {
     }
 }
 
-/// Returns the leg that was sent on to `leg`: the one of the user or group who did it, with the same number on the other
-/// side. The webhooks of a transfer do not name it. Of several, it is one of the same direction, one that is not over, the
-/// newest.
-pub(crate) fn sent_on_from<'c>(
-    leg: &StoredCall,
-    candidates: impl IntoIterator<Item = &'c StoredCall>,
-) -> Option<&'c StoredCall> {
-    let sender = leg.facts.transferred_from()?;
-    let external_number = leg.facts.external_number()?;
-    candidates
-        .into_iter()
-        .filter(|other| {
-            other.dialpad_call_id != leg.dialpad_call_id
-                && other.facts.target_id() == Some(sender)
-                && other.facts.external_number().as_ref() == Some(&external_number)
-        })
-        .max_by_key(|other| {
-            let is_same_direction = other.facts.direction() == leg.facts.direction();
-            (is_same_direction, !other.facts.is_over(), other.id.0)
-        })
-}
-
 #[cfg(test)]
 mod tests {
-    use chrono::DateTime;
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::call::{CallEvent, Direction, EndKind, Knowledge, Origin, Signal};
 
-    fn leg(call: i64, interaction: u128, names: &[i64]) -> LegLinks {
-        let interaction = InteractionId(Uuid::from_u128(interaction));
-        LegLinks { call: DialpadCallId(call), interaction, names: names.to_vec() }
+    fn leg(call: i64, own: u128, names: &[i64]) -> LegLinks {
+        LegLinks {
+            call: DialpadCallId(call),
+            own: InteractionId(Uuid::from_u128(own)),
+            names: names.to_vec(),
+        }
     }
 
     fn partition(legs: &[LegLinks]) -> Vec<u128> {
@@ -128,49 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn legs_without_a_link_stay_apart() {
+    fn legs_without_a_link_are_apart() {
         assert_eq!(partition(&[leg(1, 5, &[]), leg(2, 6, &[])]), [5, 6]);
-    }
-
-    #[test]
-    fn a_leg_was_sent_on_from_the_senders_leg_with_the_same_number_and_direction() {
-        let at = DateTime::UNIX_EPOCH;
-        let leg_of = |call, direction, target, sender, has_ended: bool| {
-            let knowledge = Knowledge {
-                direction: Some(direction),
-                from_number: Some("+1".into()),
-                to_number: Some("+1".into()),
-                target_id: Some(target),
-                transferred_from: sender,
-                ..Knowledge::default()
-            };
-            let mut stored = StoredCall::unseen(DialpadCallId(call), at);
-            let signals = [Signal::Ringing, Signal::Ended(EndKind::Hangup)];
-            for signal in signals.into_iter().take(if has_ended { 2 } else { 1 }) {
-                stored.facts.absorb(&CallEvent {
-                    dialpad_call_id: DialpadCallId(call),
-                    at,
-                    signal,
-                    knowledge: knowledge.clone(),
-                    origin: Origin::Webhook,
-                });
-            }
-            stored
-        };
-        let (inbound, outbound) = (Direction::Inbound, Direction::Outbound);
-        let colleague = leg_of(9, inbound, 71, Some(70), false);
-        let held = leg_of(1, inbound, 70, None, false);
-        let earlier = leg_of(2, inbound, 70, None, true);
-        let outgoing = leg_of(3, outbound, 70, None, false);
-        let of_another_user = leg_of(4, inbound, 72, None, false);
-        let found = sent_on_from(&colleague, [&of_another_user, &held, &earlier, &outgoing, &colleague]);
-        assert_eq!(found.map(|leg| leg.dialpad_call_id), Some(DialpadCallId(1)));
-        assert!(sent_on_from(&held, [&colleague]).is_none(), "it was not sent on");
-    }
-
-    #[test]
-    fn legs_that_were_joined_move_together() {
-        let (older, mine, sibling) = (leg(9, 1, &[]), leg(1, 5, &[9]), leg(2, 5, &[]));
-        assert_eq!(partition(&[mine, sibling, older]), [1, 1, 1]);
     }
 }

@@ -1,0 +1,101 @@
+//! The interactions that a batch has touched: what is shown of each human call as a whole, and the events about it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{batch::Batch, calls::Touched, context::CallContext};
+use crate::{
+    error::StoreError,
+    event::interaction_event,
+    id::InteractionId,
+    model::interaction::{LegShown, StoredInteraction, Summary, news},
+};
+
+/// How long an interaction is kept in memory after its last news. Reading it again costs a query.
+const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+
+/// The interactions that the store has, as far as they were used lately. Another process may have changed them
+/// meanwhile: then the store refuses what follows from them, and they are read again.
+#[derive(Debug, Default)]
+pub(super) struct InteractionCache {
+    rows: HashMap<InteractionId, (StoredInteraction, DateTime<Utc>)>,
+}
+
+impl InteractionCache {
+    pub(super) fn adopt(&mut self, interactions: &[StoredInteraction], now: DateTime<Utc>) {
+        self.rows.extend(interactions.iter().map(|it| (it.id, (it.clone(), now))));
+    }
+
+    pub(super) fn forget(&mut self, interactions: &[StoredInteraction]) {
+        for interaction in interactions {
+            self.rows.remove(&interaction.id);
+        }
+    }
+
+    pub(super) fn evict_idle(&mut self, now: DateTime<Utc>) {
+        self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
+    }
+
+    fn get(&self, id: InteractionId) -> Option<&StoredInteraction> {
+        self.rows.get(&id).map(|(interaction, _)| interaction)
+    }
+}
+
+/// Adds to the batch what it has changed about whole interactions.
+pub(super) async fn apply_whole(
+    ctx: &CallContext<'_>,
+    cache: &InteractionCache,
+    touched: &Touched,
+    settle: TimeDelta,
+    batch: &mut Batch<'_>,
+) -> Result<(), StoreError> {
+    let known = load(ctx, cache, touched, batch).await?;
+    for (id, (legs, position)) in &touched.interactions {
+        let mut legs: Vec<_> = legs.values().collect();
+        legs.sort_by_key(|leg| leg.id);
+        let shown: Vec<LegShown> = legs
+            .iter()
+            .filter(|leg| leg.version > 0)
+            .map(|leg| LegShown::of(leg, &leg.facts.snapshot()))
+            .collect();
+        let Some(summary) = Summary::of(&shown) else { continue };
+        let Some((interaction, change)) = news(*id, known.get(id), summary, batch.now, settle) else {
+            continue;
+        };
+        if let Some(change) = change {
+            let at = batch.time_of(*position);
+            batch.add_event(*position, interaction_event(ctx.app_id, *id, &interaction.summary, &change, at));
+        }
+        batch.add_interaction(interaction);
+    }
+    for (left, within) in &touched.left {
+        if let Some(interaction) = known.get(left).filter(|it| it.merged_into.is_none()) {
+            batch.add_interaction(interaction.merged_into(*within));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the interactions as the store has them. That of a leg that nobody has heard of before is in none.
+async fn load(
+    ctx: &CallContext<'_>,
+    cache: &InteractionCache,
+    touched: &Touched,
+    batch: &Batch<'_>,
+) -> Result<BTreeMap<InteractionId, StoredInteraction>, StoreError> {
+    let is_new = |id: &InteractionId| {
+        batch.records().any(|record| record.call.version == 1 && InteractionId::from(record.call.id) == *id)
+    };
+    let ids: BTreeSet<InteractionId> =
+        touched.interactions.keys().chain(touched.left.keys()).copied().filter(|id| !is_new(id)).collect();
+    let (cached, unknown): (Vec<InteractionId>, Vec<InteractionId>) =
+        ids.into_iter().partition(|id| cache.get(*id).is_some());
+    let mut known: BTreeMap<InteractionId, StoredInteraction> =
+        cached.iter().filter_map(|id| cache.get(*id)).map(|it| (it.id, it.clone())).collect();
+    if !unknown.is_empty() {
+        let stored = ctx.ledger.interactions(ctx.app_id, &unknown).await?;
+        known.extend(stored.into_iter().map(|it| (it.id, it)));
+    }
+    Ok(known)
+}

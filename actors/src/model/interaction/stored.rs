@@ -1,0 +1,83 @@
+//! An interaction as the store has it, and what is emitted about it. Pure.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::summary::Summary;
+use crate::{id::InteractionId, model::call::Status};
+
+/// An interaction as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredInteraction {
+    /// The id, which is that of its oldest leg.
+    pub id: InteractionId,
+    /// Detects a second writer: every write replaces exactly the version before.
+    pub version: i64,
+    /// What is shown of it.
+    pub summary: Summary,
+    /// The interaction of which its legs are now a part.
+    pub merged_into: Option<InteractionId>,
+    /// When its end is emitted, unless there is news before.
+    pub settles_at: Option<DateTime<Utc>>,
+    /// Whether its end was emitted.
+    pub has_settled: bool,
+    /// When anything that is shown last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// A change of an interaction. Each is emitted as an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InteractionChange {
+    /// It is over, and nothing more came for a while. At most once.
+    Ended,
+    /// Something became known after that: the names of the changed fields.
+    Updated(Vec<&'static str>),
+}
+
+/// Returns an interaction with what its legs show now, and what is to be emitted at once. Any news starts the wait for
+/// its end again. `None`: there is nothing to write.
+pub(crate) fn news(
+    id: InteractionId,
+    known: Option<&StoredInteraction>,
+    summary: Summary,
+    now: DateTime<Utc>,
+    settle: TimeDelta,
+) -> Option<(StoredInteraction, Option<InteractionChange>)> {
+    let has_settled = known.is_some_and(|known| known.has_settled);
+    let settles_at = (summary.status == Status::Ended && !has_settled).then_some(now + settle);
+    let is_same = known.is_some_and(|known| known.summary == summary && known.merged_into.is_none());
+    if is_same && settles_at == known.and_then(|known| known.settles_at) {
+        return None;
+    }
+    let changed = known.map(|known| summary.changed_since(&known.summary)).unwrap_or_default();
+    let change = (has_settled && !changed.is_empty()).then_some(InteractionChange::Updated(changed));
+    let interaction = StoredInteraction {
+        id,
+        version: known.map_or(0, |known| known.version) + 1,
+        settles_at,
+        has_settled,
+        updated_at: known.filter(|_| is_same).map_or(now, |known| known.updated_at),
+        merged_into: None,
+        summary,
+    };
+    Some((interaction, change))
+}
+
+impl StoredInteraction {
+    /// Returns it with its end emitted, if that is due.
+    #[must_use]
+    pub(crate) fn settled(&self, until: DateTime<Utc>) -> Option<Self> {
+        let is_due = self.settles_at.is_some_and(|at| at <= until);
+        (is_due && !self.has_settled && self.merged_into.is_none()).then(|| Self {
+            version: self.version + 1,
+            settles_at: None,
+            has_settled: true,
+            ..self.clone()
+        })
+    }
+
+    /// Returns it as a part of another one.
+    #[must_use]
+    pub(crate) fn merged_into(&self, other: InteractionId) -> Self {
+        Self { version: self.version + 1, settles_at: None, merged_into: Some(other), ..self.clone() }
+    }
+}
