@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
-    app::{AppSupervisor, Drain, MissingLegReporter, Pipeline, SharedInbox, SupervisorStats, Wake},
+    app::{
+        AppSupervisor, Drain, Incoming, MissingLegReporter, NotTaken, Pipeline, SharedInbox, Submission,
+        SupervisorStats, Wake,
+    },
     feed::Feed,
     id::AppId,
     ports::{PendingEvent, Ports},
@@ -55,7 +58,12 @@ impl SupervisorSetup {
             self.missing_legs.clone(),
             Arc::clone(&self.stats),
         );
-        let supervisor = AppSupervisor::new(pipeline, Arc::clone(&self.awake), Arc::clone(&self.stats));
+        let supervisor = AppSupervisor::new(
+            pipeline,
+            Arc::clone(&self.inbox),
+            Arc::clone(&self.awake),
+            Arc::clone(&self.stats),
+        );
         AppSupervisor::start_in_arbiter(&self.arbiter, |_| supervisor)
     }
 }
@@ -68,6 +76,22 @@ impl Tenant {
     ) -> Arc<Self> {
         let supervisor = Mutex::new(setup.start());
         Arc::new(Self { handle, setup, supervisor, stopping })
+    }
+
+    /// Submits a webhook that is not in the journal yet.
+    ///
+    /// # Errors
+    /// It must be appended to the journal instead.
+    pub(super) fn submit(&self, event: PendingEvent) -> Result<Submission, NotTaken> {
+        let id = event.id;
+        let (webhook, answer) = Incoming::new(event);
+        let inbox = &self.setup.inbox;
+        if self.stopping.is_cancelled() {
+            return Err(NotTaken);
+        }
+        inbox.lock().submit(webhook)?;
+        self.wake();
+        Ok(Submission::new(id, answer, Arc::clone(inbox)))
     }
 
     /// Hands webhooks that have just become durable to the supervisor, in the order of the journal.
