@@ -324,7 +324,7 @@ async fn a_removed_app_leaves_no_actor_and_no_state() {
 }
 
 /// How long a submission waits for the supervisor.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const TAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl World {
     fn submit(&self, key: u16, call: i64, signal: Signal) -> Submission {
@@ -341,7 +341,7 @@ impl World {
     }
 
     async fn stored(&self, submission: Submission) -> Stored {
-        submission.stored(PATIENCE).await.expect("the store answers").expect("the supervisor takes it")
+        submission.stored(TAKE_TIMEOUT).await.expect("the store answers").expect("the supervisor takes it")
     }
 }
 
@@ -395,10 +395,10 @@ async fn a_duplicate_that_only_the_journal_knows_holds_up_no_other_webhook() {
 }
 
 #[actix::test]
-async fn while_the_database_is_away_the_sender_is_told_and_nothing_is_kept() {
+async fn while_the_database_is_away_the_request_fails_and_nothing_is_kept() {
     let world = World::new();
     world.engine.store.fail_next_commit(StoreError::Unavailable("no connection".into()));
-    let answer = world.submit(1, 1, Signal::Ringing).stored(PATIENCE).await;
+    let answer = world.submit(1, 1, Signal::Ringing).stored(TAKE_TIMEOUT).await;
     assert_eq!(answer, Err(StoreError::Unavailable("no connection".into())));
     world.engine.settled().await;
     assert_eq!(world.emitted(), Vec::<String>::new());
@@ -456,7 +456,7 @@ async fn a_supervisor_that_ends_takes_nothing_more() {
     let waiting = world.submit(2, 2, Signal::Ringing);
     let engine = world.engine.engine();
     let drained = actix::spawn(async move { engine.drain().await });
-    assert_eq!(waiting.stored(PATIENCE).await, Ok(Err(NotTaken)));
+    assert_eq!(waiting.stored(TAKE_TIMEOUT).await, Ok(Err(NotTaken)));
     world.engine.store.hold_commits(false);
     world.stored(held).await;
     drained.await.expect("the drain ends");
