@@ -69,7 +69,12 @@ impl Story {
 
     fn merges(mut self, at: i64) -> Self {
         let payload = Box::default();
-        self.webhooks.push((at, Signal::Raw { state: "merged".into(), payload, meaning: RawMeaning::Talking }, false, true));
+        self.webhooks.push((
+            at,
+            Signal::Raw { state: "merged".into(), payload, meaning: RawMeaning::Talking },
+            false,
+            true,
+        ));
         self
     }
 
