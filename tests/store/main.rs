@@ -10,6 +10,7 @@ mod deletion;
 mod feed;
 mod idempotency;
 mod own_webhooks;
+mod plans;
 mod recovery;
 mod reencryption;
 mod renewals;
@@ -123,6 +124,20 @@ mod sql {
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }
+}
+
+mod lists {
+    use super::*;
+
+    async fn every_filter_of_a_list_has_an_index(world: World) {
+        plans::every_filter_of_a_list_has_an_index(&world, &open(&world).await).await;
+    }
+
+    async fn every_filter_of_the_journal_has_an_index(world: World) {
+        plans::every_filter_of_the_journal_has_an_index(&world, &open(&world).await).await;
+    }
+
+    on_both_databases! { every_filter_of_a_list_has_an_index, every_filter_of_the_journal_has_an_index }
 }
 
 mod keys {

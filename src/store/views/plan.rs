@@ -175,7 +175,8 @@ impl<'f> PageQuery<'f> {
     /// statement.
     pub(crate) async fn explain(&self, store: &Store, select: &str) -> Result<Vec<String>, StoreError> {
         let plan = self.plan(store).await?;
-        let counts = self.filter.by_change() && self.has_filter();
+        let is_indexed = self.listed.parts.iter().any(|part| part.is_indexed);
+        let counts = is_indexed && self.filter.by_change() && self.has_filter();
         let mut lines = Vec::new();
         for statement in 0..3 {
             if statement < 2 && !counts {
@@ -255,7 +256,8 @@ impl<'f> PageQuery<'f> {
         sql.push("SELECT COUNT(*) FROM (SELECT 1 AS one FROM ").push(self.listed.table);
         sql.bind(" WHERE app_id = ", Value::App(self.app));
         self.push_times(&mut sql, "", true);
-        sql.bind(" LIMIT ", Value::Int(MAX_SCANNED)).push(") AS changed");
+        // In the order of the index: PostgreSQL would look through the whole table for them.
+        sql.bind(" ORDER BY updated_at, id LIMIT ", Value::Int(MAX_SCANNED)).push(") AS changed");
         sql
     }
 
@@ -274,7 +276,7 @@ impl<'f> PageQuery<'f> {
                 is_first = false;
                 sql.push(self.listed.table);
                 self.push_driver(&mut sql, part, driver, direction, user);
-                sql.bind(" LIMIT ", Value::Int(MAX_SCANNED)).push(") AS branch");
+                sql.bind(" ORDER BY created_at, id LIMIT ", Value::Int(MAX_SCANNED)).push(") AS branch");
             }
         }
         sql.push(") AS matching");
@@ -342,9 +344,18 @@ impl<'f> PageQuery<'f> {
             for (driver, direction, user) in self.branches(part) {
                 sql.push(if is_first { "" } else { " UNION ALL " });
                 is_first = false;
-                sql.push("SELECT id FROM (SELECT id FROM ").push(self.listed.table);
-                self.push_driver(sql, part, driver, direction, user);
-                self.push_rest(sql, driver, user);
+                sql.push("SELECT id FROM (SELECT id FROM ");
+                if driver == Driver::Nothing {
+                    // In the order of the small index, which SQLite would not choose otherwise.
+                    sql.push("(SELECT id, created_at, updated_at FROM ").push(self.listed.table);
+                    self.push_driver(sql, part, driver, direction, user);
+                    self.push_rest(sql, driver, user);
+                    sql.push(" ORDER BY id LIMIT 1000000) AS small");
+                } else {
+                    sql.push(self.listed.table);
+                    self.push_driver(sql, part, driver, direction, user);
+                    self.push_rest(sql, driver, user);
+                }
                 sql.push(match self.filter.by_change() {
                     true => format!(" ORDER BY {}, id", hidden("updated_at")),
                     false => " ORDER BY created_at DESC, id DESC".to_owned(),
