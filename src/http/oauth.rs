@@ -417,7 +417,8 @@ mod tests {
         let url = |text: &str| text.parse::<Url>().expect("a URL");
         let request = request.to_http_request();
         let answer = redirect_to_callback_host(&request, &url(public_url), &url(redirect_uri))?;
-        Some(answer.headers().get(header::LOCATION)?.to_str().expect("text").to_owned())
+        let location = answer.headers().get(header::LOCATION).expect("a redirect has one");
+        Some(location.to_str().expect("text").to_owned())
     }
 
     #[test]

@@ -239,7 +239,8 @@ impl Walk {
         self.server.webhooks(app, &Call::new(1).life()).await;
         eventually("the events are removed", async || {
             let answer = forgetful.get("/api/events?after=2").by(app).answer().await;
-            (answer.status != 200).then_some(answer)
+            // Before its events are emitted, the cursor is ahead.
+            (![200, 409].contains(&answer.status)).then_some(answer)
         })
         .await
     }

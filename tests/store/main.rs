@@ -11,6 +11,7 @@ mod feed;
 mod idempotency;
 mod incoming;
 mod own_webhooks;
+mod plans;
 mod recovery;
 mod reencryption;
 mod renewals;
@@ -150,6 +151,20 @@ mod one_commit {
         a_unit_with_a_known_webhook_names_it_and_writes_nothing,
         a_unit_of_an_app_that_is_gone_is_refused,
     }
+}
+
+mod lists {
+    use super::*;
+
+    async fn every_filter_of_a_list_has_an_index(world: World) {
+        plans::every_filter_of_a_list_has_an_index(&world, &open(&world).await).await;
+    }
+
+    async fn every_filter_of_the_journal_has_an_index(world: World) {
+        plans::every_filter_of_the_journal_has_an_index(&world, &open(&world).await).await;
+    }
+
+    on_both_databases! { every_filter_of_a_list_has_an_index, every_filter_of_the_journal_has_an_index }
 }
 
 mod keys {

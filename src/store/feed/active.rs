@@ -38,12 +38,14 @@ impl Calls<'_> {
         limit: usize,
     ) -> Result<(Page<CallView>, Seq), StoreError> {
         let filter = Filter::default();
+        let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
+        let count = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self.store, read db => {
             let mut snapshot = read_snapshot(db).await?;
             let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot).await?;
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app)).push(NOT_ENDED);
-            filter.write(&mut query, "c", cursor, limit);
+            query.push(" AND c.id < ").push_bind(before).push(" ORDER BY c.id DESC LIMIT ").push_bind(count);
             let rows = query.build_query_as().fetch_all(&mut *snapshot).await?;
             snapshot.commit().await?;
             Ok((rows, head))

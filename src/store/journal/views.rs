@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::AppId, id::JournalId};
-use sqlx::QueryBuilder;
-use uuid::Uuid;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use crate::store::{
     JournalStore,
     db::{
         bulk::{Column, Rows},
-        types::{Id, OptId, first_id_at},
+        pool::Pools,
+        types::{Id, OptId},
     },
     on_db,
     views::listing::{Cursor, Page},
@@ -77,7 +77,86 @@ struct EntryRow {
     size: i32,
 }
 
+impl JournalFilter {
+    /// Whether the list is read from an index of rows with this status, which are few. Those of failed and unrouted rows
+    /// are in the order of ids.
+    fn is_of_few(&self) -> bool {
+        matches!(self.status.as_deref(), Some("failed" | "unrouted"))
+    }
+
+    /// Appends conditions, order and limit to a statement that ends in `WHERE `. Each filter has an index in the order of
+    /// the list.
+    fn write<DB>(&self, query: &mut QueryBuilder<DB>, cursor: Option<Cursor>, limit: usize)
+    where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        query.push("1 = 1");
+        match self.status.as_deref() {
+            // Written out so that the index of this status can be used.
+            Some(status @ ("failed" | "unrouted")) => {
+                _ = query.push(format_args!(" AND status = '{status}'"))
+            }
+            Some("pending") => {
+                query.push(" AND id IN (SELECT id FROM webhook_events WHERE status = 'pending')");
+            }
+            Some(status) => _ = query.push(" AND status = ").push_bind(status.to_owned()),
+            None => {}
+        }
+        if let Some(app) = self.app {
+            query.push(" AND app_id = ").push_bind(Id::from(app));
+        }
+        if let Some(kind) = &self.event_type {
+            query.push(" AND event_type = ").push_bind(kind.clone());
+        }
+        if let Some(since) = self.since {
+            query.push(" AND received_at >= ").push_bind(since);
+        }
+        if let Some(until) = self.until {
+            query.push(" AND received_at < ").push_bind(until);
+        }
+        let order = if self.is_of_few() { "id DESC" } else { "received_at DESC, id DESC" };
+        match cursor {
+            Some(cursor) if self.is_of_few() => _ = query.push(" AND id < ").push_bind(Id(cursor.id)),
+            Some(cursor) => {
+                query.push(" AND (received_at, id) < (").push_bind(cursor.at);
+                query.push(", ").push_bind(Id(cursor.id)).push(")");
+            }
+            None => {}
+        }
+        query.push(format_args!(" ORDER BY {order} LIMIT "));
+        query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+    }
+}
+
 impl JournalStore<'_> {
+    /// Returns how the database finds a page of the journal, in its own words.
+    pub async fn explain(
+        self,
+        filter: &JournalFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        let database = &self.store.shared.database;
+        match database.pools() {
+            Pools::Postgres(pools) => {
+                let mut query = QueryBuilder::new(format!("EXPLAIN {SELECT}"));
+                filter.write(&mut query, cursor, limit);
+                database.in_time(Box::pin(query.build_query_scalar().fetch_all(&pools.read))).await
+            }
+            Pools::Sqlite(pools) => {
+                let mut query = QueryBuilder::new(format!("EXPLAIN QUERY PLAN {SELECT}"));
+                filter.write(&mut query, cursor, limit);
+                let rows: Vec<(i64, i64, i64, String)> =
+                    database.in_time(Box::pin(query.build_query_as().fetch_all(&pools.read))).await?;
+                Ok(rows.into_iter().map(|(.., detail)| detail).collect())
+            }
+        }
+    }
+
     /// Returns a page of the journal, newest first.
     pub async fn list(
         self,
@@ -85,28 +164,9 @@ impl JournalStore<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<JournalEntry>, StoreError> {
-        let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let rows: Vec<EntryRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
-            query.push("id < ").push_bind(before);
-            if let Some(status) = &filter.status {
-                query.push(" AND status = ").push_bind(status);
-            }
-            if let Some(app) = filter.app {
-                query.push(" AND app_id = ").push_bind(Id::from(app));
-            }
-            if let Some(kind) = &filter.event_type {
-                query.push(" AND event_type = ").push_bind(kind);
-            }
-            if let Some(since) = filter.since {
-                // Ids begin with the time at which they were written, which is never before they were received.
-                query.push(" AND id >= ").push_bind(first_id_at(since));
-                query.push(" AND received_at >= ").push_bind(since);
-            }
-            if let Some(until) = filter.until {
-                query.push(" AND received_at < ").push_bind(until);
-            }
-            query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+            filter.write(&mut query, cursor, limit);
             query.build_query_as().fetch_all(db).await
         })?;
         let limit = limit.min(rows_within(&rows, MAX_PAGE_BYTES));

@@ -13,7 +13,10 @@ use sqlx::QueryBuilder;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::listing::{Audit, Cursor, Filter, Page, Paged};
+use super::{
+    listing::{Audit, Cursor, Filter, Page, Paged},
+    plan::{Listed, PageQuery, Part},
+};
 use crate::store::{
     Calls,
     db::types::{Id, NumberOrText, OptWord, Word},
@@ -186,6 +189,40 @@ pub enum CallRef {
     Dialpads(DialpadCallId),
 }
 
+/// Returns the parts of the table with calls of these statuses, and of this interaction. Only ended calls are indexed: the
+/// others are few, as are the legs of one interaction.
+fn parts(statuses: &[Status], interaction: Option<Uuid>) -> Vec<Part> {
+    let is_listed = |status: &Status| statuses.is_empty() || statuses.contains(status);
+    let mut parts = Vec::new();
+    if is_listed(&Status::Ended) {
+        parts.push(Part { condition: "status = 'ended'".to_owned(), is_indexed: true });
+    }
+    let live: Vec<String> = [Status::Ringing, Status::Active, Status::Held]
+        .iter()
+        .filter(|status| is_listed(status))
+        .map(|status| format!("'{}'", status.as_str()))
+        .collect();
+    if !live.is_empty() {
+        let condition = format!("status <> 'ended' AND status IN ({})", live.join(", "));
+        parts.push(Part { condition, is_indexed: false });
+    }
+    let Some(interaction) = interaction else { return parts };
+    let of_interaction = |part: &Part| {
+        let condition = &part.condition;
+        [
+            Part {
+                condition: format!("interaction_id IS NULL AND id = '{interaction}' AND {condition}"),
+                is_indexed: false,
+            },
+            Part {
+                condition: format!("interaction_id = '{interaction}' AND {condition}"),
+                is_indexed: false,
+            },
+        ]
+    };
+    parts.iter().flat_map(of_interaction).collect()
+}
+
 impl Calls<'_> {
     /// Returns a page of an app's calls.
     pub async fn list(
@@ -195,30 +232,46 @@ impl Calls<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<CallView>, StoreError> {
+        let Some(page) = self.page_query(app, filter, cursor, limit).await? else { return Ok(Page::empty()) };
+        let plan = page.plan(self.store).await?;
         let rows: Vec<CallRow> = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
-            query.push_bind(Id::from(app));
-            if !filter.statuses.is_empty() {
-                query.push(" AND c.status IN (");
-                let mut list = query.separated(", ");
-                for status in &filter.statuses {
-                    list.push_bind(status.as_str());
-                }
-                query.push(")");
-                if !filter.statuses.contains(&Status::Ended) {
-                    // Written out so that the index of live calls can be used.
-                    query.push(" AND c.status <> 'ended'");
-                }
-            }
-            if let Some(interaction) = filter.interaction_id {
-                query.push(" AND ((c.interaction_id IS NULL AND c.id = ").push_bind(Id(interaction));
-                query.push(") OR (c.interaction_id IS NOT NULL AND c.interaction_id = ");
-                query.push_bind(Id(interaction)).push("))");
-            }
-            filter.common.write(&mut query, "c", cursor, limit);
+            page.write(plan, &mut query);
             query.build_query_as().fetch_all(db).await
         })?;
         Ok(filter.common.page(rows.into_iter().map(CallView::from).collect(), limit))
+    }
+
+    /// Returns how the database finds a page, in its own words.
+    pub async fn explain(
+        self,
+        app: AppId,
+        filter: &CallFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        match self.page_query(app, filter, cursor, limit).await? {
+            Some(page) => page.explain(self.store, SELECT).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the query of a page; `None` where the filter names a user that nobody is.
+    async fn page_query<'f>(
+        self,
+        app: AppId,
+        filter: &'f CallFilter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Option<PageQuery<'f>>, StoreError> {
+        let listed = Listed {
+            table: "calls",
+            alias: "c",
+            parts: parts(&filter.statuses, filter.interaction_id),
+            is_narrowed: !filter.statuses.is_empty() || filter.interaction_id.is_some(),
+            has_recipients: false,
+        };
+        PageQuery::new(self.store, app, &filter.common, listed, cursor, limit).await
     }
 
     /// Returns one call.

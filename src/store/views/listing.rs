@@ -1,8 +1,8 @@
 //! What the lists of an app (calls, voicemails, messages) have in common: the same filters, the same two orders, and
 //! pages that begin after a cursor, which is the sort key of the last row before it.
 //!
-//! To list one more thing: a table with `app_id`, `id` (generated in the order of time), `created_at`, `updated_at` and
-//! the columns that [`Filter`] names; a `SELECT … WHERE x.app_id = ` for [`Filter::write`]; and [`Paged`] for its view.
+//! To list one more thing: a table with `app_id`, `id` (generated in the order of time), `created_at`, `updated_at`, the
+//! columns that [`Filter`] names, and an index for each of them as [`super::plan`] says; and [`Paged`] for its view.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -50,73 +50,8 @@ pub trait Paged {
 
 impl Filter {
     /// Whether the list is ordered by change.
-    fn by_change(&self) -> bool {
+    pub(super) fn by_change(&self) -> bool {
         self.since.is_some()
-    }
-
-    /// Appends conditions, order and limit to a statement that ends in `WHERE <table>.app_id = …`.
-    pub(crate) fn write<DB>(
-        &self,
-        query: &mut QueryBuilder<DB>,
-        table: &str,
-        cursor: Option<Cursor>,
-        limit: usize,
-    ) where
-        DB: Database,
-        Id: for<'q> Encode<'q, DB> + Type<DB>,
-        i64: for<'q> Encode<'q, DB> + Type<DB>,
-        String: for<'q> Encode<'q, DB> + Type<DB>,
-        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
-    {
-        let column = |name: &str| format!("{table}.{name}");
-        if let Some(direction) = self.direction {
-            query
-                .push(format_args!(" AND {} = ", column("direction")))
-                .push_bind(direction.as_str().to_owned());
-        }
-        if let Some(from) = &self.from {
-            query.push(format_args!(" AND {} = ", column("from_number"))).push_bind(from.clone());
-        }
-        if let Some(to) = &self.to {
-            // A message may have several recipients, stored with commas between them. One of them is this number if
-            // removing it changes the text.
-            let numbers = format!("(',' || {} || ',')", column("to_number"));
-            query.push(format_args!(" AND REPLACE({numbers}, ")).push_bind(format!(",{to},"));
-            query.push(format_args!(", '') <> {numbers}"));
-        }
-        if let Some(user) = self.dialpad_user_id {
-            query.push(format_args!(" AND {} = ", column("dialpad_user_id"))).push_bind(user);
-        }
-        if let Some(user) = &self.crm_user_id {
-            let (mapped, app) = (column("dialpad_user_id"), column("app_id"));
-            query.push(format_args!(
-                " AND {mapped} IN (SELECT dialpad_user_id FROM dialpad_user_mappings
-                WHERE app_id = {app} AND crm_user_id = "
-            ));
-            query.push_bind(user.clone()).push(")");
-        }
-        if let Some(since) = self.since {
-            query.push(format_args!(" AND {} >= ", column("updated_at"))).push_bind(since);
-        }
-        if let Some(until) = self.until {
-            let compared = if self.by_change() { "updated_at" } else { "created_at" };
-            query.push(format_args!(" AND {} < ", column(compared))).push_bind(until);
-        }
-        let (id, changed) = (column("id"), column("updated_at"));
-        match cursor {
-            Some(cursor) if self.by_change() => {
-                query.push(format_args!(" AND ({changed}, {id}) > (")).push_bind(cursor.at);
-                query.push(", ").push_bind(Id(cursor.id)).push(")");
-            }
-            Some(cursor) => {
-                query.push(format_args!(" AND {id} < ")).push_bind(Id(cursor.id));
-            }
-            None => {}
-        }
-        let order = if self.by_change() { format!("{changed}, {id}") } else { format!("{id} DESC") };
-        query.push(format_args!(" ORDER BY {order} LIMIT "));
-        // One row more than requested shows whether there is a next page.
-        query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
     }
 
     /// Makes the page of the rows that such a statement returned.
@@ -198,6 +133,11 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// Returns a page without rows.
+    pub(crate) fn empty() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
+
     /// Makes a page of rows that were read with a limit one higher than requested.
     pub fn of(mut items: Vec<T>, limit: usize, cursor: impl Fn(&T) -> Cursor) -> Self {
         let more = items.len() > limit;

@@ -5,4 +5,5 @@ pub mod interactions;
 pub mod listing;
 pub mod messages;
 pub mod overdue;
+pub(crate) mod plan;
 pub mod voicemails;

@@ -17,7 +17,10 @@ use sqlx::QueryBuilder;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::listing::{Audit, Cursor, Filter, ItemRef, Page, Paged};
+use super::{
+    listing::{Audit, Cursor, Filter, ItemRef, Page, Paged},
+    plan::{Listed, PageQuery, Part},
+};
 use crate::store::{
     Voicemails,
     db::types::{Id, NumberOrText, OptWord},
@@ -105,13 +108,47 @@ impl Voicemails<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Page<VoicemailView>, StoreError> {
+        let Some(page) = self.page_query(app, filter, cursor, limit).await? else { return Ok(Page::empty()) };
+        let plan = page.plan(self.store).await?;
         let voicemails = on_db!(self.store, read db => {
             let mut query = QueryBuilder::new(SELECT);
-            query.push_bind(Id::from(app));
-            filter.write(&mut query, "v", cursor, limit);
+            page.write(plan, &mut query);
             query.build_query_as().fetch_all(db).await
         })?;
         Ok(filter.page(voicemails, limit))
+    }
+
+    /// Returns how the database finds a page, in its own words.
+    pub async fn explain(
+        self,
+        app: AppId,
+        filter: &Filter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Vec<String>, StoreError> {
+        match self.page_query(app, filter, cursor, limit).await? {
+            Some(page) => page.explain(self.store, SELECT).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns the query of a page; `None` where the filter names a user that nobody is.
+    async fn page_query<'f>(
+        self,
+        app: AppId,
+        filter: &'f Filter,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Option<PageQuery<'f>>, StoreError> {
+        let all = Part { condition: "deleted_at IS NULL".to_owned(), is_indexed: true };
+        let listed = Listed {
+            table: "voicemails",
+            alias: "v",
+            parts: vec![all],
+            is_narrowed: false,
+            has_recipients: false,
+        };
+        PageQuery::new(self.store, app, filter, listed, cursor, limit).await
     }
 
     /// Returns one voicemail; the newest, if Dialpad used its id twice.

@@ -1,0 +1,511 @@
+//! The statement of a list, written so that both databases read few more rows than they return, also when nothing matches.
+//!
+//! A list has two orders, and filters that may be combined. For the newest first, each filter has an index that begins
+//! with the app, the filter's column and the direction, and ends with `created_at` and `id`: a branch for each direction
+//! reads the first rows of one range of it. With `since`, the order is that of the changes. Then either few rows have
+//! changed since then, or few have the filter's value: two counts, which end at [`MAX_SCANNED`], say which, and the rows
+//! are read that way. Where both are many, a page is full soon.
+//!
+//! Calls that have ended are indexed; the others are few, and all of them are looked at. So a call is entered into these
+//! indexes once, when it is over.
+//!
+//! SQLite has no statistics to choose an index by. A column that must not choose one is hidden in a `CASE`, which
+//! PostgreSQL, which has statistics, sees through.
+
+use chrono::{DateTime, Utc};
+use cti_actors::{error::StoreError, id::AppId, model::call::Direction};
+use sqlx::{Database, Encode, QueryBuilder, Type};
+
+use super::listing::{Cursor, Filter};
+use crate::store::{
+    Store,
+    db::{pool::Pools, types::Id},
+    on_db,
+};
+
+const MAPPED_USERS: &str =
+    "SELECT dialpad_user_id FROM dialpad_user_mappings WHERE app_id = $1 AND crm_user_id = $2";
+
+/// How many rows are read that a list with `since` may not return.
+const MAX_SCANNED: i64 = 5000;
+/// How many users have a branch each.
+const MAX_USER_BRANCHES: usize = 16;
+
+/// A table that is listed.
+pub(crate) struct Listed {
+    pub(crate) table: &'static str,
+    /// Its name in the statement that is completed.
+    pub(crate) alias: &'static str,
+    /// What is listed of it.
+    pub(crate) parts: Vec<Part>,
+    /// Whether the list is narrowed to these parts by a filter.
+    pub(crate) is_narrowed: bool,
+    /// Whether `to_number` may be several numbers with commas between them.
+    pub(crate) has_recipients: bool,
+}
+
+/// A part of a table.
+pub(crate) struct Part {
+    /// Its condition, which is also that of its indexes; empty: all rows.
+    pub(crate) condition: String,
+    /// Whether it has an index for each filter. The others are small.
+    pub(crate) is_indexed: bool,
+}
+
+/// The filter whose index a branch reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    From,
+    To,
+    /// Rows with several numbers in `to_number`.
+    Recipients,
+    User,
+    Direction,
+    /// None: the branch reads a small part as a whole.
+    Nothing,
+}
+
+/// How the rows of a list are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plan {
+    /// In the order of the list, looking at each row.
+    InOrder,
+    /// By the filters' indexes.
+    ByFilter,
+}
+
+/// A page of a list: which rows, and how many.
+pub(crate) struct PageQuery<'f> {
+    pub(crate) app: AppId,
+    pub(crate) filter: &'f Filter,
+    /// The Dialpad users of the filter.
+    pub(crate) users: Option<Vec<i64>>,
+    pub(crate) listed: Listed,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) limit: usize,
+}
+
+/// A value for a placeholder.
+enum Value {
+    App(AppId),
+    Text(String),
+    Int(i64),
+    Time(DateTime<Utc>),
+    Id(Id),
+}
+
+/// A statement and its values. Placeholders are written when it is appended to a query.
+#[derive(Default)]
+struct Sql {
+    parts: Vec<(String, Option<Value>)>,
+}
+
+impl Sql {
+    fn push(&mut self, text: impl Into<String>) -> &mut Self {
+        self.parts.push((text.into(), None));
+        self
+    }
+
+    fn bind(&mut self, text: impl Into<String>, value: Value) -> &mut Self {
+        self.parts.push((text.into(), Some(value)));
+        self
+    }
+
+    fn append_to<DB>(self, query: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        for (text, value) in self.parts {
+            query.push(text);
+            match value {
+                None => {}
+                Some(Value::App(app)) => _ = query.push_bind(Id::from(app)),
+                Some(Value::Text(text)) => _ = query.push_bind(text),
+                Some(Value::Int(number)) => _ = query.push_bind(number),
+                Some(Value::Time(at)) => _ = query.push_bind(at),
+                Some(Value::Id(id)) => _ = query.push_bind(id),
+            }
+        }
+    }
+}
+
+/// Hides a column from SQLite's choice of an index.
+fn hidden(column: &str) -> String {
+    format!("CASE WHEN 1 = 1 THEN {column} END")
+}
+
+fn column_if(is_plain: bool, column: &str) -> String {
+    if is_plain { column.to_owned() } else { hidden(column) }
+}
+
+impl Filter {
+    /// Returns the Dialpad users that the filter names, itself or by a CRM user; `None`: all.
+    pub(crate) async fn users(&self, store: &Store, app: AppId) -> Result<Option<Vec<i64>>, StoreError> {
+        let Some(crm_user) = &self.crm_user_id else {
+            return Ok(self.dialpad_user_id.map(|user| vec![user]));
+        };
+        let mapped: Vec<(i64,)> = on_db!(store, read db => {
+            sqlx::query_as(MAPPED_USERS).bind(Id::from(app)).bind(crm_user).fetch_all(db).await
+        })?;
+        let wanted = |user: &i64| self.dialpad_user_id.is_none_or(|other| other == *user);
+        Ok(Some(mapped.into_iter().map(|(user,)| user).filter(wanted).collect()))
+    }
+}
+
+impl<'f> PageQuery<'f> {
+    /// Returns the query of a page; `None` where the filter names a user that nobody is.
+    pub(crate) async fn new(
+        store: &Store,
+        app: AppId,
+        filter: &'f Filter,
+        listed: Listed,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Option<Self>, StoreError> {
+        let users = filter.users(store, app).await?;
+        let names_nobody = users.as_ref().is_some_and(Vec::is_empty);
+        Ok((!names_nobody).then_some(Self { app, filter, users, listed, cursor, limit }))
+    }
+
+    /// Returns how the database finds the page: the lines of its `EXPLAIN`, for the counts that chose the plan and for the
+    /// statement.
+    pub(crate) async fn explain(&self, store: &Store, select: &str) -> Result<Vec<String>, StoreError> {
+        let plan = self.plan(store).await?;
+        let is_indexed = self.listed.parts.iter().any(|part| part.is_indexed);
+        let counts = is_indexed && self.filter.by_change() && self.has_filter();
+        let mut lines = Vec::new();
+        for statement in 0..3 {
+            if statement < 2 && !counts {
+                continue;
+            }
+            let part: Vec<String> = match store.shared.database.pools() {
+                Pools::Postgres(pools) => {
+                    let mut query = QueryBuilder::new("EXPLAIN ");
+                    self.write_statement(statement, plan, select, &mut query);
+                    let rows = query.build_query_scalar().fetch_all(&pools.read);
+                    store.shared.database.in_time(Box::pin(rows)).await?
+                }
+                Pools::Sqlite(pools) => {
+                    let mut query = QueryBuilder::new("EXPLAIN QUERY PLAN ");
+                    self.write_statement(statement, plan, select, &mut query);
+                    let rows = query.build_query_as().fetch_all(&pools.read);
+                    let rows: Vec<(i64, i64, i64, String)> =
+                        store.shared.database.in_time(Box::pin(rows)).await?;
+                    rows.into_iter().map(|(.., detail)| detail).collect()
+                }
+            };
+            lines.extend(part);
+        }
+        Ok(lines)
+    }
+
+    fn write_statement<DB>(&self, statement: usize, plan: Plan, select: &str, query: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        Id: for<'v> Encode<'v, DB> + Type<DB>,
+        i64: for<'v> Encode<'v, DB> + Type<DB>,
+        String: for<'v> Encode<'v, DB> + Type<DB>,
+        DateTime<Utc>: for<'v> Encode<'v, DB> + Type<DB>,
+    {
+        match statement {
+            0 => self.changed().append_to(query),
+            1 => self.matching().append_to(query),
+            _ => {
+                query.push(select);
+                self.write(plan, query);
+            }
+        }
+    }
+
+    /// Chooses how the rows are found. Counts rows where that depends on them.
+    pub(crate) async fn plan(&self, store: &Store) -> Result<Plan, StoreError> {
+        if !self.listed.parts.iter().any(|part| part.is_indexed) {
+            return Ok(Plan::ByFilter);
+        }
+        if !self.filter.by_change() {
+            let is_in_order = !self.has_filter() && self.filter.until.is_none() && !self.listed.is_narrowed;
+            return Ok(if is_in_order { Plan::InOrder } else { Plan::ByFilter });
+        }
+        if !self.has_filter() || self.count(store, self.changed()).await? < MAX_SCANNED {
+            return Ok(Plan::InOrder);
+        }
+        let matching = self.count(store, self.matching()).await?;
+        Ok(if matching < MAX_SCANNED { Plan::ByFilter } else { Plan::InOrder })
+    }
+
+    fn has_filter(&self) -> bool {
+        let Filter { direction, from, to, .. } = self.filter;
+        direction.is_some() || from.is_some() || to.is_some() || self.users.is_some()
+    }
+
+    async fn count(&self, store: &Store, counted: Sql) -> Result<i64, StoreError> {
+        on_db!(store, read db => {
+            let mut query = QueryBuilder::new("");
+            counted.append_to(&mut query);
+            query.build_query_scalar().fetch_one(db).await
+        })
+    }
+
+    /// Counts what has changed since the list begins.
+    fn changed(&self) -> Sql {
+        let mut sql = Sql::default();
+        sql.push("SELECT COUNT(*) FROM (SELECT 1 AS one FROM ").push(self.listed.table);
+        sql.bind(" WHERE app_id = ", Value::App(self.app));
+        self.push_times(&mut sql, "", true);
+        // In the order of the index: PostgreSQL would look through the whole table for them.
+        sql.bind(" ORDER BY updated_at, id LIMIT ", Value::Int(MAX_SCANNED)).push(") AS changed");
+        sql
+    }
+
+    /// Counts what has the values of the filters that choose an index, of the parts that have one.
+    fn matching(&self) -> Sql {
+        let mut sql = Sql::default();
+        sql.push("SELECT COUNT(*) FROM (");
+        let mut is_first = true;
+        for part in self.listed.parts.iter().filter(|part| part.is_indexed) {
+            for (driver, direction, user) in self.branches(part) {
+                sql.push(if is_first {
+                    "SELECT one FROM (SELECT 1 AS one FROM "
+                } else {
+                    " UNION ALL SELECT one FROM (SELECT 1 AS one FROM "
+                });
+                is_first = false;
+                sql.push(self.listed.table);
+                self.push_driver(&mut sql, part, driver, direction, user);
+                sql.bind(" ORDER BY created_at, id LIMIT ", Value::Int(MAX_SCANNED)).push(") AS branch");
+            }
+        }
+        sql.push(") AS matching");
+        sql
+    }
+
+    /// Appends conditions, order and limit to a statement that ends in `WHERE <alias>.app_id = `.
+    pub(crate) fn write<DB>(&self, plan: Plan, query: &mut QueryBuilder<DB>)
+    where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let alias = format!("{}.", self.listed.alias);
+        let mut sql = Sql::default();
+        sql.bind("", Value::App(self.app));
+        match plan {
+            Plan::InOrder => self.push_in_order(&mut sql, &alias),
+            Plan::ByFilter => self.push_branches(&mut sql, &alias),
+        }
+        let order = match (plan, self.filter.by_change()) {
+            (_, true) => format!(" ORDER BY {alias}updated_at, {alias}id"),
+            (Plan::InOrder, false) => format!(" ORDER BY {alias}id DESC"),
+            (Plan::ByFilter, false) => format!(" ORDER BY {alias}created_at DESC, {alias}id DESC"),
+        };
+        sql.push(order).bind(" LIMIT ", self.row_limit());
+        sql.append_to(query);
+    }
+
+    /// One row more than requested shows whether there is a next page.
+    fn row_limit(&self) -> Value {
+        Value::Int(i64::try_from(self.limit + 1).unwrap_or(i64::MAX))
+    }
+
+    fn push_in_order(&self, sql: &mut Sql, alias: &str) {
+        if self.listed.is_narrowed {
+            let conditions: Vec<&str> = self.listed.parts.iter().map(|part| &*part.condition).collect();
+            sql.push(format!(" AND ({})", conditions.join(" OR ")));
+        }
+        if let Some(direction) = self.filter.direction {
+            let column = hidden(&format!("{alias}direction"));
+            sql.bind(format!(" AND {column} = "), Value::Text(direction.as_str().to_owned()));
+        }
+        if let Some(from) = &self.filter.from {
+            let column = hidden(&format!("{alias}from_number"));
+            sql.bind(format!(" AND {column} = "), Value::Text(from.clone()));
+        }
+        if let Some(to) = &self.filter.to {
+            self.push_to(sql, alias, to);
+        }
+        self.push_users(sql, alias, None);
+        if self.filter.by_change() {
+            self.push_times(sql, alias, true);
+        } else if let Some(cursor) = self.cursor {
+            sql.bind(format!(" AND {alias}id < "), Value::Id(Id(cursor.id)));
+        }
+    }
+
+    fn push_branches(&self, sql: &mut Sql, alias: &str) {
+        sql.push(format!(" AND {alias}id IN (SELECT id FROM ("));
+        let mut is_first = true;
+        for part in &self.listed.parts {
+            for (driver, direction, user) in self.branches(part) {
+                sql.push(if is_first { "" } else { " UNION ALL " });
+                is_first = false;
+                sql.push("SELECT id FROM (SELECT id FROM ");
+                if driver == Driver::Nothing {
+                    // In the order of the small index, which SQLite would not choose otherwise.
+                    sql.push("(SELECT id, created_at, updated_at FROM ").push(self.listed.table);
+                    self.push_driver(sql, part, driver, direction, user);
+                    self.push_rest(sql, driver, user);
+                    sql.push(" ORDER BY id LIMIT 1000000) AS small");
+                } else {
+                    sql.push(self.listed.table);
+                    self.push_driver(sql, part, driver, direction, user);
+                    self.push_rest(sql, driver, user);
+                }
+                sql.push(match self.filter.by_change() {
+                    true => format!(" ORDER BY {}, id", hidden("updated_at")),
+                    false => " ORDER BY created_at DESC, id DESC".to_owned(),
+                });
+                sql.bind(" LIMIT ", self.row_limit()).push(") AS branch");
+            }
+        }
+        sql.push(") AS page)");
+    }
+
+    /// Returns the branches that together have all rows of a part: which index each reads, and where.
+    fn branches(&self, part: &Part) -> Vec<(Driver, Option<Option<Direction>>, Option<i64>)> {
+        if !part.is_indexed {
+            return vec![(Driver::Nothing, None, None)];
+        }
+        let directions = match self.filter.direction {
+            Some(direction) => vec![Some(direction)],
+            None => vec![Some(Direction::Inbound), Some(Direction::Outbound), None],
+        };
+        let mut branches = Vec::new();
+        for direction in directions {
+            match self.driver(direction) {
+                Driver::To if self.listed.has_recipients => {
+                    branches.push((Driver::To, Some(direction), None));
+                    branches.push((Driver::Recipients, Some(direction), None));
+                }
+                Driver::User => {
+                    let users = self.users.as_deref().unwrap_or_default();
+                    if users.len() > MAX_USER_BRANCHES {
+                        branches.push((Driver::User, Some(direction), None));
+                        continue;
+                    }
+                    branches.extend(users.iter().map(|user| (Driver::User, Some(direction), Some(*user))));
+                }
+                driver => branches.push((driver, Some(direction), None)),
+            }
+        }
+        branches
+    }
+
+    /// Chooses the filter with the fewest rows. Of two numbers it is that of the other side: the company has few.
+    fn driver(&self, direction: Option<Direction>) -> Driver {
+        match (&self.filter.from, &self.filter.to) {
+            (Some(_), Some(_)) if direction == Some(Direction::Outbound) => Driver::To,
+            (Some(_), _) => Driver::From,
+            (None, Some(_)) => Driver::To,
+            (None, None) if self.users.is_some() => Driver::User,
+            (None, None) => Driver::Direction,
+        }
+    }
+
+    /// Writes the conditions that choose the index and the range in it.
+    fn push_driver(
+        &self,
+        sql: &mut Sql,
+        part: &Part,
+        driver: Driver,
+        direction: Option<Option<Direction>>,
+        user: Option<i64>,
+    ) {
+        sql.bind(" WHERE app_id = ", Value::App(self.app));
+        if !part.condition.is_empty() {
+            sql.push(format!(" AND {}", part.condition));
+        }
+        let direction = direction.or(self.filter.direction.map(Some));
+        let column = column_if(!matches!(driver, Driver::Nothing | Driver::Recipients), "direction");
+        match direction {
+            Some(Some(direction)) => {
+                sql.bind(format!(" AND {column} = "), Value::Text(direction.as_str().to_owned()));
+            }
+            Some(None) => _ = sql.push(format!(" AND {column} IS NULL")),
+            None => {}
+        }
+        match (driver, &self.filter.from, &self.filter.to) {
+            (Driver::From, Some(from), _) => _ = sql.bind(" AND from_number = ", Value::Text(from.clone())),
+            (Driver::To, _, Some(to)) => _ = sql.bind(" AND to_number = ", Value::Text(to.clone())),
+            (Driver::Recipients, ..) => _ = sql.push(" AND to_number LIKE '%,%'"),
+            (Driver::User, ..) => match user {
+                Some(user) => _ = sql.bind(" AND dialpad_user_id = ", Value::Int(user)),
+                None => self.push_user_list(sql, "dialpad_user_id"),
+            },
+            _ => {}
+        }
+    }
+
+    /// Writes the conditions that choose nothing, and the times.
+    fn push_rest(&self, sql: &mut Sql, driver: Driver, user: Option<i64>) {
+        if let Some(from) = self.filter.from.as_ref().filter(|_| driver != Driver::From) {
+            sql.bind(format!(" AND {} = ", hidden("from_number")), Value::Text(from.clone()));
+        }
+        if let Some(to) = self.filter.to.as_ref().filter(|_| driver != Driver::To) {
+            self.push_to(sql, "", to);
+        }
+        if driver != Driver::User {
+            self.push_users(sql, "", user);
+        }
+        self.push_times(sql, "", false);
+    }
+
+    fn push_to(&self, sql: &mut Sql, alias: &str, to: &str) {
+        let column = format!("{alias}to_number");
+        if !self.listed.has_recipients {
+            sql.bind(format!(" AND {} = ", hidden(&column)), Value::Text(to.to_owned()));
+            return;
+        }
+        // One of several numbers is this one if removing it changes the text.
+        let numbers = format!("(',' || {column} || ',')");
+        sql.bind(format!(" AND REPLACE({numbers}, "), Value::Text(format!(",{to},")));
+        sql.push(format!(", '') <> {numbers}"));
+    }
+
+    fn push_users(&self, sql: &mut Sql, alias: &str, user: Option<i64>) {
+        let column = hidden(&format!("{alias}dialpad_user_id"));
+        match (user, &self.users) {
+            (Some(user), _) => _ = sql.bind(format!(" AND {column} = "), Value::Int(user)),
+            (None, Some(_)) => self.push_user_list(sql, &column),
+            (None, None) => {}
+        }
+    }
+
+    fn push_user_list(&self, sql: &mut Sql, column: &str) {
+        sql.push(format!(" AND {column} IN ("));
+        for (index, user) in self.users.iter().flatten().enumerate() {
+            sql.bind(if index == 0 { "" } else { ", " }, Value::Int(*user));
+        }
+        sql.push(")");
+    }
+
+    /// Writes the conditions on time and the cursor: on `created_at`, or with `since` on `updated_at`.
+    fn push_times(&self, sql: &mut Sql, alias: &str, chooses: bool) {
+        let id = format!("{alias}id");
+        if let Some(since) = self.filter.since {
+            let changed = column_if(chooses, &format!("{alias}updated_at"));
+            sql.bind(format!(" AND {changed} >= "), Value::Time(since));
+            if let Some(until) = self.filter.until {
+                sql.bind(format!(" AND {changed} < "), Value::Time(until));
+            }
+            if let Some(cursor) = self.cursor {
+                sql.bind(format!(" AND ({changed}, {id}) > ("), Value::Time(cursor.at));
+                sql.bind(", ", Value::Id(Id(cursor.id))).push(")");
+            }
+            return;
+        }
+        let created = format!("{alias}created_at");
+        if let Some(until) = self.filter.until {
+            sql.bind(format!(" AND {created} < "), Value::Time(until));
+        }
+        if let Some(cursor) = self.cursor {
+            sql.bind(format!(" AND ({created}, {id}) < ("), Value::Time(cursor.at));
+            sql.bind(", ", Value::Id(Id(cursor.id))).push(")");
+        }
+    }
+}
