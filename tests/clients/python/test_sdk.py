@@ -9,7 +9,11 @@ import requests
 from dialpad import DialpadClient
 from dialpad.async_client import AsyncDialpadClient
 
+from declared import check_every_reply
 from simulator import API_KEY, COLLEAGUE, CUSTOMER, DOCUMENTED_USER, USER, Receiver, Simulator, eventually
+
+
+check_every_reply()
 
 
 class SdkTest(unittest.TestCase):

@@ -34,7 +34,7 @@ func main() {
 		found = found || (call.CallId.Int64 != nil && *call.CallId.Int64 == wanted)
 	}
 	check(found, "the call is not in the list")
-	call, _, err := client.CallsAPI.GetCall(ctx, cti.Int64AsGetCallIdParameter(&wanted)).Execute()
+	call, _, err := client.CallsAPI.GetCall(ctx, os.Getenv("CTI_CALL")).Execute()
 	check(err == nil, "call: ", err)
 	check(*call.CallId.Int64 == wanted && string(*call.Outcome.Get()) == "answered", "call: ", call)
 	events, _, err := client.EventFeedAPI.ListEvents(ctx).After(0).Limit(1000).Execute()
@@ -49,7 +49,6 @@ func main() {
 	placed, _, err := client.CallsAPI.PlaceCall(ctx).CallOrder(*order).Execute()
 	check(err == nil, "place: ", err)
 	check(string(placed.Status) == "ringing", "place: ", placed)
-	unknown := int64(12)
-	_, answer, err := client.CallsAPI.GetCall(ctx, cti.Int64AsGetCallIdParameter(&unknown)).Execute()
+	_, answer, err := client.CallsAPI.GetCall(ctx, "12").Execute()
 	check(err != nil && answer.StatusCode == 404, "an unknown call: ", err)
 }

@@ -21,5 +21,5 @@ assert.ok(events.data?.some((event) => event.type === 'call.ring' && event.call_
 const body = { dialpad_user_id: CTI_USER!, phone_number: '+14155551234' };
 const placed = await cti.POST('/api/calls', { params: { query: { ids } }, body });
 assert.equal(placed.data?.status, 'ringing');
-const missing = await cti.GET('/api/calls/{id}', { params: { path: { id: 12 } } });
+const missing = await cti.GET('/api/calls/{id}', { params: { path: { id: '12' } } });
 assert.deepEqual([missing.response.status, missing.error?.code], [404, 'CALL_NOT_FOUND']);

@@ -20,6 +20,6 @@ const order = PlaceCallBody.parse({ dialpad_user_id: CTI_USER, phone_number: '+1
 const placed = await placeCall(order, { ids }, { headers });
 assert.equal(placed.status, 201, JSON.stringify(placed.data));
 assert.equal(GetCallResponse.parse(placed.data).status, 'ringing');
-const missing = await getCall(12, {}, { headers });
+const missing = await getCall('12', {}, { headers });
 assert.equal(missing.status, 404);
 assert.ok('code' in missing.data && missing.data.code === 'CALL_NOT_FOUND');

@@ -338,7 +338,7 @@ fn owned_numbers() -> Vec<(i64, Value)> {
             let digits = owner.phone.trim_start_matches('+');
             let rendered = as_strings(json!({
                 "number": owner.phone,
-                "status": owner.kind.replace('_', ""),
+                "status": owner.kind,
                 "target_id": owner.id,
                 "target_type": owner.kind.replace('_', ""),
                 "office_id": OFFICE_ID,
