@@ -11,7 +11,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{AnyOfBuilder, KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type},
+        schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type},
     },
 };
 
@@ -176,10 +176,11 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 impl PartialSchema for Timestamp {
     fn schema() -> RefOr<Schema> {
-        // The years 1 to 9999, in milliseconds.
-        let unix =
-            typed(Type::Number).minimum(Some(-62_135_596_800_000_i64)).maximum(Some(253_402_300_799_000_i64));
-        AnyOfBuilder::new().item(formatted(Type::String, KnownFormat::DateTime)).item(unix).into()
+        // A choice of types in a query or a path breaks the clients of generators.
+        typed(Type::String)
+            .description(Some("Unix seconds, Unix milliseconds or RFC 3339."))
+            .examples(["1704110400", "2024-01-01T12:00:00Z"])
+            .into()
     }
 }
 
@@ -280,7 +281,7 @@ pub(crate) struct EitherId(pub(crate) String);
 
 impl PartialSchema for EitherId {
     fn schema() -> RefOr<Schema> {
-        OneOfBuilder::new().item(uuid()).item(WholeNumber::<1, { i64::MAX }>::schema()).into()
+        typed(Type::String).min_length(Some(1)).into()
     }
 }
 

@@ -245,6 +245,18 @@ fn every_part<'v>(schema: &'v Value, see: &mut dyn FnMut(&'v Value)) {
 }
 
 #[test]
+fn no_parameter_is_a_choice_of_types() {
+    for ((method, path), operation) in operations(&document()) {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            // Java's client of openapi-generator can't leave such a parameter out, and writes its object into the path.
+            let schema = &parameter["schema"];
+            let is_choice = ["oneOf", "anyOf"].iter().any(|choice| schema.get(choice).is_some());
+            assert!(!is_choice && !schema["type"].is_array(), "{method} {path}: {parameter}");
+        }
+    }
+}
+
+#[test]
 fn the_3_0_document_has_the_same_operations_and_only_keywords_of_3_0() {
     let (new, old) = (document(), openapi_3_0_document());
     assert_eq!(old["openapi"], "3.0.3");
@@ -305,4 +317,69 @@ fn the_3_0_document_has_the_same_operations_and_only_keywords_of_3_0() {
         seen += 1;
     });
     assert!(seen > 1_000, "only {seen} schemas");
+}
+
+/// Names that code of generators imports or defines beside its models. With them, a generated client does not compile, or
+/// the generator renames the model.
+const NAMES_OF_LANGUAGES: [&str; 42] = [
+    // Java: `java.util`, `java.util.function`, `java.net.http`, `java.time` and the client's own classes.
+    "ApiClient",
+    "ApiException",
+    "ApiResponse",
+    "Arrays",
+    "Configuration",
+    "Consumer",
+    "Duration",
+    "File",
+    "Function",
+    "HttpClient",
+    "HttpRequest",
+    "HttpResponse",
+    "InputStream",
+    "List",
+    "Locale",
+    "Map",
+    "OffsetDateTime",
+    "Optional",
+    "Pair",
+    "ServerConfiguration",
+    "Set",
+    "StringJoiner",
+    "Supplier",
+    "URI",
+    // TypeScript and JavaScript.
+    "Array",
+    "Blob",
+    "Boolean",
+    "Date",
+    "Number",
+    "Object",
+    "Promise",
+    "Request",
+    "Response",
+    "String",
+    // Go.
+    "APIClient",
+    "APIResponse",
+    "NewApp",
+    // Rust.
+    "Box",
+    "Option",
+    "Result",
+    "Value",
+    "Vec",
+];
+
+#[test]
+fn no_schema_has_a_name_that_generated_code_has_already() {
+    let document = document();
+    let names: BTreeSet<&String> =
+        document["components"]["schemas"].as_object().expect("schemas").keys().collect();
+    for taken in NAMES_OF_LANGUAGES {
+        assert!(!names.contains(&taken.to_owned()), "{taken}");
+    }
+    // The constructor of a model in Go.
+    for name in &names {
+        assert!(!names.contains(&format!("New{name}")), "New{name}");
+    }
 }

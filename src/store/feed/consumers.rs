@@ -70,7 +70,7 @@ const VIEW: &str = "SELECT name, mode, acked_seq, connections, held_until, creat
 
 /// A named consumer.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Consumer)]
+#[schema(as = NamedConsumer)]
 pub struct ConsumerView {
     /// The name.
     pub name: String,

@@ -9,7 +9,11 @@ import requests
 from dialpad import DialpadClient
 from dialpad.async_client import AsyncDialpadClient
 
+from declared import check_every_reply
 from simulator import API_KEY, COLLEAGUE, CUSTOMER, DOCUMENTED_USER, USER, Receiver, Simulator, eventually
+
+
+check_every_reply()
 
 
 class SdkTest(unittest.TestCase):
@@ -109,6 +113,23 @@ class Account(SdkTest):
         self.assertEqual(self.dialpad.users.get(COLLEAGUE)['status_message'], 'At lunch')
         self.dialpad.users.set_caller_id(COLLEAGUE, {'caller_id': '+14155550190'})
         self.assertEqual(self.dialpad.users.get_caller_id(COLLEAGUE)['caller_id'], '+14155550190')
+
+        self.dialpad.users.partial_update(COLLEAGUE, {'job_title': 'Clerk'})
+        self.assertEqual(self.dialpad.users.get(COLLEAGUE)['job_title'], 'Clerk')
+        duty = self.dialpad.call_center_operators
+        off = duty.update_duty_status(COLLEAGUE, {'on_duty': False, 'duty_status_reason': 'Training'})
+        self.assertEqual((off['on_duty'], duty.get_duty_status(COLLEAGUE)['on_duty']), (False, False))
+
+    def test_a_callback_is_queued(self):
+        [center] = self.dialpad.call_centers.list()
+        order = {'call_center_id': int(center['id']), 'phone_number': CUSTOMER}
+        self.assertIs(self.dialpad.callbacks.validate_callback(order)['success'], True)
+        self.assertEqual(self.dialpad.callbacks.enqueue_callback(order)['position'], '1')
+        self.is_refused(404, self.dialpad.callbacks.enqueue_callback, {**order, 'call_center_id': 7})
+
+    def test_what_the_company_does_not_have_is_an_empty_list(self):
+        lists = (self.dialpad.coaching_teams, self.dialpad.rooms, self.dialpad.meeting_rooms, self.dialpad.meetings)
+        self.assertEqual([list(one.list()) for one in lists], [[], [], [], []])
 
     def test_contacts_are_created_found_changed_and_deleted(self):
         listed = len(list(self.dialpad.contacts.list()))
@@ -228,6 +249,17 @@ class History(SdkTest):
         self.assertEqual(links.delete(link['id'])['id'], link['id'])
         self.is_refused(404, links.get, link['id'])
         self.is_refused(404, links.create, {**order, 'recording_id': '12'})
+
+
+    def test_a_report_lists_the_calls(self):
+        self.simulator.play('answered', calls=3)
+        order = {'export_type': 'records', 'stat_type': 'calls', 'days_ago_start': 0, 'days_ago_end': 1}
+        started = self.dialpad.stats.initiate_processing(order)
+        report = self.dialpad.stats.get_result(started['request_id'])
+        self.assertEqual((report['status'], report['file_type']), ('complete', 'csv'))
+        lines = requests.get(report['download_url']).text.splitlines()
+        self.assertIn(next(self.dialpad.calls.list())['call_id'], [line.split(',')[0] for line in lines[1:]])
+        self.is_refused(404, self.dialpad.stats.get_result, 'none')
 
 
 class LiveCalls(SdkTest):

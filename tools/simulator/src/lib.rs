@@ -8,6 +8,7 @@
 //! | `GET /oauth2/authorize`, `POST /oauth2/token`, `POST /oauth2/deauthorize` | OAuth 2 with PKCE and rotating refresh tokens |
 //! | `GET /api/v2/users`, `/offices`, `/callcenters`, `/departments`, `/numbers`, `/userdevices`, `/company`, `/app/settings` | the company of the token and its directory |
 //! | `/api/v2/contacts`, `/websockets`, `/blockednumbers` | stored as they come |
+//! | `/api/v2/stats`, `/api/v2/callback` | reports of calls, and callbacks |
 //! | `/api/v2/webhooks`, `/api/v2/subscriptions/call`, `/api/v2/subscriptions/sms` | webhooks and subscriptions |
 //! | `GET /api/v2/call`, `GET /api/v2/call/{id}`, `GET /api/v2/transcripts/{call_id}` | every call that was played |
 //! | `POST /api/v2/call`, `POST /api/v2/users/{id}/initiate_call`, `PUT /api/v2/call/{id}/actions/hangup` | places and ends calls |

@@ -11,7 +11,7 @@ type Rate = (usize, u64);
 const COMPANY_LIMIT: Rate = (20, 1);
 
 /// Endpoints with a limit of their own, per company.
-const ENDPOINT_LIMITS: [(&str, Rate); 15] = [
+const ENDPOINT_LIMITS: [(&str, Rate); 16] = [
     ("POST /api/v2/call", (5, 60)),
     ("POST /api/v2/users/{id}/initiate_call", (5, 60)),
     ("GET /api/v2/call/{id}", (10, 60)),
@@ -27,6 +27,7 @@ const ENDPOINT_LIMITS: [(&str, Rate); 15] = [
     ("PUT /api/v2/contacts", (100, 60)),
     ("POST /api/v2/websockets", (500, 120)),
     ("POST /api/v2/sms", (100, 60)),
+    ("POST /api/v2/stats", (400, 7_200)),
 ];
 
 /// When each company called each limited endpoint.

@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) user_settings: Mutex<HashMap<i64, Map<String, Value>>>,
     /// The caller id that each user chose.
     pub(crate) caller_ids: Mutex<HashMap<i64, String>>,
+    /// The company of each report.
+    pub(crate) reports: Mutex<HashMap<String, i64>>,
     /// Locked only to change a switch; readers call [`State::switches`].
     pub(crate) switches: Mutex<Switches>,
     pub(crate) requests: Mutex<RequestLog>,
@@ -64,6 +66,7 @@ impl State {
             share_links: Mutex::default(),
             user_settings: Mutex::default(),
             caller_ids: Mutex::default(),
+            reports: Mutex::default(),
             requests: Mutex::default(),
             rate_limiter: Mutex::default(),
             blob_key: rand::random(),

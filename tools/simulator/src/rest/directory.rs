@@ -5,17 +5,17 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::outbound::is_dialable;
-use super::{Caller, Int64, PageQuery, Problem, Query, as_strings, page};
+use super::{Caller, Int64, PageQuery, Problem, Query, as_strings, page, user_actions};
 use crate::flows::{self, OFFICE_ID, Party};
 use crate::{State, lock};
 
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/users", web::get().to(users))
-        .route("/users/{id}", web::get().to(user))
+        .service(web::resource("/users/{id}").get(user).patch(update_user))
         .route("/users/{id}/personas", web::get().to(personas))
         .route("/userdevices", web::get().to(devices))
         .route("/userdevices/{id}", web::get().to(device_by_id))
@@ -24,11 +24,20 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/offices/{id}/callcenters", web::get().to(call_centers))
         .route("/offices/{id}/departments", web::get().to(departments))
         .route("/offices/{id}/operators", web::get().to(operators))
+        .route("/offices/{id}/offdutystatuses", web::get().to(off_duty_statuses))
+        .route("/offices/{id}/teams", web::get().to(nothing))
+        .route("/coachingteams", web::get().to(nothing))
+        .route("/rooms", web::get().to(nothing))
+        .route("/conference/rooms", web::get().to(nothing))
+        .route("/conference/meetings", web::get().to(nothing))
+        .route("/users/{id}/deskphones", web::get().to(nothing))
         .route("/callcenters", web::get().to(call_centers))
         .route("/callcenters/{id}", web::get().to(call_center))
         .route("/callcenters/{id}/operators", web::get().to(operators))
         .route("/callcenters/{id}/status", web::get().to(call_center_status))
-        .route("/callcenters/operators/{id}/dutystatus", web::get().to(duty_status))
+        .service(
+            web::resource("/callcenters/operators/{id}/dutystatus").get(duty_status).patch(set_duty_status),
+        )
         .route("/departments", web::get().to(departments))
         .route("/departments/{id}", web::get().to(department))
         .route("/departments/{id}/operators", web::get().to(operators))
@@ -123,6 +132,18 @@ async fn user(
     id: web::Path<String>,
 ) -> Result<HttpResponse, Problem> {
     Ok(HttpResponse::Ok().json(rendered_user(&state, &caller, &named_user(&id)?)))
+}
+
+/// Stores the changes, whatever they are.
+async fn update_user(
+    state: web::Data<State>,
+    caller: Caller,
+    id: web::Path<String>,
+    body: web::Json<Map<String, Value>>,
+) -> Result<HttpResponse, Problem> {
+    let user = named_user(&id)?;
+    user_actions::change(&state, user.id, body.into_inner().into());
+    Ok(HttpResponse::Ok().json(rendered_user(&state, &caller, &user)))
 }
 
 async fn personas(_: Caller, id: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -251,6 +272,15 @@ async fn operators(
     Ok(HttpResponse::Ok().json(json!({"users": users})))
 }
 
+/// A list that is always empty: the company has none of it.
+async fn nothing(_: Caller) -> HttpResponse {
+    HttpResponse::Ok().json(json!({}))
+}
+
+async fn off_duty_statuses(_: Caller, id: web::Path<i64>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"id": Int64(*id), "off_duty_statuses": ["Lunch", "Training"]}))
+}
+
 async fn call_center_status(_: Caller, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
     if flows::centre().id != *id {
         return Err(Problem::not_found("call center"));
@@ -264,10 +294,39 @@ async fn call_center_status(_: Caller, id: web::Path<i64>) -> Result<HttpRespons
     }))))
 }
 
-async fn duty_status(_: Caller, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
+async fn duty_status(
+    state: web::Data<State>,
+    _: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
     let user = flows::user_by_id(*id).ok_or_else(|| Problem::not_found("user"))?;
-    let reply = json!({"user_id": user.id, "on_duty": true, "on_duty_status": "available"});
-    Ok(HttpResponse::Ok().json(as_strings(reply)))
+    let settings = lock(&state.user_settings).get(&user.id).cloned().unwrap_or_default();
+    let on_duty = settings.get("is_on_duty").and_then(Value::as_bool).unwrap_or(true);
+    Ok(HttpResponse::Ok().json(as_strings(json!({
+        "user_id": user.id,
+        "on_duty": on_duty,
+        "on_duty_status": if on_duty { "available" } else { "unavailable" },
+        "duty_status_reason": settings.get("duty_status_reason"),
+    }))))
+}
+
+/// The body of `PATCH /callcenters/operators/{id}/dutystatus`.
+#[derive(Deserialize)]
+struct DutyStatus {
+    on_duty: bool,
+    duty_status_reason: Option<String>,
+}
+
+async fn set_duty_status(
+    state: web::Data<State>,
+    caller: Caller,
+    id: web::Path<i64>,
+    body: web::Json<DutyStatus>,
+) -> Result<HttpResponse, Problem> {
+    let user = flows::user_by_id(*id).ok_or_else(|| Problem::not_found("user"))?;
+    let changed = json!({"is_on_duty": body.on_duty, "duty_status_reason": body.duty_status_reason});
+    user_actions::change(&state, user.id, changed);
+    duty_status(state, caller, id).await
 }
 
 /// Returns the numbers with their owners.
@@ -279,7 +338,7 @@ fn owned_numbers() -> Vec<(i64, Value)> {
             let digits = owner.phone.trim_start_matches('+');
             let rendered = as_strings(json!({
                 "number": owner.phone,
-                "status": owner.kind.replace('_', ""),
+                "status": owner.kind,
                 "target_id": owner.id,
                 "target_type": owner.kind.replace('_', ""),
                 "office_id": OFFICE_ID,

@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Deserialize;
 use sha2::Sha256;
 
-use super::{Caller, Problem};
+use super::{Caller, Problem, reports};
 use crate::call_log::Recording;
 use crate::{State, lock};
 
@@ -20,6 +20,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/secureblob/{kind}/{id}", web::get().to(blob))
         .route("/blob-server/{kind}/{id}.wav", web::get().to(audio))
         .route("/shared/recording/{id}", web::get().to(shared))
+        .route("/shared/stats/{id}.csv", web::get().to(reports::file))
         .route("/shared/call/{id}", web::get().to(login))
         .route("/callhistory/callreview/{id}", web::get().to(login))
         .route("/login", web::get().to(login));

@@ -13,6 +13,7 @@ pub(crate) mod live;
 pub(crate) mod media;
 pub(crate) mod outbound;
 pub(crate) mod records;
+pub(crate) mod reports;
 pub(crate) mod scopes;
 pub(crate) mod share_links;
 pub(crate) mod subscriptions;
@@ -65,6 +66,7 @@ pub(crate) fn api(config: &mut web::ServiceConfig) {
             .configure(directory::routes)
             .configure(share_links::routes)
             .configure(records::routes)
+            .configure(reports::routes)
             .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
             .service(
                 web::resource("/webhooks/{id}")

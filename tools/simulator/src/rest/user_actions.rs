@@ -118,7 +118,7 @@ async fn set_caller_id(
 }
 
 /// Changes what the user's entry in the directory says.
-fn change(state: &State, user_id: i64, fields: Value) {
+pub(crate) fn change(state: &State, user_id: i64, fields: Value) {
     let Value::Object(fields) = fields else { unreachable!("every change is written as an object") };
     let mut settings = lock(&state.user_settings);
     let changed: &mut Map<String, Value> = settings.entry(user_id).or_default();
