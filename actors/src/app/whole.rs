@@ -13,7 +13,9 @@ use crate::{
 };
 
 /// How long an interaction is kept in memory after its last news. Reading it again costs a query.
-const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(20);
+/// How many interactions are kept in memory per app; those that were used last longer ago go first.
+const MAX_CACHED: usize = 4096;
 
 /// The interactions that the store has, as far as they were used lately. Another process may have changed them
 /// meanwhile: then the store refuses what follows from them, and they are read again.
@@ -24,7 +26,20 @@ pub(super) struct InteractionCache {
 
 impl InteractionCache {
     pub(super) fn adopt(&mut self, interactions: &[StoredInteraction], now: DateTime<Utc>) {
-        self.rows.extend(interactions.iter().map(|it| (it.id, (it.clone(), now))));
+        for interaction in interactions {
+            // What is over and emitted is rarely needed again.
+            if interaction.has_settled || interaction.merged_into.is_some() {
+                self.rows.remove(&interaction.id);
+            } else {
+                self.rows.insert(interaction.id, (interaction.clone(), now));
+            }
+        }
+        if self.rows.len() > MAX_CACHED {
+            let mut used: Vec<DateTime<Utc>> = self.rows.values().map(|(_, used_at)| *used_at).collect();
+            used.sort_unstable();
+            let median = used[used.len() / 2];
+            self.rows.retain(|_, (_, used_at)| *used_at > median);
+        }
     }
 
     pub(super) fn forget(&mut self, interactions: &[StoredInteraction]) {
