@@ -167,9 +167,15 @@ impl CallEnrichment {
             Some(Err(error)) => return Err(error.into()),
             None => return Err(DialpadError::Unreachable("The server is stopping".into()).into()),
         };
-        match known.as_deref().and_then(|known| kind.link(known)) {
-            Some(fresh) => self.media.fetch(app, fresh, range).await,
-            None => Err(failure),
+        let Some(known) = known else { return Err(failure) };
+        let denied = |failure| match failure {
+            MediaError::Expired => MediaError::Denied,
+            other => other,
+        };
+        match kind.link(&known) {
+            Some(fresh) => self.media.fetch(app, fresh, range).await.map_err(denied),
+            // Without the scope Dialpad shows no link either.
+            None => Err(denied(failure)),
         }
     }
 
@@ -230,7 +236,7 @@ async fn request_details(
     let id = DialpadCallId(call.dialpad_call_id);
     let Some(mut details) = enrichment.dialpad.call(app, id, urgency).await? else { return Ok(None) };
     let mut known = payload::details(&details);
-    if known.voicemail_transcript.is_none() && lacks_voicemail_transcript(call) {
+    if known.voicemail_transcript.is_none() && lacks_voicemail_transcript(call, &known) {
         // Optional: without a transcript, or after a failure, the rest is still worth having.
         if let Ok(Some(transcript)) = enrichment.dialpad.transcript(app, id, urgency).await {
             details.insert("transcription_text".into(), transcript.into());
@@ -259,9 +265,11 @@ fn lacks_something(call: &CallView) -> bool {
 }
 
 /// Returns whether the voicemail's transcript is missing. The transcript of a call contains it only if nobody answered.
-fn lacks_voicemail_transcript(call: &CallView) -> bool {
+fn lacks_voicemail_transcript(call: &CallView, known: &Knowledge) -> bool {
     let has_transcript = call.voicemail.as_ref().is_some_and(|voicemail| voicemail.transcript.is_some());
-    call.outcome == Some(Outcome::Voicemail) && !has_transcript && !call.voicemail_was_deleted
+    let is_new = call.outcome == Some(Outcome::Missed) && known.is_of_a_voicemail();
+    let has_voicemail = call.outcome == Some(Outcome::Voicemail) || is_new;
+    has_voicemail && !has_transcript && !call.voicemail_was_deleted
 }
 
 /// Returns pairs of what a call has and what Dialpad knows: recording, voicemail, transcript.

@@ -320,9 +320,12 @@ fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
         App::new()
             .app_data(state.clone())
             .configure(http::routes)
+            .wrap(from_fn(http::answer_preflight))
             .wrap(from_fn(http::catch_panics))
             .wrap(from_fn(http::require_https))
             .wrap(from_fn(http::observe))
+            .wrap(from_fn(http::share_with_origins))
+            .wrap(from_fn(http::ignore_extra_slashes))
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .on_connect(move |connection, data| {

@@ -21,6 +21,9 @@ pub struct Tuning {
     pub max_sessions_per_app: usize,
     /// How long a session may take nothing of what it is given.
     pub stuck_session_timeout: Duration,
+    /// How many call actors the process keeps. Beyond that, those that have been idle for longest are stopped; their calls
+    /// are read from the store when their next webhook comes.
+    pub max_call_actors: usize,
     /// How many readers may read old events from the store at a time, so that the store serves the others as well.
     pub max_store_readers: usize,
 }
@@ -36,6 +39,7 @@ impl Default for Tuning {
             session_watch_interval: Duration::from_secs(1),
             max_sessions_per_app: 10_000,
             stuck_session_timeout: Duration::from_secs(60),
+            max_call_actors: 10_000,
             max_store_readers: 2,
         }
     }

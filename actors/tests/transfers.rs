@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     clock::Clock,
     id::{AppId, DialpadCallId, InteractionId},
-    model::call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+    model::call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     ports::Inbound,
     testing::TestEngine,
 };
@@ -69,7 +69,12 @@ impl Story {
 
     fn merges(mut self, at: i64) -> Self {
         let payload = Box::default();
-        self.webhooks.push((at, Signal::Raw { state: "merged".into(), payload }, false, true));
+        self.webhooks.push((
+            at,
+            Signal::Raw { state: "merged".into(), payload, meaning: RawMeaning::Talking },
+            false,
+            true,
+        ));
         self
     }
 

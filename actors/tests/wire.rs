@@ -9,7 +9,7 @@ use cti_actors::{
     event::{ConnectionEvent, Filter, Frame, connection_event, interaction_event},
     id::{AppId, DialpadCallId, Seq, VoicemailId},
     model::{
-        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal, StoredCall},
+        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal, StoredCall},
         interaction::{InteractionChange, LegShown, Summary},
         message::{MessageEvent, MessageKnowledge},
     },
@@ -91,11 +91,15 @@ async fn events_of_a_call_keep_their_text() {
     let voicemail = Knowledge {
         voicemail_id: Some("vm_1".into()),
         voicemail_url: Some("https://dialpad.com/v/1".into()),
-        voicemail_duration_ms: Some(27_500),
+        voicemail_duration_ms: Some(27_500.into()),
         ..parties()
     };
     let transcript = Knowledge { voicemail_transcript: Some("Line 1\nLine 2".into()), ..parties() };
-    let raw = Signal::Raw { state: "barged".into(), payload: Box::new(json!({"b": 1, "a": [null, "x"]})) };
+    let raw = Signal::Raw {
+        state: "barged".into(),
+        payload: Box::new(json!({"b": 1, "a": [null, "x"]})),
+        meaning: RawMeaning::Nothing,
+    };
     let texts = delivered(vec![
         webhook(0, Signal::Ringing, parties(), Origin::Webhook),
         webhook(3, Signal::Connected, parties(), Origin::Webhook),
@@ -113,44 +117,44 @@ async fn events_of_a_call_keep_their_text() {
         r#""recording_url":"#
     );
     let expected = [
-        ("call.ring", r#""status":"ringing","ringing_at":"2024-01-01T00:00:00Z","timestamp":1704067200}"#.into()),
+        ("call.ring", r#""status":"ringing","dialpad_state":null,"ringing_at":"2024-01-01T00:00:00Z","timestamp":1704067200}"#.into()),
         (
             "call.started",
-            r#""status":"active","started_at":"2024-01-01T00:00:03Z","recording_url":null,"timestamp":1704067203}"#
+            r#""status":"active","dialpad_state":null,"started_at":"2024-01-01T00:00:03Z","recording_url":null,"timestamp":1704067203}"#
                 .into(),
         ),
-        ("call.held", r#""status":"held","held_at":"2024-01-01T00:00:45Z","timestamp":1704067245}"#.into()),
-        ("call.resumed", r#""status":"active","resumed_at":"2024-01-01T00:00:50Z","timestamp":1704067250}"#.into()),
+        ("call.held", r#""status":"held","dialpad_state":null,"held_at":"2024-01-01T00:00:45Z","timestamp":1704067245}"#.into()),
+        ("call.resumed", r#""status":"active","dialpad_state":null,"resumed_at":"2024-01-01T00:00:50Z","timestamp":1704067250}"#.into()),
         (
             "call.raw",
-            r#""status":"active","state":"barged","payload":{"a":[null,"x"],"b":1},"timestamp":1704067260}"#.into(),
+            r#""status":"active","dialpad_state":null,"state":"barged","payload":{"a":[null,"x"],"b":1},"timestamp":1704067260}"#.into(),
         ),
         (
             "call.ended",
             format!(
-                r#""status":"ended",{ended}null,"outcome":"answered","answered_elsewhere":false,"source":"repaired","timestamp":1704067380}}"#
+                r#""status":"ended","dialpad_state":null,{ended}null,"outcome":"answered","answered_elsewhere":false,"source":"repaired","timestamp":1704067380}}"#
             ),
         ),
         (
             "call.updated",
             format!(
-                r#""status":"ended","changed":["recording_url"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"inferred":true,"timestamp":1704067390}}"#
+                r#""status":"ended","dialpad_state":null,"changed":["recording_url"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"inferred":true,"timestamp":1704067390}}"#
             ),
         ),
         (
             "call.updated",
             format!(
-                r#""status":"ended","changed":["is_voicemail"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"timestamp":1704067395}}"#
+                r#""status":"ended","dialpad_state":null,"changed":["is_voicemail"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"timestamp":1704067395}}"#
             ),
         ),
         (
             "voicemail.received",
-            r#""status":"ended","voicemail_id":"voicemail_id","dialpad_voicemail_id":"vm_1","recording_url":"https://dialpad.com/v/1","transcript":null,"duration_seconds":28,"timestamp":1704067395}"#
+            r#""status":"ended","dialpad_state":null,"voicemail_id":"voicemail_id","dialpad_voicemail_id":"vm_1","recording_url":"https://dialpad.com/v/1","transcript":null,"duration_seconds":28,"timestamp":1704067395}"#
                 .into(),
         ),
         (
             "voicemail.updated",
-            r#""status":"ended","voicemail_id":"voicemail_id","dialpad_voicemail_id":"vm_1","recording_url":"https://dialpad.com/v/1","transcript":"Line 1\nLine 2","duration_seconds":28,"timestamp":1704067400}"#
+            r#""status":"ended","dialpad_state":null,"voicemail_id":"voicemail_id","dialpad_voicemail_id":"vm_1","recording_url":"https://dialpad.com/v/1","transcript":"Line 1\nLine 2","duration_seconds":28,"timestamp":1704067400}"#
                 .into(),
         ),
     ];
@@ -163,13 +167,13 @@ async fn events_of_a_call_keep_their_text() {
 
 #[actix::test]
 async fn an_event_of_a_call_of_which_nothing_is_known_keeps_its_text() {
-    let raw = Signal::Raw { state: "odd".into(), payload: Box::new(json!({})) };
+    let raw = Signal::Raw { state: "odd".into(), payload: Box::new(json!({})), meaning: RawMeaning::Nothing };
     let texts = delivered(vec![webhook(0, raw, Knowledge::default(), Origin::Webhook)]).await;
     let expected = concat!(
         r#"{"type":"call.raw","seq":1,"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
-        r#""call_id":9876543210,"dialpad_call_id":9876543210,"interaction_id":"interaction_id","leg":null,"#,
+        r#""call_id":9876543210,"dialpad_call_id":9876543210,"interaction_id":null,"leg":null,"#,
         r#""direction":null,"from_number":null,"to_number":null,"dialpad_user_id":null,"crm_user_id":null,"#,
-        r#""status":null,"state":"odd","payload":{},"timestamp":1704067200}"#
+        r#""status":null,"dialpad_state":null,"state":"odd","payload":{},"timestamp":1704067200}"#
     );
     assert_eq!(texts, [expected]);
 }
@@ -181,7 +185,7 @@ fn events_of_an_interaction_keep_their_text() {
     let voicemail = Knowledge {
         voicemail_id: Some("7".into()),
         voicemail_url: Some("https://dialpad.com/v/1".into()),
-        voicemail_duration_ms: Some(27_500),
+        voicemail_duration_ms: Some(27_500.into()),
         ..parties()
     };
     for (second, signal, knowledge) in [
@@ -297,7 +301,11 @@ async fn events_of_a_message_keep_their_text() {
 fn events_of_a_connection_keep_their_text() {
     let changes = [
         (ConnectionEvent::Connected, "connection.connected", ""),
-        (ConnectionEvent::Degraded, "connection.degraded", ""),
+        (
+            ConnectionEvent::Degraded { reason: "Dialpad answered 503" },
+            "connection.degraded",
+            r#","code":"TOKEN_REFRESH_FAILED","reason":"Dialpad answered 503""#,
+        ),
         (ConnectionEvent::Recovered, "connection.recovered", ""),
         (ConnectionEvent::Expired, "connection.expired", r#","code":"TOKENS_EXPIRED""#),
         (ConnectionEvent::Disconnected, "connection.disconnected", ""),

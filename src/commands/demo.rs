@@ -55,8 +55,8 @@ pub struct DemoArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// The flow: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park, merge, message or
-    /// mixed
+    /// The flow: answered, missed, voicemail, hold, outbound, queue, abandoned, queue-voicemail, blocked, unanswered,
+    /// transfer, warm-transfer, park, merge, message or mixed
     #[arg(long, value_name = "NAME", default_value = "mixed")]
     flow: FlowChoice,
 

@@ -45,6 +45,9 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let config = Config::load(args.config.as_deref(), Needs::Serving)?;
     // The filter was checked with the other settings.
     let _ = log::start(&config.log_filter, config.log_format);
+    for problem in &config.warnings {
+        warn!("{problem}");
+    }
     if let Some(files) = net::raise_nofile().filter(|files| *files < MIN_OPEN_FILES) {
         warn!(open_files = files, "the limit of open files (ulimit -Hn) limits the number of sessions");
     }

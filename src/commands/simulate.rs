@@ -42,8 +42,8 @@ pub struct SimulateArgs {
     #[arg(long)]
     seed: Option<u64>,
 
-    /// Plays this flow to all subscribers: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer,
-    /// park, merge, message or mixed
+    /// Plays this flow to all subscribers: answered, missed, voicemail, hold, outbound, queue, abandoned,
+    /// queue-voicemail, blocked, unanswered, transfer, warm-transfer, park, merge, message or mixed
     #[arg(long, value_name = "NAME")]
     flow: Option<FlowChoice>,
 

@@ -2,6 +2,7 @@
 
 mod answer;
 mod event;
+mod simulated;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use cti_simulator::{DEMO_COMPANY_ID, clock};
 
 use answer::Answer;
 pub use event::{Event, UnknownEvent};
+use simulated::SimulatedDialpad;
 
 /// Signs a webhook as Dialpad would and posts it to a running server
 #[derive(clap::Args)]
@@ -27,8 +29,8 @@ pub use event::{Event, UnknownEvent};
 pub struct TriggerArgs {
     /// call.ring, call.started, call.held, call.resumed, call.ended, call.raw, call.recording.completed,
     /// voicemail.received, voicemail.updated (only with --family dialpad), message.received, message.sent or
-    /// message.updated; or a flow: answered, missed, voicemail, hold, outbound, queue, transfer, warm-transfer, park,
-    /// merge or message
+    /// message.updated; or a flow: answered, missed, voicemail, hold, outbound, queue, abandoned, queue-voicemail,
+    /// blocked, unanswered, transfer, warm-transfer, park, merge or message
     #[arg(value_name = "EVENT")]
     event: Event,
 
@@ -67,6 +69,10 @@ pub struct TriggerArgs {
     /// The payload family
     #[arg(long, value_enum, default_value_t = Family::Workflow)]
     family: Family,
+
+    /// The simulator that gets to know the calls, so that their recordings can be played
+    #[arg(long, value_name = "URL", env = "DIALPAD_SANDBOX_BASE_URL")]
+    simulator: Option<Url>,
 
     /// The signature: hmac in a header, or jws as the body; by default hmac for the workflow family, jws for Dialpad's
     #[arg(long, value_enum)]
@@ -134,7 +140,9 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     }
     let secret = first_secret(&args.secret)?;
     let url = webhook_url(&args.url, args.app_id.as_deref())?;
-    let webhooks = webhooks(&args, clock::now())?;
+    let mut simulator = args.simulator.as_ref().and_then(SimulatedDialpad::new);
+    let media_base = simulator.as_ref().map_or("https://dialpad.com", SimulatedDialpad::base_url);
+    let webhooks = webhooks(&args, media_base, clock::now())?;
     let client = Client::builder()
         .timeout(Duration::from_secs(10))
         .redirect(redirect::Policy::none())
@@ -154,6 +162,9 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
     let mut refused = 0;
     for scheduled in webhooks {
         tokio::time::sleep(scheduled.after.mul_f64(args.pace)).await;
+        if let (Some(simulator), Some(call)) = (&mut simulator, &scheduled.call) {
+            simulator.record(&client, call).await;
+        }
         let signed = SignedWebhook::new(url.clone(), &scheduled.payload, signature);
         let answer = Answer::receive(&client, &signed, &scheduled).await;
         if !answer.is_acknowledged() {
@@ -170,14 +181,18 @@ pub async fn run(args: TriggerArgs) -> Result<(), TriggerError> {
 }
 
 /// Returns the webhooks to send: all of the flow, or the one that causes the event.
-fn webhooks(args: &TriggerArgs, now: DateTime<Utc>) -> Result<Vec<ScheduledWebhook>, TriggerError> {
+fn webhooks(
+    args: &TriggerArgs,
+    media_base: &str,
+    now: DateTime<Utc>,
+) -> Result<Vec<ScheduledWebhook>, TriggerError> {
     let seed = args.seed.unwrap_or_else(rand::random);
     let (external, internal) =
         if args.event.is_outgoing() { (&args.to, &args.from) } else { (&args.from, &args.to) };
     let mut options = FlowOptions {
         start: now,
         organization_id: organization(args),
-        media_base: "https://dialpad.com".to_owned(),
+        media_base: media_base.to_owned(),
         time_scale: 1.0,
         overrides: Overrides {
             call_id: args.call_id,

@@ -3,12 +3,14 @@
 //! A setting is named once, in the default file; its environment variable is that name in capitals. To add one: write it
 //! there with a comment, read it in `read.rs`, and write the table in `docs/operations.md` again (`docs.rs`).
 
+mod cors;
 mod dialpad;
 #[cfg(test)]
 mod docs;
 mod limits;
 mod read;
 mod recovery;
+mod secrets;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -22,6 +24,7 @@ use thiserror::Error;
 
 use self::settings::Settings;
 pub use self::{
+    cors::CorsOrigins,
     dialpad::{DialpadConfig, OauthClient},
     limits::RateLimits,
     recovery::RecoveryConfig,
@@ -95,6 +98,8 @@ pub struct Config {
     pub retention: Retention,
     /// The limits for wrong credentials.
     pub rate_limits: RateLimits,
+    /// `CORS_ORIGINS`.
+    pub cors_origins: CorsOrigins,
     /// When missed calls are recovered.
     pub recovery: RecoveryConfig,
     /// `INTERACTION_SETTLE`.
@@ -107,6 +112,8 @@ pub struct Config {
     pub log_filter: String,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
+    /// What is accepted, but should be changed; one line each.
+    pub warnings: Vec<String>,
 }
 
 /// How long rows are kept.

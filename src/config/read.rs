@@ -6,7 +6,8 @@ use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention, settings::Settings,
+    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention, secrets,
+    settings::Settings,
 };
 use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
@@ -38,6 +39,8 @@ impl Config {
                 EncryptionKeys::parse(&keys).map_err(|error| error.to_string())
             })
         });
+        secrets::check(settings, "internal_api_secret", &internal_secrets, is_production);
+        secrets::check(settings, "dialpad_webhook_secret", &webhook_secrets, is_production);
         if is_serving {
             for (name, is_missing) in [
                 ("internal_api_secret", internal_secrets.is_empty()),
@@ -51,6 +54,7 @@ impl Config {
         }
 
         let rate_limits = RateLimits::read(settings);
+        let cors_origins = settings.parse("cors_origins", CorsOrigins::parse);
         let dialpad = DialpadConfig::read(settings, is_production);
         let signature_header = settings.parse("dialpad_webhook_signature_header", header_name);
         let auto_subscribe = settings.boolean("auto_subscribe");
@@ -82,12 +86,14 @@ impl Config {
             subscription_check_interval: subscription_check_interval?,
             retention: retention?,
             rate_limits: rate_limits?,
+            cors_origins: cors_origins?,
             recovery: recovery?,
             interaction_settle: interaction_settle?,
             max_sessions_per_app: usize::try_from(max_sessions_per_app?).ok()?,
             stuck_session_timeout: stuck_session_timeout?,
             log_filter: log_filter?,
             log_format: log_format?,
+            warnings: std::mem::take(&mut settings.warnings),
         })
     }
 }

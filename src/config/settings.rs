@@ -16,6 +16,8 @@ const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 pub(super) struct Settings {
     values: BTreeMap<String, String>,
     pub(super) problems: Vec<String>,
+    /// What is accepted, but should be changed.
+    pub(super) warnings: Vec<String>,
 }
 
 impl Settings {
@@ -71,6 +73,11 @@ impl Settings {
     /// Adds a problem of a setting.
     pub(super) fn report(&mut self, name: &str, problem: &str) {
         self.problems.push(format!("{}: {problem}", name.to_ascii_uppercase()));
+    }
+
+    /// Adds a warning about a setting.
+    pub(super) fn warn(&mut self, name: &str, problem: &str) {
+        self.warnings.push(format!("{}: {problem}", name.to_ascii_uppercase()));
     }
 
     pub(super) fn has_problem(&self, name: &str) -> bool {

@@ -21,8 +21,14 @@ use self::{
 };
 pub use self::{
     middleware::{
-        errors::observe, https::require_https, panics::catch_panics, rate_limit::RateLimiter,
-        span::RequestSpan, tcp_timeout::ConnectionTimeouts,
+        cors::{answer_preflight, share_with_origins},
+        errors::observe,
+        https::require_https,
+        panics::catch_panics,
+        rate_limit::RateLimiter,
+        span::RequestSpan,
+        tcp_timeout::ConnectionTimeouts,
+        webhook_path::ignore_extra_slashes,
     },
     state::AppState,
 };

@@ -1,17 +1,22 @@
 //! The binary at the command line.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
-use crate::support::{Ask, World, kinds, of_call};
+use serde_json::Value;
+
+use crate::support::{Ask, Dialpad, WEBHOOK_SECRET, World, kinds, of_call};
 
 on_both_databases![
     a_triggered_flow_is_emitted,
+    a_triggered_transfer_is_one_interaction_in_either_family,
+    a_triggered_recording_can_be_played,
     one_triggered_event_is_emitted,
     migrations_can_be_applied_beforehand,
     a_server_that_may_not_migrate_does_not_start_without_its_tables
 ];
 
 on_sqlite![
+    a_short_secret_is_a_warning_in_the_sandbox,
     a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only,
     a_file_sets_what_the_environment_does_not,
     the_default_database_is_made_where_there_is_nothing,
@@ -57,6 +62,36 @@ async fn bad_configuration_is_refused_with_one_line_for_each_wrong_key() {
         assert_eq!(lines_about(key), 1, "lines about {key} in:\n{}", refused.stderr);
     }
     assert!(!refused.stderr.contains("c2hvcnQ="), "a secret is shown:\n{}", refused.stderr);
+}
+
+#[tokio::test]
+async fn a_secret_that_can_be_guessed_stops_the_start() {
+    for environment in ["sandbox", "production"] {
+        for placeholder in ["…", "changeme", "secret"] {
+            let world =
+                World::on_sqlite().with("CTI_ENV", environment).with("PUBLIC_URL", "https://x.example");
+            let world = world.with("INTERNAL_API_SECRET", placeholder);
+            let world = world.with("DIALPAD_WEBHOOK_SECRET", &format!("{WEBHOOK_SECRET},{placeholder}"));
+            let refused = world.run(&["serve"]).await;
+            assert_eq!(refused.code, Some(2), "{placeholder}: {refused:?}");
+            let lines: Vec<&str> = refused.stderr.lines().collect();
+            assert_eq!(lines.len(), 2, "{refused:?}");
+            assert!(lines.iter().all(|line| line.contains("openssl rand -hex 32")), "{refused:?}");
+        }
+    }
+    let short = World::on_sqlite().with("CTI_ENV", "production").with("PUBLIC_URL", "https://x.example");
+    let short = short.with("DIALPAD_WEBHOOK_SECRET", "fifteen-bytes-x");
+    let refused = short.run(&["serve"]).await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.starts_with("DIALPAD_WEBHOOK_SECRET: "), "{refused:?}");
+    assert!(!refused.stderr.contains("fifteen"), "a secret is shown: {refused:?}");
+}
+
+async fn a_short_secret_is_a_warning_in_the_sandbox(world: World) {
+    let server = world.with("INTERNAL_API_SECRET", "short").start().await;
+    server.get("/internal/apps").bearer_auth("short").answer().await.ok();
+    let log = server.process.log();
+    assert!(log.contains("INTERNAL_API_SECRET: is shorter than 16 bytes"), "{log}");
 }
 
 #[tokio::test]
@@ -194,6 +229,68 @@ async fn a_triggered_flow_is_emitted(world: World) {
         let mut emitted = of_call(&feed, call);
         emitted.retain(|event| event["type"] != "call.updated");
         assert_eq!(kinds(&emitted), ["call.ring", "call.started", "call.ended"], "call {call}");
+    }
+}
+
+async fn a_triggered_transfer_is_one_interaction_in_either_family(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    for (flow, call, family) in [("transfer", "51", "workflow"), ("transfer", "52", "dialpad")] {
+        let line = ["trigger", flow, "--url", &server.base_url, "--app-id", &app.id, "--call-id", call];
+        let triggered = world.run(&[&line[..], &["--family", family]].concat()).await;
+        assert_eq!(triggered.code, Some(0), "{triggered:?}");
+        let first = call.parse::<i64>().expect("a number");
+        server
+            .feed_when(&app, "both legs are over and in one interaction", |feed| {
+                let interaction = of_call(feed, first).last().map(|event| event["interaction_id"].clone());
+                let ended = feed.iter().filter(|event| event["type"] == "call.ended");
+                interaction
+                    .is_some_and(|own| ended.filter(|event| event["interaction_id"] == own).count() == 2)
+            })
+            .await;
+    }
+}
+
+async fn a_triggered_recording_can_be_played(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad);
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let organization = Dialpad::COMPANY.to_string();
+    for (flow, family) in [("answered", "workflow"), ("answered", "dialpad"), ("voicemail", "workflow")] {
+        let triggered = world
+            .run(&[
+                "trigger",
+                flow,
+                "--url",
+                &server.base_url,
+                "--organization-id",
+                &organization,
+                "--family",
+                family,
+                "--simulator",
+                &dialpad.base_url,
+            ])
+            .await;
+        assert_eq!(triggered.code, Some(0), "{triggered:?}");
+    }
+    let feed = server
+        .feed_when(&app, "two recordings and a voicemail", |feed| {
+            let with_recording = |event: &&Value| event["recording_url"].is_string();
+            let calls: BTreeSet<i64> =
+                feed.iter().filter(with_recording).filter_map(|event| event["call_id"].as_i64()).collect();
+            calls.len() == 3
+        })
+        .await;
+    for event in feed.iter().filter(|event| event["recording_url"].is_string()) {
+        let path = match event["voicemail_id"].as_str() {
+            Some(id) => format!("/api/voicemails/{id}/recording"),
+            None => format!("/api/calls/{}/recording", event["call_id"]),
+        };
+        let audio = server.get(&path).by(&app).send().await.expect("an answer");
+        let content_type = audio.headers().get("content-type").and_then(|value| value.to_str().ok());
+        assert_eq!((audio.status().as_u16(), content_type), (200, Some("audio/wav")), "{path}");
     }
 }
 

@@ -6,10 +6,11 @@ use futures_util::FutureExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{App, Ask, Call, Shows, TestServer, World, eventually};
+use crate::support::{App, Ask, Call, Shows, TestServer, With, World, eventually};
 
 on_both_databases![
     calls_sessions_and_consumers_appear_and_go,
+    an_ended_call_leaves_memory_within_seconds,
     an_outage_of_the_engine_is_its_last_error,
     only_administrators_see_the_engine,
 ];
@@ -62,6 +63,26 @@ async fn calls_sessions_and_consumers_appear_and_go(world: World) {
     server.request(Method::DELETE, &path).by_admin().answer().await;
     engine_when(&server, "the calls of a deleted app are gone", |state| state_of(state, &app).is_none())
         .await;
+}
+
+async fn an_ended_call_leaves_memory_within_seconds(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    server.webhooks(&app, &Call::new(2).life()).await;
+    server.wait_for_events(&app, 6).await;
+    engine_when(&server, "only the live call is in memory", |state| {
+        state_of(state, &app).is_some_and(|app| app["live_calls"] == 1)
+    })
+    .await;
+    // A late webhook is applied as before, and does not keep the call for longer.
+    server.webhook(&app, &Call::new(2).ended(60).with("recording_url", "https://dialpad.com/r/2")).await;
+    server.wait_for_events(&app, 7).await;
+    engine_when(&server, "only the live call is in memory", |state| {
+        state_of(state, &app).is_some_and(|app| app["live_calls"] == 1)
+    })
+    .await;
+    server.call(&app, 2).await.shows(json!({"status": "ended", "recording_url": "https://dialpad.com/r/2"}));
 }
 
 async fn an_outage_of_the_engine_is_its_last_error(world: World) {

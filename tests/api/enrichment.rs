@@ -218,7 +218,7 @@ async fn a_deleted_voicemail_is_not_fetched_again(world: World) {
     })
     .await;
     server.webhook(&app, &Call::new(CALL).voicemail(60)).await;
-    server.wait_for_events(&app, 1).await;
+    server.wait_for_events(&app, 2).await;
     let path = format!("/internal/apps/{}/voicemails/vm_123456", app.id);
     let deleted = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
     assert_eq!(deleted.status, 204, "{deleted}");

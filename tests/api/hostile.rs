@@ -86,6 +86,7 @@ async fn every_character_comes_through(world: World) {
     emitted["payload"].shows(json!({"note": words}));
     let voicemail = Call::new(2).voicemail(5).with("transcript", format!("{words}\u{0}"));
     server.webhook(&app, &voicemail).await;
+    socket.expect("call.ended").await;
     let emitted = socket.expect("voicemail.received").await;
     assert!(emitted["transcript"].as_str().is_some_and(|it| it.starts_with(words)), "{emitted:#}");
     server.call(&app, 2).await["voicemail"].shows(json!({"transcript": emitted["transcript"]}));

@@ -68,12 +68,12 @@ async fn a_call_through_a_queue_is_one_interaction(world: World) {
     for (leg, expected) in [
         (MAIN_LINE, vec!["call.ring", "call.started", "call.ended"]),
         (QUEUE, vec!["call.ring", "call.started", "call.ended"]),
-        (LOSER, vec!["call.ring", "call.ended", "call.updated"]),
+        (LOSER, vec!["call.ring", "call.ended"]),
         (WINNER, vec!["call.ring", "call.started", "call.ended"]),
     ] {
         assert_eq!(kinds(&of_call(&emitted, leg)), expected, "leg {leg}");
     }
-    of_call(&emitted, LOSER)[2].shows(json!({"changed": ["answered_elsewhere"], "answered_elsewhere": true}));
+    of_call(&emitted, LOSER)[1].shows(json!({"outcome": "missed", "answered_elsewhere": true}));
 
     let whole = interaction(&server, &app, id.as_str().expect("an id")).await;
     whole.shows(json!({

@@ -78,11 +78,11 @@ async fn an_app_is_shown_with_what_it_has(world: World) {
     server.webhooks(&app, &Call::new(1).life()).await;
     server.webhook(&app, &Call::new(2).ring(0)).await;
     server.webhook(&app, &Call::new(3).voicemail(0)).await;
-    server.wait_for_events(&app, 7).await;
+    server.wait_for_events(&app, 8).await;
     let _open = server.listen(&app).await;
     let shown = server.get(&path(&app)).by_admin().answer().await.ok();
     shown["counts"].shows(json!({
-        "calls": 3, "active_calls": 1, "voicemails": 1, "messages": 0, "events": 7, "pending_webhooks": 0,
+        "calls": 3, "active_calls": 1, "voicemails": 1, "messages": 0, "events": 8, "pending_webhooks": 0,
         "unrouted_webhooks": 0, "user_mappings": 0, "api_keys": 1, "sessions": 1,
     }));
     for unknown in ["01890000-0000-7000-8000-000000000000", "nonsense"] {

@@ -68,11 +68,11 @@ async fn a_poll_waits_for_what_is_wanted_and_says_how_far_it_looked(world: World
     };
     let (answer, ()) = tokio::join!(polling, telling);
     assert_eq!(kinds(&answer.list()), ["voicemail.received"]);
-    assert_eq!(answer.header("x-cursor"), Some("7"));
+    assert_eq!(answer.header("x-cursor"), Some("8"));
 
     let nothing = server.get("/api/events?after=0&wait=1&types=message.*").by(&app).answer().await;
     assert!(nothing.list().is_empty(), "{nothing}");
-    assert_eq!(nothing.header("x-cursor"), Some("7"));
+    assert_eq!(nothing.header("x-cursor"), Some("8"));
 }
 
 async fn a_planned_stop_answers_early(world: World) {

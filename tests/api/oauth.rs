@@ -13,6 +13,7 @@ on_both_databases![
     the_browser_is_sent_to_dialpad_with_pkce_and_a_state,
     only_an_existing_app_can_be_connected,
     without_an_oauth_client_nobody_is_sent_to_dialpad,
+    a_browser_under_another_host_comes_back_to_the_same_one,
     a_state_is_good_for_one_attempt,
     a_state_belongs_to_the_browser_that_asked_for_it,
     a_state_is_spent_by_any_attempt,
@@ -92,6 +93,24 @@ async fn without_an_oauth_client_nobody_is_sent_to_dialpad(world: World) {
     let app = server.create_app("CRM").await;
     let path = format!("/authorize?app_id={}", app.id);
     server.get(&path).answer().await.refuses(503, "OAUTH_NOT_CONFIGURED");
+}
+
+async fn a_browser_under_another_host_comes_back_to_the_same_one(world: World) {
+    let dialpad = Dialpad::start().await;
+    let (_world, server, app) = office(world, &dialpad).await;
+    for path in ["/authorize", "/auth/dialpad/connect", "/auth/dialpad/authorize"] {
+        let address = format!("{path}?app_id={}", app.id);
+        let port = server.address().rsplit(':').next().expect("a port").to_owned();
+        let first = server.get(&address).header("host", format!("localhost:{port}")).answer().await;
+        assert_eq!(first.status, 302, "{first}");
+        let there = format!("{}{address}", server.base_url);
+        assert_eq!(first.header("location"), Some(&*there), "{first}");
+        assert!(!first.header("set-cookie").unwrap_or_default().contains("cti_oauth"), "{first}");
+        let second = server.browser().get(there).answer().await;
+        assert!(second.header("location").is_some_and(|to| to.starts_with(&dialpad.base_url)), "{second}");
+    }
+    server.connect(&app).await;
+    assert!(is_connected(&server, &app).await);
 }
 
 async fn a_state_is_good_for_one_attempt(world: World) {

@@ -1,10 +1,12 @@
 //! What is not fetched, not passed on, or not for long: a webhook may name any address, and an address may hold anything.
 
+use futures_util::future::join_all;
 use reqwest::Response;
 use serde_json::json;
 
 use crate::support::{
-    Answer, App, Ask, Call, MediaRequest, MediaResponse, MediaStub, TestServer, With, World, eventually,
+    Answer, App, Ask, Call, MediaRequest, MediaResponse, MediaStub, Shows, TestServer, With, World,
+    eventually,
 };
 
 on_both_databases![
@@ -14,7 +16,9 @@ on_both_databases![
     what_is_no_audio_is_not_passed_on,
     what_calls_itself_bytes_is_called_what_it_is,
     what_is_gone_is_not_found,
-    a_refusal_that_stays_after_a_look_is_no_recording,
+    a_refusal_that_stays_after_a_look_names_the_scope,
+    a_refusal_without_a_fresh_link_names_the_scope,
+    a_page_of_recordings_comes_as_a_whole,
     a_fresh_link_is_tried,
     a_dialpad_in_trouble_is_said_to_be,
     only_the_named_headers_go_either_way,
@@ -189,7 +193,7 @@ fn call_with_link(heard: &MediaRequest, link: &str) -> MediaResponse {
     }))
 }
 
-async fn a_refusal_that_stays_after_a_look_is_no_recording(world: World) {
+async fn a_refusal_that_stays_after_a_look_names_the_scope(world: World) {
     let media_stub = MediaStub::start(|heard| {
         if is_look(heard) { call_with_link(heard, "/r/2") } else { MediaResponse::new(403) }
     })
@@ -197,9 +201,44 @@ async fn a_refusal_that_stays_after_a_look_is_no_recording(world: World) {
     let (server, app) = office(world, &media_stub).await;
     recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
     for _ in 0..3 {
-        refused(&server, &app, CALL, 404, "RECORDING_NOT_FOUND").await;
+        let answer = refused(&server, &app, CALL, 502, "RECORDING_UNAVAILABLE").await;
+        answer.json()["details"].shows(json!({"scope": "recordings_export", "dialpad_status": 403}));
     }
     assert_eq!(media_stub.call_lookups(CALL), 1, "however often somebody asks");
+}
+
+async fn a_refusal_without_a_fresh_link_names_the_scope(world: World) {
+    let media_stub = MediaStub::start(|heard| match heard.target.as_str() {
+        // Without the scope the call has no recordings.
+        "/api/v2/call/7" => MediaResponse::json(&json!({"call_id": "7", "state": "hangup"})),
+        "/api/v2/call/8" => MediaResponse::new(403),
+        "/r/1" => MediaResponse::new(403),
+        _ => no_such_call(),
+    })
+    .await;
+    let (server, app) = office(world, &media_stub).await;
+    for call in [7, 8] {
+        recorded(&server, &app, call, &format!("{}/r/1", media_stub.base_url)).await;
+        let answer = refused(&server, &app, call, 502, "RECORDING_UNAVAILABLE").await;
+        assert_eq!(answer.json()["details"]["scope"], "recordings_export", "{answer}");
+    }
+    recorded(&server, &app, 9, &format!("{}/r/1", media_stub.base_url)).await;
+    refused(&server, &app, 9, 404, "RECORDING_NOT_FOUND").await;
+}
+
+async fn a_page_of_recordings_comes_as_a_whole(world: World) {
+    let media_stub = MediaStub::start(|heard| match heard.target.as_str() {
+        "/r/1" => MediaResponse::redirect("/secureblob/1"),
+        "/secureblob/1" => MediaResponse::redirect("/blob-server/1"),
+        "/blob-server/1" => MediaResponse::audio("audio/wav", WAV),
+        _ => no_such_call(),
+    })
+    .await;
+    let (server, app) = office(world, &media_stub).await;
+    recorded(&server, &app, CALL, &format!("{}/r/1", media_stub.base_url)).await;
+    let statuses =
+        join_all((0..25).map(|_| async { listen(&server, &app, CALL).await.status().as_u16() })).await;
+    assert_eq!(statuses, [200; 25]);
 }
 
 async fn a_fresh_link_is_tried(world: World) {

@@ -176,6 +176,10 @@ async fn what_dialpad_asks_for_is_waited(world: World) {
     let wait = json!({"to": "token", "answer": "too_many_requests", "retry_after": "3"});
     office.dialpad.switch(&json!({"next_answers": [wait]})).await;
     office.place_call(0).await.refuses(503, "DIALPAD_UNAVAILABLE");
+    let feed = office.server.feed(&office.app).await;
+    let degraded =
+        feed.iter().find(|event| event["type"] == "connection.degraded").expect("at the first failure");
+    degraded.shows(json!({"code": "TOKEN_REFRESH_FAILED", "reason": "Dialpad answered 429"}));
     let shown = office.status_becomes("degraded").await;
     shown.shows(json!({"connected": true, "problem": "Dialpad answered 429"}));
     assert!(shown["degraded_since"].is_string(), "{shown:#}");

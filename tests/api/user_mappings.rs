@@ -191,6 +191,7 @@ async fn everything_of_a_mapped_user_says_what_the_crm_calls_them(world: World) 
     server.webhook(&app, &Call::new(2).of_user(556).ring(0)).await;
     socket.expect("call.ring").await.shows(json!({"dialpad_user_id": 556, "crm_user_id": null}));
     server.webhook(&app, &Call::new(3).of_user(555).voicemail(0)).await;
+    socket.expect("call.ended").await.shows(name.clone());
     socket.expect("voicemail.received").await.shows(name.clone());
     let said = json!({
         "event_type": "message.received", "message_id": "m1", "direction": "inbound", "from_number": "+14155551234",

@@ -55,6 +55,8 @@ async fn a_voicemail_of_a_call_never_seen_makes_an_ended_call(world: World) {
     let app = server.create_app("CRM").await;
     let mut socket = server.listen(&app).await;
     server.webhook(&app, &Call::new(CALL).voicemail(60)).await;
+    let ended = json!({"type": "call.ended", "outcome": "voicemail", "ended_at": "2024-01-01T12:01:00Z"});
+    socket.next_event().await.shows(ended);
     shows_the_voicemail(&socket.next_event().await);
     socket.expect_nothing_more(&server, &app).await;
     let shown = server.call(&app, CALL).await;
@@ -70,7 +72,7 @@ async fn a_voicemail_under_its_other_name_is_the_same(world: World) {
     let app = server.create_app("CRM").await;
     let voicemail = Call::new(CALL).voicemail(60).with("event_type", "call.voicemail");
     server.webhook(&app, &voicemail).await;
-    shows_the_voicemail(&server.wait_for_events(&app, 1).await[0]);
+    shows_the_voicemail(&server.wait_for_events(&app, 2).await[1]);
 }
 
 async fn a_voicemail_emitted_again_with_more_is_an_update(world: World) {
@@ -79,6 +81,7 @@ async fn a_voicemail_emitted_again_with_more_is_an_update(world: World) {
     let mut socket = server.listen(&app).await;
     let voicemail = Call::new(CALL).voicemail(60);
     server.webhook(&app, &voicemail.clone().without("transcript")).await;
+    socket.expect("call.ended").await;
     let first = socket.expect("voicemail.received").await;
     first.shows(json!({"transcript": null, "duration_seconds": 28}));
     server.webhook(&app, &voicemail.with("timestamp", crate::support::NOON + 90)).await;

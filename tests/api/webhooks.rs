@@ -10,6 +10,7 @@ on_both_databases![
     what_cannot_be_read_does_not_hold_up_what_follows,
     an_unknown_type_of_a_known_call_is_passed_on,
     all_three_addresses_take_webhooks,
+    a_slash_too_many_loses_no_webhook,
     numbers_may_be_strings,
     fields_may_lie_under_call,
     ids_are_exact_up_to_the_largest,
@@ -81,6 +82,26 @@ async fn all_three_addresses_take_webhooks(world: World) {
         Ack::of(&server.post_jws(&path, &Call::new(2).ring(0)).await);
     }
     server.wait_for_events(&app, 2).await;
+}
+
+async fn a_slash_too_many_loses_no_webhook(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let own = format!("/webhooks/{}/", app.id);
+    for (call, path) in (1..).zip([own.clone(), format!("{own}/"), format!("/{own}?from=dialpad")]) {
+        let ack = Ack::of(&server.post_webhook(&path, &Call::new(call).ring(0).to_string()).await);
+        assert_eq!((ack.status, ack.duplicate), (None, false), "{path}");
+    }
+    server.wait_for_events(&app, 3).await;
+    for path in ["/webhooks/", "/webhooks//", "/webhooks/dialpad/", "//webhooks/dialpad"] {
+        let ack = Ack::of(&server.post_webhook(path, &Call::new(9).ring(0).to_string()).await);
+        assert_eq!(ack.status.as_deref(), Some("unrouted"), "{path}");
+    }
+    let forged = server.post(&own).header("x-dialpad-signature", "00").body("{}").answer().await;
+    forged.refuses(401, "INVALID_SIGNATURE");
+    // The labels of the metrics do not grow with what is sent.
+    let metrics = server.get("/metrics").answer().await;
+    assert!(metrics.body.contains("route=\"/webhooks/{app_id}\"") && !metrics.body.contains("//webhooks"));
 }
 
 async fn numbers_may_be_strings(world: World) {

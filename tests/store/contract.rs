@@ -109,7 +109,7 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
         to_number: Some("ünïcode 'quoted' \"number\"".into()),
         dialpad_user_id: Some(i64::MAX),
         recording_url: Some("https://dialpad.com/r/1".into()),
-        hold_ms: Some(1500),
+        hold_ms: Some(1500.into()),
         ..Knowledge::default()
     };
     let signals = [Signal::Ringing, Signal::Connected, Signal::Held, Signal::Ended(EndKind::Hangup)];
@@ -117,7 +117,7 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
         let at = now() + TimeDelta::milliseconds(second * 1001);
         apply(
             &facts,
-            &CallCommand::Webhook(CallEvent {
+            &CallCommand::from(CallEvent {
                 dialpad_call_id: DialpadCallId(id),
                 at,
                 signal,

@@ -8,13 +8,13 @@ use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
 use metrics::gauge;
 
+use super::stats::CallGuard;
 use crate::{
     event::{OutEvent, call_event},
     id::{AppId, InteractionId, VoicemailId},
     model::call::{
         self, CallChange, CallCommand, CallRecord, Links, Origin, Snapshot, StoredCall, VoicemailRecord,
     },
-    state::LiveGuard,
 };
 
 /// The actor of one call leg. It stops when its last address is dropped; the app's supervisor holds that address.
@@ -25,7 +25,7 @@ pub(crate) struct CallActor {
     /// The call as it will be once the batch under way is durable.
     staged: Option<StoredCall>,
     /// Counts this actor.
-    _live: LiveGuard,
+    _live: CallGuard,
 }
 
 /// Decides on a batch of webhooks of this call, in order, and stages the result.
@@ -76,7 +76,7 @@ pub(crate) struct Crash;
 impl CallActor {
     /// Returns the actor of a call as the store has it, or of a new call.
     #[must_use]
-    pub(crate) fn new(app_id: AppId, call: StoredCall, live: LiveGuard) -> Self {
+    pub(crate) fn new(app_id: AppId, call: StoredCall, live: CallGuard) -> Self {
         Self { app_id, settled: call, staged: None, _live: live }
     }
 
@@ -91,18 +91,17 @@ impl CallActor {
         }
         let joined = self.join(&mut call, batch);
         for command in &batch.commands {
+            let before = call.facts.snapshot();
             let transition = call::apply(&call.facts, command);
             call.facts = transition.facts;
             let snapshot = call.facts.snapshot();
+            if snapshot != before {
+                call.updated_at = now;
+            }
             let mut caused = Vec::with_capacity(transition.changes.len());
             for change in &transition.changes {
-                match change {
-                    CallChange::VoicemailReceived | CallChange::VoicemailUpdated => {
-                        call.voicemail_id.get_or_insert_with(VoicemailId::generate);
-                        call.updated_at = now;
-                    }
-                    CallChange::Raw { .. } => {}
-                    _ => call.updated_at = now,
+                if matches!(change, CallChange::VoicemailReceived | CallChange::VoicemailUpdated) {
+                    call.voicemail_id.get_or_insert_with(VoicemailId::generate);
                 }
                 let (at, origin) = (command.at(), command.origin());
                 caused.push(call_event(self.app_id, &call, &snapshot, change, at, origin));
@@ -110,6 +109,11 @@ impl CallActor {
             events.push(caused);
         }
         if call == self.settled {
+            return ApplyOutcome { joined, events, record: None, voicemail: None };
+        }
+        if !call.facts.was_witnessed() {
+            // A call of which only a state without an event type was seen is none yet, and is not stored.
+            self.staged = Some(call);
             return ApplyOutcome { joined, events, record: None, voicemail: None };
         }
 
@@ -203,9 +207,9 @@ impl Handler<Crash> for CallActor {
 mod tests {
     use super::*;
     use crate::{
+        app::stats::{ProcessCalls, SupervisorStats},
         id::DialpadCallId,
         model::call::{CallEvent, Knowledge, Signal},
-        state::LiveCount,
     };
 
     #[test]
@@ -221,7 +225,8 @@ mod tests {
         };
         let call = StoredCall::unseen(id, now);
         let interaction_id = call.interaction_id;
-        let mut actor = CallActor::new(AppId::generate(), call, LiveCount::default().guard());
+        let mut actor =
+            CallActor::new(AppId::generate(), call, SupervisorStats::new(ProcessCalls::new(1)).call_guard());
         let apply = |commands, continues| Apply { commands, now, interaction_id, links: None, continues };
         assert!(actor.apply(&apply(vec![ring.into()], false)).record.is_some());
         assert!(actor.apply(&apply(vec![], true)).record.is_some(), "the same batch goes on from it");

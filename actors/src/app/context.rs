@@ -40,14 +40,16 @@ impl CallContext<'_> {
         now: DateTime<Utc>,
     ) -> Addr<CallActor> {
         let id = call.dialpad_call_id;
-        let actor = CallActor::new(self.app_id, call, self.stats.calls.guard()).start();
-        self.roster.insert(id, actor.clone(), interaction_ref, now);
+        // Of a call that is new nothing is known yet.
+        let ended = call.version > 0 && call.facts.snapshot().status == Status::Ended;
+        let actor = CallActor::new(self.app_id, call, self.stats.call_guard()).start();
+        self.roster.insert(id, actor.clone(), interaction_ref, now, ended);
         actor
     }
 
     /// Records that a call has decided on webhooks.
     pub(super) fn touch(&mut self, call: DialpadCallId, outcome: &ApplyOutcome, now: DateTime<Utc>) {
-        let status = outcome.record.as_ref().map(|record| record.snapshot.status);
-        self.roster.touch(call, now, status == Some(Status::Ended));
+        let ended = outcome.record.as_ref().map(|record| record.snapshot.status == Status::Ended);
+        self.roster.touch(call, now, ended);
     }
 }

@@ -1,6 +1,6 @@
-//! The legs of one interaction in a batch. They take their webhooks one by one in the order of the journal, and after
-//! each webhook every leg learns what the others prove about it: so what is emitted does not depend on where a batch
-//! ends.
+//! The legs of one interaction in a batch. They take their webhooks one by one in the order of the journal. A leg takes a
+//! webhook together with what the others prove about it then; after that the others learn what it proves about them. So
+//! what is emitted does not depend on where a batch ends, and is right at once where the proof came first.
 
 use std::collections::HashMap;
 
@@ -66,7 +66,7 @@ pub(super) async fn apply_interaction(
     }
     let has_decided = is_smaller || !moves.is_empty() || !webhooks.is_empty();
     for (position, event) in webhooks {
-        let command = Some(event.clone().into());
+        let command = Some(with_proof(event, legs));
         let step = Step { call: event.dialpad_call_id, command, position, interaction, links };
         decide(ctx, step, legs, batch).await?;
         apply_proofs(ctx, decisions, position, event, legs, batch).await?;
@@ -104,6 +104,16 @@ fn legs_to_move(decisions: &Decisions<'_>, legs: &InteractionLegs) -> Vec<Dialpa
     };
     let moves = legs.values().filter(is_changed).map(|leg| leg.dialpad_call_id);
     moves.filter(|call| !has_webhooks(*call)).collect()
+}
+
+/// Returns a webhook with what the other legs prove about its leg once it is known.
+fn with_proof(event: &CallEvent, legs: &InteractionLegs) -> CallCommand {
+    let call = event.dialpad_call_id;
+    let mut facts = legs.get(&call).map(|leg| leg.facts.clone()).unwrap_or_default();
+    facts.absorb(event);
+    let others = legs.iter().filter(|(other, _)| **other != call).map(|(other, leg)| (*other, &leg.facts));
+    let all: Vec<_> = std::iter::once((call, &facts)).chain(others).collect();
+    CallCommand::Webhook { event: event.clone(), proof: proofs(&all).into_iter().next() }
 }
 
 /// Returns the legs about which the others prove something else since this webhook, each with the command to say so.

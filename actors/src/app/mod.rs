@@ -31,6 +31,6 @@ pub(crate) use self::{
     inbox::{SharedDue, SharedInbox},
     missing_leg::MissingLegReporter,
     pipeline::{Pipeline, Queues},
-    stats::SupervisorStats,
+    stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Wake},
 };

@@ -98,10 +98,13 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn evict_idle(&mut self) {
+    /// Drops the call actors that need not be kept. Between batches: none of them has anything staged then.
+    pub(super) fn evict(&mut self) {
         let now = self.ports.clock.now();
         self.roster.evict_idle(now);
         self.interactions.evict_idle(now);
+        let all = &self.stats.process_calls;
+        self.roster.evict_beyond(all.max, all.live(), now);
     }
 
     #[cfg(feature = "testing")]
@@ -111,6 +114,8 @@ impl Pipeline {
 
     /// Applies one batch.
     pub(super) async fn step(&mut self) -> NextStep {
+        // Here as well: a supervisor that always has a batch under way has no other moment for it.
+        self.evict();
         if let Err(failure) = self.settle_due().await {
             return self.retry_later(&failure);
         }

@@ -8,8 +8,15 @@ use crate::id::{DialpadCallId, InteractionId};
 
 /// How long an actor is kept after the last webhook of its call. Starting it again costs a read of the store.
 const IDLE_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
-/// How long an actor is kept after its call ended: most late webhooks have arrived by then.
-const ENDED_IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(30);
+/// How long an actor is kept after its call ended: the webhooks that Dialpad sends together with the end have arrived by
+/// then. A later one costs a read of the store.
+const ENDED_IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(2);
+/// How often idle actors are looked for. Each time all of them are looked at.
+const EVICTION_INTERVAL: TimeDelta = TimeDelta::seconds(1);
+/// How often actors are dropped because there are too many. Those that were dropped before have stopped by then.
+const TRIM_INTERVAL: TimeDelta = TimeDelta::milliseconds(200);
+/// How far below its share an app goes when there are too many actors, in parts of it: not every batch evicts then.
+const EVICTION_MARGIN: usize = 10;
 /// How many crashes within [`CRASH_WINDOW`] are tolerated.
 const MAX_CRASHES: usize = 20;
 /// The window in which crashes are counted, and how long the app's work pauses after too many.
@@ -20,6 +27,8 @@ const CRASH_WINDOW: TimeDelta = TimeDelta::seconds(60);
 pub(crate) struct Roster<A> {
     calls: HashMap<DialpadCallId, Entry<A>>,
     crashes: VecDeque<DateTime<Utc>>,
+    evicted_at: Option<DateTime<Utc>>,
+    trimmed_at: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -51,7 +60,7 @@ pub(crate) enum Restart {
 
 impl<A> Default for Roster<A> {
     fn default() -> Self {
-        Self { calls: HashMap::new(), crashes: VecDeque::new() }
+        Self { calls: HashMap::new(), crashes: VecDeque::new(), evicted_at: None, trimmed_at: None }
     }
 }
 
@@ -66,8 +75,9 @@ impl<A> Roster<A> {
         address: A,
         interaction_ref: InteractionRef,
         now: DateTime<Utc>,
+        ended: bool,
     ) {
-        self.calls.insert(call, Entry { address, interaction_ref, used_at: now, ended: false });
+        self.calls.insert(call, Entry { address, interaction_ref, used_at: now, ended });
     }
 
     /// Returns the interaction that a live call belongs to.
@@ -88,19 +98,50 @@ impl<A> Roster<A> {
         self.calls.remove(&call);
     }
 
-    /// Records that a webhook of the call was applied, and whether the call has ended.
-    pub(crate) fn touch(&mut self, call: DialpadCallId, now: DateTime<Utc>, ended: bool) {
+    /// Records that a webhook of the call was applied, and whether the call has ended, if that may have changed.
+    pub(crate) fn touch(&mut self, call: DialpadCallId, now: DateTime<Utc>, ended: Option<bool>) {
         if let Some(entry) = self.calls.get_mut(&call) {
             entry.used_at = now;
-            entry.ended |= ended;
+            entry.ended = ended.unwrap_or(entry.ended);
         }
     }
 
-    /// Drops the actors that have been idle for too long.
+    /// Drops the actors that have been idle for too long, at most once a second.
     pub(crate) fn evict_idle(&mut self, now: DateTime<Utc>) {
+        if self.evicted_at.is_some_and(|at| now - at < EVICTION_INTERVAL) {
+            return;
+        }
+        self.evicted_at = Some(now);
         self.calls.retain(|_, entry| {
             let timeout = if entry.ended { ENDED_IDLE_TIMEOUT } else { IDLE_TIMEOUT };
             now - entry.used_at < timeout
+        });
+        // After a burst, the table would keep the size of the burst.
+        if self.calls.capacity() > 1024 && self.calls.len() < self.calls.capacity() / 4 {
+            self.calls.shrink_to(2 * self.calls.len());
+        }
+    }
+
+    /// Drops the actors that have been idle for longest, if the process has more than `max` actors of `live` in all. Each
+    /// app drops its share.
+    pub(crate) fn evict_beyond(&mut self, max: usize, live: usize, now: DateTime<Utc>) {
+        if live <= max || self.trimmed_at.is_some_and(|at| now - at < TRIM_INTERVAL) {
+            return;
+        }
+        self.trimmed_at = Some(now);
+        let share = (self.calls.len() as u128 * max as u128 / live as u128) as usize;
+        let kept = share - share / EVICTION_MARGIN;
+        let excess = self.calls.len().saturating_sub(kept);
+        let mut used_at: Vec<DateTime<Utc>> = self.calls.values().map(|entry| entry.used_at).collect();
+        let Some(last) = excess.checked_sub(1) else { return };
+        let (_, threshold, _) = used_at.select_nth_unstable(last);
+        let threshold = *threshold;
+        let mut left = excess;
+        // The calls of one batch have the same time: as many of them go as have to.
+        self.calls.retain(|_, entry| {
+            let goes = left > 0 && entry.used_at <= threshold;
+            left -= usize::from(goes);
+            !goes
         });
     }
 
@@ -135,13 +176,59 @@ mod tests {
     fn keeps_a_live_call_longer_than_an_ended_one() {
         let mut roster = Roster::default();
         let (live, ended) = (DialpadCallId(1), DialpadCallId(2));
-        roster.insert(live, "a", interaction_ref(), at(0));
-        roster.insert(ended, "b", interaction_ref(), at(0));
-        roster.touch(ended, at(1), true);
-        roster.evict_idle(at(100));
+        roster.insert(live, "a", interaction_ref(), at(0), false);
+        roster.insert(ended, "b", interaction_ref(), at(0), false);
+        roster.touch(ended, at(1), Some(true));
+        roster.evict_idle(at(2));
+        assert_eq!((roster.get(live), roster.get(ended)), (Some(&"a"), Some(&"b")));
+        roster.evict_idle(at(3));
         assert_eq!((roster.get(live), roster.get(ended)), (Some(&"a"), None));
         roster.evict_idle(at(700));
         assert_eq!(roster.get(live), None);
+    }
+
+    #[test]
+    fn a_late_webhook_of_an_ended_call_does_not_keep_it() {
+        let mut roster = Roster::default();
+        let ended = DialpadCallId(1);
+        roster.insert(ended, (), interaction_ref(), at(0), true);
+        roster.touch(ended, at(0), None);
+        roster.evict_idle(at(5));
+        assert_eq!(roster.get(ended), None);
+    }
+
+    #[test]
+    fn beyond_the_maximum_the_longest_idle_go_first() {
+        let mut roster = Roster::default();
+        for call in 0..100 {
+            roster.insert(DialpadCallId(call), (), interaction_ref(), at(call), false);
+        }
+        roster.evict_beyond(100, 100, at(100));
+        assert_eq!(roster.calls.len(), 100);
+        // Another app has 100 as well: each keeps a quarter of what both have, less the margin.
+        roster.evict_beyond(50, 200, at(100));
+        assert_eq!(roster.calls.len(), 23);
+        assert!(roster.get(DialpadCallId(76)).is_none() && roster.get(DialpadCallId(77)).is_some());
+    }
+
+    #[test]
+    fn calls_of_one_moment_do_not_go_all_at_once() {
+        let mut roster = Roster::default();
+        for call in 0..1000 {
+            roster.insert(DialpadCallId(call), (), interaction_ref(), at(0), false);
+        }
+        roster.evict_beyond(500, 1000, at(0));
+        assert_eq!(roster.calls.len(), 450);
+    }
+
+    #[test]
+    fn after_a_burst_the_table_is_small_again() {
+        let mut roster = Roster::default();
+        for call in 0..20_000 {
+            roster.insert(DialpadCallId(call), (), interaction_ref(), at(0), true);
+        }
+        roster.evict_idle(at(10));
+        assert!(roster.calls.capacity() < 100, "{}", roster.calls.capacity());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use super::{next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
 
 /// How often idle call actors are stopped.
-const EVICTION_INTERVAL: Duration = Duration::from_secs(10);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The actor of one app.
 pub(crate) struct AppSupervisor {
@@ -93,7 +93,7 @@ impl Actor for AppSupervisor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(EVICTION_INTERVAL, |supervisor, _| {
             if let Some(pipeline) = &mut supervisor.pipeline {
-                pipeline.evict_idle();
+                pipeline.evict();
             }
         });
     }

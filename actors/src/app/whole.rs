@@ -14,6 +14,8 @@ use crate::{
 
 /// How long an interaction is kept in memory after its last news. Reading it again costs a query.
 const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(20);
+/// How often those that are idle are looked for.
+const EVICTION_INTERVAL: TimeDelta = TimeDelta::seconds(2);
 /// How many interactions are kept in memory per app; those that were used last longer ago go first.
 const MAX_CACHED: usize = 4096;
 
@@ -22,6 +24,7 @@ const MAX_CACHED: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct InteractionCache {
     rows: HashMap<InteractionId, (StoredInteraction, DateTime<Utc>)>,
+    evicted_at: Option<DateTime<Utc>>,
 }
 
 impl InteractionCache {
@@ -49,7 +52,10 @@ impl InteractionCache {
     }
 
     pub(super) fn evict_idle(&mut self, now: DateTime<Utc>) {
-        self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
+        if self.evicted_at.is_none_or(|at| now - at >= EVICTION_INTERVAL) {
+            self.evicted_at = Some(now);
+            self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
+        }
     }
 
     fn get(&self, id: InteractionId) -> Option<&StoredInteraction> {

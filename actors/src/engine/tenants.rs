@@ -14,7 +14,7 @@ use super::{
     token_refresher::FeedUpdate,
 };
 use crate::{
-    app::MissingLegReporter,
+    app::{MissingLegReporter, ProcessCalls, SupervisorStats},
     consumer::{Consumers, CursorStore},
     error::StoreError,
     event::Frame,
@@ -32,6 +32,7 @@ pub(super) struct Tenants {
     apps: DashMap<AppId, Arc<Tenant>>,
     arbiters: Arc<Arbiters>,
     max_sessions_per_app: usize,
+    process_calls: ProcessCalls,
     /// Limits how many readers read old events from the store at a time, over all feeds.
     store_readers: Arc<Semaphore>,
     cursor_store: Arc<CursorStore>,
@@ -54,6 +55,7 @@ impl Tenants {
             apps: DashMap::new(),
             arbiters,
             max_sessions_per_app: tuning.max_sessions_per_app,
+            process_calls: ProcessCalls::new(tuning.max_call_actors),
             store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
             missing_legs,
             interaction_settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),
@@ -162,7 +164,7 @@ impl Tenants {
             due: Arc::default(),
             settle: self.interaction_settle,
             awake: Arc::default(),
-            stats: Arc::default(),
+            stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };
         Tenant::start(handle, setup, self.stopping.child_token())
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     id::{AppId, DialpadCallId, InteractionId, VoicemailId},
-    model::call::{CallChange, CallFacts, Direction, Leg, Origin, Outcome, Snapshot, Status, StoredCall},
+    model::call::{CallChange, DialpadState, Direction, Leg, Origin, Outcome, Snapshot, Status, StoredCall},
 };
 
 /// The fields of every event of a call, and those of its type.
@@ -25,7 +25,8 @@ pub struct CallBody {
     /// The same id under its other name.
     #[schema(value_type = DialpadId)]
     pub(super) dialpad_call_id: DialpadCallId,
-    interaction_id: InteractionId,
+    /// Null if nothing is known of the call but a state that has no event type here: there is no interaction yet.
+    interaction_id: Option<InteractionId>,
     leg: Option<Leg>,
     direction: Option<Direction>,
     /// The caller.
@@ -39,6 +40,9 @@ pub struct CallBody {
     pub(super) crm_user_id: Option<String>,
     /// Null if nothing is known of the call but a state that has no event type here.
     status: Option<Status>,
+    /// The newest live state in Dialpad's own words (`ringing`, `queued`, `parked` …), by the time of the webhooks. Null
+    /// in the workflow format.
+    dialpad_state: Option<&'static str>,
     #[serde(flatten)]
     #[schema(ignore)]
     of_type: OfType,
@@ -99,11 +103,11 @@ pub(super) struct ResumedFields {
 /// The fields of `call.ended`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub(super) struct EndFields {
-    /// When it ended.
+    /// When it ended. If only a recording is known of the call: when that arrived.
     ended_at: Option<DateTime<Utc>>,
     /// The whole length in seconds: as reported, otherwise from the first sign of the call to its end.
     duration_seconds: Option<i64>,
-    /// Answered time without holds, in seconds.
+    /// Answered time without holds, in seconds. Null if only a recording is known of the call.
     talk_seconds: Option<i64>,
     /// All holds together, in seconds.
     hold_seconds: Option<i64>,
@@ -192,17 +196,19 @@ pub fn call_event(
     occurred_at: DateTime<Utc>,
     origin: Origin,
 ) -> OutEvent {
+    let was_witnessed = call.facts.was_witnessed();
     let body = CallBody {
         call_id: call.dialpad_call_id,
         dialpad_call_id: call.dialpad_call_id,
-        interaction_id: call.interaction_id,
+        interaction_id: Some(call.interaction_id).filter(|it| was_witnessed || *it != call.id.into()),
         leg: snapshot.leg,
         direction: snapshot.direction,
         from_number: snapshot.from_number.clone(),
         to_number: snapshot.to_number.clone(),
         dialpad_user_id: snapshot.dialpad_user_id,
         crm_user_id: None,
-        status: (call.facts != CallFacts::default()).then_some(snapshot.status),
+        status: was_witnessed.then_some(snapshot.status),
+        dialpad_state: snapshot.dialpad_state.map(DialpadState::as_str),
         of_type: OfType::of(call, snapshot, change),
         source: (origin == Origin::Repair).then_some("repaired"),
         inferred: (origin == Origin::Presumption).then_some(true),

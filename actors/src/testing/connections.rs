@@ -109,7 +109,7 @@ impl MemoryConnections {
         self.state.lock()
     }
 
-    async fn emit(&self, app: AppId, change: ConnectionEvent) -> Result<Vec<Frame>, StoreError> {
+    async fn emit(&self, app: AppId, change: ConnectionEvent<'_>) -> Result<Vec<Frame>, StoreError> {
         let now = self.clock.now();
         let event = connection_event(app, change, "sandbox", Some(1), now);
         let unit = Unit { events: vec![event.clone()], ..Unit::new(app, now) };
@@ -178,7 +178,10 @@ impl Connections for MemoryConnections {
                     let backoff = schedule::backoff(connection.failures, None, middle());
                     connection.due_at = Some(now + backoff);
                     let first = connection.failures == 1;
-                    (Outcome::Failed("trouble".into()), first.then_some(ConnectionEvent::Degraded))
+                    (
+                        Outcome::Failed("trouble".into()),
+                        first.then_some(ConnectionEvent::Degraded { reason: "trouble" }),
+                    )
                 }
             }
         };

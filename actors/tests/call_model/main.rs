@@ -3,6 +3,7 @@
 #[path = "../arrivals/mod.rs"]
 mod arrivals;
 mod order;
+mod precedence;
 mod stories;
 mod voicemails;
 
@@ -10,8 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     id::DialpadCallId,
     model::call::{
-        CallChange, CallCommand, CallEvent, CallFacts, Direction, Knowledge, Leg, Origin, Signal, Transition,
-        apply,
+        CallChange, CallEvent, CallFacts, Direction, Knowledge, Leg, Origin, Signal, Transition, apply,
     },
 };
 
@@ -37,7 +37,7 @@ fn event(second: i64, signal: Signal) -> CallEvent {
 }
 
 fn apply_webhook(facts: &CallFacts, event: &CallEvent) -> Transition {
-    apply(facts, &CallCommand::Webhook(event.clone()))
+    apply(facts, &event.clone().into())
 }
 
 /// Applies webhooks in order and gives the facts and everything that was emitted.

@@ -1,6 +1,8 @@
 //! What calls come to, and what is emitted on the way, one story each.
 
-use cti_actors::model::call::{CallChange, Direction, EndKind, Leg, Outcome, Signal, Status};
+use cti_actors::model::call::{
+    CallChange, DialpadState, Direction, EndKind, Leg, Outcome, RawMeaning, Signal, Status,
+};
 
 use super::{at, event, permutations, tell};
 
@@ -105,19 +107,97 @@ fn an_outbound_call_that_nobody_answered_was_abandoned() {
     assert_eq!(tell(&events).0.snapshot().outcome, Some(Outcome::Abandoned));
 }
 
+fn raw(state: &str, meaning: RawMeaning) -> Signal {
+    Signal::Raw { state: state.into(), payload: Box::default(), meaning }
+}
+
 #[test]
-fn a_recording_of_a_call_never_seen_does_not_make_it_live() {
-    let mut learned = event(0, Signal::Learned);
+fn a_call_of_which_only_a_recording_is_known_has_ended_and_stays_so() {
+    let mut learned = event(90, Signal::Learned);
     learned.knowledge.recording_url = Some("https://dialpad.com/r/1".into());
     let (facts, emitted) = tell(std::slice::from_ref(&learned));
-    assert_eq!(facts.snapshot().status, Status::Ended);
-    assert!(matches!(emitted[..], [CallChange::Updated(_)]));
-    let (_, emitted) = tell(&[learned, event(0, Signal::Ringing)]);
+    assert_eq!(emitted, [CallChange::Ended]);
+    let call = facts.snapshot();
     assert_eq!(
-        emitted[1],
-        CallChange::Ring,
-        "when it turns out to be live, it is emitted as every other call"
+        (call.status, call.outcome, call.ended_at),
+        (Status::Ended, Some(Outcome::Answered), Some(at(90)))
     );
+    assert_eq!((call.answered_at, call.talk_seconds), (None, None));
+
+    let rest =
+        [event(0, Signal::Ringing), event(3, Signal::Connected), event(60, Signal::Ended(EndKind::Hangup))];
+    let all: Vec<_> = [learned].into_iter().chain(rest).collect();
+    let (facts, emitted) = tell(&all);
+    assert_eq!(emitted[0], CallChange::Ended);
+    assert!(emitted[1..].iter().all(|change| matches!(change, CallChange::Updated(_))), "{emitted:?}");
+    let expected = tell(&[all[1].clone(), all[2].clone(), all[3].clone(), all[0].clone()]).0;
+    assert_eq!(facts, expected, "once the end is known, the order is forgotten");
+    assert_eq!(facts.snapshot().ended_at, Some(at(60)));
+}
+
+#[test]
+fn a_recording_of_a_live_call_does_not_end_it() {
+    let (facts, emitted) = tell(&[event(0, Signal::Connected), event(30, Signal::Learned)]);
+    assert_eq!((facts.snapshot().status, emitted.len()), (Status::Active, 1));
+}
+
+#[test]
+fn what_comes_after_a_call_ends_it_when_it_says_when() {
+    for signal in [Signal::Learned, raw("recap_summary", RawMeaning::Over)] {
+        let mut after = event(300, signal);
+        after.knowledge.ended_at = Some(at(120));
+        after.knowledge.talk_ms = Some(116_000.into());
+        let (facts, emitted) = tell(&[event(0, Signal::Ringing), event(3, Signal::Connected), after]);
+        assert_eq!(emitted.last(), Some(&CallChange::Ended));
+        let call = facts.snapshot();
+        assert_eq!((call.ended_at, call.talk_seconds), (Some(at(120)), Some(116)));
+    }
+}
+
+#[test]
+fn states_in_which_two_sides_talk_end_a_hold() {
+    let talking = event(40, raw("merged", RawMeaning::Talking));
+    let life = [
+        event(3, Signal::Connected),
+        event(20, Signal::Held),
+        talking,
+        event(100, Signal::Ended(EndKind::Hangup)),
+    ];
+    let (_, emitted) = tell(&life);
+    assert_eq!(emitted[..2], [CallChange::Started, CallChange::Held(at(20))]);
+    assert_eq!(emitted[2], CallChange::Resumed(at(40)));
+    assert!(matches!(&emitted[3], CallChange::Raw { state, .. } if state == "merged"));
+    assert_eq!(emitted[4..], [CallChange::Ended]);
+    assert!(matches!(tell(&life[2..3]).1[..], [CallChange::Raw { .. }]), "by itself it makes no call");
+    for order in permutations(&life) {
+        let call = tell(&order).0.snapshot();
+        assert_eq!((call.hold_seconds, call.talk_seconds), (Some(20), Some(77)));
+    }
+}
+
+#[test]
+fn each_state_before_the_answer_is_shown() {
+    let states = [DialpadState::Ringing, DialpadState::Queued, DialpadState::Ringing];
+    let mut life: Vec<_> = states
+        .into_iter()
+        .zip(0..)
+        .map(|(state, second)| {
+            let mut ring = event(second, Signal::Ringing);
+            ring.knowledge.dialpad_state = Some(state);
+            ring
+        })
+        .collect();
+    let mut connected = event(9, Signal::Connected);
+    connected.knowledge.dialpad_state = Some(DialpadState::Connected);
+    life.push(connected);
+    let update = || CallChange::Updated(vec!["dialpad_state"]);
+    let (facts, emitted) = tell(&life);
+    assert_eq!(emitted, [CallChange::Ring, update(), update(), CallChange::Started]);
+    assert_eq!(facts.snapshot().dialpad_state, Some(DialpadState::Connected));
+    let backwards: Vec<_> = life.into_iter().rev().collect();
+    let (facts, emitted) = tell(&backwards);
+    assert_eq!(facts.snapshot().dialpad_state, Some(DialpadState::Connected), "the newest, by its own time");
+    assert!(!emitted.contains(&update()), "{emitted:?}");
 }
 
 #[test]
@@ -135,9 +215,9 @@ fn a_presumed_end_gives_way_to_the_real_one() {
 
 #[test]
 fn a_state_without_a_name_is_passed_on_and_changes_nothing() {
-    let raw = event(5, Signal::Raw { state: "barge".into(), payload: Box::default() });
+    let raw = event(5, raw("whispered", RawMeaning::Nothing));
     let (facts, emitted) = tell(&[event(0, Signal::Ringing), raw]);
-    assert!(matches!(&emitted[1], CallChange::Raw { state, .. } if state == "barge"));
+    assert!(matches!(&emitted[1], CallChange::Raw { state, .. } if state == "whispered"));
     assert_eq!(facts, tell(&[event(0, Signal::Ringing)]).0);
 }
 

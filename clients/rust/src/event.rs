@@ -144,7 +144,7 @@ fn other(json: &str) -> Body {
 pub struct Call {
     /// Dialpad's id of the call.
     pub dialpad_call_id: i64,
-    /// The interaction that it is a leg of.
+    /// The interaction that it is a leg of. `None` if nothing is known of the call but a state without a type.
     pub interaction_id: Option<String>,
     /// The kind of leg.
     pub leg: Option<Leg>,
@@ -160,6 +160,9 @@ pub struct Call {
     pub crm_user_id: Option<String>,
     /// Its status.
     pub status: Option<Status>,
+    /// The newest live state in Dialpad's own words (`ringing`, `queued`, `parked` …), where they are used.
+    #[serde(default)]
+    pub dialpad_state: Option<String>,
     /// `repaired`: webhooks were missing, and the server asked Dialpad.
     pub source: Option<String>,
     /// Whether the event is inferred, because there was no webhook about the call for too long.
@@ -402,8 +405,10 @@ pub struct Connection {
     pub environment: Option<String>,
     /// Dialpad's id of the company.
     pub dialpad_org_id: Option<i64>,
-    /// A stable code if action is needed, such as `TOKENS_EXPIRED`.
+    /// A stable code if something is wrong: `TOKEN_REFRESH_FAILED`, `TOKENS_EXPIRED`.
     pub code: Option<String>,
+    /// Why the tokens could not be refreshed, for people. Only of `connection.degraded`.
+    pub reason: Option<String>,
 }
 
 /// An id of Dialpad: a number if Dialpad uses a number.

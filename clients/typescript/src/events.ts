@@ -31,8 +31,8 @@ export interface CallFacts {
   /** Dialpad's id of the call, under both names. */
   call_id: DialpadId;
   dialpad_call_id: DialpadId;
-  /** The interaction that it is a leg of. */
-  interaction_id: string;
+  /** The interaction that it is a leg of. Null if nothing is known of the call but a state without a type. */
+  interaction_id: string | null;
   leg: Leg | null;
   direction: Direction | null;
   from_number: string | null;
@@ -41,6 +41,8 @@ export interface CallFacts {
   /** The CRM's id of the Dialpad user. */
   crm_user_id: string | null;
   status: Status | null;
+  /** The newest live state in Dialpad's own words (`ringing`, `queued`, `parked` …), where they are used. */
+  dialpad_state: string | null;
 }
 
 interface CallEvent<Type extends string> extends EventBase<Type>, CallFacts {
@@ -200,7 +202,11 @@ interface ConnectionEvent<Type extends string> extends EventBase<Type> {
 export interface ConnectionConnected extends ConnectionEvent<'connection.connected'> {}
 
 /** The app's tokens could not be refreshed; this may recover by itself. */
-export interface ConnectionDegraded extends ConnectionEvent<'connection.degraded'> {}
+export interface ConnectionDegraded extends ConnectionEvent<'connection.degraded'> {
+  code: 'TOKEN_REFRESH_FAILED';
+  /** Why, for people. */
+  reason: string;
+}
 
 /** The tokens could be refreshed again. */
 export interface ConnectionRecovered extends ConnectionEvent<'connection.recovered'> {}

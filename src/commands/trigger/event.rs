@@ -58,7 +58,7 @@ impl Event {
     pub(super) fn is_outgoing(self) -> bool {
         match self {
             Self::Single(single) => matches!(single.name, "message.sent" | "message.updated"),
-            Self::Flow(flow) => flow == Flow::Outbound,
+            Self::Flow(flow) => matches!(flow, Flow::Outbound | Flow::Unanswered),
         }
     }
 }

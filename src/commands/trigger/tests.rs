@@ -19,7 +19,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn sent(line: &[&str]) -> Vec<ScheduledWebhook> {
-    webhooks(&parsed(line).expect("valid"), now()).expect("a webhook")
+    webhooks(&parsed(line).expect("valid"), "https://dialpad.com", now()).expect("a webhook")
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn every_event_is_one_webhook_of_either_family_that_happens_now() {
     for single in event::SINGLE_EVENTS {
         for family in ["workflow", "dialpad"] {
             let args = parsed(&[single.name, "--family", family]).expect("valid");
-            let webhooks = match webhooks(&args, now()) {
+            let webhooks = match webhooks(&args, "https://dialpad.com", now()) {
                 Ok(webhooks) => webhooks,
                 Err(TriggerError::NotInFamily(Family::Workflow, "voicemail.updated")) => continue,
                 Err(error) => panic!("{error}"),
@@ -45,7 +45,7 @@ fn every_event_is_one_webhook_of_either_family_that_happens_now() {
 fn every_flow_can_be_triggered_in_either_family() {
     for &flow in Flow::ALL {
         for family in ["workflow", "dialpad"] {
-            assert!(sent(&[flow.name(), "--family", family]).len() > 1, "{flow}");
+            assert!(!sent(&[flow.name(), "--family", family]).is_empty(), "{flow}");
         }
     }
 }

@@ -57,9 +57,12 @@ pub enum MediaError {
     /// The link, or a redirect, leads to a host that is not Dialpad's.
     #[error("it is at a host that nothing is fetched from")]
     Forbidden,
-    /// The link has expired (403).
+    /// The link has expired, or the token lacks the scope (403).
     #[error("its link has expired")]
     Expired,
+    /// Dialpad refuses a link that is not old (403).
+    #[error("Dialpad refuses it with 403")]
+    Denied,
     /// Dialpad redirects to its login page.
     #[error("Dialpad asks for a login")]
     LoginRequired,
@@ -128,7 +131,7 @@ impl Media {
                 FetchPolicy::WithoutToken => false,
                 FetchPolicy::Forbidden => return Err(MediaError::Forbidden),
             };
-            let answer = self.send(&access, &url, with_token, range).await?;
+            let answer = self.send(&access, &url, with_token, range, redirects).await?;
             match answer.status() {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => return stream::open(answer, permit).await,
                 StatusCode::UNAUTHORIZED if with_token && !is_refreshed => {
@@ -191,6 +194,7 @@ impl Media {
         url: &Url,
         with_token: bool,
         range: &RangeRequest,
+        redirects: usize,
     ) -> Result<Response, DialpadError> {
         let client = &self.dialpad.client;
         let mut request = client
@@ -207,7 +211,15 @@ impl Media {
                 request = request.header(name, value.clone());
             }
         }
-        match timeout(FIRST_BYTE_TIMEOUT, client.fetch(access, Endpoint::Recording, request)).await {
+        let answer = async {
+            if redirects == 0 {
+                client.fetch(access, Endpoint::Recording, request).await
+            } else {
+                // One recording is one request to Dialpad's limits, over however many redirects its link leads.
+                client.fetch_unlimited(access, Endpoint::Recording, request).await
+            }
+        };
+        match timeout(FIRST_BYTE_TIMEOUT, answer).await {
             Ok(answer) => answer,
             Err(_) => Err(DialpadError::Unreachable("Connection timeout".into())),
         }

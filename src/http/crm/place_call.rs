@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web::Data};
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::id::{AppId, DialpadCallId};
+use cti_actors::{
+    error::StoreError,
+    id::{AppId, DialpadCallId},
+};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
@@ -49,9 +52,11 @@ use crate::{
 
 /// The longest custom data that Dialpad is known to keep, in characters.
 const MAX_CUSTOM_DATA: usize = 2000;
-/// How long to wait until the engine has taken up a new call.
-const ENGINE_TIMEOUT: Duration = Duration::from_secs(2);
-const POLL_INTERVAL: Duration = Duration::from_millis(15);
+/// How long to wait until the engine has taken up a new call. On a busy server many wait at once, so each asks less and
+/// less often.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(15);
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(15);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long to wait for Dialpad's list of concluded calls.
 const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 /// By how much the clocks of two processes may differ.
@@ -178,7 +183,10 @@ async fn attempt_call(state: &AppState, app: AppId, order: CallOrder, attempt: A
     };
     let Some(call) = placed else { return Outcome::Unknown(outcome_unknown()) };
     info!(app.id = %app, call.id = %call, "a call was placed");
-    Outcome::Done(StatusCode::CREATED, publish_placed(state, app, call, &order, ordered_at).await)
+    match publish_placed(state, app, call, &order, ordered_at).await {
+        Some(call) => Outcome::Done(StatusCode::CREATED, call),
+        None => Outcome::Unknown(outcome_unknown()),
+    }
 }
 
 fn outcome_unknown() -> ApiError {
@@ -233,45 +241,55 @@ fn call_match(order: &CallOrder) -> CallMatch<'_> {
 }
 
 /// Passes a placed call to the engine, and returns it as all clients get it from then on. The first webhook may have
-/// been faster: `call.ring` is emitted once in either order. If the engine takes too long, the call is placed all the
-/// same, and only the fields that are certain are returned.
+/// been faster: `call.ring` is emitted once in either order. Returns `None` if the database or the engine takes too long:
+/// the call is placed all the same, and a repeated request finds it.
 async fn publish_placed(
     state: &AppState,
     app: AppId,
     call: DialpadCallId,
     order: &CallOrder,
     at: DateTime<Utc>,
-) -> Value {
+) -> Option<Value> {
     let placed = Finding::Placed {
         call,
         dialpad_user_id: order.dialpad_user_id,
         phone_number: order.phone_number.clone(),
+        custom_data: order.custom_data.clone(),
         at,
     };
-    if let Err(failure) = state.store.journal().append_finding(app, &placed).await {
-        warn!(app.id = %app, call.id = %call, error = %failure, "a placed call will only be known by its webhooks");
-        return minimal_call(app, call, order);
-    }
-    let started = Instant::now();
-    while started.elapsed() < ENGINE_TIMEOUT {
-        match state.store.calls().find(app, CallRef::Dialpads(call)).await {
-            Ok(Some(call)) => return serde_json::to_value(call).unwrap_or_default(),
-            Ok(None) => sleep(POLL_INTERVAL).await,
+    let until = Instant::now() + ENGINE_TIMEOUT;
+    let mut is_appended = false;
+    let mut interval = MIN_POLL_INTERVAL;
+    loop {
+        match find_or_append(state, app, call, &placed, &mut is_appended).await {
+            Ok(Some(call)) => return serde_json::to_value(call).ok(),
+            Ok(None) => {}
             Err(failure) => {
-                warn!(app.id = %app, call.id = %call, error = %failure, "a placed call could not be read");
-                break;
+                warn!(app.id = %app, call.id = %call, error = %failure, "a placed call could not be stored or read");
             }
         }
+        if Instant::now() + interval > until {
+            warn!(app.id = %app, call.id = %call, "a placed call was not taken up in time");
+            return None;
+        }
+        sleep(interval).await;
+        interval = (interval * 2).min(MAX_POLL_INTERVAL);
     }
-    minimal_call(app, call, order)
 }
 
-/// Returns the fields of a placed call that are certain.
-fn minimal_call(app: AppId, call: DialpadCallId, order: &CallOrder) -> Value {
-    json!({
-        "id": null, "app_id": app, "dialpad_call_id": call, "call_id": call, "direction": "outbound",
-        "to_number": order.phone_number, "dialpad_user_id": order.dialpad_user_id, "status": "ringing",
-    })
+/// Returns a placed call, once the engine has it. Writes it into the journal first, until that has succeeded.
+async fn find_or_append(
+    state: &AppState,
+    app: AppId,
+    call: DialpadCallId,
+    placed: &Finding,
+    is_appended: &mut bool,
+) -> Result<Option<CallView>, StoreError> {
+    if !*is_appended {
+        state.store.journal().append_finding(app, placed).await?;
+        *is_appended = true;
+    }
+    state.store.calls().find(app, CallRef::Dialpads(call)).await
 }
 
 #[cfg(test)]

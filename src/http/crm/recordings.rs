@@ -11,6 +11,8 @@ use actix_web::{
 };
 use cti_actors::id::{AppId, DialpadCallId};
 use futures_util::{StreamExt, stream};
+use reqwest::StatusCode as DialpadStatus;
+use serde_json::json;
 use utoipa::{
     IntoParams,
     openapi::path::{Parameter, ParameterIn},
@@ -44,6 +46,8 @@ use crate::{
     store::views::calls::{CallRef, CallView},
 };
 
+/// The scope without which Dialpad refuses the audio of calls and voicemails.
+const AUDIO_SCOPE: &str = "recordings_export";
 /// After how many seconds one of the app's downloads may have ended.
 const RETRY_AFTER: u32 = 5;
 
@@ -205,6 +209,12 @@ fn error_answer(reason: MediaError) -> Result<HttpResponse, ApiError> {
         MediaError::NotFound | MediaError::Expired => Err(not_found()),
         MediaError::Forbidden => {
             unavailable("The link of the recording points to a host that is not allowed")
+        }
+        MediaError::Denied | MediaError::Dialpad(DialpadError::Refused(DialpadStatus::FORBIDDEN)) => {
+            let sentence = "Dialpad refuses the recording: check that the app's connection has the scope \
+                            recordings_export, and that its user may read recordings";
+            let details = json!({"scope": AUDIO_SCOPE, "dialpad_status": 403});
+            Err(ApiError::new(RecordingUnavailable, sentence).with_details(details))
         }
         MediaError::LoginRequired | MediaError::Refused(_) => {
             unavailable("Dialpad does not deliver the recording")

@@ -77,7 +77,8 @@ impl StreamPart {
 
 /// Streams events as server-sent events.
 ///
-/// The messages of the WebSocket: `event` is the type, `data` the message, `id` where to resume. A browser reconnects
+/// The messages of the WebSocket: `event` is the type, `data` the message, `id` where to resume. A block without `data`
+/// only moves the `id`: skip it. A browser reconnects
 /// automatically with `Last-Event-ID`, which takes precedence over `after`. The stream ends with `event: closed`, whose
 /// `code` is a close code of `/ws`. The messages are described in `/asyncapi.json`.
 #[utoipa::path(
@@ -125,13 +126,14 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
     let (min, max) = HEARTBEAT_INTERVAL;
     let heartbeat = min + (max - min) * u32::from(jitter) / 256;
     let (min, max) = RETRY_MS;
-    let retry = format!("retry: {}\n\n", min + (max - min) * u64::from(jitter) / 256);
+    let retry = min + (max - min) * u64::from(jitter) / 256;
     stream::unfold(
         (listener, timeouts, Some(retry)),
         move |(mut listener, mut timeouts, mut retry)| async move {
             let text = match timeout(heartbeat, listener.next()).await {
                 Ok(batch) => write_batch(batch?, retry.take()),
-                Err(_) => ":\n\n".to_owned(),
+                // A bare comment line: some clients take an empty line for the end of a message.
+                Err(_) => ":\n".to_owned(),
             };
             timeouts.on_write(text.len());
             Some((Ok(Bytes::from(text)), (listener, timeouts, retry)))
@@ -139,10 +141,13 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
     )
 }
 
-fn write_batch(batch: OutboundBatch, retry: Option<String>) -> String {
+fn write_batch(batch: OutboundBatch, retry_ms: Option<u64>) -> String {
     let length = |message: &OutboundMessage| message.text.len() + message.kind.as_str().len() + 48;
     let mut out = String::with_capacity(batch.messages.iter().map(length).sum::<usize>() + 64);
-    out.push_str(&retry.unwrap_or_default());
+    // Within the first message: some clients take a block without data for a message.
+    if let Some(retry_ms) = retry_ms {
+        out.push_str(&format!("retry: {retry_ms}\n"));
+    }
     for message in &batch.messages {
         write_message(message, &mut out);
     }
@@ -164,11 +169,27 @@ fn write_message(message: &OutboundMessage, out: &mut String) {
     out.push('\n');
 }
 
-/// Writes a message. JSON has no line break that is not escaped, so it is one line.
+/// Writes a message. JSON has no line break of server-sent events that is not escaped, so it is one line.
 fn write_event(kind: &str, data: &str, out: &mut String) {
-    for part in ["event: ", kind, "\ndata: ", data, "\n"] {
+    for part in ["event: ", kind, "\ndata: "] {
         out.push_str(part);
     }
+    write_data(data, out);
+    out.push('\n');
+}
+
+/// Writes JSON. Other line breaks of Unicode are escaped: some clients split lines at them (Python's `splitlines`).
+fn write_data(data: &str, out: &mut String) {
+    let mut rest = data;
+    while let Some(at) = rest.find(['\u{85}', '\u{2028}', '\u{2029}']) {
+        let (before, from) = rest.split_at(at);
+        let mut after = from.chars();
+        let separator = after.next().map_or(0, u32::from);
+        out.push_str(before);
+        out.push_str(&format!("\\u{separator:04x}"));
+        rest = after.as_str();
+    }
+    out.push_str(rest);
 }
 
 /// The last message of a stream.
@@ -204,6 +225,22 @@ mod tests {
         let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
         let text = write_batch(OutboundBatch { messages, end: None }, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
+    }
+
+    #[test]
+    fn the_first_message_says_when_to_reconnect() {
+        let kind = MessageKind::Control(ControlType::Connected);
+        let messages = vec![message(kind, Some(0), r#"{"type":"connected"}"#)];
+        let text = write_batch(OutboundBatch { messages, end: None }, Some(1750));
+        assert_eq!(text, "retry: 1750\nid: 0\nevent: connected\ndata: {\"type\":\"connected\"}\n\n");
+    }
+
+    #[test]
+    fn no_line_break_of_unicode_is_within_a_message() {
+        let kind = MessageKind::Event(EventType::MessageReceived.into());
+        let messages = vec![message(kind, Some(8), "{\"text\":\"a\u{2028}b\u{2029}\u{85}ç\"}")];
+        let text = write_batch(OutboundBatch { messages, end: None }, None);
+        assert!(text.contains(r#"data: {"text":"a\u2028b\u2029\u0085ç"}"#), "{text}");
     }
 
     #[test]

@@ -1,8 +1,11 @@
-//! What happens around every request: its log span, its metrics, the form of its errors, HTTPS, and its limits.
+//! What happens around every request: its log span, its metrics, the form of its errors, HTTPS, its
+//! limits, and who else may read the answer.
 
+pub(crate) mod cors;
 pub(crate) mod errors;
 pub(crate) mod https;
 pub(crate) mod panics;
 pub(crate) mod rate_limit;
 pub(crate) mod span;
 pub(crate) mod tcp_timeout;
+pub(crate) mod webhook_path;

@@ -1,6 +1,9 @@
 //! Examples of what clients receive: one call, in full, and what belongs to it.
 
-use cti_actors::{event::EventType, model::call::Status};
+use cti_actors::{
+    event::EventType,
+    model::call::{DialpadState, Status},
+};
 use serde_json::{Value, json};
 
 pub(crate) const APP: &str = "550e8400-e29b-41d4-a716-446655440000";
@@ -25,8 +28,8 @@ pub(crate) fn call() -> Value {
     json!({
         "id": CALL, "app_id": APP, "dialpad_call_id": 9_876_543_210_i64, "call_id": 9_876_543_210_i64,
         "interaction_id": CALL, "leg": "direct", "direction": "inbound", "from_number": "+14155551234",
-        "to_number": "+14155555678", "status": "ended", "outcome": "answered", "dialpad_user_id": 555,
-        "crm_user_id": "agent-7", "ringing_at": "2024-01-01T12:00:00Z", "answered_at": "2024-01-01T12:00:03Z",
+        "to_number": "+14155555678", "status": "ended", "dialpad_state": "connected", "outcome": "answered",
+        "dialpad_user_id": 555, "crm_user_id": "agent-7", "ringing_at": "2024-01-01T12:00:00Z", "answered_at": "2024-01-01T12:00:03Z",
         "started_at": "2024-01-01T12:00:03Z", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
         "talk_seconds": 172, "hold_seconds": 5, "recording_url": RECORDING, "answered_elsewhere": false,
         "is_voicemail": false, "voicemail": null, "created_at": "2024-01-01T12:00:00.112043Z",
@@ -47,7 +50,7 @@ pub(crate) fn active_call() -> Value {
 pub(crate) fn placed_call() -> Value {
     let now = json!({
         "direction": "outbound", "from_number": null, "to_number": "+14155551234", "status": "ringing",
-        "answered_at": null, "started_at": null, "updated_at": "2024-01-01T12:00:00.112043Z",
+        "dialpad_state": null, "answered_at": null, "started_at": null, "updated_at": "2024-01-01T12:00:00.112043Z",
     });
     with(active_call(), now)
 }
@@ -108,8 +111,11 @@ pub(crate) fn event(event_type: EventType) -> Value {
         }
         EventType::InteractionEnded | EventType::InteractionUpdated => of_interaction(event_type),
         EventType::ConnectionExpired => with(of_connection(), json!({"code": "TOKENS_EXPIRED"})),
+        EventType::ConnectionDegraded => {
+            let degraded = json!({"code": "TOKEN_REFRESH_FAILED", "reason": "Dialpad answered 503"});
+            with(of_connection(), degraded)
+        }
         EventType::ConnectionConnected
-        | EventType::ConnectionDegraded
         | EventType::ConnectionRecovered
         | EventType::ConnectionDisconnected => of_connection(),
         _ => of_call(event_type),
@@ -131,10 +137,16 @@ fn of_call(event_type: EventType) -> Value {
         | EventType::VoicemailUpdated => Status::Ended,
         _ => Status::Active,
     };
+    let dialpad_state = match status {
+        Status::Ringing => DialpadState::Ringing,
+        Status::Held => DialpadState::Hold,
+        Status::Active | Status::Ended => DialpadState::Connected,
+    };
     let head = json!({
         "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "interaction_id": CALL, "leg": "direct",
         "direction": "inbound", "from_number": "+14155551234", "to_number": "+14155555678",
         "dialpad_user_id": 555, "crm_user_id": "agent-7", "status": status,
+        "dialpad_state": dialpad_state,
     });
     let end = json!({
         "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,

@@ -114,7 +114,17 @@ fn convert_null_choice(fields: &mut Map<String, Value>) {
         if items.len() == 1 {
             let only = items.remove(0);
             fields.remove(choice);
-            fields.insert("allOf".to_owned(), json!([only]));
+            // A schema within a schema makes some generators lose the type: its keywords move up.
+            match only {
+                Value::Object(keywords) if !keywords.contains_key("$ref") => {
+                    for (name, value) in keywords {
+                        fields.entry(name).or_insert(value);
+                    }
+                }
+                reference => {
+                    fields.insert("allOf".to_owned(), json!([reference]));
+                }
+            }
         }
         fields.insert("nullable".to_owned(), true.into());
     }
@@ -152,6 +162,14 @@ mod tests {
             (
                 json!({"oneOf": [{"type": "null"}, {"$ref": "#/a"}]}),
                 json!({"allOf": [{"$ref": "#/a"}], "nullable": true}),
+            ),
+            (
+                json!({"oneOf": [{"type": "null"}, {"$ref": "#/a", "description": "It."}]}),
+                json!({"allOf": [{"$ref": "#/a"}], "description": "It.", "nullable": true}),
+            ),
+            (
+                json!({"anyOf": [{"type": "string", "format": "uuid"}, {"type": "null"}], "description": "It."}),
+                json!({"type": "string", "format": "uuid", "description": "It.", "nullable": true}),
             ),
             (
                 json!({"oneOf": [{"type": "null"}, {"type": "string"}, {"type": "integer"}]}),

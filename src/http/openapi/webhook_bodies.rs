@@ -60,7 +60,7 @@ pub(crate) struct DialpadWebhook {
     call_id: Value,
     /// `calling`, `ringing`, `preanswer`, `queued`, `connected`, `hold`, `parked`, `hangup`, `missed`, `blocked`,
     /// `voicemail`, `voicemail_uploaded`, `transcription`, `recording`, `admin_recording`. Any other state is emitted
-    /// as `call.raw`.
+    /// as `call.raw`; some of these end a hold, or the call.
     state: &'static str,
     /// When it happened, in unix milliseconds.
     event_timestamp: Option<Value>,

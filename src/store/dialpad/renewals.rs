@@ -225,7 +225,8 @@ impl Renewals<'_> {
                 sqlx::query(DEGRADE).bind(app).bind(now).execute(&mut *transaction).await?.rows_affected();
             let mut frames = Vec::new();
             if degraded > 0 {
-                let event = connection_event(pair.app_id, ConnectionEvent::Degraded, &environment, organization, now);
+                let degraded = ConnectionEvent::Degraded { reason };
+                let event = connection_event(pair.app_id, degraded, &environment, organization, now);
                 frames.push(transaction.append_event(pair.app_id, &event, now).await?);
             }
             transaction.commit().await?;

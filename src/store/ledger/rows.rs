@@ -78,6 +78,7 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptText, |_u, _c, snapshot| snapshot.from_number.clone()),
         column!(OptText, |_u, _c, snapshot| snapshot.to_number.clone()),
         column!(Text, |_u, _c, snapshot| snapshot.status.as_str().to_owned()),
+        column!(OptText, |_u, _c, snapshot| snapshot.dialpad_state.map(|it| it.as_str().to_owned())),
         column!(OptText, |_u, _c, snapshot| snapshot.outcome.map(|it| it.as_str().to_owned())),
         column!(OptInt, |_u, _c, snapshot| snapshot.dialpad_user_id),
         column!(OptTime, |_u, _c, snapshot| snapshot.ringing_at),
@@ -88,7 +89,11 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptInt, |_u, _c, snapshot| snapshot.hold_seconds),
         column!(OptText, |_u, _c, snapshot| snapshot.recording_url.clone()),
         column!(Bool, |_u, _c, snapshot| snapshot.is_voicemail),
-        column!(OptId, |_u, call, _s| call.voicemail_id.map(Id::from)),
+        // What was taken for the transcript of a voicemail can turn out to be that of a conversation.
+        column!(OptId, |_u, call, snapshot| call
+            .voicemail_id
+            .filter(|_| snapshot.is_voicemail)
+            .map(Id::from)),
         column!(OptText, |_u, call, _s| call.facts.leg().map(|leg| leg.as_str().to_owned())),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[0]),
         column!(OptInt, |_u, call, _s| call.facts.leg_ids()[1]),

@@ -23,15 +23,15 @@ use crate::store::db::{
 const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + $2 WHERE app_id = $1 RETURNING last_seq";
 
 const CALLS_HEAD: &str = "INSERT INTO calls
-    (id, app_id, dialpad_call_id, direction, from_number, to_number, status, outcome, dialpad_user_id, ringing_at,
-     answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
+    (id, app_id, dialpad_call_id, direction, from_number, to_number, status, dialpad_state, outcome, dialpad_user_id,
+     ringing_at, answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
      leg, master_call_id, entry_point_call_id, operator_call_id, target_id, link_target, link_at,
      interaction_id, answered_elsewhere, facts, version, created_at, updated_at)";
 /// The version is a guard: after a write in between it becomes null, which the column refuses, and the whole statement
 /// fails.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
-    status = EXCLUDED.status, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
+    status = EXCLUDED.status, dialpad_state = EXCLUDED.dialpad_state, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
     ringing_at = EXCLUDED.ringing_at, answered_at = EXCLUDED.answered_at, ended_at = EXCLUDED.ended_at,
     duration_seconds = EXCLUDED.duration_seconds, talk_seconds = EXCLUDED.talk_seconds,
     hold_seconds = EXCLUDED.hold_seconds, recording_url = EXCLUDED.recording_url,

@@ -22,7 +22,7 @@ use crate::store::{
 
 pub(crate) const SELECT: &str =
     "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
-    c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
+    c.dialpad_state, c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
     COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
     v.id AS voicemail_id, v.dialpad_voicemail_id, v.recording_url AS voicemail_url, v.transcript,
@@ -76,6 +76,9 @@ pub struct CallView {
     /// `ringing`, `active`, `held` or `ended`.
     #[sqlx(try_from = "Word<Status>")]
     pub status: Status,
+    /// The newest live state in Dialpad's own words (`ringing`, `queued`, `parked` …), by the time of the webhooks. Null in
+    /// the workflow format.
+    pub dialpad_state: Option<String>,
     /// `answered`, `missed`, `voicemail`, `rejected` or `abandoned`; null until the call has ended.
     #[sqlx(try_from = "OptWord<Outcome>")]
     pub outcome: Option<Outcome>,
@@ -91,11 +94,11 @@ pub struct CallView {
     /// The same instant, under the name that events use.
     #[sqlx(rename = "answered_at")]
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended.
+    /// When it ended. If only a recording is known of the call: when that arrived.
     pub ended_at: Option<DateTime<Utc>>,
     /// Its whole length.
     pub duration_seconds: Option<i64>,
-    /// The answered time without holds.
+    /// The answered time without holds. Null before the end, and if only a recording is known of the call.
     pub talk_seconds: Option<i64>,
     /// All holds together.
     pub hold_seconds: Option<i64>,

@@ -3,6 +3,7 @@
 //! `null`, `""` or `{}` counts as absent.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::model::call::Millis;
 use serde_json::{Map, Value};
 
 use crate::epoch;
@@ -60,14 +61,14 @@ impl<'a> Fields<'a> {
         self.find(names, instant)
     }
 
-    /// Returns in milliseconds a length that is given in seconds.
-    pub(crate) fn seconds(&self, names: &[&str]) -> Option<i64> {
-        self.find(names, number).map(|seconds| to_integer(seconds * 1000.0))
+    /// Returns a length that is given in seconds.
+    pub(crate) fn seconds(&self, names: &[&str]) -> Option<Millis> {
+        self.find(names, number).map(|seconds| Millis::from_f64(seconds * 1000.0))
     }
 
-    /// Returns in milliseconds a length that is given in milliseconds.
-    pub(crate) fn milliseconds(&self, names: &[&str]) -> Option<i64> {
-        self.find(names, number).map(to_integer)
+    /// Returns a length that is given in milliseconds.
+    pub(crate) fn milliseconds(&self, names: &[&str]) -> Option<Millis> {
+        self.find(names, number).map(Millis::from_f64)
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<&'a Value> {

@@ -32,6 +32,8 @@ pub enum Finding {
         dialpad_user_id: i64,
         /// The number that is called.
         phone_number: String,
+        /// What the request carried, by which the call is found again.
+        custom_data: Option<String>,
         /// When it was placed.
         at: DateTime<Utc>,
     },
@@ -53,9 +55,9 @@ impl Finding {
             Self::Concluded(call) => json!({MARK: "concluded", "call": call}),
             Self::Observed(call) => json!({MARK: "observed", "call": call}),
             Self::Details(call) => json!({MARK: "details", "call": call}),
-            Self::Placed { call, dialpad_user_id, phone_number, at } => json!({
+            Self::Placed { call, dialpad_user_id, phone_number, custom_data, at } => json!({
                 MARK: "placed", "call_id": call, "dialpad_user_id": dialpad_user_id,
-                "phone_number": phone_number, "at": instant(at),
+                "phone_number": phone_number, "custom_data": custom_data, "at": instant(at),
             }),
             Self::PresumedOver { call, at } => {
                 json!({MARK: "presumed_over", "call_id": call, "at": instant(at)})
@@ -117,7 +119,8 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
                 None => {
                     let state = fields.text(&["state"]).unwrap_or_default();
                     let signal = native::signal(&state, shown.unwrap_or(object));
-                    let knowledge = native::knowledge(&fields, &signal);
+                    let mut knowledge = native::knowledge(&fields, &signal);
+                    knowledge.dialpad_state = state.parse().ok();
                     (None, Ok((signal, knowledge)))
                 }
             };
@@ -162,6 +165,8 @@ fn conclusion(fields: &Fields<'_>) -> Result<(Signal, Knowledge), String> {
 
 #[cfg(test)]
 mod tests {
+    use cti_actors::model::call::Millis;
+
     use super::*;
 
     fn read_back(finding: &Finding) -> CallEvent {
@@ -189,7 +194,7 @@ mod tests {
         assert_eq!(event.signal, Signal::Ended(EndKind::Hangup));
         assert_eq!(event.knowledge.rang_at.map(|at| at.timestamp()), Some(1_704_110_401));
         assert_eq!(event.knowledge.dialpad_user_id, Some(555));
-        assert_eq!(event.knowledge.duration_ms, Some(65_000));
+        assert_eq!(event.knowledge.duration_ms, Some(Millis::from_f64(65_000.03)));
     }
 
     #[test]
@@ -214,7 +219,8 @@ mod tests {
     fn a_placed_call_rings_outbound() {
         let at = DateTime::from_timestamp(1_704_110_400, 0).expect("a valid instant");
         let call = DialpadCallId(9);
-        let event = read_back(&Finding::Placed { call, dialpad_user_id: 5, phone_number: "+3".into(), at });
+        let (phone_number, custom_data) = ("+3".into(), Some("ours".into()));
+        let event = read_back(&Finding::Placed { call, dialpad_user_id: 5, phone_number, custom_data, at });
         assert_eq!((event.dialpad_call_id, event.at, event.signal), (call, at, Signal::Ringing));
         assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
     }

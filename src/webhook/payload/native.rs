@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     id::DialpadCallId,
     model::{
-        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
         message::{MessageEvent, MessageKnowledge},
     },
     ports::Inbound,
@@ -25,7 +25,8 @@ pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
         return (said_at, Err(format!("state {state} names no call: call_id is missing or no number")));
     };
     let signal = signal(state, object);
-    let knowledge = knowledge(&fields, &signal);
+    let mut knowledge = knowledge(&fields, &signal);
+    knowledge.dialpad_state = state.parse().ok();
     let at = said_at.unwrap_or(received_at);
     let event = CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook };
     (said_at, Ok(Inbound::Call(event)))
@@ -33,20 +34,46 @@ pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
 
 /// Returns the meaning of a call state.
 pub(crate) fn signal(state: &str, object: &Map<String, Value>) -> Signal {
+    let raw = |meaning| Signal::Raw {
+        state: state.to_owned(),
+        payload: Box::new(Value::Object(object.clone())),
+        meaning,
+    };
     match state {
         "calling" | "ringing" | "preanswer" | "queued" => Signal::Ringing,
         "connected" => Signal::Connected,
         "hold" | "parked" => Signal::Held,
+        "merged" | "takeover" | "barge" | "monitor" | "eavesdrop" | "unpark" => raw(RawMeaning::Talking),
         "hangup" => Signal::Ended(EndKind::Hangup),
         "missed" => Signal::Ended(EndKind::Missed),
         "blocked" => Signal::Ended(EndKind::Rejected),
         "voicemail" => Signal::VoicemailStarted,
-        // The transcript of a voicemail may come before its audio; either proves that there is a voicemail.
-        "voicemail_uploaded" | "transcription" => Signal::VoicemailLeft,
+        "voicemail_uploaded" => Signal::VoicemailLeft,
+        // Of a voicemail, whose audio may come later; or of the conversation, if a person answered.
+        "transcription" => raw(RawMeaning::Transcribed),
         "recording" | "admin_recording" => Signal::Learned,
-        // Recaps, surveys, supervisors who listen, merges, and states that are not documented.
-        _ => Signal::Raw { state: state.to_owned(), payload: Box::new(Value::Object(object.clone())) },
+        // These come after the call. They have its end even if its `hangup` was lost.
+        "call_transcription" | "recap_summary" | "recap_outcome" | "recap_purposes"
+        | "recap_action_items" | "csat" | "pcsat" | "dispositions" | "ai_playbook" | "postcall"
+            if Fields::of(object).instant(&["date_ended"]).is_some() =>
+        {
+            raw(RawMeaning::Over)
+        }
+        // Surveys without an end, and states that are not documented.
+        _ => raw(RawMeaning::Nothing),
     }
+}
+
+/// Returns the kind of a leg with a target of this type; `None` if the payload does not name one. A person who picks up a
+/// user's or a room's phone has answered. All others (`office`, `department`, `call_center`, `callrouter`,
+/// `coaching_group`, `coaching_team`, `staff_group`, `channel`, `unknown` …) are groups: being connected to one can be a
+/// menu or a queue. Spelling varies between events and queries.
+pub(crate) fn leg_of_target(target_type: Option<&str>, entry_point_call_id: Option<i64>) -> Option<Leg> {
+    let target_type = target_type.map(str::trim).filter(|it| !it.is_empty())?;
+    if !["user", "room"].iter().any(|person| target_type.eq_ignore_ascii_case(person)) {
+        return Some(Leg::Group);
+    }
+    Some(entry_point_call_id.map_or(Leg::Direct, |_| Leg::User))
 }
 
 /// Reads everything that a snapshot of a call says, whether it came in a webhook or in an answer of the REST API.
@@ -61,20 +88,24 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     let entry_point_call_id = fields.integer(&["entry_point_call_id"]);
     let target = fields.value("target");
     let target_type = target.and_then(|target| target.get("type")).and_then(Value::as_str);
-    let leg = target_type.map(|kind| match (kind, entry_point_call_id) {
-        ("user", Some(_)) => Leg::User,
-        ("user", None) => Leg::Direct,
-        _ => Leg::Group,
-    });
-    let user = target.filter(|_| target_type == Some("user")).and_then(|target| integer(target.get("id")?));
+    // A room has an id as well, but is no user.
+    let is_user = target_type.is_some_and(|it| it.trim().eq_ignore_ascii_case("user"));
+    let user = target.filter(|_| is_user).and_then(|target| integer(target.get("id")?));
     // Lengths are final once the leg has ended; before that, they are those of the moment of serialization.
-    let is_over = matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft | Signal::Learned);
+    let is_end = matches!(
+        signal,
+        Signal::Ended(_)
+            | Signal::VoicemailLeft
+            | Signal::Raw { meaning: RawMeaning::Over | RawMeaning::Transcribed, .. }
+    );
+    let is_over = is_end || *signal == Signal::Learned;
+    let talk_ms = fields.milliseconds(&["talk_time"]);
     Knowledge {
         direction,
         from_number,
         to_number,
         dialpad_user_id: user,
-        leg,
+        leg: leg_of_target(target_type, entry_point_call_id),
         master_call_id: fields.integer(&["master_call_id"]),
         entry_point_call_id,
         operator_call_id: fields.integer(&["operator_call_id"]),
@@ -84,10 +115,12 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         is_merged: fields.text(&["state"]).as_deref() == Some("merged"),
         started_at: fields.instant(&["date_started"]),
         rang_at: None,
+        dialpad_state: None,
         connected_at: fields.instant(&["date_connected"]),
         ended_at: fields.instant(&["date_ended"]),
         duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| is_over),
-        talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| is_over),
+        lacks_talk: is_end && talk_ms.is_none(),
+        talk_ms: talk_ms.filter(|_| is_over),
         hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| is_over),
         recording_url: call_recording(fields, signal),
         recording_spare_url: fields.text(&[
@@ -98,7 +131,7 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         voicemail_id: fields
             .text(&["voicemail_recording_id"])
             .or_else(|| of_detail(fields, "voicemail", "id")),
-        voicemail_url: fields.text(&["voicemail_link"]).or_else(|| of_detail(fields, "voicemail", "url")),
+        voicemail_url: voicemail_link(fields, signal).or_else(|| of_detail(fields, "voicemail", "url")),
         voicemail_spare_url: fields.text(&["voicemail_share_link"]),
         voicemail_transcript: fields.text(&["transcription_text"]),
         voicemail_duration_ms: detail(fields, "voicemail")
@@ -106,10 +139,21 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     }
 }
 
+/// Returns the link to the voicemail. Dialpad makes a link for each caller who hears the greeting, whether or not a message
+/// is left: it leads to one only if there is a recording, which the payload has a place for.
+fn voicemail_link(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
+    let is_left =
+        matches!(signal, Signal::VoicemailLeft | Signal::Raw { meaning: RawMeaning::Transcribed, .. });
+    let has_no_recording = fields.value("voicemail_recording_id").is_some_and(Value::is_null);
+    fields.text(&["voicemail_link"]).filter(|_| is_left || !has_no_recording)
+}
+
 /// Returns the recording of the call. The list without types also has the voicemail's audio, once there is a voicemail.
 fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
     let untyped = || match signal {
-        Signal::VoicemailStarted | Signal::VoicemailLeft => None,
+        Signal::VoicemailStarted
+        | Signal::VoicemailLeft
+        | Signal::Raw { meaning: RawMeaning::Transcribed, .. } => None,
         _ if detail(fields, "voicemail").is_some() => None,
         _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
         _ => fields.text(&["recording_url"]),
@@ -163,6 +207,7 @@ pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Ut
 
 #[cfg(test)]
 mod tests {
+    use cti_actors::model::call::Millis;
     use serde_json::json;
 
     use super::*;
@@ -195,7 +240,7 @@ mod tests {
                 json!({"state": state, "call_id": 5, "total_duration": 8951.02999, "talk_time": 3000, "target": {}}),
             )
         };
-        assert_eq!(at("hangup").knowledge.duration_ms, Some(8951));
+        assert_eq!(at("hangup").knowledge.duration_ms, Some(Millis::from_f64(8951.029)));
         assert_eq!(at("connected").knowledge.duration_ms, None);
     }
 

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     id::DialpadCallId,
     model::{
-        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
         message::{MessageEvent, MessageKnowledge},
     },
     ports::Inbound,
@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     Content,
     fields::{Fields, integer},
+    native::leg_of_target,
 };
 
 /// Reads an event of this family.
@@ -81,7 +82,8 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             });
         }
         unknown => {
-            Signal::Raw { state: unknown.to_owned(), payload: Box::new(Value::Object(object.clone())) }
+            let payload = Box::new(Value::Object(object.clone()));
+            Signal::Raw { state: unknown.to_owned(), payload, meaning: RawMeaning::Nothing }
         }
     };
     let in_recording = object.get("recording");
@@ -97,13 +99,9 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
 /// Returns the kind of leg, where the payload says so in any way; most payloads of this family do not.
 fn leg(fields: &Fields<'_>, known: &Knowledge) -> Option<Leg> {
     let target_type = fields.value("target").and_then(|target| target.get("type")?.as_str());
-    match target_type {
-        Some("user") if known.entry_point_call_id.is_some() => Some(Leg::User),
-        Some("user") => Some(Leg::Direct),
-        Some(_) => Some(Leg::Group),
-        None if known.operator_call_id.is_some() => Some(Leg::Group),
-        None => known.entry_point_call_id.map(|_| Leg::User),
-    }
+    let of_target = leg_of_target(target_type, known.entry_point_call_id);
+    let of_operator = known.operator_call_id.map(|_| Leg::Group);
+    of_target.or(of_operator).or_else(|| known.entry_point_call_id.map(|_| Leg::User))
 }
 
 fn read_message(
@@ -183,7 +181,7 @@ mod tests {
         assert_eq!(event.dialpad_call_id, DialpadCallId(42));
         assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
         assert_eq!(event.knowledge.dialpad_user_id, Some(7));
-        assert_eq!(event.knowledge.duration_ms, Some(180_000));
+        assert_eq!(event.knowledge.duration_ms, Some(180_000.into()));
     }
 
     #[test]
@@ -194,7 +192,7 @@ mod tests {
         }));
         assert_eq!(event.knowledge.recording_url, None);
         assert_eq!(event.knowledge.voicemail_url.as_deref(), Some("https://dialpad.com/r/1"));
-        assert_eq!(event.knowledge.voicemail_duration_ms, Some(28_000));
+        assert_eq!(event.knowledge.voicemail_duration_ms, Some(28_000.into()));
     }
 
     #[test]

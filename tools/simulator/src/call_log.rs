@@ -1,10 +1,11 @@
 //! The call log: every leg that was played, in its current state, whether or not a webhook was sent.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::Arc;
 
 use serde_json::{Map, Value};
-use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::flows::Command;
 
 /// The number of legs that are kept; those that started first are dropped.
 const MAX_ENTRIES: usize = 10_000;
@@ -53,7 +54,7 @@ pub(crate) struct CallLog {
     entries: HashMap<i64, Call>,
     /// (start, id) → id: the order of the history.
     history: BTreeMap<(i64, i64), i64>,
-    /// The ids in the order in which the legs were first recording_of.
+    /// The ids in the order in which the legs were first recorded.
     arrivals: VecDeque<i64>,
     /// Number of a link to a recording → id of its call.
     links: HashMap<i64, i64>,
@@ -70,8 +71,12 @@ pub(crate) struct Call {
     pub(crate) facts: Map<String, Value>,
     /// Its voicemail or recording.
     pub(crate) recording: Option<Recording>,
-    /// Notified to hang up.
-    pub(crate) hang_up: Arc<Notify>,
+    /// Its labels, once they were set over the API.
+    pub(crate) labels: Vec<String>,
+    /// Whether it is being recorded; `None`: nobody asked.
+    pub(crate) is_recording: Option<bool>,
+    /// The running call. Closed once it has ended.
+    pub(crate) commands: UnboundedSender<Command>,
 }
 
 /// The recording or voicemail of a call.
@@ -100,7 +105,7 @@ impl Call {
 
 impl CallLog {
     /// Records the current snapshot of a leg.
-    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, hang_up: &Arc<Notify>) {
+    pub(crate) fn record(&mut self, company_id: i64, snapshot: &Value, commands: &UnboundedSender<Command>) {
         let (Some(id), Some(started)) = (snapshot["call_id"].as_i64(), snapshot["date_started"].as_i64())
         else {
             return;
@@ -114,6 +119,10 @@ impl CallLog {
             }
             None => self.arrivals.push_back(id),
         }
+        let (labels, is_recording) = match &previous {
+            Some(previous) => (previous.labels.clone(), previous.is_recording),
+            None => (Vec::new(), None),
+        };
         let recording = recording_of(snapshot, || match previous.and_then(|call| call.recording) {
             Some(recording) => recording.renewed,
             None => {
@@ -125,7 +134,9 @@ impl CallLog {
             self.links.extend([(recording.id, id), (recording.renewed, id)]);
         }
         self.history.insert((started, id), id);
-        self.entries.insert(id, Call { id, company_id, started, facts, recording, hang_up: hang_up.clone() });
+        let commands = commands.clone();
+        let call = Call { id, company_id, started, facts, recording, labels, is_recording, commands };
+        self.entries.insert(id, call);
         if self.arrivals.len() > MAX_ENTRIES {
             self.drop_oldest();
         }
@@ -133,6 +144,20 @@ impl CallLog {
 
     pub(crate) fn get(&self, id: i64) -> Option<&Call> {
         self.entries.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: i64) -> Option<&mut Call> {
+        self.entries.get_mut(&id)
+    }
+
+    /// Returns the newest call of a user that is live.
+    pub(crate) fn active_of(&mut self, user_id: i64) -> Option<&mut Call> {
+        let is_theirs = |call: &Call| {
+            let target = &call.facts["target"];
+            !call.is_concluded() && target["type"] == "user" && target["id"] == user_id
+        };
+        let id = *self.history.values().rev().find(|id| self.entries.get(id).is_some_and(is_theirs))?;
+        self.entries.get_mut(&id)
     }
 
     /// Returns the legs that have ended, newest first, from the end of the previous page (`before`) on.
@@ -183,6 +208,7 @@ fn recording_of(snapshot: &Value, renewed: impl FnOnce() -> i64) -> Option<Recor
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::sync::mpsc::unbounded_channel;
 
     use super::*;
 
@@ -196,9 +222,9 @@ mod tests {
 
     #[test]
     fn only_set_rest_fields_are_kept_and_the_newest_snapshot_wins() {
-        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
-        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &hang_up);
-        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &hang_up);
+        let (mut calls, commands) = (CallLog::default(), unbounded_channel().0);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "ringing", "date_ended": null})), &commands);
+        calls.record(9, &snapshot(1, 10, &json!({"state": "connected", "date_ended": null})), &commands);
         let facts = Value::from(calls.get(1).expect("recorded").facts.clone());
         assert_eq!(facts, json!({"call_id": 1, "date_started": 10, "state": "connected"}));
         assert_eq!(calls.concluded(None).count(), 0);
@@ -206,9 +232,9 @@ mod tests {
 
     #[test]
     fn the_history_is_newest_first_and_continues_after_a_page() {
-        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
+        let (mut calls, commands) = (CallLog::default(), unbounded_channel().0);
         for (id, started) in [(1, 10), (2, 30), (3, 20), (4, 20)] {
-            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &hang_up);
+            calls.record(9, &snapshot(id, started, &json!({"date_ended": 40})), &commands);
         }
         let ids = |before| calls.concluded(before).map(|call| call.id).collect::<Vec<_>>();
         assert_eq!(ids(None), [2, 4, 3, 1]);
@@ -217,17 +243,17 @@ mod tests {
 
     #[test]
     fn both_links_find_the_recording_until_its_call_is_dropped() {
-        let (mut calls, hang_up) = (CallLog::default(), Arc::default());
+        let (mut calls, commands) = (CallLog::default(), unbounded_channel().0);
         let details = json!([{"id": "77", "recording_type": "voicemail", "duration": 2_500.5}]);
         for _ in 0..2 {
-            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &hang_up);
+            calls.record(9, &snapshot(1, 10, &json!({"recording_details": details})), &commands);
         }
         let before = |calls: &CallLog, link| calls.by_link(link).and_then(|call| call.recording.clone());
         let recording = before(&calls, 77).expect("a recording");
         assert_eq!((recording.kind.as_str(), recording.millis), ("voicemail", 2_500));
         assert_eq!(before(&calls, recording.renewed), Some(recording));
         for id in 2..=i64::try_from(MAX_ENTRIES).expect("small") + 1 {
-            calls.record(9, &snapshot(id, 10, &json!({})), &hang_up);
+            calls.record(9, &snapshot(id, 10, &json!({})), &commands);
         }
         assert!(calls.get(1).is_none() && calls.by_link(77).is_none());
         assert_eq!(

@@ -4,6 +4,7 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::flow_request::FlowRequest;
 use super::switches::Switches;
@@ -20,6 +21,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
             .app_data(unreadable)
             .route("/flows", web::post().to(start))
             .route("/flows/{run_id}", web::get().to(progress))
+            .route("/calls", web::post().to(record_call))
             .route("/deliveries", web::get().to(deliveries))
             .route("/requests", web::get().to(requests))
             .route("/tokens/revoke", web::post().to(revoke))
@@ -40,6 +42,28 @@ async fn progress(state: web::Data<State>, run_id: web::Path<String>) -> HttpRes
         Some(progress) => HttpResponse::Ok().json(progress),
         None => HttpResponse::NotFound().json(json!({"error": "no such run"})),
     }
+}
+
+/// A call that happened outside of the simulator, such as one of `trigger`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ForeignCall {
+    /// The leg with Dialpad's fields.
+    call: Value,
+    /// By default the company of new authorizations.
+    company_id: Option<i64>,
+}
+
+/// Records a call, so that the REST API shows it and its recording can be played.
+async fn record_call(state: web::Data<State>, body: web::Json<ForeignCall>) -> HttpResponse {
+    let ForeignCall { call, company_id } = body.into_inner();
+    if call["call_id"].as_i64().is_none() || call["date_started"].as_i64().is_none() {
+        return rejected("call must have a call_id and a date_started");
+    }
+    // Nobody plays the call: it takes no commands.
+    let (commands, _) = unbounded_channel();
+    lock(&state.calls).record(company_id.unwrap_or_else(|| state.company_id()), &call, &commands);
+    HttpResponse::NoContent().finish()
 }
 
 #[derive(Deserialize)]

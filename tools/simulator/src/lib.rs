@@ -6,11 +6,16 @@
 //! | path | purpose |
 //! |---|---|
 //! | `GET /oauth2/authorize`, `POST /oauth2/token`, `POST /oauth2/deauthorize` | OAuth 2 with PKCE and rotating refresh tokens |
-//! | `GET /api/v2/users/me`, `GET /api/v2/company` | user and company of the token |
+//! | `GET /api/v2/users`, `/offices`, `/callcenters`, `/departments`, `/numbers`, `/userdevices`, `/company`, `/app/settings` | the company of the token and its directory |
+//! | `/api/v2/contacts`, `/websockets`, `/blockednumbers` | stored as they come |
 //! | `/api/v2/webhooks`, `/api/v2/subscriptions/call`, `/api/v2/subscriptions/sms` | webhooks and subscriptions |
 //! | `GET /api/v2/call`, `GET /api/v2/call/{id}`, `GET /api/v2/transcripts/{call_id}` | every call that was played |
 //! | `POST /api/v2/call`, `POST /api/v2/users/{id}/initiate_call`, `PUT /api/v2/call/{id}/actions/hangup` | places and ends calls |
+//! | `/api/v2/call/{id}/transfer`, `…/participants/add`, `…/unpark`, `…/labels`, `…/ai_recap`, `PATCH /api/v2/users/{id}/activecall` | changes a running call |
+//! | `/api/v2/users/{id}/screenpop`, `…/togglednd`, `…/status`, `…/caller_id`, `POST /api/v2/sms` | what is done to a user, and texts |
+//! | `/api/v2/recordingsharelink`, `/api/v2/callreviewsharelink`, `/shared/…` | links for people |
 //! | `GET /r/{id}` | recordings and voicemails |
+//! | `POST /simulator/calls` | records a call that happened elsewhere |
 //! | `POST /simulator/flows`, `GET /simulator/flows/{run_id}`, `GET /simulator/deliveries` | flows on demand, and the delivery log |
 //! | `GET`, `PUT`, `PATCH /simulator/switches` | switches that change the simulator's behavior |
 //! | `GET /simulator/requests`, `POST /simulator/tokens/revoke`, `/simulator/api/v2/…` | the request log, and controls for tests |

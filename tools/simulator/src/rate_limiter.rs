@@ -11,12 +11,22 @@ type Rate = (usize, u64);
 const COMPANY_LIMIT: Rate = (20, 1);
 
 /// Endpoints with a limit of their own, per company.
-const ENDPOINT_LIMITS: [(&str, Rate); 5] = [
+const ENDPOINT_LIMITS: [(&str, Rate); 15] = [
     ("POST /api/v2/call", (5, 60)),
     ("POST /api/v2/users/{id}/initiate_call", (5, 60)),
     ("GET /api/v2/call/{id}", (10, 60)),
     ("POST /api/v2/webhooks", (100, 60)),
+    ("POST /api/v2/users/{id}/screenpop", (5, 60)),
+    ("GET /api/v2/call/{id}/ai_recap", (1, 5)),
+    ("PUT /api/v2/call/{id}/labels", (500, 120)),
     ("POST /api/v2/recordingsharelink", (100, 60)),
+    ("PUT /api/v2/recordingsharelink/{id}", (100, 60)),
+    ("POST /api/v2/callreviewsharelink", (500, 120)),
+    ("PUT /api/v2/callreviewsharelink/{id}", (500, 120)),
+    ("POST /api/v2/contacts", (100, 60)),
+    ("PUT /api/v2/contacts", (100, 60)),
+    ("POST /api/v2/websockets", (500, 120)),
+    ("POST /api/v2/sms", (100, 60)),
 ];
 
 /// When each company called each limited endpoint.

@@ -8,7 +8,7 @@ use actix_web::web;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -169,7 +169,8 @@ async fn play(
     mut dispatch: Dispatch<'_>,
     mut first_delivered: Option<oneshot::Sender<()>>,
 ) {
-    let hang_up = Arc::new(Notify::new());
+    // This end stays open, so that the receiver never ends.
+    let (sender, mut commands) = mpsc::unbounded_channel();
     let mut started = Instant::now();
     let mut elapsed = Duration::ZERO;
     while let Some(after) = playback.wait() {
@@ -177,7 +178,7 @@ async fn play(
         let due = started + (elapsed + after).mul_f64(pace);
         tokio::select! {
             biased;
-            () = hang_up.notified() => if playback.hang_up(clock::now()) {
+            Some(command) = commands.recv() => if playback.apply(command, clock::now()) {
                 // The steps that follow count from here.
                 (started, elapsed) = (Instant::now(), Duration::ZERO);
             } else {
@@ -188,7 +189,7 @@ async fn play(
         let Some(played) = playback.next() else { break };
         // The REST API shows a step before its webhook is sent.
         if let Some(call) = &played.call {
-            lock(&state.calls).record(company_id, call, &hang_up);
+            lock(&state.calls).record(company_id, call, &sender);
         }
         if let Some(webhook) = played.webhook {
             dispatch.submit(webhook).await;
@@ -213,9 +214,9 @@ fn organization(company_id: i64, request: &FlowRequest) -> Option<i64> {
 }
 
 /// The mix of flows on an ordinary day, in percent.
-const MIX: [(Flow, u32); 11] = [
-    (Flow::Answered, 36),
-    (Flow::Outbound, 20),
+const MIX: [(Flow, u32); 15] = [
+    (Flow::Answered, 34),
+    (Flow::Outbound, 17),
     (Flow::Missed, 12),
     (Flow::Hold, 8),
     (Flow::Voicemail, 8),
@@ -225,6 +226,10 @@ const MIX: [(Flow, u32); 11] = [
     (Flow::Park, 2),
     (Flow::WarmTransfer, 1),
     (Flow::Merge, 1),
+    (Flow::Unanswered, 2),
+    (Flow::Abandoned, 1),
+    (Flow::QueueVoicemail, 1),
+    (Flow::Blocked, 1),
 ];
 
 fn pick_flow(seed: u64) -> Flow {

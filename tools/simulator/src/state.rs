@@ -1,8 +1,10 @@
 //! The state of the simulated Dialpad, shared by its HTTP worker and by the flows that run.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::web;
+use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
@@ -13,6 +15,8 @@ use super::grants::Grants;
 use super::rate_limiter::RateLimiter;
 use super::registry::Registry;
 use super::request_log::RequestLog;
+use super::rest::records::Records;
+use super::rest::share_links::ShareLinks;
 use super::runs::{self, PlacedCall, Progress, Run};
 use super::sender::WebhookSender;
 use super::switches::Switches;
@@ -24,6 +28,12 @@ pub(crate) struct State {
     pub(crate) grants: Mutex<Grants>,
     pub(crate) registry: Mutex<Registry>,
     pub(crate) calls: Mutex<CallLog>,
+    pub(crate) records: Mutex<Records>,
+    pub(crate) share_links: Mutex<ShareLinks>,
+    /// What was changed of each user's entry in the directory.
+    pub(crate) user_settings: Mutex<HashMap<i64, Map<String, Value>>>,
+    /// The caller id that each user chose.
+    pub(crate) caller_ids: Mutex<HashMap<i64, String>>,
     /// Locked only to change a switch; readers call [`State::switches`].
     pub(crate) switches: Mutex<Switches>,
     pub(crate) requests: Mutex<RequestLog>,
@@ -50,6 +60,10 @@ impl State {
             grants: Mutex::default(),
             registry: Mutex::default(),
             calls: Mutex::default(),
+            records: Mutex::default(),
+            share_links: Mutex::default(),
+            user_settings: Mutex::default(),
+            caller_ids: Mutex::default(),
             requests: Mutex::default(),
             rate_limiter: Mutex::default(),
             blob_key: rand::random(),

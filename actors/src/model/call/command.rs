@@ -10,7 +10,13 @@ use super::event::{CallEvent, Origin};
 #[allow(clippy::large_enum_variant, reason = "nearly all of them are webhooks")]
 pub enum CallCommand {
     /// A webhook about the call.
-    Webhook(CallEvent),
+    Webhook {
+        /// The webhook.
+        event: CallEvent,
+        /// What the other legs of its interaction prove once this webhook is known, in place of what they proved before;
+        /// `None` for a call of one leg.
+        proof: Option<Proof>,
+    },
     /// What the other legs of its interaction prove now, in place of what they proved before. It follows from a webhook
     /// about another leg.
     Proven {
@@ -28,7 +34,7 @@ impl CallCommand {
     #[must_use]
     pub fn at(&self) -> DateTime<Utc> {
         match self {
-            Self::Webhook(event) => event.at,
+            Self::Webhook { event, .. } => event.at,
             Self::Proven { at, .. } => *at,
         }
     }
@@ -37,7 +43,7 @@ impl CallCommand {
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
-            Self::Webhook(event) => event.origin,
+            Self::Webhook { event, .. } => event.origin,
             Self::Proven { origin, .. } => *origin,
         }
     }
@@ -45,7 +51,7 @@ impl CallCommand {
 
 impl From<CallEvent> for CallCommand {
     fn from(event: CallEvent) -> Self {
-        Self::Webhook(event)
+        Self::Webhook { event, proof: None }
     }
 }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
 
+use super::{millis::Millis, status::DialpadState};
 use crate::id::DialpadCallId;
 
 /// The direction of a call or a message, seen from the company.
@@ -123,16 +124,32 @@ pub enum Signal {
     VoicemailStarted,
     /// A voicemail exists. This ends the call.
     VoicemailLeft,
-    /// Something became known about the call, a recording for instance.
+    /// Something became known about the call, a recording for instance. It comes after the call: if the payload says when
+    /// the call ended, or nothing else is known of the call, it has ended.
     Learned,
-    /// A state that has no name here. It is passed on as received and changes nothing, except that the legs that it names
-    /// are correlated.
+    /// A state that has no event type here. It is passed on as received, and the legs that it names are correlated.
     Raw {
         /// The state or event type in the sender's words.
         state: String,
         /// The payload as JSON.
         payload: Box<serde_json::Value>,
+        /// What it says about the call.
+        meaning: RawMeaning,
     },
+}
+
+/// What a state that has no event type here says about the call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RawMeaning {
+    /// Nothing that is known here.
+    #[default]
+    Nothing,
+    /// Two sides are connected (a merge, a supervisor who takes over): a hold is over.
+    Talking,
+    /// It is about a call that has ended, and says when.
+    Over,
+    /// There is a transcript: of a voicemail, unless a person answered the call.
+    Transcribed,
 }
 
 /// How a leg ended, by the signal that said so. The order is that of trust in its time.
@@ -147,6 +164,10 @@ pub enum EndKind {
     Missed,
     /// A voicemail was left.
     Voicemail,
+    /// Something that comes after a call, a recording or a survey for instance, said when the call had ended.
+    Stated,
+    /// Nothing of the end was seen, only something that comes after a call. Replaced by every other end.
+    Unseen,
     /// No signal said so, but it must have ended.
     Presumed,
 }
@@ -186,12 +207,16 @@ pub struct Knowledge {
     pub connected_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub ended_at: Option<DateTime<Utc>>,
-    /// The whole length in milliseconds.
-    pub duration_ms: Option<i64>,
-    /// The length of talk in milliseconds.
-    pub talk_ms: Option<i64>,
-    /// The length of all holds in milliseconds.
-    pub hold_ms: Option<i64>,
+    /// The newest state in Dialpad's own words, as long as the call is live.
+    pub dialpad_state: Option<DialpadState>,
+    /// The whole length.
+    pub duration_ms: Option<Millis>,
+    /// The length of talk.
+    pub talk_ms: Option<Millis>,
+    /// Whether the payload is about a call that has ended, has a place for the length of talk, and leaves it empty.
+    pub lacks_talk: bool,
+    /// The length of all holds.
+    pub hold_ms: Option<Millis>,
     /// Where the call's recording is.
     pub recording_url: Option<String>,
     /// Another place of the recording: the administrators' copy, or a page for people. Shown while nothing better is known.
@@ -204,8 +229,8 @@ pub struct Knowledge {
     pub voicemail_spare_url: Option<String>,
     /// The transcript of the voicemail.
     pub voicemail_transcript: Option<String>,
-    /// The length of the voicemail in milliseconds.
-    pub voicemail_duration_ms: Option<i64>,
+    /// The length of the voicemail.
+    pub voicemail_duration_ms: Option<Millis>,
 }
 
 impl Knowledge {
@@ -226,9 +251,10 @@ impl Knowledge {
         self.voicemail_url.as_ref().or(self.voicemail_spare_url.as_ref())
     }
 
-    /// Whether it says something that is known only once a voicemail was left.
+    /// Whether it says something that is known only once a voicemail was left. A transcript alone is none: it can be that
+    /// of the conversation.
     #[must_use]
     pub fn is_of_a_voicemail(&self) -> bool {
-        self.voicemail().is_some() || self.voicemail_id.is_some() || self.voicemail_transcript.is_some()
+        self.voicemail().is_some() || self.voicemail_id.is_some()
     }
 }

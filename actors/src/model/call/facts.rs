@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::Proof,
-    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal},
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     links::Links,
+    millis::Millis,
+    status::DialpadState,
 };
 use crate::model::latest::{Latest, earliest, latest, value};
 
@@ -28,12 +30,23 @@ pub struct CallFacts {
     pub(crate) rang_at: Option<DateTime<Utc>>,
     pub(crate) connects: BTreeSet<DateTime<Utc>>,
     pub(crate) reported_connect: Option<DateTime<Utc>>,
+    /// What only a group's leg has: when it was connected before an operator's leg was named, which can be a menu; when it
+    /// was connected according to the webhooks that name one; and when the first of these was sent.
+    pub(crate) menu_at: Option<DateTime<Utc>>,
+    pub(crate) operator_connect: Option<DateTime<Utc>>,
+    pub(crate) operator_seen: Option<DateTime<Utc>>,
     pub(crate) holds: BTreeSet<DateTime<Utc>>,
     pub(crate) resumes: BTreeSet<DateTime<Utc>>,
+    /// When the two sides talked, by a state that has no event type here. It ends a hold, and is no sign of the call by
+    /// itself.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) talks: BTreeSet<DateTime<Utc>>,
     pub(crate) ends: BTreeMap<EndKind, DateTime<Utc>>,
     pub(crate) reported_end: Option<DateTime<Utc>>,
     pub(crate) voicemail_started: bool,
     pub(crate) voicemail_left: Option<DateTime<Utc>>,
+    /// When there was a transcript: of a voicemail, unless a person answered.
+    pub(crate) transcribed_at: Option<DateTime<Utc>>,
     /// The voicemail was deleted: nothing of it is kept, whatever is still reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) voicemail_deleted: bool,
@@ -59,45 +72,53 @@ pub struct CallFacts {
     pub(crate) links: Option<Links>,
     /// What the other legs prove now: replaced, not merged.
     pub(crate) proof: Option<Proof>,
-    pub(crate) duration_ms: Option<Latest<i64>>,
-    pub(crate) talk_ms: Option<Latest<i64>>,
-    pub(crate) hold_ms: Option<Latest<i64>>,
+    pub(crate) dialpad_state: Option<Latest<DialpadState>>,
+    pub(crate) duration_ms: Option<Latest<Millis>>,
+    pub(crate) talk_ms: Option<Latest<Millis>>,
+    /// A webhook about the end had a place for the length of talk, and left it empty.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) lacks_talk: bool,
+    pub(crate) hold_ms: Option<Latest<Millis>>,
     pub(crate) recording_url: Option<Latest<String>>,
     pub(crate) recording_spare_url: Option<Latest<String>>,
     pub(crate) voicemail_id: Option<Latest<String>>,
     pub(crate) voicemail_url: Option<Latest<String>>,
     pub(crate) voicemail_spare_url: Option<Latest<String>>,
     pub(crate) voicemail_transcript: Option<Latest<String>>,
-    pub(crate) voicemail_duration_ms: Option<Latest<i64>>,
+    pub(crate) voicemail_duration_ms: Option<Latest<Millis>>,
 }
 
 impl CallFacts {
-    /// Merges in what one webhook says. Absorbing it again, or in another order, changes nothing.
+    /// Merges in what one webhook says. Absorbing it again, or in another order, changes nothing. The one exception is
+    /// [`EndKind::Unseen`]: a recording that arrives before anything else ends the call, one that arrives while the call
+    /// is live does not. The order is forgotten once the end is known.
     pub fn absorb(&mut self, event: &CallEvent) {
         let at = event.at;
         if event.knowledge.is_merged {
             earliest(&mut self.merged_at, Some(at));
         }
         match &event.signal {
-            Signal::Raw { .. } => {
+            Signal::Raw { meaning: RawMeaning::Nothing, .. } => {
                 // It is no ground for a call, but the legs that it names belong together.
-                if self.was_witnessed() {
-                    self.name_legs(&event.knowledge);
-                }
+                self.name_legs(&event.knowledge);
                 return;
             }
             Signal::Ringing => earliest(&mut self.rang_at, Some(at)),
             Signal::Connected => {
                 self.connects.insert(at);
-                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+                self.absorb_connect(event);
             }
             Signal::Held => {
                 self.holds.insert(at);
-                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+                self.absorb_connect(event);
             }
             Signal::Resumed => {
                 self.resumes.insert(at);
-                earliest(&mut self.reported_connect, event.knowledge.connected_at);
+                self.absorb_connect(event);
+            }
+            Signal::Raw { meaning: RawMeaning::Talking, .. } => {
+                self.talks.insert(at);
+                self.absorb_connect(event);
             }
             Signal::Ended(kind) => self.absorb_end(*kind, event),
             Signal::VoicemailStarted => self.voicemail_started = true,
@@ -105,19 +126,25 @@ impl CallFacts {
                 earliest(&mut self.voicemail_left, Some(at));
                 self.absorb_end(EndKind::Voicemail, event);
             }
-            Signal::Learned => {}
+            Signal::Raw { meaning: RawMeaning::Transcribed, .. } => {
+                earliest(&mut self.transcribed_at, Some(left_at(event)));
+            }
+            Signal::Learned | Signal::Raw { meaning: RawMeaning::Over, .. } => {}
         }
-        if event.signal != Signal::Learned {
+        if !comes_after_the_call(&event.signal) {
             earliest(&mut self.first_seen, Some(at));
         }
         earliest(&mut self.first_seen, event.knowledge.started_at);
         earliest(&mut self.rang_at, event.knowledge.rang_at);
         if event.knowledge.is_of_a_voicemail() {
-            // The webhook that says so explicitly may be late or lost. The voicemail existed when the call ended.
-            let left_at = event.knowledge.ended_at.map_or(at, |ended_at| ended_at.min(at));
-            earliest(&mut self.voicemail_left, Some(left_at));
+            earliest(&mut self.voicemail_left, Some(left_at(event)));
+        } else if event.knowledge.voicemail_transcript.is_some() {
+            earliest(&mut self.transcribed_at, Some(left_at(event)));
         }
         self.absorb_knowledge(at, &event.knowledge);
+        if comes_after_the_call(&event.signal) {
+            self.absorb_afterword(event);
+        }
     }
 
     /// Replaces what the other legs of the interaction prove.
@@ -126,12 +153,45 @@ impl CallFacts {
     }
 
     /// A payload can have an end long before the call is over, because it is serialised late; only a signal that ends the
-    /// call makes its times facts.
+    /// call, or comes after it, makes its times facts.
     fn absorb_end(&mut self, kind: EndKind, event: &CallEvent) {
         let end = self.ends.entry(kind).or_insert(event.at);
         *end = event.at.min(*end);
+        if kind == EndKind::Unseen {
+            return;
+        }
+        self.ends.remove(&EndKind::Unseen);
         earliest(&mut self.reported_end, event.knowledge.ended_at);
-        earliest(&mut self.reported_connect, event.knowledge.connected_at);
+        // The details that the server asks for do not say whether a person answered or the greeting.
+        if kind != EndKind::Stated || event.origin == Origin::Webhook {
+            self.absorb_connect(event);
+        }
+    }
+
+    /// What comes after a call says when it ended; or it is all that is known of the call, which has ended then.
+    fn absorb_afterword(&mut self, event: &CallEvent) {
+        if event.knowledge.ended_at.is_some() {
+            self.absorb_end(EndKind::Stated, event);
+            return;
+        }
+        let is_transcript = matches!(event.signal, Signal::Raw { meaning: RawMeaning::Transcribed, .. });
+        let is_all_that_is_known = !self.was_witnessed() || self.ends.contains_key(&EndKind::Unseen);
+        if is_all_that_is_known || (is_transcript && !self.is_over() && self.answered_at().is_none()) {
+            self.absorb_end(EndKind::Unseen, event);
+        }
+    }
+
+    fn absorb_connect(&mut self, event: &CallEvent) {
+        let CallEvent { at, signal, knowledge, .. } = event;
+        earliest(&mut self.reported_connect, knowledge.connected_at);
+        let is_live =
+            !matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft) && !comes_after_the_call(signal);
+        if knowledge.operator_call_id.is_some() {
+            earliest(&mut self.operator_connect, knowledge.connected_at);
+            earliest(&mut self.operator_seen, Some(*at).filter(|_| is_live));
+        } else if is_live {
+            earliest(&mut self.menu_at, knowledge.connected_at.or(Some(*at)));
+        }
     }
 
     fn absorb_knowledge(&mut self, at: DateTime<Utc>, knowledge: &Knowledge) {
@@ -149,6 +209,8 @@ impl CallFacts {
         self.forget_names_known();
         latest(&mut self.target_id, at, &knowledge.target_id);
         latest(&mut self.transferred_from, at, &knowledge.transferred_from);
+        latest(&mut self.dialpad_state, at, &knowledge.dialpad_state);
+        self.lacks_talk |= knowledge.lacks_talk;
         latest(&mut self.duration_ms, at, &knowledge.duration_ms);
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
@@ -192,7 +254,7 @@ impl CallFacts {
     }
 
     /// Keeps the legs that a webhook names, whatever else it says.
-    pub(crate) fn name_legs(&mut self, knowledge: &Knowledge) {
+    fn name_legs(&mut self, knowledge: &Knowledge) {
         self.named_before.extend(knowledge.leg_ids());
         self.forget_names_known();
     }
@@ -246,4 +308,20 @@ impl CallFacts {
     pub fn leg(&self) -> Option<Leg> {
         value(&self.leg)
     }
+}
+
+/// Whether a signal is about something that comes after a call.
+fn comes_after_the_call(signal: &Signal) -> bool {
+    let is_raw = |meaning: &RawMeaning| matches!(meaning, RawMeaning::Over | RawMeaning::Transcribed);
+    match signal {
+        Signal::Learned => true,
+        Signal::Raw { meaning, .. } => is_raw(meaning),
+        _ => false,
+    }
+}
+
+/// Returns when the voicemail was left that a webhook knows of. The webhook that says so explicitly may be late or lost;
+/// the voicemail existed when the call ended.
+fn left_at(event: &CallEvent) -> DateTime<Utc> {
+    event.knowledge.ended_at.map_or(event.at, |ended_at| ended_at.min(event.at))
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     command::CallCommand,
-    event::{CallEvent, Signal},
+    event::{RawMeaning, Signal},
     facts::CallFacts,
     snapshot::Snapshot,
     status::Status,
@@ -30,7 +30,7 @@ pub enum CallChange {
     Held(DateTime<Utc>),
     /// The hold ended, at this time.
     Resumed(DateTime<Utc>),
-    /// The call is over. At most once per call.
+    /// The call is over. Exactly once per call.
     Ended,
     /// Something became known late: the names of the changed fields.
     Updated(Vec<&'static str>),
@@ -52,49 +52,49 @@ pub enum CallChange {
 pub fn apply(known: &CallFacts, command: &CallCommand) -> Transition {
     let mut facts = known.clone();
     match command {
-        CallCommand::Webhook(event) => facts.absorb(event),
+        CallCommand::Webhook { event, proof } => {
+            facts.absorb(event);
+            if let Some(proof) = proof {
+                facts.set_proof(*proof);
+            }
+        }
         CallCommand::Proven { proof, .. } => facts.set_proof(*proof),
     }
     let mut changes = if facts == *known { Vec::new() } else { differences(known, &facts, command) };
-    if let CallCommand::Webhook(CallEvent { signal: Signal::Raw { state, payload }, .. }) = command {
-        changes.push(CallChange::Raw { state: state.clone(), payload: payload.clone() });
-    }
+    changes.extend(passed_on(command, &facts));
     Transition { facts, changes }
+}
+
+/// Returns the state that is passed on, because it has no event type. The transcript of a voicemail has one.
+fn passed_on(command: &CallCommand, facts: &CallFacts) -> Option<CallChange> {
+    let CallCommand::Webhook { event, .. } = command else { return None };
+    let Signal::Raw { state, payload, meaning } = &event.signal else { return None };
+    if *meaning == RawMeaning::Transcribed && facts.has_voicemail() {
+        return None;
+    }
+    Some(CallChange::Raw { state: state.clone(), payload: payload.clone() })
 }
 
 fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> Vec<CallChange> {
     let before = known.snapshot();
     let after = facts.snapshot();
+    if !facts.was_witnessed() {
+        return Vec::new();
+    }
     let is_first_sight = !known.was_witnessed() && facts.was_witnessed();
     let mut changes = Vec::new();
-    changes.extend(change_of_call(is_first_sight, &before, &after, command));
+    if is_first_sight || before.status != after.status {
+        changes.push(change_of_status(&before, &after, command.at()));
+    } else {
+        let changed = changed_fields(&before, &after);
+        changes.extend((!changed.is_empty()).then_some(CallChange::Updated(changed)));
+    }
     match (&before.voicemail, &after.voicemail) {
         (None, Some(_)) => changes.push(CallChange::VoicemailReceived),
         (Some(before), Some(after)) if before != after => changes.push(CallChange::VoicemailUpdated),
         _ => {}
     }
     changes
-}
-
-fn change_of_call(
-    is_first_sight: bool,
-    before: &Snapshot,
-    after: &Snapshot,
-    command: &CallCommand,
-) -> Option<CallChange> {
-    if is_first_sight && is_voicemail_left(command) {
-        // Of a call that was never seen, only the voicemail is emitted.
-        return None;
-    }
-    if is_first_sight || before.status != after.status {
-        return Some(change_of_status(before, after, command.at()));
-    }
-    let changed = changed_fields(before, after);
-    (!changed.is_empty()).then_some(CallChange::Updated(changed))
-}
-
-fn is_voicemail_left(command: &CallCommand) -> bool {
-    matches!(command, CallCommand::Webhook(CallEvent { signal: Signal::VoicemailLeft, .. }))
 }
 
 fn change_of_status(before: &Snapshot, after: &Snapshot, at: DateTime<Utc>) -> CallChange {
@@ -108,10 +108,12 @@ fn change_of_status(before: &Snapshot, after: &Snapshot, at: DateTime<Utc>) -> C
 }
 
 /// Returns the names on the wire of the call's fields that differ. The status is not among them: its changes have event
-/// types of their own. Nor is the content of the voicemail.
+/// types of their own. Nor is the content of the voicemail. After the answer, Dialpad's own state alone is no change: its
+/// states have event types, or are passed on.
 fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     let Snapshot {
         status: _,
+        dialpad_state,
         outcome,
         direction,
         from_number,
@@ -129,7 +131,8 @@ fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
         is_voicemail,
         voicemail: _,
     } = before;
-    [
+    let mut changed: Vec<&'static str> = [
+        ("dialpad_state", *dialpad_state != after.dialpad_state),
         ("outcome", *outcome != after.outcome),
         ("direction", *direction != after.direction),
         ("from_number", *from_number != after.from_number),
@@ -149,5 +152,9 @@ fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     ]
     .into_iter()
     .filter_map(|(name, differs)| differs.then_some(name))
-    .collect()
+    .collect();
+    if after.status != Status::Ringing && changed == ["dialpad_state"] {
+        changed.clear();
+    }
+    changed
 }

@@ -6,17 +6,19 @@ mod event;
 mod facts;
 mod links;
 mod machine;
+mod millis;
 mod record;
 mod snapshot;
 mod status;
 
 pub use self::{
     command::{CallCommand, Proof},
-    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, Signal},
+    event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     facts::CallFacts,
     links::Links,
     machine::{CallChange, Transition, apply},
+    millis::Millis,
     record::{CallRecord, StoredCall, VoicemailRecord},
     snapshot::{Snapshot, Voicemail},
-    status::{Outcome, Status},
+    status::{DialpadState, Outcome, Status},
 };

@@ -63,10 +63,11 @@ fn was_answered_elsewhere(
     if !facts.is_over() || facts.own_answer().is_some() {
         return false;
     }
-    let (Some(rang), entry_point) = (facts.ringing_at(), facts.leg_ids()[1]) else { return false };
+    let entry_point = facts.leg_ids()[1];
+    let Some(rang) = facts.ringing_at().or(facts.first_seen) else { return false };
     legs.iter().filter(|(other, _)| *other != call).any(|(other, theirs)| match theirs.leg() {
         // A person who answered before this leg rang has sent the call on, and was not faster.
-        Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang < answered),
+        Some(Leg::User | Leg::Direct) | None => theirs.own_answer().is_some_and(|answered| rang <= answered),
         // The leg that took it may never be received: its group names it.
         Some(Leg::Group) => {
             let operator = theirs.leg_ids()[2].filter(|operator| *operator != call.0);

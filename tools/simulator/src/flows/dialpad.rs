@@ -22,9 +22,9 @@ pub(crate) fn webhook(frame: &Frame<'_>) -> (Value, Option<EventType>) {
         Step::Hold | Step::Park => Some(EventType::CallHeld),
         Step::Resume => Some(EventType::CallResumed),
         Step::Merge => Some(EventType::CallRaw),
-        Step::Miss => Some(EventType::CallEnded),
-        // `missed` ends the call for the CRM; the hangup only adds the final durations.
-        Step::HangUp | Step::TransferAway => (!leg.missed).then_some(EventType::CallEnded),
+        Step::Miss | Step::Block => Some(EventType::CallEnded),
+        // `missed` and `blocked` end the call for the CRM; the hangup only adds the final durations.
+        Step::HangUp | Step::TransferAway => (!leg.missed && !leg.blocked).then_some(EventType::CallEnded),
         Step::VoicemailReady => Some(EventType::VoicemailReceived),
         Step::Transcribed => Some(EventType::VoicemailUpdated),
         Step::Menu | Step::LeaveVoicemail | Step::RecordingReady => None,
@@ -55,6 +55,7 @@ fn state(step: Step, direction: Direction) -> &'static str {
         Step::Park => "parked",
         Step::Merge => "merged",
         Step::Miss => "missed",
+        Step::Block => "blocked",
         Step::LeaveVoicemail => "voicemail",
         Step::HangUp | Step::TransferAway => "hangup",
         Step::VoicemailReady => "voicemail_uploaded",
@@ -125,6 +126,7 @@ fn group_id(spec: &LegSpec) -> Option<String> {
     match spec.target.kind {
         "office" => Some(format!("Office:{}", spec.target.id)),
         "call_center" => Some(format!("CallCenter:{}", spec.target.id)),
+        "department" => Some(format!("Department:{}", spec.target.id)),
         _ => None,
     }
 }
@@ -148,7 +150,8 @@ fn times(spec: &LegSpec, leg: &Leg, at: DateTime<Utc>) -> Value {
         "event_timestamp": at.timestamp_millis(),
         "hold_time": held_ms,
         "mos_score": leg.connected.and(ended).map(|_| 4.41),
-        "talk_time": leg.connected_ms(at) - held_ms,
+        // A menu is no talk; but the talk of a group's call that was answered contains it.
+        "talk_time": if leg.answered { leg.connected_ms(at) - held_ms } else { 0 },
         "total_duration": ended.map(|ended| float(ended - started)),
     })
 }

@@ -20,6 +20,8 @@ pub(crate) struct Leg {
     pub(crate) ended: Option<DateTime<Utc>>,
     /// Whether nobody answered in time.
     pub(crate) missed: bool,
+    /// Whether the platform rejected the caller.
+    pub(crate) blocked: bool,
     /// Whether it ended because the customer was transferred.
     pub(crate) transferred: bool,
     pub(crate) voicemail_started_at: Option<DateTime<Utc>>,
@@ -52,6 +54,7 @@ impl Leg {
             Step::Resume | Step::Merge => self.stop_holding(at),
             // The leg continues until it is hung up: the caller may still leave a voicemail.
             Step::Miss => self.missed = true,
+            Step::Block => self.blocked = true,
             Step::LeaveVoicemail => self.voicemail_started_at = Some(at),
             Step::HangUp | Step::TransferAway => {
                 self.stop_holding(at);

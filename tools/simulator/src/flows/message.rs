@@ -1,5 +1,6 @@
 //! An exchange of text messages: the customer writes, the user replies, and the reply is delivered.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -31,6 +32,7 @@ pub(crate) fn webhooks(
     let webhook = |after, payload, expected_event| ScheduledWebhook {
         after,
         payload,
+        call: None,
         expected_event: Some(expected_event),
     };
     match family {
@@ -63,11 +65,35 @@ pub(crate) fn webhooks(
     }
 }
 
-struct Text {
+/// A text that was sent over the API.
+pub(crate) struct SentText {
+    pub(crate) id: i64,
+    pub(crate) sender: Party,
+    pub(crate) to: Vec<String>,
+    pub(crate) text: String,
+}
+
+/// Returns the webhooks of a text that was sent over the API: it was sent, and it was delivered.
+pub(crate) fn sent_over_api(sent: &SentText, options: &FlowOptions) -> VecDeque<ScheduledWebhook> {
+    let customer = participants::outside(sent.to.first().map_or("", String::as_str));
+    let spec = LegSpec::new((sent.id, sent.id), Direction::Outbound, sent.sender.clone(), customer);
+    let written = options.start;
+    let text = Text { id: sent.id, direction: Direction::Outbound, written, text: &sent.text };
+    let after = Duration::from_millis(800).mul_f64(options.time_scale);
+    let webhook = |status, at: DateTime<Utc>, after, event| {
+        let mut payload = dialpad(&spec, &text, status, at, options);
+        payload["to_number"] = json!(sent.to);
+        ScheduledWebhook { after, payload, call: None, expected_event: Some(event) }
+    };
+    let pending = webhook("pending", written, Duration::ZERO, EventType::MessageSent);
+    [pending, webhook("delivered", written + after, after, EventType::MessageUpdated)].into()
+}
+
+struct Text<'a> {
     id: i64,
     direction: Direction,
     written: DateTime<Utc>,
-    text: &'static str,
+    text: &'a str,
 }
 
 const QUESTION: &str = "Hello, is my order on its way?";
@@ -83,7 +109,7 @@ fn delays(seed: u64) -> (Duration, Duration) {
 /// Separates the random numbers of the delays from those of the participants.
 const MESSAGE_SALT: u64 = 0x7465_7874;
 
-fn dialpad(spec: &LegSpec, text: &Text, status: &str, at: DateTime<Utc>, options: &FlowOptions) -> Value {
+fn dialpad(spec: &LegSpec, text: &Text<'_>, status: &str, at: DateTime<Utc>, options: &FlowOptions) -> Value {
     let (from, to) = numbers(spec, text.direction);
     let mut payload = json!({
         "id": text.id,
@@ -111,7 +137,7 @@ fn dialpad(spec: &LegSpec, text: &Text, status: &str, at: DateTime<Utc>, options
     payload
 }
 
-fn workflow(spec: &LegSpec, text: &Text, event_type: &str, options: &FlowOptions) -> Value {
+fn workflow(spec: &LegSpec, text: &Text<'_>, event_type: &str, options: &FlowOptions) -> Value {
     let (from, to) = numbers(spec, text.direction);
     let payload = json!({
         "event_type": event_type,
@@ -127,7 +153,7 @@ fn workflow(spec: &LegSpec, text: &Text, event_type: &str, options: &FlowOptions
 }
 
 /// Returns the workflow payload of the delivery report.
-fn delivered(spec: &LegSpec, text: &Text, at: DateTime<Utc>, options: &FlowOptions) -> Value {
+fn delivered(spec: &LegSpec, text: &Text<'_>, at: DateTime<Utc>, options: &FlowOptions) -> Value {
     let mut payload = workflow(spec, text, "message.updated", options);
     payload["message_status"] = "delivered".into();
     payload["timestamp"] = at.timestamp().into();

@@ -11,6 +11,10 @@
 //! | `hold` | ringing, connected, hold, connected, hangup, recording | `call.ring`, `call.started`, `call.held`, `call.resumed`, `call.ended` |
 //! | `outbound` | calling, connected, hangup | `call.ring`, `call.started`, `call.ended` |
 //! | `queue` | main line: preanswer, connected (a menu), connected, hangup; call center: preanswer, queued, connected, hangup; first agent: ringing, missed, hangup; second agent: ringing, connected, hangup, recording | `call.ring`, `call.started` and `call.ended` of each leg; no `call.started` of the first agent |
+//! | `abandoned` | main line: preanswer, connected (a menu), hangup; call center: preanswer, queued, hangup; agent: ringing, missed, hangup | `call.ring`, `call.ended` of each leg |
+//! | `queue-voicemail` | the same, and on the call center's leg: voicemail, hangup, voicemail_uploaded, transcription | the same, then `voicemail.received`, `voicemail.updated` |
+//! | `blocked` | blocked, hangup | `call.ended` |
+//! | `unanswered` | calling, hangup | `call.ring`, `call.ended` |
 //! | `transfer` | ringing, connected, hangup; the colleague's leg: ringing, connected, hangup, recording | `call.ring`, `call.started`, `call.ended` of both |
 //! | `warm-transfer` | ringing, connected, hold, hangup; the consultation: calling, connected, hangup; the colleague's leg: connected, hangup | the first leg's with `call.held`; the consultation's; `call.started`, `call.ended` |
 //! | `park` | ringing, connected, parked, connected, hangup | like `hold` |
@@ -21,6 +25,7 @@
 //! needs its two parties in `participants.rs`; a new step its effect in `leg.rs` and its name in `dialpad.rs` and
 //! `workflow.rs`.
 
+pub(crate) mod command;
 pub(crate) mod dialpad;
 pub(crate) mod event_type;
 pub(crate) mod leg;
@@ -35,12 +40,19 @@ pub(crate) mod workflow;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 
+pub(crate) use command::{Arrival, Command, NewIds};
 pub use event_type::EventType;
-pub(crate) use participants::{OFFICE_ID, Party, first_user, user_by_id};
+pub(crate) use message::{SentText, sent_over_api};
+pub(crate) use participants::{
+    OFFICE_ID, Party, centre, contacts, department, first_user, main_line, outside, target_by_id, user_by_id,
+    users,
+};
 pub(crate) use playback::{Playback, Webhook};
 
 /// A scenario that the simulator plays.
@@ -59,6 +71,14 @@ pub enum Flow {
     Outbound,
     /// A customer reaches a call center over the main line; two agents are rung, and one answers.
     Queue,
+    /// A customer waits in a call center's queue, and hangs up before an agent answers.
+    Abandoned,
+    /// A customer waits in a call center's queue, no agent answers, and the customer leaves a voicemail.
+    QueueVoicemail,
+    /// A customer calls whose number the company has blocked.
+    Blocked,
+    /// A user calls a customer, who does not answer.
+    Unanswered,
     /// A user answers and transfers the customer to a colleague.
     Transfer,
     /// The same, after a consultation with the colleague.
@@ -114,6 +134,8 @@ pub struct ScheduledWebhook {
     pub after: Duration,
     /// The body before it is signed.
     pub payload: Value,
+    /// The leg as the REST API shows it now; `None` for text messages.
+    pub call: Option<Value>,
     /// The CRM event about its call or text that the server must have emitted once it has processed the webhook; `None` if
     /// the webhook only adds facts.
     pub expected_event: Option<EventType>,
@@ -149,6 +171,11 @@ pub struct Overrides {
     pub custom_data: Option<String>,
 }
 
+/// Returns an id like Dialpad's at random, for what is made over the API.
+pub(crate) fn random_id() -> i64 {
+    participants::next_id(&mut Xoshiro256PlusPlus::seed_from_u64(rand::random()))
+}
+
 /// Returns all webhooks of a flow. The same arguments give the same webhooks. Another start gives another call id, so
 /// that a seed can be played twice without reusing a call id.
 pub fn webhooks(flow: Flow, family: Family, seed: u64, options: &FlowOptions) -> Vec<ScheduledWebhook> {
@@ -158,7 +185,8 @@ pub fn webhooks(flow: Flow, family: Family, seed: u64, options: &FlowOptions) ->
         waited += played.after;
         // A step without a webhook in this family only delays the next one.
         if let Some(Webhook { payload, expected_event }) = played.webhook {
-            webhooks.push(ScheduledWebhook { after: std::mem::take(&mut waited), payload, expected_event });
+            let (after, call) = (std::mem::take(&mut waited), played.call);
+            webhooks.push(ScheduledWebhook { after, payload, call, expected_event });
         }
     }
     webhooks

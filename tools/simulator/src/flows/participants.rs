@@ -49,7 +49,42 @@ pub(crate) fn first_user() -> Party {
 
 /// Returns the user with this id.
 pub(crate) fn user_by_id(id: i64) -> Option<Party> {
-    (0..USERS.len()).map(user).find(|user| user.id == id)
+    users().find(|user| user.id == id)
+}
+
+/// Returns every user of the company. The last one is the user 555 of the documents; no flow picks this one by itself.
+pub(crate) fn users() -> impl Iterator<Item = Party> {
+    let documented = Party {
+        id: 555,
+        kind: "user",
+        name: "Uma Lang",
+        email: Some("uma@acme.example".to_owned()),
+        phone: "+14155550155".to_owned(),
+    };
+    (0..USERS.len()).map(user).chain([documented])
+}
+
+/// Returns the user or group with this id, by Dialpad's `target_type`.
+pub(crate) fn target_by_id(kind: &str, id: i64) -> Option<Party> {
+    match kind {
+        "user" => user_by_id(id),
+        "office" => Some(main_line()),
+        "callcenter" | "call_center" => Some(centre()),
+        "department" => Some(department()),
+        _ => None,
+    }
+    .filter(|target| target.id == id)
+}
+
+/// Returns the outside party of a number: the known contact, or one without a name.
+pub(crate) fn outside(number: &str) -> Party {
+    let known = (0..CONTACTS.len()).map(contact).find(|contact| contact.phone == number);
+    known.unwrap_or_else(|| Party { id: 0, kind: "local", name: "", email: None, phone: number.to_owned() })
+}
+
+/// Returns the contacts whom the flows call.
+pub(crate) fn contacts() -> impl Iterator<Item = Party> {
+    (0..CONTACTS.len()).map(contact)
 }
 
 /// The office of all users.
@@ -85,11 +120,33 @@ pub(crate) struct LegSpec {
     pub(crate) entry_point: Option<Party>,
     /// The user who transferred the customer.
     pub(crate) transferred_from: Option<Party>,
+    /// The leg from which the customer was transferred. Dialpad's events do not name it.
+    pub(crate) transferred_call_id: Option<i64>,
     /// The `custom_data` of a call that was placed over the API.
     pub(crate) custom_data: Option<String>,
 }
 
 impl LegSpec {
+    /// Returns a leg without references to other legs.
+    pub(crate) fn new(ids: (i64, i64), direction: Direction, target: Party, contact: Party) -> Self {
+        let (call_id, media_id) = ids;
+        Self {
+            call_id,
+            direction,
+            target,
+            contact,
+            media_id,
+            recorded: false,
+            master_call_id: None,
+            entry_point_call_id: None,
+            operator_call_id: None,
+            entry_point: None,
+            transferred_from: None,
+            transferred_call_id: None,
+            custom_data: None,
+        }
+    }
+
     /// Returns the link to the voicemail or recording.
     pub(crate) fn media_url(&self, base: &str) -> String {
         format!("{base}/r/{}", self.media_id)
@@ -112,21 +169,12 @@ impl Participants {
         let mut legs: Vec<LegSpec> = roles
             .iter()
             .map(|role| {
-                let (call_id, media_id) = (next_id(&mut ids), next_id(&mut ids));
+                let ids = (next_id(&mut ids), next_id(&mut ids));
                 let (direction, target, contact) = people.parties_of(*role);
                 LegSpec {
-                    call_id,
-                    media_id,
-                    direction,
-                    target: target.clone(),
-                    contact: contact.clone(),
                     recorded: is_recorded(flow, *role),
-                    master_call_id: None,
-                    entry_point_call_id: None,
-                    operator_call_id: None,
-                    entry_point: None,
-                    transferred_from: None,
                     custom_data: options.overrides.custom_data.clone(),
+                    ..LegSpec::new(ids, direction, target.clone(), contact.clone())
                 }
             })
             .collect();
@@ -157,7 +205,10 @@ fn link(roles: &[Role], legs: &mut [LegSpec], people: &People) {
                 legs[index].entry_point_call_id = id_of(legs, Role::Centre);
                 legs[index].entry_point = Some(people.main_line.clone());
             }
-            Role::Successor => legs[index].transferred_from = Some(people.lead.clone()),
+            Role::Successor => {
+                legs[index].transferred_from = Some(people.lead.clone());
+                legs[index].transferred_call_id = id_of(legs, Role::Called);
+            }
             Role::Called | Role::Calling | Role::MainLine | Role::Consultation | Role::Conference => {}
         }
     }
@@ -273,14 +324,20 @@ fn contact(index: usize) -> Party {
     }
 }
 
-fn main_line() -> Party {
+pub(crate) fn main_line() -> Party {
     Party { id: OFFICE_ID, kind: "office", name: "Acme Corp.", email: None, phone: "+14155550190".to_owned() }
 }
 
 /// Returns the call center. Events and queries spell its type differently.
-fn centre() -> Party {
+pub(crate) fn centre() -> Party {
     let phone = "+14155550191".to_owned();
     Party { id: 5_300_000_000_000_000, kind: "call_center", name: "Support", email: None, phone }
+}
+
+/// Returns the department. No flow reaches it; a transfer may.
+pub(crate) fn department() -> Party {
+    let phone = "+14155550192".to_owned();
+    Party { id: 5_350_000_000_000_000, kind: "department", name: "Sales", email: None, phone }
 }
 
 const USERS: [(&str, &str); 6] = [

@@ -41,16 +41,16 @@ pub(crate) struct Frame<'a> {
 /// The remaining steps of a flow.
 pub(crate) struct Playback {
     family: Family,
-    options: FlowOptions,
-    participants: Participants,
+    pub(super) options: FlowOptions,
+    pub(super) participants: Participants,
     /// One per leg of the participants.
-    legs: Vec<Leg>,
+    pub(super) legs: Vec<Leg>,
     /// The remaining steps of the call.
-    upcoming: VecDeque<TimedStep>,
+    pub(super) upcoming: VecDeque<TimedStep>,
     /// The remaining text messages of a flow of texts.
     texts: VecDeque<ScheduledWebhook>,
     /// When the latest step happened.
-    at: DateTime<Utc>,
+    pub(super) at: DateTime<Utc>,
 }
 
 impl Playback {
@@ -74,6 +74,19 @@ impl Playback {
         }
     }
 
+    /// Returns the playback of text messages without a flow.
+    pub(crate) fn of_texts(texts: VecDeque<ScheduledWebhook>, options: FlowOptions) -> Self {
+        Self {
+            family: Family::Dialpad,
+            participants: Participants { legs: Vec::new(), transcript: String::new() },
+            legs: Vec::new(),
+            upcoming: VecDeque::new(),
+            texts,
+            at: options.start,
+            options,
+        }
+    }
+
     /// Returns the id of the first leg or text.
     pub(crate) fn call_id(&self) -> i64 {
         self.participants.legs[0].call_id
@@ -84,30 +97,6 @@ impl Playback {
         let step = self.upcoming.front().map(|step| step.after);
         step.or_else(|| self.texts.front().map(|text| text.after))
     }
-
-    /// Hangs up at `now`: every live leg ends next, legs that have not started never do, and only recordings and voicemails
-    /// follow. Returns whether there was a leg to end.
-    pub(crate) fn hang_up(&mut self, now: DateTime<Utc>) -> bool {
-        let live: Vec<usize> = (0..self.legs.len()).filter(|leg| self.legs[*leg].is_live()).collect();
-        let Some(next) = self.upcoming.front().filter(|_| !live.is_empty()) else {
-            return false;
-        };
-        // A scaled flow has times of its own, which must not jump.
-        let mut waited = (now - self.at).to_std().unwrap_or_default().min(next.after);
-        let legs = &self.legs;
-        self.upcoming.retain(|step| match step.step {
-            Step::RecordingReady => legs[step.leg].answered,
-            Step::VoicemailReady | Step::Transcribed => legs[step.leg].voicemail_started_at.is_some(),
-            _ => false,
-        });
-        let ends = live.into_iter().map(|leg| TimedStep {
-            after: std::mem::take(&mut waited),
-            leg,
-            step: Step::HangUp,
-        });
-        self.upcoming = ends.chain(std::mem::take(&mut self.upcoming)).collect();
-        true
-    }
 }
 
 impl Iterator for Playback {
@@ -115,9 +104,13 @@ impl Iterator for Playback {
 
     fn next(&mut self) -> Option<PlayedStep> {
         let Some(TimedStep { after, leg, step }) = self.upcoming.pop_front() else {
-            return self.texts.pop_front().map(|ScheduledWebhook { after, payload, expected_event }| {
-                PlayedStep { after, call: None, webhook: Some(Webhook { payload, expected_event }) }
-            });
+            return self.texts.pop_front().map(
+                |ScheduledWebhook { after, payload, expected_event, .. }| PlayedStep {
+                    after,
+                    call: None,
+                    webhook: Some(Webhook { payload, expected_event }),
+                },
+            );
         };
         self.at += after;
         self.legs[leg].apply(step, self.at);
@@ -142,6 +135,6 @@ impl Iterator for Playback {
 }
 
 /// Scales a delay. Steps stay at least a millisecond apart, because their order is read from millisecond timestamps.
-fn scaled(after: Duration, time_scale: f64) -> Duration {
+pub(super) fn scaled(after: Duration, time_scale: f64) -> Duration {
     if after.is_zero() { after } else { after.mul_f64(time_scale).max(Duration::from_millis(1)) }
 }

@@ -82,6 +82,10 @@ fn every_flow_expects_the_events_of_the_table() {
     both(Flow::Park, &[&HELD]);
     both(Flow::Outbound, &[&PLAIN]);
     both(Flow::Queue, &[&PLAIN, &PLAIN, &["call.ring", "call.ended"], &PLAIN]);
+    const UNANSWERED: [&str; 2] = ["call.ring", "call.ended"];
+    both(Flow::Abandoned, &[&UNANSWERED, &UNANSWERED, &UNANSWERED]);
+    both(Flow::Blocked, &[&["call.ended"]]);
+    both(Flow::Unanswered, &[&UNANSWERED]);
     both(Flow::Transfer, &[&PLAIN, &PLAIN]);
     let put_on_hold = ["call.ring", "call.started", "call.held", "call.ended"];
     both(Flow::WarmTransfer, &[&put_on_hold, &PLAIN, &["call.started", "call.ended"]]);
@@ -95,6 +99,10 @@ fn every_flow_expects_the_events_of_the_table() {
     let voicemail = ["call.ring", "call.ended", "voicemail.received", "voicemail.updated"];
     assert_eq!(expected_events(Flow::Voicemail, Dialpad), voicemail);
     assert_eq!(expected_events(Flow::Voicemail, Workflow), voicemail[..3]);
+    for (family, count) in [(Dialpad, 4), (Workflow, 3)] {
+        let legs = expected_events_by_leg(Flow::QueueVoicemail, family);
+        assert_eq!(legs, [&UNANSWERED[..], &voicemail[..count], &UNANSWERED], "{family:?}");
+    }
 }
 
 #[test]
@@ -115,6 +123,20 @@ fn dialpads_states_come_in_the_order_of_the_table() {
                 "ringing connected hangup recording",
             ],
         ),
+        (
+            Flow::Abandoned,
+            &["preanswer connected hangup", "preanswer queued hangup", "ringing missed hangup"],
+        ),
+        (
+            Flow::QueueVoicemail,
+            &[
+                "preanswer connected hangup",
+                "preanswer queued voicemail hangup voicemail_uploaded transcription",
+                "ringing missed hangup",
+            ],
+        ),
+        (Flow::Blocked, &["blocked hangup"]),
+        (Flow::Unanswered, &["calling hangup"]),
         (Flow::Transfer, &["ringing connected hangup", "ringing connected hangup recording"]),
         (
             Flow::WarmTransfer,
@@ -160,14 +182,25 @@ fn a_transfer_names_the_user_who_transferred() {
 }
 
 #[test]
+fn a_transfer_of_the_workflow_family_names_the_leg_that_it_continues() {
+    for flow in [Flow::Transfer, Flow::WarmTransfer] {
+        let webhooks = play(flow, Family::Workflow);
+        let first = &webhooks[0].payload["call_id"];
+        let successor = webhooks.iter().rfind(|webhook| webhook.payload["event_type"] == "call.ended");
+        let successor = &successor.expect("an end").payload;
+        assert_eq!((&successor["master_call_id"], successor["call_id"] == *first), (first, false), "{flow}");
+    }
+}
+
+#[test]
 fn hanging_up_ends_every_live_leg_and_starts_none() {
     let mut queue = Playback::new(Flow::Queue, Family::Dialpad, 7, options());
     let state = |played: &PlayedStep| played.webhook.as_ref().expect("a webhook").payload["state"].clone();
     while queue.next().is_some_and(|played| state(&played) != "queued") {}
-    assert!(queue.hang_up(options().start));
+    assert!(queue.apply(Command::HangUp, options().start));
     let rest: Vec<Value> = queue.by_ref().map(|played| state(&played)).collect();
     assert_eq!(rest, ["hangup", "hangup"]);
-    assert!(!queue.hang_up(options().start), "nothing is left to end");
+    assert!(!queue.apply(Command::HangUp, options().start), "nothing is left to end");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(crate) enum Step {
     Merge,
     /// Nobody answers in time.
     Miss,
+    /// The platform rejects the caller.
+    Block,
     /// The customer hears the greeting and leaves a message.
     LeaveVoicemail,
     /// The leg ends.
@@ -90,11 +92,16 @@ pub(crate) struct TimedStep {
 pub(crate) fn roles(flow: Flow) -> Vec<Role> {
     use Role::{Agent, Called, Calling, Centre, Conference, Consultation, MainLine, Operator, Successor};
     match flow {
-        Flow::Answered | Flow::Missed | Flow::Voicemail | Flow::Hold | Flow::Park | Flow::Message => {
-            vec![Called]
-        }
-        Flow::Outbound => vec![Calling],
+        Flow::Answered
+        | Flow::Missed
+        | Flow::Voicemail
+        | Flow::Hold
+        | Flow::Park
+        | Flow::Blocked
+        | Flow::Message => vec![Called],
+        Flow::Outbound | Flow::Unanswered => vec![Calling],
         Flow::Queue => vec![MainLine, Centre, Agent, Operator],
+        Flow::Abandoned | Flow::QueueVoicemail => vec![MainLine, Centre, Agent],
         Flow::Transfer => vec![Called, Successor],
         Flow::WarmTransfer => vec![Called, Consultation, Successor],
         Flow::Merge => vec![Called, Conference],
@@ -107,8 +114,8 @@ pub(crate) fn roles(flow: Flow) -> Vec<Role> {
 /// whole seconds.
 pub(crate) fn steps(flow: Flow, seed: u64) -> Vec<TimedStep> {
     use Step::{
-        Answer, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue, RecordingReady, Resume,
-        Ring, Transcribed, TransferAway, VoicemailReady,
+        Answer, Block, HangUp, Hold, LeaveVoicemail, Menu, Merge, Miss, Park, PickUp, Queue, RecordingReady,
+        Resume, Ring, Transcribed, TransferAway, VoicemailReady,
     };
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ TIMELINE_SALT);
     // Minimum and maximum delay in milliseconds, leg, step.
@@ -161,6 +168,34 @@ pub(crate) fn steps(flow: Flow, seed: u64) -> Vec<TimedStep> {
             (5, 60, 0, TransferAway),
             (4_000, 20_000, 3, RecordingReady),
         ],
+        Flow::Abandoned => &[
+            (0, 0, 0, PickUp),
+            (1_000, 3_000, 0, Menu),
+            (3_000, 12_000, 1, PickUp),
+            (1_000, 4_000, 1, Queue),
+            (2_000, 20_000, 2, Ring),
+            // The caller gives up while the agent's phone rings.
+            (5_000, 25_000, 1, HangUp),
+            (20, 90, 2, Miss),
+            (20, 90, 2, HangUp),
+            (5, 60, 0, TransferAway),
+        ],
+        Flow::QueueVoicemail => &[
+            (0, 0, 0, PickUp),
+            (1_000, 3_000, 0, Menu),
+            (3_000, 12_000, 1, PickUp),
+            (1_000, 4_000, 1, Queue),
+            (2_000, 20_000, 2, Ring),
+            (15_000, 25_000, 2, Miss),
+            (20, 90, 2, HangUp),
+            (200, 800, 1, LeaveVoicemail),
+            (8_000, 45_000, 1, HangUp),
+            (5, 60, 0, TransferAway),
+            (2_000, 6_000, 1, VoicemailReady),
+            (4_000, 15_000, 1, Transcribed),
+        ],
+        Flow::Blocked => &[(0, 0, 0, Block), (100, 500, 0, HangUp)],
+        Flow::Unanswered => &[(0, 0, 0, Ring), (15_000, 40_000, 0, HangUp)],
         Flow::Transfer => &[
             (0, 0, 0, Ring),
             (2_000, 9_000, 0, Answer),

@@ -35,6 +35,7 @@ pub(crate) fn webhook(frame: &Frame<'_>) -> Option<(Value, Option<EventType>)> {
         | Step::Queue
         | Step::Menu
         | Step::Miss
+        | Step::Block
         | Step::LeaveVoicemail
         | Step::Transcribed => None,
     }
@@ -73,7 +74,8 @@ fn event(frame: &Frame<'_>, event_type: &str) -> Value {
         payload["target"] = json!({"id": id, "type": kind, "name": name});
     }
     let links = [
-        ("master_call_id", spec.master_call_id),
+        // The family names no user who transferred: the leg is the only link.
+        ("master_call_id", spec.master_call_id.or(spec.transferred_call_id)),
         ("entry_point_call_id", spec.entry_point_call_id),
         ("operator_call_id", spec.operator_call_id.filter(|_| leg.answered)),
     ];

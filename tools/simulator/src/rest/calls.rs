@@ -5,7 +5,7 @@ use chrono::DateTime;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Caller, Int64, PAGE_SIZE, Problem};
+use super::{Caller, Int64, PAGE_SIZE, Problem, Query, as_strings, find_call};
 use crate::call_log::{Call, Recording};
 use crate::{State, lock};
 
@@ -17,8 +17,7 @@ pub(crate) async fn show(
 ) -> Result<HttpResponse, Problem> {
     let renewed = state.switches().expired_recording_links;
     let calls = lock(&state.calls);
-    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
-    let call = call.ok_or_else(|| Problem::not_found("call"))?;
+    let call = find_call(&calls, *id, &caller)?;
     Ok(HttpResponse::Ok().json(rendered(call, &state.base_url, renewed)))
 }
 
@@ -68,7 +67,7 @@ impl HistoryQuery {
 pub(crate) async fn list(
     state: web::Data<State>,
     caller: Caller,
-    query: web::Query<HistoryQuery>,
+    query: Query<HistoryQuery>,
 ) -> Result<HttpResponse, Problem> {
     if query.target_type.is_some() != query.target_id.is_some() {
         return Err(Problem::bad("target_type and target_id require each other"));
@@ -102,13 +101,45 @@ pub(crate) async fn transcript(
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let calls = lock(&state.calls);
-    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
-    let call = call.ok_or_else(|| Problem::not_found("call"))?;
+    let call = find_call(&calls, *id, &caller)?;
     let mut reply = json!({"call_id": Int64(call.id)});
     if call.was_answered() && call.recording.is_some() {
         reply["lines"] = lines(call);
     }
     Ok(HttpResponse::Ok().json(reply))
+}
+
+/// `GET /api/v2/transcripts/{call_id}/url`: the page of the transcript, for a person who is logged in.
+pub(crate) async fn transcript_url(
+    state: web::Data<State>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let calls = lock(&state.calls);
+    let call = find_call(&calls, *id, &caller)?;
+    let url = format!("{}/callhistory/callreview/{}", state.base_url, call.id);
+    Ok(HttpResponse::Ok().json(json!({"call_id": Int64(call.id), "url": url})))
+}
+
+/// `GET /api/v2/call/{id}/ai_recap`: once an answered call has ended.
+pub(crate) async fn recap(
+    state: web::Data<State>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let calls = lock(&state.calls);
+    let call = find_call(&calls, *id, &caller)?;
+    if !call.was_answered() || !call.is_concluded() {
+        return Err(Problem::not_found("recap"));
+    }
+    Ok(HttpResponse::Ok().json(as_strings(json!({
+        "call_id": call.id,
+        "summary": "The customer asked about an order. It left the warehouse this morning.",
+        "purposes": ["Order status"],
+        "action_items": ["Send the tracking number"],
+        "disposition": "Resolved",
+        "date_created": call.facts["date_ended"],
+    }))))
 }
 
 fn lines(call: &Call) -> Value {
@@ -140,14 +171,19 @@ fn lines(call: &Call) -> Value {
 }
 
 /// Renders a call as the API does: 64-bit integers are strings, unset fields are left out.
-fn rendered(call: &Call, base_url: &str, renewed: bool) -> Value {
+pub(crate) fn rendered(call: &Call, base_url: &str, renewed: bool) -> Value {
     let mut reply = Value::from(call.facts.clone());
     if let Some(recording) = &call.recording {
         let number = if renewed { recording.renewed } else { recording.id };
         show_recording(&mut reply, recording, &format!("{base_url}/r/{number}"));
     }
-    stringify(&mut reply);
-    reply
+    if !call.labels.is_empty() {
+        reply["labels"] = json!(call.labels);
+    }
+    if call.is_recording == Some(true) {
+        reply["was_recorded"] = true.into();
+    }
+    as_strings(reply)
 }
 
 fn show_recording(reply: &mut Value, recording: &Recording, link: &str) {
@@ -157,14 +193,5 @@ fn show_recording(reply: &mut Value, recording: &Recording, link: &str) {
     match recording.kind.as_str() {
         "voicemail" => reply["voicemail_share_link"] = link.into(),
         _ => reply["call_recording_share_links"] = json!([link]),
-    }
-}
-
-fn stringify(value: &mut Value) {
-    match value {
-        Value::Number(number) if !number.is_f64() => *value = number.to_string().into(),
-        Value::Array(items) => items.iter_mut().for_each(stringify),
-        Value::Object(fields) => fields.values_mut().for_each(stringify),
-        _ => {}
     }
 }

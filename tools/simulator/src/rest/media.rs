@@ -19,6 +19,9 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .route("/r/{id}", web::get().to(link))
         .route("/secureblob/{kind}/{id}", web::get().to(blob))
         .route("/blob-server/{kind}/{id}.wav", web::get().to(audio))
+        .route("/shared/recording/{id}", web::get().to(shared))
+        .route("/shared/call/{id}", web::get().to(login))
+        .route("/callhistory/callreview/{id}", web::get().to(login))
         .route("/login", web::get().to(login));
 }
 
@@ -53,6 +56,20 @@ async fn blob(
     let signature = signature(&state, &recording);
     let Recording { kind, id, .. } = recording;
     Ok(redirect(format!("{host}/blob-server/{kind}/{id}.wav?signature={signature}")))
+}
+
+/// A link that was made over the API: with the privacy `public` it leads to the audio, otherwise to the login page.
+async fn shared(state: web::Data<State>, id: web::Path<String>) -> HttpResponse {
+    let recording_id = lock(&state.share_links).public(&id).and_then(|link| link.recording_id);
+    let calls = lock(&state.calls);
+    let recording = recording_id.and_then(|id| calls.by_link(id)?.recording.clone());
+    match recording {
+        Some(recording) => {
+            let signature = signature(&state, &recording);
+            redirect(format!("/blob-server/{}/{}.wav?signature={signature}", recording.kind, recording.id))
+        }
+        None => redirect("/login".to_owned()),
+    }
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! The part of Dialpad's REST API that a CTI server needs: identity, webhooks, subscriptions, calls, recordings.
+//! The part of Dialpad's REST API that a CTI server or a CRM integration needs: identity, the directory of users and
+//! groups, contacts, webhooks, subscriptions, calls and what is done to them, recordings, texts.
 //!
 //! Replies have the properties of the real ones that clients trip over: 64-bit integers are JSON strings, unset fields and
 //! empty lists are left out, and the secret of a webhook is returned in clear.
@@ -6,23 +7,34 @@
 //! To add a resource: a file next to this one, and its routes below.
 
 pub(crate) mod calls;
+pub(crate) mod directory;
 pub(crate) mod identity;
+pub(crate) mod live;
 pub(crate) mod media;
 pub(crate) mod outbound;
+pub(crate) mod records;
 pub(crate) mod scopes;
+pub(crate) mod share_links;
 pub(crate) mod subscriptions;
+pub(crate) mod texts;
+pub(crate) mod user_actions;
 pub(crate) mod webhooks;
 
 use std::future::{Ready, ready};
+use std::ops::Deref;
 use std::time::{Duration, Instant};
 
 use actix_web::dev::Payload;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, RETRY_AFTER};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, ResponseError, web};
+use reqwest::Url;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::call_log::{Call, CallLog};
+use super::flows::Command;
 use super::registry::SubscriptionKind;
 use super::{State, lock};
 
@@ -38,13 +50,21 @@ pub(crate) fn api(config: &mut web::ServiceConfig) {
             .app_data(
                 web::JsonConfig::default().error_handler(|error, _| Problem::bad(error.to_string()).into()),
             )
-            .route("/users/me", web::get().to(identity::me))
             .route("/company", web::get().to(identity::company))
             .service(web::resource("/call").get(calls::list).post(outbound::place))
             .route("/call/{id}", web::get().to(calls::show))
             .route("/call/{id}/actions/hangup", web::put().to(outbound::hang_up))
+            .route("/call/{id}/ai_recap", web::get().to(calls::recap))
             .route("/users/{id}/initiate_call", web::post().to(outbound::initiate))
             .route("/transcripts/{id}", web::get().to(calls::transcript))
+            .route("/transcripts/{id}/url", web::get().to(calls::transcript_url))
+            .route("/app/settings", web::get().to(identity::app_settings))
+            .route("/sms", web::post().to(texts::send))
+            .configure(live::routes)
+            .configure(user_actions::routes)
+            .configure(directory::routes)
+            .configure(share_links::routes)
+            .configure(records::routes)
             .service(web::resource("/webhooks").get(webhooks::list).post(webhooks::create))
             .service(
                 web::resource("/webhooks/{id}")
@@ -198,6 +218,36 @@ impl ResponseError for Problem {
     }
 }
 
+/// Returns a call that the caller may access.
+fn find_call<'a>(calls: &'a CallLog, id: i64, caller: &Caller) -> Result<&'a Call, Problem> {
+    let call = calls.get(id).filter(|call| caller.sees(call.company_id));
+    call.ok_or_else(|| Problem::not_found("call"))
+}
+
+/// Returns a call that the caller may access and that has not ended.
+fn find_live_call<'a>(calls: &'a CallLog, id: i64, caller: &Caller) -> Result<&'a Call, Problem> {
+    let call = find_call(calls, id, caller)?;
+    if call.is_concluded() { Err(Problem::bad("the call has ended")) } else { Ok(call) }
+}
+
+fn send_to_call(call: &Call, command: Command) -> Result<(), Problem> {
+    call.commands.send(command).map_err(|_| Problem::bad("the call has ended"))
+}
+
+/// Returns a reply as the API renders it: every whole number is a string, an unset field is left out.
+fn as_strings(mut value: Value) -> Value {
+    match &mut value {
+        Value::Number(number) if !number.is_f64() => return number.to_string().into(),
+        Value::Array(items) => items.iter_mut().for_each(|item| *item = as_strings(item.take())),
+        Value::Object(fields) => {
+            fields.retain(|_, field| !field.is_null());
+            fields.values_mut().for_each(|field| *field = as_strings(field.take()));
+        }
+        _ => {}
+    }
+    value
+}
+
 /// A 64-bit integer: read from a number or a string, written as a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Int64(i64);
@@ -217,6 +267,41 @@ impl<'de> Deserialize<'de> for Int64 {
         }
         .map(Self)
         .ok_or_else(|| serde::de::Error::custom("expected a 64-bit integer, as a number or a string"))
+    }
+}
+
+/// The query of a request. An empty parameter counts as absent, and a truth value may be capitalized: the two clients of
+/// Dialpad's SDK for Python send these.
+pub(crate) struct Query<T>(T);
+
+impl<T> Deref for Query<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(http: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let query = web::Query::<Vec<(String, String)>>::from_query(http.query_string());
+        let pairs = query.map(web::Query::into_inner).unwrap_or_default().into_iter();
+        let mut url = Url::parse("http://query").expect("a constant");
+        url.query_pairs_mut().extend_pairs(pairs.filter(|(_, value)| !value.is_empty()).map(
+            |(name, value)| {
+                let value = match value.as_str() {
+                    "True" => "true".to_owned(),
+                    "False" => "false".to_owned(),
+                    _ => value,
+                };
+                (name, value)
+            },
+        ));
+        let query = web::Query::<T>::from_query(url.query().unwrap_or_default());
+        ready(query.map(|query| Self(query.into_inner())).map_err(|error| Problem::bad(error.to_string())))
     }
 }
 

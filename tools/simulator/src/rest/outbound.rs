@@ -1,4 +1,4 @@
-//! Placing and ending calls: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
+//! Placing and ending a call: `POST /call`, `POST /users/{id}/initiate_call`, `PUT /call/{id}/actions/hangup`.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::{Caller, Int64, Problem};
-use crate::flows::{self, Family, Flow, FlowOptions, Overrides, Party, Playback};
+use super::{Caller, Int64, Problem, find_live_call, send_to_call};
+use crate::flows::{self, Command, Family, Flow, FlowOptions, Overrides, Party, Playback};
 use crate::runs::PlacedCall;
 use crate::{State, clock, lock};
 
@@ -58,20 +58,16 @@ pub(crate) async fn initiate(
         .json(json!({"device": {"id": device, "type": "native", "user_id": Int64(user_id)}})))
 }
 
-/// `PUT /api/v2/call/{id}/actions/hangup`: an empty reply; the webhook follows.
+/// `PUT /api/v2/call/{id}/actions/hangup`; the webhook follows. The reply is an empty object, because Dialpad's own SDK for
+/// Python parses every reply but 204 as JSON.
 pub(crate) async fn hang_up(
     state: web::Data<State>,
     caller: Caller,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
     let calls = lock(&state.calls);
-    let call = calls.get(*id).filter(|call| caller.sees(call.company_id));
-    let call = call.ok_or_else(|| Problem::not_found("call"))?;
-    if call.is_concluded() {
-        return Err(Problem::bad("the call has ended"));
-    }
-    call.hang_up.notify_one();
-    Ok(HttpResponse::Ok().finish())
+    send_to_call(find_live_call(&calls, *id, &caller)?, Command::HangUp)?;
+    Ok(HttpResponse::Ok().json(json!({})))
 }
 
 async fn dial(
@@ -118,7 +114,7 @@ async fn dial(
     Ok(call_id)
 }
 
-fn is_dialable(number: &str) -> bool {
+pub(crate) fn is_dialable(number: &str) -> bool {
     number.strip_prefix('+').is_some_and(|digits| {
         (7..=15).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
     })

@@ -3,9 +3,14 @@
 use actix_web::http::Method;
 
 /// A route, and the scopes of which it requires one. Other routes require none.
-const NEEDED: [(Method, &str, &[&str]); 4] = [
+const NEEDED: [(Method, &str, &[&str]); 9] = [
     (Method::GET, "/api/v2/call", &["calls:list"]),
     (Method::POST, "/api/v2/subscriptions/sms", &["message_content_export:all", "message_content_export"]),
+    (Method::POST, "/api/v2/subscriptions/changelog", &["change_log"]),
+    (Method::POST, "/api/v2/users/{id}/screenpop", &["screen_pop"]),
+    (Method::GET, "/api/v2/call/{id}/ai_recap", &["ai_recap"]),
+    (Method::POST, "/api/v2/recordingsharelink", &["recordings_export"]),
+    (Method::PUT, "/api/v2/recordingsharelink/{id}", &["recordings_export"]),
     (Method::GET, "/r/{id}", &["recordings_export"]),
     (Method::GET, "/secureblob/{kind}/{id}", &["recordings_export"]),
 ];

@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Caller, Int64, PageQuery, Problem, page, webhooks};
+use super::{Caller, Int64, PageQuery, Problem, Query, page, webhooks};
 use crate::registry::{Registry, Subscription, SubscriptionFilter, SubscriptionKind};
 use crate::{State, lock};
 
@@ -75,11 +75,19 @@ impl Change {
         subscription: &mut Subscription,
         registry: &Registry,
         caller: &Caller,
+        state: &State,
     ) -> Result<(), Problem> {
         if let Some(Int64(endpoint)) = self.endpoint_id {
             let webhook = registry.webhooks.get(&endpoint).filter(|webhook| caller.sees(webhook.company_id));
-            let webhook = webhook.ok_or_else(|| Problem::bad("endpoint_id names no webhook"))?;
-            (subscription.endpoint_id, subscription.company_id) = (endpoint, webhook.company_id);
+            let company_id = match webhook {
+                Some(webhook) => webhook.company_id,
+                // The simulator sends nothing over a websocket.
+                None if lock(&state.records).has_websocket(endpoint, caller.company(state)) => {
+                    caller.company(state)
+                }
+                None => return Err(Problem::bad("endpoint_id names no webhook or websocket")),
+            };
+            (subscription.endpoint_id, subscription.company_id) = (endpoint, company_id);
         }
         subscription.enabled = self.enabled.unwrap_or(subscription.enabled);
         match (self.target_type, self.target_id) {
@@ -142,7 +150,7 @@ pub(crate) async fn create(
             target: None,
             filter,
         };
-        change.apply(&mut subscription, &registry, &caller)?;
+        change.apply(&mut subscription, &registry, &caller, &state)?;
         if !registry.allows_another(subscription.company_id, **kind, subscription.target.as_ref()) {
             return Err(Problem::bad("the company has too many subscriptions of this kind"));
         }
@@ -167,7 +175,7 @@ pub(crate) async fn list(
     state: web::Data<State>,
     kind: web::Data<SubscriptionKind>,
     caller: Caller,
-    query: web::Query<ListQuery>,
+    query: Query<ListQuery>,
 ) -> HttpResponse {
     let registry = lock(&state.registry);
     let wanted = |subscription: &&Subscription| {
@@ -202,7 +210,7 @@ pub(crate) async fn update(
     let reply = {
         let mut registry = lock(&state.registry);
         let mut subscription = find(&registry, **kind, *id, &caller)?;
-        body.into_inner().apply(&mut subscription, &registry, &caller)?;
+        body.into_inner().apply(&mut subscription, &registry, &caller, &state)?;
         let reply = rendered(&subscription, &registry);
         registry.subscriptions.insert(subscription.id, subscription);
         reply

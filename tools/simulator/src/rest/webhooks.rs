@@ -5,7 +5,7 @@ use reqwest::Url;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Caller, Int64, PageQuery, Problem, page};
+use super::{Caller, Int64, PageQuery, Problem, Query, page};
 use crate::registry::Webhook;
 use crate::{State, lock};
 
@@ -47,11 +47,7 @@ pub(crate) async fn create(
     Ok(HttpResponse::Ok().json(reply))
 }
 
-pub(crate) async fn list(
-    state: web::Data<State>,
-    caller: Caller,
-    query: web::Query<PageQuery>,
-) -> HttpResponse {
+pub(crate) async fn list(state: web::Data<State>, caller: Caller, query: Query<PageQuery>) -> HttpResponse {
     let registry = lock(&state.registry);
     let theirs = registry.webhooks.values().filter(|webhook| caller.sees(webhook.company_id));
     page(theirs.map(|webhook| (webhook.id, rendered(webhook))), &query)
