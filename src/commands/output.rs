@@ -96,11 +96,11 @@ fn detail(event: &Event) -> String {
     });
     let text = match event.kind.parse() {
         Ok(EventType::CallRing) => event.direction.clone().unwrap_or_default(),
-        Ok(EventType::CallEnded) => {
+        Ok(EventType::CallEnded | EventType::InteractionEnded) => {
             let parts = [event.outcome.clone(), duration];
             parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
         }
-        Ok(EventType::CallUpdated) => event.changed.join(", "),
+        Ok(EventType::CallUpdated | EventType::InteractionUpdated) => event.changed.join(", "),
         Ok(EventType::VoicemailReceived) => duration.unwrap_or_default(),
         Ok(EventType::VoicemailUpdated) => event.transcript.as_deref().map(quoted).unwrap_or_default(),
         Ok(EventType::MessageReceived | EventType::MessageSent | EventType::MessageUpdated) => {
@@ -137,9 +137,9 @@ fn style(event: &Event) -> Style {
         Ok(EventType::CallRing) => AnsiColor::Yellow,
         Ok(EventType::CallStarted | EventType::CallResumed) => AnsiColor::Green,
         Ok(EventType::CallHeld) => AnsiColor::Magenta,
-        Ok(EventType::CallEnded) if is_answered => AnsiColor::Blue,
-        Ok(EventType::CallEnded) => AnsiColor::Red,
-        Ok(EventType::CallUpdated) => return Style::new().dimmed(),
+        Ok(EventType::CallEnded | EventType::InteractionEnded) if is_answered => AnsiColor::Blue,
+        Ok(EventType::CallEnded | EventType::InteractionEnded) => AnsiColor::Red,
+        Ok(EventType::CallUpdated | EventType::InteractionUpdated) => return Style::new().dimmed(),
         Ok(
             EventType::VoicemailReceived
             | EventType::VoicemailUpdated

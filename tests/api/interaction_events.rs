@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{App, Ask, Call, NOON, Shows, TestServer, With, World, kinds, of_call};
+use crate::support::{
+    App, Ask, Call, Dialpad, NOON, Shows, TestServer, With, World, eventually, kinds, of_call,
+};
 
 on_both_databases![
     each_human_call_ends_once_and_is_updated_by_later_facts,
@@ -15,6 +17,7 @@ on_both_databases![
     merged_calls_are_one_interaction,
     legs_that_name_nothing_of_each_other_are_one_missed_call,
     calls_are_filtered_by_interaction,
+    simulated_transfers_are_joined_in_every_order,
 ];
 
 const ERIN: &str = "+14155550129";
@@ -318,4 +321,26 @@ async fn calls_are_filtered_by_interaction(world: World) {
     assert_eq!(ids("01890000-0000-7000-8000-000000000000").await, Vec::<i64>::new());
     let answer = server.get("/api/calls?interaction_id=7").by(&app).answer().await;
     answer.refuses(400, "INVALID_REQUEST");
+}
+
+async fn simulated_transfers_are_joined_in_every_order(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).start().await;
+    for (number, order) in ["as_it_happens", "shuffled", "reversed"].into_iter().enumerate() {
+        let app = server.create_app(order).await;
+        server.connect(&app).await;
+        dialpad.switch(&json!({"webhook_order": order})).await;
+        let flow = json!({"flow": "transfer", "family": "dialpad", "calls": 6, "rate": 50, "pace": 0, "seed": number,
+            "wait_for_subscriber": true});
+        dialpad.play(&flow).await;
+        eventually(&format!("{order}: each transfer is one interaction"), async || {
+            let whole = list(&server, &app, "status=ended").await;
+            let sizes: Vec<usize> = legs(&whole).iter().map(Vec::len).collect();
+            (sizes == [2; 6]).then_some(())
+        })
+        .await;
+        let path = format!("/internal/apps/{}", app.id);
+        let deleted = server.request(reqwest::Method::DELETE, &path).by_admin().answer().await;
+        assert_eq!(deleted.status, 204);
+    }
 }

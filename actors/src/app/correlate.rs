@@ -223,11 +223,7 @@ fn after<'g>(
     for group in groups {
         let Some(stored) = legs.get(&group.call).or_else(|| more.get(&group.call)) else { continue };
         let leg = after.entry(group.call).or_insert_with(|| stored.clone());
-        for event in &group.events {
-            leg.facts.absorb(event);
-            // A state without a name is no ground for a call, but it can name the legs that it belongs to.
-            leg.facts.name_legs(&event.knowledge);
-        }
+        group.events.iter().for_each(|event| leg.facts.absorb(event));
     }
     after
 }

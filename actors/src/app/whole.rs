@@ -13,18 +13,36 @@ use crate::{
 };
 
 /// How long an interaction is kept in memory after its last news. Reading it again costs a query.
-const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(60);
+const IDLE_TIMEOUT: TimeDelta = TimeDelta::seconds(20);
+/// How often those that are idle are looked for.
+const EVICTION_INTERVAL: TimeDelta = TimeDelta::seconds(2);
+/// How many interactions are kept in memory per app; those that were used last longer ago go first.
+const MAX_CACHED: usize = 4096;
 
 /// The interactions that the store has, as far as they were used lately. Another process may have changed them
 /// meanwhile: then the store refuses what follows from them, and they are read again.
 #[derive(Debug, Default)]
 pub(super) struct InteractionCache {
     rows: HashMap<InteractionId, (StoredInteraction, DateTime<Utc>)>,
+    evicted_at: Option<DateTime<Utc>>,
 }
 
 impl InteractionCache {
     pub(super) fn adopt(&mut self, interactions: &[StoredInteraction], now: DateTime<Utc>) {
-        self.rows.extend(interactions.iter().map(|it| (it.id, (it.clone(), now))));
+        for interaction in interactions {
+            // What is over and emitted is rarely needed again.
+            if interaction.has_settled || interaction.merged_into.is_some() {
+                self.rows.remove(&interaction.id);
+            } else {
+                self.rows.insert(interaction.id, (interaction.clone(), now));
+            }
+        }
+        if self.rows.len() > MAX_CACHED {
+            let mut used: Vec<DateTime<Utc>> = self.rows.values().map(|(_, used_at)| *used_at).collect();
+            used.sort_unstable();
+            let median = used[used.len() / 2];
+            self.rows.retain(|_, (_, used_at)| *used_at > median);
+        }
     }
 
     pub(super) fn forget(&mut self, interactions: &[StoredInteraction]) {
@@ -34,7 +52,10 @@ impl InteractionCache {
     }
 
     pub(super) fn evict_idle(&mut self, now: DateTime<Utc>) {
-        self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
+        if self.evicted_at.is_none_or(|at| now - at >= EVICTION_INTERVAL) {
+            self.evicted_at = Some(now);
+            self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
+        }
     }
 
     fn get(&self, id: InteractionId) -> Option<&StoredInteraction> {

@@ -197,17 +197,17 @@ impl Interactions<'_> {
             if let Some(user) = filter.dialpad_user_id {
                 query.push(
                     " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM calls c
-                    WHERE c.app_id = i.app_id AND c.dialpad_user_id = ",
+                    WHERE c.app_id = ",
                 );
-                query.push_bind(user).push(")");
+                query.push_bind(Id::from(app)).push(" AND c.dialpad_user_id = ").push_bind(user).push(")");
             }
             if let Some(user) = &filter.crm_user_id {
                 query.push(
                     " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM dialpad_user_mappings m
                     JOIN calls c ON c.app_id = m.app_id AND c.dialpad_user_id = m.dialpad_user_id
-                    WHERE m.app_id = i.app_id AND m.crm_user_id = ",
+                    WHERE m.app_id = ",
                 );
-                query.push_bind(user.clone()).push(")");
+                query.push_bind(Id::from(app)).push(" AND m.crm_user_id = ").push_bind(user.clone()).push(")");
             }
             filter.common.write(&mut query, "i", cursor, limit);
             query.build_query_as().fetch_all(db).await

@@ -100,9 +100,7 @@ impl CallFacts {
         match &event.signal {
             Signal::Raw { meaning: RawMeaning::Nothing, .. } => {
                 // It is no ground for a call, but the legs that it names belong together.
-                if self.was_witnessed() {
-                    self.name_legs(&event.knowledge);
-                }
+                self.name_legs(&event.knowledge);
                 return;
             }
             Signal::Ringing => earliest(&mut self.rang_at, Some(at)),
@@ -256,7 +254,7 @@ impl CallFacts {
     }
 
     /// Keeps the legs that a webhook names, whatever else it says.
-    pub(crate) fn name_legs(&mut self, knowledge: &Knowledge) {
+    fn name_legs(&mut self, knowledge: &Knowledge) {
         self.named_before.extend(knowledge.leg_ids());
         self.forget_names_known();
     }
