@@ -2,6 +2,17 @@
 
 use thiserror::Error;
 
+use crate::id::JournalId;
+
+/// A webhook that the journal has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The webhook that came again.
+    pub webhook: JournalId,
+    /// The one that the journal has.
+    pub first: JournalId,
+}
+
 /// Why the store failed.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StoreError {
@@ -11,6 +22,9 @@ pub enum StoreError {
     /// Another process wrote first: read again and decide anew.
     #[error("another writer was first: {0}")]
     Conflict(String),
+    /// The journal has these webhooks already: write the rest without them.
+    #[error("the journal has {} of the webhooks already", .0.len())]
+    Duplicates(Vec<Duplicate>),
     /// The database refused the content. Trying the same again will not help.
     #[error("the database refused the data: {0}")]
     Rejected(String),

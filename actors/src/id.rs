@@ -71,7 +71,7 @@ uuid_id!(
     EventId
 );
 uuid_id!(
-    /// A webhook in the journal. Within one process, ids sort in the order of their commit.
+    /// A webhook in the journal. Those that are pending sort in the order in which they were appended.
     JournalId
 );
 uuid_id!(

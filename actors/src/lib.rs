@@ -3,16 +3,19 @@
 //! # The path of a webhook
 //!
 //! ```text
-//!  journal ──notify──► AppSupervisor ──Apply──► CallActor (one per live call)
-//!                         │  ▲                      │ pure: call::apply(facts, command) -> Transition
+//!  request ──submit──► AppSupervisor ──Apply──► CallActor (one per live call)
+//!  journal ──notify──►    │  ▲                      │ pure: call::apply(facts, command) -> Transition
 //!                         │  └── events, new facts ─┘
 //!                         ▼
-//!                    Unit of work ──commit──► Feed ──► sessions (one per WebSocket, stream or long poll)
+//!                    Unit of work ──commit──► the request is answered
+//!                                         └─► Feed ──► sessions (one per WebSocket, stream or long poll)
 //! ```
 //!
-//! Live traffic, the sweep, a restart and a rebuilt actor all take this path; there is no other. Nothing is published
-//! before it is durable. A wake is a hint without data: the journal is the queue, so a lost wake costs time and no
-//! webhook. The engine has no SQL, no HTTP client and no clock of its own: it reaches them through [`ports`].
+//! Live traffic, the sweep, a restart and a rebuilt actor all take this path; there is no other. A live webhook comes
+//! into the journal with the unit of work that processes it. Where the supervisor can't begin with it soon, it is
+//! appended to the journal first. Nothing is acknowledged or published before it is durable. A wake is a hint without
+//! data: the journal is the queue, so a lost wake costs time and no webhook.
+//! The engine has no SQL, no HTTP client and no clock of its own: it reaches them through [`ports`].
 //!
 //! # The stages of one object
 //!
@@ -21,7 +24,7 @@
 //! | payload | the bytes that Dialpad signed | Dialpad |
 //! | `Reading` | the payload in our terms: what it is about, its organization, its deduplication key | the server's `webhook::payload` |
 //! | `NewWebhook` | a row of the journal that is not written yet, for one app | the server's `webhook::routing` |
-//! | [`PendingEvent`](ports::PendingEvent) | a durable webhook that is not processed yet | the journal |
+//! | [`PendingEvent`](ports::PendingEvent) | a webhook that is not processed yet, in the journal or on its way | the journal, [`Engine::submit`] |
 //! | [`CallEvent`](model::call::CallEvent) | what it reports about one call leg | the codec, as part of the `Reading` |
 //! | [`CallChange`](model::call::CallChange) | what that changes for a reader of the call | [`model::call::apply`] |
 //! | [`OutEvent`](event::OutEvent) | the event that reports the change, without a place in the feed | a `CallActor` |
@@ -64,4 +67,9 @@ pub mod testing;
 mod tuning;
 pub mod unit;
 
-pub use self::{app::MissingLeg, engine::Engine, ports::Ports, tuning::Tuning};
+pub use self::{
+    app::{MissingLeg, NotTaken, Stored, Submission},
+    engine::Engine,
+    ports::Ports,
+    tuning::Tuning,
+};

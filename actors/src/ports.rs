@@ -24,7 +24,7 @@ use crate::{
         message::{MessageEvent, StoredMessage},
         token::{DuePair, Outcome, TokenPair},
     },
-    unit::{Receipt, Unit},
+    unit::{IncomingWebhook, Receipt, Unit},
 };
 
 /// All ports.
@@ -63,6 +63,8 @@ pub struct PendingEvent {
     pub attempts: u16,
     /// The content, or why it can't be read.
     pub content: Result<Inbound, String>,
+    /// The webhook itself, if it is not in the journal yet.
+    pub incoming: Option<Arc<IncomingWebhook>>,
 }
 
 /// The content of a webhook.

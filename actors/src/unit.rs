@@ -1,5 +1,7 @@
 //! The unit of work: everything that a batch of webhooks changes, written together or not at all.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -11,6 +13,40 @@ use crate::{
         message::StoredMessage,
     },
 };
+
+/// A webhook that is not in the journal yet: the unit of work that processes it writes its row too. The engine does not
+/// look into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncomingWebhook {
+    /// Its id in the journal.
+    pub id: JournalId,
+    /// The organization that the payload names.
+    pub organization_id: Option<i64>,
+    /// What makes two webhooks of an app the same one.
+    pub dedup_key: DedupKey,
+    /// Its event type or state, in the sender's words.
+    pub event_type: String,
+    /// The payload as it came; of a JWS, its claims.
+    pub payload: Arc<[u8]>,
+    /// What could not be read of it, although it is processed.
+    pub remark: Option<String>,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+}
+
+/// What makes two webhooks of an app the same one, as the journal stores it.
+pub type DedupKey = [u8; 36];
+
+/// The status with which a webhook comes into the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IncomingStatus {
+    /// It is processed.
+    Processed,
+    /// An attempt has failed, and it will be tried again.
+    Retried,
+    /// It has failed for good, for this reason.
+    Failed(String),
+}
 
 /// One app's changes. The order within `events` is the order in which they get their `seq`.
 #[derive(Clone, Debug)]
@@ -29,6 +65,8 @@ pub struct Unit {
     pub messages: Vec<StoredMessage>,
     /// The events to emit.
     pub events: Vec<OutEvent>,
+    /// Webhooks that are not in the journal yet, and the status that they get there.
+    pub incoming: Vec<(Arc<IncomingWebhook>, IncomingStatus)>,
     /// Webhooks that are processed.
     pub processed: Vec<JournalId>,
     /// Webhooks whose attempt failed and that will be tried again.
@@ -49,6 +87,7 @@ impl Unit {
             voicemails: Vec::new(),
             messages: Vec::new(),
             events: Vec::new(),
+            incoming: Vec::new(),
             processed: Vec::new(),
             retried: Vec::new(),
             failed: Vec::new(),
@@ -66,6 +105,7 @@ impl Unit {
             voicemails,
             messages,
             events,
+            incoming,
             processed,
             retried,
             failed,
@@ -75,6 +115,7 @@ impl Unit {
             && voicemails.is_empty()
             && messages.is_empty()
             && events.is_empty()
+            && incoming.is_empty()
             && processed.is_empty()
             && retried.is_empty()
             && failed.is_empty()

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
+    NotTaken, Stored, Submission,
     clock::Clock,
     error::StoreError,
     event::Filter,
@@ -319,5 +320,145 @@ async fn a_removed_app_leaves_no_actor_and_no_state() {
         .await;
     assert_eq!(world.state(), None);
     assert!(tenant.sessions().is_empty());
+    world.engine.finish().await;
+}
+
+/// How long a submission waits for the supervisor.
+const TAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+
+impl World {
+    fn submit(&self, key: u16, call: i64, signal: Signal) -> Submission {
+        let event = CallEvent {
+            dialpad_call_id: DialpadCallId(call),
+            at: at(i64::from(key)),
+            signal,
+            knowledge: Knowledge::default(),
+            origin: Origin::Webhook,
+        };
+        let (webhook, content) =
+            self.engine.store.incoming(key, self.engine.clock.now(), Inbound::Call(event));
+        self.engine.submit(self.app, webhook, content).expect("the supervisor takes it")
+    }
+
+    async fn stored(&self, submission: Submission) -> Stored {
+        submission.stored(TAKE_TIMEOUT).await.expect("the store answers").expect("the supervisor takes it")
+    }
+}
+
+#[actix::test]
+async fn a_submitted_webhook_is_answered_when_it_is_durable_and_its_events_are() {
+    let world = World::new();
+    let Stored::New(id) = world.stored(world.submit(1, 1, Signal::Ringing)).await else {
+        panic!("it is no duplicate")
+    };
+    assert_eq!(world.engine.store.status(id), Some(RowStatus::Processed));
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_webhook_that_comes_again_is_a_duplicate_of_the_first_one() {
+    let world = World::new();
+    let (first, again) = (world.submit(1, 1, Signal::Ringing), world.submit(1, 1, Signal::Ringing));
+    let Stored::New(id) = world.stored(first).await else { panic!("it is no duplicate") };
+    assert_eq!(world.stored(again).await, Stored::Duplicate(id));
+    assert_eq!(world.stored(world.submit(1, 1, Signal::Ringing)).await, Stored::Duplicate(id));
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_duplicate_that_only_the_journal_knows_holds_up_no_other_webhook() {
+    let world = World::new();
+    let Stored::New(first) = world.stored(world.submit(0, 1, Signal::Ringing)).await else {
+        panic!("it is no duplicate")
+    };
+    // More webhooks than the engine remembers.
+    for key in 1..=300 {
+        world.stored(world.submit(key, 1, Signal::Ringing)).await;
+    }
+    world.engine.store.hold_commits(true);
+    let held = world.submit(400, 1, Signal::Ringing);
+    eventually("the batch took the webhook", || world.state().is_some_and(|state| state.inbox == 0)).await;
+    let (before, again, after) = (
+        world.submit(401, 2, Signal::Ringing),
+        world.submit(0, 1, Signal::Ringing),
+        world.submit(402, 2, HANGUP),
+    );
+    world.engine.store.hold_commits(false);
+    assert_eq!(world.stored(again).await, Stored::Duplicate(first));
+    for new in [held, before, after] {
+        assert!(matches!(world.stored(new).await, Stored::New(_)));
+    }
+    assert_eq!(world.emitted(), ["call.ring", "call.ring", "call.ended"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn while_the_database_is_away_the_request_fails_and_nothing_is_kept() {
+    let world = World::new();
+    world.engine.store.fail_next_commit(StoreError::Unavailable("no connection".into()));
+    let answer = world.submit(1, 1, Signal::Ringing).stored(TAKE_TIMEOUT).await;
+    assert_eq!(answer, Err(StoreError::Unavailable("no connection".into())));
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), Vec::<String>::new());
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_submitted_webhook_that_the_store_refuses_is_kept_and_given_up() {
+    let world = World::new();
+    world.engine.store.hold_commits(true);
+    let held = world.submit(1, 1, Signal::Ringing);
+    eventually("the batch took the webhook", || world.state().is_some_and(|state| state.inbox == 0)).await;
+    world.engine.store.refuse("\"call_id\":2,");
+    let (poison, healthy) = (world.submit(2, 2, Signal::Ringing), world.submit(3, 3, Signal::Ringing));
+    world.engine.store.hold_commits(false);
+    let Stored::New(poison) = world.stored(poison).await else { panic!("it is no duplicate") };
+    world.stored(held).await;
+    world.stored(healthy).await;
+    world.engine.settled().await;
+    assert!(matches!(world.engine.store.status(poison), Some(RowStatus::Failed(_))));
+    assert_eq!(world.emitted(), ["call.ring", "call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_lost_race_of_a_submitted_webhook_is_decided_again() {
+    let world = World::new();
+    world.engine.store.fail_next_commit(StoreError::Conflict("another writer was first".into()));
+    world.stored(world.submit(1, 1, Signal::Ringing)).await;
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn what_a_busy_supervisor_does_not_take_in_time_can_be_appended() {
+    let world = World::new();
+    world.engine.store.hold_commits(true);
+    let held = world.submit(1, 1, Signal::Ringing);
+    eventually("the batch took the webhook", || world.state().is_some_and(|state| state.inbox == 0)).await;
+    let late = world.submit(2, 2, Signal::Ringing).stored(std::time::Duration::ZERO).await;
+    assert_eq!(late, Ok(Err(NotTaken)));
+    world.engine.store.hold_commits(false);
+    world.stored(held).await;
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_supervisor_that_ends_takes_nothing_more() {
+    let world = World::new();
+    world.engine.store.hold_commits(true);
+    let held = world.submit(1, 1, Signal::Ringing);
+    eventually("the batch took the webhook", || world.state().is_some_and(|state| state.inbox == 0)).await;
+    let waiting = world.submit(2, 2, Signal::Ringing);
+    let engine = world.engine.engine();
+    let drained = actix::spawn(async move { engine.drain().await });
+    assert_eq!(waiting.stored(TAKE_TIMEOUT).await, Ok(Err(NotTaken)));
+    world.engine.store.hold_commits(false);
+    world.stored(held).await;
+    drained.await.expect("the drain ends");
     world.engine.finish().await;
 }

@@ -270,7 +270,10 @@ impl From<StoreError> for ApiError {
                     ..Self::new(ErrorCode::DatabaseUnavailable, "The database is unavailable")
                 }
             }
-            StoreError::Conflict(_) | StoreError::Rejected(_) | StoreError::Corrupt { .. } => {
+            StoreError::Conflict(_)
+            | StoreError::Duplicates(_)
+            | StoreError::Rejected(_)
+            | StoreError::Corrupt { .. } => {
                 tracing::error!(error = %failure, "the store failed");
                 Self::internal()
             }

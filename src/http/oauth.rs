@@ -417,7 +417,7 @@ mod tests {
         let url = |text: &str| text.parse::<Url>().expect("a URL");
         let request = request.to_http_request();
         let answer = redirect_to_callback_host(&request, &url(public_url), &url(redirect_uri))?;
-        Some(answer.headers()[header::LOCATION].to_str().expect("text").to_owned())
+        Some(answer.headers().get(header::LOCATION)?.to_str().expect("text").to_owned())
     }
 
     #[test]

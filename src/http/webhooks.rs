@@ -1,4 +1,7 @@
-//! Webhooks from Dialpad: verified, read, routed and appended. They are answered only once they are durable.
+//! Webhooks from Dialpad: verified, read, routed and stored. They are answered only once they are durable.
+//!
+//! A webhook that an app's supervisor takes at once is stored together with everything that follows from it, in one
+//! commit. Any other is appended to the journal, from where the supervisor or an administrator takes it up.
 //!
 //! An authentic webhook never gets a 4xx, because Dialpad does not repeat it after one: a webhook without an app, and
 //! one that can't be read, is kept in the journal with the reason.
@@ -12,9 +15,12 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use cti_actors::{
+    Stored,
     error::StoreError,
     id::{AppId, JournalId},
+    unit::IncomingWebhook,
 };
+use futures_util::future::try_join_all;
 use metrics::histogram;
 use secrecy::SecretString;
 use serde::Serialize;
@@ -53,6 +59,8 @@ const WEBHOOK: Codes = CHANGE
     ]);
 /// Dialpad waits 5 s for an answer. A clear 503 well before that keeps its retries for when the database is back.
 const ACK_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long a webhook waits for the app's supervisor to begin with it. After that it is only appended to the journal.
+const TAKE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Receives a webhook.
 ///
@@ -147,7 +155,7 @@ async fn accept(
 
     let webhooks = route(state, &reading, verified, received_at).await?;
     let unprocessed = Unprocessed::of(&webhooks);
-    let (event_id, duplicate) = append(state, webhooks, received_at).await?;
+    let (event_id, duplicate) = store(state, webhooks, received_at).await?;
 
     record(&reading, &unprocessed, duplicate, received_at);
     let Unprocessed { status, reason, .. } = unprocessed;
@@ -211,8 +219,9 @@ async fn route(
     Ok(destinations.map(|to| NewWebhook::new(reading, to, Arc::clone(&payload), received_at)).collect())
 }
 
-/// Appends a webhook's rows. Returns the id of the first one and whether all of them were there before.
-async fn append(
+/// Stores a webhook for each of its destinations. Returns the id of the first one and whether all of them were there
+/// before.
+async fn store(
     state: &AppState,
     webhooks: Vec<NewWebhook>,
     received_at: DateTime<Utc>,
@@ -220,22 +229,66 @@ async fn append(
     for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
         state.silence.note(app, received_at);
     }
-    let first = webhooks.first().map(|webhook| (webhook.app_id, webhook.dedup_key));
-    let waiting = webhooks.iter().filter(|webhook| webhook.disposition.awaits_activation());
-    let waiting: Vec<AppId> = waiting.filter_map(|webhook| webhook.app_id).collect();
+    let stored = try_join_all(webhooks.into_iter().map(|webhook| store_one(state, webhook))).await?;
+    let is_known = |stored: &Stored| matches!(stored, Stored::Duplicate(_));
+    let first = stored.first().map(|first| match first {
+        Stored::New(id) | Stored::Duplicate(id) => *id,
+    });
+    Ok((first, stored.iter().all(is_known)))
+}
 
-    let appended = state.store.journal().append(webhooks).await?;
-    for app in waiting {
+/// Stores a webhook with what follows from it, if its app's supervisor takes it now, else alone.
+async fn store_one(state: &AppState, webhook: NewWebhook) -> Result<Stored, StoreError> {
+    let NewWebhook { app_id: Some(app), disposition: Disposition::Pending(content), .. } = webhook else {
+        return append(state, webhook, None).await;
+    };
+    let id = JournalId::generate();
+    let incoming = IncomingWebhook {
+        id,
+        organization_id: webhook.organization_id,
+        dedup_key: webhook.dedup_key.into_bytes(),
+        event_type: webhook.event_type.clone(),
+        payload: Arc::clone(&webhook.payload),
+        remark: None,
+        received_at: webhook.received_at,
+    };
+    if let Ok(submission) = state.engine.submit(app, incoming, *content)
+        && let Ok(stored) = submission.stored(TAKE_TIMEOUT).await?
+    {
+        return Ok(stored);
+    }
+    // Read again, because this is rare, and keeping a copy of the content for it would not be.
+    let content = payload::read_webhook(&webhook.payload, webhook.received_at).content;
+    let disposition =
+        content.map_or_else(Disposition::Failed, |content| Disposition::Pending(Box::new(content)));
+    let stored = append(state, NewWebhook { disposition, ..webhook }, Some(id)).await?;
+    // Before the answer: a webhook that the sender sends next must not overtake this one.
+    state.engine.notify(app);
+    Ok(stored)
+}
+
+/// Appends a webhook to the journal. `submitted` is the id under which a supervisor that died may have stored it.
+async fn append(
+    state: &AppState,
+    webhook: NewWebhook,
+    submitted: Option<JournalId>,
+) -> Result<Stored, StoreError> {
+    let (app, key) = (webhook.app_id, webhook.dedup_key);
+    let awaits_activation = webhook.disposition.awaits_activation();
+    let journal = state.store.journal();
+    let appended = journal.append(vec![webhook]).await?;
+    if let Some(app) = app.filter(|_| awaits_activation) {
         release_if_active(state, app).await;
     }
-    let event_id = match (appended.first(), first) {
-        (Some(Appended::New(id)), _) => Some(*id),
-        (Some(Appended::Duplicate), Some((app, key))) => {
-            state.store.journal().find_duplicate(app, key).await?
-        }
-        _ => None,
-    };
-    Ok((event_id, appended.iter().all(|it| *it == Appended::Duplicate)))
+    if let Some(Appended::New(id)) = appended.first() {
+        return Ok(Stored::New(*id));
+    }
+    match journal.find_duplicate(app, key).await? {
+        Some(first) if Some(first) == submitted => Ok(Stored::New(first)),
+        Some(first) => Ok(Stored::Duplicate(first)),
+        // It has expired meanwhile.
+        None => Err(StoreError::Unavailable("the webhook was deleted while it came again".into())),
+    }
 }
 
 /// Releases a webhook whose app was activated while it was written: the activation did not see it.

@@ -53,6 +53,12 @@ impl DedupKey {
 
     /// Returns the key as it is stored.
     #[must_use]
+    pub fn into_bytes(self) -> [u8; 36] {
+        self.0
+    }
+
+    /// Returns the key as it is stored.
+    #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -9,6 +9,7 @@ mod cursors;
 mod deletion;
 mod feed;
 mod idempotency;
+mod incoming;
 mod own_webhooks;
 mod recovery;
 mod reencryption;
@@ -125,6 +126,29 @@ mod sql {
         a_key_is_valid_until_it_ends,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
+    }
+}
+
+mod one_commit {
+    use super::*;
+
+    macro_rules! incoming {
+        ($($test:ident),+ $(,)?) => {
+            $(
+                async fn $test(world: World) {
+                    incoming::$test(&open(&world).await).await;
+                }
+            )+
+
+            on_both_databases! { $($test),+ }
+        };
+    }
+
+    incoming! {
+        a_webhook_is_in_the_journal_with_what_follows_from_it,
+        a_webhook_whose_attempt_failed_is_pending_and_one_that_failed_is_not,
+        a_unit_with_a_known_webhook_names_it_and_writes_nothing,
+        a_unit_of_an_app_that_is_gone_is_refused,
     }
 }
 

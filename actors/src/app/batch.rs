@@ -1,7 +1,10 @@
 //! A batch of webhooks while it is decided: what is drafted for each call, which events each webhook causes, and the
 //! unit of work that all of it becomes. Nothing here leaves memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use metrics::counter;
@@ -16,7 +19,7 @@ use crate::{
         message::StoredMessage,
     },
     ports::{Inbound, PendingEvent},
-    unit::Unit,
+    unit::{IncomingStatus, Unit},
 };
 
 /// How often a webhook is tried before it is given up.
@@ -27,6 +30,8 @@ pub(super) struct Batch<'p> {
     pub(super) pending: &'p [PendingEvent],
     pub(super) now: DateTime<Utc>,
     unit: Unit,
+    /// Which webhooks have a status now, by position.
+    decided: Vec<bool>,
     /// The events that each webhook causes, by position, so that the feed follows the order of the journal.
     events: Vec<Vec<OutEvent>>,
     drafts: BTreeMap<DialpadCallId, Draft>,
@@ -42,7 +47,8 @@ struct Draft {
 impl<'p> Batch<'p> {
     pub(super) fn new(app_id: AppId, pending: &'p [PendingEvent], now: DateTime<Utc>) -> Self {
         let events = vec![Vec::new(); pending.len()];
-        Self { pending, now, unit: Unit::new(app_id, now), events, drafts: BTreeMap::new() }
+        let decided = vec![false; pending.len()];
+        Self { pending, now, unit: Unit::new(app_id, now), decided, events, drafts: BTreeMap::new() }
     }
 
     /// Adds what a call has decided. `positions` are those of its webhooks, or of the one that caused the decision.
@@ -110,37 +116,57 @@ impl<'p> Batch<'p> {
 
     /// Marks webhooks as processed.
     pub(super) fn mark_processed(&mut self, positions: &[usize]) {
-        self.unit.processed.extend(positions.iter().map(|position| self.pending[*position].id));
+        for position in positions {
+            self.decided[*position] = true;
+            let webhook = &self.pending[*position];
+            match &webhook.incoming {
+                Some(row) => self.unit.incoming.push((Arc::clone(row), IncomingStatus::Processed)),
+                None => self.unit.processed.push(webhook.id),
+            }
+        }
     }
 
     /// Marks a webhook as failed: no retry would help.
     pub(super) fn mark_failed(&mut self, position: usize, reason: &str) {
-        self.unit.failed.push((self.pending[position].id, reason.to_owned()));
+        self.decided[position] = true;
+        fail(&self.pending[position], reason, &mut self.unit);
     }
 
     /// Counts a failed attempt at a webhook.
     pub(super) fn record_failed_attempt(&mut self, position: usize, reason: &str) {
+        self.decided[position] = true;
         record_failed_attempt(&self.pending[position], reason, &mut self.unit);
     }
 
-    /// Returns everything that is to be written.
-    pub(super) fn into_unit(self) -> Unit {
+    /// Returns everything that is to be written, and which webhooks have a status with it, by position. The others come
+    /// again.
+    pub(super) fn into_unit(self) -> (Unit, Vec<bool>) {
         let mut unit = self.unit;
         for draft in self.drafts.into_values() {
             unit.calls.extend(draft.record);
             unit.voicemails.extend(draft.voicemail);
         }
         unit.events = self.events.into_iter().flatten().collect();
-        unit
+        (unit, self.decided)
     }
 }
 
 /// Counts a failed attempt; after the last one the webhook is given up.
-pub(super) fn record_failed_attempt(pending: &PendingEvent, reason: &str, unit: &mut Unit) {
-    if pending.attempts + 1 < MAX_ATTEMPTS {
-        unit.retried.push(pending.id);
-    } else {
+pub(super) fn record_failed_attempt(webhook: &PendingEvent, reason: &str, unit: &mut Unit) {
+    if webhook.attempts + 1 >= MAX_ATTEMPTS {
         counter!("cti_webhooks_given_up_total").increment(1);
-        unit.failed.push((pending.id, reason.to_owned()));
+        fail(webhook, reason, unit);
+        return;
+    }
+    match &webhook.incoming {
+        Some(row) => unit.incoming.push((Arc::clone(row), IncomingStatus::Retried)),
+        None => unit.retried.push(webhook.id),
+    }
+}
+
+fn fail(webhook: &PendingEvent, reason: &str, unit: &mut Unit) {
+    match &webhook.incoming {
+        Some(row) => unit.incoming.push((Arc::clone(row), IncomingStatus::Failed(reason.to_owned()))),
+        None => unit.failed.push((webhook.id, reason.to_owned())),
     }
 }

@@ -159,7 +159,9 @@ impl CallActor {
             updated_at: now,
         };
         let settled = self.settled.facts.snapshot();
-        let before = settled.voicemail.clone().map(|voicemail| record(voicemail, &settled));
+        let was_stored = self.settled.facts.was_witnessed();
+        let before =
+            settled.voicemail.clone().filter(|_| was_stored).map(|voicemail| record(voicemail, &settled));
         Some(record(voicemail, snapshot)).filter(|after| before.as_ref() != Some(after))
     }
 }

@@ -1,8 +1,11 @@
-//! The webhooks that wait for an app's supervisor: a bounded copy of the journal's end, in memory.
+//! The webhooks that wait for an app's supervisor. Bounded. Pure.
 //!
-//! The journal is the truth. What was just written is pushed here as well, so that it need not be read back while the
-//! supervisor keeps up. When the supervisor falls behind, or when the copy may be incomplete, the copy is dropped and
-//! the journal is read. Both ways give the same webhooks in the same order. Pure.
+//! Two kinds wait side by side. *Incoming* webhooks are not in the journal yet: their requests wait for an answer, and
+//! the unit of work that processes them writes them. *Pending* ones are in the journal, which is the truth about them;
+//! here is a copy of the journal's end, so that it need not be read back while the supervisor keeps up. When the
+//! supervisor falls behind, or when the copy may be incomplete, the copy is dropped and the journal is read.
+//!
+//! Pending webhooks go first: they were acknowledged before any incoming one arrived.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -11,20 +14,28 @@ use std::{
 
 use parking_lot::Mutex;
 
+use super::incoming::{Incoming, NotTaken};
 use crate::{
     id::{InteractionId, JournalId},
     ports::PendingEvent,
 };
 
-/// How many webhooks are kept in memory per app; more are left to the journal.
-const MAX_WEBHOOKS: usize = 4096;
+/// How many pending webhooks are kept in memory per app; more are left to the journal.
+const MAX_PENDING: usize = 4096;
+/// How many incoming webhooks may wait per app.
+const MAX_INCOMING: usize = 1024;
 
-/// The copy in memory, and whether it is complete.
+/// What waits, and whether the copy of the journal is complete.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    queue: VecDeque<PendingEvent>,
+    incoming: VecDeque<Incoming>,
+    pending: VecDeque<PendingEvent>,
     /// The journal may hold pending webhooks that are not in the queue.
     unread: bool,
+    /// More is pending than one read of the journal returns.
+    behind: bool,
+    /// The supervisor takes nothing now: it pauses, or it has ended.
+    closed: bool,
     /// Everything up to here has been read from the journal: a webhook that is pushed late is not taken twice.
     read_up_to: Option<JournalId>,
 }
@@ -38,25 +49,59 @@ pub(crate) type SharedDue = Arc<Mutex<BTreeSet<InteractionId>>>;
 /// What to work on next.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// These webhooks.
-    Events(Vec<PendingEvent>),
+    /// These webhooks, which are in the journal.
+    Pending(Vec<PendingEvent>),
+    /// These webhooks, which are not.
+    Incoming(Vec<Incoming>),
     /// The journal must be read; [`Inbox::on_journal_read`] takes the result.
     ReadJournal,
-    /// Nothing is pending.
+    /// Nothing waits.
     Nothing,
 }
 
 impl Default for Inbox {
     /// Begins unread: nothing is known at the start, so a restart is not a special case.
     fn default() -> Self {
-        Self { queue: VecDeque::new(), unread: true, read_up_to: None }
+        Self {
+            incoming: VecDeque::new(),
+            pending: VecDeque::new(),
+            unread: true,
+            behind: false,
+            closed: false,
+            read_up_to: None,
+        }
     }
 }
 
 impl Inbox {
+    /// Adds a webhook that is not in the journal yet.
+    ///
+    /// # Errors
+    /// It would wait for too long here: it must be appended to the journal instead.
+    pub(crate) fn submit(&mut self, webhook: Incoming) -> Result<(), NotTaken> {
+        if self.closed || self.behind || self.incoming.len() >= MAX_INCOMING {
+            return Err(NotTaken);
+        }
+        self.incoming.push_back(webhook);
+        Ok(())
+    }
+
+    /// Takes a webhook back that has not been taken. Returns whether it was still there.
+    pub(crate) fn withdraw(&mut self, id: JournalId) -> bool {
+        let position = self.incoming.iter().position(|webhook| webhook.event.id == id);
+        position.is_some_and(|position| self.incoming.remove(position).is_some())
+    }
+
+    /// Puts webhooks back that were taken: they are the next ones again.
+    pub(crate) fn put_back(&mut self, webhooks: Vec<Incoming>) {
+        for webhook in webhooks.into_iter().rev() {
+            self.incoming.push_front(webhook);
+        }
+    }
+
     /// Adds webhooks that are durable in the journal, in its order.
     pub(crate) fn push(&mut self, events: Vec<PendingEvent>) {
-        if self.queue.len() + events.len() > MAX_WEBHOOKS {
+        if self.pending.len() + events.len() > MAX_PENDING {
             self.unread = true;
         }
         if self.unread {
@@ -64,18 +109,29 @@ impl Inbox {
             return;
         }
         let read_up_to = self.read_up_to;
-        self.queue.extend(events.into_iter().filter(|event| Some(event.id) > read_up_to));
+        self.pending.extend(events.into_iter().filter(|event| Some(event.id) > read_up_to));
     }
 
-    /// Drops the copy: the journal holds something that was not pushed.
+    /// Drops the copy of the journal: it holds something that was not pushed.
     pub(crate) fn invalidate(&mut self) {
         self.unread = true;
-        self.queue.clear();
+        self.pending.clear();
+    }
+
+    /// Takes nothing more, and returns what waits for an answer.
+    pub(crate) fn close(&mut self) -> Vec<Incoming> {
+        self.closed = true;
+        self.incoming.drain(..).collect()
+    }
+
+    /// Takes webhooks again.
+    pub(crate) fn open(&mut self) {
+        self.closed = false;
     }
 
     /// Returns how many webhooks are in memory.
     pub(crate) fn len(&self) -> usize {
-        self.queue.len()
+        self.pending.len() + self.incoming.len()
     }
 
     /// Takes at most `limit` webhooks out.
@@ -83,14 +139,20 @@ impl Inbox {
         if self.unread {
             // From here on pushed webhooks are kept again: what is committed after the read arrives that way.
             self.unread = false;
-            self.queue.clear();
+            self.pending.clear();
             return Next::ReadJournal;
         }
-        if self.queue.is_empty() {
+        if !self.pending.is_empty() {
+            let count = limit.min(self.pending.len());
+            return Next::Pending(self.pending.drain(..count).collect());
+        }
+        // A request that no longer waits was answered that nothing is kept: its sender repeats it.
+        self.incoming.retain(|webhook| webhook.request.is_open());
+        if self.incoming.is_empty() {
             return Next::Nothing;
         }
-        let count = limit.min(self.queue.len());
-        Next::Events(self.queue.drain(..count).collect())
+        let count = limit.min(self.incoming.len());
+        Next::Incoming(self.incoming.drain(..count).collect())
     }
 
     /// Records what a read of the journal with this limit returned. A full page means that there may be more.
@@ -98,9 +160,11 @@ impl Inbox {
         if let Some(last) = events.last() {
             self.read_up_to = self.read_up_to.max(Some(last.id));
             let read_up_to = self.read_up_to;
-            self.queue.retain(|event| Some(event.id) > read_up_to);
+            self.pending.retain(|event| Some(event.id) > read_up_to);
         }
-        if events.len() >= limit {
+        let is_full = events.len() >= limit;
+        self.behind = is_full && limit > 1;
+        if is_full {
             self.invalidate();
         }
     }
@@ -111,12 +175,14 @@ mod tests {
     use super::*;
 
     fn event(n: u128) -> PendingEvent {
-        PendingEvent { id: JournalId(uuid::Uuid::from_u128(n)), attempts: 0, content: Err("a test".into()) }
+        let content = Err("a test".into());
+        PendingEvent { id: JournalId(uuid::Uuid::from_u128(n)), attempts: 0, content, incoming: None }
     }
 
     fn ids(next: Next) -> Vec<u128> {
         match next {
-            Next::Events(events) => events.iter().map(|event| event.id.0.as_u128()).collect(),
+            Next::Pending(events) => events.iter().map(|event| event.id.0.as_u128()).collect(),
+            Next::Incoming(webhooks) => webhooks.iter().map(|it| it.event.id.0.as_u128()).collect(),
             Next::ReadJournal | Next::Nothing => Vec::new(),
         }
     }
@@ -160,7 +226,59 @@ mod tests {
     fn what_does_not_fit_is_left_to_the_journal() {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[], 2);
-        inbox.push((1..=MAX_WEBHOOKS as u128 + 1).map(event).collect());
+        inbox.push((1..=MAX_PENDING as u128 + 1).map(event).collect());
         assert!(matches!(inbox.next(2), Next::ReadJournal));
+    }
+
+    #[test]
+    fn what_is_pending_goes_before_what_is_incoming() {
+        let mut inbox = Inbox::default();
+        let (webhook, _request) = Incoming::new(event(9));
+        inbox.submit(webhook).expect("there is room");
+        read(&mut inbox, &[1], 10);
+        inbox.push(vec![event(2)]);
+        assert_eq!(ids(inbox.next(10)), [2]);
+        assert_eq!(ids(inbox.next(10)), [9]);
+    }
+
+    #[test]
+    fn nothing_is_taken_whose_request_has_gone_or_that_was_withdrawn() {
+        let mut inbox = Inbox::default();
+        read(&mut inbox, &[], 10);
+        let webhooks: Vec<_> = (1..=3).map(|n| Incoming::new(event(n))).collect();
+        let mut requests = Vec::new();
+        for (webhook, request) in webhooks {
+            inbox.submit(webhook).expect("there is room");
+            requests.push(request);
+        }
+        drop(requests.remove(0));
+        assert!(inbox.withdraw(event(2).id));
+        assert_eq!(ids(inbox.next(10)), [3]);
+        assert!(!inbox.withdraw(event(3).id), "it is taken");
+    }
+
+    #[test]
+    fn what_is_put_back_comes_first_and_in_order() {
+        let mut inbox = Inbox::default();
+        read(&mut inbox, &[], 10);
+        let (webhooks, requests): (Vec<_>, Vec<_>) = (1..=3).map(|n| Incoming::new(event(n))).unzip();
+        for webhook in webhooks {
+            inbox.submit(webhook).expect("there is room");
+        }
+        let Next::Incoming(taken) = inbox.next(2) else { panic!("webhooks are incoming") };
+        inbox.put_back(taken);
+        assert_eq!(ids(inbox.next(10)), [1, 2, 3]);
+        drop(requests);
+    }
+
+    #[test]
+    fn while_a_backlog_is_read_nothing_incoming_waits_for_it() {
+        let mut inbox = Inbox::default();
+        read(&mut inbox, &[1, 2], 2);
+        let (webhook, _request) = Incoming::new(event(9));
+        assert!(inbox.submit(webhook).is_err());
+        read(&mut inbox, &[3], 2);
+        let (webhook, _request) = Incoming::new(event(9));
+        assert!(inbox.submit(webhook).is_ok());
     }
 }

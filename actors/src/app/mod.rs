@@ -4,7 +4,8 @@
 //!
 //! ```text
 //! supervisor ─► pipeline ─► whole ─► calls ─► correlate, interactions ─► context ─► batch, call_actor, call_group,
-//!                       ─► messages                               inbox, missing_leg, next_step, roster, stats
+//!                       ─► messages                 missing_leg, next_step, recent_keys, roster, stats, work ─► inbox ─► incoming
+//! submission ─► inbox
 //! ```
 
 mod batch;
@@ -14,23 +15,32 @@ mod calls;
 mod context;
 mod correlate;
 mod inbox;
+mod incoming;
 mod interactions;
 mod messages;
 mod missing_leg;
 mod next_step;
 mod pipeline;
+mod recent_keys;
 mod roster;
 mod stats;
+mod submission;
 mod supervisor;
 mod whole;
+mod work;
 
-pub use self::missing_leg::MissingLeg;
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;
 pub(crate) use self::{
     inbox::{SharedDue, SharedInbox},
+    incoming::Incoming,
     missing_leg::MissingLegReporter,
     pipeline::{Pipeline, Queues},
     stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Wake},
+};
+pub use self::{
+    incoming::{NotTaken, Stored},
+    missing_leg::MissingLeg,
+    submission::Submission,
 };

@@ -6,9 +6,11 @@
 //!
 //! This file decides which batch is next, and what happens when it can be written and when it can't.
 //!
-//! Nothing is published before it is durable. Whatever goes wrong on the way, the webhooks are still pending in the
-//! journal and come again. A webhook that can't be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS)
-//! attempts and does not delay the others any longer.
+//! The unit of work contains the journal's rows as well: of an incoming webhook a new row, of a pending one its status.
+//! Nothing is published or acknowledged before the unit is durable. Whatever goes wrong on the way, pending webhooks are
+//! still pending in the journal and come again; incoming ones come again, or their requests fail. A webhook that can't
+//! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
+//! longer.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -28,9 +30,11 @@ use super::{
     messages::apply_messages,
     missing_leg::MissingLegReporter,
     next_step::{NextStep, STORE_BACKOFF},
+    recent_keys::RecentKeys,
     roster::Roster,
     stats::SupervisorStats,
     whole::{InteractionCache, apply_whole},
+    work::Work,
 };
 use crate::{
     error::StoreError,
@@ -57,6 +61,7 @@ pub(crate) struct Pipeline {
     quarantined: BTreeSet<DialpadCallId>,
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
+    recent_keys: RecentKeys,
     /// The interactions whose end may be due.
     due: SharedDue,
     interactions: InteractionCache,
@@ -91,6 +96,7 @@ impl Pipeline {
             missing_legs,
             quarantined: BTreeSet::new(),
             singles_left: 0,
+            recent_keys: RecentKeys::default(),
             due: queues.due,
             interactions: InteractionCache::default(),
             settle,
@@ -102,9 +108,9 @@ impl Pipeline {
     pub(super) fn evict(&mut self) {
         let now = self.ports.clock.now();
         self.roster.evict_idle(now);
-        self.interactions.evict_idle(now);
         let all = &self.stats.process_calls;
         self.roster.evict_beyond(all.max, all.live(), now);
+        self.interactions.evict_idle(now);
     }
 
     #[cfg(feature = "testing")]
@@ -114,44 +120,70 @@ impl Pipeline {
 
     /// Applies one batch.
     pub(super) async fn step(&mut self) -> NextStep {
+        self.inbox.lock().open();
         // Here as well: a supervisor that always has a batch under way has no other moment for it.
         self.evict();
-        if let Err(failure) = self.settle_due().await {
-            return self.retry_later(&failure);
-        }
-        let batch = match self.next_batch().await {
-            Ok(Some(batch)) => batch,
-            Ok(None) => return NextStep::Idle,
-            Err(failure) => return self.retry_later(&failure),
+        let next = match self.settle_due().await {
+            Ok(()) => self.next_step().await,
+            Err(failure) => self.retry_later(Work::default(), &failure),
         };
-        match self.process(&batch).await {
-            Ok(next) => {
-                self.singles_left = self.singles_left.saturating_sub(batch.len());
-                next
-            }
-            Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
-                self.isolate(&batch, &failure).await
-            }
-            Err(failure) => self.retry_later(&failure),
+        if let NextStep::After(_) = next {
+            // Nothing waits here meanwhile: it would wait for too long.
+            let waiting = self.inbox.lock().close();
+            waiting.into_iter().for_each(|webhook| webhook.request.not_taken());
+        }
+        next
+    }
+
+    async fn next_step(&mut self) -> NextStep {
+        match self.take_work().await {
+            Ok(Some(work)) => self.work(work).await,
+            Ok(None) => NextStep::Idle,
+            Err(failure) => self.retry_later(Work::default(), &failure),
         }
     }
 
-    async fn next_batch(&mut self) -> Result<Option<Vec<PendingEvent>>, StoreError> {
+    async fn take_work(&mut self) -> Result<Option<Work>, StoreError> {
         let limit = if self.singles_left > 0 { 1 } else { MAX_BATCH };
         let next = self.inbox.lock().next(limit);
         match next {
             Next::Nothing => Ok(None),
-            Next::Events(events) => Ok(Some(events)),
+            Next::Pending(webhooks) => Ok(Some(Work::pending(webhooks))),
+            Next::Incoming(webhooks) => Ok(Some(Work::incoming(webhooks, &self.recent_keys, &self.inbox))),
             Next::ReadJournal => {
-                let events = self.ports.journal.pending(self.app_id, limit).await?;
-                self.inbox.lock().on_journal_read(&events, limit);
-                Ok(Some(events).filter(|events| !events.is_empty()))
+                let webhooks = self.ports.journal.pending(self.app_id, limit).await?;
+                self.inbox.lock().on_journal_read(&webhooks, limit);
+                Ok(Some(Work::pending(webhooks)))
             }
         }
     }
 
-    async fn process(&mut self, pending: &[PendingEvent]) -> Result<NextStep, StoreError> {
-        let mut batch = Batch::new(self.app_id, pending, self.ports.clock.now());
+    async fn work(&mut self, work: Work) -> NextStep {
+        let count = work.webhooks.len();
+        if count == 0 {
+            return NextStep::Again;
+        }
+        match self.process(&work.webhooks).await {
+            Ok((next, decided)) => {
+                self.singles_left = self.singles_left.saturating_sub(count);
+                work.committed(&decided, &mut self.recent_keys, &self.inbox);
+                next
+            }
+            Err(StoreError::Duplicates(duplicates)) => {
+                self.singles_left = self.singles_left.saturating_sub(duplicates.len());
+                work.without(&duplicates, &mut self.recent_keys, &self.inbox);
+                NextStep::Again
+            }
+            Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
+                self.isolate(work, &failure).await
+            }
+            Err(failure) => self.retry_later(work, &failure),
+        }
+    }
+
+    /// Decides on webhooks and commits what follows. Returns which of them have a status with it.
+    async fn process(&mut self, webhooks: &[PendingEvent]) -> Result<(NextStep, Vec<bool>), StoreError> {
+        let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
         let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
         let mut ctx = CallContext {
             app_id: self.app_id,
@@ -168,10 +200,10 @@ impl Pipeline {
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
-        let mut unit = batch.into_unit();
+        let (mut unit, decided) = batch.into_unit();
         self.name_crm_users(&mut unit).await?;
         self.commit(unit, &drafted).await?;
-        Ok(next)
+        Ok((next, decided))
     }
 
     /// Emits the ends of the interactions that are due: over, and nothing more came for a while. What was received before
@@ -253,35 +285,42 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Leaves the batch to the journal, because the store is unavailable or another process wrote first.
-    fn retry_later(&mut self, failure: &StoreError) -> NextStep {
-        self.inbox.lock().invalidate();
+    /// Lets webhooks come again, because the store is unavailable or another process wrote first.
+    fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
-        match failure {
-            StoreError::Conflict(_) => NextStep::Again,
-            _ => NextStep::After(STORE_BACKOFF),
+        if let StoreError::Conflict(_) = failure {
+            work.put_back(&self.inbox);
+            return NextStep::Again;
         }
+        work.fail(failure, &self.inbox);
+        NextStep::After(STORE_BACKOFF)
     }
 
     /// Finds the webhook that the store refuses: the webhooks of this batch come again one at a time. A batch of one has
     /// used up an attempt.
-    async fn isolate(&mut self, batch: &[PendingEvent], failure: &StoreError) -> NextStep {
-        self.inbox.lock().invalidate();
-        if batch.len() > 1 {
-            self.singles_left = batch.len();
+    async fn isolate(&mut self, work: Work, failure: &StoreError) -> NextStep {
+        if work.webhooks.len() > 1 {
+            self.singles_left = work.webhooks.len();
+            work.put_back(&self.inbox);
             return NextStep::Again;
         }
         warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
         let now = self.ports.clock.now();
         self.stats.record_error(failure, now);
         let mut unit = Unit::new(self.app_id, now);
-        for pending in batch {
-            record_failed_attempt(pending, &failure.to_string(), &mut unit);
+        for webhook in &work.webhooks {
+            record_failed_attempt(webhook, &failure.to_string(), &mut unit);
         }
+        // It is tried again as a pending webhook.
+        self.inbox.lock().invalidate();
         match self.ports.ledger.commit(Arc::new(unit)).await {
-            Ok(_) => NextStep::Again,
-            Err(failure) => self.retry_later(&failure),
+            Ok(_) => {
+                self.singles_left = self.singles_left.saturating_sub(1);
+                work.committed(&[true], &mut self.recent_keys, &self.inbox);
+                NextStep::Again
+            }
+            Err(failure) => self.retry_later(work, &failure),
         }
     }
 }

@@ -14,7 +14,7 @@ use actix::{
 };
 use tokio::sync::watch;
 
-use super::{next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
+use super::{inbox::SharedInbox, next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
 
 /// How often idle call actors are stopped.
 const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
@@ -29,6 +29,7 @@ pub(crate) struct AppSupervisor {
     draining: bool,
     /// Whether a batch is under way; a drain waits for it to become false.
     busy: watch::Sender<bool>,
+    inbox: SharedInbox,
     stats: Arc<SupervisorStats>,
 }
 
@@ -49,9 +50,14 @@ pub(crate) struct Drain;
 pub(crate) struct CrashCall(pub(crate) crate::id::DialpadCallId);
 
 impl AppSupervisor {
-    pub(crate) fn new(pipeline: Pipeline, awake: Arc<AtomicBool>, stats: Arc<SupervisorStats>) -> Self {
+    pub(crate) fn new(
+        pipeline: Pipeline,
+        inbox: SharedInbox,
+        awake: Arc<AtomicBool>,
+        stats: Arc<SupervisorStats>,
+    ) -> Self {
         let (busy, _) = watch::channel(false);
-        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy, stats }
+        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy, inbox, stats }
     }
 
     /// Begins the next batch.
@@ -117,6 +123,8 @@ impl Handler<Drain> for AppSupervisor {
 
     fn handle(&mut self, _: Drain, _: &mut Self::Context) -> Self::Result {
         self.draining = true;
+        let waiting = self.inbox.lock().close();
+        waiting.into_iter().for_each(|webhook| webhook.request.not_taken());
         let mut busy = self.busy.subscribe();
         // The sender is the supervisor itself, which drives this future: it can't be gone.
         let finished = async move { drop(busy.wait_for(|busy| !busy).await) };

@@ -33,16 +33,17 @@ use self::{
     tenants::Tenants,
 };
 use crate::{
-    app::{MissingLeg, MissingLegReporter},
+    app::{MissingLeg, MissingLegReporter, NotTaken, Submission},
     error::StoreError,
     event::Frame,
     feed::Feed,
     id::AppId,
     model::token::{Outcome, TokenPair},
-    ports::{Bounds, PendingEvent, Ports},
+    ports::{Bounds, Inbound, PendingEvent, Ports},
     session::{CloseCode, TenantDirectory, TenantHandle},
     state::EngineState,
     tuning::Tuning,
+    unit::IncomingWebhook,
 };
 
 /// The engine. Shared by reference count; every method may be called from any thread. Dropping the last reference stops
@@ -103,6 +104,22 @@ impl Engine {
     #[must_use]
     pub fn ports(&self) -> &Ports {
         self.tenants.ports()
+    }
+
+    /// Submits a webhook to the supervisor of its app. It is not in the journal yet: the unit of work that processes it
+    /// writes it.
+    ///
+    /// # Errors
+    /// The supervisor can't begin with it soon: append it to the journal, then [`notify`](Self::notify).
+    pub fn submit(
+        &self,
+        app: AppId,
+        webhook: IncomingWebhook,
+        content: Inbound,
+    ) -> Result<Submission, NotTaken> {
+        let id = webhook.id;
+        let event = PendingEvent { id, attempts: 0, content: Ok(content), incoming: Some(Arc::new(webhook)) };
+        self.tenants.of(app).submit(event)
     }
 
     /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal.

@@ -14,8 +14,8 @@ use tracing::warn;
 
 use crate::{
     app::{
-        AppSupervisor, Drain, MissingLegReporter, Pipeline, Queues, SharedDue, SharedInbox, SupervisorStats,
-        Wake,
+        AppSupervisor, Drain, Incoming, MissingLegReporter, NotTaken, Pipeline, Queues, SharedDue,
+        SharedInbox, Submission, SupervisorStats, Wake,
     },
     feed::Feed,
     id::{AppId, InteractionId},
@@ -64,7 +64,12 @@ impl SupervisorSetup {
             self.missing_legs.clone(),
             Arc::clone(&self.stats),
         );
-        let supervisor = AppSupervisor::new(pipeline, Arc::clone(&self.awake), Arc::clone(&self.stats));
+        let supervisor = AppSupervisor::new(
+            pipeline,
+            Arc::clone(&self.inbox),
+            Arc::clone(&self.awake),
+            Arc::clone(&self.stats),
+        );
         AppSupervisor::start_in_arbiter(&self.arbiter, |_| supervisor)
     }
 }
@@ -77,6 +82,22 @@ impl Tenant {
     ) -> Arc<Self> {
         let supervisor = Mutex::new(setup.start());
         Arc::new(Self { handle, setup, supervisor, stopping })
+    }
+
+    /// Submits a webhook that is not in the journal yet.
+    ///
+    /// # Errors
+    /// It must be appended to the journal instead.
+    pub(super) fn submit(&self, event: PendingEvent) -> Result<Submission, NotTaken> {
+        let id = event.id;
+        let (webhook, answer) = Incoming::new(event);
+        let inbox = &self.setup.inbox;
+        if self.stopping.is_cancelled() {
+            return Err(NotTaken);
+        }
+        inbox.lock().submit(webhook)?;
+        self.wake();
+        Ok(Submission::new(id, answer, Arc::clone(inbox)))
     }
 
     /// Hands webhooks that have just become durable to the supervisor, in the order of the journal.

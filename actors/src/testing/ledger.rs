@@ -5,9 +5,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{MemoryStore, RowStatus, store::State};
+use super::{
+    MemoryStore, RowStatus,
+    store::{Row, State},
+};
 use crate::{
-    error::StoreError,
+    error::{Duplicate, StoreError},
     event::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId},
     model::{
@@ -16,7 +19,7 @@ use crate::{
         message::StoredMessage,
     },
     ports::{Journal, Ledger, PendingEvent, Window},
-    unit::{Receipt, Unit},
+    unit::{IncomingStatus, Receipt, Unit},
 };
 
 impl State {
@@ -31,6 +34,20 @@ impl State {
             && unit.events.iter().any(|event| event.stored_body().contains(refused))
         {
             return Err(StoreError::Rejected(format!("the text {refused} can't be stored")));
+        }
+        let duplicates: Vec<Duplicate> = unit
+            .incoming
+            .iter()
+            .filter_map(|(row, _)| {
+                let same = |(_, known): &(&JournalId, &Row)| {
+                    known.app_id == unit.app_id && known.dedup_key == Some(row.dedup_key)
+                };
+                let (first, _) = self.journal.iter().find(same)?;
+                Some(Duplicate { webhook: row.id, first: *first })
+            })
+            .collect();
+        if !duplicates.is_empty() {
+            return Err(StoreError::Duplicates(duplicates));
         }
         for record in &unit.calls {
             let key = (unit.app_id, record.call.dialpad_call_id);
@@ -173,6 +190,19 @@ impl Ledger for MemoryStore {
             seq = seq.next();
             let frame = Frame::new(seq, event);
             state.events.insert((unit.app_id, seq), frame);
+        }
+        for (row, status) in &unit.incoming {
+            let (status, attempts) = match status {
+                IncomingStatus::Processed => (RowStatus::Processed, 0),
+                IncomingStatus::Retried => (RowStatus::Pending, 1),
+                IncomingStatus::Failed(reason) => (RowStatus::Failed(reason.clone()), 1),
+            };
+            let content =
+                state.contents.get(&row.id).cloned().ok_or_else(|| "the content is not known".to_owned());
+            let event = PendingEvent { id: row.id, attempts, content, incoming: None };
+            let (received_at, dedup_key) = (row.received_at, Some(row.dedup_key));
+            let row = Row { app_id: unit.app_id, event, status, received_at, dedup_key };
+            state.journal.insert(row.event.id, row);
         }
         let mut mark = |id: &JournalId, status: RowStatus| {
             if let Some(row) = state.journal.get_mut(id) {

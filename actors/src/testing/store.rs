@@ -15,6 +15,7 @@ use crate::{
     id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
     model::{call::CallRecord, interaction::StoredInteraction, message::StoredMessage},
     ports::{AuthenticatedKey, Authenticator, Inbound, PendingEvent, Ports},
+    unit::{DedupKey, IncomingWebhook},
 };
 
 /// A store in memory.
@@ -28,6 +29,8 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) journal: BTreeMap<JournalId, Row>,
+    /// What can be read of webhooks that are not in the journal yet.
+    pub(super) contents: BTreeMap<JournalId, Inbound>,
     pub(super) calls: BTreeMap<(AppId, DialpadCallId), CallRecord>,
     pub(super) interactions: BTreeMap<(AppId, InteractionId), StoredInteraction>,
     pub(super) messages: BTreeMap<(AppId, String), StoredMessage>,
@@ -50,6 +53,7 @@ pub(super) struct Row {
     pub(super) event: PendingEvent,
     pub(super) status: RowStatus,
     pub(super) received_at: DateTime<Utc>,
+    pub(super) dedup_key: Option<DedupKey>,
 }
 
 /// The status of a webhook in the journal.
@@ -86,10 +90,33 @@ impl MemoryStore {
         received_at: DateTime<Utc>,
         content: Result<Inbound, String>,
     ) -> PendingEvent {
-        let event = PendingEvent { id: JournalId::generate(), attempts: 0, content };
-        let row = Row { app_id, event: event.clone(), status: RowStatus::Pending, received_at };
+        let event = PendingEvent { id: JournalId::generate(), attempts: 0, content, incoming: None };
+        let row =
+            Row { app_id, event: event.clone(), status: RowStatus::Pending, received_at, dedup_key: None };
         self.state().journal.insert(event.id, row);
         event
+    }
+
+    /// Makes a webhook that is not in the journal, for [`Engine::submit`](crate::Engine::submit). Two with the same
+    /// `key` are the same one.
+    pub fn incoming(
+        &self,
+        key: u16,
+        received_at: DateTime<Utc>,
+        content: Inbound,
+    ) -> (IncomingWebhook, Inbound) {
+        let id = JournalId::generate();
+        self.state().contents.insert(id, content.clone());
+        let webhook = IncomingWebhook {
+            id,
+            organization_id: None,
+            dedup_key: std::array::from_fn(|place| key.to_be_bytes()[place % 2]),
+            event_type: "test".to_owned(),
+            payload: Arc::from(*b"{}"),
+            remark: None,
+            received_at,
+        };
+        (webhook, content)
     }
 
     /// Makes the next commit fail.

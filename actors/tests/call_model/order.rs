@@ -152,7 +152,7 @@ proptest! {
         let call = facts.snapshot();
         prop_assert_eq!(ends == 1, facts.was_witnessed() && call.status == Status::Ended, "{:?}", emitted);
         prop_assert!(ends <= 1);
-        prop_assert_eq!(voicemails, usize::from(call.voicemail.is_some()));
+        prop_assert_eq!(voicemails, usize::from(facts.was_witnessed() && call.voicemail.is_some()));
         if facts.was_witnessed() {
             let is_over = call.status == Status::Ended;
             prop_assert_eq!((call.outcome.is_some(), call.ended_at.is_some()), (is_over, is_over));

@@ -218,6 +218,22 @@ impl Rows {
         self.columns.len()
     }
 
+    /// Returns a statement for SQLite with all rows, to be bound by [`Rows::bind_all_cells`]; `None` without rows.
+    pub(crate) fn values_of_all(&self, head: &str, tail: &str) -> Option<String> {
+        (self.count > 0).then(|| self.values(head, self.count, tail).0)
+    }
+
+    /// Does the same with another text for each row than `(?, ?, …)`.
+    pub(crate) fn values_of_all_as(&self, head: &str, row: &str, tail: &str) -> Option<String> {
+        let values = || format!("{head} VALUES {} {tail}", vec![row; self.count].join(", "));
+        (self.count > 0).then(values)
+    }
+
+    /// Binds all rows on SQLite.
+    pub(crate) fn bind_all_cells<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, query: Q) -> Q {
+        if self.count == 0 { query } else { self.bind_cells(0..self.count, query) }
+    }
+
     /// Writes a statement for SQLite: `VALUES (?, …), (…)`. The parameters have no numbers, because SQLite looks
     /// numbered ones up in a list, one after the other: with a thousand of them that took half of the writer's time.
     fn values(&self, head: &str, rows: usize, tail: &str) -> AssertSqlSafe<String> {

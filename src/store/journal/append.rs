@@ -1,10 +1,14 @@
 //! Appending: every authentic webhook is written as it came, before it is acknowledged.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use cti_actors::{
     error::StoreError,
     id::{AppId, JournalId},
+    unit::Unit,
 };
 use sqlx::{PgConnection, SqliteConnection};
 
@@ -63,6 +67,45 @@ impl Inserted {
     pub(crate) fn outcome(&self, row: &JournalRow) -> Appended {
         if self.contains(row) { Appended::New(row.id) } else { Appended::Duplicate }
     }
+}
+
+/// The rows are the app and the key of webhooks. Both databases use the index in a join that goes from the few rows to
+/// the many.
+const KNOWN_HEAD: &str = "WITH named (app_id, dedup_key) AS (";
+const KNOWN_TAIL: &str = ") SELECT webhook_events.app_id, webhook_events.dedup_key, webhook_events.id
+    FROM named CROSS JOIN webhook_events
+    WHERE webhook_events.app_id = named.app_id AND webhook_events.dedup_key = named.dedup_key";
+
+type KnownRow = (Id, Vec<u8>, Id);
+
+fn keys(units: &[Arc<Unit>]) -> Rows {
+    let rows = || units.iter().flat_map(|unit| unit.incoming.iter().map(move |(row, _)| (unit.app_id, row)));
+    Rows::of(vec![
+        Column::Id(rows().map(|(app, _)| app.into()).collect()),
+        Column::Bytes(rows().map(|(_, row)| row.dedup_key.to_vec()).collect()),
+    ])
+}
+
+fn known(rows: Vec<KnownRow>) -> HashMap<(AppId, [u8; 36]), JournalId> {
+    let keyed =
+        rows.into_iter().filter_map(|(app, key, id)| Some(((app.into(), key.try_into().ok()?), id.into())));
+    keyed.collect()
+}
+
+/// Returns those of the units' incoming webhooks that the journal has already, each with the id that it has there.
+pub(crate) async fn known_postgres(
+    db: &mut PgConnection,
+    units: &[Arc<Unit>],
+) -> Result<HashMap<(AppId, [u8; 36]), JournalId>, sqlx::Error> {
+    keys(units).fetch_postgres(db, KNOWN_HEAD, KNOWN_TAIL).await.map(known)
+}
+
+/// Does what [`known_postgres`] does, on SQLite.
+pub(crate) async fn known_sqlite(
+    db: &mut SqliteConnection,
+    units: &[Arc<Unit>],
+) -> Result<HashMap<(AppId, [u8; 36]), JournalId>, sqlx::Error> {
+    keys(units).fetch_sqlite(db, KNOWN_HEAD, KNOWN_TAIL).await.map(known)
 }
 
 impl From<Vec<(Id,)>> for Inserted {

@@ -52,7 +52,7 @@ impl DurableSender {
         let mut by_app: HashMap<AppId, Vec<PendingEvent>> = HashMap::new();
         for JournalRow { id, webhook } in durable {
             if let (Some(app), Disposition::Pending(inbound)) = (webhook.app_id, webhook.disposition) {
-                let event = PendingEvent { id, attempts: 0, content: Ok(*inbound) };
+                let event = PendingEvent { id, attempts: 0, content: Ok(*inbound), incoming: None };
                 by_app.entry(app).or_default().push(event);
             }
         }
@@ -89,6 +89,7 @@ impl Journal for Store {
             id: row.id.into(),
             attempts: u16::try_from(row.attempts).unwrap_or(u16::MAX),
             content: payload::read(&row.payload, row.received_at).content,
+            incoming: None,
         });
         Ok(events.collect())
     }

@@ -21,7 +21,7 @@ use cti_actors::{
     unit::{Receipt, Unit},
 };
 
-pub(super) use self::write::{UnitFailure, write_postgres, write_sqlite};
+pub(super) use self::write::{UnitFailure, is_small, write_postgres, write_sqlite, write_sqlite_at_once};
 use super::{
     Store,
     db::{

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    id::JournalId,
+    event::OutEvent,
+    id::{AppId, JournalId},
     model::{
         call::{CallRecord, Direction, VoicemailRecord},
         interaction::{StoredInteraction, waits_for},
         message::{Message, StoredMessage},
     },
-    unit::{Receipt, Unit},
+    unit::{IncomingStatus, IncomingWebhook, Receipt, Unit},
 };
 
 use crate::store::db::{
@@ -20,6 +21,7 @@ use crate::store::db::{
 
 /// Everything that a transaction of units writes.
 pub(super) struct UnitRows {
+    pub(super) incoming: Rows,
     pub(super) calls: Rows,
     pub(super) interactions: Rows,
     pub(super) voicemails: Rows,
@@ -38,6 +40,7 @@ impl UnitRows {
         let failed = each(units, |unit| &unit.failed);
         let decided_at = units.first().map(|unit| unit.decided_at).unwrap_or_default();
         Self {
+            incoming: incoming_rows(units),
             calls: call_rows(&each(units, |unit| &unit.calls).collect::<Vec<_>>()),
             interactions: interaction_rows(&each(units, |unit| &unit.interactions).collect::<Vec<_>>()),
             voicemails: voicemail_rows(&each(units, |unit| &unit.voicemails).collect::<Vec<_>>()),
@@ -57,6 +60,36 @@ fn each<'u, T: 'u>(
     part: fn(&Unit) -> &Vec<T>,
 ) -> impl Iterator<Item = (&'u Unit, &'u T)> {
     units.iter().flat_map(move |unit| part(unit).iter().map(move |item| (&**unit, item)))
+}
+
+fn incoming_rows(units: &[Arc<Unit>]) -> Rows {
+    let rows: Vec<_> = each(units, |unit| &unit.incoming).collect();
+    let status = |status: &IncomingStatus| match status {
+        IncomingStatus::Processed => "processed",
+        IncomingStatus::Retried => "pending",
+        IncomingStatus::Failed(_) => "failed",
+    };
+    let reason = |row: &IncomingWebhook, status: &IncomingStatus| match status {
+        IncomingStatus::Failed(reason) => Some(reason.clone()),
+        IncomingStatus::Processed | IncomingStatus::Retried => row.remark.clone(),
+    };
+    Rows::of(vec![
+        Column::Id(rows.iter().map(|(_, (row, _))| row.id.into()).collect()),
+        Column::Id(rows.iter().map(|(unit, _)| unit.app_id.into()).collect()),
+        Column::OptInt(rows.iter().map(|(_, (row, _))| row.organization_id).collect()),
+        Column::Bytes(rows.iter().map(|(_, (row, _))| row.dedup_key.to_vec()).collect()),
+        Column::Text(rows.iter().map(|(_, (row, _))| row.event_type.clone()).collect()),
+        Column::Bytes(rows.iter().map(|(_, (row, _))| row.payload.to_vec()).collect()),
+        Column::Text(rows.iter().map(|(_, (_, it))| status(it).to_owned()).collect()),
+        Column::Int(rows.iter().map(|(_, (_, it))| i64::from(*it != IncomingStatus::Processed)).collect()),
+        Column::OptText(rows.iter().map(|(_, (row, it))| reason(row, it)).collect()),
+        Column::Time(rows.iter().map(|(_, (row, _))| row.received_at).collect()),
+        Column::OptTime(
+            rows.iter()
+                .map(|(unit, (_, it))| (*it != IncomingStatus::Retried).then_some(unit.decided_at))
+                .collect(),
+        ),
+    ])
 }
 
 fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
@@ -173,13 +206,34 @@ fn message_rows(records: &[(&Unit, &StoredMessage)]) -> Rows {
 }
 
 fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
-    let seqs = units.iter().zip(receipts).flat_map(|(unit, receipt)| {
-        (1..).zip(&unit.events).map(|(place, _): (i64, _)| receipt.last_seq_before.0 + place)
-    });
+    let seqs = seqs(units, receipts);
     let events: Vec<_> = each(units, |unit| &unit.events).collect();
-    Rows::of(vec![
+    let places = vec![
         Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect()),
         Column::Int(seqs.collect()),
+    ];
+    Rows::of(places.into_iter().chain(event_columns(&events)).collect())
+}
+
+/// Returns events with their distance to the last one of their feed in place of a `seq`. `offsets` are those of the units
+/// behind the feed's last event before; `counts` says how many events come into each feed.
+pub(super) fn events_from_the_end(units: &[Arc<Unit>], offsets: &[Receipt], counts: &[(AppId, i64)]) -> Rows {
+    let count = |app: AppId| counts.iter().find(|(known, _)| *known == app).map_or(0, |(_, count)| *count);
+    let events: Vec<_> = each(units, |unit| &unit.events).collect();
+    let apps = || Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect());
+    let distances = seqs(units, offsets).zip(&events).map(|(seq, (unit, _))| count(unit.app_id) - seq);
+    let places = vec![apps(), apps(), Column::Int(distances.collect())];
+    Rows::of(places.into_iter().chain(event_columns(&events)).collect())
+}
+
+fn seqs<'u>(units: &'u [Arc<Unit>], receipts: &'u [Receipt]) -> impl Iterator<Item = i64> {
+    units.iter().zip(receipts).flat_map(|(unit, receipt)| {
+        (1..).zip(&unit.events).map(|(place, _): (i64, _)| receipt.last_seq_before.0 + place)
+    })
+}
+
+fn event_columns(events: &[(&Unit, &OutEvent)]) -> [Column; 7] {
+    [
         Column::Id(events.iter().map(|(_, it)| it.id.into()).collect()),
         Column::Text(events.iter().map(|(_, it)| it.event_type.to_string()).collect()),
         Column::OptInt(events.iter().map(|(_, it)| it.dialpad_call_id().map(|id| id.0)).collect()),
@@ -187,7 +241,7 @@ fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
         Column::Time(events.iter().map(|(_, it)| it.occurred_at).collect()),
         Column::Time(events.iter().map(|(unit, _)| unit.decided_at).collect()),
         Column::Text(events.iter().map(|(_, it)| it.stored_body()).collect()),
-    ])
+    ]
 }
 
 fn direction_text(direction: Direction) -> String {

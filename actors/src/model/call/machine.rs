@@ -76,12 +76,13 @@ fn passed_on(command: &CallCommand, facts: &CallFacts) -> Option<CallChange> {
 }
 
 fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> Vec<CallChange> {
-    let before = known.snapshot();
-    let after = facts.snapshot();
     if !facts.was_witnessed() {
         return Vec::new();
     }
-    let is_first_sight = !known.was_witnessed() && facts.was_witnessed();
+    let is_first_sight = !known.was_witnessed();
+    // Of a call that was not witnessed, nothing was emitted yet.
+    let before = if is_first_sight { CallFacts::default().snapshot() } else { known.snapshot() };
+    let after = facts.snapshot();
     let mut changes = Vec::new();
     if is_first_sight || before.status != after.status {
         changes.push(change_of_status(&before, &after, command.at()));
