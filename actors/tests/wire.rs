@@ -9,7 +9,9 @@ use cti_actors::{
     event::{ConnectionEvent, Filter, Frame, connection_event, interaction_event},
     id::{AppId, DialpadCallId, Seq, VoicemailId},
     model::{
-        call::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal, StoredCall},
+        call::{
+            CallEvent, Direction, EndKind, Knowledge, Leg, Millis, Origin, RawMeaning, Signal, StoredCall,
+        },
         interaction::{InteractionChange, LegShown, Summary},
         message::{MessageEvent, MessageKnowledge},
     },
@@ -185,7 +187,7 @@ fn events_of_an_interaction_keep_their_text() {
     let voicemail = Knowledge {
         voicemail_id: Some("7".into()),
         voicemail_url: Some("https://dialpad.com/v/1".into()),
-        voicemail_duration_ms: Some(27_500.into()),
+        voicemail_duration_ms: Some(Millis::from_f64(27_500.0)),
         ..parties()
     };
     for (second, signal, knowledge) in [

@@ -170,12 +170,12 @@ pub(crate) async fn every_filter_of_a_list_has_an_index(world: &World, store: &S
     for (common, part) in with_times(now) {
         let what = format!("{common:?}");
         for statuses in [vec![], vec![Status::Ended]] {
-            let filter = CallFilter { statuses, common: common.clone() };
+            let filter = CallFilter { statuses, common: common.clone(), ..CallFilter::default() };
             let plan = store.calls().explain(app, &filter, None, 50).await.expect("a plan");
             assert_uses(&plan, &index_of("calls", part), &format!("calls {what}"));
         }
         for status in [Status::Ringing, Status::Held] {
-            let filter = CallFilter { statuses: vec![status], common: common.clone() };
+            let filter = CallFilter { statuses: vec![status], common: common.clone(), ..CallFilter::default() };
             let plan = store.calls().explain(app, &filter, None, 50).await.expect("a plan");
             assert_uses(&plan, "calls_live", &format!("live calls {what}"));
         }

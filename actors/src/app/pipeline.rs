@@ -108,7 +108,6 @@ impl Pipeline {
     pub(super) fn evict(&mut self) {
         let now = self.ports.clock.now();
         self.roster.evict_idle(now);
-        self.interactions.evict_idle(now);
         let all = &self.stats.process_calls;
         self.roster.evict_beyond(all.max, all.live(), now);
     }

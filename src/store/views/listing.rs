@@ -54,6 +54,51 @@ impl Filter {
         self.since.is_some()
     }
 
+    /// Appends the direction, the times, the cursor, the order and the limit to a statement that ends in conditions. For
+    /// tables with few rows for each value of a filter; see [`super::plan`] for the others.
+    pub(crate) fn write<DB>(
+        &self,
+        query: &mut QueryBuilder<DB>,
+        table: &str,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        if let Some(direction) = self.direction {
+            query.push(format_args!(" AND {table}.direction = ")).push_bind(direction.as_str().to_owned());
+        }
+        if let Some(since) = self.since {
+            query.push(format_args!(" AND {table}.updated_at >= ")).push_bind(since);
+        }
+        if let Some(until) = self.until {
+            let compared = if self.by_change() { "updated_at" } else { "created_at" };
+            query.push(format_args!(" AND {table}.{compared} < ")).push_bind(until);
+        }
+        match cursor {
+            Some(cursor) if self.by_change() => {
+                query.push(format_args!(" AND ({table}.updated_at, {table}.id) > (")).push_bind(cursor.at);
+                query.push(", ").push_bind(Id(cursor.id)).push(")");
+            }
+            Some(cursor) => {
+                query.push(format_args!(" AND {table}.id < ")).push_bind(Id(cursor.id));
+            }
+            None => {}
+        }
+        let order = if self.by_change() {
+            format!("{table}.updated_at, {table}.id")
+        } else {
+            format!("{table}.id DESC")
+        };
+        query.push(format_args!(" ORDER BY {order} LIMIT "));
+        // One row more than requested shows whether there is a next page.
+        query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+    }
+
     /// Makes the page of the rows that such a statement returned.
     pub(crate) fn page<T: Paged>(&self, rows: Vec<T>, limit: usize) -> Page<T> {
         Page::of(rows, limit, |item| {
