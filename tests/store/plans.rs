@@ -80,9 +80,17 @@ fn scans(plan: &[String]) -> Vec<&String> {
     let of_a_table = ["calls", "messages", "voicemails", "webhook_events", "c", "m", "v"];
     let is_scan = |line: &&String| {
         let line = line.trim_start_matches([' ', '-', '>']);
-        let scanned = line.strip_prefix("SCAN ").or_else(|| line.strip_prefix("Seq Scan on "));
-        let of_few =
-            ["calls_live", "webhook_events_pending", "webhook_events_failed", "webhook_events_unrouted"];
+        let all_of_an_app = line.strip_prefix("SEARCH ").filter(|_| line.contains("(app_id=?)"));
+        let scanned =
+            line.strip_prefix("SCAN ").or_else(|| line.strip_prefix("Seq Scan on ")).or(all_of_an_app);
+        let of_few = [
+            "calls_live",
+            "messages_to_several",
+            "webhook_events_of_app",
+            "webhook_events_pending",
+            "webhook_events_failed",
+            "webhook_events_unrouted",
+        ];
         let is_of_few = of_few.iter().any(|index| line.contains(index));
         let table = scanned.and_then(|rest| rest.split([' ', '(']).next()).unwrap_or_default();
         of_a_table.contains(&table) && !is_of_few

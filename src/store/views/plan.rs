@@ -65,6 +65,17 @@ enum Driver {
     Nothing,
 }
 
+impl Driver {
+    /// Returns the order of the index, where the branch reads all of a small one.
+    fn order_of_few(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => Some("id"),
+            Self::Recipients => Some("created_at, id"),
+            Self::From | Self::To | Self::User | Self::Direction => None,
+        }
+    }
+}
+
 /// How the rows of a list are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -299,10 +310,13 @@ impl<'f> PageQuery<'f> {
             Plan::InOrder => self.push_in_order(&mut sql, &alias),
             Plan::ByFilter => self.push_branches(&mut sql, &alias),
         }
+        let (updated, created) = (format!("{alias}updated_at"), format!("{alias}created_at"));
         let order = match (plan, self.filter.by_change()) {
-            (_, true) => format!(" ORDER BY {alias}updated_at, {alias}id"),
+            (Plan::InOrder, true) => format!(" ORDER BY {updated}, {alias}id"),
             (Plan::InOrder, false) => format!(" ORDER BY {alias}id DESC"),
-            (Plan::ByFilter, false) => format!(" ORDER BY {alias}created_at DESC, {alias}id DESC"),
+            // The few rows of the branches are sorted: SQLite would look for them among all rows in this order.
+            (Plan::ByFilter, true) => format!(" ORDER BY {}, {alias}id", hidden(&updated)),
+            (Plan::ByFilter, false) => format!(" ORDER BY {} DESC, {alias}id DESC", hidden(&created)),
         };
         sql.push(order).bind(" LIMIT ", self.row_limit());
         sql.append_to(query);
@@ -345,12 +359,12 @@ impl<'f> PageQuery<'f> {
                 sql.push(if is_first { "" } else { " UNION ALL " });
                 is_first = false;
                 sql.push("SELECT id FROM (SELECT id FROM ");
-                if driver == Driver::Nothing {
+                if let Some(order) = driver.order_of_few() {
                     // In the order of the small index, which SQLite would not choose otherwise.
                     sql.push("(SELECT id, created_at, updated_at FROM ").push(self.listed.table);
                     self.push_driver(sql, part, driver, direction, user);
                     self.push_rest(sql, driver, user);
-                    sql.push(" ORDER BY id LIMIT 1000000) AS small");
+                    sql.push(format!(" ORDER BY {order} LIMIT 1000000) AS small"));
                 } else {
                     sql.push(self.listed.table);
                     self.push_driver(sql, part, driver, direction, user);
