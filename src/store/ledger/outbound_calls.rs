@@ -8,10 +8,13 @@ use cti_actors::{
 };
 use serde_json::Value;
 
-use crate::store::{
-    Calls,
-    db::types::{Id, first_id_at},
-    on_db,
+use crate::{
+    store::{
+        Calls,
+        db::types::{Id, first_id_at},
+        on_db,
+    },
+    webhook::payload::json,
 };
 
 /// Ids begin with the time: webhooks since an instant are at the end of the primary key.
@@ -58,8 +61,7 @@ impl Calls<'_> {
             sqlx::query_as(WEBHOOKS_SINCE).bind(first_id_at(requested_at)).bind(Id::from(app)).bind(MAX_SEARCHED)
                 .fetch_all(db).await
         })?;
-        let found =
-            payloads.iter().find_map(|(payload,)| wanted.find_in(&serde_json::from_slice(payload).ok()?));
+        let found = payloads.iter().find_map(|(payload,)| wanted.find_in(&json::read(payload).ok()?.value));
         Ok(found)
     }
 }

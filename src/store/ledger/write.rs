@@ -66,8 +66,9 @@ const MESSAGES_TAIL: &str = "ON CONFLICT (app_id, dialpad_message_id) DO UPDATE 
 const EVENTS_HEAD: &str = "INSERT INTO events
     (app_id, seq, id, type, dialpad_call_id, dialpad_user_id, occurred_at, published_at, body)";
 
+/// The reason stays: of a webhook that was read without some unreadable spots, it says which.
 const PROCESSED_HEAD: &str =
-    "UPDATE webhook_events SET status = 'processed', processed_at = $1, reason = NULL WHERE id IN (";
+    "UPDATE webhook_events SET status = 'processed', processed_at = $1 WHERE id IN (";
 const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WHERE id IN (";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 
@@ -202,7 +203,7 @@ fn joined_statement([feeds, calls, voicemails, messages, events, processed]: [&R
             JOIN feed ON feed.app_id = unit.app_id
         ),
         processed AS (
-            UPDATE webhook_events SET status = 'processed', processed_at = ${at}, reason = NULL
+            UPDATE webhook_events SET status = 'processed', processed_at = ${at}
             WHERE id IN (SELECT * FROM {ids})
         )
         SELECT app_id, last_seq_before FROM feed"

@@ -100,7 +100,14 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
     let said_at = outer.instant(&["at"]);
     let event = |at: Option<DateTime<Utc>>, signal, knowledge, origin| {
         let at = at.unwrap_or(received_at);
-        Ok(Inbound::Call(CallEvent { dialpad_call_id: call, at, signal, knowledge, origin }))
+        outer.unless_unreadable(())?;
+        fields.unless_unreadable(Inbound::Call(CallEvent {
+            dialpad_call_id: call,
+            at,
+            signal,
+            knowledge,
+            origin,
+        }))
     };
     match kind {
         "concluded" => {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Content,
-    fields::{Fields, integer},
+    fields::{Fields, integer, is_present},
     workflow::direction,
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
     let knowledge = knowledge(&fields, &signal);
     let at = said_at.unwrap_or(received_at);
     let event = CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook };
-    (said_at, Ok(Inbound::Call(event)))
+    (said_at, fields.unless_unreadable(Inbound::Call(event)))
 }
 
 /// Returns the meaning of a call state.
@@ -115,7 +115,7 @@ fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
     of_detail(fields, "callrecording", "url").or_else(untyped)
 }
 
-fn of_detail(fields: &Fields<'_>, kind: &str, name: &str) -> Option<String> {
+fn of_detail(fields: &Fields<'_>, kind: &str, name: &'static str) -> Option<String> {
     Fields::of(detail(fields, kind)?).text(&[name])
 }
 
@@ -128,11 +128,24 @@ fn detail<'a>(fields: &Fields<'a>, kind: &str) -> Option<&'a Map<String, Value>>
 }
 
 /// Whether a payload is a text message: it has an id and numbers, and neither a state nor a call.
-pub(crate) fn is_message(object: &Map<String, Value>) -> bool {
-    !object.contains_key("call_id")
-        && object.contains_key("id")
-        && object.contains_key("from_number")
-        && object.contains_key("to_number")
+pub(crate) fn is_message(fields: &Fields<'_>) -> bool {
+    let has_all = ["id", "from_number", "to_number"].iter().all(|name| fields.has(&[name]));
+    has_all && !fields.has(&["call_id"])
+}
+
+/// Whether a payload is a fax, which has an id and numbers like a text message. Dialpad does not document its fields.
+pub(crate) fn is_fax(object: &Map<String, Value>) -> bool {
+    const KINDS: [&str; 5] = ["type", "kind", "message_type", "channel", "event"];
+    const OF_FAXES: [&str; 4] = ["pages", "page_count", "num_pages", "number_of_pages"];
+    object.iter().filter(|(_, value)| is_present(value)).any(|(name, value)| {
+        let is_named =
+            name.to_ascii_lowercase().split('_').any(|part| part == "fax") && *value != Value::Bool(false);
+        let names_it = || {
+            let kind = value.as_str().unwrap_or_default().to_ascii_lowercase();
+            KINDS.contains(&name.as_str()) && kind.split(['.', '_', ' ']).any(|part| part == "fax")
+        };
+        is_named || OF_FAXES.contains(&name.as_str()) || names_it()
+    })
 }
 
 /// Reads a text message.
@@ -156,7 +169,7 @@ pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Ut
         sent_at: fields.instant(&["created_date"]),
     };
     let at = said_at.unwrap_or(received_at);
-    (said_at, Ok(Inbound::Message(MessageEvent { dialpad_message_id, at, knowledge })))
+    (said_at, fields.unless_unreadable(Inbound::Message(MessageEvent { dialpad_message_id, at, knowledge })))
 }
 
 #[cfg(test)]

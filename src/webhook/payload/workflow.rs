@@ -13,13 +13,17 @@ use serde_json::{Map, Value};
 
 use super::{
     Content,
-    fields::{Fields, integer},
+    fields::{Fields, integer, is_present},
 };
 
 /// Reads an event of this family.
 pub(crate) fn read(event_type: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
     // Only the outer time decides when it happened.
-    let said_at = Fields::of(object).instant(&["timestamp", "event_timestamp", "occurred_at"]);
+    let outer = Fields::of(object);
+    let said_at = outer.instant(&["timestamp", "event_timestamp", "occurred_at"]);
+    if let Err(problem) = outer.unless_unreadable(()) {
+        return (said_at, Err(problem));
+    }
     let at = said_at.unwrap_or(received_at);
     let content = if event_type.starts_with("message.") || event_type.starts_with("sms.") {
         read_message(event_type, object, at).map(Inbound::Message)
@@ -72,7 +76,7 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             knowledge.voicemail_url = fields.text(&["recording_url", "url"]);
             knowledge.voicemail_transcript = fields.text(&["transcript", "transcription"]);
             knowledge.voicemail_duration_ms = fields.seconds(&["duration_seconds", "duration"]);
-            return Ok(CallEvent {
+            return fields.unless_unreadable(CallEvent {
                 dialpad_call_id,
                 at,
                 signal: Signal::VoicemailLeft,
@@ -84,14 +88,14 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             Signal::Raw { state: unknown.to_owned(), payload: Box::new(Value::Object(object.clone())) }
         }
     };
-    let in_recording = object.get("recording");
+    let in_recording = object.get("recording").filter(|recording| is_present(recording));
     knowledge.recording_url = fields.text(&["recording_url"]).or_else(|| {
         Fields::of(object)
             .or_in(in_recording)
             .text(&["recording_url", "url"])
             .filter(|_| in_recording.is_some())
     });
-    Ok(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
+    fields.unless_unreadable(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
 }
 
 /// Returns the kind of leg, where the payload says so in any way; most payloads of this family do not.
@@ -136,7 +140,7 @@ fn read_message(
         dialpad_user_id: fields.integer(&["dialpad_user_id", "user_id"]),
         sent_at: fields.instant(&["sent_at", "timestamp"]),
     };
-    Ok(MessageEvent { dialpad_message_id, at, knowledge })
+    fields.unless_unreadable(MessageEvent { dialpad_message_id, at, knowledge })
 }
 
 pub(crate) fn direction(fields: &Fields<'_>) -> Option<Direction> {
