@@ -8,6 +8,7 @@ use crate::{
     model::{
         call::{CallRecord, VoicemailRecord},
         message::StoredMessage,
+        number::Region,
     },
 };
 
@@ -18,6 +19,8 @@ pub struct Unit {
     pub app_id: AppId,
     /// The time of the decision.
     pub decided_at: DateTime<Utc>,
+    /// How the app's numbers are read that have no country code.
+    pub region: Region,
     /// The changed calls; each replaces exactly the version before its own.
     pub calls: Vec<CallRecord>,
     /// The changed voicemails.
@@ -41,6 +44,7 @@ impl Unit {
         Self {
             app_id,
             decided_at,
+            region: Region::default(),
             calls: Vec::new(),
             voicemails: Vec::new(),
             messages: Vec::new(),
@@ -57,6 +61,7 @@ impl Unit {
         let Self {
             app_id: _,
             decided_at: _,
+            region: _,
             calls,
             voicemails,
             messages,

@@ -141,6 +141,8 @@ impl Pipeline {
         let drafted = batch.drafted_calls();
         let mut unit = batch.into_unit();
         self.name_crm_users(&mut unit).await?;
+        unit.region = self.ports.log.region(self.app_id).await?;
+        unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
         self.commit(unit, &drafted).await?;
         Ok(next)
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The fields of an event, a call or a webhook that hold an id of Dialpad's.
-const ID_FIELDS: [&str; 10] = [
+const ID_FIELDS: [&str; 11] = [
     "answered_by",
     "call_id",
     "dialpad_call_id",
@@ -14,9 +14,14 @@ const ID_FIELDS: [&str; 10] = [
     "dialpad_webhook_id",
     "dialpad_subscription_id",
     "interaction_id",
+    "target_id",
 ];
+/// What is shown as it was received.
+const VERBATIM: [&str; 2] = ["payload", "custom_data"];
+/// A list of objects of Dialpad's, whose `id` is Dialpad's too.
+const RECORDINGS: &str = "recordings";
 
-/// Writes Dialpad's ids as strings, at any depth but in the payload of a webhook, which is shown as received.
+/// Writes Dialpad's ids as strings, at any depth but in what is shown as received.
 pub fn write_ids_as_text(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
@@ -26,7 +31,10 @@ pub fn write_ids_as_text(value: &mut Value) {
                     Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
                         *value = number.to_string().into()
                     }
-                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
+                    Value::Array(parts) if name == RECORDINGS => parts.iter_mut().for_each(write_id_as_text),
+                    Value::Object(_) | Value::Array(_) if !VERBATIM.contains(&name.as_str()) => {
+                        write_ids_as_text(value);
+                    }
                     _ => {}
                 }
             }
@@ -35,7 +43,13 @@ pub fn write_ids_as_text(value: &mut Value) {
     }
 }
 
-/// Returns an event with its ids as strings. Events have none below the top level. `None`: the text is no object.
+fn write_id_as_text(part: &mut Value) {
+    if let Some(id @ Value::Number(_)) = part.get_mut("id") {
+        *id = id.to_string().into();
+    }
+}
+
+/// Returns an event with its ids as strings. Below the top level, only recordings have any. `None`: the text is no object.
 pub(super) fn in_event(text: &str) -> Option<String> {
     let mut event: Map<String, Value> = serde_json::from_str(text).ok()?;
     for name in ID_FIELDS {
@@ -43,6 +57,9 @@ pub(super) fn in_event(text: &str) -> Option<String> {
             let id = id.to_string();
             event.insert(name.to_owned(), id.into());
         }
+    }
+    if let Some(Value::Array(parts)) = event.get_mut(RECORDINGS) {
+        parts.iter_mut().for_each(write_id_as_text);
     }
     serde_json::to_string(&event).ok()
 }

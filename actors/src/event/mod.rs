@@ -10,6 +10,7 @@ mod ids_as_text;
 mod keys;
 mod message_event;
 mod out_event;
+mod recording;
 pub mod schema;
 
 pub use self::{
@@ -17,9 +18,10 @@ pub use self::{
     call_event::{CallBody, call_event},
     connection_event::{ConnectionBody, ConnectionEvent, connection_event},
     event_type::{EventType, TypeName},
-    filter::Filter,
+    filter::{Filter, NumberFilter},
     frame::Frame,
     ids_as_text::{number_or_text, write_ids_as_text},
     message_event::{MessageBody, message_event},
     out_event::{EventBody, OutEvent},
+    recording::{RecordingBody, recording_bodies},
 };

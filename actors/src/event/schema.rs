@@ -19,6 +19,7 @@ use super::{
     connection_event::ConnectionBody,
     message_event::MessageBody,
     out_event::EventFields,
+    recording::RecordingBody,
 };
 use crate::{
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
@@ -122,6 +123,7 @@ pub fn components() -> Vec<Named> {
         named::<Status>(),
         named::<Outcome>(),
         named::<Mode>(),
+        named::<RecordingBody>(),
     ]
 }
 

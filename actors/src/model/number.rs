@@ -62,6 +62,14 @@ impl FromStr for Region {
     }
 }
 
+impl TryFrom<String> for Region {
+    type Error = UnknownRegion;
+
+    fn try_from(code: String) -> Result<Self, UnknownRegion> {
+        code.parse()
+    }
+}
+
 impl Serialize for Region {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

@@ -3,7 +3,8 @@
 use cti_actors::{
     id::DialpadCallId,
     model::call::{
-        CallChange, CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, Origin, Signal, Status,
+        CALL_RECORDING, CallChange, CallEvent, CallFacts, Direction, EndKind, Knowledge, Leg, Origin,
+        RecordingKnowledge, Signal, Status,
     },
 };
 use proptest::prelude::*;
@@ -50,6 +51,10 @@ fn events() -> impl Strategy<Value = CallEvent> {
             ended_at: ended.map(at),
             duration_ms,
             hold_ms: duration_ms.map(|ms| ms / 10),
+            contact_name: url.clone(),
+            is_internal: url.as_ref().map(|url| url == "a"),
+            custom_data: url.as_ref().map(|url| format!("{{\"{url}\":1}}")),
+            recordings: recordings(user, url.as_deref(), duration_ms),
             recording_url: url.clone(),
             voicemail_url: url.clone(),
             voicemail_transcript: url,
@@ -57,6 +62,19 @@ fn events() -> impl Strategy<Value = CallEvent> {
         };
         CallEvent { dialpad_call_id: DialpadCallId(7), at: at(second), signal, knowledge, origin }
     })
+}
+
+/// A part with an id, and one that is only known by its address.
+fn recordings(id: Option<i64>, url: Option<&str>, duration_ms: Option<i64>) -> Vec<RecordingKnowledge> {
+    let part = |id: Option<String>, position| RecordingKnowledge {
+        id,
+        url: url.map(str::to_owned),
+        kind: CALL_RECORDING.into(),
+        duration_ms,
+        started_at: duration_ms.map(|ms| at(ms / 10_000)),
+        position,
+    };
+    id.map(|id| part(Some(id.to_string()), id)).into_iter().chain([part(None, 0)]).collect()
 }
 
 fn rank(status: Status) -> u8 {

@@ -7,7 +7,7 @@ use actix_web::{
 use cti_actors::{
     event::EventType,
     id::{AppId, DialpadCallId, Seq},
-    model::call::Status,
+    model::call::{Outcome, Status},
 };
 use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
@@ -53,10 +53,19 @@ pub(crate) struct StatusFilter {
     #[serde(default, deserialize_with = "status")]
     #[param(inline)]
     status: Option<Status>,
+    /// Only calls that ended like this.
+    #[serde(default, deserialize_with = "outcome")]
+    #[param(inline)]
+    outcome: Option<Outcome>,
 }
 
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
     let expected = format_args!("one of {}", Status::VARIANTS.join(", "));
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
+}
+
+fn outcome<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Outcome>, D::Error> {
+    let expected = format_args!("one of {}", Outcome::VARIANTS.join(", "));
     parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
 }
 
@@ -108,7 +117,8 @@ parameters! {
 pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<Listing<CallView>, ApiError> {
     let ListCalls { status, filter, paging, ids } = crm.query;
     let statuses = status.status.into_iter().collect();
-    let filter = CallFilter { statuses, common: filter.into() };
+    let common = filter.of_app(&state.store, crm.app_id).await?;
+    let filter = CallFilter { statuses, outcome: status.outcome, common };
     let page = state.store.calls().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
 }

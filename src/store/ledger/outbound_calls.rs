@@ -5,6 +5,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
+    model::number::{Region, e164},
 };
 use serde_json::Value;
 
@@ -41,7 +42,11 @@ impl CallMatch<'_> {
             return None;
         }
         let number = payload.get("external_number").and_then(Value::as_str);
-        if number.is_some_and(|number| number != self.phone_number) {
+        let is_another = |number: &str| {
+            number != self.phone_number
+                && e164(number, Region::default()).as_deref() != Some(self.phone_number)
+        };
+        if number.is_some_and(is_another) {
             return None;
         }
         let id = payload.get("call_id")?;

@@ -23,7 +23,8 @@ use crate::store::db::{
 const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + $2 WHERE app_id = $1 RETURNING last_seq";
 
 const CALLS_HEAD: &str = "INSERT INTO calls
-    (id, app_id, dialpad_call_id, direction, from_number, to_number, status, outcome, dialpad_user_id, ringing_at,
+    (id, app_id, dialpad_call_id, direction, from_number, to_number, from_e164, to_e164, contact_name, target_name,
+     is_internal, callback_requested, custom_data, recordings, status, outcome, dialpad_user_id, ringing_at,
      answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
      leg, master_call_id, entry_point_call_id, operator_call_id, target_id, interaction_id, answered_elsewhere,
      facts, version, created_at, updated_at)";
@@ -31,7 +32,10 @@ const CALLS_HEAD: &str = "INSERT INTO calls
 /// fails.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
-    status = EXCLUDED.status, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
+    from_e164 = EXCLUDED.from_e164, to_e164 = EXCLUDED.to_e164, contact_name = EXCLUDED.contact_name,
+    target_name = EXCLUDED.target_name, is_internal = EXCLUDED.is_internal,
+    callback_requested = EXCLUDED.callback_requested, custom_data = EXCLUDED.custom_data,
+    recordings = EXCLUDED.recordings, status = EXCLUDED.status, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
     ringing_at = EXCLUDED.ringing_at, answered_at = EXCLUDED.answered_at, ended_at = EXCLUDED.ended_at,
     duration_seconds = EXCLUDED.duration_seconds, talk_seconds = EXCLUDED.talk_seconds,
     hold_seconds = EXCLUDED.hold_seconds, recording_url = EXCLUDED.recording_url,
@@ -44,22 +48,24 @@ const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
 
 const VOICEMAILS_HEAD: &str = "INSERT INTO voicemails
     (id, app_id, dialpad_call_id, dialpad_voicemail_id, dialpad_user_id, direction, from_number, to_number,
-     recording_url, transcript, duration_seconds, received_at, created_at, updated_at)";
+     from_e164, to_e164, recording_url, transcript, duration_seconds, received_at, created_at, updated_at)";
 const VOICEMAILS_TAIL: &str = "ON CONFLICT (id) DO UPDATE SET
     dialpad_voicemail_id = EXCLUDED.dialpad_voicemail_id, dialpad_user_id = EXCLUDED.dialpad_user_id,
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
+    from_e164 = EXCLUDED.from_e164, to_e164 = EXCLUDED.to_e164,
     recording_url = EXCLUDED.recording_url, transcript = EXCLUDED.transcript,
     duration_seconds = EXCLUDED.duration_seconds, received_at = EXCLUDED.received_at,
     updated_at = EXCLUDED.updated_at
     WHERE voicemails.deleted_at IS NULL";
 
 const MESSAGES_HEAD: &str = "INSERT INTO messages
-    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, text, mms_url, message_status,
-     sent_at, facts, version, created_at, updated_at)";
+    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, from_e164, to_e164, text,
+     mms_url, media_urls, message_delivery_result, message_status, sent_at, facts, version, created_at, updated_at)";
 const MESSAGES_TAIL: &str = "ON CONFLICT (app_id, dialpad_message_id) DO UPDATE SET
     dialpad_user_id = EXCLUDED.dialpad_user_id, direction = EXCLUDED.direction,
-    from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number, text = EXCLUDED.text,
-    mms_url = EXCLUDED.mms_url, message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
+    from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number, from_e164 = EXCLUDED.from_e164,
+    to_e164 = EXCLUDED.to_e164, text = EXCLUDED.text, mms_url = EXCLUDED.mms_url, media_urls = EXCLUDED.media_urls,
+    message_delivery_result = EXCLUDED.message_delivery_result, message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
     updated_at = EXCLUDED.updated_at,
     version = CASE WHEN messages.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
-    event::schema::DialpadId,
+    event::{RecordingBody, schema::DialpadId},
     id::{AppId, DialpadCallId},
     model::call::{Direction, Leg, Outcome, Status},
 };
@@ -16,12 +16,14 @@ use uuid::Uuid;
 use super::listing::{Audit, Cursor, Filter, Page, Paged};
 use crate::store::{
     Calls,
-    db::types::{Id, NumberOrText, OptWord, Word},
+    db::types::{Id, JsonText, NumberOrText, OptWord, Word},
     on_db,
 };
 
 pub(crate) const SELECT: &str =
-    "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
+    "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.from_e164,
+    c.to_e164, c.contact_name, c.target_id, c.target_name, c.is_internal, c.callback_requested,
+    CAST(c.custom_data AS TEXT) AS custom_data, CAST(c.recordings AS TEXT) AS recordings, c.status,
     c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
     COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
@@ -37,6 +39,8 @@ pub(crate) const SELECT: &str =
 pub struct CallFilter {
     /// Only calls with one of these statuses; empty: all calls.
     pub statuses: Vec<Status>,
+    /// Only calls that ended like this.
+    pub outcome: Option<Outcome>,
     /// What every list can be narrowed by.
     pub common: Filter,
 }
@@ -71,6 +75,24 @@ pub struct CallView {
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
+    /// The calling number in E.164 form; null if it is no phone number.
+    pub from_e164: Option<String>,
+    /// The called number in E.164 form; null if it is no phone number.
+    pub to_e164: Option<String>,
+    /// The name of the person on the other side.
+    pub contact_name: Option<String>,
+    /// The user or group of the leg: a line, a department, a queue.
+    #[schema(value_type = Option<DialpadId>)]
+    pub target_id: Option<i64>,
+    /// The name of the user or group of the leg.
+    pub target_name: Option<String>,
+    /// Whether both sides are in the company; null where no webhook said.
+    pub is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back; null where no webhook said.
+    pub callback_requested: Option<bool>,
+    /// What was passed when the call was placed, as it came.
+    #[sqlx(try_from = "JsonText")]
+    pub custom_data: Option<Value>,
     /// `ringing`, `active`, `held` or `ended`.
     #[sqlx(try_from = "Word<Status>")]
     pub status: Status,
@@ -99,6 +121,9 @@ pub struct CallView {
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
+    /// All parts of the recording: the conversation's, then the administrators' copies, each in the order of time.
+    #[sqlx(try_from = "JsonText")]
+    pub recordings: Vec<RecordingBody>,
     /// Whether it ended unanswered because the call was answered on another leg.
     pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
@@ -204,6 +229,9 @@ impl Calls<'_> {
                     // Written out so that the index of live calls can be used.
                     query.push(" AND c.status <> 'ended'");
                 }
+            }
+            if let Some(outcome) = filter.outcome {
+                query.push(" AND c.outcome = ").push_bind(outcome.as_str());
             }
             filter.common.write(&mut query, "c", cursor, limit);
             query.build_query_as().fetch_all(db).await

@@ -6,21 +6,26 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use cti_actors::model::call::Direction;
+use cti_actors::{event::NumberFilter, model::call::Direction};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
 use crate::store::db::types::Id;
+
+/// The name of the table of messages in statements.
+const MESSAGES: &str = "m";
 
 /// Narrows a list of an app. Without `since` the newest item comes first; with it, the oldest change.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only this direction.
     pub direction: Option<Direction>,
+    /// Only with this number on either side.
+    pub number: Option<NumberFilter>,
     /// Only from this number.
-    pub from: Option<String>,
-    /// Only to this number.
-    pub to: Option<String>,
+    pub from: Option<NumberFilter>,
+    /// Only to this number; of a message with several recipients, to one of them.
+    pub to: Option<NumberFilter>,
     /// Only of this Dialpad user.
     pub dialpad_user_id: Option<i64>,
     /// Only of the Dialpad users who are mapped to this CRM user now.
@@ -74,15 +79,20 @@ impl Filter {
                 .push(format_args!(" AND {} = ", column("direction")))
                 .push_bind(direction.as_str().to_owned());
         }
+        if let Some(number) = &self.number {
+            query.push(" AND (");
+            write_number(query, table, "from", number);
+            query.push(" OR ");
+            write_recipient(query, table, number);
+            query.push(")");
+        }
         if let Some(from) = &self.from {
-            query.push(format_args!(" AND {} = ", column("from_number"))).push_bind(from.clone());
+            query.push(" AND ");
+            write_number(query, table, "from", from);
         }
         if let Some(to) = &self.to {
-            // A message may have several recipients, stored with commas between them. One of them is this number if
-            // removing it changes the text.
-            let numbers = format!("(',' || {} || ',')", column("to_number"));
-            query.push(format_args!(" AND REPLACE({numbers}, ")).push_bind(format!(",{to},"));
-            query.push(format_args!(", '') <> {numbers}"));
+            query.push(" AND ");
+            write_recipient(query, table, to);
         }
         if let Some(user) = self.dialpad_user_id {
             query.push(format_args!(" AND {} = ", column("dialpad_user_id"))).push_bind(user);
@@ -126,6 +136,43 @@ impl Filter {
             Cursor { at: if self.by_change() { updated_at } else { created_at }, id }
         })
     }
+}
+
+/// Writes a condition on the number of one side. There is an index for each of its two forms.
+fn write_number<DB>(query: &mut QueryBuilder<DB>, table: &str, side: &str, wanted: &NumberFilter)
+where
+    DB: Database,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    match wanted.e164() {
+        Some(number) => query.push(format_args!("{table}.{side}_e164 = ")).push_bind(number.to_owned()),
+        None => {
+            query.push(format_args!("({table}.{side}_e164 IS NULL AND {table}.{side}_number = "));
+            query.push_bind(wanted.literal().to_owned()).push(")")
+        }
+    };
+}
+
+/// Writes a condition on the number of the called side. A message may have several recipients, stored with commas between
+/// them. One of them is this number if removing it changes the text.
+fn write_recipient<DB>(query: &mut QueryBuilder<DB>, table: &str, wanted: &NumberFilter)
+where
+    DB: Database,
+    String: for<'q> Encode<'q, DB> + Type<DB>,
+{
+    if table != MESSAGES {
+        return write_number(query, table, "to", wanted);
+    }
+    let (column, number) = match wanted.e164() {
+        Some(number) => ("to_e164", number),
+        None => ("to_number", wanted.literal()),
+    };
+    let numbers = format!("(',' || {table}.{column} || ',')");
+    query.push("(");
+    write_number(query, table, "to", wanted);
+    // Written like the index of these messages.
+    query.push(format_args!(" OR ({table}.to_number LIKE '%,%' AND REPLACE({numbers}, "));
+    query.push_bind(format!(",{number},")).push(format_args!(", '') <> {numbers}))"));
 }
 
 /// Replaces NUL characters, which PostgreSQL refuses in a parameter. No stored text has one.

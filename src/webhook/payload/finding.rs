@@ -32,6 +32,8 @@ pub enum Finding {
         dialpad_user_id: i64,
         /// The number that is called.
         phone_number: String,
+        /// What was passed to Dialpad with it.
+        custom_data: Option<String>,
         /// When it was placed.
         at: DateTime<Utc>,
     },
@@ -53,9 +55,9 @@ impl Finding {
             Self::Concluded(call) => json!({MARK: "concluded", "call": call}),
             Self::Observed(call) => json!({MARK: "observed", "call": call}),
             Self::Details(call) => json!({MARK: "details", "call": call}),
-            Self::Placed { call, dialpad_user_id, phone_number, at } => json!({
+            Self::Placed { call, dialpad_user_id, phone_number, custom_data, at } => json!({
                 MARK: "placed", "call_id": call, "dialpad_user_id": dialpad_user_id,
-                "phone_number": phone_number, "at": instant(at),
+                "phone_number": phone_number, "custom_data": custom_data, "at": instant(at),
             }),
             Self::PresumedOver { call, at } => {
                 json!({MARK: "presumed_over", "call_id": call, "at": instant(at)})
@@ -140,6 +142,7 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
                 to_number: outer.text(&["phone_number"]),
                 dialpad_user_id: outer.integer(&["dialpad_user_id"]),
                 leg: Some(Leg::Direct),
+                custom_data: outer.value("custom_data").map(Value::to_string),
                 ..Knowledge::default()
             };
             (said_at, event(said_at, Signal::Ringing, knowledge, Origin::Inquiry))
@@ -221,7 +224,14 @@ mod tests {
     fn a_placed_call_rings_outbound() {
         let at = DateTime::from_timestamp(1_704_110_400, 0).expect("a valid instant");
         let call = DialpadCallId(9);
-        let event = read_back(&Finding::Placed { call, dialpad_user_id: 5, phone_number: "+3".into(), at });
+        let event = read_back(&Finding::Placed {
+            call,
+            dialpad_user_id: 5,
+            phone_number: "+3".into(),
+            custom_data: Some("order 7".into()),
+            at,
+        });
+        assert_eq!(event.knowledge.custom_data.as_deref(), Some("\"order 7\""));
         assert_eq!((event.dialpad_call_id, event.at, event.signal), (call, at, Signal::Ringing));
         assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
     }

@@ -9,6 +9,7 @@ pub(crate) mod finding;
 mod instant;
 pub(crate) mod json;
 pub(crate) mod native;
+mod recordings;
 pub(crate) mod workflow;
 
 use chrono::{DateTime, Utc};

@@ -14,8 +14,12 @@ use serde_json::{Map, Value};
 use super::{
     Content,
     fields::{Fields, integer, is_present},
+    recordings,
     workflow::direction,
 };
+
+/// The fields with the addresses of pictures and files.
+pub(super) const MEDIA: [&str; 5] = ["mms_url", "mms_urls", "media_urls", "media_url", "media"];
 
 /// Reads a call event.
 pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
@@ -87,6 +91,12 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         duration_ms: fields.milliseconds(&["total_duration", "duration"]).filter(|_| is_over),
         talk_ms: fields.milliseconds(&["talk_time"]).filter(|_| is_over),
         hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| is_over),
+        contact_name: recordings::text_of(fields, "contact", "name"),
+        target_name: recordings::text_of(fields, "target", "name"),
+        is_internal: recordings::is_internal(fields),
+        callback_requested: fields.boolean(&["callback_requested"]),
+        custom_data: fields.value("custom_data").map(Value::to_string),
+        recordings: recordings::native(fields, takes_untyped_recordings(fields, signal)),
         recording_url: call_recording(fields, signal),
         recording_spare_url: fields.text(&[
             "admin_recording_urls",
@@ -106,13 +116,14 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
 
 /// Returns the recording of the call. The list without types also has the voicemail's audio, once there is a voicemail.
 fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
-    let untyped = || match signal {
-        Signal::VoicemailStarted | Signal::VoicemailLeft => None,
-        _ if detail(fields, "voicemail").is_some() => None,
-        _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
-        _ => fields.text(&["recording_url"]),
-    };
+    let untyped = || fields.text(&["recording_url"]).filter(|_| takes_untyped_recordings(fields, signal));
     of_detail(fields, "callrecording", "url").or_else(untyped)
+}
+
+fn takes_untyped_recordings(fields: &Fields<'_>, signal: &Signal) -> bool {
+    !matches!(signal, Signal::VoicemailStarted | Signal::VoicemailLeft)
+        && detail(fields, "voicemail").is_none()
+        && !fields.has(&["voicemail_link", "voicemail_recording_id"])
 }
 
 fn of_detail(fields: &Fields<'_>, kind: &str, name: &'static str) -> Option<String> {
@@ -163,8 +174,10 @@ pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Ut
         from_number: fields.text(&["from_number"]),
         to_number: fields.texts(&["to_number"]),
         text: fields.text(&["text_content", "text"]),
-        mms_url: fields.text(&["mms_url"]),
+        mms_url: fields.text(&MEDIA),
+        media_urls: fields.all_texts(&MEDIA),
         status: fields.text(&["message_status"]),
+        delivery_result: fields.text(&["message_delivery_result"]),
         dialpad_user_id: fields.integer(&["sender_id"]).or(user),
         sent_at: fields.instant(&["created_date"]),
     };

@@ -14,6 +14,8 @@ use serde_json::{Map, Value};
 use super::{
     Content,
     fields::{Fields, integer, is_present},
+    native::MEDIA,
+    recordings,
 };
 
 /// Reads an event of this family.
@@ -50,6 +52,14 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
         master_call_id: fields.integer(&["master_call_id"]),
         entry_point_call_id: fields.integer(&["entry_point_call_id"]),
         operator_call_id: fields.integer(&["operator_call_id"]),
+        contact_name: fields
+            .text(&["contact_name"])
+            .or_else(|| recordings::text_of(&fields, "contact", "name")),
+        target_id: fields.value("target").and_then(|target| integer(target.get("id")?)),
+        target_name: fields.text(&["target_name"]).or_else(|| recordings::text_of(&fields, "target", "name")),
+        is_internal: recordings::is_internal(&fields),
+        callback_requested: fields.boolean(&["callback_requested"]),
+        custom_data: fields.value("custom_data").map(Value::to_string),
         ..Knowledge::default()
     };
     knowledge.leg = leg(&fields, &knowledge);
@@ -95,6 +105,7 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             .text(&["recording_url", "url"])
             .filter(|_| in_recording.is_some())
     });
+    knowledge.recordings = recordings::workflow(&fields);
     fields.unless_unreadable(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
 }
 
@@ -135,8 +146,10 @@ fn read_message(
         from_number: fields.text(&["from_number", "from"]),
         to_number: fields.texts(&["to_number", "to"]),
         text,
-        mms_url: fields.text(&["mms_url", "media_url"]),
+        mms_url: fields.text(&MEDIA),
+        media_urls: fields.all_texts(&MEDIA),
         status: fields.text(&["message_status", "status"]),
+        delivery_result: fields.text(&["message_delivery_result", "delivery_result"]),
         dialpad_user_id: fields.integer(&["dialpad_user_id", "user_id"]),
         sent_at: fields.instant(&["sent_at", "timestamp"]),
     };

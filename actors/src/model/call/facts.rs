@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     command::Proof,
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Signal},
+    recording::Recordings,
 };
 use crate::model::latest::{Latest, earliest, latest, value};
 
@@ -52,6 +53,14 @@ pub struct CallFacts {
     pub(crate) duration_ms: Option<Latest<i64>>,
     pub(crate) talk_ms: Option<Latest<i64>>,
     pub(crate) hold_ms: Option<Latest<i64>>,
+    pub(crate) contact_name: Option<Latest<String>>,
+    pub(crate) target_name: Option<Latest<String>>,
+    pub(crate) is_internal: Option<Latest<bool>>,
+    pub(crate) callback_requested: Option<Latest<bool>>,
+    /// JSON.
+    pub(crate) custom_data: Option<Latest<String>>,
+    #[serde(skip_serializing_if = "Recordings::is_empty")]
+    pub(super) recordings: Recordings,
     pub(crate) recording_url: Option<Latest<String>>,
     pub(crate) recording_spare_url: Option<Latest<String>>,
     pub(crate) voicemail_id: Option<Latest<String>>,
@@ -129,6 +138,12 @@ impl CallFacts {
         latest(&mut self.duration_ms, at, &knowledge.duration_ms);
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
+        latest(&mut self.contact_name, at, &knowledge.contact_name);
+        latest(&mut self.target_name, at, &knowledge.target_name);
+        latest(&mut self.is_internal, at, &knowledge.is_internal);
+        latest(&mut self.callback_requested, at, &knowledge.callback_requested);
+        latest(&mut self.custom_data, at, &knowledge.custom_data);
+        self.recordings.absorb(at, &knowledge.recordings);
         latest(&mut self.recording_url, at, &knowledge.recording_url);
         latest(&mut self.recording_spare_url, at, &knowledge.recording_spare_url);
         if !self.voicemail_deleted {

@@ -6,6 +6,7 @@ mod event;
 mod facts;
 mod machine;
 mod record;
+mod recording;
 mod snapshot;
 mod status;
 
@@ -15,6 +16,7 @@ pub use self::{
     facts::CallFacts,
     machine::{CallChange, Transition, apply},
     record::{CallRecord, StoredCall, VoicemailRecord},
+    recording::{ADMIN_RECORDING, CALL_RECORDING, Recording, RecordingKnowledge, recording_parts},
     snapshot::{Snapshot, Voicemail},
     status::{Outcome, Status},
 };
