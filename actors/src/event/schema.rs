@@ -123,7 +123,7 @@ pub fn components() -> Vec<Named> {
         named::<Status>(),
         named::<Outcome>(),
         named::<Mode>(),
-        named::<RecordingBody>(),
+        (RecordingBody::name().into_owned(), sent(RecordingBody::schema())),
     ]
 }
 

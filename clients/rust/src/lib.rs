@@ -70,7 +70,7 @@ pub use self::{
     error::{FeedError, InvalidSubscription, InvalidUrl},
     event::{
         Body, Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated,
-        Connection, DialpadId, Event, TextMessage, Voicemail,
+        Connection, DialpadId, Event, Recording, TextMessage, Voicemail,
     },
     feed::{Feed, Item, Notice},
     message::Gap,

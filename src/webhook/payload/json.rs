@@ -43,32 +43,32 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Json, String> {
 #[derive(Default)]
 struct Spots {
     named: Vec<String>,
-    count: usize,
+    more: usize,
     /// The keys that lead to the value that is being read.
     path: Vec<String>,
 }
 
 impl Spots {
     fn note(&mut self, what: &str) {
-        self.count += 1;
-        if self.named.len() >= MAX_NAMED {
-            return;
-        }
         let spot = match self.path[..] {
             [] => what.to_owned(),
             _ => format!("{what} in {}", self.path.join(".")),
         };
-        if !self.named.contains(&spot) {
+        if self.named.contains(&spot) {
+            return;
+        }
+        if self.named.len() < MAX_NAMED {
             self.named.push(spot);
+        } else {
+            self.more += 1;
         }
     }
 
     fn sentence(&self) -> String {
-        let more = self.count.saturating_sub(self.named.len());
         let named = self.named.join(", ");
-        match more {
+        match self.more {
             0 => format!("read without what is not valid JSON: {named}"),
-            _ => format!("read without what is not valid JSON: {named}, and {more} more"),
+            more => format!("read without what is not valid JSON: {named}, and {more} more"),
         }
     }
 }
@@ -414,7 +414,7 @@ mod tests {
         assert_eq!(
             reason,
             "read without what is not valid JSON: half a character in contact.name, a number that JSON does not have in \
-             mos_score, a number that JSON does not have in a, and 2 more"
+             mos_score, a number that JSON does not have in a, and 1 more"
         );
     }
 

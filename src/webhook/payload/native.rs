@@ -73,6 +73,7 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     let user = target.filter(|_| target_type == Some("user")).and_then(|target| integer(target.get("id")?));
     // Lengths are final once the leg has ended; before that, they are those of the moment of serialization.
     let is_over = matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft | Signal::Learned);
+    let recordings = recordings::native(fields, takes_untyped_recordings(fields, signal));
     Knowledge {
         direction,
         from_number,
@@ -96,8 +97,8 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         is_internal: recordings::is_internal(fields),
         callback_requested: fields.boolean(&["callback_requested"]),
         custom_data: fields.value("custom_data").map(Value::to_string),
-        recordings: recordings::native(fields, takes_untyped_recordings(fields, signal)),
-        recording_url: call_recording(fields, signal),
+        recording_url: recordings::first_of_call(&recordings),
+        recordings,
         recording_spare_url: fields.text(&[
             "admin_recording_urls",
             "call_recording_share_links",
@@ -114,12 +115,8 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     }
 }
 
-/// Returns the recording of the call. The list without types also has the voicemail's audio, once there is a voicemail.
-fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
-    let untyped = || fields.text(&["recording_url"]).filter(|_| takes_untyped_recordings(fields, signal));
-    of_detail(fields, "callrecording", "url").or_else(untyped)
-}
-
+/// Whether the list without types is of the call's recordings. It also has the voicemail's audio, once there is a
+/// voicemail.
 fn takes_untyped_recordings(fields: &Fields<'_>, signal: &Signal) -> bool {
     !matches!(signal, Signal::VoicemailStarted | Signal::VoicemailLeft)
         && detail(fields, "voicemail").is_none()

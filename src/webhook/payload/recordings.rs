@@ -1,6 +1,6 @@
 //! The recordings that a payload names, and what else of it is only shown.
 
-use cti_actors::model::call::{ADMIN_RECORDING, CALL_RECORDING, RecordingKnowledge};
+use cti_actors::model::call::{ADMIN_RECORDING, CALL_RECORDING, RecordingKnowledge, recording_parts};
 use serde_json::{Map, Value};
 
 use super::{fields::Fields, instant};
@@ -38,6 +38,11 @@ pub(super) fn workflow(fields: &Fields<'_>) -> Vec<RecordingKnowledge> {
     let others = addresses(fields, "recording_url", "call_recording_ids", CALL_RECORDING);
     parts.extend(others.into_iter().filter(|part| !known.contains(&part.url)));
     parts
+}
+
+/// Returns where the first part of the conversation's recording is.
+pub(super) fn first_of_call(recordings: &[RecordingKnowledge]) -> Option<String> {
+    recording_parts(recordings).into_iter().find(|part| part.kind == CALL_RECORDING)?.url
 }
 
 /// Reads an entry of `recording_details`. Its length is in milliseconds; a time that can't be read is left out, because the
