@@ -15,7 +15,10 @@ const NANP: u16 = 1;
 /// What a withheld number looks like where it was spelled on a keypad: ANONYMOUS, RESTRICTED, UNAVAILABLE, BLOCKED,
 /// UNKNOWN, PRIVATE.
 const WITHHELD: [&str; 6] = ["266696687", "7378742833", "86282452253", "2562533", "8656696", "7748283"];
-/// How many spellings a thread remembers.
+/// Spellings and their forms. Looking a number up in its plan takes 5 to 20 µs.
+type Cached = HashMap<Box<str>, Option<Box<str>>>;
+
+/// How many spellings a thread remembers for each region.
 const MAX_CACHED: usize = 4096;
 /// What nobody writes as a phone number is not looked at.
 const MAX_LENGTH: usize = 64;
@@ -112,7 +115,7 @@ pub enum Undialable {
 #[must_use]
 pub fn e164(text: &str, region: Region) -> Option<String> {
     thread_local! {
-        static CACHE: RefCell<HashMap<(Region, Box<str>), Option<Box<str>>>> = RefCell::default();
+        static CACHE: RefCell<HashMap<Region, Cached>> = RefCell::default();
     }
     if is_nanp(text) {
         return Some(text.to_owned());
@@ -121,14 +124,15 @@ pub fn e164(text: &str, region: Region) -> Option<String> {
         return None;
     }
     CACHE.with_borrow_mut(|cache| {
-        if let Some(known) = cache.get(&(region, Box::from(text))) {
+        let cache = cache.entry(region).or_default();
+        if let Some(known) = cache.get(text) {
             return known.as_deref().map(str::to_owned);
         }
         let number = normalize(text, region);
         if cache.len() >= MAX_CACHED {
             cache.clear();
         }
-        cache.insert((region, text.into()), number.as_deref().map(Box::from));
+        cache.insert(text.into(), number.as_deref().map(Box::from));
         number
     })
 }
