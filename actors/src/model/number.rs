@@ -154,6 +154,9 @@ pub fn e164_list(numbers: &str, region: Region) -> Option<String> {
 /// # Errors
 /// Says what is wrong with it.
 pub fn dialable(text: &str) -> Result<String, Undialable> {
+    if is_nanp(text) {
+        return Ok(text.to_owned());
+    }
     if text.len() > 4 * MAX_LENGTH {
         return Err(Undialable::NotANumber);
     }
