@@ -13,7 +13,7 @@ use chrono::TimeDelta;
 use cti_actors::{
     clock::Clock,
     id::{AppId, DialpadCallId},
-    model::call::{Knowledge, Outcome, Status},
+    model::call::{Knowledge, Outcome, Status, recording_parts},
 };
 use dashmap::DashMap;
 use moka::{future::Cache, policy::EvictionPolicy};
@@ -54,15 +54,18 @@ const MAX_REMEMBERED: u64 = 10_000;
 pub enum AudioKind {
     /// The recording of the conversation.
     Recording,
+    /// A part of the recording, counted from 0.
+    Part(usize),
     /// The voicemail that the caller left.
     Voicemail,
 }
 
 impl AudioKind {
-    fn link(self, known: &Knowledge) -> Option<&str> {
+    fn link(self, known: &Knowledge) -> Option<String> {
         match self {
-            Self::Recording => known.recording().map(String::as_str),
-            Self::Voicemail => known.voicemail().map(String::as_str),
+            Self::Recording => known.recording().cloned(),
+            Self::Part(index) => recording_parts(&known.recordings).into_iter().nth(index)?.url,
+            Self::Voicemail => known.voicemail().cloned(),
         }
     }
 }
@@ -173,7 +176,7 @@ impl CallEnrichment {
             other => other,
         };
         match kind.link(&known) {
-            Some(fresh) => self.media.fetch(app, fresh, range).await.map_err(denied),
+            Some(fresh) => self.media.fetch(app, &fresh, range).await.map_err(denied),
             // Without the scope Dialpad shows no link either.
             None => Err(denied(failure)),
         }
@@ -289,7 +292,9 @@ fn adds_missing(call: &CallView, known: &Knowledge) -> bool {
 }
 
 fn has_news(call: &CallView, known: &Knowledge) -> bool {
-    pairs(call, known).iter().any(|(before, now)| now.is_some() && before != now)
+    let parts = recording_parts(&known.recordings);
+    let is_new = |part| !call.recordings.iter().any(|known| known.is(part));
+    pairs(call, known).iter().any(|(before, now)| now.is_some() && before != now) || parts.iter().any(is_new)
 }
 
 /// Returns how long a call of this age is not looked up again. Recordings arrive within minutes or never, and most calls

@@ -22,6 +22,7 @@ use crate::{
         call::{CallEvent, StoredCall},
         interaction::StoredInteraction,
         message::{MessageEvent, StoredMessage},
+        number::Region,
         token::{DuePair, Outcome, TokenPair},
     },
     unit::{IncomingWebhook, Receipt, Unit},
@@ -129,6 +130,10 @@ pub trait Ledger: Send + Sync + 'static {
 /// The feed of an app as it is stored: its events in order, and the cursors of its named consumers.
 #[async_trait]
 pub trait EventLog: Cursors + Send + Sync + 'static {
+    /// Returns the region of an app, by which its numbers are read that have no country code. It is called for every
+    /// batch and session, and should take no time.
+    async fn region(&self, app: AppId) -> Result<Region, StoreError>;
+
     /// Returns the ends of an app's feed.
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError>;
 

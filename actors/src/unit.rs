@@ -11,6 +11,7 @@ use crate::{
         call::{CallRecord, VoicemailRecord},
         interaction::StoredInteraction,
         message::StoredMessage,
+        number::Region,
     },
 };
 
@@ -55,6 +56,8 @@ pub struct Unit {
     pub app_id: AppId,
     /// The time of the decision.
     pub decided_at: DateTime<Utc>,
+    /// How the app's numbers are read that have no country code.
+    pub region: Region,
     /// The changed calls; each replaces exactly the version before its own.
     pub calls: Vec<CallRecord>,
     /// The changed interactions; each replaces exactly the version before its own.
@@ -82,6 +85,7 @@ impl Unit {
         Self {
             app_id,
             decided_at,
+            region: Region::default(),
             calls: Vec::new(),
             interactions: Vec::new(),
             voicemails: Vec::new(),
@@ -100,6 +104,7 @@ impl Unit {
         let Self {
             app_id: _,
             decided_at: _,
+            region: _,
             calls,
             interactions,
             voicemails,

@@ -12,6 +12,7 @@ use cti_actors::{
     event::{ActiveCalls, Frame},
     feed::Feed,
     id::{AppId, Seq},
+    model::number::Region,
     ports::{Acquire, Acquired, Bounds, Cursors, EventLog, StoredConsumer},
 };
 use tokio::sync::Semaphore;
@@ -38,6 +39,10 @@ impl SlowLog {
 
 #[async_trait]
 impl EventLog for SlowLog {
+    async fn region(&self, _: AppId) -> Result<Region, StoreError> {
+        Ok(Region::default())
+    }
+
     async fn bounds(&self, _: AppId) -> Result<Bounds, StoreError> {
         Ok(Bounds::default())
     }

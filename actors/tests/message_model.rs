@@ -89,6 +89,8 @@ fn events() -> impl Strategy<Value = MessageEvent> {
                 from_number,
                 to_number,
                 text,
+                media_urls: mms_url.iter().flat_map(|url| [url.clone(), "c".to_owned()]).collect(),
+                delivery_result: mms_url.clone(),
                 mms_url,
                 status: status.map(str::to_owned),
                 dialpad_user_id: sent,

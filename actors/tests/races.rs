@@ -6,9 +6,12 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     clock::Clock,
-    event::{Filter, call_event},
+    event::{Filter, NumberFilter, call_event},
     id::{AppId, DialpadCallId, KeyId, Seq},
-    model::call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
+    model::{
+        call::{CallChange, CallEvent, Direction, Knowledge, Origin, Signal, StoredCall},
+        number::Region,
+    },
     ports::{AuthenticatedKey, Inbound, Ledger},
     session::{Listener, MessageKind, Subscription, Transport},
     testing::TestEngine,
@@ -87,7 +90,11 @@ fn some_filter(random: &mut Random) -> Filter {
         Filter { types: BTreeSet::from(["call.*".into()]), ..Filter::default() },
         Filter { dialpad_user_id: Some(ADA), ..Filter::default() },
         Filter { direction: Some(Direction::Inbound), ..Filter::default() },
-        Filter { number: Some(CALLER.into()), dialpad_user_id: Some(ADA), ..Filter::default() },
+        Filter {
+            number: Some(NumberFilter::new(CALLER, Region::US)),
+            dialpad_user_id: Some(ADA),
+            ..Filter::default()
+        },
     ])
 }
 

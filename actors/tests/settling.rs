@@ -139,7 +139,7 @@ async fn what_becomes_known_after_the_end_updates_it() {
         ..webhook(2, 0, Signal::Ringing).knowledge
     };
     let learned = CallEvent { knowledge: recording, ..webhook(2, 50, Signal::Learned) };
-    world.receive(&[learned.clone()]).await;
+    world.receive(std::slice::from_ref(&learned)).await;
     world.receive(&[learned]).await;
     world.pass(60).await;
     let events = world.events();

@@ -6,14 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     Engine, Tuning,
     clock::Clock,
-    event::{ConnectionEvent, Filter, Frame, connection_event, interaction_event},
+    event::{ConnectionEvent, Filter, Frame, NumberFilter, connection_event, interaction_event},
     id::{AppId, DialpadCallId, Seq, VoicemailId},
     model::{
         call::{
-            CallEvent, Direction, EndKind, Knowledge, Leg, Millis, Origin, RawMeaning, Signal, StoredCall,
+            CALL_RECORDING, CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning,
+            RecordingKnowledge, Signal, StoredCall,
         },
         interaction::{InteractionChange, LegShown, Summary},
         message::{MessageEvent, MessageKnowledge},
+        number::Region,
     },
     ports::Inbound,
     testing::MemoryStore,
@@ -69,6 +71,11 @@ fn parties() -> Knowledge {
         from_number: Some("+14155551234".into()),
         to_number: Some("+14155555678".into()),
         dialpad_user_id: Some(555),
+        contact_name: Some("Grace".into()),
+        target_id: Some(777),
+        target_name: Some("Sales".into()),
+        is_internal: Some(false),
+        custom_data: Some(r#"{"order":[7,"x"]}"#.into()),
         leg: Some(Leg::Direct),
         ..Knowledge::default()
     }
@@ -81,7 +88,10 @@ fn call_head(event_type: &str, seq: i64) -> String {
             r#"{{"type":"{}","seq":{},"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
             r#""call_id":9876543210,"dialpad_call_id":9876543210,"interaction_id":"interaction_id","#,
             r#""leg":"direct","direction":"inbound","from_number":"+14155551234","#,
-            r#""to_number":"+14155555678","dialpad_user_id":555,"crm_user_id":"agent \"7\"","#
+            r#""to_number":"+14155555678","from_e164":"+14155551234","to_e164":"+14155555678","#,
+            r#""contact_name":"Grace","target_id":777,"target_name":"Sales","is_internal":false,"#,
+            r#""callback_requested":null,"custom_data":{{"order":[7,"x"]}},"#,
+            r#""dialpad_user_id":555,"crm_user_id":"agent \"7\"","#
         ),
         event_type, seq
     )
@@ -89,7 +99,15 @@ fn call_head(event_type: &str, seq: i64) -> String {
 
 #[actix::test]
 async fn events_of_a_call_keep_their_text() {
-    let recording = Knowledge { recording_url: Some("https://dialpad.com/r/1".into()), ..parties() };
+    let part = RecordingKnowledge {
+        id: Some("77".into()),
+        url: Some("https://dialpad.com/r/1".into()),
+        kind: CALL_RECORDING.into(),
+        duration_ms: Some(61_400.into()),
+        started_at: Some(at(3)),
+        position: 0,
+    };
+    let recording = Knowledge { recording_url: part.url.clone(), recordings: vec![part], ..parties() };
     let voicemail = Knowledge {
         voicemail_id: Some("vm_1".into()),
         voicemail_url: Some("https://dialpad.com/v/1".into()),
@@ -118,6 +136,10 @@ async fn events_of_a_call_keep_their_text() {
         r#""ended_at":"2024-01-01T00:03:00Z","duration_seconds":180,"talk_seconds":172,"hold_seconds":5,"#,
         r#""recording_url":"#
     );
+    let part = concat!(
+        r#"{"id":77,"url":"https://dialpad.com/r/1","type":"callrecording","duration_seconds":61,"#,
+        r#""started_at":"2024-01-01T00:00:03Z"}"#
+    );
     let expected = [
         ("call.ring", r#""status":"ringing","dialpad_state":null,"ringing_at":"2024-01-01T00:00:00Z","timestamp":1704067200}"#.into()),
         (
@@ -134,19 +156,19 @@ async fn events_of_a_call_keep_their_text() {
         (
             "call.ended",
             format!(
-                r#""status":"ended","dialpad_state":null,{ended}null,"outcome":"answered","answered_elsewhere":false,"source":"repaired","timestamp":1704067380}}"#
+                r#""status":"ended","dialpad_state":null,{ended}null,"recordings":[],"outcome":"answered","answered_elsewhere":false,"source":"repaired","timestamp":1704067380}}"#
             ),
         ),
         (
             "call.updated",
             format!(
-                r#""status":"ended","dialpad_state":null,"changed":["recording_url"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"inferred":true,"timestamp":1704067390}}"#
+                r#""status":"ended","dialpad_state":null,"changed":["recording_url"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","recordings":[{part}],"outcome":"answered","answered_elsewhere":false,"inferred":true,"timestamp":1704067390}}"#
             ),
         ),
         (
             "call.updated",
             format!(
-                r#""status":"ended","dialpad_state":null,"changed":["is_voicemail"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","outcome":"answered","answered_elsewhere":false,"timestamp":1704067395}}"#
+                r#""status":"ended","dialpad_state":null,"changed":["is_voicemail"],"ringing_at":"2024-01-01T00:00:00Z","started_at":"2024-01-01T00:00:03Z",{ended}"https://dialpad.com/r/1","recordings":[{part}],"outcome":"answered","answered_elsewhere":false,"timestamp":1704067395}}"#
             ),
         ),
         (
@@ -174,7 +196,9 @@ async fn an_event_of_a_call_of_which_nothing_is_known_keeps_its_text() {
     let expected = concat!(
         r#"{"type":"call.raw","seq":1,"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
         r#""call_id":9876543210,"dialpad_call_id":9876543210,"interaction_id":null,"leg":null,"#,
-        r#""direction":null,"from_number":null,"to_number":null,"dialpad_user_id":null,"crm_user_id":null,"#,
+        r#""direction":null,"from_number":null,"to_number":null,"from_e164":null,"to_e164":null,"#,
+        r#""contact_name":null,"target_id":null,"target_name":null,"is_internal":null,"#,
+        r#""callback_requested":null,"custom_data":null,"dialpad_user_id":null,"crm_user_id":null,"#,
         r#""status":null,"dialpad_state":null,"state":"odd","payload":{},"timestamp":1704067200}"#
     );
     assert_eq!(texts, [expected]);
@@ -187,7 +211,7 @@ fn events_of_an_interaction_keep_their_text() {
     let voicemail = Knowledge {
         voicemail_id: Some("7".into()),
         voicemail_url: Some("https://dialpad.com/v/1".into()),
-        voicemail_duration_ms: Some(Millis::from_f64(27_500.0)),
+        voicemail_duration_ms: Some(27_500.into()),
         ..parties()
     };
     for (second, signal, knowledge) in [
@@ -239,14 +263,18 @@ fn events_of_an_interaction_keep_their_text() {
             assert!(as_text.contains(id), "{id} in {as_text}");
         }
         for matching in [
-            Filter { number: Some("+14155551234".into()), ..Filter::default() },
-            Filter { from: Some("+14155551234".into()), dialpad_user_id: Some(555), ..Filter::default() },
+            Filter { number: wanted("+14155551234"), ..Filter::default() },
+            Filter { from: wanted("+14155551234"), dialpad_user_id: Some(555), ..Filter::default() },
             Filter { crm_user_id: Some("agent \"7\"".into()), ..Filter::default() },
         ] {
             assert!(matching.admits(&frame) && matching.admits(&stored), "{matching:?}");
         }
-        assert!(!Filter { to: Some("+14155551234".into()), ..Filter::default() }.admits(&stored));
+        assert!(!Filter { to: wanted("+14155551234"), ..Filter::default() }.admits(&stored));
     }
+}
+
+fn wanted(number: &str) -> Option<NumberFilter> {
+    Some(NumberFilter::new(number, Region::default()))
 }
 
 fn message(id: &str, second: i64, direction: Direction, status: &str, mms: Option<&str>) -> Inbound {
@@ -259,6 +287,8 @@ fn message(id: &str, second: i64, direction: Direction, status: &str, mms: Optio
             to_number: Some("+14155551234,+14155550002".into()),
             text: Some("Yes, \"at\" 3 \u{1f44d}".into()),
             mms_url: mms.map(str::to_owned),
+            media_urls: mms.into_iter().map(str::to_owned).collect(),
+            delivery_result: (status == "delivered").then(|| "accepted".to_owned()),
             status: Some(status.into()),
             dialpad_user_id: Some(555),
             sent_at: None,
@@ -280,15 +310,16 @@ async fn events_of_a_message_keep_their_text() {
                 r#"{{"type":"{}","seq":{},"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
                 r#""message_id":"message_id","dialpad_message_id":{},"direction":"{}","#,
                 r#""from_number":"+14155555678","to_number":"+14155551234,+14155550002","#,
-                r#""to_numbers":["+14155551234","+14155550002"],"dialpad_user_id":555,"#,
+                r#""to_numbers":["+14155551234","+14155550002"],"from_e164":"+14155555678","#,
+                r#""to_e164":"+14155551234,+14155550002","dialpad_user_id":555,"#,
                 r#""crm_user_id":"agent \"7\"","text":"Yes, \"at\" 3 {}",{}}}"#
             ),
             event_type, seq, id, direction, '\u{1f44d}', rest
         )
     };
-    let received = r#""mms_url":"https://dialpad.com/m/1","message_status":"received","sent_at":"2024-01-01T00:00:00Z","timestamp":1704067200"#;
-    let sent = r#""mms_url":null,"message_status":"pending","sent_at":"2024-01-01T00:00:10Z","timestamp":1704067210"#;
-    let updated = r#""mms_url":null,"message_status":"delivered","sent_at":"2024-01-01T00:00:10Z","timestamp":1704067212"#;
+    let received = r#""mms_url":"https://dialpad.com/m/1","media_urls":["https://dialpad.com/m/1"],"message_status":"received","message_delivery_result":null,"sent_at":"2024-01-01T00:00:00Z","timestamp":1704067200"#;
+    let sent = r#""mms_url":null,"media_urls":[],"message_status":"pending","message_delivery_result":null,"sent_at":"2024-01-01T00:00:10Z","timestamp":1704067210"#;
+    let updated = r#""mms_url":null,"media_urls":[],"message_status":"delivered","message_delivery_result":"accepted","sent_at":"2024-01-01T00:00:10Z","timestamp":1704067212"#;
     assert_eq!(
         texts,
         [

@@ -33,7 +33,6 @@ CREATE INDEX interactions_updated ON interactions (app_id, updated_at, id);
 CREATE INDEX interactions_live ON interactions (app_id, id) WHERE status <> 'ended';
 CREATE INDEX interactions_by_outcome ON interactions (app_id, outcome, id) WHERE outcome IS NOT NULL;
 CREATE INDEX interactions_by_direction ON interactions (app_id, direction, id) WHERE direction IS NOT NULL;
-CREATE INDEX interactions_by_number ON interactions (app_id, external_number, id) WHERE external_number IS NOT NULL;
 
 -- Those of an earlier version. The ends of those that are over are not emitted any more.
 

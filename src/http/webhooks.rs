@@ -249,7 +249,7 @@ async fn store_one(state: &AppState, webhook: NewWebhook) -> Result<Stored, Stor
         dedup_key: webhook.dedup_key.into_bytes(),
         event_type: webhook.event_type.clone(),
         payload: Arc::clone(&webhook.payload),
-        remark: None,
+        remark: webhook.unreadable.clone(),
         received_at: webhook.received_at,
     };
     if let Ok(submission) = state.engine.submit(app, incoming, *content)

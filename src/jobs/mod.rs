@@ -1,6 +1,7 @@
 //! Background work: what runs without a request. To add a job: write its `run` on [`periodic`] and a line in [`start`].
 
 pub mod app_deletion;
+mod numbers;
 mod periodic;
 mod prune;
 mod recovery;
@@ -56,5 +57,6 @@ pub(crate) fn start(tasks: &Tasks, config: &Config, services: Services) {
     tasks.spawn(app_deletion.run());
     tasks.spawn(unrouted::run(store.clone(), engine, interval));
     tasks.spawn(prune::run(store.clone(), clock, config.retention));
-    tasks.spawn(reencrypt::run(store, interval));
+    tasks.spawn(reencrypt::run(store.clone(), interval));
+    tasks.spawn(numbers::run(store, interval));
 }

@@ -44,7 +44,7 @@ use self::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
     },
-    tenants::{api_keys::KeyCache, routes::RouteCache, user_mappings::MappingCache},
+    tenants::{api_keys::KeyCache, numbers::RegionCache, routes::RouteCache, user_mappings::MappingCache},
 };
 use crate::database_url::DatabaseUrl;
 
@@ -65,6 +65,7 @@ struct Shared {
     lanes: Lanes,
     keys: KeyCache,
     routes: RouteCache,
+    regions: RegionCache,
     mappings: MappingCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
@@ -183,6 +184,7 @@ impl Store {
             database,
             keys: KeyCache::default(),
             routes: RouteCache::default(),
+            regions: RegionCache::default(),
             mappings: MappingCache::default(),
             vault,
             clock,

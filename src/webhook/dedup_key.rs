@@ -27,7 +27,8 @@ impl DedupKey {
     ) -> Self {
         let mut digest = Sha256::new();
         let mut canonical = Vec::with_capacity(512);
-        let Some(id @ (Value::String(_) | Value::Number(_))) = object.get("event_id") else {
+        let id = object.get("event_id").filter(|id| is_id(id));
+        let Some(id) = id else {
             digest.update(b"content:");
             write_object(object, &TOKEN_CLAIMS, &mut canonical);
             digest.update(&canonical);
@@ -69,6 +70,15 @@ impl DedupKey {
         key[..4].copy_from_slice(&seconds.to_be_bytes());
         key[4..].copy_from_slice(&digest);
         Self(key)
+    }
+}
+
+/// Whether it identifies an event: an empty one would make all events the same one.
+fn is_id(value: &Value) -> bool {
+    match value {
+        Value::String(id) => !matches!(id.trim(), "" | "0"),
+        Value::Number(id) => id.as_f64() != Some(0.0),
+        _ => false,
     }
 }
 
@@ -119,6 +129,15 @@ mod tests {
         );
         assert_ne!(event, key(r#"{"event_type":"call.ring","call_id":1,"timestamp":6}"#));
         assert_ne!(event, key(r#"{"event_type":"call.started","call_id":1,"timestamp":5}"#));
+    }
+
+    #[test]
+    fn an_empty_event_id_is_none() {
+        for id in ["null", r#""""#, r#"" ""#, "0", r#""0""#, "{}", "[]"] {
+            let event =
+                |call: i64| key(&format!(r#"{{"event_id":{id},"event_type":"call.ring","call_id":{call}}}"#));
+            assert_ne!(event(1), event(2), "{id}");
+        }
     }
 
     #[test]

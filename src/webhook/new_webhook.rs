@@ -26,6 +26,8 @@ pub struct NewWebhook {
     pub payload: Arc<[u8]>,
     /// What happens to it.
     pub disposition: Disposition,
+    /// What of it could not be read, although the rest was.
+    pub unreadable: Option<String>,
     /// When it came.
     pub received_at: DateTime<Utc>,
 }
@@ -46,7 +48,14 @@ impl NewWebhook {
             event_type: reading.event_type.clone(),
             payload,
             disposition: destination.disposition,
+            unreadable: reading.unreadable.clone(),
             received_at,
         }
+    }
+
+    /// Returns the reason that the journal shows: why it is not processed, or what of it was left out.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        self.disposition.reason_or(self.unreadable.as_deref())
     }
 }

@@ -86,6 +86,12 @@ impl Disposition {
         }
     }
 
+    /// Returns why it is not processed; where it is, what of it was left out.
+    #[must_use]
+    pub fn reason_or<'r>(&'r self, unreadable: Option<&'r str>) -> Option<&'r str> {
+        self.reason().or_else(|| unreadable.filter(|_| matches!(self, Self::Pending(_))))
+    }
+
     /// Whether it waits for its app to be activated.
     #[must_use]
     pub fn awaits_activation(&self) -> bool {

@@ -11,8 +11,8 @@ use cti_actors::{
     id::{AppId, DialpadCallId, InteractionId, JournalId, Seq},
     model::{
         call::{
-            CallChange, CallCommand, CallEvent, CallFacts, CallRecord, Direction, EndKind, Knowledge, Origin,
-            Signal, StoredCall, apply,
+            CALL_RECORDING, CallChange, CallCommand, CallEvent, CallFacts, CallRecord, Direction, EndKind,
+            Knowledge, Origin, RecordingKnowledge, Signal, StoredCall, apply,
         },
         interaction::{LegShown, StoredInteraction, Summary},
         message::{self, MessageEvent, MessageKnowledge, StoredMessage},
@@ -108,6 +108,19 @@ pub(crate) fn finished_call(id: i64) -> CallRecord {
         from_number: Some("+1".into()),
         to_number: Some("ünïcode 'quoted' \"number\"".into()),
         dialpad_user_id: Some(i64::MAX),
+        contact_name: Some("Grace \"G.\" Höpper".into()),
+        target_id: Some(i64::MAX),
+        target_name: Some("Sales".into()),
+        is_internal: Some(false),
+        callback_requested: Some(true),
+        custom_data: Some(r#"{"order":[7,"a\u0000b"]}"#.into()),
+        recordings: vec![RecordingKnowledge {
+            id: Some("77".into()),
+            url: Some("https://dialpad.com/r/1".into()),
+            kind: CALL_RECORDING.into(),
+            started_at: Some(now()),
+            ..RecordingKnowledge::default()
+        }],
         recording_url: Some("https://dialpad.com/r/1".into()),
         hold_ms: Some(1500.into()),
         ..Knowledge::default()
@@ -378,6 +391,8 @@ pub(crate) async fn messages_keep_their_facts(store: &impl Subject) {
     let said = MessageKnowledge {
         text: Some("Hi".into()),
         status: Some("sent".into()),
+        media_urls: vec!["u1".into(), "u2".into()],
+        delivery_result: Some("accepted".into()),
         ..MessageKnowledge::default()
     };
     let event = MessageEvent { dialpad_message_id: "m1".into(), at: now(), knowledge: said };

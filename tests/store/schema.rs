@@ -148,6 +148,7 @@ fn written_tables() -> BTreeMap<String, Vec<String>> {
         include_str!("../../migrations/sqlite/0002_dialpad_side.sql"),
         include_str!("../../migrations/sqlite/0003_crm_side.sql"),
         include_str!("../../migrations/sqlite/0004_dialpad_state.sql"),
+        include_str!("../../migrations/sqlite/0006_numbers_and_details.sql"),
     );
     for line in migrations.lines() {
         if let Some((table, rest)) =

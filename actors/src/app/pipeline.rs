@@ -108,6 +108,7 @@ impl Pipeline {
     pub(super) fn evict(&mut self) {
         let now = self.ports.clock.now();
         self.roster.evict_idle(now);
+        self.interactions.evict_idle(now);
         let all = &self.stats.process_calls;
         self.roster.evict_beyond(all.max, all.live(), now);
     }
@@ -201,6 +202,8 @@ impl Pipeline {
         let drafted = batch.drafted_calls();
         let (mut unit, decided) = batch.into_unit();
         self.name_crm_users(&mut unit).await?;
+        unit.region = self.ports.log.region(self.app_id).await?;
+        unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
         self.commit(unit, &drafted).await?;
         Ok((next, decided))
     }
@@ -224,6 +227,7 @@ impl Pipeline {
             unit.events.push(ended);
             unit.interactions.push(settled);
         }
+        unit.region = self.ports.log.region(self.app_id).await?;
         self.name_crm_users(&mut unit).await?;
         match self.commit(unit, &[]).await {
             // Another process was first, or a webhook: whatever is still due is found again.

@@ -9,11 +9,15 @@ use super::{
     ids_as_text::number_or_text,
     keys::EventKeys,
     out_event::{EventBody, OutEvent},
+    recording::{RecordingBody, recording_bodies},
     schema::DialpadId,
 };
 use crate::{
     id::{AppId, DialpadCallId, InteractionId, VoicemailId},
-    model::call::{CallChange, DialpadState, Direction, Leg, Origin, Outcome, Snapshot, Status, StoredCall},
+    model::{
+        call::{CallChange, DialpadState, Direction, Leg, Origin, Outcome, Snapshot, Status, StoredCall},
+        number::{Region, e164},
+    },
 };
 
 /// The fields of every event of a call, and those of its type.
@@ -33,6 +37,23 @@ pub struct CallBody {
     from_number: Option<String>,
     /// The called number.
     to_number: Option<String>,
+    /// The caller in E.164 form; null if it is no phone number.
+    from_e164: Option<String>,
+    /// The called number in E.164 form; null if it is no phone number.
+    to_e164: Option<String>,
+    /// The name of the person on the other side.
+    contact_name: Option<String>,
+    /// The user or group of the leg: a line, a department, a queue.
+    #[schema(value_type = Option<DialpadId>)]
+    target_id: Option<i64>,
+    /// The name of the user or group of the leg.
+    target_name: Option<String>,
+    /// Whether both sides are in the company.
+    is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back.
+    callback_requested: Option<bool>,
+    /// What was passed when the call was placed, as it came.
+    custom_data: Option<serde_json::Value>,
     /// The Dialpad user of the leg.
     #[schema(value_type = Option<DialpadId>)]
     pub(super) dialpad_user_id: Option<i64>,
@@ -113,6 +134,8 @@ pub(super) struct EndFields {
     hold_seconds: Option<i64>,
     /// Where Dialpad keeps the recording, once there is one.
     recording_url: Option<String>,
+    /// All parts of the recording.
+    recordings: Vec<RecordingBody>,
     outcome: Option<Outcome>,
     /// Whether the leg ended unanswered because another person took the call.
     answered_elsewhere: bool,
@@ -159,6 +182,12 @@ pub(super) struct RawFields {
 }
 
 impl CallBody {
+    /// Adds the numbers in E.164 form.
+    pub(super) fn set_e164(&mut self, region: Region) {
+        self.from_e164 = self.from_number.as_deref().and_then(|number| e164(number, region));
+        self.to_e164 = self.to_number.as_deref().and_then(|number| e164(number, region));
+    }
+
     pub(super) fn keys(&self) -> EventKeys {
         EventKeys {
             direction: self.direction,
@@ -205,6 +234,14 @@ pub fn call_event(
         direction: snapshot.direction,
         from_number: snapshot.from_number.clone(),
         to_number: snapshot.to_number.clone(),
+        from_e164: None,
+        to_e164: None,
+        contact_name: snapshot.contact_name.clone(),
+        target_id: snapshot.target_id,
+        target_name: snapshot.target_name.clone(),
+        is_internal: snapshot.is_internal,
+        callback_requested: snapshot.callback_requested,
+        custom_data: snapshot.custom_data.as_deref().and_then(|json| serde_json::from_str(json).ok()),
         dialpad_user_id: snapshot.dialpad_user_id,
         crm_user_id: None,
         status: was_witnessed.then_some(snapshot.status),
@@ -251,6 +288,7 @@ impl EndFields {
             talk_seconds: snapshot.talk_seconds,
             hold_seconds: snapshot.hold_seconds,
             recording_url: snapshot.recording_url.clone(),
+            recordings: recording_bodies(&snapshot.recordings),
             outcome: snapshot.outcome,
             answered_elsewhere: snapshot.answered_elsewhere,
         }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 /// The fields of an event, a call or a webhook that hold an id of Dialpad's.
-const ID_FIELDS: [&str; 10] = [
+const ID_FIELDS: [&str; 11] = [
     "answered_by",
     "call_id",
     "dialpad_call_id",
@@ -14,7 +14,12 @@ const ID_FIELDS: [&str; 10] = [
     "dialpad_webhook_id",
     "dialpad_subscription_id",
     "interaction_id",
+    "target_id",
 ];
+/// What is shown as it was received.
+const VERBATIM: [&str; 2] = ["payload", "custom_data"];
+/// A list of objects of Dialpad's, whose `id` is Dialpad's too.
+const RECORDINGS: &str = "recordings";
 
 /// The field of an interaction that lists the ids of its legs; in a REST answer it has the legs themselves.
 const ID_LIST: &str = "calls";
@@ -28,7 +33,7 @@ fn write_list_as_text(items: &mut [Value]) {
     }
 }
 
-/// Writes Dialpad's ids as strings, at any depth but in the payload of a webhook, which is shown as received.
+/// Writes Dialpad's ids as strings, at any depth but in what is shown as received.
 pub fn write_ids_as_text(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(write_ids_as_text),
@@ -39,12 +44,24 @@ pub fn write_ids_as_text(value: &mut Value) {
                     Value::Number(number) if ID_FIELDS.contains(&name.as_str()) => {
                         *value = number.to_string().into()
                     }
-                    Value::Object(_) | Value::Array(_) if name != "payload" => write_ids_as_text(value),
+                    Value::Array(parts) if name == RECORDINGS => write_recordings_as_text(parts),
+                    Value::Object(_) | Value::Array(_) if !VERBATIM.contains(&name.as_str()) => {
+                        write_ids_as_text(value);
+                    }
                     _ => {}
                 }
             }
         }
         _ => {}
+    }
+}
+
+fn write_recordings_as_text(parts: &mut [Value]) {
+    for part in parts {
+        if let Some(id @ Value::Number(_)) = part.get_mut("id") {
+            *id = id.to_string().into();
+        }
+        write_ids_as_text(part);
     }
 }
 
@@ -61,9 +78,8 @@ pub(super) fn in_event(text: &str) -> Option<String> {
     for (name, value) in &mut event {
         match value {
             Value::Array(ids) if name == ID_LIST => write_list_as_text(ids),
-            Value::Object(_) | Value::Array(_) if name == "voicemail" || name == "recordings" => {
-                write_ids_as_text(value);
-            }
+            Value::Array(parts) if name == RECORDINGS => write_recordings_as_text(parts),
+            Value::Object(_) if name == "voicemail" => write_ids_as_text(value),
             _ => {}
         }
     }

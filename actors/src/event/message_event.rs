@@ -16,6 +16,7 @@ use crate::{
     model::{
         call::Direction,
         message::{MessageChange, StoredMessage, to_numbers},
+        number::{Region, e164, e164_list},
     },
 };
 
@@ -33,6 +34,10 @@ pub struct MessageBody {
     to_number: Option<String>,
     /// The recipients as a list.
     to_numbers: Vec<String>,
+    /// The sender in E.164 form; null if it is no phone number.
+    from_e164: Option<String>,
+    /// The recipients in E.164 form, separated by commas; null if none is a phone number.
+    to_e164: Option<String>,
     /// The Dialpad user who wrote or received it.
     #[schema(value_type = Option<DialpadId>)]
     pub(super) dialpad_user_id: Option<i64>,
@@ -42,13 +47,23 @@ pub struct MessageBody {
     text: Option<String>,
     /// Where the attached picture or file is.
     mms_url: Option<String>,
+    /// Where all attached pictures and files are.
+    media_urls: Vec<String>,
     /// The delivery status, in Dialpad's words.
     message_status: Option<String>,
+    /// The result of the delivery, in Dialpad's words.
+    message_delivery_result: Option<String>,
     /// When it was sent.
     sent_at: DateTime<Utc>,
 }
 
 impl MessageBody {
+    /// Adds the numbers in E.164 form.
+    pub(super) fn set_e164(&mut self, region: Region) {
+        self.from_e164 = self.from_number.as_deref().and_then(|number| e164(number, region));
+        self.to_e164 = self.to_number.as_deref().and_then(|numbers| e164_list(numbers, region));
+    }
+
     pub(super) fn keys(&self) -> EventKeys {
         EventKeys {
             direction: self.direction,
@@ -86,11 +101,15 @@ pub fn message_event(
         to_numbers: to_numbers(shown.to_number.as_deref()).into_iter().map(str::to_owned).collect(),
         from_number: shown.from_number,
         to_number: shown.to_number,
+        from_e164: None,
+        to_e164: None,
         dialpad_user_id: shown.dialpad_user_id,
         crm_user_id: None,
         text: shown.text,
         mms_url: shown.mms_url,
+        media_urls: shown.media_urls,
         message_status: shown.status,
+        message_delivery_result: shown.delivery_result,
         sent_at: shown.sent_at,
     };
     OutEvent::new(app_id, change.into(), occurred_at, EventBody::Message(Box::new(body)))

@@ -11,6 +11,7 @@ mod interaction_event;
 mod keys;
 mod message_event;
 mod out_event;
+mod recording;
 pub mod schema;
 
 pub use self::{
@@ -18,10 +19,11 @@ pub use self::{
     call_event::{CallBody, call_event},
     connection_event::{ConnectionBody, ConnectionEvent, connection_event},
     event_type::{EventType, TypeName},
-    filter::Filter,
+    filter::{Filter, NumberFilter},
     frame::Frame,
     ids_as_text::{number_or_text, write_ids_as_text},
     interaction_event::{InteractionBody, InteractionRecording, InteractionVoicemail, interaction_event},
     message_event::{MessageBody, message_event},
     out_event::{EventBody, OutEvent},
+    recording::{RecordingBody, recording_bodies},
 };

@@ -8,7 +8,10 @@ use super::{
     EventType, call_event::CallBody, connection_event::ConnectionBody, interaction_event::InteractionBody,
     keys::EventKeys, message_event::MessageBody,
 };
-use crate::id::{AppId, DialpadCallId, EventId, Seq};
+use crate::{
+    id::{AppId, DialpadCallId, EventId, Seq},
+    model::number::Region,
+};
 
 /// An event that was decided and has no place in the feed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,15 @@ impl OutEvent {
             EventBody::Interaction(interaction) => interaction.set_crm_user_id(crm_user_id),
             EventBody::Message(message) => message.crm_user_id = crm_user_id,
             EventBody::Connection(_) => {}
+        }
+    }
+
+    /// Adds the numbers in E.164 form, as the app's region reads them.
+    pub fn set_e164(&mut self, region: Region) {
+        match &mut self.body {
+            EventBody::Call(call) => call.set_e164(region),
+            EventBody::Message(message) => message.set_e164(region),
+            EventBody::Interaction(_) | EventBody::Connection(_) => {}
         }
     }
 

@@ -22,6 +22,7 @@ use super::{
     },
     message_event::MessageBody,
     out_event::EventFields,
+    recording::RecordingBody,
 };
 use crate::{
     id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
@@ -131,6 +132,7 @@ pub fn components() -> Vec<Named> {
         named::<InteractionVoicemail>(),
         named::<InteractionRecording>(),
         named::<Mode>(),
+        (RecordingBody::name().into_owned(), sent(RecordingBody::schema())),
     ]
 }
 

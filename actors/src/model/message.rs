@@ -38,8 +38,12 @@ pub struct MessageKnowledge {
     pub text: Option<String>,
     /// Where the attached picture or file is.
     pub mms_url: Option<String>,
+    /// Where all attached pictures and files are.
+    pub media_urls: Vec<String>,
     /// The delivery status, in Dialpad's words.
     pub status: Option<String>,
+    /// The result of the delivery, in Dialpad's words.
+    pub delivery_result: Option<String>,
     /// The Dialpad user who wrote or received it.
     pub dialpad_user_id: Option<i64>,
     /// When it was sent.
@@ -57,6 +61,8 @@ pub struct MessageFacts {
     to_number: Option<Latest<String>>,
     text: Option<Latest<String>>,
     mms_url: Option<Latest<String>>,
+    media_urls: Option<Latest<Vec<String>>>,
+    delivery_result: Option<Latest<String>>,
     dialpad_user_id: Option<Latest<i64>>,
     status: Option<StatusReport>,
 }
@@ -97,10 +103,14 @@ pub struct Message {
     pub text: Option<String>,
     /// Where the attached picture or file is.
     pub mms_url: Option<String>,
+    /// Where all attached pictures and files are.
+    pub media_urls: Vec<String>,
     /// The Dialpad user who wrote or received it.
     pub dialpad_user_id: Option<i64>,
     /// The delivery status, in Dialpad's words.
     pub status: Option<String>,
+    /// The result of the delivery, in Dialpad's words.
+    pub delivery_result: Option<String>,
     /// When it was sent, or first seen.
     pub sent_at: DateTime<Utc>,
 }
@@ -116,6 +126,8 @@ impl MessageFacts {
             to_number: None,
             text: None,
             mms_url: None,
+            media_urls: None,
+            delivery_result: None,
             dialpad_user_id: None,
             status: None,
         };
@@ -134,6 +146,8 @@ impl MessageFacts {
         latest(&mut self.to_number, at, &said.to_number);
         latest(&mut self.text, at, &said.text);
         latest(&mut self.mms_url, at, &said.mms_url);
+        latest(&mut self.media_urls, at, &Some(said.media_urls.clone()).filter(|urls| !urls.is_empty()));
+        latest(&mut self.delivery_result, at, &said.delivery_result);
         latest(&mut self.dialpad_user_id, at, &said.dialpad_user_id);
         if let Some(status) = &said.status {
             let report = StatusReport { at, status: status.clone() };
@@ -146,12 +160,15 @@ impl MessageFacts {
     /// Returns the message as it is shown.
     #[must_use]
     pub fn snapshot(&self) -> Message {
+        let mms_url = value(&self.mms_url);
         Message {
+            media_urls: value(&self.media_urls).unwrap_or_else(|| mms_url.iter().cloned().collect()),
+            delivery_result: value(&self.delivery_result),
             direction: value(&self.direction),
             from_number: value(&self.from_number),
             to_number: value(&self.to_number),
             text: value(&self.text),
-            mms_url: value(&self.mms_url),
+            mms_url,
             dialpad_user_id: value(&self.dialpad_user_id),
             status: self.status.as_ref().map(|report| report.status.clone()),
             sent_at: self.reported_sent.unwrap_or(self.first_seen),

@@ -5,4 +5,5 @@ pub mod consumer;
 pub mod interaction;
 pub(crate) mod latest;
 pub mod message;
+pub mod number;
 pub mod token;

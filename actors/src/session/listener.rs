@@ -58,12 +58,16 @@ impl Listener {
     pub async fn open(
         tenant: &TenantHandle,
         key: AuthenticatedKey,
-        subscription: Subscription,
+        mut subscription: Subscription,
         transport: Transport,
     ) -> Result<Self, Refusal> {
         let id = SessionId::generate();
         let (guard, close_rx) =
             tenant.sessions.register(id, key.key_id, transport).ok_or(Refusal::TooMany)?;
+        if subscription.filter.has_numbers() {
+            let region = tenant.log.region(key.app_id).await?;
+            subscription.filter = subscription.filter.in_region(region);
+        }
         let bounds = tenant.bounds().await?;
         let (mut start, gap) = find_start(&tenant.consumers, &subscription, transport, bounds).await?;
         let mut seq = bounds.head;

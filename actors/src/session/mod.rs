@@ -25,6 +25,6 @@ pub use self::{
     protocol::{BadCursor, ControlType, MessageKind, OutboundBatch, OutboundMessage},
     registry::{Sessions, Transport},
     start::Refusal,
-    subscription::{Subscription, SubscriptionError, phone_number},
+    subscription::{Subscription, SubscriptionError},
     tenant::{TenantDirectory, TenantHandle},
 };

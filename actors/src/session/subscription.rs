@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use crate::{
     consumer::{Consumer, Mode},
-    event::{EventType, Filter},
+    event::{EventType, Filter, NumberFilter},
     id::Seq,
-    model::call::Direction,
+    model::{call::Direction, number::Region},
 };
 
 /// The most characters of a user's id or of a number.
@@ -105,7 +105,11 @@ fn filter<'a>(text_of: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filt
     let dialpad_user_id =
         text_of("dialpad_user_id").map(|text| integer("dialpad_user_id", text)).transpose()?;
     let direction = text_of("direction").map(|text| word::<Direction>("direction", text)).transpose()?;
-    let number = |name| text_of(name).map(|text| short_text(name, &phone_number(text))).transpose();
+    // The region of the app is known once it is known who asks.
+    let number = |name| {
+        let text = text_of(name).map(|text| short_text(name, text)).transpose()?;
+        Ok(text.map(|text| NumberFilter::new(&text, Region::default())))
+    };
     Ok(Filter {
         types,
         dialpad_user_id,
@@ -114,6 +118,7 @@ fn filter<'a>(text_of: &impl Fn(&'static str) -> Option<&'a str>) -> Result<Filt
         number: number("number")?,
         from: number("from")?,
         to: number("to")?,
+        region: Region::default(),
     })
 }
 
@@ -169,15 +174,6 @@ fn consumer_name(text: &str) -> Result<String, SubscriptionError> {
     Ok(text.to_owned())
 }
 
-/// Restores a phone number from a query: a plus sign that was not escaped arrives as a space.
-#[must_use]
-pub fn phone_number(text: &str) -> String {
-    match text.strip_prefix(' ') {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => format!("+{digits}"),
-        _ => text.to_owned(),
-    }
-}
-
 fn is_type_pattern(pattern: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => EventType::VARIANTS.iter().any(|event_type| event_type.starts_with(prefix)),
@@ -221,6 +217,6 @@ mod tests {
         }
         assert_eq!(read(&[("snapshot", "true"), ("after", "0")]), Err("snapshot".to_owned()));
         let subscription = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("valid");
-        assert_eq!(subscription.filter.number.as_deref(), Some("+14155551234"));
+        assert_eq!(subscription.filter.number.as_ref().and_then(NumberFilter::e164), Some("+14155551234"));
     }
 }

@@ -7,12 +7,19 @@ use crate::{
     error::StoreError,
     event::{ActiveCall, ActiveCalls, Frame},
     id::{AppId, Seq},
-    model::call::{CallRecord, Direction, Status},
+    model::{
+        call::{CallRecord, Direction, Status},
+        number::Region,
+    },
     ports::{Bounds, EventLog},
 };
 
 #[async_trait]
 impl EventLog for MemoryStore {
+    async fn region(&self, _: AppId) -> Result<Region, StoreError> {
+        Ok(Region::default())
+    }
+
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
         let state = self.state();
         let head = state.head(app);

@@ -154,6 +154,22 @@ pub struct Call {
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
+    /// The calling number in E.164 form, if it is a phone number.
+    pub from_e164: Option<String>,
+    /// The called number in E.164 form, if it is a phone number.
+    pub to_e164: Option<String>,
+    /// The name of the person on the other side.
+    pub contact_name: Option<String>,
+    /// The user or group of the leg.
+    pub target_id: Option<i64>,
+    /// The name of the user or group of the leg.
+    pub target_name: Option<String>,
+    /// Whether both sides are in the company.
+    pub is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back.
+    pub callback_requested: Option<bool>,
+    /// What was passed when the call was placed.
+    pub custom_data: Option<Value>,
     /// The Dialpad user of the leg.
     pub dialpad_user_id: Option<i64>,
     /// The CRM's id of that user.
@@ -233,11 +249,31 @@ pub struct CallEnded {
     pub hold_seconds: Option<u64>,
     /// Where Dialpad keeps the recording.
     pub recording_url: Option<String>,
+    /// All parts of the recording.
+    #[serde(default)]
+    pub recordings: Vec<Recording>,
     /// The outcome of the call.
     pub outcome: Option<Outcome>,
     /// Whether another leg was answered instead.
     #[serde(default)]
     pub answered_elsewhere: bool,
+}
+
+/// A part of a call's recording.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[non_exhaustive]
+pub struct Recording {
+    /// Dialpad's id of it.
+    pub id: Option<DialpadId>,
+    /// Where Dialpad keeps the audio.
+    pub url: Option<String>,
+    /// The kind in Dialpad's words.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Its duration.
+    pub duration_seconds: Option<u64>,
+    /// When it began.
+    pub started_at: Option<DateTime<Utc>>,
 }
 
 /// Facts of the call changed, its status did not.
@@ -383,6 +419,10 @@ pub struct TextMessage {
     /// The receiving numbers.
     #[serde(default)]
     pub to_numbers: Vec<String>,
+    /// The sending number in E.164 form, if it is a phone number.
+    pub from_e164: Option<String>,
+    /// The receiving numbers in E.164 form, separated by commas.
+    pub to_e164: Option<String>,
     /// The Dialpad user of the message.
     pub dialpad_user_id: Option<i64>,
     /// The CRM's id of that user.
@@ -391,8 +431,13 @@ pub struct TextMessage {
     pub text: Option<String>,
     /// The URL of a picture or file.
     pub mms_url: Option<String>,
+    /// The URLs of all pictures and files.
+    #[serde(default)]
+    pub media_urls: Vec<String>,
     /// Dialpad's delivery status.
     pub message_status: Option<String>,
+    /// Dialpad's result of the delivery.
+    pub message_delivery_result: Option<String>,
     /// When it was sent.
     pub sent_at: Option<DateTime<Utc>>,
 }

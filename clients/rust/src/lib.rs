@@ -70,8 +70,8 @@ pub use self::{
     error::{FeedError, InvalidSubscription, InvalidUrl},
     event::{
         Body, Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated,
-        Connection, DialpadId, Event, Interaction, InteractionRecording, InteractionVoicemail, TextMessage,
-        Voicemail,
+        Connection, DialpadId, Event, Interaction, InteractionRecording, InteractionVoicemail, Recording,
+        TextMessage, Voicemail,
     },
     feed::{Feed, Item, Notice},
     message::Gap,

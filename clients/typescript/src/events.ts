@@ -37,6 +37,19 @@ export interface CallFacts {
   direction: Direction | null;
   from_number: string | null;
   to_number: string | null;
+  /** In E.164 form; null if it is no phone number. */
+  from_e164: string | null;
+  to_e164: string | null;
+  /** The person on the other side. */
+  contact_name: string | null;
+  /** The user or group of the leg: a line, a department, a queue. */
+  target_id: DialpadId | null;
+  target_name: string | null;
+  /** Both sides are in the company. */
+  is_internal: boolean | null;
+  callback_requested: boolean | null;
+  /** What was passed when the call was placed, as it came. */
+  custom_data: unknown;
   dialpad_user_id: DialpadId | null;
   /** The CRM's id of the Dialpad user. */
   crm_user_id: string | null;
@@ -52,12 +65,23 @@ interface CallEvent<Type extends string> extends EventBase<Type>, CallFacts {
   inferred?: boolean;
 }
 
+/** A part of a call's recording. */
+export interface Recording {
+  id: DialpadId | null;
+  url: string | null;
+  /** In Dialpad's words: `callrecording` or `admincallrecording`. */
+  type: string;
+  duration_seconds: number | null;
+  started_at: Instant | null;
+}
+
 interface CallEnd {
   ended_at: Instant | null;
   duration_seconds: number | null;
   talk_seconds: number | null;
   hold_seconds: number | null;
   recording_url: string | null;
+  recordings: Recording[];
   outcome: Outcome | null;
   /** Another leg was answered instead. */
   answered_elsewhere: boolean;
@@ -174,13 +198,19 @@ interface MessageEvent<Type extends string> extends EventBase<Type> {
   /** Several numbers are separated by commas. */
   to_number: string | null;
   to_numbers: string[];
+  /** In E.164 form; several are separated by commas; null if there is no phone number. */
+  from_e164: string | null;
+  to_e164: string | null;
   dialpad_user_id: DialpadId | null;
   crm_user_id: string | null;
   /** Null where the connection's scopes do not include the content. */
   text: string | null;
   mms_url: string | null;
+  media_urls: string[];
   /** Dialpad's delivery status. */
   message_status: string | null;
+  /** Dialpad's result of the delivery. */
+  message_delivery_result: string | null;
   sent_at: Instant;
 }
 

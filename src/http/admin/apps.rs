@@ -5,11 +5,13 @@ use actix_web::{
     web::{Data, Path},
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId, session::CloseCode};
+use cti_actors::{
+    error::StoreError, event::schema::DialpadId, id::AppId, model::number::Region, session::CloseCode,
+};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 use utoipa::ToSchema;
 
 use crate::{
@@ -23,7 +25,7 @@ use crate::{
             idempotency::{ADMINISTRATORS, Attempt, IdempotencyKey, Outcome, once},
             ids::{Ids, Listing, Reply},
             lists::Paging,
-            values::{Trimmed, not_null},
+            values::{Trimmed, not_null, parse_text},
         },
         openapi::{
             admin_examples,
@@ -68,6 +70,15 @@ pub(crate) struct AppChange {
     #[serde(default, deserialize_with = "not_null")]
     #[schema(nullable = false)]
     is_active: Option<bool>,
+    /// How numbers are read that have no country code: the ISO 3166 code of a country, in capitals.
+    #[serde(default, deserialize_with = "region")]
+    #[schema(value_type = Option<String>, nullable = false, pattern = "^[A-Z]{2}$")]
+    region: Option<Region>,
+}
+
+fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Region>, D::Error> {
+    let expected = "the ISO 3166 code of a country, in capitals";
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
 }
 
 /// A created app.
@@ -91,6 +102,9 @@ pub(crate) struct AppView {
     name: String,
     /// Whether the app may use the server.
     is_active: bool,
+    /// How numbers are read that have no country code: the ISO 3166 code of a country.
+    #[schema(value_type = String)]
+    region: Region,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -139,6 +153,7 @@ impl From<App> for AppView {
             app_id: app.id,
             name: app.name,
             is_active: app.is_active,
+            region: app.region,
             created_at: app.created_at,
             updated_at: app.updated_at,
         }
@@ -246,8 +261,9 @@ pub(crate) async fn one(
     Ok(Reply(details(&state, app).await?, administrator.query))
 }
 
-/// Renames, activates or deactivates an app.
+/// Changes an app: its name, its region, whether it is active.
 ///
+/// With a new region, the stored numbers in E.164 form are computed again in the background; stored events keep theirs.
 /// Requests of a deactivated app return 403 `APP_INACTIVE`, its sessions are closed with 4403, and its webhooks wait
 /// until it is activated again.
 #[utoipa::path(
@@ -264,10 +280,21 @@ pub(crate) async fn change(
     state: Data<AppState>,
     path: Path<AppPath>,
 ) -> Result<Reply<AppDetails>, ApiError> {
-    let Json(AppChange { name, is_active }) = administrator.body;
+    let Json(AppChange { name, is_active, region }) = administrator.body;
     let app = path.find(&state).await?;
     if let Some(Trimmed(name)) = name {
         state.store.apps().rename(app, &name).await?;
+    }
+    if let Some(region) = region
+        && state.store.apps().set_region(app, region).await?
+    {
+        info!(app.id = %app, %region, "the region of an app was changed");
+        let store = state.store.clone();
+        state.tasks.spawn(async move {
+            if let Err(failure) = store.apps().update_numbers().await {
+                warn!(error = %failure, "the stored numbers could not be computed and will be later");
+            }
+        });
     }
     match is_active {
         Some(true) => unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?,

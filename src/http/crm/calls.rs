@@ -7,7 +7,7 @@ use actix_web::{
 use cti_actors::{
     event::EventType,
     id::{AppId, DialpadCallId, Seq},
-    model::call::Status,
+    model::call::{Outcome, Status},
 };
 use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
@@ -54,6 +54,10 @@ pub(crate) struct StatusFilter {
     #[serde(default, deserialize_with = "status")]
     #[param(inline)]
     pub(super) status: Option<Status>,
+    /// Only calls that ended like this.
+    #[serde(default, deserialize_with = "outcome")]
+    #[param(inline)]
+    outcome: Option<Outcome>,
 }
 
 /// Of which interaction calls are listed.
@@ -67,6 +71,11 @@ pub(crate) struct InteractionIdFilter {
 
 fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Status>, D::Error> {
     let expected = format_args!("one of {}", Status::VARIANTS.join(", "));
+    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
+}
+
+fn outcome<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Outcome>, D::Error> {
+    let expected = format_args!("one of {}", Outcome::VARIANTS.join(", "));
     parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
 }
 
@@ -123,7 +132,8 @@ pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<L
         None => None,
     };
     let statuses = status.status.into_iter().collect();
-    let filter = CallFilter { statuses, interaction_id, common: filter.into() };
+    let common = filter.of_app(&state.store, crm.app_id).await?;
+    let filter = CallFilter { statuses, interaction_id, outcome: status.outcome, common };
     let page = state.store.calls().list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
 }

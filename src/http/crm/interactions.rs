@@ -2,8 +2,8 @@
 
 use actix_web::web::{Data, Path};
 use cti_actors::{
+    event::NumberFilter,
     model::call::{Direction, Outcome},
-    session::phone_number,
 };
 use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
@@ -53,7 +53,7 @@ pub(crate) struct InteractionListFilter {
     /// The direction.
     #[param(inline)]
     direction: Option<Direction>,
-    /// The number outside the company.
+    /// The number outside the company, in any spelling.
     number: Option<String>,
     /// Only interactions with a leg of this Dialpad user.
     #[param(inline)]
@@ -104,10 +104,14 @@ pub(crate) async fn list(
     state: Data<AppState>,
 ) -> Result<Listing<InteractionView>, ApiError> {
     let ListInteractions { status, filter, paging, ids } = crm.query;
+    let number = match filter.number {
+        Some(number) => Some(NumberFilter::new(&number, state.store.apps().region(crm.app_id).await?)),
+        None => None,
+    };
     let filter = InteractionFilter {
         status: status.status,
         outcome: filter.outcome,
-        number: filter.number.as_deref().map(phone_number),
+        number,
         dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),
         crm_user_id: filter.crm_user_id,
         common: Filter {

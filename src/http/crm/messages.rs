@@ -47,7 +47,8 @@ pub(crate) async fn list(
 ) -> Result<Listing<MessageView>, ApiError> {
     let ListItems { filter, paging, ids } = crm.query;
     let messages = state.store.messages();
-    let page = messages.list(crm.app_id, &filter.into(), paging.cursor(), paging.limit()).await?;
+    let filter = filter.of_app(&state.store, crm.app_id).await?;
+    let page = messages.list(crm.app_id, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
 }
 

@@ -10,8 +10,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
+    model::number,
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
@@ -69,31 +70,23 @@ const MAX_CLOCK_SKEW: TimeDelta = TimeDelta::seconds(2);
 pub(crate) struct PlaceCall {
     /// The user whose phones ring: a number, or its digits as a string.
     dialpad_user_id: PositiveId,
-    /// `+` and 8 to 15 digits. Spaces, hyphens and parentheses are removed.
-    #[schema(value_type = String, pattern = r"^[ ()-]*\+[ ()-]*[1-9]([ ()-]*[0-9]){7,14}[ ()-]*$")]
+    /// A number with its country code, in any spelling: `+1 (415) 555-1234`, `+44 (0)20 7946 0018`.
+    #[schema(value_type = String, max_length = 256)]
     phone_number: E164,
     /// Passed to Dialpad unchanged.
     #[schema(value_type = Option<String>, max_length = 2000)]
     custom_data: Option<CustomData>,
 }
 
-/// A phone number in E.164 form. It is read without what people write between the digits.
+/// A phone number in E.164 form. It is read in every spelling in which nothing of it is lost or guessed.
 #[derive(Debug)]
 struct E164(String);
 
 impl<'de> Deserialize<'de> for E164 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        parse_text(deserializer, "a plus sign and 8 to 15 digits (E.164)", e164).map(Self)
+        let text = parse_text(deserializer, "a phone number as a string", |text| Some(text.to_owned()))?;
+        number::dialable(&text).map(Self).map_err(D::Error::custom)
     }
-}
-
-fn e164(text: &str) -> Option<String> {
-    let number: String = text.chars().filter(|char| !matches!(char, ' ' | '-' | '(' | ')')).collect();
-    let digits = number.strip_prefix('+')?;
-    let is_valid = (8..=15).contains(&digits.len())
-        && digits.bytes().all(|byte| byte.is_ascii_digit())
-        && !digits.starts_with('0');
-    is_valid.then_some(number)
 }
 
 #[derive(Debug)]
@@ -303,19 +296,15 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_read_without_what_is_between_its_digits() {
-        assert_eq!(e164(" +1 (415) 555-1234").as_deref(), Some("+14155551234"));
-        for bad in [
-            "4155551234",
-            "+1415555",
-            "+1234567890123456",
-            "+0123456789",
-            "+1415555x234",
-            "",
-            "+",
-            "++14155551234",
-        ] {
-            assert_eq!(e164(bad), None, "{bad}");
+    fn a_number_is_understood_or_refused_by_name() {
+        let read = |number: &str| {
+            read_order(json!({"dialpad_user_id": 555, "phone_number": number}))
+                .map(|order| order.phone_number)
+        };
+        assert_eq!(read("+44 (0)20 7946 0018").as_deref(), Ok("+442079460018"));
+        for number in ["4155551234", "+14155551234 ext. 5", "+1415555", "+1 800 FLOWERS", ""] {
+            let error = read(number).expect_err("an invalid number");
+            assert!(error.starts_with("phone_number: "), "{number}: {error}");
         }
     }
 

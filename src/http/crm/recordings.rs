@@ -12,6 +12,7 @@ use actix_web::{
 use cti_actors::id::{AppId, DialpadCallId};
 use futures_util::{StreamExt, stream};
 use reqwest::StatusCode as DialpadStatus;
+use serde::Deserialize;
 use serde_json::json;
 use utoipa::{
     IntoParams,
@@ -36,7 +37,7 @@ use crate::{
                 RecordingNotFound, RecordingUnavailable, TokensExpired, VoicemailNotFound,
             },
         },
-        extract::auth::Crm,
+        extract::{auth::Crm, values::WholeNumber},
         openapi::{
             errors::{CRM, Codes, Errors, codes},
             parameters, tags,
@@ -77,13 +78,30 @@ impl IntoParams for RangeHeaders {
     }
 }
 
+/// Which part of a recording.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RecordingPart {
+    /// The part, counted from 1, in the order of `recordings`. Left out: the call's `recording_url`.
+    #[param(inline)]
+    part: Option<WholeNumber<1, { i64::MAX }>>,
+}
+
+impl RecordingPart {
+    fn index(&self) -> Option<usize> {
+        let part = self.part.as_ref()?;
+        Some(usize::try_from(part.0 - 1).unwrap_or(usize::MAX))
+    }
+}
+
 /// Streams the recording of a call.
 ///
 /// The server fetches the audio from Dialpad with its own token, so a CRM needs none. An expired link is looked up
 /// again. The server does not store the audio.
 #[utoipa::path(
     method(get, head), path = "/api/calls/{id}/recording", operation_id = "call_recording",
-    tag = tags::RECORDINGS, params(CallPath, RangeHeaders),
+    tag = tags::RECORDINGS, params(CallPath, RecordingPart, RangeHeaders),
     responses(
         (status = 200, description = "The audio.", content(("audio/*")),
          headers(("Content-Disposition" = String, description = "A file name."))),
@@ -93,14 +111,23 @@ impl IntoParams for RangeHeaders {
     ),
 )]
 pub(crate) async fn of_call(
-    crm: Crm,
+    crm: Crm<RecordingPart>,
     request: HttpRequest,
     state: Data<AppState>,
     path: Path<CallPath>,
 ) -> Result<HttpResponse, ApiError> {
     let call = calls::find(&state, crm.app_id, &path).await?;
-    let link = call.recording_url.as_deref();
-    answer(&request, &state, crm.app_id, &call, AudioKind::Recording, link).await
+    let Some(part) = crm.query.index() else {
+        let link = call.recording_url.as_deref();
+        return answer(&request, &state, crm.app_id, &call, AudioKind::Recording, link).await;
+    };
+    let link = match call.recordings.get(part) {
+        Some(recording) => recording.url.as_deref(),
+        // The first one may be known to Dialpad already.
+        None if part == 0 => call.recording_url.as_deref(),
+        None => return Err(not_found()),
+    };
+    answer(&request, &state, crm.app_id, &call, AudioKind::Part(part), link).await
 }
 
 /// Streams the audio of a voicemail.
@@ -170,6 +197,7 @@ fn is_one_range(range: &str) -> bool {
 fn file_name(call: &CallView, kind: AudioKind) -> String {
     let what = match kind {
         AudioKind::Recording => "call",
+        AudioKind::Part(index) => return format!("call-{}-{}", call.dialpad_call_id, index + 1),
         AudioKind::Voicemail => "voicemail",
     };
     format!("{what}-{}", call.dialpad_call_id)

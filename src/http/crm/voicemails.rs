@@ -50,7 +50,7 @@ pub(crate) struct AppVoicemailPath {
 
 /// Lists voicemails.
 ///
-/// In the same orders as calls, with the same parameters except `status`.
+/// In the same orders as calls, with the same parameters except `status` and `outcome`.
 #[utoipa::path(
     get, path = "/api/voicemails", operation_id = "list_voicemails", tag = tags::VOICEMAILS, params(ListItems),
     responses(
@@ -88,7 +88,8 @@ pub(crate) async fn list_for_administrators(
 
 async fn page(state: &AppState, app: AppId, query: ListItems) -> Result<Listing<VoicemailView>, ApiError> {
     let ListItems { filter, paging, ids } = query;
-    let page = state.store.voicemails().list(app, &filter.into(), paging.cursor(), paging.limit()).await?;
+    let filter = filter.of_app(&state.store, app).await?;
+    let page = state.store.voicemails().list(app, &filter, paging.cursor(), paging.limit()).await?;
     Ok(Listing::new(page, ids))
 }
 

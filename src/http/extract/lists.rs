@@ -1,6 +1,11 @@
 //! Lists: the parameters that they share, and their pages.
 
-use cti_actors::{model::call::Direction, session::phone_number};
+use cti_actors::{
+    error::StoreError,
+    event::NumberFilter,
+    id::AppId,
+    model::{call::Direction, number::Region},
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -9,7 +14,10 @@ use super::{
     query::parameters,
     values::{AnyWholeNumber, PageCursor, Timestamp, WholeNumberOr},
 };
-use crate::store::views::listing::{Cursor, Filter, Page};
+use crate::store::{
+    Store,
+    views::listing::{Cursor, Filter, Page},
+};
 
 /// How many items a page has: by default 50, at most 500.
 pub(crate) type PageLimit = WholeNumberOr<50, 1, 500>;
@@ -46,9 +54,11 @@ pub(crate) struct ListFilter {
     /// The direction.
     #[param(inline)]
     direction: Option<Direction>,
-    /// The number of the caller or sender, exactly as the item has it.
+    /// The number on either side, in any spelling.
+    number: Option<String>,
+    /// The number of the caller or sender, in any spelling.
     from: Option<String>,
-    /// The number of the called party or recipient, exactly as the item has it.
+    /// The number of the called party or recipient, in any spelling.
     to: Option<String>,
     /// The Dialpad user.
     #[param(inline)]
@@ -64,17 +74,25 @@ pub(crate) struct ListFilter {
     until: Option<Timestamp>,
 }
 
-impl From<ListFilter> for Filter {
-    fn from(filter: ListFilter) -> Self {
-        Self {
-            direction: filter.direction,
-            from: filter.from.as_deref().map(phone_number),
-            to: filter.to.as_deref().map(phone_number),
-            dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),
-            crm_user_id: filter.crm_user_id,
-            since: filter.since.map(|time| time.0),
-            until: filter.until.map(|time| time.0),
-        }
+impl ListFilter {
+    /// Returns the filter for the lists of an app. Numbers are read as those of its region.
+    ///
+    /// # Errors
+    /// The region could not be read.
+    pub(crate) async fn of_app(self, store: &Store, app: AppId) -> Result<Filter, StoreError> {
+        let has_numbers = self.number.is_some() || self.from.is_some() || self.to.is_some();
+        let region = if has_numbers { store.apps().region(app).await? } else { Region::default() };
+        let number = |text: Option<String>| text.map(|text| NumberFilter::new(&text, region));
+        Ok(Filter {
+            direction: self.direction,
+            number: number(self.number),
+            from: number(self.from),
+            to: number(self.to),
+            dialpad_user_id: self.dialpad_user_id.map(|user| user.0),
+            crm_user_id: self.crm_user_id,
+            since: self.since.map(|time| time.0),
+            until: self.until.map(|time| time.0),
+        })
     }
 }
 

@@ -66,6 +66,10 @@ pub(crate) async fn list(
     let wait = Duration::from_secs(crm.query.paging.wait.get().unsigned_abs());
     let until = Instant::now() + wait;
     let mut subscription = crm.query.subscription()?;
+    if subscription.filter.has_numbers() {
+        let region = state.store.region(crm.app_id).await?;
+        subscription.filter = subscription.filter.in_region(region);
+    }
     let consumer = subscription.consumer.take();
     if let Some(consumer) = &consumer {
         subscription.after = Some(stored_cursor(&state, crm.app_id, consumer, subscription.after).await?);

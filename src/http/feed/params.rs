@@ -85,13 +85,13 @@ pub(crate) struct Reader {
     /// Only events of calls and messages in this direction.
     #[param(value_type = Option<Direction>, inline)]
     direction: Option<String>,
-    /// Only events with this number on either side.
+    /// Only events with this number on either side, in any spelling.
     #[param(min_length = 1, max_length = 255)]
     number: Option<String>,
-    /// Only events from this number.
+    /// Only events from this number, in any spelling.
     #[param(min_length = 1, max_length = 255)]
     from: Option<String>,
-    /// Only events to this number; for a message with several recipients, to one of them.
+    /// Only events to this number, in any spelling; for a message with several recipients, to one of them.
     #[param(min_length = 1, max_length = 255)]
     to: Option<String>,
     /// `string` writes Dialpad's ids as strings, for languages whose numbers are exact only up to 2^53.

@@ -9,7 +9,7 @@ const KEY_HINT: &str = "raw_5b0c…9e1f";
 
 pub(crate) fn app() -> Value {
     json!({
-        "app_id": APP, "name": "My CRM Backend", "is_active": true, "created_at": CREATED_AT,
+        "app_id": APP, "name": "My CRM Backend", "is_active": true, "region": "US", "created_at": CREATED_AT,
         "updated_at": CREATED_AT,
     })
 }

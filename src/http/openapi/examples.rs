@@ -28,12 +28,22 @@ pub(crate) fn call() -> Value {
     json!({
         "id": CALL, "app_id": APP, "dialpad_call_id": 9_876_543_210_i64, "call_id": 9_876_543_210_i64,
         "interaction_id": CALL, "leg": "direct", "direction": "inbound", "from_number": "+14155551234",
-        "to_number": "+14155555678", "status": "ended", "dialpad_state": "connected", "outcome": "answered",
-        "dialpad_user_id": 555, "crm_user_id": "agent-7", "ringing_at": "2024-01-01T12:00:00Z", "answered_at": "2024-01-01T12:00:03Z",
+        "to_number": "+14155555678", "from_e164": "+14155551234", "to_e164": "+14155555678",
+        "contact_name": "Grace Hopper", "target_id": 555, "target_name": "Ada Lovelace", "is_internal": false,
+        "callback_requested": null, "custom_data": null, "status": "ended", "dialpad_state": "connected", "outcome": "answered",
+        "dialpad_user_id": 555,
+        "crm_user_id": "agent-7", "ringing_at": "2024-01-01T12:00:00Z", "answered_at": "2024-01-01T12:00:03Z",
         "started_at": "2024-01-01T12:00:03Z", "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180,
-        "talk_seconds": 172, "hold_seconds": 5, "recording_url": RECORDING, "answered_elsewhere": false,
-        "is_voicemail": false, "voicemail": null, "created_at": "2024-01-01T12:00:00.112043Z",
+        "talk_seconds": 172, "hold_seconds": 5, "recording_url": RECORDING, "recordings": [recording()],
+        "answered_elsewhere": false, "is_voicemail": false, "voicemail": null, "created_at": "2024-01-01T12:00:00.112043Z",
         "updated_at": "2024-01-01T12:03:00.301204Z",
+    })
+}
+
+fn recording() -> Value {
+    json!({
+        "id": 6_100_000_000_000_001_i64, "url": RECORDING, "type": "callrecording", "duration_seconds": 171,
+        "started_at": "2024-01-01T12:00:03Z",
     })
 }
 
@@ -41,7 +51,8 @@ pub(crate) fn call() -> Value {
 pub(crate) fn active_call() -> Value {
     let now = json!({
         "status": "active", "outcome": null, "ended_at": null, "duration_seconds": null, "talk_seconds": null,
-        "hold_seconds": null, "recording_url": null, "updated_at": "2024-01-01T12:00:03.201377Z",
+        "hold_seconds": null, "recording_url": null, "recordings": [],
+        "updated_at": "2024-01-01T12:00:03.201377Z",
     });
     with(call(), now)
 }
@@ -49,8 +60,10 @@ pub(crate) fn active_call() -> Value {
 /// Returns a call that was just placed.
 pub(crate) fn placed_call() -> Value {
     let now = json!({
-        "direction": "outbound", "from_number": null, "to_number": "+14155551234", "status": "ringing",
-        "dialpad_state": null, "answered_at": null, "started_at": null, "updated_at": "2024-01-01T12:00:00.112043Z",
+        "direction": "outbound", "from_number": null, "to_number": "+14155551234", "from_e164": null,
+        "to_e164": "+14155551234", "contact_name": null, "target_id": null, "target_name": null,
+        "is_internal": null, "custom_data": "lead 4711", "status": "ringing", "dialpad_state": null,
+        "answered_at": null, "started_at": null, "updated_at": "2024-01-01T12:00:00.112043Z",
     });
     with(active_call(), now)
 }
@@ -81,7 +94,8 @@ pub(crate) fn voicemail() -> Value {
     json!({
         "id": VOICEMAIL, "voicemail_id": VOICEMAIL, "dialpad_voicemail_id": "vm_123456", "app_id": APP,
         "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "direction": "inbound",
-        "from_number": "+14155551234", "to_number": "+14155555678", "dialpad_user_id": 555,
+        "from_number": "+14155551234", "to_number": "+14155555678", "from_e164": "+14155551234",
+        "to_e164": "+14155555678", "dialpad_user_id": 555,
         "crm_user_id": "agent-7", "recording_url": "https://dialpad.com/recordings/vm456.wav",
         "transcript": WORDS, "duration_seconds": 28, "received_at": "2024-01-01T12:01:00Z",
         "created_at": "2024-01-01T12:01:00.204311Z", "updated_at": "2024-01-01T12:01:31.500127Z",
@@ -92,8 +106,9 @@ pub(crate) fn message() -> Value {
     json!({
         "id": MESSAGE, "message_id": MESSAGE, "dialpad_message_id": 6_095_823_680_520_192_i64, "app_id": APP,
         "direction": "outbound", "from_number": "+14155555678", "to_number": "+14155551234,+14155550002",
-        "to_numbers": ["+14155551234", "+14155550002"], "text": "Yes, at 3.", "mms_url": null,
-        "message_status": "delivered", "dialpad_user_id": 555, "crm_user_id": "agent-7",
+        "to_numbers": ["+14155551234", "+14155550002"], "from_e164": "+14155555678",
+        "to_e164": "+14155551234,+14155550002", "text": "Yes, at 3.", "mms_url": null, "media_urls": [],
+        "message_status": "delivered", "message_delivery_result": "accepted", "dialpad_user_id": 555, "crm_user_id": "agent-7",
         "sent_at": "2024-01-01T12:00:10Z", "created_at": "2024-01-01T12:00:10.611024Z",
         "updated_at": "2024-01-01T12:00:12.901220Z",
     })
@@ -145,12 +160,15 @@ fn of_call(event_type: EventType) -> Value {
     let head = json!({
         "call_id": 9_876_543_210_i64, "dialpad_call_id": 9_876_543_210_i64, "interaction_id": CALL, "leg": "direct",
         "direction": "inbound", "from_number": "+14155551234", "to_number": "+14155555678",
+        "from_e164": "+14155551234", "to_e164": "+14155555678", "contact_name": "Grace Hopper", "target_id": 555,
+        "target_name": "Ada Lovelace", "is_internal": false, "callback_requested": null, "custom_data": null,
         "dialpad_user_id": 555, "crm_user_id": "agent-7", "status": status,
         "dialpad_state": dialpad_state,
     });
     let end = json!({
         "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,
-        "recording_url": RECORDING, "outcome": "answered", "answered_elsewhere": false,
+        "recording_url": RECORDING, "recordings": [recording()], "outcome": "answered",
+        "answered_elsewhere": false,
     });
     let extra = match event_type {
         EventType::CallRing => json!({"ringing_at": "2024-01-01T12:00:00Z"}),
@@ -182,8 +200,9 @@ fn of_message(event_type: EventType) -> Value {
     };
     json!({
         "message_id": MESSAGE, "dialpad_message_id": 6_095_823_680_520_192_i64, "direction": direction,
-        "from_number": from, "to_number": to, "to_numbers": [to], "dialpad_user_id": 555,
-        "crm_user_id": "agent-7", "text": "Can we talk at 3?", "mms_url": null, "message_status": "pending",
+        "from_number": from, "to_number": to, "to_numbers": [to], "from_e164": from, "to_e164": to,
+        "dialpad_user_id": 555, "crm_user_id": "agent-7", "text": "Can we talk at 3?", "mms_url": null,
+        "media_urls": [], "message_status": "pending", "message_delivery_result": null,
         "sent_at": "2024-01-01T12:00:10Z",
     })
 }

@@ -16,7 +16,7 @@ use sqlx::{
 
 use super::types::{AnyRow, Id};
 
-/// How many rows are in one statement on SQLite; with 32 columns still far below its limit of 32,766 parameters.
+/// How many rows are in one statement on SQLite; with 40 columns still far below its limit of 32,766 parameters.
 const MAX_CHUNK: usize = 64;
 
 /// Rows, column by column.
@@ -71,10 +71,12 @@ columns! {
     Int(i64, "bigint"),
     OptInt(Option<i64>, "bigint"),
     Bool(bool, "boolean"),
+    OptBool(Option<bool>, "boolean"),
     Bytes(Vec<u8>, "bytea"),
     Time(DateTime<Utc>, "timestamptz"),
     OptTime(Option<DateTime<Utc>>, "timestamptz"),
     Json(String, "json"),
+    OptJson(Option<String>, "json"),
 }
 
 /// The two kinds of sqlx query that take arguments.

@@ -2,12 +2,12 @@
 //!
 //! A view derives `sqlx::FromRow`. Its fields decode by themselves, or through a type of this file that
 //! `#[sqlx(try_from = "…")]` names: [`Id`] and [`OptId`] for a UUID, [`Word`] and [`OptWord`] for an enum (the second one
-//! may be null), [`NumberOrText`] for an id of Dialpad's that may be either.
+//! may be null), [`NumberOrText`] for an id of Dialpad's that may be either, [`JsonText`] for JSON.
 
 use std::str::FromStr;
 
 use cti_actors::{
-    event::number_or_text,
+    event::{RecordingBody, number_or_text},
     id::AppId,
     model::call::{Direction, Leg, Outcome, Status},
 };
@@ -191,6 +191,35 @@ words!(Direction, Leg, Outcome, Status);
 #[derive(Type)]
 #[sqlx(transparent, no_pg_array)]
 pub(crate) struct NumberOrText(Option<String>);
+
+/// JSON, selected as text. May be null.
+#[derive(Type)]
+#[sqlx(transparent, no_pg_array)]
+pub(crate) struct JsonText(Option<String>);
+
+impl JsonText {
+    fn parse<T: serde::de::DeserializeOwned>(self) -> Option<T> {
+        serde_json::from_str(&self.0?).ok()
+    }
+}
+
+impl From<JsonText> for Option<Value> {
+    fn from(json: JsonText) -> Self {
+        json.parse()
+    }
+}
+
+impl From<JsonText> for Vec<String> {
+    fn from(json: JsonText) -> Self {
+        json.parse().unwrap_or_default()
+    }
+}
+
+impl From<JsonText> for Vec<RecordingBody> {
+    fn from(json: JsonText) -> Self {
+        json.parse().unwrap_or_default()
+    }
+}
 
 impl From<NumberOrText> for Option<Value> {
     fn from(id: NumberOrText) -> Self {

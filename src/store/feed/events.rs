@@ -5,6 +5,7 @@ use cti_actors::{
     error::StoreError,
     event::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, Seq},
+    model::number::Region,
     ports::{Bounds, EventLog},
 };
 
@@ -64,6 +65,10 @@ impl FeedStore<'_> {
 
 #[async_trait]
 impl EventLog for Store {
+    async fn region(&self, app: AppId) -> Result<Region, StoreError> {
+        self.apps().region(app).await
+    }
+
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
         let row: Option<(i64, i64)> =
             on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_optional(db).await)?;

@@ -140,7 +140,7 @@ fn columns(rows: &[&JournalRow]) -> Rows {
         Column::Text(webhooks().map(|webhook| webhook.event_type.clone()).collect()),
         Column::Bytes(webhooks().map(|webhook| webhook.payload.to_vec()).collect()),
         Column::Text(webhooks().map(|webhook| webhook.disposition.status().to_owned()).collect()),
-        Column::OptText(webhooks().map(|webhook| webhook.disposition.reason().map(str::to_owned)).collect()),
+        Column::OptText(webhooks().map(|webhook| webhook.reason().map(str::to_owned)).collect()),
         Column::Time(webhooks().map(|webhook| webhook.received_at).collect()),
     ])
 }

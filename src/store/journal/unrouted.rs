@@ -128,7 +128,7 @@ impl JournalStore<'_> {
         }
         let app = first.app_id.map(Id::from);
         let status = first.disposition.status();
-        let reason = first.disposition.reason();
+        let reason = first.disposition.reason_or(reading.unreadable.as_deref());
         let assigned = on_db!(self.store, write db => {
             sqlx::query(ASSIGN).bind(webhook.id).bind(app).bind(status).bind(reason).execute(db).await.map(|_| ())
         });

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId, id::JournalId};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
@@ -11,7 +11,7 @@ use crate::store::{
     db::{
         bulk::{Column, Rows},
         pool::Pools,
-        types::{Id, OptId},
+        types::{Id, OptId, first_id_at},
     },
     on_db,
     views::listing::{Cursor, Page},
@@ -24,6 +24,9 @@ const PAYLOADS_TAIL: &str = ")";
 
 /// A page ends before its payloads have more bytes together, whatever its limit of rows.
 const MAX_PAGE_BYTES: i64 = 4 << 20;
+
+/// How far the time in an id may be from that of its webhook: it waited, or the clock was set.
+const MAX_ID_DELAY: TimeDelta = TimeDelta::minutes(1);
 
 /// Narrows the list of the journal.
 #[derive(Clone, Debug, Default)]
@@ -78,12 +81,6 @@ struct EntryRow {
 }
 
 impl JournalFilter {
-    /// Whether the list is read from an index of rows with this status, which are few. Those of failed and unrouted rows
-    /// are in the order of ids.
-    fn is_of_few(&self) -> bool {
-        matches!(self.status.as_deref(), Some("failed" | "unrouted"))
-    }
-
     /// Appends conditions, order and limit to a statement that ends in `WHERE `. Each filter has an index in the order of
     /// the list.
     fn write<DB>(&self, query: &mut QueryBuilder<DB>, cursor: Option<Cursor>, limit: usize)
@@ -112,22 +109,19 @@ impl JournalFilter {
         if let Some(kind) = &self.event_type {
             query.push(" AND event_type = ").push_bind(kind.clone());
         }
+        // Ids begin with the time: they choose the rows, by the primary key.
         if let Some(since) = self.since {
             query.push(" AND received_at >= ").push_bind(since);
+            query.push(" AND id >= ").push_bind(first_id_at(since - MAX_ID_DELAY));
         }
         if let Some(until) = self.until {
             query.push(" AND received_at < ").push_bind(until);
+            query.push(" AND id < ").push_bind(first_id_at(until + MAX_ID_DELAY));
         }
-        let order = if self.is_of_few() { "id DESC" } else { "received_at DESC, id DESC" };
-        match cursor {
-            Some(cursor) if self.is_of_few() => _ = query.push(" AND id < ").push_bind(Id(cursor.id)),
-            Some(cursor) => {
-                query.push(" AND (received_at, id) < (").push_bind(cursor.at);
-                query.push(", ").push_bind(Id(cursor.id)).push(")");
-            }
-            None => {}
+        if let Some(cursor) = cursor {
+            query.push(" AND id < ").push_bind(Id(cursor.id));
         }
-        query.push(format_args!(" ORDER BY {order} LIMIT "));
+        query.push(" ORDER BY id DESC LIMIT ");
         query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));
     }
 }

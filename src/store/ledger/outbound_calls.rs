@@ -5,13 +5,17 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
+    model::number::{Region, e164},
 };
 use serde_json::Value;
 
-use crate::store::{
-    Calls,
-    db::types::{Id, first_id_at},
-    on_db,
+use crate::{
+    store::{
+        Calls,
+        db::types::{Id, first_id_at},
+        on_db,
+    },
+    webhook::payload::json,
 };
 
 /// Ids begin with the time: webhooks since an instant are at the end of the primary key.
@@ -38,7 +42,11 @@ impl CallMatch<'_> {
             return None;
         }
         let number = payload.get("external_number").and_then(Value::as_str);
-        if number.is_some_and(|number| number != self.phone_number) {
+        let is_another = |number: &str| {
+            number != self.phone_number
+                && e164(number, Region::default()).as_deref() != Some(self.phone_number)
+        };
+        if number.is_some_and(is_another) {
             return None;
         }
         let id = payload.get("call_id")?;
@@ -58,8 +66,7 @@ impl Calls<'_> {
             sqlx::query_as(WEBHOOKS_SINCE).bind(first_id_at(requested_at)).bind(Id::from(app)).bind(MAX_SEARCHED)
                 .fetch_all(db).await
         })?;
-        let found =
-            payloads.iter().find_map(|(payload,)| wanted.find_in(&serde_json::from_slice(payload).ok()?));
+        let found = payloads.iter().find_map(|(payload,)| wanted.find_in(&json::read(payload).ok()?.value));
         Ok(found)
     }
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    event::OutEvent,
+    event::{OutEvent, recording_bodies},
     id::{AppId, JournalId},
     model::{
-        call::{CallRecord, Direction, VoicemailRecord},
+        call::{CallRecord, Direction, Recording, VoicemailRecord},
         interaction::{StoredInteraction, waits_for},
         message::{Message, StoredMessage},
+        number::{Region, e164, e164_list},
     },
     unit::{IncomingStatus, IncomingWebhook, Receipt, Unit},
 };
@@ -110,6 +111,14 @@ fn call_rows(records: &[(&Unit, &CallRecord)]) -> Rows {
         column!(OptText, |_u, _c, snapshot| snapshot.direction.map(|it| it.as_str().to_owned())),
         column!(OptText, |_u, _c, snapshot| snapshot.from_number.clone()),
         column!(OptText, |_u, _c, snapshot| snapshot.to_number.clone()),
+        column!(OptText, |unit, _c, snapshot| in_e164(snapshot.from_number.as_deref(), unit.region)),
+        column!(OptText, |unit, _c, snapshot| in_e164(snapshot.to_number.as_deref(), unit.region)),
+        column!(OptText, |_u, _c, snapshot| snapshot.contact_name.clone()),
+        column!(OptText, |_u, _c, snapshot| snapshot.target_name.clone()),
+        column!(OptBool, |_u, _c, snapshot| snapshot.is_internal),
+        column!(OptBool, |_u, _c, snapshot| snapshot.callback_requested),
+        column!(OptJson, |_u, _c, snapshot| snapshot.custom_data.clone()),
+        column!(OptJson, |_u, _c, snapshot| recordings_json(&snapshot.recordings)),
         column!(Text, |_u, _c, snapshot| snapshot.status.as_str().to_owned()),
         column!(OptText, |_u, _c, snapshot| snapshot.dialpad_state.map(|it| it.as_str().to_owned())),
         column!(OptText, |_u, _c, snapshot| snapshot.outcome.map(|it| it.as_str().to_owned())),
@@ -155,6 +164,12 @@ fn interaction_rows(records: &[(&Unit, &StoredInteraction)]) -> Rows {
         Column::OptText(shown().map(|it| it.outcome.map(|it| it.as_str().to_owned())).collect()),
         Column::OptText(shown().map(|it| it.direction.map(direction_text)).collect()),
         Column::OptText(shown().map(|it| it.external_number.clone()).collect()),
+        Column::OptText(
+            records
+                .iter()
+                .map(|(unit, it)| in_e164(it.summary.external_number.as_deref(), unit.region))
+                .collect(),
+        ),
         Column::Json(shown().map(json).collect()),
         Column::OptId(records.iter().map(|(_, it)| it.merged_into.map(Id::from)).collect()),
         Column::OptTime(records.iter().map(|(_, it)| it.settles_at).collect()),
@@ -175,6 +190,12 @@ fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {
         Column::OptText(records.iter().map(|(_, it)| it.direction.map(direction_text)).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.from_number.clone()).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.to_number.clone()).collect()),
+        Column::OptText(
+            records.iter().map(|(unit, it)| in_e164(it.from_number.as_deref(), unit.region)).collect(),
+        ),
+        Column::OptText(
+            records.iter().map(|(unit, it)| in_e164(it.to_number.as_deref(), unit.region)).collect(),
+        ),
         Column::OptText(records.iter().map(|(_, it)| it.voicemail.recording_url.clone()).collect()),
         Column::OptText(records.iter().map(|(_, it)| it.voicemail.transcript.clone()).collect()),
         Column::OptInt(records.iter().map(|(_, it)| it.voicemail.duration_seconds).collect()),
@@ -186,6 +207,7 @@ fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {
 
 fn message_rows(records: &[(&Unit, &StoredMessage)]) -> Rows {
     let shown: Vec<Message> = records.iter().map(|(_, it)| it.facts.snapshot()).collect();
+    let regions = || records.iter().map(|(unit, _)| unit.region);
     Rows::of(vec![
         Column::Id(records.iter().map(|(_, it)| it.id.into()).collect()),
         Column::Id(records.iter().map(|(unit, _)| unit.app_id.into()).collect()),
@@ -194,8 +216,26 @@ fn message_rows(records: &[(&Unit, &StoredMessage)]) -> Rows {
         Column::OptText(shown.iter().map(|it| it.direction.map(direction_text)).collect()),
         Column::OptText(shown.iter().map(|it| it.from_number.clone()).collect()),
         Column::OptText(shown.iter().map(|it| it.to_number.clone()).collect()),
+        Column::OptText(
+            shown
+                .iter()
+                .zip(regions())
+                .map(|(it, region)| in_e164(it.from_number.as_deref(), region))
+                .collect(),
+        ),
+        Column::OptText(
+            shown
+                .iter()
+                .zip(regions())
+                .map(|(it, region)| e164_list(it.to_number.as_deref()?, region))
+                .collect(),
+        ),
         Column::OptText(shown.iter().map(|it| it.text.clone()).collect()),
         Column::OptText(shown.iter().map(|it| it.mms_url.clone()).collect()),
+        Column::OptJson(
+            shown.iter().map(|it| Some(json(&it.media_urls)).filter(|_| !it.media_urls.is_empty())).collect(),
+        ),
+        Column::OptText(shown.iter().map(|it| it.delivery_result.clone()).collect()),
         Column::OptText(shown.iter().map(|it| it.status.clone()).collect()),
         Column::Time(shown.iter().map(|it| it.sent_at).collect()),
         Column::Json(records.iter().map(|(_, it)| json(&it.facts)).collect()),
@@ -242,6 +282,15 @@ fn event_columns(events: &[(&Unit, &OutEvent)]) -> [Column; 7] {
         Column::Time(events.iter().map(|(unit, _)| unit.decided_at).collect()),
         Column::Text(events.iter().map(|(_, it)| it.stored_body()).collect()),
     ]
+}
+
+fn in_e164(number: Option<&str>, region: Region) -> Option<String> {
+    e164(number?, region)
+}
+
+/// Returns the parts as they are delivered; `None` for a call without any.
+fn recordings_json(recordings: &[Recording]) -> Option<String> {
+    (!recordings.is_empty()).then(|| json(&recording_bodies(recordings)))
 }
 
 fn direction_text(direction: Direction) -> String {

@@ -1,7 +1,7 @@
 //! Apps: the tenants. How one is deleted, with everything it has, is in [`super::deletion`].
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, id::AppId};
+use cti_actors::{error::StoreError, id::AppId, model::number::Region};
 use uuid::Uuid;
 
 use super::api_keys::{self, NewKey};
@@ -15,13 +15,13 @@ use crate::{
     webhook::routing::UnroutedReason,
 };
 
-const INSERT: &str =
-    "INSERT INTO apps (id, name, is_active, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)";
+const INSERT: &str = "INSERT INTO apps (id, name, is_active, created_at, updated_at, e164_region)
+    VALUES ($1, $2, $3, $4, $4, 'US')";
 const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id) VALUES ($1)";
-const GET: &str = "SELECT id, name, is_active, created_at, updated_at FROM apps
+const GET: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
     WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
 /// `$1`: the last app of the page before, or the largest id.
-const LIST: &str = "SELECT id, name, is_active, created_at, updated_at FROM apps
+const LIST: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
     WHERE id < $1 AND id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY id DESC LIMIT $2";
 const RENAME: &str = "UPDATE apps SET name = $2, updated_at = $3
     WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
@@ -60,6 +60,9 @@ pub struct App {
     pub name: String,
     /// Whether its keys are accepted and its webhooks processed.
     pub is_active: bool,
+    /// How its numbers are read that have no country code.
+    #[sqlx(try_from = "String")]
+    pub region: Region,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
@@ -114,7 +117,14 @@ impl Apps<'_> {
         })?;
         // With a static key, a new app belongs to its organization at once.
         self.store.shared.routes.clear();
-        Ok(App { id, name: name.to_owned(), is_active: true, created_at: now, updated_at: now })
+        Ok(App {
+            id,
+            name: name.to_owned(),
+            is_active: true,
+            region: Region::default(),
+            created_at: now,
+            updated_at: now,
+        })
     }
 
     /// Returns an app.

@@ -3,5 +3,6 @@
 pub mod api_keys;
 pub mod apps;
 pub mod deletion;
+pub(crate) mod numbers;
 pub mod routes;
 pub mod user_mappings;

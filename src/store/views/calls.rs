@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
-    event::schema::DialpadId,
+    event::{RecordingBody, schema::DialpadId},
     id::{AppId, DialpadCallId},
     model::call::{Direction, Leg, Outcome, Status},
 };
@@ -19,12 +19,14 @@ use super::{
 };
 use crate::store::{
     Calls,
-    db::types::{Id, NumberOrText, OptWord, Word},
+    db::types::{Id, JsonText, NumberOrText, OptWord, Word},
     on_db,
 };
 
 pub(crate) const SELECT: &str =
-    "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.status,
+    "SELECT c.id, c.app_id, c.dialpad_call_id, c.direction, c.from_number, c.to_number, c.from_e164,
+    c.to_e164, c.contact_name, c.target_id, c.target_name, c.is_internal, c.callback_requested,
+    CAST(c.custom_data AS TEXT) AS custom_data, CAST(c.recordings AS TEXT) AS recordings, c.status,
     c.dialpad_state, c.outcome, c.dialpad_user_id, m.crm_user_id, c.ringing_at, c.answered_at, c.ended_at, c.duration_seconds,
     c.talk_seconds, c.hold_seconds, c.recording_url, c.is_voicemail, c.leg,
     COALESCE(c.interaction_id, c.id) AS interaction_id, c.answered_elsewhere, c.created_at, c.updated_at,
@@ -42,6 +44,8 @@ pub struct CallFilter {
     pub statuses: Vec<Status>,
     /// Only the legs of this interaction.
     pub interaction_id: Option<Uuid>,
+    /// Only calls that ended like this.
+    pub outcome: Option<Outcome>,
     /// What every list can be narrowed by.
     pub common: Filter,
 }
@@ -76,6 +80,24 @@ pub struct CallView {
     pub from_number: Option<String>,
     /// The called number.
     pub to_number: Option<String>,
+    /// The calling number in E.164 form; null if it is no phone number.
+    pub from_e164: Option<String>,
+    /// The called number in E.164 form; null if it is no phone number.
+    pub to_e164: Option<String>,
+    /// The name of the person on the other side.
+    pub contact_name: Option<String>,
+    /// The user or group of the leg: a line, a department, a queue.
+    #[schema(value_type = Option<DialpadId>)]
+    pub target_id: Option<i64>,
+    /// The name of the user or group of the leg.
+    pub target_name: Option<String>,
+    /// Whether both sides are in the company; null where no webhook said.
+    pub is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back; null where no webhook said.
+    pub callback_requested: Option<bool>,
+    /// What was passed when the call was placed, as it came.
+    #[sqlx(try_from = "JsonText")]
+    pub custom_data: Option<Value>,
     /// `ringing`, `active`, `held` or `ended`.
     #[sqlx(try_from = "Word<Status>")]
     pub status: Status,
@@ -107,6 +129,9 @@ pub struct CallView {
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
+    /// All parts of the recording: the conversation's, then the administrators' copies, each in the order of time.
+    #[sqlx(try_from = "JsonText")]
+    pub recordings: Vec<RecordingBody>,
     /// Whether it ended unanswered because the call was answered on another leg.
     pub answered_elsewhere: bool,
     /// Whether the caller was sent to voicemail.
@@ -270,6 +295,7 @@ impl Calls<'_> {
             parts: parts(&filter.statuses, filter.interaction_id),
             is_narrowed: !filter.statuses.is_empty() || filter.interaction_id.is_some(),
             has_recipients: false,
+            also: filter.outcome.map(|outcome| ("outcome", outcome.as_str().to_owned())),
         };
         PageQuery::new(self.store, app, &filter.common, listed, cursor, limit).await
     }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
+    event::NumberFilter,
     event::{InteractionRecording, InteractionVoicemail, schema::DialpadId},
     id::{AppId, DialpadCallId, VoicemailId},
     model::{
@@ -21,6 +22,7 @@ use uuid::Uuid;
 use super::{
     calls::{CallRef, CallView, VoicemailOfCall},
     listing::{Audit, Cursor, Filter, Page, Paged},
+    plan,
 };
 use crate::store::{Interactions, db::types::Id, on_db};
 
@@ -35,7 +37,7 @@ pub struct InteractionFilter {
     /// Only interactions that ended like this.
     pub outcome: Option<Outcome>,
     /// Only interactions with this number outside the company.
-    pub number: Option<String>,
+    pub number: Option<NumberFilter>,
     /// Only interactions with a leg of this Dialpad user.
     pub dialpad_user_id: Option<i64>,
     /// Only interactions with a leg of a Dialpad user who is mapped to this CRM user now.
@@ -192,7 +194,7 @@ impl Interactions<'_> {
                 query.push(" AND i.outcome IS NOT NULL AND i.outcome = ").push_bind(outcome.as_str());
             }
             if let Some(number) = &filter.number {
-                query.push(" AND i.external_number IS NOT NULL AND i.external_number = ").push_bind(number.clone());
+                query.push(" AND COALESCE(i.external_e164, i.external_number) = ").push_bind(plan::key(number));
             }
             if let Some(user) = filter.dialpad_user_id {
                 query.push(

@@ -6,7 +6,7 @@
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use cti_actors::model::call::Direction;
+use cti_actors::{event::NumberFilter, model::call::Direction};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 use uuid::Uuid;
 
@@ -17,10 +17,12 @@ use crate::store::db::types::Id;
 pub struct Filter {
     /// Only this direction.
     pub direction: Option<Direction>,
+    /// Only with this number on either side.
+    pub number: Option<NumberFilter>,
     /// Only from this number.
-    pub from: Option<String>,
-    /// Only to this number.
-    pub to: Option<String>,
+    pub from: Option<NumberFilter>,
+    /// Only to this number; of a message with several recipients, to one of them.
+    pub to: Option<NumberFilter>,
     /// Only of this Dialpad user.
     pub dialpad_user_id: Option<i64>,
     /// Only of the Dialpad users who are mapped to this CRM user now.

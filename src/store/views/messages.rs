@@ -19,13 +19,13 @@ use super::{
 };
 use crate::store::{
     Messages,
-    db::types::{Id, NumberOrText, OptWord},
+    db::types::{Id, JsonText, NumberOrText, OptWord},
     on_db,
 };
 
 const SELECT: &str =
-    "SELECT m.id, m.app_id, m.dialpad_message_id, m.direction, m.from_number, m.to_number, m.text,
-    m.mms_url, m.message_status, m.dialpad_user_id, u.crm_user_id, m.sent_at, m.created_at, m.updated_at
+    "SELECT m.id, m.app_id, m.dialpad_message_id, m.direction, m.from_number, m.to_number, m.from_e164, m.to_e164,
+    m.text, m.mms_url, CAST(m.media_urls AS TEXT) AS media_urls, m.message_status, m.message_delivery_result, m.dialpad_user_id, u.crm_user_id, m.sent_at, m.created_at, m.updated_at
     FROM messages m
     LEFT JOIN dialpad_user_mappings u ON u.app_id = m.app_id AND u.dialpad_user_id = m.dialpad_user_id
     WHERE m.app_id = ";
@@ -57,12 +57,21 @@ pub struct MessageView {
     /// The recipients' numbers, one by one.
     #[sqlx(rename = "to_number", try_from = "Numbers")]
     pub to_numbers: Vec<String>,
+    /// The sender's number in E.164 form; null if it is no phone number.
+    pub from_e164: Option<String>,
+    /// The recipients' numbers in E.164 form, separated by commas; null if none is a phone number.
+    pub to_e164: Option<String>,
     /// The text.
     pub text: Option<String>,
     /// Where the attached picture or file is.
     pub mms_url: Option<String>,
+    /// Where all attached pictures and files are.
+    #[sqlx(try_from = "JsonText")]
+    pub media_urls: Vec<String>,
     /// The state of delivery, in Dialpad's words.
     pub message_status: Option<String>,
+    /// The result of the delivery, in Dialpad's words.
+    pub message_delivery_result: Option<String>,
     /// The Dialpad user who sent or received it.
     #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
@@ -141,6 +150,7 @@ impl Messages<'_> {
             parts: vec![all],
             is_narrowed: false,
             has_recipients: true,
+            also: None,
         };
         PageQuery::new(self.store, app, filter, listed, cursor, limit).await
     }

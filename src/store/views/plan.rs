@@ -13,7 +13,7 @@
 //! PostgreSQL, which has statistics, sees through.
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, id::AppId, model::call::Direction};
+use cti_actors::{error::StoreError, event::NumberFilter, id::AppId, model::call::Direction};
 use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use super::listing::{Cursor, Filter};
@@ -42,6 +42,8 @@ pub(crate) struct Listed {
     pub(crate) is_narrowed: bool,
     /// Whether `to_number` may be several numbers with commas between them.
     pub(crate) has_recipients: bool,
+    /// A column and the value that it must have. The parts with an index for each filter have one for this column.
+    pub(crate) also: Option<(&'static str, String)>,
 }
 
 /// A part of a table.
@@ -60,6 +62,8 @@ enum Driver {
     /// Rows with several numbers in `to_number`.
     Recipients,
     User,
+    /// The listed table's own filter.
+    Also,
     Direction,
     /// None: the branch reads a small part as a whole.
     Nothing,
@@ -71,7 +75,7 @@ impl Driver {
         match self {
             Self::Nothing => Some("id"),
             Self::Recipients => Some("created_at, id"),
-            Self::From | Self::To | Self::User | Self::Direction => None,
+            Self::From | Self::To | Self::User | Self::Also | Self::Direction => None,
         }
     }
 }
@@ -151,6 +155,21 @@ fn hidden(column: &str) -> String {
 
 fn column_if(is_plain: bool, column: &str) -> String {
     if is_plain { column.to_owned() } else { hidden(column) }
+}
+
+/// Returns the number of a side as filters compare it: in E.164 form, or literally where it is no phone number. The indexes
+/// have this expression.
+fn number_column(alias: &str, side: &str) -> String {
+    format!("COALESCE({alias}{side}_e164, {alias}{side}_number)")
+}
+
+/// Returns what [`number_column`] is compared with.
+pub(crate) fn key(number: &NumberFilter) -> String {
+    number.e164().unwrap_or_else(|| number.literal()).to_owned()
+}
+
+fn push_number(sql: &mut Sql, column: &str, number: &NumberFilter) {
+    sql.bind(format!("{column} = "), Value::Text(key(number)));
 }
 
 impl Filter {
@@ -249,8 +268,9 @@ impl<'f> PageQuery<'f> {
     }
 
     fn has_filter(&self) -> bool {
-        let Filter { direction, from, to, .. } = self.filter;
-        direction.is_some() || from.is_some() || to.is_some() || self.users.is_some()
+        let Filter { direction, number, from, to, .. } = self.filter;
+        let has_number = number.is_some() || from.is_some() || to.is_some();
+        direction.is_some() || has_number || self.users.is_some() || self.listed.also.is_some()
     }
 
     async fn count(&self, store: &Store, counted: Sql) -> Result<i64, StoreError> {
@@ -337,12 +357,15 @@ impl<'f> PageQuery<'f> {
             sql.bind(format!(" AND {column} = "), Value::Text(direction.as_str().to_owned()));
         }
         if let Some(from) = &self.filter.from {
-            let column = hidden(&format!("{alias}from_number"));
-            sql.bind(format!(" AND {column} = "), Value::Text(from.clone()));
+            sql.push(" AND ");
+            push_number(sql, &hidden(&number_column(alias, "from")), from);
         }
         if let Some(to) = &self.filter.to {
+            sql.push(" AND ");
             self.push_to(sql, alias, to);
         }
+        self.push_either(sql, alias);
+        self.push_also(sql, alias);
         self.push_users(sql, alias, None);
         if self.filter.by_change() {
             self.push_times(sql, alias, true);
@@ -391,34 +414,46 @@ impl<'f> PageQuery<'f> {
         };
         let mut branches = Vec::new();
         for direction in directions {
-            match self.driver(direction) {
-                Driver::To if self.listed.has_recipients => {
-                    branches.push((Driver::To, Some(direction), None));
-                    branches.push((Driver::Recipients, Some(direction), None));
-                }
-                Driver::User => {
-                    let users = self.users.as_deref().unwrap_or_default();
-                    if users.len() > MAX_USER_BRANCHES {
-                        branches.push((Driver::User, Some(direction), None));
-                        continue;
+            for driver in self.drivers(direction) {
+                match driver {
+                    Driver::To if self.listed.has_recipients => {
+                        branches.push((Driver::To, Some(direction), None));
+                        branches.push((Driver::Recipients, Some(direction), None));
                     }
-                    branches.extend(users.iter().map(|user| (Driver::User, Some(direction), Some(*user))));
+                    Driver::User => {
+                        let users = self.users.as_deref().unwrap_or_default();
+                        if users.len() > MAX_USER_BRANCHES {
+                            branches.push((Driver::User, Some(direction), None));
+                            continue;
+                        }
+                        branches
+                            .extend(users.iter().map(|user| (Driver::User, Some(direction), Some(*user))));
+                    }
+                    driver => branches.push((driver, Some(direction), None)),
                 }
-                driver => branches.push((driver, Some(direction), None)),
             }
         }
         branches
     }
 
-    /// Chooses the filter with the fewest rows. Of two numbers it is that of the other side: the company has few.
-    fn driver(&self, direction: Option<Direction>) -> Driver {
-        match (&self.filter.from, &self.filter.to) {
+    /// Chooses the filter with the fewest rows. Of two numbers it is that of the other side: the company has few. A number
+    /// on either side is looked for on both.
+    fn drivers(&self, direction: Option<Direction>) -> Vec<Driver> {
+        let driver = match (&self.filter.from, &self.filter.to) {
             (Some(_), Some(_)) if direction == Some(Direction::Outbound) => Driver::To,
             (Some(_), _) => Driver::From,
             (None, Some(_)) => Driver::To,
+            (None, None) if self.is_by_number() => return vec![Driver::From, Driver::To],
             (None, None) if self.users.is_some() => Driver::User,
+            (None, None) if self.listed.also.is_some() => Driver::Also,
             (None, None) => Driver::Direction,
-        }
+        };
+        vec![driver]
+    }
+
+    /// Whether a number on either side is what chooses the rows.
+    fn is_by_number(&self) -> bool {
+        self.filter.number.is_some() && self.filter.from.is_none() && self.filter.to.is_none()
     }
 
     /// Writes the conditions that choose the index and the range in it.
@@ -443,25 +478,54 @@ impl<'f> PageQuery<'f> {
             Some(None) => _ = sql.push(format!(" AND {column} IS NULL")),
             None => {}
         }
-        match (driver, &self.filter.from, &self.filter.to) {
-            (Driver::From, Some(from), _) => _ = sql.bind(" AND from_number = ", Value::Text(from.clone())),
-            (Driver::To, _, Some(to)) => _ = sql.bind(" AND to_number = ", Value::Text(to.clone())),
-            (Driver::Recipients, ..) => _ = sql.push(" AND to_number LIKE '%,%'"),
-            (Driver::User, ..) => match user {
+        match driver {
+            Driver::From => {
+                if let Some(number) = self.filter.from.as_ref().or(self.filter.number.as_ref()) {
+                    sql.push(" AND ");
+                    push_number(sql, &number_column("", "from"), number);
+                }
+            }
+            Driver::To => {
+                if let Some(number) = self.filter.to.as_ref().or(self.filter.number.as_ref()) {
+                    sql.push(" AND ");
+                    push_number(sql, &number_column("", "to"), number);
+                }
+            }
+            Driver::Recipients => {
+                sql.push(" AND to_number LIKE '%,%'");
+                if let Some(number) = self.filter.number.as_ref().filter(|_| self.is_by_number()) {
+                    sql.push(" AND ");
+                    self.push_to(sql, "", number);
+                }
+            }
+            Driver::User => match user {
                 Some(user) => _ = sql.bind(" AND dialpad_user_id = ", Value::Int(user)),
                 None => self.push_user_list(sql, "dialpad_user_id"),
             },
-            _ => {}
+            Driver::Also => {
+                if let Some((column, value)) = &self.listed.also {
+                    sql.bind(format!(" AND {column} = "), Value::Text(value.clone()));
+                }
+            }
+            Driver::Direction | Driver::Nothing => {}
         }
     }
 
     /// Writes the conditions that choose nothing, and the times.
     fn push_rest(&self, sql: &mut Sql, driver: Driver, user: Option<i64>) {
         if let Some(from) = self.filter.from.as_ref().filter(|_| driver != Driver::From) {
-            sql.bind(format!(" AND {} = ", hidden("from_number")), Value::Text(from.clone()));
+            sql.push(" AND ");
+            push_number(sql, &hidden(&number_column("", "from")), from);
         }
         if let Some(to) = self.filter.to.as_ref().filter(|_| driver != Driver::To) {
+            sql.push(" AND ");
             self.push_to(sql, "", to);
+        }
+        if !self.is_by_number() || driver == Driver::Nothing {
+            self.push_either(sql, "");
+        }
+        if driver != Driver::Also {
+            self.push_also(sql, "");
         }
         if driver != Driver::User {
             self.push_users(sql, "", user);
@@ -469,16 +533,34 @@ impl<'f> PageQuery<'f> {
         self.push_times(sql, "", false);
     }
 
-    fn push_to(&self, sql: &mut Sql, alias: &str, to: &str) {
-        let column = format!("{alias}to_number");
+    fn push_to(&self, sql: &mut Sql, alias: &str, to: &NumberFilter) {
+        let column = number_column(alias, "to");
         if !self.listed.has_recipients {
-            sql.bind(format!(" AND {} = ", hidden(&column)), Value::Text(to.to_owned()));
+            push_number(sql, &hidden(&column), to);
             return;
         }
         // One of several numbers is this one if removing it changes the text.
         let numbers = format!("(',' || {column} || ',')");
-        sql.bind(format!(" AND REPLACE({numbers}, "), Value::Text(format!(",{to},")));
+        sql.bind(format!("REPLACE({numbers}, "), Value::Text(format!(",{},", key(to))));
         sql.push(format!(", '') <> {numbers}"));
+    }
+
+    /// Writes the condition that a number is on either side.
+    fn push_either(&self, sql: &mut Sql, alias: &str) {
+        if let Some(number) = &self.filter.number {
+            sql.push(" AND (");
+            push_number(sql, &hidden(&number_column(alias, "from")), number);
+            sql.push(" OR ");
+            self.push_to(sql, alias, number);
+            sql.push(")");
+        }
+    }
+
+    fn push_also(&self, sql: &mut Sql, alias: &str) {
+        if let Some((column, value)) = &self.listed.also {
+            let column = hidden(&format!("{alias}{column}"));
+            sql.bind(format!(" AND {column} = "), Value::Text(value.clone()));
+        }
     }
 
     fn push_users(&self, sql: &mut Sql, alias: &str, user: Option<i64>) {

@@ -29,14 +29,15 @@ use crate::store::{
 
 const SELECT: &str =
     "SELECT v.id, v.app_id, v.dialpad_voicemail_id, v.dialpad_call_id, v.direction, v.from_number,
-    v.to_number, v.dialpad_user_id, u.crm_user_id, v.recording_url, v.transcript, v.duration_seconds, v.received_at,
+    v.to_number, v.from_e164, v.to_e164, v.dialpad_user_id, u.crm_user_id, v.recording_url, v.transcript, v.duration_seconds, v.received_at,
     v.created_at, v.updated_at
     FROM voicemails v
     LEFT JOIN dialpad_user_mappings u ON u.app_id = v.app_id AND u.dialpad_user_id = v.dialpad_user_id
     WHERE v.deleted_at IS NULL AND v.app_id = ";
 /// The empty row stays, so that a late webhook does not create the voicemail again.
 const ERASE: &str = "UPDATE voicemails SET deleted_at = $3, updated_at = $3, dialpad_voicemail_id = NULL,
-    dialpad_user_id = NULL, direction = NULL, from_number = NULL, to_number = NULL, recording_url = NULL,
+    dialpad_user_id = NULL, direction = NULL, from_number = NULL, to_number = NULL, from_e164 = NULL, to_e164 = NULL,
+    recording_url = NULL,
     transcript = NULL, duration_seconds = NULL
     WHERE app_id = $1 AND id = $2 AND deleted_at IS NULL";
 
@@ -74,6 +75,10 @@ pub struct VoicemailView {
     pub from_number: Option<String>,
     /// The number that was called.
     pub to_number: Option<String>,
+    /// The number of the caller in E.164 form; null if it is no phone number.
+    pub from_e164: Option<String>,
+    /// The number that was called in E.164 form; null if it is no phone number.
+    pub to_e164: Option<String>,
     /// The Dialpad user for whom it was left.
     #[schema(value_type = Option<DialpadId>)]
     pub dialpad_user_id: Option<i64>,
@@ -147,6 +152,7 @@ impl Voicemails<'_> {
             parts: vec![all],
             is_narrowed: false,
             has_recipients: false,
+            also: None,
         };
         PageQuery::new(self.store, app, filter, listed, cursor, limit).await
     }
@@ -194,7 +200,8 @@ impl Voicemails<'_> {
             call.version += 1;
             call.updated_at = now;
             let snapshot = call.facts.snapshot();
-            let unit = Unit { calls: vec![CallRecord { call, snapshot }], ..Unit::new(app, now) };
+            let region = self.store.apps().region(app).await?;
+            let unit = Unit { region, calls: vec![CallRecord { call, snapshot }], ..Unit::new(app, now) };
             match self.store.commit(Arc::new(unit)).await {
                 Err(StoreError::Conflict(_)) if attempt < MAX_ATTEMPTS => {}
                 outcome => return outcome.map(|_| ()),

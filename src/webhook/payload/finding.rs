@@ -32,7 +32,7 @@ pub enum Finding {
         dialpad_user_id: i64,
         /// The number that is called.
         phone_number: String,
-        /// What the request carried, by which the call is found again.
+        /// What was passed to Dialpad with it, by which the call is found again.
         custom_data: Option<String>,
         /// When it was placed.
         at: DateTime<Utc>,
@@ -102,7 +102,14 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
     let said_at = outer.instant(&["at"]);
     let event = |at: Option<DateTime<Utc>>, signal, knowledge, origin| {
         let at = at.unwrap_or(received_at);
-        Ok(Inbound::Call(CallEvent { dialpad_call_id: call, at, signal, knowledge, origin }))
+        outer.unless_unreadable(())?;
+        fields.unless_unreadable(Inbound::Call(CallEvent {
+            dialpad_call_id: call,
+            at,
+            signal,
+            knowledge,
+            origin,
+        }))
     };
     match kind {
         "concluded" => {
@@ -136,6 +143,7 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
                 to_number: outer.text(&["phone_number"]),
                 dialpad_user_id: outer.integer(&["dialpad_user_id"]),
                 leg: Some(Leg::Direct),
+                custom_data: outer.value("custom_data").map(Value::to_string),
                 ..Knowledge::default()
             };
             (said_at, event(said_at, Signal::Ringing, knowledge, Origin::Inquiry))
@@ -219,8 +227,14 @@ mod tests {
     fn a_placed_call_rings_outbound() {
         let at = DateTime::from_timestamp(1_704_110_400, 0).expect("a valid instant");
         let call = DialpadCallId(9);
-        let (phone_number, custom_data) = ("+3".into(), Some("ours".into()));
-        let event = read_back(&Finding::Placed { call, dialpad_user_id: 5, phone_number, custom_data, at });
+        let event = read_back(&Finding::Placed {
+            call,
+            dialpad_user_id: 5,
+            phone_number: "+3".into(),
+            custom_data: Some("order 7".into()),
+            at,
+        });
+        assert_eq!(event.knowledge.custom_data.as_deref(), Some("\"order 7\""));
         assert_eq!((event.dialpad_call_id, event.at, event.signal), (call, at, Signal::Ringing));
         assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
     }

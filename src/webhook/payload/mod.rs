@@ -6,7 +6,10 @@
 
 pub(crate) mod fields;
 pub(crate) mod finding;
+mod instant;
+pub(crate) mod json;
 pub(crate) mod native;
+mod recordings;
 pub(crate) mod workflow;
 
 use chrono::{DateTime, Utc};
@@ -17,8 +20,8 @@ use cti_actors::{
 use serde_json::{Map, Value};
 use strum::IntoStaticStr;
 
-use self::fields::Fields;
 pub use self::finding::{Conclusion, Finding};
+use self::{fields::Fields, json::Json};
 use super::dedup_key::DedupKey;
 
 /// The fields in which a payload may name its organization. The fourth place is `company.id`.
@@ -62,6 +65,8 @@ pub struct Reading {
     pub at: Option<DateTime<Utc>>,
     /// What it says, or why it can't be understood.
     pub content: Result<Inbound, String>,
+    /// What of it could not be read, although the rest was.
+    pub unreadable: Option<String>,
 }
 
 /// When a payload says that its event happened; and what it says, or why it can't be understood.
@@ -82,15 +87,10 @@ pub fn read_webhook(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
 /// Reads a payload from the journal, findings included. A payload without a time happened when it was received.
 #[must_use]
 pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
-    let Ok(Value::Object(object)) = serde_json::from_slice::<Value>(bytes) else {
-        return Reading {
-            family: Family::Unknown,
-            event_type: "unknown".into(),
-            organization_id: None,
-            dedup_key: DedupKey::of_bytes(bytes),
-            at: None,
-            content: Err("the payload is not a JSON object".into()),
-        };
+    let (object, unreadable) = match json::read(bytes) {
+        Ok(Json { value: Value::Object(object), unreadable }) => (object, unreadable),
+        Ok(_) => return unknown(bytes, "the payload is not a JSON object".into()),
+        Err(problem) => return unknown(bytes, problem),
     };
     let fields = Fields::of(&object);
     let organization_id = fields
@@ -105,14 +105,35 @@ pub fn read(bytes: &[u8], received_at: DateTime<Utc>) -> Reading {
     } else if let Some(state) = fields.text(&["state"]) {
         let (at, content) = native::read_call(&state, &object, received_at);
         (Family::Native, state, at, content)
-    } else if native::is_message(&object) {
+    } else if native::is_fax(&object) {
+        (
+            Family::Native,
+            "fax".to_owned(),
+            None,
+            Err("it is a fax, neither a call nor a text message".to_owned()),
+        )
+    } else if native::is_message(&fields) {
         let (at, content) = native::read_message(&object, received_at);
         (Family::Native, "sms".to_owned(), at, content)
     } else {
-        (Family::Unknown, "unknown".to_owned(), None, Err("neither event_type nor state is there".to_owned()))
+        let problem = "it is neither a call nor a text message: it has no event_type, no state, and no id with from_number \
+                       and to_number";
+        (Family::Unknown, "unknown".to_owned(), None, Err(problem.to_owned()))
     };
     let dedup_key = DedupKey::of_object(&object, organization_id, at);
-    Reading { family, event_type, organization_id, dedup_key, at, content }
+    Reading { family, event_type, organization_id, dedup_key, at, content, unreadable }
+}
+
+fn unknown(bytes: &[u8], problem: String) -> Reading {
+    Reading {
+        family: Family::Unknown,
+        event_type: "unknown".into(),
+        organization_id: None,
+        dedup_key: DedupKey::of_bytes(bytes),
+        at: None,
+        content: Err(problem),
+        unreadable: None,
+    }
 }
 
 /// Reads a call that is over, as Dialpad's REST API shows it.
@@ -152,6 +173,62 @@ mod tests {
             [&b"\xff\xfe"[..], b"[1,2]", b"{}", br#"{"event_type":"call.ring"}"#, br#"{"state":"ringing"}"#]
         {
             assert!(read(bytes, DateTime::UNIX_EPOCH).content.is_err());
+        }
+    }
+
+    #[test]
+    fn a_call_is_read_without_the_spots_that_are_no_json() {
+        let payload = br#"{"state":"hangup","call_id":5,"event_timestamp":1731632669601,"mos_score":NaN,
+            "contact":{"name":"x\ud83d"},"date_ended":1731632669000,"target":{"type":"user","id":9}}"#;
+        let reading = read(payload, DateTime::UNIX_EPOCH);
+        let again = read(payload, DateTime::UNIX_EPOCH);
+        assert!(reading.content.is_ok() && reading.unreadable.is_some());
+        assert_eq!((reading.event_type.as_str(), reading.dedup_key), ("hangup", again.dedup_key));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_read_fails_the_webhook_and_names_the_field() {
+        for (json, field) in [
+            (r#"{"event_type":"call.ring","call_id":1,"timestamp":"soon"}"#, "timestamp"),
+            (r#"{"event_type":"call.ended","call_id":1,"call":{"ended_at":"tomorrow"}}"#, "ended_at"),
+            (r#"{"event_type":"message.received","message_id":1,"sent_at":"x"}"#, "sent_at"),
+            (r#"{"state":"hangup","call_id":1,"event_timestamp":5,"date_connected":"x"}"#, "date_connected"),
+            (r#"{"id":1,"from_number":"+1","to_number":["+2"],"created_date":"x"}"#, "created_date"),
+            (
+                r#"{"finding":"concluded","call":{"call_id":1,"state":"hangup","date_ended":"x"}}"#,
+                "date_ended",
+            ),
+        ] {
+            let problem = read(json.as_bytes(), DateTime::UNIX_EPOCH).content.expect_err("unreadable");
+            assert!(problem.starts_with(&format!("{field} can't be read as a time")), "{json}: {problem}");
+        }
+    }
+
+    #[test]
+    fn a_key_without_a_value_counts_as_absent() {
+        for json in [
+            r#"{"id":1,"from_number":"+1","to_number":["+2"],"call_id":null,"state":null,"event_type":null}"#,
+            r#"{"id":1,"from_number":"+1","to_number":["+2"],"call_id":"","state":"","finding":null}"#,
+            r#"{"id":1,"from_number":"+1","to_number":["+2"],"fax_url":null,"fax":{}}"#,
+        ] {
+            let reading = read(json.as_bytes(), DateTime::UNIX_EPOCH);
+            assert!(matches!(reading.content, Ok(Inbound::Message(_))), "{json}: {:?}", reading.content);
+        }
+        let nothing = r#"{"id":null,"from_number":"+1","to_number":["+2"]}"#;
+        assert!(read(nothing.as_bytes(), DateTime::UNIX_EPOCH).content.is_err());
+    }
+
+    #[test]
+    fn a_fax_is_no_text_message() {
+        for json in [
+            r#"{"id":1,"from_number":"+1","to_number":"+2","fax_url":"https://dialpad.com/fax/1"}"#,
+            r#"{"id":1,"from_number":"+1","to_number":"+2","type":"fax","status":"received"}"#,
+            r#"{"id":1,"from_number":"+1","to_number":"+2","message_type":"FAX","text":""}"#,
+            r#"{"id":1,"from_number":"+1","to_number":"+2","num_pages":3,"file_url":"https://dialpad.com/f/1"}"#,
+        ] {
+            let reading = read(json.as_bytes(), DateTime::UNIX_EPOCH);
+            assert_eq!(reading.event_type, "fax", "{json}");
+            assert!(reading.content.is_err(), "{json}");
         }
     }
 }

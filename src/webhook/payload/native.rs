@@ -13,9 +13,13 @@ use serde_json::{Map, Value};
 
 use super::{
     Content,
-    fields::{Fields, integer},
+    fields::{Fields, integer, is_present},
+    recordings,
     workflow::direction,
 };
+
+/// The fields with the addresses of pictures and files.
+pub(super) const MEDIA: [&str; 5] = ["mms_url", "mms_urls", "media_urls", "media_url", "media"];
 
 /// Reads a call event.
 pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
@@ -29,7 +33,7 @@ pub(crate) fn read_call(state: &str, object: &Map<String, Value>, received_at: D
     knowledge.dialpad_state = state.parse().ok();
     let at = said_at.unwrap_or(received_at);
     let event = CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook };
-    (said_at, Ok(Inbound::Call(event)))
+    (said_at, fields.unless_unreadable(Inbound::Call(event)))
 }
 
 /// Returns the meaning of a call state.
@@ -100,6 +104,7 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
     );
     let is_over = is_end || *signal == Signal::Learned;
     let talk_ms = fields.milliseconds(&["talk_time"]);
+    let recordings = recordings::native(fields, takes_untyped_recordings(fields, signal));
     Knowledge {
         direction,
         from_number,
@@ -111,7 +116,7 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         operator_call_id: fields.integer(&["operator_call_id"]),
         target_id: target.and_then(|target| integer(target.get("id")?)),
         transferred_from: fields.value("transferred_from").and_then(|from| integer(from.get("id")?)),
-        is_transferred: fields.truth(&["is_transferred"]),
+        is_transferred: fields.boolean(&["is_transferred"]),
         is_merged: fields.text(&["state"]).as_deref() == Some("merged"),
         started_at: fields.instant(&["date_started"]),
         rang_at: None,
@@ -122,7 +127,13 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
         lacks_talk: is_end && talk_ms.is_none(),
         talk_ms: talk_ms.filter(|_| is_over),
         hold_ms: fields.milliseconds(&["hold_time"]).filter(|_| is_over),
-        recording_url: call_recording(fields, signal),
+        contact_name: recordings::text_of(fields, "contact", "name"),
+        target_name: recordings::text_of(fields, "target", "name"),
+        is_internal: recordings::is_internal(fields),
+        callback_requested: fields.boolean(&["callback_requested"]),
+        custom_data: fields.value("custom_data").map(Value::to_string),
+        recording_url: recordings::first_of_call(&recordings),
+        recordings,
         recording_spare_url: fields.text(&[
             "admin_recording_urls",
             "call_recording_share_links",
@@ -144,24 +155,23 @@ pub(crate) fn knowledge(fields: &Fields<'_>, signal: &Signal) -> Knowledge {
 fn voicemail_link(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
     let is_left =
         matches!(signal, Signal::VoicemailLeft | Signal::Raw { meaning: RawMeaning::Transcribed, .. });
-    let has_no_recording = fields.value("voicemail_recording_id").is_some_and(Value::is_null);
+    let has_no_recording = fields.is_null("voicemail_recording_id");
     fields.text(&["voicemail_link"]).filter(|_| is_left || !has_no_recording)
 }
 
-/// Returns the recording of the call. The list without types also has the voicemail's audio, once there is a voicemail.
-fn call_recording(fields: &Fields<'_>, signal: &Signal) -> Option<String> {
-    let untyped = || match signal {
+/// Whether the list without types is of the call's recordings. It also has the voicemail's audio, once there is a
+/// voicemail.
+fn takes_untyped_recordings(fields: &Fields<'_>, signal: &Signal) -> bool {
+    !matches!(
+        signal,
         Signal::VoicemailStarted
-        | Signal::VoicemailLeft
-        | Signal::Raw { meaning: RawMeaning::Transcribed, .. } => None,
-        _ if detail(fields, "voicemail").is_some() => None,
-        _ if fields.text(&["voicemail_link", "voicemail_recording_id"]).is_some() => None,
-        _ => fields.text(&["recording_url"]),
-    };
-    of_detail(fields, "callrecording", "url").or_else(untyped)
+            | Signal::VoicemailLeft
+            | Signal::Raw { meaning: RawMeaning::Transcribed, .. }
+    ) && detail(fields, "voicemail").is_none()
+        && !fields.has(&["voicemail_link", "voicemail_recording_id"])
 }
 
-fn of_detail(fields: &Fields<'_>, kind: &str, name: &str) -> Option<String> {
+fn of_detail(fields: &Fields<'_>, kind: &str, name: &'static str) -> Option<String> {
     Fields::of(detail(fields, kind)?).text(&[name])
 }
 
@@ -174,11 +184,24 @@ fn detail<'a>(fields: &Fields<'a>, kind: &str) -> Option<&'a Map<String, Value>>
 }
 
 /// Whether a payload is a text message: it has an id and numbers, and neither a state nor a call.
-pub(crate) fn is_message(object: &Map<String, Value>) -> bool {
-    !object.contains_key("call_id")
-        && object.contains_key("id")
-        && object.contains_key("from_number")
-        && object.contains_key("to_number")
+pub(crate) fn is_message(fields: &Fields<'_>) -> bool {
+    let has_all = ["id", "from_number", "to_number"].iter().all(|name| fields.has(&[name]));
+    has_all && !fields.has(&["call_id"])
+}
+
+/// Whether a payload is a fax, which has an id and numbers like a text message. Dialpad does not document its fields.
+pub(crate) fn is_fax(object: &Map<String, Value>) -> bool {
+    const KINDS: [&str; 5] = ["type", "kind", "message_type", "channel", "event"];
+    const OF_FAXES: [&str; 4] = ["pages", "page_count", "num_pages", "number_of_pages"];
+    object.iter().filter(|(_, value)| is_present(value)).any(|(name, value)| {
+        let is_named =
+            name.to_ascii_lowercase().split('_').any(|part| part == "fax") && *value != Value::Bool(false);
+        let names_it = || {
+            let kind = value.as_str().unwrap_or_default().to_ascii_lowercase();
+            KINDS.contains(&name.as_str()) && kind.split(['.', '_', ' ']).any(|part| part == "fax")
+        };
+        is_named || OF_FAXES.contains(&name.as_str()) || names_it()
+    })
 }
 
 /// Reads a text message.
@@ -196,13 +219,15 @@ pub(crate) fn read_message(object: &Map<String, Value>, received_at: DateTime<Ut
         from_number: fields.text(&["from_number"]),
         to_number: fields.texts(&["to_number"]),
         text: fields.text(&["text_content", "text"]),
-        mms_url: fields.text(&["mms_url"]),
+        mms_url: fields.text(&MEDIA),
+        media_urls: fields.all_texts(&MEDIA),
         status: fields.text(&["message_status"]),
+        delivery_result: fields.text(&["message_delivery_result"]),
         dialpad_user_id: fields.integer(&["sender_id"]).or(user),
         sent_at: fields.instant(&["created_date"]),
     };
     let at = said_at.unwrap_or(received_at);
-    (said_at, Ok(Inbound::Message(MessageEvent { dialpad_message_id, at, knowledge })))
+    (said_at, fields.unless_unreadable(Inbound::Message(MessageEvent { dialpad_message_id, at, knowledge })))
 }
 
 #[cfg(test)]

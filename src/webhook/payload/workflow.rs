@@ -13,14 +13,19 @@ use serde_json::{Map, Value};
 
 use super::{
     Content,
-    fields::{Fields, integer},
-    native::leg_of_target,
+    fields::{Fields, integer, is_present},
+    native::{MEDIA, leg_of_target},
+    recordings,
 };
 
 /// Reads an event of this family.
 pub(crate) fn read(event_type: &str, object: &Map<String, Value>, received_at: DateTime<Utc>) -> Content {
     // Only the outer time decides when it happened.
-    let said_at = Fields::of(object).instant(&["timestamp", "event_timestamp", "occurred_at"]);
+    let outer = Fields::of(object);
+    let said_at = outer.instant(&["timestamp", "event_timestamp", "occurred_at"]);
+    if let Err(problem) = outer.unless_unreadable(()) {
+        return (said_at, Err(problem));
+    }
     let at = said_at.unwrap_or(received_at);
     let content = if event_type.starts_with("message.") || event_type.starts_with("sms.") {
         read_message(event_type, object, at).map(Inbound::Message)
@@ -47,6 +52,14 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
         master_call_id: fields.integer(&["master_call_id"]),
         entry_point_call_id: fields.integer(&["entry_point_call_id"]),
         operator_call_id: fields.integer(&["operator_call_id"]),
+        contact_name: fields
+            .text(&["contact_name"])
+            .or_else(|| recordings::text_of(&fields, "contact", "name")),
+        target_id: fields.value("target").and_then(|target| integer(target.get("id")?)),
+        target_name: fields.text(&["target_name"]).or_else(|| recordings::text_of(&fields, "target", "name")),
+        is_internal: recordings::is_internal(&fields),
+        callback_requested: fields.boolean(&["callback_requested"]),
+        custom_data: fields.value("custom_data").map(Value::to_string),
         ..Knowledge::default()
     };
     knowledge.leg = leg(&fields, &knowledge);
@@ -73,7 +86,7 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             knowledge.voicemail_url = fields.text(&["recording_url", "url"]);
             knowledge.voicemail_transcript = fields.text(&["transcript", "transcription"]);
             knowledge.voicemail_duration_ms = fields.seconds(&["duration_seconds", "duration"]);
-            return Ok(CallEvent {
+            return fields.unless_unreadable(CallEvent {
                 dialpad_call_id,
                 at,
                 signal: Signal::VoicemailLeft,
@@ -86,14 +99,15 @@ fn read_call(event_type: &str, object: &Map<String, Value>, at: DateTime<Utc>) -
             Signal::Raw { state: unknown.to_owned(), payload, meaning: RawMeaning::Nothing }
         }
     };
-    let in_recording = object.get("recording");
+    let in_recording = object.get("recording").filter(|recording| is_present(recording));
     knowledge.recording_url = fields.text(&["recording_url"]).or_else(|| {
         Fields::of(object)
             .or_in(in_recording)
             .text(&["recording_url", "url"])
             .filter(|_| in_recording.is_some())
     });
-    Ok(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
+    knowledge.recordings = recordings::workflow(&fields);
+    fields.unless_unreadable(CallEvent { dialpad_call_id, at, signal, knowledge, origin: Origin::Webhook })
 }
 
 /// Returns the kind of leg, where the payload says so in any way; most payloads of this family do not.
@@ -129,12 +143,14 @@ fn read_message(
         from_number: fields.text(&["from_number", "from"]),
         to_number: fields.texts(&["to_number", "to"]),
         text,
-        mms_url: fields.text(&["mms_url", "media_url"]),
+        mms_url: fields.text(&MEDIA),
+        media_urls: fields.all_texts(&MEDIA),
         status: fields.text(&["message_status", "status"]),
+        delivery_result: fields.text(&["message_delivery_result", "delivery_result"]),
         dialpad_user_id: fields.integer(&["dialpad_user_id", "user_id"]),
         sent_at: fields.instant(&["sent_at", "timestamp"]),
     };
-    Ok(MessageEvent { dialpad_message_id, at, knowledge })
+    fields.unless_unreadable(MessageEvent { dialpad_message_id, at, knowledge })
 }
 
 pub(crate) fn direction(fields: &Fields<'_>) -> Option<Direction> {

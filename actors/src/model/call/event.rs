@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
 
-use super::{millis::Millis, status::DialpadState};
+use super::{millis::Millis, recording::RecordingKnowledge, status::DialpadState};
 use crate::id::DialpadCallId;
 
 /// The direction of a call or a message, seen from the company.
@@ -217,6 +217,18 @@ pub struct Knowledge {
     pub lacks_talk: bool,
     /// The length of all holds.
     pub hold_ms: Option<Millis>,
+    /// The name of the person on the other side.
+    pub contact_name: Option<String>,
+    /// The name of the user or group of the leg.
+    pub target_name: Option<String>,
+    /// Whether both sides are in the company.
+    pub is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back.
+    pub callback_requested: Option<bool>,
+    /// What was passed when the call was placed, as JSON.
+    pub custom_data: Option<String>,
+    /// The parts of the recording.
+    pub recordings: Vec<RecordingKnowledge>,
     /// Where the call's recording is.
     pub recording_url: Option<String>,
     /// Another place of the recording: the administrators' copy, or a page for people. Shown while nothing better is known.

@@ -17,6 +17,7 @@ use super::{
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     links::Links,
     millis::Millis,
+    recording::Recordings,
     status::DialpadState,
 };
 use crate::model::latest::{Latest, earliest, latest, value};
@@ -79,6 +80,14 @@ pub struct CallFacts {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) lacks_talk: bool,
     pub(crate) hold_ms: Option<Latest<Millis>>,
+    pub(crate) contact_name: Option<Latest<String>>,
+    pub(crate) target_name: Option<Latest<String>>,
+    pub(crate) is_internal: Option<Latest<bool>>,
+    pub(crate) callback_requested: Option<Latest<bool>>,
+    /// JSON.
+    pub(crate) custom_data: Option<Latest<String>>,
+    #[serde(skip_serializing_if = "Recordings::is_empty")]
+    pub(super) recordings: Recordings,
     pub(crate) recording_url: Option<Latest<String>>,
     pub(crate) recording_spare_url: Option<Latest<String>>,
     pub(crate) voicemail_id: Option<Latest<String>>,
@@ -214,6 +223,12 @@ impl CallFacts {
         latest(&mut self.duration_ms, at, &knowledge.duration_ms);
         latest(&mut self.talk_ms, at, &knowledge.talk_ms);
         latest(&mut self.hold_ms, at, &knowledge.hold_ms);
+        latest(&mut self.contact_name, at, &knowledge.contact_name);
+        latest(&mut self.target_name, at, &knowledge.target_name);
+        latest(&mut self.is_internal, at, &knowledge.is_internal);
+        latest(&mut self.callback_requested, at, &knowledge.callback_requested);
+        latest(&mut self.custom_data, at, &knowledge.custom_data);
+        self.recordings.absorb(at, &knowledge.recordings);
         latest(&mut self.recording_url, at, &knowledge.recording_url);
         latest(&mut self.recording_spare_url, at, &knowledge.recording_spare_url);
         if !self.voicemail_deleted {

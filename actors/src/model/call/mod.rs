@@ -8,6 +8,7 @@ mod links;
 mod machine;
 mod millis;
 mod record;
+mod recording;
 mod snapshot;
 mod status;
 
@@ -19,6 +20,7 @@ pub use self::{
     machine::{CallChange, Transition, apply},
     millis::Millis,
     record::{CallRecord, StoredCall, VoicemailRecord},
+    recording::{ADMIN_RECORDING, CALL_RECORDING, Recording, RecordingKnowledge, recording_parts},
     snapshot::{Snapshot, Voicemail},
     status::{DialpadState, Outcome, Status},
 };

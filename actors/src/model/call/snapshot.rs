@@ -18,6 +18,7 @@ use super::{
     event::{Direction, EndKind, Leg},
     facts::CallFacts,
     millis::Millis,
+    recording::Recording,
     status::{DialpadState, Outcome, Status},
 };
 use crate::model::latest::value;
@@ -53,6 +54,20 @@ pub struct Snapshot {
     pub hold_seconds: Option<i64>,
     /// Where the recording is.
     pub recording_url: Option<String>,
+    /// All parts of the recording.
+    pub recordings: Vec<Recording>,
+    /// The name of the person on the other side.
+    pub contact_name: Option<String>,
+    /// The user or group of the leg.
+    pub target_id: Option<i64>,
+    /// The name of the user or group of the leg.
+    pub target_name: Option<String>,
+    /// Whether both sides are in the company.
+    pub is_internal: Option<bool>,
+    /// Whether the caller asked the queue to be called back.
+    pub callback_requested: Option<bool>,
+    /// What was passed when the call was placed, as JSON.
+    pub custom_data: Option<String>,
     /// The kind of leg.
     pub leg: Option<Leg>,
     /// Whether it ended unanswered because another person took the call.
@@ -117,7 +132,14 @@ impl CallFacts {
             duration_seconds: self.duration_seconds(),
             talk_seconds: self.talk().filter(|_| over).map(Millis::seconds),
             hold_seconds: over.then(|| self.hold().seconds()),
-            recording_url: value(&self.recording_url),
+            recording_url: value(&self.recording_url).or_else(|| value(&self.recording_spare_url)),
+            recordings: self.recordings.shown(),
+            contact_name: value(&self.contact_name),
+            target_id: value(&self.target_id),
+            target_name: value(&self.target_name),
+            is_internal: value(&self.is_internal),
+            callback_requested: value(&self.callback_requested),
+            custom_data: value(&self.custom_data),
             leg: value(&self.leg),
             answered_elsewhere: self.proof().answered_elsewhere && self.answered_at().is_none(),
             is_voicemail: self.voicemail_started || self.has_voicemail(),

@@ -28,7 +28,8 @@ const INCOMING_HEAD: &str = "INSERT INTO webhook_events
     (id, app_id, organization_id, dedup_key, event_type, payload, status, attempts, reason, received_at, processed_at)";
 
 const CALLS_HEAD: &str = "INSERT INTO calls
-    (id, app_id, dialpad_call_id, direction, from_number, to_number, status, dialpad_state, outcome, dialpad_user_id,
+    (id, app_id, dialpad_call_id, direction, from_number, to_number, from_e164, to_e164, contact_name, target_name,
+     is_internal, callback_requested, custom_data, recordings, status, dialpad_state, outcome, dialpad_user_id,
      ringing_at, answered_at, ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, voicemail_id,
      leg, master_call_id, entry_point_call_id, operator_call_id, target_id, link_target, link_at,
      interaction_id, answered_elsewhere, facts, version, created_at, updated_at)";
@@ -36,7 +37,10 @@ const CALLS_HEAD: &str = "INSERT INTO calls
 /// fails.
 const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
-    status = EXCLUDED.status, dialpad_state = EXCLUDED.dialpad_state, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
+    from_e164 = EXCLUDED.from_e164, to_e164 = EXCLUDED.to_e164, contact_name = EXCLUDED.contact_name,
+    target_name = EXCLUDED.target_name, is_internal = EXCLUDED.is_internal,
+    callback_requested = EXCLUDED.callback_requested, custom_data = EXCLUDED.custom_data,
+    recordings = EXCLUDED.recordings, status = EXCLUDED.status, dialpad_state = EXCLUDED.dialpad_state, outcome = EXCLUDED.outcome, dialpad_user_id = EXCLUDED.dialpad_user_id,
     ringing_at = EXCLUDED.ringing_at, answered_at = EXCLUDED.answered_at, ended_at = EXCLUDED.ended_at,
     duration_seconds = EXCLUDED.duration_seconds, talk_seconds = EXCLUDED.talk_seconds,
     hold_seconds = EXCLUDED.hold_seconds, recording_url = EXCLUDED.recording_url,
@@ -49,41 +53,44 @@ const CALLS_TAIL: &str = "ON CONFLICT (app_id, dialpad_call_id) DO UPDATE SET
     version = CASE WHEN calls.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const INTERACTIONS_HEAD: &str = "INSERT INTO interactions
-    (app_id, id, status, outcome, direction, external_number, summary, merged_into, settles_at, has_settled, version,
+    (app_id, id, status, outcome, direction, external_number, external_e164, summary, merged_into, settles_at, has_settled, version,
      created_at, updated_at)";
 /// The version is a guard, as that of calls is.
 const INTERACTIONS_TAIL: &str = "ON CONFLICT (app_id, id) DO UPDATE SET
     status = EXCLUDED.status, outcome = EXCLUDED.outcome, direction = EXCLUDED.direction,
-    external_number = EXCLUDED.external_number, summary = EXCLUDED.summary, merged_into = EXCLUDED.merged_into,
+    external_number = EXCLUDED.external_number, external_e164 = EXCLUDED.external_e164, summary = EXCLUDED.summary, merged_into = EXCLUDED.merged_into,
     settles_at = EXCLUDED.settles_at, has_settled = EXCLUDED.has_settled, updated_at = EXCLUDED.updated_at,
     version = CASE WHEN interactions.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const VOICEMAILS_HEAD: &str = "INSERT INTO voicemails
     (id, app_id, dialpad_call_id, dialpad_voicemail_id, dialpad_user_id, direction, from_number, to_number,
-     recording_url, transcript, duration_seconds, received_at, created_at, updated_at)";
+     from_e164, to_e164, recording_url, transcript, duration_seconds, received_at, created_at, updated_at)";
 const VOICEMAILS_TAIL: &str = "ON CONFLICT (id) DO UPDATE SET
     dialpad_voicemail_id = EXCLUDED.dialpad_voicemail_id, dialpad_user_id = EXCLUDED.dialpad_user_id,
     direction = EXCLUDED.direction, from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number,
+    from_e164 = EXCLUDED.from_e164, to_e164 = EXCLUDED.to_e164,
     recording_url = EXCLUDED.recording_url, transcript = EXCLUDED.transcript,
     duration_seconds = EXCLUDED.duration_seconds, received_at = EXCLUDED.received_at,
     updated_at = EXCLUDED.updated_at
     WHERE voicemails.deleted_at IS NULL";
 
 const MESSAGES_HEAD: &str = "INSERT INTO messages
-    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, text, mms_url, message_status,
-     sent_at, facts, version, created_at, updated_at)";
+    (id, app_id, dialpad_message_id, dialpad_user_id, direction, from_number, to_number, from_e164, to_e164, text,
+     mms_url, media_urls, message_delivery_result, message_status, sent_at, facts, version, created_at, updated_at)";
 const MESSAGES_TAIL: &str = "ON CONFLICT (app_id, dialpad_message_id) DO UPDATE SET
     dialpad_user_id = EXCLUDED.dialpad_user_id, direction = EXCLUDED.direction,
-    from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number, text = EXCLUDED.text,
-    mms_url = EXCLUDED.mms_url, message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
+    from_number = EXCLUDED.from_number, to_number = EXCLUDED.to_number, from_e164 = EXCLUDED.from_e164,
+    to_e164 = EXCLUDED.to_e164, text = EXCLUDED.text, mms_url = EXCLUDED.mms_url, media_urls = EXCLUDED.media_urls,
+    message_delivery_result = EXCLUDED.message_delivery_result, message_status = EXCLUDED.message_status, sent_at = EXCLUDED.sent_at, facts = EXCLUDED.facts,
     updated_at = EXCLUDED.updated_at,
     version = CASE WHEN messages.version = EXCLUDED.version - 1 THEN EXCLUDED.version END";
 
 const EVENTS_HEAD: &str = "INSERT INTO events
     (app_id, seq, id, type, dialpad_call_id, dialpad_user_id, occurred_at, published_at, body)";
 
+/// The reason stays: of a webhook that was read without some unreadable spots, it says which.
 const PROCESSED_HEAD: &str =
-    "UPDATE webhook_events SET status = 'processed', processed_at = $1, reason = NULL WHERE id IN (";
+    "UPDATE webhook_events SET status = 'processed', processed_at = $1 WHERE id IN (";
 const RETRIED_HEAD: &str = "UPDATE webhook_events SET attempts = attempts + 1 WHERE id IN (";
 const FAIL: &str = "UPDATE webhook_events SET status = 'failed', attempts = attempts + 1, reason = $2, processed_at = $3 WHERE id = $1";
 

@@ -95,7 +95,7 @@ fn joined_statement(
             JOIN feed ON feed.app_id = unit.app_id
         ),
         processed AS (
-            UPDATE webhook_events SET status = 'processed', processed_at = ${at}, reason = NULL
+            UPDATE webhook_events SET status = 'processed', processed_at = ${at}
             WHERE id IN (SELECT * FROM {ids})
         )
         SELECT app_id, last_seq_before FROM feed"
