@@ -1,5 +1,9 @@
 // Five calls with the client of openapi-generator for Java (library `native`).
 
+import com.fasterxml.jackson.annotation.JsonSetter;
+import com.fasterxml.jackson.annotation.Nulls;
+import com.fasterxml.jackson.databind.MapperFeature;
+import com.fasterxml.jackson.databind.ObjectMapper;
 import java.util.List;
 import org.openapitools.client.ApiClient;
 import org.openapitools.client.ApiException;
@@ -18,6 +22,12 @@ public class Calls {
         ApiClient client = new ApiClient();
         client.updateBaseUri(System.getenv("CTI_URL"));
         client.setRequestInterceptor(request -> request.header("x-api-key", System.getenv("CTI_API_KEY")));
+        // Otherwise a number is also taken for a text, and an id that is either one of them is refused.
+        ObjectMapper mapper = ApiClient.createDefaultObjectMapper();
+        mapper.configure(MapperFeature.ALLOW_COERCION_OF_SCALARS, false);
+        // The class of an id refuses null, which a call without a user has.
+        mapper.configOverride(DialpadId.class).setSetterInfo(JsonSetter.Value.forValueNulls(Nulls.SKIP));
+        client.setObjectMapper(mapper);
         CallsApi calls = new CallsApi(client);
 
         List<Call> listed = calls.listCalls(null, null, null, null, null, null, null, null, 500L, null, null);

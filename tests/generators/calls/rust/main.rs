@@ -28,7 +28,7 @@ async fn main() {
     );
     let events = events.await.expect("the events");
     assert!(events.iter().any(|event| {
-        matches!(event, Event::CallRing(ring) if *ring.call_id == DialpadId::Integer(wanted))
+        matches!(event, Event::CallRingEvent(ring) if *ring.call_id == DialpadId::Integer(wanted))
     }));
     let order = CallOrder::new(PositiveId::Integer(user), "+14155551234".to_owned());
     let placed = calls_api::place_call(&configuration, order, None, None).await.expect("placed");
