@@ -12,7 +12,7 @@ use cti_actors::{
     event::{ActiveCalls, Frame},
     feed::Feed,
     id::{AppId, Seq},
-    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, StoredConsumer},
+    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, StoredConsumer},
 };
 use tokio::sync::Semaphore;
 
@@ -40,6 +40,10 @@ impl SlowLog {
 impl EventLog for SlowLog {
     async fn bounds(&self, _: AppId) -> Result<Bounds, StoreError> {
         Ok(Bounds::default())
+    }
+
+    async fn gap_times(&self, _: AppId, _: Seq) -> Result<GapTimes, StoreError> {
+        Ok(GapTimes::default())
     }
 
     async fn heads(&self, _: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {

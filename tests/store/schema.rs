@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use cti_actors::{
     id::{DialpadCallId, KeyId, Seq, VoicemailId},
     model::call::{Direction, Voicemail, VoicemailRecord},
-    ports::{Authenticator, Bounds, EventLog, Journal, Ledger},
+    ports::{Authenticator, Bounds, EventLog, GapTimes, Journal, Ledger},
     testing::ManualClock,
     unit::Unit,
 };
@@ -53,6 +53,9 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(2501), head: Seq(2503) });
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
     assert_eq!(store.bounds(other).await.expect("read").oldest, Seq(1));
+    let deleted = GapTimes { from_at: Some(now()), until_at: Some(now()) };
+    assert_eq!(store.gap_times(app, Seq(1500)).await.expect("read"), deleted, "their time stays known");
+    assert_eq!(store.gap_times(other, Seq(1)).await.expect("read"), GapTimes::default());
     let pending = store.pending(app, 10).await.expect("read");
     assert_eq!(
         pending.iter().map(|event| event.id).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use crate::{
     event::{ActiveCall, ActiveCalls, Frame},
     id::{AppId, Seq},
     model::call::{CallRecord, Direction, Status},
-    ports::{Bounds, EventLog},
+    ports::{Bounds, EventLog, GapTimes},
 };
 
 #[async_trait]
@@ -18,6 +18,10 @@ impl EventLog for MemoryStore {
         let head = state.head(app);
         let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
         Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
+    }
+
+    async fn gap_times(&self, _app: AppId, _first: Seq) -> Result<GapTimes, StoreError> {
+        Ok(GapTimes::default())
     }
 
     async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
