@@ -137,6 +137,9 @@ pub trait EventLog: Cursors + Send + Sync + 'static {
     /// Returns the ends of an app's feed.
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError>;
 
+    /// Returns when the events from `first` to the newest one that is no longer kept were emitted.
+    async fn gap_times(&self, app: AppId, first: Seq) -> Result<GapTimes, StoreError>;
+
     /// Returns the newest event of each of these apps.
     async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError>;
 
@@ -156,6 +159,15 @@ pub trait EventLog: Cursors + Send + Sync + 'static {
     async fn page(&self, app: AppId, after: Seq, limit: usize) -> Result<Vec<Frame>, StoreError> {
         self.page_within(app, after, limit, usize::MAX).await
     }
+}
+
+/// When events that are no longer kept were emitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GapTimes {
+    /// The first of them was emitted at this time or later. `None`: not known.
+    pub from_at: Option<DateTime<Utc>>,
+    /// The last of them was emitted at this time. `None`: not known.
+    pub until_at: Option<DateTime<Utc>>,
 }
 
 /// The ends of a feed.

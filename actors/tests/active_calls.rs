@@ -13,7 +13,7 @@ use cti_actors::{
     feed::Feed,
     id::{AppId, Seq},
     model::number::Region,
-    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, StoredConsumer},
+    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, StoredConsumer},
 };
 use tokio::sync::Semaphore;
 
@@ -45,6 +45,10 @@ impl EventLog for SlowLog {
 
     async fn bounds(&self, _: AppId) -> Result<Bounds, StoreError> {
         Ok(Bounds::default())
+    }
+
+    async fn gap_times(&self, _: AppId, _: Seq) -> Result<GapTimes, StoreError> {
+        Ok(GapTimes::default())
     }
 
     async fn heads(&self, _: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {

@@ -170,15 +170,20 @@ impl Listener {
     }
 
     fn report(&mut self, gap: &Gap) -> Result<(), ListenError> {
-        let Gap { reason, from_seq, to_seq, .. } = gap;
+        let Gap { reason, from_seq, to_seq, from_at, until_at, .. } = gap;
         if let Format::Json = self.format {
-            print(
-                &json!({"type": "gap", "reason": reason, "from_seq": from_seq, "to_seq": to_seq}).to_string(),
-            )?;
+            let line = json!({
+                "type": "gap", "reason": reason, "from_seq": from_seq, "to_seq": to_seq, "from_at": from_at,
+                "until_at": until_at,
+            });
+            print(&line.to_string())?;
         }
         status(
             self.status_color,
-            &format!("events {from_seq} to {to_seq} are missing ({reason}): see GET /api/calls?since=…"),
+            &format!(
+                "events {from_seq} to {to_seq} are missing ({reason}): see GET /api/calls?since={}",
+                from_at.as_deref().unwrap_or("…")
+            ),
         );
         self.mark_processed(gap.resume_after());
         Ok(())

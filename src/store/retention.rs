@@ -1,6 +1,6 @@
 //! Retention: old events and old webhooks are deleted, one page at a time, so that nothing waits long behind it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::error::StoreError;
 
 use super::{
@@ -11,19 +11,27 @@ use super::{
 
 /// How many rows are deleted in one transaction.
 const PAGE: i64 = 1000;
+/// How far apart the events are whose time stays known after they are deleted.
+const TIMES_KEPT_EVERY: TimeDelta = TimeDelta::days(1);
 
 const FEEDS: &str = "SELECT app_id FROM event_feeds WHERE last_seq >= oldest_seq";
-/// The last event of the oldest page that is too old.
-const LAST_OLD: &str = "SELECT MAX(seq) FROM (
+/// The first and the last event of the oldest page that are too old.
+const OLD: &str = "SELECT MIN(seq), MIN(published_at), MAX(seq), MAX(published_at) FROM (
     SELECT seq, published_at FROM events WHERE app_id = $1 ORDER BY seq LIMIT $3) AS page WHERE published_at < $2";
 /// First the bound, then the rows: a reader never meets a hole that the bound does not announce.
-const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2 WHERE app_id = $1 AND oldest_seq < $2";
+const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2, newest_expired_at = $3
+    WHERE app_id = $1 AND oldest_seq < $2";
+const KEEP_TIME: &str = "INSERT INTO expired_event_times (app_id, seq, published_at) SELECT $1, $2, $3
+    WHERE NOT EXISTS (SELECT 1 FROM expired_event_times WHERE app_id = $1 AND published_at > $4)
+    ON CONFLICT DO NOTHING";
 const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
 /// Ids begin with the time: the old ones are at the beginning of the primary key.
 const DELETE_WEBHOOKS: &str = "DELETE FROM webhook_events WHERE id IN (
     SELECT id FROM webhook_events WHERE id < $1 AND status IN ('processed', 'failed') ORDER BY id LIMIT $2)";
 const DELETE_UNROUTED: &str = "DELETE FROM webhook_events WHERE id IN (
     SELECT id FROM webhook_events WHERE id < $1 AND status = 'unrouted' ORDER BY id LIMIT $2)";
+
+type OldPage = (Option<i64>, Option<DateTime<Utc>>, Option<i64>, Option<DateTime<Utc>>);
 
 /// How much was deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,14 +54,16 @@ impl Retention<'_> {
         let feeds: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(FEEDS).fetch_all(db).await)?;
         for (app,) in feeds {
             loop {
-                let (last,): (Option<i64>,) = on_db!(self.store, read db => {
-                    sqlx::query_as(LAST_OLD).bind(app).bind(events_before).bind(PAGE).fetch_one(db).await
+                let old: OldPage = on_db!(self.store, read db => {
+                    sqlx::query_as(OLD).bind(app).bind(events_before).bind(PAGE).fetch_one(db).await
                 })?;
-                let Some(last) = last else { break };
+                let (Some(first), Some(first_at), Some(last), Some(last_at)) = old else { break };
                 pruned.events += on_db!(self.store, write db => {
                     let mut transaction = db.begin().await?;
-                    sqlx::query(RAISE).bind(app).bind(last + 1).execute(&mut *transaction).await?;
+                    sqlx::query(RAISE).bind(app).bind(last + 1).bind(last_at).execute(&mut *transaction).await?;
                     let deleted = sqlx::query(DELETE_EVENTS).bind(app).bind(last + 1).execute(&mut *transaction).await?;
+                    sqlx::query(KEEP_TIME).bind(app).bind(first).bind(first_at).bind(first_at - TIMES_KEPT_EVERY)
+                        .execute(&mut *transaction).await?;
                     transaction.commit().await?;
                     Ok(deleted.rows_affected())
                 })?;

@@ -1,8 +1,10 @@
 //! What is stricter in production, and what outlives its retention.
 
+use chrono::DateTime;
+use cti_actors::clock::{Clock, SystemClock};
 use serde_json::json;
 
-use crate::support::{Ask, Call, NOON, World, eventually};
+use crate::support::{Ask, Call, NOON, Shows, World, eventually};
 
 on_both_databases![plain_http_is_sent_to_https_in_production, a_cursor_older_than_the_retention_has_expired];
 
@@ -32,14 +34,27 @@ async fn plain_http_is_sent_to_https_in_production(world: World) {
 async fn a_cursor_older_than_the_retention_has_expired(world: World) {
     let world = world.with("RETENTION_EVENTS", "1s").with("RETENTION_INTERVAL", "1s");
     let server = world.start().await;
+    let began_at = SystemClock.now();
     let app = server.create_app("a CRM").await;
     let call = Call::new(1);
     server.webhooks(&app, [&call.ring(NOON), &call.started(NOON + 3)]).await;
-    eventually("the events are removed", async || {
+    let expired = eventually("the events are removed", async || {
         let expired = server.get("/api/events?after=1").header("x-api-key", &app.key).answer().await;
         (expired.status == 410).then(|| expired.refuses(410, "CURSOR_EXPIRED"))
     })
     .await;
+    let at = |field: &str| {
+        let text = expired["details"][field].as_str().unwrap_or_else(|| panic!("no {field}: {expired}"));
+        DateTime::parse_from_rfc3339(text).expect("a time")
+    };
+    let (from_at, until_at) = (at("from_at"), at("until_at"));
+    assert!(began_at <= from_at && from_at <= until_at && until_at <= SystemClock.now(), "{expired}");
+
+    let mut socket = server.open_socket("/ws?after=1", &[("x-api-key", &app.key)]).await;
+    socket.expect("connected").await;
+    let details = &expired["details"];
+    let times = json!({"from_at": details["from_at"], "until_at": details["until_at"]});
+    socket.expect("gap").await.shows(times);
     let all = server.get("/api/events?after=0").header("x-api-key", &app.key).answer().await;
     assert_eq!(all.ok(), json!([]), "the beginning is always a place to begin at");
 }

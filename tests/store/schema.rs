@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use cti_actors::{
     id::{DialpadCallId, KeyId, Seq, VoicemailId},
     model::call::{Direction, Voicemail, VoicemailRecord},
-    ports::{Authenticator, Bounds, EventLog, Journal, Ledger},
+    ports::{Authenticator, Bounds, EventLog, GapTimes, Journal, Ledger},
     testing::ManualClock,
     unit::Unit,
 };
@@ -53,6 +53,9 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
     assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(2501), head: Seq(2503) });
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
     assert_eq!(store.bounds(other).await.expect("read").oldest, Seq(1));
+    let deleted = GapTimes { from_at: Some(now()), until_at: Some(now()) };
+    assert_eq!(store.gap_times(app, Seq(1500)).await.expect("read"), deleted, "their time stays known");
+    assert_eq!(store.gap_times(other, Seq(1)).await.expect("read"), GapTimes::default());
     let pending = store.pending(app, 10).await.expect("read");
     assert_eq!(
         pending.iter().map(|event| event.id).collect::<Vec<_>>(),
@@ -143,13 +146,12 @@ pub(crate) fn tables_with(column: &str) -> Vec<String> {
 fn written_tables() -> BTreeMap<String, Vec<String>> {
     let mut tables: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut current = None;
-    let migrations = concat!(
-        include_str!("../../migrations/sqlite/0001_initial.sql"),
-        include_str!("../../migrations/sqlite/0002_dialpad_side.sql"),
-        include_str!("../../migrations/sqlite/0003_crm_side.sql"),
-        include_str!("../../migrations/sqlite/0004_dialpad_state.sql"),
-        include_str!("../../migrations/sqlite/0006_numbers_and_details.sql"),
-    );
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/sqlite");
+    let files = std::fs::read_dir(folder).expect("the folder of migrations");
+    let mut files: Vec<_> = files.map(|file| file.expect("a migration").path()).collect();
+    files.sort();
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a readable migration"));
+    let migrations: String = texts.collect();
     for line in migrations.lines() {
         if let Some((table, rest)) =
             line.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_once(" ADD COLUMN "))

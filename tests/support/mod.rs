@@ -31,7 +31,12 @@ mod stream;
 mod tls;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    io::Write,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 pub(crate) use self::{
     answer::{Answer, Shows, object_keys},
@@ -60,6 +65,20 @@ pub(crate) const WAIT_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) fn free_port() -> String {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
     listener.local_addr().expect("it is bound").port().to_string()
+}
+
+/// Returns the path of a program. Where it is not installed: `None`, with a message, or a failure if the environment
+/// variable `required` is 1.
+pub(crate) fn installed(name: &str, required: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+    if found.is_none() {
+        assert!(!env::var(required).is_ok_and(|value| value == "1"), "{name} not found, and {required}=1");
+        // Not eprintln: the test harness captures it.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name} is not installed");
+    }
+    found
 }
 
 const TICK: Duration = Duration::from_millis(15);

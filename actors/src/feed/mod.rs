@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub use self::reader::{Batch, FeedReader};
+pub use self::reader::{Batch, Expired, FeedReader};
 use self::{
     ring::{Ring, Slice},
     snapshot_cache::SnapshotCache,

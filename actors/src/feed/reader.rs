@@ -15,7 +15,7 @@ use crate::{
     error::StoreError,
     event::{Filter, Frame},
     id::Seq,
-    ports::EventLog,
+    ports::{EventLog, GapTimes},
 };
 
 /// How many frames a reader takes at a time. A socket that has stopped draining holds on to one batch.
@@ -43,8 +43,19 @@ pub struct Batch {
     pub frames: Vec<Frame>,
     /// The cursor after the batch, skipped frames included.
     pub cursor: Seq,
-    /// The first and the last of the events before this batch that are no longer kept.
-    pub gap: Option<(Seq, Seq)>,
+    /// The events before this batch that are no longer kept.
+    pub gap: Option<Expired>,
+}
+
+/// Events that a reader missed, because they are no longer kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// The first of them.
+    pub first: Seq,
+    /// The last of them.
+    pub last: Seq,
+    /// When they were emitted.
+    pub times: GapTimes,
 }
 
 impl FeedReader {
@@ -70,13 +81,16 @@ impl FeedReader {
             // Marked as seen before looking: what is published after the look wakes the wait below.
             self.wake.borrow_and_update();
             match self.feed.after(self.cursor, MAX_BATCH_FRAMES, MAX_BATCH_BYTES) {
-                Slice::Frames(frames) => return Ok(Some(self.advance(frames))),
+                Slice::Frames(frames) => return Ok(Some(self.advance(frames, None))),
                 Slice::Behind => match self.read_store().await? {
-                    Stored::Frames(frames) => return Ok(Some(self.advance(frames))),
+                    Stored::Frames(frames) => {
+                        let gap = self.gap_before(&frames).await?;
+                        return Ok(Some(self.advance(frames, gap)));
+                    }
                     Stored::Expired(last) => {
-                        let gap = Some((self.cursor.next(), last));
+                        let gap = self.gap_until(last).await?;
                         self.cursor = last;
-                        return Ok(Some(Batch { frames: Vec::new(), cursor: last, gap }));
+                        return Ok(Some(Batch { frames: Vec::new(), cursor: last, gap: Some(gap) }));
                     }
                     Stored::Nothing => {}
                 },
@@ -96,10 +110,23 @@ impl FeedReader {
         tokio::spawn(reading).await.map_err(interrupted)?
     }
 
-    fn advance(&mut self, mut frames: Vec<Frame>) -> Batch {
-        let expected = self.cursor.next();
-        let first = frames.first().map(|first| first.seq).filter(|first| *first > expected);
-        let gap = first.map(|first| (expected, Seq(first.0 - 1)));
+    async fn gap_before(&self, frames: &[Frame]) -> Result<Option<Expired>, StoreError> {
+        match frames.first() {
+            Some(first) if first.seq > self.cursor.next() => {
+                self.gap_until(Seq(first.seq.0 - 1)).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns the gap from the cursor to the last event that is no longer kept.
+    async fn gap_until(&self, last: Seq) -> Result<Expired, StoreError> {
+        let first = self.cursor.next();
+        let times = self.log.gap_times(self.feed.app_id(), first).await?;
+        Ok(Expired { first, last, times })
+    }
+
+    fn advance(&mut self, mut frames: Vec<Frame>, gap: Option<Expired>) -> Batch {
         if let Some(last) = frames.last() {
             self.cursor = last.seq;
         }

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     consumer::{Acknowledger, Membership, Mode},
-    feed::{Batch, FeedReader},
+    feed::{Batch, Expired, FeedReader},
     id::{Seq, SessionId},
-    ports::AuthenticatedKey,
+    ports::{AuthenticatedKey, GapTimes},
 };
 
 /// How long a session waits after it could not read the store.
@@ -69,7 +69,7 @@ impl Listener {
             subscription.filter = subscription.filter.in_region(region);
         }
         let bounds = tenant.bounds().await?;
-        let (mut start, gap) = find_start(&tenant.consumers, &subscription, transport, bounds).await?;
+        let (mut start, gap) = find_start(tenant, &subscription, transport, bounds).await?;
         let mut seq = bounds.head;
         let mut snapshot = None;
         if subscription.snapshot {
@@ -190,10 +190,19 @@ impl Listener {
     fn on_frames(&mut self, batch: Batch) -> Option<OutboundBatch> {
         let mut messages = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
-        if let Some((from_seq, to_seq)) = batch.gap {
+        if let Some(Expired { first: from_seq, last: to_seq, times }) = batch.gap {
             let oldest_seq = to_seq.next();
             let seq = batch.cursor;
-            let gap = ControlMessage::Gap { reason: "expired", from_seq, to_seq, oldest_seq, seq };
+            let GapTimes { from_at, until_at } = times;
+            let gap = ControlMessage::Gap {
+                reason: "expired",
+                from_seq,
+                to_seq,
+                oldest_seq,
+                seq,
+                from_at,
+                until_at,
+            };
             messages.push(gap.message(Some(to_seq)));
         }
         messages

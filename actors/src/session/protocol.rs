@@ -1,6 +1,7 @@
 //! The messages between the server and a client beyond the events themselves. Pure.
 
 use bytestring::ByteString;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 use utoipa::ToSchema;
@@ -10,7 +11,7 @@ use crate::{
     consumer::{Consumer, Membership, Mode},
     event::{Frame, TypeName},
     id::{AppId, Seq, SessionId},
-    ports::Bounds,
+    ports::{Bounds, GapTimes},
 };
 
 /// The messages of a client.
@@ -52,6 +53,10 @@ pub(super) enum ControlMessage {
         oldest_seq: Seq,
         /// The newest event of the feed.
         seq: Seq,
+        /// The first of them was emitted at this time or up to about a day later. Null if not known.
+        from_at: Option<DateTime<Utc>>,
+        /// The last of them was emitted at this time. Null if not known.
+        until_at: Option<DateTime<Utc>>,
     },
     /// The events from the last one up to here don't match the client's filters.
     Cursor { seq: Seq },
@@ -182,12 +187,21 @@ pub(super) fn start_position(after: Option<Seq>, bounds: Bounds) -> (Seq, Option
 }
 
 /// Returns the announcement of what a client that asked for `after` misses.
-pub(super) fn gap(after: Seq, problem: BadCursor, bounds: Bounds) -> ControlMessage {
+pub(super) fn gap(after: Seq, problem: BadCursor, bounds: Bounds, times: GapTimes) -> ControlMessage {
     let (reason, from_seq, to_seq) = match problem {
         BadCursor::Ahead => ("cursor_ahead", bounds.head.next(), after),
         BadCursor::Expired => ("expired", after.next(), Seq(bounds.oldest.0 - 1)),
     };
-    ControlMessage::Gap { reason, from_seq, to_seq, oldest_seq: bounds.oldest, seq: bounds.head }
+    let GapTimes { from_at, until_at } = times;
+    ControlMessage::Gap {
+        reason,
+        from_seq,
+        to_seq,
+        oldest_seq: bounds.oldest,
+        seq: bounds.head,
+        from_at,
+        until_at,
+    }
 }
 
 #[cfg(test)]
@@ -209,14 +223,14 @@ mod tests {
     #[test]
     fn an_expired_cursor_resumes_at_the_oldest_event_after_an_announced_gap() {
         assert_eq!(start_position(Some(Seq(2)), KEPT), (Seq(4), Some(BadCursor::Expired)));
-        let gap = gap(Seq(2), BadCursor::Expired, KEPT);
+        let gap = gap(Seq(2), BadCursor::Expired, KEPT, GapTimes::default());
         assert!(matches!(gap, ControlMessage::Gap { from_seq: Seq(3), to_seq: Seq(4), .. }));
     }
 
     #[test]
     fn a_cursor_beyond_the_head_is_announced_and_only_new_events_follow() {
         assert_eq!(start_position(Some(Seq(12)), KEPT), (Seq(9), Some(BadCursor::Ahead)));
-        let gap = gap(Seq(12), BadCursor::Ahead, KEPT);
+        let gap = gap(Seq(12), BadCursor::Ahead, KEPT, GapTimes::default());
         assert!(matches!(gap, ControlMessage::Gap { reason: "cursor_ahead", to_seq: Seq(12), .. }));
     }
 }

@@ -4,12 +4,13 @@ use super::{
     protocol::{BadCursor, ControlMessage, gap, start_position},
     registry::Transport,
     subscription::Subscription,
+    tenant::TenantHandle,
 };
 use crate::{
-    consumer::{Consumers, JoinError},
+    consumer::JoinError,
     error::StoreError,
     id::Seq,
-    ports::Bounds,
+    ports::{Bounds, GapTimes},
 };
 
 /// Why a session is refused.
@@ -18,7 +19,7 @@ pub enum Refusal {
     /// The app has too many sessions.
     TooMany,
     /// The cursor can't be served.
-    Cursor(BadCursor, Bounds),
+    Cursor(BadCursor, Bounds, GapTimes),
     /// The session can't join its consumer.
     Consumer(JoinError),
     /// The store failed.
@@ -42,24 +43,29 @@ impl From<JoinError> for Refusal {
 
 /// Returns after which event a session begins, and the gap to announce if that is not where it asked to begin.
 pub(super) async fn find_start(
-    consumers: &Consumers,
+    tenant: &TenantHandle,
     subscription: &Subscription,
     transport: Transport,
     bounds: Bounds,
 ) -> Result<(Seq, Option<ControlMessage>), Refusal> {
     let stored = match &subscription.consumer {
-        Some(consumer) => consumers.cursor(&consumer.name).await?,
+        Some(consumer) => tenant.consumers.cursor(&consumer.name).await?,
         None => None,
     };
     let after = stored.or(subscription.after);
     let (start, problem) = start_position(after, bounds);
     let (Some(after), Some(problem)) = (after, problem) else { return Ok((start, None)) };
-    if transport == Transport::WebSocket || stored.is_some() {
-        return Ok((start, Some(gap(after, problem, bounds))));
-    }
+    let announces_gaps = transport == Transport::WebSocket || stored.is_some();
     // Where a gap can't be announced, 0 means the oldest event that is kept.
-    if after == Seq::START && problem == BadCursor::Expired {
+    if !announces_gaps && after == Seq::START && problem == BadCursor::Expired {
         return Ok((start, None));
     }
-    Err(Refusal::Cursor(problem, bounds))
+    let times = match problem {
+        BadCursor::Ahead => GapTimes::default(),
+        BadCursor::Expired => tenant.log.gap_times(tenant.app_id, after.next()).await?,
+    };
+    if announces_gaps {
+        return Ok((start, Some(gap(after, problem, bounds, times))));
+    }
+    Err(Refusal::Cursor(problem, bounds, times))
 }

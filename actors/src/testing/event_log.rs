@@ -11,7 +11,7 @@ use crate::{
         call::{CallRecord, Direction, Status},
         number::Region,
     },
-    ports::{Bounds, EventLog},
+    ports::{Bounds, EventLog, GapTimes},
 };
 
 #[async_trait]
@@ -25,6 +25,10 @@ impl EventLog for MemoryStore {
         let head = state.head(app);
         let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
         Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
+    }
+
+    async fn gap_times(&self, _app: AppId, _first: Seq) -> Result<GapTimes, StoreError> {
+        Ok(GapTimes::default())
     }
 
     async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {

@@ -30,7 +30,7 @@ pub(crate) enum Message {
     Unknown,
 }
 
-/// Events that are no longer available: catch up with `GET /api/calls?since=…`.
+/// Events that are no longer available: catch up with `GET /api/calls?since=` [`from_at`](Gap::from_at), and messages alike.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Gap {
@@ -44,6 +44,12 @@ pub struct Gap {
     pub oldest_seq: u64,
     /// The newest event.
     pub seq: u64,
+    /// The first missing event was emitted at this time (RFC 3339) or later. `None` if the server does not know it.
+    #[serde(default)]
+    pub from_at: Option<String>,
+    /// The last missing event was emitted at this time. `None` if the server does not know it.
+    #[serde(default)]
+    pub until_at: Option<String>,
 }
 
 impl Gap {

@@ -308,7 +308,7 @@ const KNOWN: Record<EventType, true> = {
 
 export const EVENT_TYPES = Object.keys(KNOWN) as EventType[];
 
-/** Events that are no longer available: catch up with `GET /api/calls?since=…`. */
+/** Events that are no longer available: catch up with `GET /api/calls?since=` `from_at`, and messages alike. */
 export interface Gap {
   type: 'gap';
   /** `expired`: no longer stored. `cursor_ahead`: the feed ends before your cursor, for example after a restored backup. */
@@ -319,4 +319,8 @@ export interface Gap {
   oldest_seq: number;
   /** The newest event. */
   seq: number;
+  /** The first missing event was emitted at this time or later; null or absent if the server does not know it. */
+  from_at?: string | null;
+  /** The last missing event was emitted at this time; null or absent if the server does not know it. */
+  until_at?: string | null;
 }

@@ -9,7 +9,6 @@ use cti_actors::{
     consumer::Acked,
     id::{AppId, Seq, SessionId},
     ports::{Bounds, EventLog},
-    session::BadCursor,
 };
 use serde::{Deserialize, Deserializer};
 use utoipa::{
@@ -214,7 +213,7 @@ pub(crate) async fn ack(
     let name = path.name();
     let bounds = state.store.bounds(crm.app_id).await?;
     if seq > bounds.head {
-        return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
+        return Err(feed::cursor_ahead(bounds));
     }
     match state.engine.tenant(crm.app_id).consumers().ack(&name, session, seq).await? {
         Acked::Counted => show(&state, crm.app_id, &name, bounds.head).await,
@@ -248,5 +247,6 @@ pub(crate) async fn cursor_of(
     let cursor = state.store.consumers().find_or_create(app, name, start).await?;
     let cursor = cursor.ok_or_else(feed::too_many_consumers)?;
     // But a consumer whose stored cursor is older has missed events.
-    if bounds.reach_back_to(cursor) { Ok(cursor) } else { Err(feed::bad_cursor(BadCursor::Expired, bounds)) }
+    feed::check_kept(state, app, cursor, bounds).await?;
+    Ok(cursor)
 }

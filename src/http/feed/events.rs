@@ -13,9 +13,7 @@ use cti_actors::{
     event::{EventType, Frame},
     id::{AppId, Seq},
     ports::EventLog,
-    session::{
-        BadCursor, CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport,
-    },
+    session::{CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport},
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -123,11 +121,9 @@ async fn read_page(
     // The beginning is always valid. Any other cursor means that no event after it may be missing.
     let after = subscription.after.filter(|after| *after > Seq::START).unwrap_or(oldest);
     if after > bounds.head {
-        return Err(feed::bad_cursor(BadCursor::Ahead, bounds));
+        return Err(feed::cursor_ahead(bounds));
     }
-    if !bounds.reach_back_to(after) {
-        return Err(feed::bad_cursor(BadCursor::Expired, bounds));
-    }
+    feed::check_kept(state, app, after, bounds).await?;
     let mut events = Vec::new();
     if after < bounds.head {
         events = state.store.page_within(app, after, limit, MAX_PAGE_BYTES).await?;

@@ -13,8 +13,8 @@ use actix_web::{
 use cti_actors::{
     consumer::JoinError,
     event::Frame,
-    id::Seq,
-    ports::Bounds,
+    id::{AppId, Seq},
+    ports::{Bounds, EventLog, GapTimes},
     session::{BadCursor, Refusal},
 };
 use serde_json::json;
@@ -22,6 +22,7 @@ use serde_json::json;
 use super::{
     error::{ApiError, ErrorCode},
     extract::query::next_link,
+    state::AppState,
 };
 
 /// The header with the `seq` after which a reader continues. Events that were filtered out lie before it as well.
@@ -58,16 +59,31 @@ pub(super) fn json_array(items: &[impl AsRef<str>]) -> String {
     array
 }
 
-/// Returns the error of a cursor that can't be served.
-pub(super) fn bad_cursor(problem: BadCursor, bounds: Bounds) -> ApiError {
-    match problem {
-        BadCursor::Ahead => ApiError::new(ErrorCode::CursorAhead, "The cursor is beyond the newest event")
-            .with_details(json!({"seq": bounds.head})),
-        BadCursor::Expired => {
-            ApiError::new(ErrorCode::CursorExpired, "The events after this cursor are no longer kept")
-                .with_details(json!({"oldest_seq": bounds.oldest, "seq": bounds.head}))
-        }
+/// Returns the error of a cursor beyond the newest event.
+pub(super) fn cursor_ahead(bounds: Bounds) -> ApiError {
+    ApiError::new(ErrorCode::CursorAhead, "The cursor is beyond the newest event")
+        .with_details(json!({"seq": bounds.head}))
+}
+
+/// Returns the error of a cursor after which events are no longer kept.
+pub(super) fn cursor_expired(bounds: Bounds, times: GapTimes) -> ApiError {
+    ApiError::new(ErrorCode::CursorExpired, "The events after this cursor are no longer kept").with_details(json!({
+        "oldest_seq": bounds.oldest, "seq": bounds.head, "from_at": times.from_at, "until_at": times.until_at,
+    }))
+}
+
+/// Checks that everything after a cursor is kept.
+pub(super) async fn check_kept(
+    state: &AppState,
+    app: AppId,
+    after: Seq,
+    bounds: Bounds,
+) -> Result<(), ApiError> {
+    if bounds.reach_back_to(after) {
+        return Ok(());
     }
+    let times = state.store.gap_times(app, after.next()).await?;
+    Err(cursor_expired(bounds, times))
 }
 
 /// Returns the error of a consumer whose connections are at another process.
@@ -90,7 +106,8 @@ impl From<Refusal> for ApiError {
             },
             Refusal::Consumer(JoinError::TooMany) => too_many_consumers(),
             Refusal::Consumer(_) => elsewhere(),
-            Refusal::Cursor(problem, bounds) => bad_cursor(problem, bounds),
+            Refusal::Cursor(BadCursor::Ahead, bounds, _) => cursor_ahead(bounds),
+            Refusal::Cursor(BadCursor::Expired, bounds, times) => cursor_expired(bounds, times),
             Refusal::Store(error) => error.into(),
         }
     }

@@ -122,7 +122,10 @@ fn example(code: ErrorCode) -> Value {
         CursorAhead => ("The cursor is beyond the newest event", Some(json!({"seq": 41}))),
         CursorExpired => (
             "The events after this cursor are no longer kept",
-            Some(json!({"oldest_seq": 1201, "seq": 6411})),
+            Some(json!({
+                "oldest_seq": 1201, "seq": 6411,
+                "from_at": "2023-12-01T08:00:00.112043Z", "until_at": "2023-12-02T12:00:00.301204Z",
+            })),
         ),
         DialpadRefused => ("Dialpad refused with 404", Some(json!({"dialpad_status": 404}))),
         _ => (code.meaning().trim_end_matches('.'), None),

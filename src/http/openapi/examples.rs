@@ -217,6 +217,7 @@ pub(crate) fn message_of(kind: &str) -> Option<Value> {
         "snapshot" => json!({"type": kind, "seq": 41, "calls": [active_call()], "complete": true}),
         "gap" => json!({
             "type": kind, "reason": "expired", "from_seq": 42, "to_seq": 1200, "oldest_seq": 1201, "seq": 6411,
+            "from_at": "2023-12-01T08:00:00.112043Z", "until_at": "2023-12-02T12:00:00.301204Z",
         }),
         "cursor" => json!({"type": kind, "seq": 57}),
         "reconnect" => json!({"type": kind, "after_ms": 1430}),

@@ -1,12 +1,13 @@
 //! The events of an app, in the order of `seq`.
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     event::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, Seq},
     model::number::Region,
-    ports::{Bounds, EventLog},
+    ports::{Bounds, EventLog, GapTimes},
 };
 
 use crate::store::{
@@ -19,6 +20,9 @@ use crate::store::{
 };
 
 const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
+/// The time of the newest event that is not after the gap's first one and still known, and that of the gap's last one.
+const GAP_TIMES: &str = "SELECT (SELECT published_at FROM expired_event_times
+    WHERE app_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1), newest_expired_at FROM event_feeds WHERE app_id = $1";
 /// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first,
 /// so that the whole feed is never summed up.
 const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
@@ -74,6 +78,14 @@ impl EventLog for Store {
             on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_optional(db).await)?;
         let (oldest, head) = row.unwrap_or((1, 0));
         Ok(Bounds { oldest: Seq(oldest), head: Seq(head) })
+    }
+
+    async fn gap_times(&self, app: AppId, first: Seq) -> Result<GapTimes, StoreError> {
+        let row: Option<(Option<DateTime<Utc>>, Option<DateTime<Utc>>)> = on_db!(self, read db => {
+            sqlx::query_as(GAP_TIMES).bind(Id::from(app)).bind(first.0).fetch_optional(db).await
+        })?;
+        let (from_at, until_at) = row.unwrap_or_default();
+        Ok(GapTimes { from_at, until_at })
     }
 
     async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {

@@ -1,0 +1,98 @@
+//! The proxy configurations of docs/operations.md, each run with the real proxy.
+//!
+//! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without the proxies into failures.
+
+use std::{fs, process::Command};
+
+use crate::support::{App, Ask, Call, Process, TestServer, World, eventually, free_port, installed};
+
+const REQUIRED: &str = "CTI_TEST_REQUIRE_PROXIES";
+const DOCUMENT: &str = include_str!("../../docs/operations.md");
+
+#[tokio::test]
+async fn all_transports_work_through_nginx() {
+    let Some(program) = installed("nginx", REQUIRED) else { return };
+    through(Command::new(program).args(["-p", ".", "-c", "proxy.conf"]), "nginx", |block, port| {
+        let kept = |line: &&str| !line.trim_start().starts_with("ssl_certificate");
+        let block = block.lines().filter(kept).collect::<Vec<_>>().join("\n");
+        let block = replaced(&block, "listen 443 ssl;", &format!("listen 127.0.0.1:{port};"));
+        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let folders: String = kinds.map(|kind| format!("{kind}_temp_path {kind};\n")).concat();
+        let own = "daemon off;\nerror_log stderr;\npid nginx.pid;\nevents {}\n";
+        format!("{own}http {{\naccess_log off;\n{folders}{block}\n}}\n")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_transports_work_through_haproxy() {
+    let Some(program) = installed("haproxy", REQUIRED) else { return };
+    through(Command::new(program).args(["-db", "-f", "proxy.conf"]), "haproxy", |block, port| {
+        let bind = "bind :443 ssl crt /etc/haproxy/cti.example.com.pem";
+        replaced(block, bind, &format!("bind 127.0.0.1:{port}")) + "\n"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_transports_work_through_caddy() {
+    let Some(program) = installed("caddy", REQUIRED) else { return };
+    let arguments = ["run", "--adapter", "caddyfile", "--config", "proxy.conf"];
+    through(Command::new(program).args(arguments), "caddyfile", |block, port| {
+        let site = replaced(block, "cti.example.com", &format!("http://127.0.0.1:{port}"));
+        format!("{{\nadmin off\n}}\n{site}\n")
+    })
+    .await;
+}
+
+/// Runs a proxy in a folder of its own, with the document's block in this language, and a CRM behind it.
+async fn through(proxy: &mut Command, language: &str, configuration: impl Fn(&str, &str) -> String) {
+    let world = World::on_sqlite();
+    let mut server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let (folder, port) = (tempfile::tempdir().expect("a temporary folder can be made"), free_port());
+    let block = replaced(block(language), "127.0.0.1:4000", server.address());
+    fs::write(folder.path().join("proxy.conf"), configuration(&block, &port))
+        .expect("the folder takes a file");
+    proxy.current_dir(folder.path()).env("HOME", folder.path());
+    let mut proxy = Process::spawn("the proxy", proxy);
+
+    let direct = std::mem::replace(&mut server.base_url, format!("http://127.0.0.1:{port}"));
+    eventually("the proxy forwards", async || {
+        assert!(proxy.ended().is_none(), "the proxy ended:\n{}", proxy.log());
+        let health = server.browser().get(format!("{}/health/ready", server.base_url)).send().await.ok()?;
+        (health.status() == 200).then_some(())
+    })
+    .await;
+    follow_a_call(&server, &app).await;
+    server.base_url = direct;
+    drop((proxy, server));
+    world.finish().await;
+}
+
+/// Follows a call over every transport.
+async fn follow_a_call(server: &TestServer, app: &App) {
+    let mut socket = server.listen(app).await;
+    let mut stream = server.stream(app, "").await;
+    let poll = server.get("/api/events?after=0&wait=30").by(app).answer();
+    let ring = async {
+        server.webhook(app, &Call::new(1).ring(0)).await;
+    };
+    let (polled, ()) = tokio::join!(poll, ring);
+    assert_eq!(polled.list()[0]["type"], "call.ring");
+    socket.expect("call.ring").await;
+    stream.expect("call.ring").await;
+    server.call(app, 1).await;
+}
+
+/// Returns the block of the document in this language.
+fn block(language: &str) -> &'static str {
+    let rest = DOCUMENT.split_once(&format!("```{language}\n")).expect("the document has a block").1;
+    rest.split_once("\n```").expect("the block ends").0
+}
+
+#[track_caller]
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "no {from:?} in:\n{text}");
+    text.replace(from, to)
+}
