@@ -253,7 +253,7 @@ async fn store_one(state: &AppState, webhook: NewWebhook) -> Result<Stored, Stor
         received_at: webhook.received_at,
     };
     if let Ok(submission) = state.engine.submit(app, incoming, *content)
-        && let Ok(stored) = submission.stored(TAKE_TIMEOUT).await?
+        && let Ok(stored) = submission.stored(TAKE_TIMEOUT).await
     {
         return Ok(stored);
     }

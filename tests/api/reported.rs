@@ -172,7 +172,8 @@ async fn states_in_which_two_sides_talk_end_a_hold(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     for (id, state) in (1..).zip(["merged", "takeover", "barge", "monitor", "eavesdrop", "unpark"]) {
-        let call = Call::new(id);
+        // Of a user each: a merge joins the calls of its user.
+        let call = Call::new(id).of_user(500 + id);
         let held = if state == "unpark" { "parked" } else { "hold" };
         let talking = |name: &str, at| open(call.answered_state(name, at));
         let states = [talking("connected", 3), talking(held, 20), talking(state, 40)];

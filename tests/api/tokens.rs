@@ -276,7 +276,7 @@ async fn a_static_token_is_used_until_dialpad_refuses_it(world: World) {
     assert!(office.refreshes().await.is_empty());
     assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
     // Once to find out whose token it is, once to make sure that it is dead.
-    assert_eq!(office.dialpad.requests("/api/v2/users/me").await.len(), 2);
+    assert_eq!(office.dialpad.requests("/api/v2/users/{id}").await.len(), 2);
 }
 
 async fn an_endpoint_that_refuses_a_static_token_does_not_end_the_connection(world: World) {

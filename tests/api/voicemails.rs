@@ -51,7 +51,7 @@ async fn a_voicemail_is_found_by_either_of_its_ids(world: World) {
         "recording_url": "https://dialpad.com/api/v2/recordings/call123/download",
         "transcript": "Hi, please call me back", "duration_seconds": 28, "received_at": "2024-01-01T12:01:00Z",
     }));
-    assert_eq!(object_keys(&by_theirs).len(), 17, "{by_theirs:#}");
+    assert_eq!(object_keys(&by_theirs).len(), 19, "{by_theirs:#}");
     let ours = by_theirs["id"].as_str().expect("our id");
     assert_eq!(by_theirs["voicemail_id"], ours);
     assert_eq!(server.get(&format!("/api/voicemails/{ours}")).by(&app).answer().await.ok(), by_theirs);

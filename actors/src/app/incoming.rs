@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 
-use crate::{error::StoreError, id::JournalId, ports::PendingEvent};
+use crate::{id::JournalId, ports::PendingEvent};
 
 /// A webhook that is not in the journal, and its request.
 #[derive(Debug)]
@@ -13,10 +13,10 @@ pub(crate) struct Incoming {
 
 /// The request of a webhook, which waits for its answer.
 #[derive(Debug)]
-pub(crate) struct Request(oneshot::Sender<Result<Stored, Unanswered>>);
+pub(crate) struct Request(oneshot::Sender<Result<Stored, NotTaken>>);
 
 /// The answer to a request, once there is one.
-pub(crate) type Answer = oneshot::Receiver<Result<Stored, Unanswered>>;
+pub(crate) type Answer = oneshot::Receiver<Result<Stored, NotTaken>>;
 
 /// How a webhook was stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,16 +27,9 @@ pub enum Stored {
     Duplicate(JournalId),
 }
 
-/// The supervisor does not take the webhook: it must be appended to the journal.
+/// The supervisor can't process the webhook now: it must be appended to the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotTaken;
-
-/// Why a webhook was not stored.
-#[derive(Debug)]
-pub(crate) enum Unanswered {
-    NotTaken,
-    Failed(StoreError),
-}
 
 impl Incoming {
     /// Returns a webhook and what its request waits for.
@@ -58,13 +51,8 @@ impl Request {
         let _ = self.0.send(Ok(stored));
     }
 
-    /// Answers that the store has failed.
-    pub(crate) fn failed(self, failure: StoreError) {
-        let _ = self.0.send(Err(Unanswered::Failed(failure)));
-    }
-
     /// Answers that the webhook must be appended to the journal.
     pub(crate) fn not_taken(self) {
-        let _ = self.0.send(Err(Unanswered::NotTaken));
+        let _ = self.0.send(Err(NotTaken));
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! The unit of work contains the journal's rows as well: of an incoming webhook a new row, of a pending one its status.
 //! Nothing is published or acknowledged before the unit is durable. Whatever goes wrong on the way, pending webhooks are
-//! still pending in the journal and come again; incoming ones come again, or their requests fail. A webhook that can't
+//! still pending in the journal and come again; incoming ones come again, or their requests append them to the journal. A webhook that can't
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
@@ -296,7 +296,7 @@ impl Pipeline {
             work.put_back(&self.inbox);
             return NextStep::Again;
         }
-        work.fail(failure, &self.inbox);
+        work.leave(&self.inbox);
         NextStep::After(STORE_BACKOFF)
     }
 

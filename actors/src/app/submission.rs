@@ -6,9 +6,9 @@ use tokio::time::timeout;
 
 use super::{
     inbox::SharedInbox,
-    incoming::{Answer, NotTaken, Stored, Unanswered},
+    incoming::{Answer, NotTaken, Stored},
 };
-use crate::{error::StoreError, id::JournalId};
+use crate::id::JournalId;
 
 /// A webhook that was submitted to an app's supervisor. Once this is dropped, a supervisor that has not begun with it
 /// skips it.
@@ -24,22 +24,18 @@ impl Submission {
         Self { id, answer, inbox }
     }
 
-    /// Waits until the webhook is durable. [`NotTaken`]: the supervisor has not begun with it within `take_timeout`, or
-    /// has ended. If it has died over the webhook, the webhook may be in the journal, under its id.
+    /// Waits until the webhook is durable.
     ///
     /// # Errors
-    /// The store failed.
-    pub async fn stored(mut self, take_timeout: Duration) -> Result<Result<Stored, NotTaken>, StoreError> {
+    /// The supervisor has not begun with it within `take_timeout`, has ended, or could not write it. If it has died over
+    /// the webhook, the webhook may be in the journal, under its id.
+    pub async fn stored(mut self, take_timeout: Duration) -> Result<Stored, NotTaken> {
         let answered = match timeout(take_timeout, &mut self.answer).await {
             Ok(answered) => answered,
-            Err(_) if self.inbox.lock().withdraw(self.id) => return Ok(Err(NotTaken)),
+            Err(_) if self.inbox.lock().withdraw(self.id) => return Err(NotTaken),
             Err(_) => self.answer.await,
         };
-        match answered {
-            Ok(Ok(stored)) => Ok(Ok(stored)),
-            Ok(Err(Unanswered::Failed(failure))) => Err(failure),
-            // The sender is gone where the supervisor has died.
-            Ok(Err(Unanswered::NotTaken)) | Err(_) => Ok(Err(NotTaken)),
-        }
+        // The sender is gone where the supervisor has died.
+        answered.unwrap_or(Err(NotTaken))
     }
 }

@@ -5,10 +5,7 @@ use super::{
     incoming::{Incoming, Request, Stored},
     recent_keys::RecentKeys,
 };
-use crate::{
-    error::{Duplicate, StoreError},
-    ports::PendingEvent,
-};
+use crate::{error::Duplicate, ports::PendingEvent};
 
 /// Webhooks for a batch. Either all of them are in the journal, or none is.
 #[derive(Debug, Default)]
@@ -93,11 +90,9 @@ impl Work {
         inbox.put_back(taken.map(|(event, request)| Incoming { event, request }).collect());
     }
 
-    /// Leaves what is in the journal to it, and answers the requests of the others that the store has failed.
-    pub(super) fn fail(self, failure: &StoreError, inbox: &SharedInbox) {
+    /// Leaves everything to the journal: the requests of what is not in it yet append it.
+    pub(super) fn leave(self, inbox: &SharedInbox) {
         inbox.lock().invalidate();
-        for request in self.requests {
-            request.failed(failure.clone());
-        }
+        self.requests.into_iter().for_each(Request::not_taken);
     }
 }

@@ -129,7 +129,7 @@ pub fn components() -> Vec<Named> {
         named::<Leg>(),
         named::<Status>(),
         named::<Outcome>(),
-        named::<InteractionVoicemail>(),
+        (InteractionVoicemail::name().into_owned(), sent(InteractionVoicemail::schema())),
         named::<InteractionRecording>(),
         named::<Mode>(),
         (RecordingBody::name().into_owned(), sent(RecordingBody::schema())),

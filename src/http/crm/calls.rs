@@ -50,14 +50,14 @@ pub(crate) struct CallPath {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatusFilter {
-    /// Only calls with this status.
+    /// Only those with this status.
     #[serde(default, deserialize_with = "status")]
     #[param(inline)]
     pub(super) status: Option<Status>,
-    /// Only calls that ended like this.
+    /// Only those that ended like this.
     #[serde(default, deserialize_with = "outcome")]
     #[param(inline)]
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 /// Of which interaction calls are listed.

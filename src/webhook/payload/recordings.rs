@@ -120,7 +120,7 @@ mod tests {
             "recording_url": ["u1", "u2"], "admin_recording_urls": ["a1"],
         });
         let expected = json!([
-            ["77", "u1", "callrecording", 61_401, 1_704_110_403],
+            ["77", "u1", "callrecording", 61_400.5, 1_704_110_403],
             ["78", "u2", "callrecording", 5000, null],
             [null, "a1", "admincallrecording", null, null],
         ]);

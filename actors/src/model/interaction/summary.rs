@@ -224,7 +224,8 @@ impl LegShown {
     /// Returns when the leg began: its reported length may reach back further than its first ring.
     fn began_at(&self) -> Option<DateTime<Utc>> {
         let reported = self.ended_at.zip(self.duration_seconds);
-        let by_length = reported.map(|(end, seconds)| end - TimeDelta::seconds(seconds));
+        let by_length =
+            reported.and_then(|(end, seconds)| end.checked_sub_signed(TimeDelta::try_seconds(seconds)?));
         [self.ringing_at, self.answered_at, by_length].into_iter().flatten().min()
     }
 }
