@@ -270,7 +270,7 @@ pub(crate) async fn first_legs_are_found_by_the_outside_number(store: &impl Subj
     let app = store.new_app().await;
     let call = finished_call(7);
     let shown = LegShown::of(&call.call, &call.snapshot);
-    let number = call.snapshot.from_number.clone().expect("it has a caller");
+    let number = call.snapshot.to_number.clone().expect("it is outbound");
     let whole = StoredInteraction {
         id: call.call.interaction_id,
         version: 1,

@@ -540,7 +540,8 @@ impl<'f> PageQuery<'f> {
             return;
         }
         // One of several numbers is this one if removing it changes the text.
-        let numbers = format!("(',' || {column} || ',')");
+        let form = if to.e164().is_some() { "to_e164" } else { "to_number" };
+        let numbers = format!("(',' || {alias}{form} || ',')");
         sql.bind(format!("REPLACE({numbers}, "), Value::Text(format!(",{},", key(to))));
         sql.push(format!(", '') <> {numbers}"));
     }
