@@ -57,7 +57,7 @@ pub(crate) struct StatusFilter {
     /// Only calls that ended like this.
     #[serde(default, deserialize_with = "outcome")]
     #[param(inline)]
-    outcome: Option<Outcome>,
+    pub(super) outcome: Option<Outcome>,
 }
 
 /// Of which interaction calls are listed.

@@ -1,12 +1,8 @@
 //! Interactions: human calls with all their legs.
 
 use actix_web::web::{Data, Path};
-use cti_actors::{
-    event::NumberFilter,
-    model::call::{Direction, Outcome},
-};
-use serde::{Deserialize, Deserializer};
-use strum::VariantNames;
+use cti_actors::{event::NumberFilter, model::call::Direction};
+use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::calls::{StatusFilter, name_of};
@@ -18,7 +14,7 @@ use crate::{
             ids::{Ids, Listing, Reply},
             lists::Paging,
             query::parameters,
-            values::{AnyWholeNumber, EitherId, Timestamp, parse_text},
+            values::{AnyWholeNumber, EitherId, Timestamp},
         },
         openapi::{
             errors::{CRM, Errors, codes},
@@ -46,10 +42,6 @@ pub(crate) struct InteractionPath {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct InteractionListFilter {
-    /// Only interactions that ended like this.
-    #[serde(default, deserialize_with = "outcome")]
-    #[param(inline)]
-    outcome: Option<Outcome>,
     /// The direction.
     #[param(inline)]
     direction: Option<Direction>,
@@ -67,11 +59,6 @@ pub(crate) struct InteractionListFilter {
     /// or unix milliseconds.
     #[param(inline)]
     until: Option<Timestamp>,
-}
-
-fn outcome<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Outcome>, D::Error> {
-    let expected = format_args!("one of {}", Outcome::VARIANTS.join(", "));
-    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
 }
 
 parameters! {
@@ -110,7 +97,7 @@ pub(crate) async fn list(
     };
     let filter = InteractionFilter {
         status: status.status,
-        outcome: filter.outcome,
+        outcome: status.outcome,
         number,
         dialpad_user_id: filter.dialpad_user_id.map(|user| user.0),
         crm_user_id: filter.crm_user_id,
