@@ -18,6 +18,7 @@ use cti_actors::{
     Engine, Ports, Tuning,
     clock::{Clock, SystemClock},
     error::StoreError,
+    model::number,
 };
 use reqwest::Url;
 use thiserror::Error;
@@ -107,6 +108,9 @@ impl Application {
         let tasks = Tasks::new();
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
+
+        // The first number that needs a plan would block the thread of its request.
+        drop(tokio::task::spawn_blocking(number::load_plans));
 
         // 2. The address, before anything durable happens: a second server on the same port fails here.
         let listener = listen(&config)?;

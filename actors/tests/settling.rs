@@ -146,7 +146,8 @@ async fn what_becomes_known_after_the_end_updates_it() {
     assert_eq!(events.len(), 2, "{events:#?}");
     let expected = json!({
         "type": "interaction.updated", "changed": ["recordings"], "outcome": "missed",
-        "recordings": [{"call_id": 2, "url": "https://dialpad.com/r/1"}],
+        "recordings": [{"call_id": 2, "id": null, "url": "https://dialpad.com/r/1", "type": "callrecording",
+            "duration_seconds": null, "started_at": null}],
     });
     shows(&events[1], &expected);
     // An agent answered after all: the webhook was late.

@@ -238,13 +238,15 @@ fn events_of_an_interaction_keep_their_text() {
             concat!(
                 r#"{{"type":"{}","seq":7,"event_id":"event_id","app_id":"550e8400-e29b-41d4-a716-446655440000","#,
                 r#""interaction_id":"interaction_id","status":"ended","outcome":"answered","direction":"inbound","#,
-                r#""external_number":"+14155551234","answered_by":555,"answered_by_crm_user_id":"agent \"7\"","#,
+                r#""external_number":"+14155551234","is_internal":false,"answered_by":555,"#,
+                r#""answered_by_crm_user_id":"agent \"7\"","#,
                 r#""started_at":"2024-01-01T00:00:03Z","answered_at":"2024-01-01T00:00:03Z","#,
                 r#""ended_at":"2024-01-01T00:03:00Z","duration_seconds":180,"talk_seconds":177,"hold_seconds":0,"#,
                 r#""voicemail":{{"voicemail_id":"voicemail","dialpad_voicemail_id":7,"#,
                 r#""recording_url":"https://dialpad.com/v/1","transcript":null,"duration_seconds":28,"#,
                 r#""received_at":"2024-01-01T00:03:10Z"}},"#,
-                r#""recordings":[{{"call_id":9876543210,"url":"https://dialpad.com/r/1"}}],"calls":[9876543210],"#,
+                r#""recordings":[{{"call_id":9876543210,"id":null,"url":"https://dialpad.com/r/1","#,
+                r#""type":"callrecording","duration_seconds":null,"started_at":null}}],"calls":[9876543210],"#,
                 r#"{}"timestamp":1704067380}}"#
             ),
             event_type, end

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     client::{
-        DialpadClient, DialpadError, NEVER_CONNECTED, id,
+        DialpadClient, DialpadError, NEVER_CONNECTED, id, id_text,
         request::{ApiRequest, Endpoint, Urgency},
     },
     oauth::access::AccessBook,
@@ -125,8 +125,7 @@ impl Dialpad {
             Value::Object(call) => Some(call),
             _ => None,
         });
-        let cursor = page.get("cursor").and_then(Value::as_str).filter(|cursor| !cursor.is_empty());
-        Ok(ConcludedCalls { calls: calls.collect(), cursor: cursor.map(str::to_owned) })
+        Ok(ConcludedCalls { calls: calls.collect(), cursor: next_cursor(&page, cursor) })
     }
 
     /// Places a call: the user's telephones ring, then the other side's. Never retried.
@@ -142,6 +141,13 @@ impl Dialpad {
         let reply = self.send(app, &request).await?;
         reply.get("call_id").and_then(id).map(DialpadCallId).ok_or(DialpadError::InvalidResponse)
     }
+}
+
+/// Returns the cursor of the page after this one. A page that repeats the cursor it was requested with is the last one:
+/// the next would be the same again.
+pub(crate) fn next_cursor(page: &Value, requested_with: Option<&str>) -> Option<String> {
+    let cursor = page.get("cursor").and_then(id_text)?;
+    Some(cursor).filter(|cursor| !cursor.is_empty() && Some(cursor.as_str()) != requested_with)
 }
 
 /// Returns what was spoken. The other lines of a transcript, such as `moment`, only name a topic.

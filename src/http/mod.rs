@@ -36,13 +36,34 @@ pub use self::{
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 256 << 10;
 
+/// Returns whether a `GET` of this path stays open: the headers alone would say nothing.
+fn is_held_open(path: &str) -> bool {
+    matches!(path, "/ws" | "/api/events/stream")
+}
+
+/// Returns whether a path of the table answers `HEAD`: wherever it answers `GET`, with the same status and headers (RFC
+/// 9110, section 9.3.2), unless the response stays open.
+pub(crate) fn answers_head(path: &str, methods: &[&str]) -> bool {
+    methods.contains(&"get") && !is_held_open(path)
+}
+
 macro_rules! table {
     ($($path:literal { $($method:ident $handler:path),+ $(,)? })*) => {
-        /// Every path, with the methods that it accepts.
+        /// Every path, with the methods that it accepts; `HEAD` besides wherever [`answers_head`] says so.
         const ROUTES: &[(&str, &[&str])] = &[$(($path, &[$(stringify!($method)),+])),*];
 
         fn add_routes(app: &mut ServiceConfig) {
-            $(app.service(web::resource($path)$(.route($method().to($handler)))+);)*
+            $({
+                let mut resource = web::resource($path);
+                $(
+                    resource = resource.route($method().to($handler));
+                    if stringify!($method) == "get" && !is_held_open($path) {
+                        // The HTTP library leaves out the body.
+                        resource = resource.route(head().to($handler));
+                    }
+                )+
+                app.service(resource);
+            })*
         }
     };
 }
@@ -53,10 +74,10 @@ table! {
     "/webhooks/dialpad" { post webhooks::shared }
     "/webhooks/{app_id}" { post webhooks::own }
     // For everyone.
-    "/" { get health::home, head health::home }
-    "/health" { get health::health, head health::health }
-    "/health/live" { get health::live, head health::live }
-    "/health/ready" { get health::ready, head health::ready }
+    "/" { get health::home }
+    "/health" { get health::health }
+    "/health/live" { get health::live }
+    "/health/ready" { get health::ready }
     "/metrics" { get health::metrics }
     "/openapi.json" { get served::openapi }
     "/openapi-3.0.json" { get served::openapi_3_0 }
@@ -77,10 +98,10 @@ table! {
     "/api/calls/active" { get crm::calls::active }
     "/api/calls/{id}" { get crm::calls::one }
     "/api/calls/{id}/events" { get crm::calls::timeline }
-    "/api/calls/{id}/recording" { get crm::recordings::of_call, head crm::recordings::of_call }
+    "/api/calls/{id}/recording" { get crm::recordings::of_call }
     "/api/voicemails" { get crm::voicemails::list }
     "/api/voicemails/{id}" { get crm::voicemails::one }
-    "/api/voicemails/{id}/recording" { get crm::recordings::of_voicemail, head crm::recordings::of_voicemail }
+    "/api/voicemails/{id}/recording" { get crm::recordings::of_voicemail }
     "/api/messages" { get crm::messages::list }
     "/api/messages/{id}" { get crm::messages::one }
     "/api/interactions" { get crm::interactions::list }
@@ -102,6 +123,7 @@ table! {
     "/internal/apps/{app_id}/api-key/revoke" { post admin::api_keys::revoke }
     "/internal/apps/{app_id}/api-key/status" { get admin::api_keys::status }
     "/internal/apps/{app_id}/api-key/audit" { get admin::api_keys::audit }
+    "/internal/apps/{app_id}/dialpad-users" { get admin::dialpad_users::list }
     "/internal/apps/{app_id}/users/map" { post admin::user_mappings::map }
     "/internal/apps/{app_id}/users/batch-map" { post admin::user_mappings::map_batch }
     "/internal/apps/{app_id}/users/mappings" { get admin::user_mappings::list }

@@ -41,7 +41,7 @@ use super::{
 };
 use crate::{
     config::OauthClient,
-    dialpad::oauth::disconnect::disconnect_app,
+    dialpad::oauth::{Exchanged, disconnect::disconnect_app},
     store::dialpad::oauth_sessions::{OauthSession, random_token},
 };
 
@@ -311,8 +311,10 @@ async fn connect(
     let (client, app) = (oauth_client(&state)?, session.app_id);
     let now = state.clock.now();
     let dialpad = &state.dialpad.client;
-    let exchanged = dialpad.exchange(client, &state.redirect_uri, code, &session.verifier, now).await;
-    let (tokens, reported) = exchanged.map_err(|no_tokens| {
+    let requested = &state.config.dialpad.scopes;
+    let exchanged =
+        dialpad.exchange(client, &state.redirect_uri, code, &session.verifier, requested, now).await;
+    let Exchanged { tokens, organization: reported, scopes } = exchanged.map_err(|no_tokens| {
         let reason = no_tokens.reason.clone();
         warn!(app.id = %app, %reason, "an authorization code could not be exchanged");
         if no_tokens.is_refusal() {
@@ -329,7 +331,6 @@ async fn connect(
         }
     };
     state.webhook_reconciler.on_reconnecting(app, organization).await;
-    let scopes = state.config.dialpad.scopes.join(" ");
     let connections = state.store.connections();
     let event = connections.connect(app, &session.environment, organization, &tokens, &scopes).await?;
     state.engine.publish(app, vec![event]);

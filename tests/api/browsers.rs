@@ -77,8 +77,8 @@ async fn a_preflight_is_answered_for_every_method_of_the_address(world: World) {
             .header("access-control-request-headers", "content-type,idempotency-key,x-api-key")
     };
     for (path, methods) in [
-        ("/api/calls", &["get", "post"][..]),
-        ("/api/consumers/desk", &["delete", "get"]),
+        ("/api/calls", &["get", "head", "post"][..]),
+        ("/api/consumers/desk", &["delete", "get", "head"]),
         ("/api/calls/7/recording", &["get", "head"]),
         ("/api/events/stream?after=3", &["get"]),
     ] {

@@ -1,8 +1,11 @@
 //! Errors: one shape on every way to one, one table of codes, and a document that has all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
-use cti_server::http::error::ErrorCode;
+use cti_server::http::{self, error::ErrorCode};
 use reqwest::Method;
 use serde_json::json;
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -13,11 +16,12 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Ask, Dialpad, TestServer, WAIT_TIMEOUT, World, eventually};
+use crate::support::{Answer, Ask, Call, Dialpad, TestServer, WAIT_TIMEOUT, World, eventually, kinds};
 
 on_both_databases![
     whatever_is_refused_is_refused_in_one_shape,
     an_address_says_which_methods_it_takes,
+    head_is_answered_as_get_is_without_the_body,
     what_is_no_text_is_refused_and_named,
     what_is_no_http_is_refused_without_a_body,
     what_breaks_on_our_side_says_nothing_but_how_to_ask_for_it,
@@ -92,7 +96,7 @@ async fn whatever_is_refused_is_refused_in_one_shape(world: World) {
     ] {
         request.answer().await.refuses(status, code);
     }
-    let silent = server.request(Method::HEAD, "/api/calls").by(&app).answer().await;
+    let silent = server.request(Method::HEAD, "/api/events/stream").by(&app).answer().await;
     assert_eq!((silent.status, silent.body.as_str()), (405, ""), "{silent}");
     server.get("/").answer().await.ok();
 }
@@ -100,10 +104,10 @@ async fn whatever_is_refused_is_refused_in_one_shape(world: World) {
 async fn an_address_says_which_methods_it_takes(world: World) {
     let server = world.start().await;
     for (method, path, expected) in [
-        (Method::PUT, "/api/calls", &["GET", "POST"][..]),
+        (Method::PUT, "/api/calls", &["GET", "HEAD", "POST"][..]),
         (Method::GET, "/webhooks", &["POST"]),
         (Method::POST, "/health", &["GET", "HEAD"]),
-        (Method::PUT, "/internal/apps/x", &["DELETE", "GET", "PATCH"]),
+        (Method::PUT, "/internal/apps/x", &["DELETE", "GET", "HEAD", "PATCH"]),
     ] {
         let answer = server.request(method, path).answer().await;
         answer.refuses(405, "METHOD_NOT_ALLOWED");
@@ -111,6 +115,45 @@ async fn an_address_says_which_methods_it_takes(world: World) {
         let allowed: BTreeSet<&str> = allowed.split(',').map(str::trim).collect();
         assert_eq!(allowed, expected.iter().copied().collect(), "{path}");
     }
+}
+
+async fn head_is_answered_as_get_is_without_the_body(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server: TestServer = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    server.webhooks(&app, &Call::new(1).life()).await;
+    server.feed_when(&app, "the call is over", |feed| kinds(feed).contains(&"call.ended")).await;
+    let mut tried = 0;
+    for (route, methods) in http::route_table().filter(|(_, methods)| methods.contains(&"get")) {
+        let id = if route.starts_with("/api/calls/{id}") { "1" } else { "x" };
+        let path = route.replace("{app_id}", &app.id).replace("{id}", id).replace(['{', '}'], "");
+        let asked = |method: Method| {
+            let request = server.request(method, &path);
+            if path.starts_with("/internal") { request.by_admin() } else { request.by(&app) }
+        };
+        let head = asked(Method::HEAD).answer().await;
+        assert_eq!(head.body, "", "{head}");
+        if ["/ws", "/api/events/stream"].contains(&route) {
+            assert_eq!(head.status, 405, "{head}");
+            continue;
+        }
+        let get = asked(Method::GET).answer().await;
+        assert_eq!(head.status, get.status, "{get} {head}");
+        let names = |answer: &Answer| -> BTreeSet<String> {
+            answer.headers.keys().map(|name| name.as_str().to_owned()).collect()
+        };
+        assert_eq!(names(&head), names(&get), "{route}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{route}");
+        tried += 1;
+        assert!(!methods.contains(&"head"), "{route} has a HEAD of its own");
+    }
+    assert!(tried > 30, "only {tried} addresses");
+    let begun_at = Instant::now();
+    let events = server.request(Method::HEAD, "/api/events?after=5&wait=60").by(&app).answer().await;
+    assert_eq!((events.status, events.body.as_str()), (200, ""), "{events}");
+    assert!(begun_at.elapsed() < WAIT_TIMEOUT, "it waited");
+    assert!(events.header("x-cursor").is_some(), "{events}");
 }
 
 async fn what_is_no_text_is_refused_and_named(world: World) {

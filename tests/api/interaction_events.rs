@@ -9,6 +9,8 @@ use crate::support::{
 
 on_both_databases![
     each_human_call_ends_once_and_is_updated_by_later_facts,
+    a_consultation_is_told_from_the_call_of_a_customer,
+    the_recordings_of_all_legs_come_part_by_part,
     the_end_of_a_human_call_survives_a_restart,
     two_servers_on_one_database_emit_each_end_once,
     interactions_are_listed_like_calls,
@@ -107,11 +109,72 @@ async fn each_human_call_ends_once_and_is_updated_by_later_facts(world: World) {
     );
     server.webhook(&app, &recording).await;
     let feed = server.feed_until(&app, "interaction.updated").await;
-    let expected = json!([{"call_id": 2, "url": "https://dialpad.com/r/9"}]);
+    let expected = json!([{"call_id": 2, "id": 9, "url": "https://dialpad.com/r/9", "type": "callrecording",
+        "duration_seconds": null, "started_at": null}]);
     of_interactions(&feed)[1].shows(json!({"changed": ["recordings"], "recordings": expected}));
     let whole = server.get("/api/interactions/2").by(&app).answer().await.ok();
     whole.shows(json!({"recordings": expected, "talk_seconds": 93, "answered_at": "2024-01-01T12:00:03Z"}));
     assert_eq!(kinds(&feed).iter().filter(|kind| **kind == "interaction.ended").count(), 1);
+}
+
+async fn a_consultation_is_told_from_the_call_of_a_customer(world: World) {
+    let server = world.with("INTERACTION_SETTLE", "300ms").start().await;
+    let app = server.create_app("CRM").await;
+    let said = |webhooks: Vec<Value>, is_internal: bool| -> Vec<Value> {
+        webhooks.into_iter().map(|webhook| webhook.with("is_internal", is_internal)).collect()
+    };
+    let life = |call: &Call| vec![rings(call, 0), connected(call, 3), hangs_up(call, 3, 60)];
+    let (customer, consultation, unknown) =
+        (leg(1, 701, ERIN), leg(2, 701, "+14155550702"), leg(3, 703, FAY));
+    server.webhooks(&app, &said(life(&customer), false)).await;
+    server.webhooks(&app, &said(life(&consultation), true)).await;
+    server.webhooks(&app, &life(&unknown)).await;
+    let feed = server.feed_when(&app, "three ends", |feed| of_interactions(feed).len() == 3).await;
+    for (call, expected) in [(1, json!(false)), (2, json!(true)), (3, Value::Null)] {
+        let ended = of_interactions(&feed).into_iter().find(|event| event["calls"] == json!([call]));
+        assert_eq!(ended.expect("it has ended")["is_internal"], expected, "{call}");
+        let whole = server.get(&format!("/api/interactions/{call}")).by(&app).answer().await.ok();
+        assert_eq!(whole["is_internal"], expected, "{call}");
+    }
+    // What becomes known later.
+    server
+        .webhooks(&app, &[hangs_up(&unknown, 3, 60).with("is_internal", true).with("mos_score", 4.2)])
+        .await;
+    let feed = server.feed_until(&app, "interaction.updated").await;
+    of_interactions(&feed)[3].shows(json!({"changed": ["is_internal"], "is_internal": true, "calls": [3]}));
+}
+
+async fn the_recordings_of_all_legs_come_part_by_part(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let (source, target) = transfer();
+    server.webhooks(&app, source.iter().chain(&target)).await;
+    let part = |id: &str, second: i64| {
+        json!({"id": id, "recording_type": "callrecording", "url": format!("https://dialpad.com/r/{id}"),
+            "duration": "12499.9", "start_time": (NOON + second) * 1000})
+    };
+    let recorded = |id: i64, user: i64, parts: Value| {
+        leg(id, user, ERIN).state("recording", 130).without("talk_time").with("recording_details", parts)
+    };
+    // The same recording is reported for both legs.
+    let first = recorded(1, 701, json!([part("7", 4), part("8", 30)]));
+    server.webhooks(&app, &[first, recorded(2, 702, json!([part("8", 30), part("x", 70)]))]).await;
+    server.feed_once_processed(&app, 99).await;
+    let shown = |call: i64, id: Value, at: &str| {
+        let url = format!("https://dialpad.com/r/{}", id.as_str().map_or(id.to_string(), str::to_owned));
+        json!({"call_id": call, "id": id, "url": url, "type": "callrecording", "duration_seconds": 12,
+            "started_at": at})
+    };
+    let expected = json!([
+        shown(1, json!(7), "2024-01-01T12:00:04Z"),
+        shown(1, json!(8), "2024-01-01T12:00:30Z"),
+        shown(2, json!("x"), "2024-01-01T12:01:10Z"),
+    ]);
+    let whole = list(&server, &app, "outcome=answered").await;
+    assert_eq!(whole[0]["recordings"], expected);
+    assert_eq!(whole[0]["calls"][0]["recordings"][1]["id"], 8, "as the call has them");
+    let as_text = list(&server, &app, "outcome=answered&ids=string").await;
+    as_text[0]["recordings"][0].shows(json!({"call_id": "1", "id": "7"}));
 }
 
 async fn the_end_of_a_human_call_survives_a_restart(world: World) {

@@ -19,6 +19,7 @@ mod connected;
 mod consumers;
 mod dialpad_client;
 mod dialpad_family;
+mod dialpad_users;
 mod documents;
 mod duplicates;
 mod encrypted;

@@ -12,6 +12,7 @@ use crate::support::{
 on_both_databases![
     a_silence_is_looked_into,
     a_kill_in_the_middle_of_a_list_loses_nothing,
+    a_page_that_repeats_its_cursor_is_the_last,
     a_list_that_can_not_be_had_is_given_up_and_said,
     what_dialpad_can_not_say_now_is_asked_again,
     a_call_that_is_over_at_dialpad_ends,
@@ -136,6 +137,28 @@ async fn a_kill_in_the_middle_of_a_list_loses_nothing(world: World) {
     for call in [CALL, CALL + 1] {
         assert_eq!(kinds(&of_call(&feed, call)), ["call.ended"]);
     }
+}
+
+async fn a_page_that_repeats_its_cursor_is_the_last(world: World) {
+    let dialpad = ScriptedDialpad::start(|asked: &ScriptedRequest| match &*asked.what {
+        "GET call" => Reply::json(200, json!({"items": [concluded(CALL, 1500)], "cursor": "X"})),
+        _ => Reply::json(404, json!({})),
+    })
+    .await;
+    let world = world.with_scripted(&dialpad).with("REPAIR_AFTER", "1s");
+    let mut server = world.start().await;
+    server.wait_for_heartbeat().await;
+    let app = server.create_app("CRM").await;
+    server.process.kill();
+    server = world.start().await;
+    ended(&server, &app).await.shows(json!({"source": "repaired"}));
+    eventually("the gap is recovered", async || {
+        (world.count("SELECT COUNT(*) FROM gaps").await == 0).then_some(())
+    })
+    .await;
+    let (again, first): (Vec<_>, Vec<_>) =
+        dialpad.requests("GET call").into_iter().partition(|asked| asked.query.contains("cursor=X"));
+    assert_eq!(again.len(), first.len(), "one page more for each list: {again:#?}");
 }
 
 async fn a_list_that_can_not_be_had_is_given_up_and_said(world: World) {

@@ -20,6 +20,9 @@ on_both_databases![
     a_wrong_client_secret_loses_no_connection,
     a_dead_refresh_token_is_emitted_once_and_a_person_can_help,
     a_static_token_is_used_until_dialpad_refuses_it,
+    a_static_token_is_used_beyond_the_lifetime_that_was_given,
+    without_a_lifetime_a_static_token_has_no_end,
+    the_reply_says_which_scopes_were_granted,
     an_endpoint_that_refuses_a_static_token_does_not_end_the_connection,
     disconnecting_revokes_even_when_the_token_has_ended,
     connections_survive_a_restart_with_ended_tokens,
@@ -268,7 +271,15 @@ async fn a_dead_refresh_token_is_emitted_once_and_a_person_can_help(world: World
 async fn a_static_token_is_used_until_dialpad_refuses_it(world: World) {
     let static_token = json!({"withheld_scopes": ["offline_access"], "token_lifetime_seconds": 100_000_000});
     let office = Office::open_with(world, &static_token).await;
-    office.status().await.shows(json!({"connected": true, "token_expires_at": null}));
+    let status = office.status().await;
+    status.shows(
+        json!({"connected": true, "missing_scopes": ["message_content_export:all", "offline_access"]}),
+    );
+    let instant = |name: &str| -> DateTime<Utc> {
+        status[name].as_str().and_then(|text| text.parse().ok()).expect("a time")
+    };
+    // The longest lifetime that is believed.
+    assert_eq!((instant("token_expires_at") - instant("connected_at")).num_days(), 365);
     assert_eq!(office.place_call(0).await.status, 201);
     office.dialpad.revoke_tokens(Some("access")).await;
     office.place_call(0).await.refuses(401, "TOKENS_EXPIRED");
@@ -277,6 +288,31 @@ async fn a_static_token_is_used_until_dialpad_refuses_it(world: World) {
     assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
     // Once to find out whose token it is, once to make sure that it is dead.
     assert_eq!(office.dialpad.requests("/api/v2/users/{id}").await.len(), 2);
+}
+
+async fn a_static_token_is_used_beyond_the_lifetime_that_was_given(world: World) {
+    let office =
+        Office::open_with(world, &json!({"withheld_scopes": ["offline_access"], "expires_in": 1})).await;
+    let status = office.status().await;
+    until_ended(&status).await;
+    assert_eq!(office.place_call(0).await.status, 201, "Dialpad still accepts it");
+    office.dialpad.revoke_tokens(Some("access")).await;
+    office.place_call(0).await.refuses(401, "TOKENS_EXPIRED");
+    assert_eq!(office.event_types().await, ["connection.connected", "connection.expired"]);
+}
+
+async fn without_a_lifetime_a_static_token_has_no_end(world: World) {
+    let switches = json!({"withheld_scopes": ["offline_access"], "expires_in": "absent"});
+    let office = Office::open_with(world, &switches).await;
+    office.status().await.shows(json!({"connected": true, "token_expires_at": null}));
+}
+
+async fn the_reply_says_which_scopes_were_granted(world: World) {
+    let office = Office::open_with(world, &json!({"withheld_scopes": ["calls:list"]})).await;
+    office
+        .status()
+        .await
+        .shows(json!({"connected": true, "missing_scopes": ["calls:list", "message_content_export:all"]}));
 }
 
 async fn an_endpoint_that_refuses_a_static_token_does_not_end_the_connection(world: World) {

@@ -1,8 +1,15 @@
 //! `/ws`: getting in, being turned away, and hearing only what was asked for.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
 
-use crate::support::{Ask, Call, Received, Shows, World, kinds};
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use crate::support::{App, Ask, Call, Received, Shows, TestServer, WAIT_TIMEOUT, World, kinds};
 
 on_both_databases![
     the_first_message_says_connected,
@@ -19,7 +26,52 @@ on_both_databases![
     all_sockets_of_an_app_hear_the_same,
     an_app_may_have_only_so_many_sockets,
     a_ping_is_answered,
+    a_closed_socket_ends_its_connection_at_once,
 ];
+
+/// Opens a WebSocket, closes it with this payload, and returns what came after the close frame was sent until the server
+/// closed the connection, and how long that took.
+async fn close(server: &TestServer, app: &App, payload: &[u8]) -> (Vec<u8>, Duration) {
+    let mut wire = TcpStream::connect(server.address()).await.expect("the server takes a connection");
+    let handshake = format!(
+        "GET /ws HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\nx-api-key: {}\r\n\r\n",
+        app.key
+    );
+    wire.write_all(handshake.as_bytes()).await.expect("it is sent");
+    let mut received = Vec::new();
+    while !String::from_utf8_lossy(&received).contains("\"connected\"") {
+        let read = timeout(WAIT_TIMEOUT, wire.read_buf(&mut received)).await.expect("it is answered in time");
+        assert!(read.expect("it can be read") > 0, "closed: {}", String::from_utf8_lossy(&received));
+    }
+    let begun_at = Instant::now();
+    // Masked with zeros.
+    let length = u8::try_from(payload.len()).expect("a short payload");
+    let frame = [&[0x88, 0x80 | length, 0, 0, 0, 0], payload].concat();
+    wire.write_all(&frame).await.expect("it is sent");
+    let mut rest = Vec::new();
+    timeout(WAIT_TIMEOUT, wire.read_to_end(&mut rest))
+        .await
+        .expect("it is closed in time")
+        .expect("it is closed");
+    (rest, begun_at.elapsed())
+}
+
+async fn a_closed_socket_ends_its_connection_at_once(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut took = Vec::new();
+    for payload in [&[0x03, 0xe8][..], &[], &[0x03, 0xe9], &[0x03, 0xe8], &[]] {
+        let (rest, elapsed) = close(&server, &app, payload).await;
+        assert!(
+            rest.ends_with(&[&[0x88, u8::try_from(payload.len()).expect("short")], payload].concat()),
+            "{rest:?}"
+        );
+        took.push(elapsed);
+    }
+    // On a busy machine some take longer. Without the fix each took more than 0.5 s.
+    assert!(took.iter().any(|elapsed| *elapsed < Duration::from_millis(250)), "{took:?}");
+}
 
 async fn the_first_message_says_connected(world: World) {
     let server = world.start().await;

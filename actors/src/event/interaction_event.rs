@@ -29,6 +29,8 @@ pub struct InteractionBody {
     direction: Option<Direction>,
     /// The number outside the company.
     external_number: Option<String>,
+    /// Whether every leg is within the company, as those of a consultation are; null where that is not known of all.
+    is_internal: Option<bool>,
     /// The Dialpad user who answered first.
     #[schema(value_type = Option<DialpadId>)]
     answered_by: Option<i64>,
@@ -92,14 +94,24 @@ pub struct InteractionVoicemail {
     received_at: Option<DateTime<Utc>>,
 }
 
-/// A recording of an interaction.
+/// One part of a recording of an interaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct InteractionRecording {
     /// Dialpad's id of the leg that was recorded.
     #[schema(value_type = DialpadId)]
     call_id: DialpadCallId,
-    /// Where Dialpad keeps the recording.
-    url: String,
+    /// Dialpad's id of the recording.
+    #[schema(value_type = Option<DialpadId>)]
+    id: Option<serde_json::Value>,
+    /// Where Dialpad keeps the audio.
+    url: Option<String>,
+    /// The kind, in Dialpad's words: `callrecording` or `admincallrecording`.
+    #[serde(rename = "type")]
+    kind: String,
+    /// The length in seconds.
+    duration_seconds: Option<i64>,
+    /// When it began.
+    started_at: Option<DateTime<Utc>>,
 }
 
 impl From<VoicemailShown> for InteractionVoicemail {
@@ -119,7 +131,15 @@ impl From<VoicemailShown> for InteractionVoicemail {
 
 impl From<Part> for InteractionRecording {
     fn from(part: Part) -> Self {
-        Self { call_id: part.call_id, url: part.url }
+        let Part { call_id, recording } = part;
+        Self {
+            call_id,
+            id: recording.id.as_deref().map(number_or_text),
+            url: recording.url,
+            kind: recording.kind,
+            duration_seconds: recording.duration_seconds,
+            started_at: recording.started_at,
+        }
     }
 }
 
@@ -174,6 +194,7 @@ pub fn interaction_event(
         outcome: summary.outcome,
         direction: summary.direction,
         external_number: summary.external_number.clone(),
+        is_internal: summary.is_internal,
         answered_by: summary.answered_by,
         answered_by_crm_user_id: None,
         started_at: summary.answered_at,

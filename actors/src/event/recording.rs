@@ -34,6 +34,23 @@ impl RecordingBody {
     }
 }
 
+impl From<&RecordingBody> for Recording {
+    fn from(body: &RecordingBody) -> Self {
+        Self {
+            id: body.id.as_ref().map(id_text),
+            url: body.url.clone(),
+            kind: body.kind.clone(),
+            duration_seconds: body.duration_seconds,
+            started_at: body.started_at,
+        }
+    }
+}
+
+/// Returns an id of Dialpad's as text, whichever way JSON has it.
+fn id_text(id: &serde_json::Value) -> String {
+    id.as_str().map_or_else(|| id.to_string(), str::to_owned)
+}
+
 impl From<&Recording> for RecordingBody {
     fn from(recording: &Recording) -> Self {
         Self {

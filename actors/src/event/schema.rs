@@ -129,10 +129,10 @@ pub fn components() -> Vec<Named> {
         named::<Leg>(),
         named::<Status>(),
         named::<Outcome>(),
-        (InteractionVoicemail::name().into_owned(), sent(InteractionVoicemail::schema())),
-        named::<InteractionRecording>(),
         named::<Mode>(),
         (RecordingBody::name().into_owned(), sent(RecordingBody::schema())),
+        (InteractionVoicemail::name().into_owned(), sent(InteractionVoicemail::schema())),
+        (InteractionRecording::name().into_owned(), sent(InteractionRecording::schema())),
     ]
 }
 

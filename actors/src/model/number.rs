@@ -110,6 +110,11 @@ pub enum Undialable {
     NotInPlan,
 }
 
+/// Loads the number plans, which takes tens of milliseconds. Otherwise the first number that needs one does.
+pub fn load_plans() {
+    let _ = main_plan(NANP);
+}
+
 /// Returns the E.164 form of a number, however it is written; `None` for what is no number. Numbers without a country
 /// code are read as those of the region.
 #[must_use]

@@ -6,6 +6,8 @@
 //! close code can't be written, the kernel ends the connection (`TCP_USER_TIMEOUT`, set where the server accepts it).
 
 use std::{
+    cell::Cell,
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -51,6 +53,8 @@ pub struct SessionOptions {
     pub subscription: Subscription,
     /// Counts a wrong key in a first message; returns whether the client's address has sent too many.
     pub exceeds_wrong_key_limit: Box<dyn Fn() -> bool>,
+    /// Set once the client has sent a close frame: nothing comes after it.
+    pub is_closed_by_client: Rc<Cell<bool>>,
 }
 
 /// Turns a request into a session.
@@ -283,6 +287,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for SessionActor {
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Close(reason)) => {
                 self.close_reason = CloseReason::Client;
+                self.options.is_closed_by_client.set(true);
                 ctx.close(reason);
                 ctx.stop();
             }

@@ -347,6 +347,8 @@ pub struct Interaction {
     pub direction: Option<Direction>,
     /// The number outside the company.
     pub external_number: Option<String>,
+    /// Whether every leg is within the company, as those of a consultation are.
+    pub is_internal: Option<bool>,
     /// The Dialpad user who answered first.
     pub answered_by: Option<i64>,
     /// The CRM's id of that user.
@@ -392,14 +394,15 @@ pub struct InteractionVoicemail {
     pub received_at: Option<DateTime<Utc>>,
 }
 
-/// A recording of an interaction.
+/// One part of a recording of an interaction.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct InteractionRecording {
     /// Dialpad's id of the leg that was recorded.
     pub call_id: Option<i64>,
-    /// Where Dialpad keeps it.
-    pub url: String,
+    /// The part.
+    #[serde(flatten)]
+    pub recording: Recording,
 }
 
 /// A text message.

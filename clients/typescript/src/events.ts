@@ -151,11 +151,10 @@ export interface InteractionVoicemail {
   received_at: Instant | null;
 }
 
-/** A recording of an interaction. */
-export interface InteractionRecording {
+/** One part of a recording of an interaction. */
+export interface InteractionRecording extends Recording {
   /** The leg that was recorded. */
   call_id: DialpadId;
-  url: string;
 }
 
 interface InteractionEvent<Type extends string> extends EventBase<Type> {
@@ -166,6 +165,8 @@ interface InteractionEvent<Type extends string> extends EventBase<Type> {
   direction: Direction | null;
   /** The number outside the company. */
   external_number: string | null;
+  /** Whether every leg is within the company, as those of a consultation are. Null where no webhook said. */
+  is_internal: boolean | null;
   /** The Dialpad user who answered first. */
   answered_by: DialpadId | null;
   answered_by_crm_user_id: string | null;

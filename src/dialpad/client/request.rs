@@ -14,6 +14,8 @@ pub enum Endpoint {
     Deauthorize,
     /// The user that a token belongs to.
     User,
+    /// The list of a company's users.
+    Users,
     /// The company that a token belongs to.
     Company,
     /// Webhooks: where events are sent.

@@ -97,7 +97,8 @@ impl AccessBook {
         for _ in 0..MAX_READS {
             let Some(connection) = self.usable_connection(app).await? else { return self.static_access() };
             let now = self.engine.ports().clock.now();
-            if connection.expires_at.is_none_or(|expires_at| expires_at > now) {
+            // What can't be refreshed is used until Dialpad refuses it: that ends the connection, and a clock may be wrong.
+            if !connection.is_renewable || connection.expires_at.is_none_or(|expires_at| expires_at > now) {
                 return Ok(Access {
                     organization: connection.dialpad_org_id,
                     token: connection.access_token,

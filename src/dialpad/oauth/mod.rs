@@ -74,6 +74,19 @@ struct Extra {
     organization_id: Value,
     #[serde(default)]
     company_id: Value,
+    /// Added where the reply is read.
+    #[serde(default)]
+    lifetime_is_assumed: bool,
+}
+
+/// What was received for an authorization code.
+pub struct Exchanged {
+    /// The tokens.
+    pub tokens: Tokens,
+    /// The organization, if the reply names one.
+    pub organization: Option<i64>,
+    /// The granted scopes, separated by spaces.
+    pub scopes: String,
 }
 
 impl ExtraTokenFields for Extra {}
@@ -114,7 +127,7 @@ impl DialpadClient {
         Authorization { url, verifier: verifier.into_secret().into() }
     }
 
-    /// Exchanges an authorization code for tokens. The second value is the organization, if the reply names one.
+    /// Exchanges an authorization code for tokens. `requested`: the scopes that were.
     ///
     /// # Errors
     /// See [`TokenError`].
@@ -124,8 +137,9 @@ impl DialpadClient {
         redirect_uri: &Url,
         code: String,
         verifier: &SecretString,
+        requested: &[String],
         now: DateTime<Utc>,
-    ) -> Result<(Tokens, Option<i64>), TokenError> {
+    ) -> Result<Exchanged, TokenError> {
         let transport = Transport::new(self);
         let reply = self
             .oauth(client)
@@ -136,11 +150,17 @@ impl DialpadClient {
             .await;
         let reply = transport.check(reply)?;
         let tokens = tokens(&reply, now);
-        // Without a refresh token the access token is a static key.
-        let expires_at = tokens.expires_at.filter(|_| tokens.refresh.is_some());
         let extra = reply.extra_fields();
-        let organization = id(&extra.organization_id).or_else(|| id(&extra.company_id));
-        Ok((Tokens { expires_at, ..tokens }, organization))
+        let is_renewable = tokens.refresh.is_some();
+        // Without a refresh token the access token is a static key: no lifetime is assumed for it.
+        let expires_at = tokens.expires_at.filter(|_| is_renewable || !extra.lifetime_is_assumed);
+        let reported = reply.scopes().map(|scopes| scopes.iter().map(|scope| scope.as_str()).collect());
+        let requested = || requested.iter().map(String::as_str).collect();
+        Ok(Exchanged {
+            tokens: Tokens { expires_at, ..tokens },
+            organization: id(&extra.organization_id).or_else(|| id(&extra.company_id)),
+            scopes: scopes::granted(reported.unwrap_or_else(requested), is_renewable),
+        })
     }
 
     /// Exchanges a refresh token for new tokens. A reply without a refresh token leaves the old one valid.

@@ -5,12 +5,23 @@ const NEEDED: [(&str, &str); 4] = [
     ("calls:list", "missed calls can't be recovered"),
     ("recordings_export", "recordings and voicemails can't be played"),
     (MESSAGE_TEXTS, "messages arrive without text"),
-    ("offline_access", "the connection ends when its first token expires"),
+    (REFRESH_TOKEN, "the connection ends when its first token expires"),
 ];
+
+/// A refresh token, and with it a lasting connection.
+const REFRESH_TOKEN: &str = "offline_access";
 
 /// The texts of messages. A subscription for the whole company needs the form with `:all`
 /// (<https://developers.dialpad.com/docs/sms-events>).
 pub const MESSAGE_TEXTS: &str = "message_content_export:all";
+
+/// Returns the granted scopes, separated by spaces: those that the token reply names, else the requested ones (RFC 6749,
+/// section 5.1). Whether there is a refresh token decides about its scope, whatever they say.
+pub(super) fn granted(mut named: Vec<&str>, has_refresh_token: bool) -> String {
+    named.retain(|scope| *scope != REFRESH_TOKEN);
+    named.extend(has_refresh_token.then_some(REFRESH_TOKEN));
+    named.join(" ")
+}
 
 /// Returns the needed scopes that are not among the granted ones (separated by spaces), each with what does not work.
 pub fn missing(granted: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
@@ -38,6 +49,14 @@ mod tests {
         assert_eq!(names(&NEEDED.map(|(name, _)| name).join("  ")), Vec::<&str>::new());
         assert_eq!(names("calls:listed message_content_export").len(), NEEDED.len());
         assert_eq!(names("").len(), NEEDED.len());
+    }
+
+    #[test]
+    fn a_refresh_token_proves_its_scope() {
+        assert_eq!(granted(vec!["offline_access", "calls:list"], false), "calls:list");
+        assert_eq!(granted(vec!["offline_access", "calls:list"], true), "calls:list offline_access");
+        assert_eq!(granted(vec!["calls:list"], true), "calls:list offline_access");
+        assert_eq!(granted(vec![], false), "");
     }
 
     #[test]

@@ -8,6 +8,9 @@ const DEFAULT_LIFETIME: u64 = 3600;
 /// In seconds. A longer lifetime makes no difference: a token is refreshed every day.
 const MAX_LIFETIME: u64 = 366 * 24 * 3600;
 
+/// A field that is added: whether the reply has no lifetime that can be read.
+pub(super) const LIFETIME_IS_ASSUMED: &str = "lifetime_is_assumed";
+
 /// Returns the reply in the form of RFC 6749, section 5.1; `None` if it has no access token.
 pub(crate) fn normalize(body: &[u8]) -> Option<Value> {
     let Ok(Value::Object(mut reply)) = serde_json::from_slice(body) else { return None };
@@ -16,20 +19,34 @@ pub(crate) fn normalize(body: &[u8]) -> Option<Value> {
         return None;
     }
     let lifetime = lifetime(reply.get("expires_in"));
-    reply.insert("expires_in".into(), lifetime.into());
-    for name in ["refresh_token", "scope"] {
-        if !is_text(reply.get(name)) {
-            reply.remove(name);
-        }
+    reply.insert("expires_in".into(), lifetime.unwrap_or(DEFAULT_LIFETIME).into());
+    reply.insert(LIFETIME_IS_ASSUMED.into(), lifetime.is_none().into());
+    if !is_text(reply.get("refresh_token")) {
+        reply.remove("refresh_token");
     }
+    match scope(reply.get("scope")) {
+        Some(scope) => reply.insert("scope".into(), scope.into()),
+        None => reply.remove("scope"),
+    };
     if !is_text(reply.get("token_type")) {
         reply.insert("token_type".into(), "bearer".into());
     }
     Some(Value::Object(reply))
 }
 
-/// Returns a lifetime in seconds: from a number, or a text with one; else the default.
-fn lifetime(expires_in: Option<&Value>) -> u64 {
+/// Returns the granted scopes separated by spaces: from a text with spaces or commas, or a list of texts.
+fn scope(scope: Option<&Value>) -> Option<String> {
+    let text = match scope? {
+        Value::String(text) => text.clone(),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        _ => return None,
+    };
+    let names: Vec<&str> = text.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()).collect();
+    Some(names.join(" ")).filter(|names| !names.is_empty())
+}
+
+/// Returns a lifetime in seconds: from a number, or a text with one.
+fn lifetime(expires_in: Option<&Value>) -> Option<u64> {
     let seconds = match expires_in {
         Some(Value::Number(number)) => number.as_f64(),
         Some(Value::String(text)) => text.trim().parse().ok(),
@@ -37,8 +54,8 @@ fn lifetime(expires_in: Option<&Value>) -> u64 {
     };
     match seconds {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is bounded")]
-        Some(seconds) if seconds >= 1.0 => seconds.min(MAX_LIFETIME as f64) as u64,
-        _ => DEFAULT_LIFETIME,
+        Some(seconds) if seconds >= 1.0 => Some(seconds.min(MAX_LIFETIME as f64) as u64),
+        _ => None,
     }
 }
 
@@ -77,10 +94,28 @@ mod tests {
 
     #[test]
     fn fields_that_are_not_essential_are_dropped_or_filled_in() {
-        let reply = normalize(json!({"access_token": "a", "refresh_token": "", "scope": ["x"]}));
-        assert_eq!(reply, json!({"access_token": "a", "token_type": "bearer", "expires_in": 3600}));
-        let complete = json!({"access_token": "a", "token_type": "Bearer", "expires_in": 5, "refresh_token": "r", "company_id": 7});
-        assert_eq!(normalize(complete.clone()), complete);
+        let reply = normalize(json!({"access_token": "a", "refresh_token": "", "scope": 5}));
+        let expected = json!({"access_token": "a", "token_type": "bearer", "expires_in": 3600, LIFETIME_IS_ASSUMED: true});
+        assert_eq!(reply, expected);
+        let mut complete = json!({"access_token": "a", "token_type": "Bearer", "expires_in": 5, "refresh_token": "r",
+            "company_id": 7, "scope": "calls:list offline_access"});
+        let read = normalize(complete.clone());
+        complete[LIFETIME_IS_ASSUMED] = false.into();
+        assert_eq!(read, complete);
+    }
+
+    #[test]
+    fn granted_scopes_are_read_in_every_form() {
+        for (scope, expected) in [
+            (json!("calls:list offline_access"), json!("calls:list offline_access")),
+            (json!("calls:list, offline_access"), json!("calls:list offline_access")),
+            (json!(["calls:list", "offline_access"]), json!("calls:list offline_access")),
+            (json!(" "), Value::Null),
+            (json!([]), Value::Null),
+            (json!(null), Value::Null),
+        ] {
+            assert_eq!(normalize(json!({"access_token": "a", "scope": scope}))["scope"], expected, "{scope}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use strum::VariantArray;
 
 use super::kind::SubscriptionKind;
 use crate::dialpad::{
-    api::Dialpad,
+    api::{Dialpad, next_cursor},
     client::{
         DialpadError, id_text,
         request::{ApiRequest, Endpoint, Urgency},
@@ -97,9 +97,13 @@ async fn list(
     urgency: Urgency,
 ) -> Result<Vec<Value>, DialpadError> {
     let first = ApiRequest { urgency, ..ApiRequest::get(endpoint, path(endpoint)) };
-    let mut request = first.clone();
+    let mut cursor = None;
     let mut items = Vec::new();
     for _ in 0..MAX_PAGES {
+        let request = match &cursor {
+            Some(cursor) => first.clone().with("cursor", cursor),
+            None => first.clone(),
+        };
         let mut page = dialpad.send(app, &request).await?;
         if !page.is_object() {
             return Err(DialpadError::InvalidResponse);
@@ -107,9 +111,9 @@ async fn list(
         if let Some(Value::Array(part)) = page.get_mut("items").map(Value::take) {
             items.extend(part);
         }
-        match page.get("cursor").and_then(id_text).filter(|cursor| !cursor.is_empty()) {
-            Some(cursor) => request = first.clone().with("cursor", cursor),
-            None => return Ok(items),
+        cursor = next_cursor(&page, cursor.as_deref());
+        if cursor.is_none() {
+            return Ok(items);
         }
     }
     Err(DialpadError::InvalidResponse)

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{ContentType, HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{ContentType, HeaderName, HeaderValue},
+    },
     web::Data,
 };
 use cti_actors::{
@@ -61,7 +64,9 @@ pub(crate) async fn list(
     state: Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
     let limit = crm.query.paging.limit.count();
-    let wait = Duration::from_secs(crm.query.paging.wait.get().unsigned_abs());
+    // The headers of a response that came late would say no more.
+    let wait = if request.method() == Method::HEAD { 0 } else { crm.query.paging.wait.get().unsigned_abs() };
+    let wait = Duration::from_secs(wait);
     let until = Instant::now() + wait;
     let mut subscription = crm.query.subscription()?;
     if subscription.filter.has_numbers() {

@@ -17,7 +17,7 @@ use actix_web::{
 
 use crate::{
     config::CorsOrigins,
-    http::{route_table, state::AppState},
+    http::{answers_head, route_table, state::AppState},
 };
 
 /// The headers of answers that a page may read.
@@ -68,7 +68,9 @@ pub async fn answer_preflight<B: MessageBody + 'static>(
 
 /// Returns the methods of a route, as a header has them.
 fn methods_of(route: &str) -> Option<String> {
-    let (_, methods) = route_table().find(|(path, _)| *path == route)?;
+    let (path, methods) = route_table().find(|(path, _)| *path == route)?;
+    let head = answers_head(path, methods).then_some("head");
+    let methods: Vec<&str> = methods.iter().copied().chain(head).collect();
     Some(methods.join(", ").to_ascii_uppercase())
 }
 

@@ -8,7 +8,9 @@
 
 use std::{
     cell::RefCell,
+    net::Shutdown,
     rc::Rc,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -27,13 +29,19 @@ const UNREAD_BYTES: usize = 32 << 10;
 const QUIET_AFTER: Duration = Duration::from_secs(7);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(20);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How many WebSockets keep the second handle on their connection. There can be many WebSockets, and each handle is a
+/// file descriptor.
+const MAX_WEBSOCKET_HANDLES: usize = 1000;
+
+static WEBSOCKET_HANDLES: AtomicUsize = AtomicUsize::new(0);
 
 /// The timeouts of an accepted connection. Held by the connection; a stream that is written to it holds a clone.
 #[derive(Clone)]
 pub struct ConnectionTimeouts {
     /// How long the kernel waits for a client that has stopped reading.
     stalled: Duration,
-    /// A second handle on the socket. None where the platform has no such timeout, or after [`Self::release`].
+    /// A second handle on the socket. None where the platform has no such timeout, or after
+    /// [`WebSocketConnection::of`].
     socket: Rc<RefCell<Option<Socket>>>,
 }
 
@@ -55,14 +63,6 @@ impl ConnectionTimeouts {
         timeouts
     }
 
-    /// Closes the second handle on the connection of a request. For WebSockets, which keep one timeout: there are many
-    /// of them, and each handle is a file descriptor.
-    pub(crate) fn release(request: &HttpRequest) {
-        if let Some(timeouts) = request.conn_data::<Self>() {
-            drop(timeouts.socket.borrow_mut().take());
-        }
-    }
-
     fn set(&self, timeout: Duration) {
         #[cfg(target_os = "linux")]
         if let Some(socket) = &*self.socket.borrow() {
@@ -70,6 +70,34 @@ impl ConnectionTimeouts {
         }
         #[cfg(not(target_os = "linux"))]
         let _ = timeout;
+    }
+}
+
+/// The connection of a WebSocket, which keeps one timeout.
+///
+/// When a WebSocket has ended, the HTTP library waits up to a second for the client to close the connection, as it does
+/// after a request whose body it has not read. But the client waits for the server to close it (RFC 6455, section 7.1.1).
+pub(crate) struct WebSocketConnection(Socket);
+
+impl WebSocketConnection {
+    /// Takes the second handle on the connection of a request; `None` if there is none, or if too many WebSockets have
+    /// theirs. Those are closed a little later.
+    pub(crate) fn of(request: &HttpRequest) -> Option<Self> {
+        let socket = request.conn_data::<ConnectionTimeouts>()?.socket.borrow_mut().take()?;
+        let taken = Self(socket);
+        // Dropped if it is one too many.
+        (WEBSOCKET_HANDLES.fetch_add(1, Ordering::Relaxed) < MAX_WEBSOCKET_HANDLES).then_some(taken)
+    }
+
+    /// Ends what can be read of the client. What was written to it is still sent; then the connection is closed.
+    pub(crate) fn end_reading(&self) {
+        let _ = self.0.shutdown(Shutdown::Read);
+    }
+}
+
+impl Drop for WebSocketConnection {
+    fn drop(&mut self) {
+        WEBSOCKET_HANDLES.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

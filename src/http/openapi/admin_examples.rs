@@ -69,6 +69,13 @@ pub(crate) fn user_mapping() -> Value {
     })
 }
 
+pub(crate) fn dialpad_user() -> Value {
+    json!({
+        "dialpad_user_id": 555, "name": "Uma Lang", "emails": ["uma@acme.example"],
+        "phone_numbers": ["+14155550155"], "state": "active", "crm_user_id": "agent-7",
+    })
+}
+
 pub(crate) fn unrouted_webhook_event() -> Value {
     json!({
         "id": "018cc4e5-2270-7c12-8f01-6a7b8c9d0e1f", "app_id": null, "dialpad_org_id": 12_345_678,

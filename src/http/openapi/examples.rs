@@ -78,10 +78,10 @@ pub(crate) fn interaction() -> Value {
 fn of_interaction(event_type: EventType) -> Value {
     let body = json!({
         "interaction_id": CALL, "status": "ended", "outcome": "answered", "direction": "inbound",
-        "external_number": "+14155551234", "answered_by": 555, "answered_by_crm_user_id": "agent-7",
+        "external_number": "+14155551234", "is_internal": false, "answered_by": 555, "answered_by_crm_user_id": "agent-7",
         "started_at": "2024-01-01T12:00:03Z", "answered_at": "2024-01-01T12:00:03Z",
         "ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180, "talk_seconds": 172, "hold_seconds": 5,
-        "voicemail": null, "recordings": [{"call_id": 9_876_543_210_i64, "url": RECORDING}],
+        "voicemail": null, "recordings": [with(recording(), json!({"call_id": 9_876_543_210_i64}))],
         "calls": [9_876_543_210_i64],
     });
     match event_type {

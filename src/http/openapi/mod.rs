@@ -41,7 +41,7 @@ use self::{
     served::Documents,
 };
 use crate::http::{
-    admin::{api_keys, apps, engine, journal, user_mappings, webhooks as registered_webhooks},
+    admin::{api_keys, apps, dialpad_users, engine, journal, user_mappings, webhooks as registered_webhooks},
     crm::{calls, interactions, messages, place_call, recordings, status, voicemails},
     error::{ErrorBody, ErrorCode},
     feed::{consumers, events, stream, ws},
@@ -55,6 +55,8 @@ What CRMs, administrators and Dialpad request from cti-server over HTTP. The mes
 405 `METHOD_NOT_ALLOWED` if only the method is wrong. Input is never ignored silently: an unknown parameter, a parameter \
 given twice, and a value that can't be parsed return 400 and name the parameter.\n\n\
 **Lists** are arrays. While there is more, a `Link` header leads to the next page.\n\n\
+**HEAD** is answered wherever `GET` is, with the same status and headers and no body; `/ws` and `/api/events/stream` \
+return 405. It is listed below only where it is of use.\n\n\
 In production, plain HTTP is redirected to HTTPS (`GET` and `HEAD`: 308) or refused (403 `HTTPS_REQUIRED`).";
 
 /// The document without operations.
@@ -119,6 +121,7 @@ struct SocketApi;
     api_keys::revoke,
     api_keys::status,
     api_keys::audit,
+    dialpad_users::list,
     user_mappings::map,
     user_mappings::map_batch,
     user_mappings::list,

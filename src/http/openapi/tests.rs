@@ -6,7 +6,7 @@ use cti_actors::{event::EventType, session::CloseCode};
 use strum::{VariantArray, VariantNames};
 
 use super::{asyncapi_document, openapi_3_0_document, openapi_document, tags};
-use crate::http::{ROUTES, error::ErrorCode};
+use crate::http::{ROUTES, answers_head, error::ErrorCode};
 
 fn document() -> Value {
     serde_json::to_value(openapi_document()).expect("it is JSON")
@@ -39,7 +39,13 @@ fn every_route_is_documented_and_nothing_else_is() {
         .iter()
         .flat_map(|(path, methods)| methods.iter().map(|method| ((*method).to_owned(), (*path).to_owned())))
         .collect();
-    let documented: BTreeSet<(String, String)> = operations(&document()).into_keys().collect();
+    let mut documented: BTreeSet<(String, String)> = operations(&document()).into_keys().collect();
+    // `HEAD` is documented only where it is of use.
+    documented.retain(|(method, path)| {
+        let answers_head =
+            || ROUTES.iter().any(|(known, methods)| known == path && answers_head(known, methods));
+        method != "head" || !answers_head()
+    });
     let missing: Vec<_> = routes.difference(&documented).collect();
     let invented: Vec<_> = documented.difference(&routes).collect();
     assert!(missing.is_empty() && invented.is_empty(), "missing: {missing:?}, invented: {invented:?}");

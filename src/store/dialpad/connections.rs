@@ -26,7 +26,8 @@ const CONNECT: &str = "INSERT INTO dialpad_connections
     expires_at = EXCLUDED.expires_at, refresh_due_at = EXCLUDED.refresh_due_at, refresh_begun_at = NULL,
     refresh_failures = 0, degraded_since = NULL, refresh_problem = NULL,
     connected_at = EXCLUDED.connected_at, updated_at = EXCLUDED.updated_at";
-const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, generation, expires_at
+const GET: &str = "SELECT environment, dialpad_org_id, status, access_token, generation, expires_at,
+    refresh_token IS NOT NULL AS is_renewable
     FROM dialpad_connections WHERE app_id = $1";
 const STATE: &str =
     "SELECT environment, dialpad_org_id, status, expires_at, connected_at, degraded_since, refresh_problem
@@ -75,6 +76,8 @@ pub struct Connection {
     pub access_token: SecretString,
     /// When it expires; `None` for a token that does not.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether there is a refresh token.
+    pub is_renewable: bool,
 }
 
 /// The state of an app's connection. No secret has to be decrypted to read it.
@@ -109,6 +112,7 @@ struct ConnectionRow {
     access_token: Vec<u8>,
     generation: i64,
     expires_at: Option<DateTime<Utc>>,
+    is_renewable: bool,
 }
 
 impl ConnectionStore<'_> {
@@ -171,6 +175,7 @@ impl ConnectionStore<'_> {
             is_expired: row.status != "connected",
             pair: TokenPair { app_id: app, generation: row.generation },
             expires_at: row.expires_at,
+            is_renewable: row.is_renewable,
         }))
     }
 

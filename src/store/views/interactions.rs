@@ -60,6 +60,8 @@ pub struct InteractionView {
     pub direction: Option<Direction>,
     /// The number outside the company.
     pub external_number: Option<String>,
+    /// Whether every leg is within the company, as those of a consultation are; null where that is not known of all.
+    pub is_internal: Option<bool>,
     /// The Dialpad user who answered first.
     #[schema(value_type = Option<DialpadId>)]
     pub answered_by: Option<i64>,
@@ -79,7 +81,7 @@ pub struct InteractionView {
     pub hold_seconds: Option<i64>,
     /// The voicemail that the caller left.
     pub voicemail: Option<InteractionVoicemail>,
-    /// The recordings of its legs.
+    /// The parts of the recordings of its legs, each with the leg.
     pub recordings: Vec<InteractionRecording>,
     /// Its legs, oldest first.
     pub calls: Vec<CallView>,
@@ -121,6 +123,7 @@ impl InteractionView {
             outcome: summary.outcome,
             direction: summary.direction,
             external_number: summary.external_number,
+            is_internal: summary.is_internal,
             answered_by: summary.answered_by,
             answered_by_crm_user_id: crm_user_id.filter(|_| summary.answered_by.is_some()),
             started_at: summary.answered_at,
@@ -147,6 +150,7 @@ fn leg(call: &CallView) -> LegShown {
         direction: call.direction,
         from_number: call.from_number.clone(),
         to_number: call.to_number.clone(),
+        is_internal: call.is_internal,
         dialpad_user_id: call.dialpad_user_id,
         ringing_at: call.ringing_at,
         answered_at: call.answered_at,
@@ -155,6 +159,7 @@ fn leg(call: &CallView) -> LegShown {
         talk_seconds: call.talk_seconds,
         hold_seconds: call.hold_seconds,
         recording_url: call.recording_url.clone(),
+        recordings: call.recordings.iter().map(Into::into).collect(),
         voicemail: call.voicemail.as_ref().map(voicemail),
     }
 }

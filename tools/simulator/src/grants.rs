@@ -44,6 +44,7 @@ impl Challenge {
 pub(crate) struct TokenPair {
     pub(crate) access_token: String,
     pub(crate) refresh_token: Option<String>,
+    pub(crate) scope: String,
 }
 
 /// How tokens are issued and accepted.
@@ -216,6 +217,7 @@ impl Grants {
     ) -> TokenPair {
         self.access.retain(|_, access| access.expires > now);
         let access_token = opaque("access");
+        let scope = connection.info.scope.clone();
         let access = AccessToken {
             connection: connection.number,
             info: connection.info.clone(),
@@ -226,7 +228,7 @@ impl Grants {
         if let Some(token) = &refresh_token {
             self.refresh.insert(token.clone(), connection);
         }
-        TokenPair { access_token, refresh_token }
+        TokenPair { access_token, refresh_token, scope }
     }
 }
 

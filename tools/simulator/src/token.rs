@@ -67,6 +67,10 @@ fn answer(pair: TokenPair, switches: &Switches) -> Value {
     if let Some(token) = pair.refresh_token {
         answer["refresh_token"] = token.into();
     }
+    // Required where it is not what was requested (RFC 6749, section 5.1).
+    if !switches.withheld_scopes.is_empty() {
+        answer["scope"] = pair.scope.into();
+    }
     answer
 }
 

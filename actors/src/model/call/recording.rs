@@ -31,18 +31,31 @@ pub struct RecordingKnowledge {
 }
 
 /// One part of a call's recording.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
     /// Dialpad's id.
     pub id: Option<String>,
     /// Where the audio is.
     pub url: Option<String>,
     /// The kind in Dialpad's words.
+    #[serde(rename = "type", default = "call_recording")]
     pub kind: String,
     /// The length.
     pub duration_seconds: Option<i64>,
     /// When it began.
     pub started_at: Option<DateTime<Utc>>,
+}
+
+fn call_recording() -> String {
+    CALL_RECORDING.to_owned()
+}
+
+impl Recording {
+    /// Returns whether both are the same audio.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let are_equal = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
+        are_equal(&self.id, &other.id) || are_equal(&self.url, &other.url)
+    }
 }
 
 /// What is known of one part.

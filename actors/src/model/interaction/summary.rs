@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     id::{DialpadCallId, VoicemailId},
-    model::call::{Direction, Leg, Outcome, Snapshot, Status, StoredCall},
+    model::call::{CALL_RECORDING, Direction, Leg, Outcome, Recording, Snapshot, Status, StoredCall},
 };
 
 /// What an interaction shows of one of its legs.
@@ -19,6 +19,7 @@ pub struct LegShown {
     pub direction: Option<Direction>,
     pub from_number: Option<String>,
     pub to_number: Option<String>,
+    pub is_internal: Option<bool>,
     pub dialpad_user_id: Option<i64>,
     pub ringing_at: Option<DateTime<Utc>>,
     pub answered_at: Option<DateTime<Utc>>,
@@ -27,6 +28,7 @@ pub struct LegShown {
     pub talk_seconds: Option<i64>,
     pub hold_seconds: Option<i64>,
     pub recording_url: Option<String>,
+    pub recordings: Vec<Recording>,
     pub voicemail: Option<VoicemailShown>,
 }
 
@@ -47,13 +49,14 @@ pub struct VoicemailShown {
     pub received_at: Option<DateTime<Utc>>,
 }
 
-/// A recording of one leg.
+/// A part of the recording of one leg.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// Dialpad's id of the leg.
     pub call_id: DialpadCallId,
-    /// Where the recording is.
-    pub url: String,
+    /// The part. Earlier versions stored its address alone.
+    #[serde(flatten)]
+    pub recording: Recording,
 }
 
 /// One human call.
@@ -67,6 +70,8 @@ pub struct Summary {
     pub direction: Option<Direction>,
     /// The number outside the company.
     pub external_number: Option<String>,
+    /// Whether every leg is within the company; `None` where that is not known of all.
+    pub is_internal: Option<bool>,
     /// The Dialpad user who answered first.
     pub answered_by: Option<i64>,
     /// When a person answered.
@@ -114,6 +119,7 @@ impl Summary {
             outcome: outcome(legs).filter(|_| is_over),
             direction: by_time.iter().find_map(|leg| leg.direction),
             external_number: by_time.iter().find_map(|leg| leg.external_number()).map(str::to_owned),
+            is_internal: is_internal(legs),
             answered_by: answer.and_then(|leg| leg.dialpad_user_id),
             answered_at: answer.and_then(|leg| leg.answered_at),
             ended_at,
@@ -135,6 +141,7 @@ impl Summary {
             outcome,
             direction,
             external_number,
+            is_internal,
             answered_by,
             answered_at,
             ended_at,
@@ -151,6 +158,7 @@ impl Summary {
             ("outcome", *outcome != self.outcome),
             ("direction", *direction != self.direction),
             ("external_number", *external_number != self.external_number),
+            ("is_internal", *is_internal != self.is_internal),
             ("answered_by", *answered_by != self.answered_by),
             ("started_at", *answered_at != self.answered_at),
             ("answered_at", *answered_at != self.answered_at),
@@ -191,6 +199,7 @@ impl LegShown {
             direction: snapshot.direction,
             from_number: snapshot.from_number.clone(),
             to_number: snapshot.to_number.clone(),
+            is_internal: snapshot.is_internal,
             dialpad_user_id: snapshot.dialpad_user_id,
             ringing_at: snapshot.ringing_at,
             answered_at: snapshot.answered_at,
@@ -199,6 +208,7 @@ impl LegShown {
             talk_seconds: snapshot.talk_seconds,
             hold_seconds: snapshot.hold_seconds,
             recording_url: snapshot.recording_url.clone(),
+            recordings: snapshot.recordings.clone(),
             voicemail: voicemail.map(|(id, voicemail)| VoicemailShown {
                 voicemail_id: id,
                 dialpad_voicemail_id: voicemail.dialpad_voicemail_id.clone(),
@@ -208,6 +218,21 @@ impl LegShown {
                 received_at: Some(voicemail.received_at),
             }),
         }
+    }
+
+    /// Returns the parts of its recording; its address as the only one, if no more is known.
+    fn parts(&self) -> Vec<Recording> {
+        if !self.recordings.is_empty() {
+            return self.recordings.clone();
+        }
+        let only = |url: &String| Recording {
+            id: None,
+            url: Some(url.clone()),
+            kind: CALL_RECORDING.to_owned(),
+            duration_seconds: None,
+            started_at: None,
+        };
+        self.recording_url.iter().map(only).collect()
     }
 
     fn is_of_group(&self) -> bool {
@@ -238,6 +263,14 @@ fn outcome(legs: &[LegShown]) -> Option<Outcome> {
     best_first.into_iter().find(|outcome| legs.iter().any(|leg| leg.outcome == Some(*outcome)))
 }
 
+/// Returns whether the whole call was within the company: a leg with somebody outside proves that it was not.
+fn is_internal(legs: &[LegShown]) -> Option<bool> {
+    if legs.iter().any(|leg| leg.is_internal == Some(false)) {
+        return Some(false);
+    }
+    legs.iter().all(|leg| leg.is_internal == Some(true)).then_some(true)
+}
+
 /// Adds up a length over the legs of persons. The leg of a group repeats theirs; it counts only where no person's leg
 /// was answered, because it may never have been received.
 fn of_persons(legs: &[LegShown], length: impl Fn(&LegShown) -> Option<i64>) -> Option<i64> {
@@ -251,11 +284,35 @@ fn of_persons(legs: &[LegShown], length: impl Fn(&LegShown) -> Option<i64>) -> O
 fn recordings(legs: &[&LegShown]) -> Vec<Part> {
     let mut recordings: Vec<Part> = Vec::new();
     for leg in legs {
-        let Some(url) = leg.recording_url.clone() else { continue };
-        // A group's leg can have the same recording as that of the person who took it.
-        if recordings.iter().all(|it| it.url != url) {
-            recordings.push(Part { call_id: leg.call, url });
+        for recording in leg.parts() {
+            // A group's leg can have the same recording as that of the person who took it.
+            if recordings.iter().all(|known| !known.recording.is_same(&recording)) {
+                recordings.push(Part { call_id: leg.call, recording });
+            }
         }
     }
     recordings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_summary_that_an_earlier_version_stored_is_read() {
+        let stored = json!({"status": "ended", "outcome": "answered", "direction": "inbound",
+            "external_number": "+14155551234", "recordings": [{"call_id": 7, "url": "https://dialpad.com/r/1"}],
+            "calls": [7], "users": [555]});
+        let summary: Summary = serde_json::from_value(stored).expect("it is read");
+        assert_eq!(summary.is_internal, None);
+        let [part] = &summary.recordings[..] else { panic!("one recording: {summary:?}") };
+        assert_eq!(
+            (part.call_id, part.recording.url.as_deref()),
+            (DialpadCallId(7), Some("https://dialpad.com/r/1"))
+        );
+        let again = serde_json::to_value(&summary).expect("it is written");
+        assert_eq!(serde_json::from_value::<Summary>(again).expect("it is read"), summary);
+    }
 }
