@@ -1,6 +1,8 @@
 //! Connecting an app: to Dialpad with a state and a PKCE challenge (RFC 7636), and back with a code.
 
-use std::{borrow::Cow, collections::HashMap, net::IpAddr};
+mod host;
+
+use std::{borrow::Cow, collections::HashMap};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -10,7 +12,6 @@ use actix_web::{
     web::{Data, Path},
 };
 use cti_actors::id::AppId;
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -19,6 +20,7 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
+use self::host::redirect_to_callback_host;
 use super::{
     error::{
         ApiError,
@@ -47,10 +49,6 @@ use crate::{
 
 /// Binds an authorization to the browser that started it.
 const COOKIE: &str = "cti_oauth";
-/// Marks a browser that was sent to the host of the callback. It comes back only if the browser was there already, under
-/// a proxy that does not pass on the host: then there is nowhere else to send it.
-const SENT_COOKIE: &str = "cti_sent";
-
 /// Which app is to be connected.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -161,60 +159,6 @@ pub(super) async fn authorize(request: HttpRequest, state: Data<AppState>) -> Re
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .cookie(cookie(&browser, state.public_url.scheme() == "https"))
         .finish())
-}
-
-/// Returns a redirect to the same address at the host of the callback, where the browser is under another one: a cookie
-/// that is set here would not come back there. That host is that of the public URL, unless the redirect URI is elsewhere.
-fn redirect_to_callback_host(
-    request: &HttpRequest,
-    public_url: &Url,
-    redirect_uri: &Url,
-) -> Option<HttpResponse> {
-    if is_under(request, redirect_uri) || request.cookie(SENT_COOKIE).is_some() {
-        return None;
-    }
-    // Under the public URL the browser is where its operator wants it: between names of this machine there is no doubt.
-    if is_under(request, public_url) && !(is_loopback(public_url) && is_loopback(redirect_uri)) {
-        return None;
-    }
-    let path = redirect_uri.path();
-    let prefix = path.strip_suffix("/auth/dialpad/callback").or_else(|| path.strip_suffix("/callback"));
-    let (mut target, prefix) = match prefix {
-        _ if redirect_uri.host() == public_url.host() => (public_url.clone(), public_url.path()),
-        Some(prefix) => (redirect_uri.clone(), prefix),
-        None => return None,
-    };
-    target.set_path(&format!("{}{}", prefix.trim_end_matches('/'), request.path()));
-    target.set_query(Some(request.query_string()).filter(|query| !query.is_empty()));
-    let sent =
-        Cookie::build(SENT_COOKIE, "1").path("/").http_only(true).max_age(CookieAge::seconds(5)).finish();
-    let mut answer = HttpResponse::Found();
-    answer.insert_header((header::LOCATION, target.as_str()));
-    answer.insert_header((header::CACHE_CONTROL, "no-store")).cookie(sent);
-    Some(answer.finish())
-}
-
-/// Returns whether a cookie that is set in the answer is sent to this address. The port does not matter to cookies.
-fn is_under(request: &HttpRequest, address: &Url) -> bool {
-    if address.scheme() == "https" && is_forwarded_http(request) {
-        return false;
-    }
-    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let is_there =
-        |host: &str| Url::parse(&format!("http://{host}")).is_ok_and(|url| url.host() == address.host());
-    host.is_none_or(is_there) || is_there(request.connection_info().host())
-}
-
-fn is_loopback(address: &Url) -> bool {
-    let host = address.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-}
-
-/// Returns whether a proxy says that the browser did not use https.
-fn is_forwarded_http(request: &HttpRequest) -> bool {
-    let is_forwarded = |name: &str| request.headers().contains_key(name);
-    (is_forwarded("x-forwarded-proto") || is_forwarded("forwarded"))
-        && request.connection_info().scheme().eq_ignore_ascii_case("http")
 }
 
 fn oauth_client(state: &AppState) -> Result<&OauthClient, ApiError> {
@@ -401,80 +345,4 @@ pub(super) async fn disconnect(
             .await?;
     let message = if disconnected { "Dialpad disconnected" } else { "App was not connected" };
     Ok(HttpResponse::Ok().json(Disconnected { message, app_id }))
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    const LOCAL: &str = "http://127.0.0.1:4000/";
-
-    fn sent_to(uri: &str, headers: &[(&str, &str)], public_url: &str, redirect_uri: &str) -> Option<String> {
-        let request = headers.iter().fold(TestRequest::get().uri(uri), |request, (name, value)| {
-            request.insert_header((*name, *value))
-        });
-        let url = |text: &str| text.parse::<Url>().expect("a URL");
-        let request = request.to_http_request();
-        let answer = redirect_to_callback_host(&request, &url(public_url), &url(redirect_uri))?;
-        let location = answer.headers().get(header::LOCATION).expect("a redirect has one");
-        Some(location.to_str().expect("text").to_owned())
-    }
-
-    #[test]
-    fn a_browser_under_another_host_is_sent_to_that_of_the_callback() {
-        let (callback, public) = ("http://127.0.0.1:4000/callback", "https://cti.example/sub/");
-        let public_callback = "https://cti.example/sub/auth/dialpad/callback";
-        for (host, public_url, redirect_uri, expected) in [
-            ("localhost:4000", LOCAL, callback, Some("http://127.0.0.1:4000/authorize?app_id=7")),
-            ("[::1]:4000", LOCAL, callback, Some("http://127.0.0.1:4000/authorize?app_id=7")),
-            ("127.0.0.1:4000", LOCAL, callback, None),
-            ("127.0.0.1:9", LOCAL, callback, None),
-            ("cti.internal", public, public_callback, Some("https://cti.example/sub/authorize?app_id=7")),
-            ("CTI.example:443", public, public_callback, None),
-            // The redirect URI that is registered at Dialpad has another name of this machine.
-            (
-                "127.0.0.1:4000",
-                LOCAL,
-                "http://localhost:4000/callback",
-                Some("http://localhost:4000/authorize?app_id=7"),
-            ),
-            ("localhost:4000", LOCAL, "http://localhost:4000/callback", None),
-            // Under the public URL nothing is second-guessed.
-            ("127.0.0.1:4000", LOCAL, "https://cti.example/callback", None),
-            (
-                "10.0.0.7:4000",
-                LOCAL,
-                "https://cti.example/callback",
-                Some("https://cti.example/authorize?app_id=7"),
-            ),
-            ("10.0.0.7:4000", LOCAL, "https://cti.example/elsewhere", None),
-        ] {
-            let location = sent_to("/authorize?app_id=7", &[("host", host)], public_url, redirect_uri);
-            assert_eq!(location.as_deref(), expected, "{host} for {redirect_uri}");
-        }
-        assert_eq!(
-            sent_to("/auth/dialpad/connect", &[("host", "localhost")], LOCAL, callback).as_deref(),
-            Some("http://127.0.0.1:4000/auth/dialpad/connect")
-        );
-    }
-
-    #[test]
-    fn a_proxy_does_not_send_a_browser_in_circles() {
-        let is_sent = |headers: &[(&str, &str)]| {
-            sent_to("/authorize", headers, "https://cti.example/", "https://cti.example/callback").is_some()
-        };
-        let inner = ("host", "10.0.0.7:4000");
-        assert!(is_sent(&[inner]));
-        assert!(!is_sent(&[inner, ("x-forwarded-host", "cti.example")]));
-        assert!(!is_sent(&[inner, ("forwarded", "host=cti.example;proto=https")]));
-        assert!(!is_sent(&[inner, ("cookie", "cti_sent=1")]), "it was here before");
-        assert!(
-            is_sent(&[("host", "cti.example"), ("x-forwarded-proto", "http")]),
-            "a secure cookie needs https"
-        );
-        assert!(!is_sent(&[("host", "cti.example"), ("x-forwarded-proto", "https")]));
-        assert!(!is_sent(&[]));
-    }
 }
