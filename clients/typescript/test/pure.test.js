@@ -121,7 +121,7 @@ test('a gap says where to resume', () => {
 test('every type of the documentation is known', async () => {
   const text = await readFile(new URL('../../../docs/api.md', import.meta.url), 'utf8');
   const section = text.slice(text.indexOf('### Events'), text.indexOf('### What is guaranteed'));
-  const named = section.match(/(?<=`)(call|voicemail|message|connection)\.[a-z]+(?=`)/g);
+  const named = section.match(/(?<=`)(call|voicemail|message|interaction|connection)\.[a-z]+(?=`)/g);
   assert.deepEqual(new Set(named).size, EVENT_TYPES.length);
   assert.deepEqual(
     named.filter((type) => !EVENT_TYPES.includes(type)),
