@@ -94,13 +94,14 @@ pub trait Ledger: Send + Sync + 'static {
     /// [`waits_for`](crate::model::interaction::waits_for).
     async fn waiting_in(&self, app: AppId, windows: &[Window]) -> Result<Vec<StoredCall>, StoreError>;
 
-    /// Returns the first legs of the interactions with these outside numbers that were first seen since an instant.
-    async fn first_legs_of(
+    /// Returns what a supervisor must know of an app's newest calls: those first seen since one instant, and for whose
+    /// legs calls wait since another.
+    async fn recent_calls(
         &self,
         app: AppId,
-        numbers: &[String],
-        since: DateTime<Utc>,
-    ) -> Result<Vec<StoredCall>, StoreError>;
+        first_seen_since: DateTime<Utc>,
+        waiting_since: DateTime<Utc>,
+    ) -> Result<RecentCalls, StoreError>;
 
     /// Returns these interactions, those that became part of another one included.
     async fn interactions(
@@ -125,6 +126,16 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// Writes all of a unit of work or nothing. When this returns, it is durable.
     async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError>;
+}
+
+/// The newest calls of an app.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RecentCalls {
+    /// The inbound calls that were first seen lately, the oldest first. Of very many, only the newest.
+    pub first_seen: Vec<StoredCall>,
+    /// The users and groups for whose legs calls wait (see [`waits_for`](crate::model::interaction::waits_for)), each with
+    /// the newest of their instants.
+    pub waited_for: Vec<(i64, DateTime<Utc>)>,
 }
 
 /// The feed of an app as it is stored: its events in order, and the cursors of its named consumers.

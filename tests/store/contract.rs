@@ -17,7 +17,7 @@ use cti_actors::{
         interaction::{LegShown, StoredInteraction, Summary},
         message::{self, MessageEvent, MessageKnowledge, StoredMessage},
     },
-    ports::{EventLog, Inbound, Journal, Ledger, Window},
+    ports::{EventLog, Inbound, Journal, Ledger, RecentCalls, Window},
     testing::MemoryStore,
     unit::Unit,
 };
@@ -266,31 +266,26 @@ pub(crate) async fn legs_that_name_nothing_of_each_other_are_found_by_user_and_t
     assert!(store.waiting_in(other, &[window(70, 0, 90)]).await.expect("read").is_empty());
 }
 
-pub(crate) async fn first_legs_are_found_by_the_outside_number(store: &impl Subject) {
+pub(crate) async fn the_newest_calls_are_those_first_seen_and_those_that_wait(store: &impl Subject) {
     let app = store.new_app().await;
-    let call = finished_call(7);
-    let shown = LegShown::of(&call.call, &call.snapshot);
-    let number = call.snapshot.to_number.clone().expect("it is outbound");
-    let whole = StoredInteraction {
-        id: call.call.interaction_id,
-        version: 1,
-        summary: Summary::of(&[shown]).expect("it has a leg"),
-        merged_into: None,
-        settles_at: None,
-        has_settled: true,
-        updated_at: now(),
-    };
-    let first = call.call.clone();
-    let unit = Unit { calls: vec![call], interactions: vec![whole.clone()], ..Unit::new(app, now()) };
-    store.commit(Arc::new(unit)).await.expect("committed");
-    let long_ago = DateTime::UNIX_EPOCH;
-    let numbers = ["+1".to_owned(), number];
-    assert_eq!(store.first_legs_of(app, &numbers, long_ago).await.expect("read"), [first]);
-    assert!(store.first_legs_of(app, &numbers[..1], long_ago).await.expect("read").is_empty());
-    let merged = StoredInteraction { version: 2, merged_into: Some(InteractionId::generate()), ..whole };
-    let unit = Unit { interactions: vec![merged], ..Unit::new(app, now()) };
-    store.commit(Arc::new(unit)).await.expect("committed");
-    assert!(store.first_legs_of(app, &numbers, long_ago).await.expect("read").is_empty());
+    let mut inbound = leg(8, 70, [None; 3]);
+    let knowledge = Knowledge { direction: Some(Direction::Inbound), ..Knowledge::default() };
+    inbound.facts.absorb(&CallEvent { knowledge, ..ring(8, now()) });
+    let mut waiting = leg(3, 80, [None; 3]);
+    let knowledge = Knowledge { transferred_from: Some(70), ..Knowledge::default() };
+    waiting.facts.absorb(&CallEvent { knowledge, ..ring(3, now()) });
+    let records =
+        [&inbound, &waiting].map(|call| CallRecord { snapshot: call.facts.snapshot(), call: call.clone() });
+    let calls = records.into_iter().chain([finished_call(7)]).collect();
+    store.commit(Arc::new(Unit { calls, ..Unit::new(app, now()) })).await.expect("committed");
+
+    let (long_ago, just_before) = (DateTime::UNIX_EPOCH, now() - TimeDelta::milliseconds(1));
+    let newest = store.recent_calls(app, long_ago, just_before).await.expect("read");
+    assert_eq!(newest, RecentCalls { first_seen: vec![inbound], waited_for: vec![(70, now())] });
+    let future = Utc::now() + TimeDelta::hours(1);
+    assert_eq!(store.recent_calls(app, future, future).await.expect("read"), RecentCalls::default());
+    let other = store.new_app().await;
+    assert_eq!(store.recent_calls(other, long_ago, long_ago).await.expect("read"), RecentCalls::default());
 }
 
 pub(crate) async fn an_interaction_is_replaced_only_by_its_next_version(store: &impl Subject) {

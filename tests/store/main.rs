@@ -70,7 +70,7 @@ on_every_store! {
     a_unit_is_written_as_a_whole,
     legs_are_found_by_the_legs_that_name_them_and_by_their_interaction,
     legs_that_name_nothing_of_each_other_are_found_by_user_and_time,
-    first_legs_are_found_by_the_outside_number,
+    the_newest_calls_are_those_first_seen_and_those_that_wait,
     an_interaction_is_replaced_only_by_its_next_version,
     seq_goes_on_without_holes,
     a_lost_race_changes_nothing,

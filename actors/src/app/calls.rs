@@ -125,8 +125,9 @@ async fn relink(
     touched: &mut Touched,
     batch: &mut Batch<'_>,
 ) -> Result<(), StoreError> {
-    let changed: Vec<StoredCall> = batch.records().map(|record| record.call.clone()).collect();
-    let windows: Vec<Window> = changed.iter().filter_map(|call| waiters_of(&call.facts)).collect();
+    let windows = batch.records().filter_map(|record| waiters_of(&record.call.facts));
+    let windows: Vec<Window> = windows.filter(|window| ctx.recent_legs.may_wait_in(window)).collect();
+    batch.records().for_each(|record| ctx.recent_legs.add_wait(&record.call.facts));
     if windows.is_empty() {
         return Ok(());
     }
@@ -134,6 +135,7 @@ async fn relink(
     if waiting.is_empty() {
         return Ok(());
     }
+    let changed: Vec<StoredCall> = batch.records().map(|record| record.call.clone()).collect();
 
     let is_waited_for = |call: &&StoredCall| {
         let mine = waiters_of(&call.facts).map(|window| window.target);

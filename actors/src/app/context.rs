@@ -10,6 +10,7 @@ use super::{
     call_actor::{ApplyOutcome, CallActor},
     inbox::SharedInbox,
     missing_leg::MissingLegReporter,
+    recent_legs::RecentLegs,
     roster::{InteractionRef, Roster},
     stats::SupervisorStats,
 };
@@ -27,6 +28,7 @@ pub(super) struct CallContext<'p> {
     pub(super) roster: &'p mut Roster<Addr<CallActor>>,
     /// Calls whose actor crashed: their webhooks are applied one at a time, to find the one that causes it.
     pub(super) quarantined: &'p mut BTreeSet<DialpadCallId>,
+    pub(super) recent_legs: &'p mut RecentLegs,
     pub(super) missing_legs: &'p MissingLegReporter,
     pub(super) stats: &'p SupervisorStats,
 }

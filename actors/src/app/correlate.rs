@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::{
     call_group::{CallGroup, Correlated, InteractionLegs},
@@ -18,16 +18,10 @@ use crate::{
     id::{CallId, DialpadCallId, InteractionId},
     model::{
         call::{Links, StoredCall},
-        interaction::{
-            LegLinks, find_links, join, may_be_linked, may_ring_with_others, rang_together, rang_with,
-            sources_of,
-        },
+        interaction::{LegLinks, find_links, join, may_be_linked, rang_together, rang_with, sources_of},
     },
     ports::Window,
 };
-
-/// How long after the first webhook of a leg those of legs come that ring with it.
-const RING_TIMEOUT: TimeDelta = TimeDelta::minutes(10);
 
 /// Finds the interactions that the calls belong to, and starts the actors that are not running.
 pub(super) async fn correlate(
@@ -102,9 +96,10 @@ struct Ringing {
     links: Vec<(DialpadCallId, DialpadCallId)>,
 }
 
-/// Finds the legs with which those of the batch ring, although no webhook names them.
+/// Finds the legs with which those of the batch ring, although no webhook names them. Each leg of the batch is a candidate
+/// for those after it.
 async fn ring_together(
-    ctx: &CallContext<'_>,
+    ctx: &mut CallContext<'_>,
     groups: &[CallGroup],
     newcomers: &InteractionLegs,
     known: &InteractionLegs,
@@ -112,26 +107,39 @@ async fn ring_together(
 ) -> Result<Ringing, StoreError> {
     let mut ringing = Ringing::default();
     let of_batch = after(groups.iter().filter(|group| group.rings()), newcomers, known);
-    let may_ring =
-        |leg: &&StoredCall| may_ring_with_others(&leg.facts) && leg.facts.links() == Links::default();
-    let mut rang: Vec<&StoredCall> = of_batch.values().filter(may_ring).collect();
-    let numbers: BTreeSet<String> = rang.iter().filter_map(|leg| leg.facts.external_number()).collect();
-    if numbers.is_empty() {
+    let mut rang: Vec<&StoredCall> =
+        of_batch.values().filter(|leg| leg.facts.links() == Links::default()).collect();
+    rang.sort_by_key(|leg| leg.id);
+    let mut near: Vec<(&StoredCall, Vec<DialpadCallId>)> = Vec::new();
+    let mut is_before = BTreeSet::new();
+    for leg in rang {
+        let mut candidates = ctx.recent_legs.near(leg);
+        candidates.retain(|call| is_before.contains(call) || !of_batch.contains_key(call));
+        if !candidates.is_empty() {
+            near.push((leg, candidates));
+        }
+        ctx.recent_legs.add_ring(leg.dialpad_call_id, &leg.facts, now);
+        is_before.insert(leg.dialpad_call_id);
+    }
+    if near.is_empty() {
         return Ok(ringing);
     }
-    let numbers: Vec<String> = numbers.into_iter().collect();
-    let mut candidates = ctx.ledger.first_legs_of(ctx.app_id, &numbers, now - RING_TIMEOUT).await?;
-    candidates.retain(|leg| !of_batch.contains_key(&leg.dialpad_call_id));
-    // Each leg of the batch is a candidate for those after it.
-    rang.sort_by_key(|leg| leg.id);
-    for leg in rang {
-        if let Some(other) = rang_with(leg, candidates.iter()) {
-            let within = candidates.iter().find(|it| it.dialpad_call_id == other).map(|it| it.interaction_id);
-            ringing.interactions.extend(within);
+    let all = near.iter().flat_map(|(_, candidates)| candidates);
+    let unloaded: BTreeSet<DialpadCallId> =
+        all.filter(|call| !of_batch.contains_key(call)).copied().collect();
+    let unloaded: Vec<DialpadCallId> = unloaded.into_iter().collect();
+    let stored = match unloaded[..] {
+        [] => Vec::new(),
+        _ => ctx.ledger.relatives(ctx.app_id, &unloaded).await?,
+    };
+    let stored: InteractionLegs = stored.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
+    for (leg, candidates) in near {
+        let candidates = candidates.iter().filter_map(|call| of_batch.get(call).or_else(|| stored.get(call)));
+        if let Some(other) = rang_with(leg, candidates) {
+            ringing.interactions.extend(stored.get(&other).map(|it| it.interaction_id));
             ringing.legs.extend([leg.dialpad_call_id, other]);
             ringing.links.push((leg.dialpad_call_id, other));
         }
-        candidates.push(leg.clone());
     }
     Ok(ringing)
 }

@@ -59,6 +59,17 @@ pub(crate) enum Next {
     Nothing,
 }
 
+/// The oldest webhook that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Oldest {
+    /// Only the journal knows.
+    Unread,
+    /// None waits.
+    Nothing,
+    /// This one.
+    Webhook(JournalId),
+}
+
 impl Default for Inbox {
     /// Begins unread: nothing is known at the start, so a restart is not a special case.
     fn default() -> Self {
@@ -132,6 +143,16 @@ impl Inbox {
     /// Returns how many webhooks are in memory.
     pub(crate) fn len(&self) -> usize {
         self.pending.len() + self.incoming.len()
+    }
+
+    /// Returns the oldest webhook that waits, in the journal or here.
+    pub(crate) fn oldest(&self) -> Oldest {
+        if self.unread {
+            return Oldest::Unread;
+        }
+        let pending = self.pending.iter().map(|webhook| webhook.id);
+        let oldest = pending.chain(self.incoming.iter().map(|webhook| webhook.event.id)).min();
+        oldest.map_or(Oldest::Nothing, Oldest::Webhook)
     }
 
     /// Takes at most `limit` webhooks out.
@@ -239,6 +260,19 @@ mod tests {
         inbox.push(vec![event(2)]);
         assert_eq!(ids(inbox.next(10)), [2]);
         assert_eq!(ids(inbox.next(10)), [9]);
+    }
+
+    #[test]
+    fn the_oldest_webhook_is_known_once_the_journal_is_read() {
+        let mut inbox = Inbox::default();
+        assert_eq!(inbox.oldest(), Oldest::Unread);
+        read(&mut inbox, &[], 10);
+        assert_eq!(inbox.oldest(), Oldest::Nothing);
+        let (webhook, _request) = Incoming::new(event(9));
+        inbox.submit(webhook).expect("there is room");
+        assert_eq!(inbox.oldest(), Oldest::Webhook(event(9).id));
+        inbox.push(vec![event(2)]);
+        assert_eq!(inbox.oldest(), Oldest::Webhook(event(2).id));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! supervisor ─► pipeline ─► whole ─► calls ─► correlate, interactions ─► context ─► batch, call_actor, call_group,
-//!                       ─► messages                 missing_leg, next_step, recent_keys, roster, stats, work ─► inbox ─► incoming
+//!                       ─► messages                 missing_leg, next_step, recent_keys, recent_legs, roster, stats, work ─► inbox ─► incoming
 //! submission ─► inbox
 //! ```
 
@@ -22,6 +22,7 @@ mod missing_leg;
 mod next_step;
 mod pipeline;
 mod recent_keys;
+mod recent_legs;
 mod roster;
 mod stats;
 mod submission;

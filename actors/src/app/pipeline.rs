@@ -26,11 +26,12 @@ use super::{
     calls::apply_calls,
     context::CallContext,
     correlate::correlate,
-    inbox::{Next, SharedDue, SharedInbox},
+    inbox::{Next, Oldest, SharedDue, SharedInbox},
     messages::apply_messages,
     missing_leg::MissingLegReporter,
     next_step::{NextStep, STORE_BACKOFF},
     recent_keys::RecentKeys,
+    recent_legs::RecentLegs,
     roster::Roster,
     stats::SupervisorStats,
     whole::{InteractionCache, apply_whole},
@@ -40,7 +41,7 @@ use crate::{
     error::StoreError,
     event::{Frame, OutEvent, interaction_event},
     feed::Feed,
-    id::{AppId, DialpadCallId, InteractionId},
+    id::{AppId, DialpadCallId, InteractionId, JournalId},
     model::interaction::InteractionChange,
     ports::{PendingEvent, Ports},
     unit::Unit,
@@ -48,6 +49,9 @@ use crate::{
 
 /// How many webhooks share a unit of work.
 const MAX_BATCH: usize = 256;
+
+/// How many ends of interactions are emitted between two batches.
+const MAX_SETTLED: usize = 64;
 
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
@@ -62,6 +66,7 @@ pub(crate) struct Pipeline {
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
     recent_keys: RecentKeys,
+    recent_legs: RecentLegs,
     /// The interactions whose end may be due.
     due: SharedDue,
     interactions: InteractionCache,
@@ -97,6 +102,7 @@ impl Pipeline {
             quarantined: BTreeSet::new(),
             singles_left: 0,
             recent_keys: RecentKeys::default(),
+            recent_legs: RecentLegs::default(),
             due: queues.due,
             interactions: InteractionCache::default(),
             settle,
@@ -138,7 +144,8 @@ impl Pipeline {
     async fn next_step(&mut self) -> NextStep {
         match self.take_work().await {
             Ok(Some(work)) => self.work(work).await,
-            Ok(None) => NextStep::Idle,
+            Ok(None) if self.due.lock().is_empty() => NextStep::Idle,
+            Ok(None) => NextStep::Again,
             Err(failure) => self.retry_later(Work::default(), &failure),
         }
     }
@@ -185,12 +192,17 @@ impl Pipeline {
     async fn process(&mut self, webhooks: &[PendingEvent]) -> Result<(NextStep, Vec<bool>), StoreError> {
         let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
         let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
+        if let Some((rings, waits)) = self.recent_legs.unread_since(batch.now) {
+            let stored = self.ports.ledger.recent_calls(self.app_id, rings, waits).await?;
+            self.recent_legs.start(stored, batch.now);
+        }
         let mut ctx = CallContext {
             app_id: self.app_id,
             ledger: &*self.ports.ledger,
             inbox: &self.inbox,
             roster: &mut self.roster,
             quarantined: &mut self.quarantined,
+            recent_legs: &mut self.recent_legs,
             missing_legs: &self.missing_legs,
             stats: &self.stats,
         };
@@ -208,18 +220,28 @@ impl Pipeline {
         Ok((next, decided))
     }
 
-    /// Emits the ends of the interactions that are due: over, and nothing more came for a while. What was received before
-    /// and is not processed yet may be such news, after a restart for instance: then they wait.
+    /// Emits the ends of interactions that are due: over, and nothing more came for a while. What was received before and
+    /// is not processed yet may be such news, after a restart for instance: then they wait. A few at a time, so that no
+    /// webhook waits long for them.
     async fn settle_due(&mut self) -> Result<(), StoreError> {
-        let due: Vec<InteractionId> = std::mem::take(&mut *self.due.lock()).into_iter().collect();
+        let due: Vec<InteractionId> = {
+            let mut all = self.due.lock();
+            let rest = all.iter().nth(MAX_SETTLED).copied().map(|next| all.split_off(&next));
+            std::mem::replace(&mut *all, rest.unwrap_or_default()).into_iter().collect()
+        };
         if due.is_empty() {
             return Ok(());
         }
         let now = self.ports.clock.now();
-        let pending = self.ports.journal.pending(self.app_id, 1).await?;
-        let until = pending.first().and_then(|event| event.id.generated_at()).map_or(now, |at| at.min(now));
+        let oldest = self.inbox.lock().oldest();
+        let oldest = match oldest {
+            Oldest::Nothing => None,
+            Oldest::Webhook(id) => Some(id),
+            Oldest::Unread => self.ports.journal.pending(self.app_id, 1).await?.first().map(|it| it.id),
+        };
+        let until = oldest.and_then(JournalId::generated_at).map_or(now, |at| at.min(now));
         let mut unit = Unit::new(self.app_id, now);
-        for interaction in self.ports.ledger.interactions(self.app_id, &due).await? {
+        for interaction in self.interactions.read(&*self.ports.ledger, self.app_id, &due).await? {
             let Some(settled) = interaction.settled(until) else { continue };
             let summary = &settled.summary;
             let at = summary.ended_at.unwrap_or(now);
@@ -293,6 +315,7 @@ impl Pipeline {
         self.stats.record_error(failure, self.ports.clock.now());
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         if let StoreError::Conflict(_) = failure {
+            self.recent_legs.forget();
             work.put_back(&self.inbox);
             return NextStep::Again;
         }

@@ -8,8 +8,9 @@ use super::{batch::Batch, calls::Touched, context::CallContext};
 use crate::{
     error::StoreError,
     event::interaction_event,
-    id::InteractionId,
+    id::{AppId, InteractionId},
     model::interaction::{LegShown, StoredInteraction, Summary, news},
+    ports::Ledger,
 };
 
 /// How long an interaction is kept in memory after its last news. Reading it again costs a query.
@@ -56,6 +57,23 @@ impl InteractionCache {
             self.evicted_at = Some(now);
             self.rows.retain(|_, (_, used_at)| now - *used_at < IDLE_TIMEOUT);
         }
+    }
+
+    /// Returns these interactions, from the store where they are not in memory.
+    pub(super) async fn read(
+        &self,
+        ledger: &dyn Ledger,
+        app: AppId,
+        ids: &[InteractionId],
+    ) -> Result<Vec<StoredInteraction>, StoreError> {
+        let (cached, unknown): (Vec<InteractionId>, Vec<InteractionId>) =
+            ids.iter().partition(|id| self.get(**id).is_some());
+        let mut known: Vec<StoredInteraction> =
+            cached.iter().filter_map(|id| self.get(*id)).cloned().collect();
+        if !unknown.is_empty() {
+            known.extend(ledger.interactions(app, &unknown).await?);
+        }
+        Ok(known)
     }
 
     fn get(&self, id: InteractionId) -> Option<&StoredInteraction> {
@@ -110,13 +128,7 @@ async fn load(
     };
     let ids: BTreeSet<InteractionId> =
         touched.interactions.keys().chain(touched.left.keys()).copied().filter(|id| !is_new(id)).collect();
-    let (cached, unknown): (Vec<InteractionId>, Vec<InteractionId>) =
-        ids.into_iter().partition(|id| cache.get(*id).is_some());
-    let mut known: BTreeMap<InteractionId, StoredInteraction> =
-        cached.iter().filter_map(|id| cache.get(*id)).map(|it| (it.id, it.clone())).collect();
-    if !unknown.is_empty() {
-        let stored = ctx.ledger.interactions(ctx.app_id, &unknown).await?;
-        known.extend(stored.into_iter().map(|it| (it.id, it)));
-    }
-    Ok(known)
+    let ids: Vec<InteractionId> = ids.into_iter().collect();
+    let known = cache.read(ctx.ledger, ctx.app_id, &ids).await?;
+    Ok(known.into_iter().map(|interaction| (interaction.id, interaction)).collect())
 }

@@ -14,11 +14,11 @@ use crate::{
     event::Frame,
     id::{AppId, DialpadCallId, InteractionId, JournalId},
     model::{
-        call::StoredCall,
+        call::{Direction, StoredCall},
         interaction::{StoredInteraction, waits_for},
         message::StoredMessage,
     },
-    ports::{Journal, Ledger, PendingEvent, Window},
+    ports::{Journal, Ledger, PendingEvent, RecentCalls, Window},
     unit::{IncomingStatus, Receipt, Unit},
 };
 
@@ -116,19 +116,27 @@ impl Ledger for MemoryStore {
         }))
     }
 
-    async fn first_legs_of(
+    async fn recent_calls(
         &self,
         app: AppId,
-        numbers: &[String],
-        since: DateTime<Utc>,
-    ) -> Result<Vec<StoredCall>, StoreError> {
-        let _ = since;
+        first_seen_since: DateTime<Utc>,
+        waiting_since: DateTime<Utc>,
+    ) -> Result<RecentCalls, StoreError> {
         let state = self.state();
-        Ok(state.calls_where(app, |call| {
-            let whole = state.interactions.get(&(app, call.id.into())).filter(|it| it.merged_into.is_none());
-            let number = whole.and_then(|whole| whole.summary.external_number.as_ref());
-            number.is_some_and(|number| numbers.contains(number))
-        }))
+        let is_recent = |call: &StoredCall| {
+            let seen_at = JournalId(call.id.0).generated_at();
+            call.facts.direction() == Some(Direction::Inbound) && seen_at >= Some(first_seen_since)
+        };
+        let mut first_seen = state.calls_where(app, is_recent);
+        first_seen.sort_by_key(|call| call.id);
+        let mut waited_for: BTreeMap<i64, DateTime<Utc>> = BTreeMap::new();
+        for call in state.calls_where(app, |_| true) {
+            if let Some((target, at)) = waits_for(&call.facts).filter(|(_, at)| *at >= waiting_since) {
+                let latest = waited_for.entry(target).or_insert(at);
+                *latest = at.max(*latest);
+            }
+        }
+        Ok(RecentCalls { first_seen, waited_for: waited_for.into_iter().collect() })
     }
 
     async fn interactions(

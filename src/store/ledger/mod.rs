@@ -17,7 +17,7 @@ use cti_actors::{
         interaction::StoredInteraction,
         message::{MessageFacts, StoredMessage},
     },
-    ports::{Ledger, Window},
+    ports::{Ledger, RecentCalls, Window},
     unit::{Receipt, Unit},
 };
 
@@ -80,15 +80,15 @@ const WAITING_IN_TAIL: &str = concat!(
     " AND calls.link_target IS NOT NULL AND calls.link_target = named.target
       AND calls.link_at >= named.since AND calls.link_at <= named.until"
 );
-/// The rows are outside numbers, each with the first id of the time that is searched: ids begin with the time.
-const FIRST_LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (number, since) AS (";
-const FIRST_LEGS_TAIL: &str = ") SELECT calls.id, calls.dialpad_call_id,
+/// The inbound calls that were first seen lately: ids begin with the time.
+const FIRST_SEEN: &str = "SELECT calls.id, calls.dialpad_call_id,
     COALESCE(calls.interaction_id, calls.id) AS interaction_id, calls.voicemail_id, calls.version, calls.updated_at,
     CAST(calls.facts AS TEXT) AS facts
-    FROM app CROSS JOIN named CROSS JOIN interactions CROSS JOIN calls
-    WHERE interactions.app_id = app.id AND interactions.external_number IS NOT NULL
-      AND interactions.external_number = named.number AND interactions.id >= named.since
-      AND interactions.merged_into IS NULL AND calls.app_id = app.id AND calls.id = interactions.id";
+    FROM calls WHERE app_id = $1 AND id >= $2 AND direction = 'inbound' ORDER BY id DESC LIMIT $3";
+/// How many of them are read.
+const MAX_FIRST_SEEN: i64 = 4096;
+const WAITED_FOR: &str = "SELECT link_target, MAX(link_at) FROM calls
+    WHERE app_id = $1 AND link_target IS NOT NULL AND link_at >= $2 GROUP BY link_target";
 const INTERACTIONS: &str =
     "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
     updated_at FROM interactions WHERE app_id = $1 AND id IN (";
@@ -234,17 +234,22 @@ impl Ledger for Store {
         self.calls_of_windows(app, WAITING_IN_TAIL, windows).await
     }
 
-    async fn first_legs_of(
+    async fn recent_calls(
         &self,
         app: AppId,
-        numbers: &[String],
-        since: DateTime<Utc>,
-    ) -> Result<Vec<StoredCall>, StoreError> {
-        let since = first_id_at(since);
-        let columns =
-            vec![Column::Text(numbers.to_vec()), Column::Id(numbers.iter().map(|_| since).collect())];
-        let numbers = Rows::of(columns).after(FirstParam::Id(app.into()));
-        calls_once(self.fetch_listed(FIRST_LEGS_HEAD, FIRST_LEGS_TAIL, numbers).await?)
+        first_seen_since: DateTime<Utc>,
+        waiting_since: DateTime<Utc>,
+    ) -> Result<RecentCalls, StoreError> {
+        let (app, first) = (Id::from(app), first_id_at(first_seen_since));
+        let mut rows: Vec<CallRow> = on_db!(self, read db => {
+            sqlx::query_as(FIRST_SEEN).bind(app).bind(first).bind(MAX_FIRST_SEEN).fetch_all(db).await
+        })?;
+        rows.reverse();
+        let waited_for = on_db!(self, read db => {
+            sqlx::query_as(WAITED_FOR).bind(app).bind(waiting_since).fetch_all(db).await
+        })?;
+        let first_seen = rows.into_iter().map(CallRow::into_call).collect::<Result<_, _>>()?;
+        Ok(RecentCalls { first_seen, waited_for })
     }
 
     async fn interactions(

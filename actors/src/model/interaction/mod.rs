@@ -23,7 +23,7 @@ pub(crate) use self::{
     join::{LegLinks, join},
     links::{find_links, may_be_linked, sources_of, waiters_of},
     proof::proofs,
-    ring::{may_ring_with_others, rang_together, rang_with},
+    ring::{RINGING_APART_AT_MOST, rang_together, rang_with, ringing_key},
     stored::news,
 };
 pub use self::{

@@ -3,7 +3,7 @@
 //! Where only people's legs are delivered, those of a ring group can name nothing of each other. One caller does not make
 //! two calls within seconds; but a number can be that of a whole company, so more must agree than the number.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     identity::{self, Identity},
@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// How far apart the legs of a ring group begin at most.
-const MAX_APART: TimeDelta = TimeDelta::seconds(3);
+pub(crate) const RINGING_APART_AT_MOST: TimeDelta = TimeDelta::seconds(3);
 
 /// Whether a leg may have rung with others that it does not name.
-pub(crate) fn may_ring_with_others(facts: &CallFacts) -> bool {
+fn may_ring_with_others(facts: &CallFacts) -> bool {
     let is_of_person = matches!(facts.leg(), Some(Leg::User | Leg::Direct)) && facts.target_id().is_some();
     let is_sent_on = facts.transferred_from().is_some();
     facts.direction() == Some(Direction::Inbound)
@@ -27,6 +27,16 @@ pub(crate) fn may_ring_with_others(facts: &CallFacts) -> bool {
         && facts.names().next().is_none()
         && facts.rang_at.is_some()
         && facts.external_number().as_deref().and_then(identity::identifying).is_some()
+}
+
+/// Returns what legs are found by that may ring with this one: the number of the caller in one spelling, the person who is
+/// rung, and when it began; `None` if the leg rings with no other.
+pub(crate) fn ringing_key(facts: &CallFacts) -> Option<(String, i64, DateTime<Utc>)> {
+    if !may_ring_with_others(facts) {
+        return None;
+    }
+    let number = facts.external_number().as_deref().and_then(identity::identifying)?;
+    Some((number, facts.target_id()?, Beginning::of(facts)?.earliest))
 }
 
 /// Returns the leg with which `leg` rang, if one of the candidates is it: one that was answered, otherwise the one that
@@ -54,6 +64,6 @@ pub(crate) fn rang_together(leg: &StoredCall, other: &StoredCall) -> bool {
         && one.target_id() != another.target_id()
         && numbers == Identity::Same
         && called != Identity::Different
-        && begins.is_some_and(|(one, other)| (one.earliest - other.earliest).abs() <= MAX_APART)
+        && begins.is_some_and(|(one, other)| (one.earliest - other.earliest).abs() <= RINGING_APART_AT_MOST)
         && (one.own_answer().is_none() || another.own_answer().is_none())
 }
