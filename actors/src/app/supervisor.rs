@@ -23,7 +23,7 @@ const EVICTION_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct AppSupervisor {
     /// `None` while a batch is under way, which has it then.
     pipeline: Option<Pipeline>,
-    /// Set by the sender of a wake, cleared when the wake is handled: at most one wake is ever in the mailbox.
+    /// Set by the sender of a wake, cleared when a batch begins: at most one wake is ever in the mailbox.
     awake: Arc<AtomicBool>,
     woken_while_busy: bool,
     draining: bool,
@@ -70,7 +70,10 @@ impl AppSupervisor {
             return;
         };
         self.busy.send_replace(true);
+        // Counted before the flag is cleared: an observer sees one or the other.
         let in_progress = self.stats.batches.guard();
+        // Cleared before the inbox is read, and not while a batch is under way: then one wake is enough for all.
+        self.awake.store(false, Ordering::Release);
         let batch = async move {
             let next = pipeline.step().await;
             (pipeline, next, in_progress)
@@ -109,12 +112,7 @@ impl Handler<Wake> for AppSupervisor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
-        // Counted before the flag is cleared: an observer sees one or the other.
-        let in_progress = self.stats.batches.guard();
-        // Cleared before the inbox is read: a wake that arrives meanwhile is sent again.
-        self.awake.store(false, Ordering::Release);
         self.work(ctx);
-        drop(in_progress);
     }
 }
 

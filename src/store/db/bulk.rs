@@ -1,8 +1,8 @@
 //! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite.
 //!
 //! A [`Rows`] holds columns and writes the table expression for them; the rest of the statement is the same text for
-//! both databases, and only this file joins text into SQL. SQLite gets the rows in chunks whose sizes are powers of
-//! two, so that few distinct statements have to be prepared.
+//! both databases, and only this file joins text into SQL. SQLite gets the rows in chunks of few different sizes, so
+//! that few distinct statements have to be prepared.
 
 use std::ops::Range;
 
@@ -16,8 +16,9 @@ use sqlx::{
 
 use super::types::{AnyRow, Id};
 
-/// How many rows are in one statement on SQLite; with 40 columns still far below its limit of 32,766 parameters.
-const MAX_CHUNK: usize = 64;
+/// How many rows one statement has on SQLite; with 40 columns still far below its limit of 32,766 parameters. Two of these
+/// add up to most numbers of rows.
+const CHUNKS: [usize; 13] = [96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// Rows, column by column.
 #[derive(Debug, Default)]
@@ -135,21 +136,6 @@ impl Rows {
         query.execute(db).await.map(|done| done.rows_affected())
     }
 
-    /// Does what [`Rows::write_postgres`] does, on SQLite.
-    pub(crate) async fn write_sqlite(
-        &self,
-        db: &mut SqliteConnection,
-        head: &'static str,
-        tail: &'static str,
-    ) -> Result<u64, sqlx::Error> {
-        let mut changed = 0;
-        for (start, count) in chunks(self.count) {
-            let query = self.bind_cells(start..start + count, sqlx::query(self.values(head, count, tail)));
-            changed += query.execute(&mut *db).await?.rows_affected();
-        }
-        Ok(changed)
-    }
-
     /// Runs a statement that returns rows.
     pub(crate) async fn fetch_postgres<O: AnyRow>(
         &self,
@@ -245,15 +231,40 @@ impl Rows {
     }
 }
 
-/// Splits `count` rows into chunks of 64, 32, 16 …, each given by its start and length.
+/// Rows, and the statement that they are written by: its text before and after them.
+pub(crate) type Part<'p> = (&'p Rows, &'static str, &'static str);
+
+/// Runs one statement for each of the parts on SQLite, in as few calls as possible: each call changes threads twice, which
+/// costs more than writing a row. The chunks of all parts that have the same size share a call, so that few distinct texts
+/// exist. The order in which rows of different parts are written is not defined.
+pub(crate) async fn write_sqlite_together(
+    db: &mut SqliteConnection,
+    parts: &[Part<'_>],
+) -> Result<(), sqlx::Error> {
+    for size in CHUNKS {
+        let mut script = Vec::new();
+        let mut bound = Vec::new();
+        for (rows, head, tail) in parts {
+            for (start, _) in chunks(rows.count).filter(|(_, count)| *count == size) {
+                script.push(rows.values(head, size, tail).0);
+                bound.push((rows, start..start + size));
+            }
+        }
+        if script.is_empty() {
+            continue;
+        }
+        let query = sqlx::query(AssertSqlSafe(script.join(";")));
+        let query = bound.into_iter().fold(query, |query, (rows, range)| rows.bind_cells(range, query));
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Splits `count` rows into chunks, the largest first, each given by its start and length.
 fn chunks(count: usize) -> impl Iterator<Item = (usize, usize)> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let left = count - start;
-        if left == 0 {
-            return None;
-        }
-        let size = if left >= MAX_CHUNK { MAX_CHUNK } else { 1 << left.ilog2() };
+        let size = CHUNKS.into_iter().find(|size| *size <= count - start)?;
         let chunk = (start, size);
         start += size;
         Some(chunk)
@@ -265,8 +276,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_cover_every_row_once_in_powers_of_two() {
+    fn chunks_cover_every_row_once_in_few_sizes() {
         assert_eq!(chunks(0).count(), 0);
-        assert_eq!(chunks(64 + 64 + 5).collect::<Vec<_>>(), [(0, 64), (64, 64), (128, 4), (132, 1)]);
+        assert_eq!(
+            chunks(96 + 96 + 29).collect::<Vec<_>>(),
+            [(0, 96), (96, 96), (192, 24), (216, 4), (220, 1)]
+        );
+        assert!((1..=96).all(|count| chunks(count).count() <= 4));
     }
 }

@@ -202,6 +202,10 @@ async fn apply<C: Migrate>(migrator: &Migrator, connection: &mut C) -> Result<Ve
     Ok(not_applied(&before, migrator))
 }
 
+/// How many statements the writing connection of SQLite keeps prepared: those that write units exist for each size of a
+/// chunk of rows, and for each set of tables that have one of that size.
+const SQLITE_WRITE_STATEMENTS: usize = 256;
+
 /// Opens SQLite with a WAL, so that readers never wait; with `FULL`, so that a commit has reached the disk; and with
 /// one writing connection, because SQLite has only one writer.
 async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
@@ -222,7 +226,8 @@ async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
         .pragma("wal_autocheckpoint", "4000");
     let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);
     let write = pool.clone().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
-    let write = write.connect_with(options.clone()).await?;
+    let write_options = options.clone().statement_cache_capacity(SQLITE_WRITE_STATEMENTS);
+    let write = write.connect_with(write_options).await?;
     let read = pool.max_connections(4).connect_with(options).await?;
     Ok(Pair { read, write })
 }

@@ -21,7 +21,11 @@ pub(in crate::store) use self::{
     sqlite::{is_small, write_sqlite, write_sqlite_at_once},
 };
 use super::{LIST_TAIL, rows::UnitRows};
-use crate::store::db::pool::store_error;
+use crate::store::db::{
+    bulk::{Column, Rows},
+    pool::store_error,
+    types::Id,
+};
 
 /// The row of an incoming webhook, with its final status.
 const INCOMING_HEAD: &str = "INSERT INTO webhook_events
@@ -149,6 +153,14 @@ impl Places {
         });
         let offsets = offsets.collect();
         Self { counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(), offsets }
+    }
+
+    /// Returns each feed with the number of its events.
+    fn feeds(&self) -> Rows {
+        Rows::of(vec![
+            Column::Id(self.counts.iter().map(|(app, _)| Id::from(*app)).collect()),
+            Column::Int(self.counts.iter().map(|(_, count)| *count).collect()),
+        ])
     }
 
     /// Returns the units' receipts, from the last event of each feed before.

@@ -16,10 +16,7 @@ use super::{
     LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, Places, RETRIED_HEAD, UnitFailure, UnitRows, VOICEMAILS_HEAD,
     VOICEMAILS_TAIL,
 };
-use crate::store::db::{
-    bulk::{Column, Rows},
-    types::Id,
-};
+use crate::store::db::{bulk::Rows, types::Id};
 
 /// Does what [`write_sqlite`] does with the same statements joined into one, because a round trip costs more than the
 /// work. Without retries and failures, that one statement is a transaction by itself.
@@ -28,10 +25,7 @@ pub(in crate::store) async fn write_postgres(
     units: &[Arc<Unit>],
 ) -> Result<Vec<Receipt>, UnitFailure> {
     let places = Places::of(units);
-    let feeds = Rows::of(vec![
-        Column::Id(places.counts.iter().map(|(app, _)| Id::from(*app)).collect()),
-        Column::Int(places.counts.iter().map(|(_, count)| *count).collect()),
-    ]);
+    let feeds = places.feeds();
     let rows = UnitRows::of(units, &places.offsets);
     let parts = [
         &feeds,

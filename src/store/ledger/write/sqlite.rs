@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use cti_actors::{
     error::StoreError,
+    id::AppId,
     unit::{Receipt, Unit},
 };
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -11,11 +12,17 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use super::{
     CALLS_HEAD, CALLS_TAIL, EVENTS_HEAD, FAIL, INCOMING_HEAD, INTERACTIONS_HEAD, INTERACTIONS_TAIL,
     LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, PROCESSED_HEAD, Places, RETRIED_HEAD, UnitFailure, UnitRows,
-    VOICEMAILS_HEAD, VOICEMAILS_TAIL, app_is_gone,
+    VOICEMAILS_HEAD, VOICEMAILS_TAIL,
 };
-use crate::store::{db::types::Id, ledger::rows::events_from_the_end};
+use crate::store::{
+    db::{bulk::write_sqlite_together, types::Id},
+    ledger::rows::events_from_the_end,
+};
 
 const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + ? WHERE app_id = ? RETURNING last_seq";
+const TAKE_SEQS_HEAD: &str = "UPDATE event_feeds SET last_seq = last_seq + taken.column2 FROM (";
+const TAKE_SEQS_TAIL: &str =
+    ") AS taken WHERE event_feeds.app_id = taken.column1 RETURNING event_feeds.app_id, event_feeds.last_seq";
 /// An event whose `seq` is so many before the last one that its feed has then.
 const EVENT_FROM_THE_END: &str =
     "(?, (SELECT last_seq FROM event_feeds WHERE app_id = ?) - ?, ?, ?, ?, ?, ?, ?, ?)";
@@ -26,22 +33,26 @@ pub(in crate::store) async fn write_sqlite(
     units: &[Arc<Unit>],
 ) -> Result<Vec<Receipt>, UnitFailure> {
     let places = Places::of(units);
-    let mut last_before = HashMap::new();
+    let feeds = places.feeds();
+    let last_seqs: Vec<(Id, i64)> = feeds.fetch_sqlite(db, TAKE_SEQS_HEAD, TAKE_SEQS_TAIL).await?;
+    let mut last_before: HashMap<AppId, i64> =
+        last_seqs.into_iter().map(|(app, last)| (app.into(), last)).collect();
     for (app, count) in &places.counts {
-        let take = sqlx::query_as(TAKE_SEQ).bind(count).bind(Id::from(*app));
-        let (last,): (i64,) = take.fetch_optional(&mut *db).await?.ok_or_else(|| app_is_gone(*app))?;
-        last_before.insert(*app, last - count);
+        last_before.entry(*app).and_modify(|last| *last -= count);
     }
     let receipts = places.receipts(units, &last_before)?;
     let rows = UnitRows::of(units, &receipts);
-    rows.incoming.write_sqlite(db, INCOMING_HEAD, "").await?;
-    rows.calls.write_sqlite(db, CALLS_HEAD, CALLS_TAIL).await?;
-    rows.interactions.write_sqlite(db, INTERACTIONS_HEAD, INTERACTIONS_TAIL).await?;
-    rows.voicemails.write_sqlite(db, VOICEMAILS_HEAD, VOICEMAILS_TAIL).await?;
-    rows.messages.write_sqlite(db, MESSAGES_HEAD, MESSAGES_TAIL).await?;
-    rows.events.write_sqlite(db, EVENTS_HEAD, "").await?;
-    rows.processed.write_sqlite(db, PROCESSED_HEAD, LIST_TAIL).await?;
-    rows.retried.write_sqlite(db, RETRIED_HEAD, LIST_TAIL).await?;
+    let parts = [
+        (&rows.incoming, INCOMING_HEAD, ""),
+        (&rows.calls, CALLS_HEAD, CALLS_TAIL),
+        (&rows.interactions, INTERACTIONS_HEAD, INTERACTIONS_TAIL),
+        (&rows.voicemails, VOICEMAILS_HEAD, VOICEMAILS_TAIL),
+        (&rows.messages, MESSAGES_HEAD, MESSAGES_TAIL),
+        (&rows.events, EVENTS_HEAD, ""),
+        (&rows.processed, PROCESSED_HEAD, LIST_TAIL),
+        (&rows.retried, RETRIED_HEAD, LIST_TAIL),
+    ];
+    write_sqlite_together(db, &parts).await?;
     for (id, reason, at) in rows.failed {
         sqlx::query(FAIL).bind(id).bind(reason).bind(at).execute(&mut *db).await?;
     }
