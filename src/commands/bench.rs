@@ -39,6 +39,9 @@ pub struct BenchArgs {
     /// Idle sessions for the memory
     #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = value_parser!(u32).range(1..=10_000))]
     idle: u32,
+    /// Run the bare server that the ceiling is measured with, on DATABASE_URL
+    #[arg(long, value_name = "SECRET", hide = true, conflicts_with_all = ["database", "only"])]
+    bare_server: Option<String>,
     /// Print the figures as JSON
     #[arg(long)]
     json: bool,
@@ -50,6 +53,10 @@ pub struct BenchArgs {
 ///
 /// Fails if a measure could not be completed, if the bench was interrupted, and if the server had faults.
 pub async fn run(args: BenchArgs) -> Result<(), Failure> {
+    if let Some(secret) = args.bare_server {
+        net::raise_nofile();
+        return cti_bench::bare_server::serve(&std::env::var("DATABASE_URL")?, &secret).await;
+    }
     let plan = Plan {
         database: args.database,
         measures: if args.only.is_empty() { Measure::value_variants().to_vec() } else { args.only },

@@ -9,6 +9,9 @@
 //!   that server is configured), measured directly before and after a measure. The speed of shared machines drifts by the
 //!   minute: compare ratios, and only within one run. A temporary directory in memory makes commits free
 //!   for both sides; `--database sqlite://PATH` chooses the disk.
+//! * **ceiling** ([`mod@ceiling`]): the same load on a bare server ([`bare_server`]), which does with every webhook what must
+//!   be done, and nothing else: HTTP, HMAC, one group commit of journal row, call, event and head, answer after it. Rates
+//!   and CPU time per webhook (server and database) are given as ratios to it.
 //! * **ingest** ([`ingest`]): webhooks answered 200 with `"success":true,"duplicate":false`, per second, from the
 //!   first request to the last answer, in a closed loop on keep-alive connections. Each webhook is another event.
 //! * **latency** ([`latency`]): from the time a webhook was *due* at the chosen rate to the arrival of its event on
@@ -33,7 +36,10 @@
 //! in [`Report`].
 
 pub mod audit;
+pub mod bare_server;
 pub mod catchup;
+pub mod ceiling;
+pub mod cpu;
 pub(crate) mod events;
 pub mod fanout;
 pub(crate) mod follower;

@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::audit::Audit;
 use super::catchup::{self, CatchUp};
+use super::ceiling::Ceiling;
+use super::cpu::CpuPerWebhook;
 use super::fanout::{self, Fanout};
 use super::ingest::{self, Ingest};
 use super::latency::{self, Latency};
@@ -113,6 +115,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}, {} connections, {} s per load", self.database, self.connections, self.seconds)?;
         if let Some(ingest) = &self.ingest {
             row(f, "ingest", &rate(ingest.per_s, "acknowledged/s", ingest.ratio))?;
+            ceiling(f, &ingest.ceiling, ingest.ceiling_ratio, ingest.cpu, ingest.cpu_ratio)?;
             reference(f, &ingest.reference)?;
             refusals(f, &ingest.refused)?;
         }
@@ -122,6 +125,7 @@ impl fmt::Display for Report {
         if let Some(sustained) = &self.sustained {
             row(f, "sustained", &rate(sustained.per_s, "delivered/s", sustained.ratio))?;
             row(f, "", &format!("backlog {} ms after the last answer", sustained.backlog_ms))?;
+            ceiling(f, &sustained.ceiling, sustained.ceiling_ratio, sustained.cpu, sustained.cpu_ratio)?;
             reference(f, &sustained.reference)?;
             audit(f, sustained.delivered, &sustained.audit, sustained.reconnects)?;
             refusals(f, &sustained.refused)?;
@@ -232,6 +236,20 @@ fn reference(f: &mut fmt::Formatter<'_>, reference: &Reference) -> fmt::Result {
     let figures = format!("{per_s:.0} inserts/s (before {before_per_s:.0}, after {after_per_s:.0})");
     let single = single_connection_per_s.map_or(String::new(), |rate| format!("; one writer {rate:.0}"));
     row(f, "  reference", &format!("{figures}{single}"))
+}
+
+fn ceiling(
+    f: &mut fmt::Formatter<'_>,
+    ceiling: &Ceiling,
+    rate_ratio: f64,
+    cpu: Option<CpuPerWebhook>,
+    cpu_ratio: Option<f64>,
+) -> fmt::Result {
+    row(f, "  ceiling", &format!("{:.0} webhooks/s by a bare server; {rate_ratio:.2} of it", ceiling.per_s))?;
+    let Some(((cpu, bare), cpu_ratio)) = cpu.zip(ceiling.cpu).zip(cpu_ratio) else { return Ok(()) };
+    let database = cpu.database_us.map_or(String::new(), |us| format!(", of them the database {us:.0}"));
+    let figures = format!("{:.0} µs per webhook{database}; bare {:.0}", cpu.us, bare.us);
+    row(f, "  CPU", &format!("{figures}; {cpu_ratio:.1} times it"))
 }
 
 fn audit(f: &mut fmt::Formatter<'_>, events: u64, audit: &Audit, reconnects: u32) -> fmt::Result {

@@ -119,6 +119,11 @@ impl Database {
         path.with_added_extension("reference")
     }
 
+    /// Returns the file of the bare server on SQLite.
+    pub(crate) fn ceiling_file(path: &Path) -> PathBuf {
+        path.with_added_extension("ceiling")
+    }
+
     /// Runs statements about the new database from the administrative one.
     async fn administer(&self, statements: impl FnOnce(&str) -> String) -> Result<(), sqlx::Error> {
         let Self::Postgres { admin, own } = self else { return Ok(()) };
@@ -135,6 +140,7 @@ impl Database {
         match self {
             Self::Sqlite(path) => {
                 remove_sqlite(&Self::reference_file(path))?;
+                remove_sqlite(&Self::ceiling_file(path))?;
                 Ok(remove_sqlite(path)?)
             }
             Self::Postgres { .. } => {

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -71,6 +72,11 @@ impl ServerUnderTest {
         Ok(request.send().await?.error_for_status()?.json().await?)
     }
 
+    /// Returns the server's process id.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Returns the resident memory of the server, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64, Failure> {
         self.memory("VmRSS:")
@@ -117,13 +123,9 @@ impl Secrets {
 
 /// Starts the server on this port (0: any) and waits until it listens.
 async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Process, SocketAddr), Failure> {
-    let log = scratch.folder.path.join("server.log");
-    // Directly into a file: a pipe would cost the bench a read per line.
-    let output = File::create(&log)?;
-    let child = Command::new(std::env::current_exe()?)
+    let mut command = Command::new(std::env::current_exe()?);
+    command
         .arg("serve")
-        .env_clear()
-        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "RUST_BACKTRACE"))
         .env("HOST", "127.0.0.1")
         .env("PORT", port.to_string())
         .env("DATABASE_URL", scratch.database.url())
@@ -133,9 +135,28 @@ async fn spawn(scratch: &Scratch, secrets: &Secrets, port: u16) -> Result<(Proce
         .env("AUTO_SUBSCRIBE", "false")
         // The measures count the events of calls.
         .env("INTERACTION_SETTLE", "1h")
-        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()))
+        .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned()));
+    start_listener(command, &scratch.folder.path, "server.log").await
+}
+
+/// Starts a process in this folder, with its output in this file there and no other environment than the command's, and
+/// waits until it says where it listens.
+pub(crate) async fn start_listener(
+    mut command: Command,
+    folder: &Path,
+    log: &str,
+) -> Result<(Process, SocketAddr), Failure> {
+    let log = folder.join(log);
+    // Directly into a file: a pipe would cost the bench a read per line.
+    let output = File::create(&log)?;
+    let own: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let child = command
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| name == "PATH" || name == "RUST_BACKTRACE"))
+        .envs(own)
         .env("NO_COLOR", "1")
-        .current_dir(&scratch.folder.path)
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)
@@ -174,9 +195,13 @@ fn memory(status: &str, name: &str) -> Option<u64> {
 
 /// A child process that ends with this value: when the bench ends, fails, panics or is interrupted.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     fn exited_within(&mut self, limit: Duration) -> Option<ExitStatus> {
         let asked = Instant::now();
         loop {

@@ -1,0 +1,71 @@
+//! Measures the bare server of [`bare_server`](super::bare_server), beside the server under test, with the same load.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::Failure;
+use super::cpu::{CpuPerWebhook, CpuReading};
+use super::events::Phase;
+use super::http::RequestDeck;
+use super::load::closed_loop;
+use super::scratch::{Database, Scratch, remove_sqlite};
+use super::server::{WEBHOOK_SECRET, start_listener};
+use super::stats::{per_second, ratio};
+
+/// What is reachable.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Ceiling {
+    /// Webhooks per second that the bare server acknowledged.
+    pub per_s: f64,
+    /// CPU time of the bare server and its database.
+    pub cpu: Option<CpuPerWebhook>,
+}
+
+impl Ceiling {
+    /// Posts webhooks to the bare server for `time`, on the server's disk or in its database.
+    pub(crate) async fn measure(
+        scratch: &Scratch,
+        connections: u32,
+        time: Duration,
+    ) -> Result<Self, Failure> {
+        let database_url = match &scratch.database {
+            Database::Sqlite(path) => {
+                let path = Database::ceiling_file(path);
+                remove_sqlite(&path)?;
+                format!("sqlite://{}", path.display())
+            }
+            Database::Postgres { own, .. } => own.to_string(),
+        };
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "--bare-server", WEBHOOK_SECRET]).env("DATABASE_URL", database_url);
+        let (process, addr) = start_listener(command, &scratch.folder.path, "ceiling.log").await?;
+
+        let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        let calls = seconds.saturating_mul(super::SIGNED_PER_SECOND) / Phase::ALL.len() as u32;
+        let deck = Arc::new(RequestDeck::sign(addr, "ceiling", WEBHOOK_SECRET, calls));
+        let before = CpuReading::take(process.id(), &scratch.database).await?;
+        let posted = closed_loop(deck, &Phase::ALL, connections, time).await?;
+        let after = CpuReading::take(process.id(), &scratch.database).await?;
+        tokio::task::spawn_blocking(move || drop(process)).await?;
+        if posted.refusals() > 0 {
+            return Err(format!("the bare server refused webhooks: {:?}", posted.refused).into());
+        }
+        Ok(Self {
+            per_s: per_second(posted.count, posted.last_answer - posted.first_send),
+            cpu: before.zip(after).map(|(before, after)| after.since(&before, posted.count)),
+        })
+    }
+
+    /// Returns a rate as a ratio to this one.
+    pub(crate) fn ratio(&self, per_s: f64) -> f64 {
+        ratio(per_s, self.per_s)
+    }
+
+    /// Returns a CPU time as a ratio to this one.
+    pub(crate) fn cpu_ratio(&self, cpu: Option<CpuPerWebhook>) -> Option<f64> {
+        cpu.zip(self.cpu).map(|(cpu, ceiling)| ratio(cpu.us, ceiling.us))
+    }
+}
