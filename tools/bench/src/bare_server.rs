@@ -5,6 +5,7 @@
 
 use std::io::Write;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use hmac::{Hmac, KeyInit, Mac};
@@ -140,7 +141,8 @@ fn write_to_sqlite(mut database: rusqlite::Connection, mut webhooks: mpsc::Unbou
 }
 
 fn write_batch_to_sqlite(database: &mut rusqlite::Connection, batch: &[Webhook]) -> rusqlite::Result<()> {
-    let now = chrono::Utc::now().timestamp_micros();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+    let now = i64::try_from(now).unwrap_or(i64::MAX);
     let count = i64::try_from(batch.len()).unwrap_or(i64::MAX);
     let transaction = database.transaction()?;
     {
