@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, demo, listen, migrate, serve, simulate, trigger},
+    commands::{bench, demo, doctor, listen, migrate, serve, simulate, trigger},
     startup::StartError,
 };
 
@@ -31,6 +31,8 @@ pub enum Command {
     Trigger(trigger::TriggerArgs),
     /// Print the events of an app, and resume where it stopped.
     Listen(listen::ListenArgs),
+    /// Check a deployment, point by point, and name what to change.
+    Doctor(doctor::DoctorArgs),
     /// Measure the server, with its database alone as reference.
     Bench(bench::BenchArgs),
 }
@@ -73,6 +75,7 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
             let ended = listen::run(args).await;
             ended.map_err(|error| Failed { message: error.to_string(), code: error.exit_code() })
         }
+        Command::Doctor(args) => doctor::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Bench(args) => bench::run(args).await.map_err(|error| Failed::because(&error)),
     }
 }

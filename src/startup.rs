@@ -265,7 +265,8 @@ pub async fn open_store(
     Ok(Store::open(&config.database_url, Vault::new(&keys), clock).await?)
 }
 
-fn key_file(database: &DatabaseUrl) -> PathBuf {
+/// Returns the file with the key that secrets are encrypted with, where no setting has it.
+pub(crate) fn key_file(database: &DatabaseUrl) -> PathBuf {
     match database {
         DatabaseUrl::Sqlite(path) => path.with_extension("key"),
         DatabaseUrl::Postgres(_) => Path::new("data").join("token_encryption.key"),

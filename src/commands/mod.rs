@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod demo;
+pub mod doctor;
 mod event;
 pub mod listen;
 pub mod migrate;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// With fewer open files, a server can't hold as many sessions as one app may have by default.
-const MIN_OPEN_FILES: u64 = 11_500;
+pub(super) const MIN_OPEN_FILES: u64 = 11_500;
 
 /// Run the server.
 #[derive(Debug, clap::Args)]

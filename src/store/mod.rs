@@ -10,6 +10,7 @@
 //! | [`tenants`] | apps, API keys, user mappings, routes; the deletion of an app |
 //! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
 //! | [`crypto`] | encryption at rest |
+//! | [`inspection`] | a database from outside, for `doctor` |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
@@ -22,6 +23,7 @@ pub mod dialpad;
 pub mod feed;
 pub(crate) mod gauges;
 pub mod idempotency;
+pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
 pub mod retention;

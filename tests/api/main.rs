@@ -20,6 +20,7 @@ mod consumers;
 mod dialpad_client;
 mod dialpad_family;
 mod dialpad_users;
+mod doctor;
 mod documents;
 mod duplicates;
 mod encrypted;

@@ -1,0 +1,214 @@
+//! What a database looks like from outside the server: for `doctor`. Read with a connection of its own, without a pool and
+//! without named statements, so that it works beside a running server, behind a pooler, and before the first migration.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, Row, SqliteConnection, migrate::Migrator,
+    postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
+};
+use uuid::Uuid;
+
+use super::db::pool::{POSTGRES_MIGRATIONS, SQLITE_MIGRATIONS};
+use crate::database_url::DatabaseUrl;
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// Name and version of the database.
+    pub(crate) version: String,
+    pub(crate) missing_migrations: Vec<String>,
+    /// Indexes that the migrations create and the database does not have.
+    pub(crate) missing_indexes: Vec<String>,
+    /// When the oldest webhook was received that is not processed.
+    pub(crate) oldest_pending: Option<DateTime<Utc>>,
+    pub(crate) failed_webhooks: i64,
+    pub(crate) unrouted_webhooks: i64,
+    /// `None` on SQLite.
+    pub(crate) postgres: Option<PostgresSettings>,
+}
+
+/// The settings of a server of PostgreSQL.
+#[derive(Debug)]
+pub(crate) struct PostgresSettings {
+    pub(crate) major_version: u32,
+    pub(crate) encoding: String,
+    pub(crate) is_read_only: bool,
+    /// How many more connections the server takes from users without special rights.
+    pub(crate) free_connections: i64,
+    /// Whether the server listens on another port than the one that was connected to.
+    pub(crate) is_behind_another_port: bool,
+    /// The settings that make commits durable, with their values.
+    pub(crate) durability: Vec<(&'static str, String)>,
+}
+
+enum Link {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+impl Inspection {
+    /// Looks at a database. Changes nothing, and creates no file.
+    pub(crate) async fn take(url: &DatabaseUrl) -> Result<Self, sqlx::Error> {
+        let (mut link, migrator, catalogue) = match url {
+            DatabaseUrl::Sqlite(path) => {
+                let options = SqliteConnectOptions::new().filename(path).read_only(true);
+                let catalogue = "SELECT name FROM sqlite_master WHERE type = 'index'";
+                (Link::Sqlite(options.connect().await?), &SQLITE_MIGRATIONS, catalogue)
+            }
+            DatabaseUrl::Postgres(options) => {
+                let catalogue = "SELECT indexname::text FROM pg_indexes WHERE schemaname = current_schema()";
+                (Link::Postgres(options.connect().await?), &POSTGRES_MIGRATIONS, catalogue)
+            }
+        };
+        let (version, postgres) = match url {
+            DatabaseUrl::Sqlite(_) => {
+                (format!("SQLite {}", link.one("SELECT sqlite_version()").await?), None)
+            }
+            DatabaseUrl::Postgres(options) => {
+                let version = link.one("SHOW server_version").await?;
+                let settings = PostgresSettings::read(&mut link, options).await?;
+                (format!("PostgreSQL {version}"), Some(settings))
+            }
+        };
+        // Before the first migration the table does not exist.
+        let applied = link.column("SELECT CAST(version AS TEXT) FROM _sqlx_migrations WHERE success").await;
+        let applied: BTreeSet<String> = applied.unwrap_or_default().into_iter().collect();
+        let missing = migrator.iter().filter(|migration| !applied.contains(&migration.version.to_string()));
+        let missing_migrations: Vec<String> =
+            missing.map(|it| format!("{:04} {}", it.version, it.description)).collect();
+        let existing: BTreeSet<String> = link.column(catalogue).await?.into_iter().collect();
+        let expected = indexes_of(migrator).into_iter();
+        let mut found = Self {
+            version,
+            missing_indexes: expected.filter(|index| !existing.contains(index)).collect(),
+            missing_migrations,
+            oldest_pending: None,
+            failed_webhooks: 0,
+            unrouted_webhooks: 0,
+            postgres,
+        };
+        if found.missing_migrations.is_empty() {
+            found.read_journal(&mut link).await?;
+        }
+        link.close().await?;
+        Ok(found)
+    }
+
+    async fn read_journal(&mut self, link: &mut Link) -> Result<(), sqlx::Error> {
+        let oldest =
+            "SELECT CAST(id AS TEXT) FROM webhook_events WHERE status = 'pending' ORDER BY id LIMIT 1";
+        let oldest = link.column(oldest).await?.into_iter().next();
+        // Ids are UUIDs of version 7: they hold the time at which they were made.
+        let (seconds, nanos) = match oldest.and_then(|id| id.parse::<Uuid>().ok()?.get_timestamp()) {
+            Some(at) => at.to_unix(),
+            None => return self.count_webhooks(link).await,
+        };
+        self.oldest_pending = DateTime::from_timestamp(seconds.cast_signed(), nanos);
+        self.count_webhooks(link).await
+    }
+
+    async fn count_webhooks(&mut self, link: &mut Link) -> Result<(), sqlx::Error> {
+        let failed = "SELECT CAST(COUNT(*) AS TEXT) FROM webhook_events WHERE status = 'failed'";
+        self.failed_webhooks = link.number(failed).await?;
+        let unrouted = "SELECT CAST(COUNT(*) AS TEXT) FROM webhook_events WHERE status = 'unrouted'";
+        self.unrouted_webhooks = link.number(unrouted).await?;
+        Ok(())
+    }
+}
+
+impl PostgresSettings {
+    async fn read(link: &mut Link, options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+        let version = link.number("SELECT current_setting('server_version_num')").await?;
+        let read_only =
+            "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on')::text";
+        let free = "SELECT (current_setting('max_connections')::bigint
+                - current_setting('superuser_reserved_connections')::bigint
+                - (SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend'))::text";
+        // Null over a socket of the file system.
+        let port =
+            link.column("SELECT inet_server_port()::text WHERE inet_server_port() IS NOT NULL").await?;
+        Ok(Self {
+            major_version: u32::try_from(version / 10_000).unwrap_or_default(),
+            encoding: link.one("SHOW server_encoding").await?,
+            is_read_only: link.one(read_only).await? == "true",
+            free_connections: link.number(free).await?,
+            is_behind_another_port: port.first().is_some_and(|port| *port != options.get_port().to_string()),
+            durability: vec![
+                ("fsync", link.one("SHOW fsync").await?),
+                ("full_page_writes", link.one("SHOW full_page_writes").await?),
+                ("synchronous_commit", link.one("SHOW synchronous_commit").await?),
+            ],
+        })
+    }
+}
+
+impl Link {
+    /// Returns the first column of all rows. It must be text.
+    async fn column(&mut self, sql: &'static str) -> Result<Vec<String>, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => {
+                sqlx::raw_sql(sql).fetch_all(db).await?.iter().map(|row| row.try_get(0)).collect()
+            }
+            Self::Postgres(db) => {
+                sqlx::raw_sql(sql).fetch_all(db).await?.iter().map(|row| row.try_get(0)).collect()
+            }
+        }
+    }
+
+    async fn one(&mut self, sql: &'static str) -> Result<String, sqlx::Error> {
+        self.column(sql).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)
+    }
+
+    async fn number(&mut self, sql: &'static str) -> Result<i64, sqlx::Error> {
+        self.one(sql).await?.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))
+    }
+
+    async fn close(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => db.close().await,
+            Self::Postgres(db) => db.close().await,
+        }
+    }
+}
+
+/// Returns the names of the indexes that exist after all migrations.
+fn indexes_of(migrator: &Migrator) -> BTreeSet<String> {
+    let mut indexes = BTreeSet::new();
+    for migration in migrator.iter() {
+        let words: Vec<&str> = migration.sql.as_str().split_whitespace().collect();
+        for (place, word) in words.iter().enumerate() {
+            if !word.eq_ignore_ascii_case("INDEX") {
+                continue;
+            }
+            let before = place.checked_sub(1).map_or("", |place| words[place]).to_ascii_uppercase();
+            let after = words[place + 1..].iter().find(|word| {
+                !["IF", "NOT", "EXISTS", "CONCURRENTLY"].contains(&word.to_ascii_uppercase().as_str())
+            });
+            let Some(name) = after.map(|name| name.trim_end_matches(';').to_owned()) else { continue };
+            match before.as_str() {
+                "CREATE" | "UNIQUE" => drop(indexes.insert(name)),
+                "DROP" => drop(indexes.remove(&name)),
+                _ => {}
+            }
+        }
+    }
+    indexes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_indexes_of_the_migrations_are_known_by_name() {
+        for migrator in [&SQLITE_MIGRATIONS, &POSTGRES_MIGRATIONS] {
+            let indexes = indexes_of(migrator);
+            assert!(
+                indexes.contains("webhook_events_dedup") && indexes.contains("calls_live"),
+                "{indexes:?}"
+            );
+        }
+    }
+}
