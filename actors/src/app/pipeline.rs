@@ -48,6 +48,8 @@ use crate::{
 
 /// How many webhooks share a unit of work.
 const MAX_BATCH: usize = 256;
+/// How often in a row another process may have been first before the app's work pauses.
+const MAX_CONFLICTS: u32 = 8;
 
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
@@ -61,6 +63,8 @@ pub(crate) struct Pipeline {
     quarantined: BTreeSet<DialpadCallId>,
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
+    /// How often in a row another process was first.
+    conflicts: u32,
     recent_keys: RecentKeys,
     /// The interactions whose end may be due.
     due: SharedDue,
@@ -96,6 +100,7 @@ impl Pipeline {
             missing_legs,
             quarantined: BTreeSet::new(),
             singles_left: 0,
+            conflicts: 0,
             recent_keys: RecentKeys::default(),
             due: queues.due,
             interactions: InteractionCache::default(),
@@ -165,6 +170,7 @@ impl Pipeline {
         }
         match self.process(&work.webhooks).await {
             Ok((next, decided)) => {
+                self.conflicts = 0;
                 self.singles_left = self.singles_left.saturating_sub(count);
                 work.committed(&decided, &mut self.recent_keys, &self.inbox);
                 next
@@ -292,7 +298,9 @@ impl Pipeline {
     fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
-        if let StoreError::Conflict(_) = failure {
+        let is_conflict = matches!(failure, StoreError::Conflict(_));
+        self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
+        if is_conflict && self.conflicts % MAX_CONFLICTS != 0 {
             work.put_back(&self.inbox);
             return NextStep::Again;
         }
