@@ -38,11 +38,13 @@ pub(crate) struct Connections<DB: Database> {
 impl<DB: Database> Connections<DB> {
     /// Begins a transaction. One that writes takes SQLite's lock at once: waiting for it later can fail.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
+        self.check_file()?;
         self.pool.begin_with(self.begin.any).await
     }
 
     /// Begins a transaction in which every query sees the same snapshot.
     pub(crate) async fn read_snapshot(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
+        self.check_file()?;
         self.pool.begin_with(self.begin.snapshot).await
     }
 
@@ -51,6 +53,7 @@ impl<DB: Database> Connections<DB> {
         if self.begin.wraps_statements {
             return Ok(Taken::Transaction(self.begin().await?));
         }
+        self.check_file()?;
         self.pool.acquire().await.map(Taken::Connection)
     }
 
@@ -65,6 +68,8 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// Fails if the file of SQLite is no longer the one that was opened: then nothing that is written can be found again.
+    /// Called before a connection is taken as well, which may open one: with another file at the path, it would take the
+    /// log of this one for its own, copy it there and remove it.
     pub(crate) fn check_file(&self) -> Result<(), sqlx::Error> {
         self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
@@ -137,6 +142,9 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
+        if let Err(error) = self.check_file() {
+            return stream::once(async { Err(error) }).boxed();
+        }
         if !self.begin.wraps_statements {
             return self.pool.fetch_many(query);
         }
@@ -154,6 +162,9 @@ where
         'c: 'e,
         E: 'q + Execute<'q, DB>,
     {
+        if let Err(error) = self.check_file() {
+            return Box::pin(async { Err(error) });
+        }
         if !self.begin.wraps_statements {
             return self.pool.fetch_optional(query);
         }

@@ -47,6 +47,8 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
         return Err(StoreError::Unusable(problem));
     }
     if size_of(path) > 0 {
+        let file = SqliteFile::at(path).map_err(|error| store_error(sqlx::Error::Io(error)))?;
+        file.check_log()?;
         check_content(path).await?;
     }
     let options = SqliteConnectOptions::new()
@@ -78,13 +80,13 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
             Box::pin(async { checked })
         });
     let pool = trust.guard(pool);
-    let write = pool.clone().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+    let write = pool.clone().max_connections(1).idle_timeout(None).max_lifetime(None);
     let write = write.connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
     let read = pool.max_connections(4).connect_with(options.clone()).await;
     let read = read.map_err(|error| unusable(path, error))?;
     // After the others are open: the last connection that closes copies the log and removes it.
     let _ = first.close().await;
-    tokio::spawn(keep_log_small(write.clone(), options, log_of(path)));
+    tokio::spawn(keep_log_small(write.clone(), options, Arc::clone(&file), log_of(path)));
     let connections =
         |pool, begin| Connections { pool, begin, trust: trust.clone(), file: Some(Arc::clone(&file)) };
     Ok(Pair { read: connections(read, READ), write: connections(write, WRITE) })
@@ -150,14 +152,19 @@ async fn check_content(path: &Path) -> Result<(), StoreError> {
 
 /// Cuts the write-ahead log when it has become large. Beside a reader that stays, it grows: SQLite begins with it anew only
 /// when nobody reads from it, and never makes it smaller by itself.
-async fn keep_log_small(pool: Pool<Sqlite>, options: SqliteConnectOptions, log: PathBuf) {
+async fn keep_log_small(
+    pool: Pool<Sqlite>,
+    options: SqliteConnectOptions,
+    file: Arc<SqliteFile>,
+    log: PathBuf,
+) {
     let options = options.busy_timeout(LOG_CUT_TIMEOUT);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOG_CHECK_INTERVAL) => {}
             () = pool.close_event() => return,
         }
-        if size_of(&log) <= MAX_LOG_BYTES {
+        if size_of(&log) <= MAX_LOG_BYTES || file.check().is_err() {
             continue;
         }
         match cut_log(&options).await {

@@ -52,6 +52,7 @@ impl SqliteFile {
         let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {
+                fs::write(&lock, self.identity()).map_err(unusable)?;
                 let _ = self.claim.set(file);
                 Ok(())
             }
@@ -61,6 +62,28 @@ impl SqliteFile {
             ))),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
+    }
+
+    /// Which file it is, as text.
+    fn identity(&self) -> String {
+        format!("{}:{}", self.device, self.inode)
+    }
+
+    /// Fails if a log is beside the file that was written for another one: it would be copied into this one. A server
+    /// notes in its lock file which file it had.
+    pub(super) fn check_log(&self) -> Result<(), StoreError> {
+        let (log, lock) = (log_of(&self.path), beside(&self.path, "-lock"));
+        let noted = fs::read_to_string(&lock).unwrap_or_default();
+        if size_of(&log) == 0 || noted.is_empty() || noted == self.identity() {
+            return Ok(());
+        }
+        Err(StoreError::Unusable(format!(
+            "{log} was written for another file than {file} is now; if the file was restored, move {log} and {file}-shm \
+             away; if they belong together, remove {lock}",
+            log = log.display(),
+            file = self.path.display(),
+            lock = lock.display(),
+        )))
     }
 
     fn failure(&self, problem: &str) -> sqlx::Error {

@@ -136,23 +136,39 @@ async fn a_file_that_cannot_be_used_is_refused_with_the_cause() {
 }
 
 #[tokio::test]
-async fn a_log_that_belongs_to_another_file_is_noticed_before_it_is_copied() {
-    let other = Opened::new().await;
-    for _ in 0..4 {
-        other.write_note().await.expect("it is written");
+async fn a_log_that_belongs_to_another_file_is_not_copied_into_it() {
+    let opened = Opened::new().await;
+    opened.database.file().expect("there is a file").claim().expect("nobody else uses it");
+    opened.write_note().await.expect("it is written");
+    // What a server leaves that was killed, beside a file that was restored.
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let restored = folder.path().join("cti.db");
+    for name in ["cti.db", "cti.db-wal", "cti.db-lock"] {
+        fs::copy(opened.folder.path().join(name), folder.path().join(name)).expect("it can be copied");
     }
-    let log = fs::read(log_of(&other.path())).expect("there is a log");
-    let restored = Opened::new().await;
-    for _ in 0..8 {
-        restored.execute("INSERT INTO notes VALUES (randomblob(9000))").await.expect("it is written");
+    let before = fs::read(&restored).expect("it is there");
+    let problem = refusal(&restored).await;
+    assert!(problem.contains("cti.db-wal was written for another file"), "{problem}");
+    assert!(fs::read(&restored).expect("it is there") == before, "the file was changed");
+
+    fs::remove_file(folder.path().join("cti.db-wal")).expect("it can be removed");
+    open_database(&restored).await.expect("the restored file alone is a good one");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let opened = Opened::new().await;
+    for _ in 0..40 {
+        opened.execute("INSERT INTO notes VALUES (randomblob(3000))").await.expect("it is written");
     }
-    restored.execute("CREATE INDEX notes_of_text ON notes (text)").await.expect("it is written");
-    restored.database.close().await;
-    let before = fs::read(restored.path()).expect("it is there");
-    fs::write(log_of(&restored.path()), log).expect("the folder takes a file");
-    let problem = refusal(&restored.path()).await;
-    assert!(problem.contains("damaged") && problem.contains("cti.db-wal"), "{problem}");
-    assert!(fs::read(restored.path()).expect("it is there") == before, "the file was changed");
+    opened.execute("CREATE INDEX notes_of_text ON notes (text)").await.expect("it is written");
+    opened.database.close().await;
+    let mut content = fs::read(opened.path()).expect("it is there");
+    let half = content.len() / 2;
+    content[half..].fill(0xa5);
+    fs::write(opened.path(), content).expect("the folder takes a file");
+    let problem = refusal(&opened.path()).await;
+    assert!(problem.contains("damaged") && problem.contains("cti.db"), "{problem}");
 }
 
 #[tokio::test]
