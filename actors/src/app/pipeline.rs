@@ -300,7 +300,7 @@ impl Pipeline {
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         let is_conflict = matches!(failure, StoreError::Conflict(_));
         self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
-        if is_conflict && self.conflicts % MAX_CONFLICTS != 0 {
+        if is_conflict && !self.conflicts.is_multiple_of(MAX_CONFLICTS) {
             work.put_back(&self.inbox);
             return NextStep::Again;
         }
