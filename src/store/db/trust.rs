@@ -34,7 +34,7 @@ struct Marks {
     ended_at: AtomicU64,
     /// When a query last took too long, likewise.
     timed_out_at: AtomicU64,
-    /// Told when no connection was free in time.
+    /// Notified when no connection was free in time.
     starved: Notify,
 }
 
