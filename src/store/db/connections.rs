@@ -43,7 +43,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// Begins a transaction in which every query sees the same snapshot.
-    pub(crate) async fn read_snapshot(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    pub(super) async fn read_snapshot(&self) -> Result<Transaction<'static, DB>, sqlx::Error> {
         self.check_file()?;
         self.pool.begin_with(self.begin.snapshot).await
     }

@@ -35,10 +35,10 @@ impl Store {
 
 impl Database {
     fn claim(&self) -> Result<(), StoreError> {
-        match self.file() {
-            Some(file) => file.claim(),
-            None => Ok(()),
+        if let Some(file) = self.file() {
+            let _ = self.lock.set(file.claim()?);
         }
+        Ok(())
     }
 
     async fn durability_problems(&self) -> Result<Vec<String>, StoreError> {

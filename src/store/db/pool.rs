@@ -1,24 +1,21 @@
 //! The open database: its pools, and how work runs on them.
 
 use std::{
+    fs::File,
     future::{Future, poll_fn},
     pin::pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use cti_actors::error::StoreError;
-use sqlx::{Postgres, Sqlite};
+use sqlx::{Postgres, Sqlite, Transaction};
 use tokio::runtime::Handle;
 use tracing::info;
 
+pub(crate) use super::errors::{in_time, store_error};
 use super::{
-    connections::Connections,
-    errors::{in_time, store_error},
-    postgres, sqlite,
-    sqlite_file::SqliteFile,
-    trust::Trust,
-    writable::Writable,
+    connections::Connections, postgres, sqlite, sqlite_file::SqliteFile, trust::Trust, writable::Writable,
 };
 use crate::database_url::DatabaseUrl;
 
@@ -42,6 +39,8 @@ pub(crate) struct Database {
     pools: Pools,
     trust: Trust,
     file: Option<Arc<SqliteFile>>,
+    /// The lock of a server on that file.
+    pub(super) lock: OnceLock<File>,
     pub(super) writable: Writable,
     /// Drives the connections' sockets, whichever thread runs the query: a socket dies with the runtime that opened it,
     /// and each worker of the HTTP server has a runtime of its own.
@@ -60,7 +59,14 @@ impl Database {
             DatabaseUrl::Postgres(options) => (Pools::Postgres(postgres::open(options, &trust).await?), None),
         };
         info!(database = ?url, "opened the database");
-        Ok(Self { pools, trust, file, writable: Writable::default(), runtime: Handle::current() })
+        Ok(Self {
+            pools,
+            trust,
+            file,
+            lock: OnceLock::new(),
+            writable: Writable::default(),
+            runtime: Handle::current(),
+        })
     }
 
     pub(crate) fn pools(&self) -> &Pools {
@@ -131,4 +137,11 @@ impl Database {
             }
         }
     }
+}
+
+/// Begins a transaction in which every query sees the same snapshot.
+pub(crate) async fn read_snapshot<DB: sqlx::Database>(
+    db: &Connections<DB>,
+) -> Result<Transaction<'static, DB>, sqlx::Error> {
+    db.read_snapshot().await
 }

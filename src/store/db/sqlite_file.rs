@@ -5,7 +5,6 @@ use std::{
     io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::OnceLock,
 };
 
 use cti_actors::error::StoreError;
@@ -15,8 +14,6 @@ pub(crate) struct SqliteFile {
     path: PathBuf,
     device: u64,
     inode: u64,
-    /// Its lock, which ends with it.
-    claim: OnceLock<File>,
 }
 
 impl SqliteFile {
@@ -25,7 +22,7 @@ impl SqliteFile {
         // Whatever link leads to it later, and whatever the working folder is.
         let path = fs::canonicalize(path)?;
         let found = fs::metadata(&path)?;
-        Ok(Self { path, device: found.dev(), inode: found.ino(), claim: OnceLock::new() })
+        Ok(Self { path, device: found.dev(), inode: found.ino() })
     }
 
     /// Fails if another file is at the path now, or none: what is written into the one that is open would be lost. Costs
@@ -41,11 +38,12 @@ impl SqliteFile {
         }
     }
 
-    /// Takes the lock beside the file. Not of the file itself: closing it once would end the locks that SQLite has.
+    /// Takes the lock beside the file, until what is returned is dropped. Not of the file itself: closing it once would end
+    /// the locks that SQLite has.
     ///
     /// # Errors
     /// `Unusable`: another server has it.
-    pub(super) fn claim(&self) -> Result<(), StoreError> {
+    pub(super) fn claim(&self) -> Result<File, StoreError> {
         let lock = beside(&self.path, "-lock");
         let shown = lock.display();
         let unusable = |error| StoreError::Unusable(format!("the lock file {shown} can't be used: {error}"));
@@ -53,8 +51,7 @@ impl SqliteFile {
         match file.try_lock() {
             Ok(()) => {
                 fs::write(&lock, self.identity()).map_err(unusable)?;
-                let _ = self.claim.set(file);
-                Ok(())
+                Ok(file)
             }
             Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
                 "another server uses the database file {} (it holds {shown}); stop it first",

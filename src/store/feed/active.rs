@@ -12,7 +12,10 @@ use uuid::Uuid;
 
 use crate::store::{
     Calls,
-    db::{errors::in_time, types::Id},
+    db::{
+        pool::{in_time, read_snapshot},
+        types::Id,
+    },
     on_db,
     views::{
         calls::{CallRow, CallView, SELECT},
@@ -38,7 +41,7 @@ impl Calls<'_> {
         let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let count = i64::try_from(limit + 1).unwrap_or(i64::MAX);
         let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self.store, read db => {
-            let mut snapshot = db.read_snapshot().await?;
+            let mut snapshot = read_snapshot(db).await?;
             let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot).await?;
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app)).push(NOT_ENDED);
@@ -55,7 +58,7 @@ impl Calls<'_> {
     pub(crate) async fn all_active(self, app: AppId) -> Result<ActiveCalls, StoreError> {
         // There may be many calls: each query has its own time limit.
         on_db!(self.store, read db in steps => {
-            let mut snapshot = in_time(db.read_snapshot()).await?;
+            let mut snapshot = in_time(read_snapshot(db)).await?;
             let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot);
             let head: Option<i64> = in_time(head).await?;
             let mut calls = Vec::new();

@@ -103,7 +103,7 @@ async fn nothing_counts_as_written_once_the_file_was_removed_or_replaced() {
 async fn one_server_at_a_time_uses_a_file() {
     let opened = Opened::new().await;
     let file = opened.database.file().expect("there is a file");
-    file.claim().expect("nobody else uses it");
+    let lock = file.claim().expect("nobody else uses it");
     let link = opened.folder.path().join("link.db");
     std::os::unix::fs::symlink(opened.path(), &link).expect("a link can be made");
     for path in [opened.path(), link] {
@@ -112,11 +112,8 @@ async fn one_server_at_a_time_uses_a_file() {
         assert!(refused.contains("another server") && refused.contains("cti.db"), "{refused}");
         second.close().await;
     }
-    let path = opened.path();
-    let Opened { folder: _folder, database } = opened;
-    database.close().await;
-    drop(database);
-    let next = open_database(&path).await.expect("the database opens");
+    drop(lock);
+    let next = open_database(&opened.path()).await.expect("the database opens");
     next.file().expect("there is a file").claim().expect("the other server is gone");
 }
 
@@ -138,7 +135,7 @@ async fn a_file_that_cannot_be_used_is_refused_with_the_cause() {
 #[tokio::test]
 async fn a_log_that_belongs_to_another_file_is_not_copied_into_it() {
     let opened = Opened::new().await;
-    opened.database.file().expect("there is a file").claim().expect("nobody else uses it");
+    let _lock = opened.database.file().expect("there is a file").claim().expect("nobody else uses it");
     opened.write_note().await.expect("it is written");
     // What a server leaves that was killed, beside a file that was restored.
     let folder = tempfile::tempdir().expect("a folder can be made");

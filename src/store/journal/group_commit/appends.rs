@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::writer::Writer;
 use crate::{
     store::{
-        db::errors::store_error,
+        db::pool::store_error,
         journal::{
             append::{Appended, Inserted, JournalRow},
             pending::DurableSender,

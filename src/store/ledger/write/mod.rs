@@ -21,7 +21,7 @@ pub(in crate::store) use self::{
     sqlite::{is_small, write_sqlite, write_sqlite_at_once},
 };
 use super::{LIST_TAIL, rows::UnitRows};
-use crate::store::db::errors::store_error;
+use crate::store::db::pool::store_error;
 
 /// The row of an incoming webhook, with its final status.
 const INCOMING_HEAD: &str = "INSERT INTO webhook_events
