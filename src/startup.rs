@@ -28,7 +28,7 @@ use tracing_actix_web::TracingLogger;
 use uuid::Uuid;
 
 use crate::{
-    config::Config,
+    config::{Config, Environment},
     database_url::DatabaseUrl,
     dialpad::{
         self,
@@ -78,6 +78,9 @@ pub enum StartError {
     /// The database can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The database may lose what it has committed.
+    #[error("{}; ALLOW_UNSAFE_DATABASE=true starts the server all the same", .0.join("; "))]
+    UnsafeDatabase(Vec<String>),
     /// There is no key to encrypt tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -123,6 +126,7 @@ impl Application {
 
         // 3. The database and its schema.
         let (store, durable_webhooks) = open_store(&config, Arc::clone(&clock)).await?;
+        check_database(&config, &store).await?;
         migrate(&store, config.auto_migrate).await?;
 
         // 4. The engine. Its first sweep processes what an earlier run has left.
@@ -271,6 +275,20 @@ pub(crate) fn key_file(database: &DatabaseUrl) -> PathBuf {
         DatabaseUrl::Sqlite(path) => path.with_extension("key"),
         DatabaseUrl::Postgres(_) => Path::new("data").join("token_encryption.key"),
     }
+}
+
+/// Refuses a file that another server uses and, in production, a database that may lose what it has committed.
+async fn check_database(config: &Config, store: &Store) -> Result<(), StartError> {
+    store.claim()?;
+    let problems = store.durability_problems().await?;
+    if !problems.is_empty() && config.environment == Environment::Production && !config.allow_unsafe_database
+    {
+        return Err(StartError::UnsafeDatabase(problems));
+    }
+    for problem in problems {
+        warn!("acknowledged webhooks may be lost when the database crashes: {problem}");
+    }
+    Ok(())
 }
 
 async fn migrate(store: &Store, auto_migrate: bool) -> Result<(), StartError> {

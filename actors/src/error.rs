@@ -19,6 +19,9 @@ pub enum StoreError {
     /// The database can't be reached, or took too long. Trying again later helps; nothing was decided.
     #[error("the database is unavailable: {0}")]
     Unavailable(String),
+    /// The database can't be used as it is set up. Trying again helps only after its operator has changed something.
+    #[error("{0}")]
+    Unusable(String),
     /// Another process wrote first: read again and decide anew.
     #[error("another writer was first: {0}")]
     Conflict(String),

@@ -78,6 +78,8 @@ pub struct Config {
     pub database_url: DatabaseUrl,
     /// `AUTO_MIGRATE`.
     pub auto_migrate: bool,
+    /// `ALLOW_UNSAFE_DATABASE`.
+    pub allow_unsafe_database: bool,
     /// `INTERNAL_API_SECRET`: the bearer tokens of `/internal`.
     pub internal_secrets: Vec<SecretString>,
     /// `DIALPAD_WEBHOOK_SECRET`.

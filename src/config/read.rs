@@ -31,6 +31,7 @@ impl Config {
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.boolean("auto_migrate");
+        let allow_unsafe_database = settings.boolean("allow_unsafe_database");
 
         let internal_secrets = settings.secrets("internal_api_secret");
         let webhook_secrets = settings.secrets("dialpad_webhook_secret");
@@ -76,6 +77,7 @@ impl Config {
             http_workers: usize::try_from(http_workers?).ok()?,
             database_url: database_url?,
             auto_migrate: auto_migrate?,
+            allow_unsafe_database: allow_unsafe_database?,
             internal_secrets,
             webhook_secrets,
             token_encryption_keys,

@@ -263,7 +263,7 @@ impl ResponseError for ApiError {
 impl From<StoreError> for ApiError {
     fn from(failure: StoreError) -> Self {
         match failure {
-            StoreError::Unavailable(_) => {
+            StoreError::Unavailable(_) | StoreError::Unusable(_) => {
                 tracing::warn!(error = %failure, "a request failed because the database is unavailable");
                 Self {
                     retry_after: Some(1),

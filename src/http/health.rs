@@ -85,7 +85,7 @@ pub(super) async fn home() -> impl Responder {
     ),
 )]
 pub(super) async fn health(state: Data<AppState>) -> impl Responder {
-    let database = state.store.ping().await;
+    let database = state.store.check_writable().await;
     let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     answer.json(report(&state, database.map_err(|error| error.to_string())))
 }
@@ -133,7 +133,7 @@ pub(super) async fn live() -> impl Responder {
     ),
 )]
 pub(super) async fn ready(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    state.store.ping().await?;
+    state.store.check_writable().await?;
     Ok(HttpResponse::Ok().json(Probe { status: "ready" }))
 }
 

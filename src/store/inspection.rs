@@ -10,7 +10,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::db::pool::{POSTGRES_MIGRATIONS, SQLITE_MIGRATIONS};
+use super::db::migrations;
 use crate::database_url::DatabaseUrl;
 
 /// What was found.
@@ -55,11 +55,11 @@ impl Inspection {
             DatabaseUrl::Sqlite(path) => {
                 let options = SqliteConnectOptions::new().filename(path).read_only(true);
                 let catalogue = "SELECT name FROM sqlite_master WHERE type = 'index'";
-                (Link::Sqlite(options.connect().await?), &SQLITE_MIGRATIONS, catalogue)
+                (Link::Sqlite(options.connect().await?), &migrations::SQLITE, catalogue)
             }
             DatabaseUrl::Postgres(options) => {
                 let catalogue = "SELECT indexname::text FROM pg_indexes WHERE schemaname = current_schema()";
-                (Link::Postgres(options.connect().await?), &POSTGRES_MIGRATIONS, catalogue)
+                (Link::Postgres(options.connect().await?), &migrations::POSTGRES, catalogue)
             }
         };
         let (version, postgres) = match url {
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_indexes_of_the_migrations_are_known_by_name() {
-        for migrator in [&SQLITE_MIGRATIONS, &POSTGRES_MIGRATIONS] {
+        for migrator in [&migrations::SQLITE, &migrations::POSTGRES] {
             let indexes = indexes_of(migrator);
             assert!(
                 indexes.contains("webhook_events_dedup") && indexes.contains("calls_live"),

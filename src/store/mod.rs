@@ -54,8 +54,8 @@ use crate::database_url::DatabaseUrl;
 ///
 /// # Errors
 /// Every method of the store and of its repositories fails with [`StoreError`] when the database can't be reached in
-/// time or can't be read: `Unavailable` may succeed later, `Conflict` is a lost race, `Corrupt` a value that can't be
-/// read or decrypted, `Rejected` anything else. After a timeout, a change may have been made. A method documents only
+/// time or can't be read: `Unavailable` may succeed later, `Unusable` after a change by the operator, `Conflict` is a
+/// lost race, `Corrupt` a value that can't be read or decrypted, `Rejected` data that can't be stored. After a timeout, a change may have been made. A method documents only
 /// what it does beyond that.
 #[derive(Clone)]
 pub struct Store {
@@ -179,7 +179,7 @@ impl Store {
         vault: Vault,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, DurableWebhooks), StoreError> {
-        let database = Database::open(url).await.map_err(db::pool::store_error)?;
+        let database = Database::open(url).await?;
         let (sender, durable) = DurableSender::channel();
         let shared = Shared {
             lanes: Lanes::start(&database, sender),
@@ -205,7 +205,10 @@ impl Store {
         let work = async {
             match database.pools() {
                 Pools::Postgres(pools) => {
-                    listed.fetch_postgres(&mut *pools.read.acquire().await?, head, tail).await
+                    let mut db = pools.read.acquire().await?;
+                    let rows = listed.fetch_postgres(&mut db, head, tail).await?;
+                    db.done().await?;
+                    Ok(rows)
                 }
                 Pools::Sqlite(pools) => {
                     listed.fetch_sqlite(&mut *pools.read.acquire().await?, head, tail).await

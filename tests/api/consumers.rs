@@ -13,10 +13,8 @@ on_both_databases![
     an_acknowledgement_outlives_the_server,
     an_acknowledgement_outlives_a_planned_stop,
     the_newer_connection_takes_over,
-    a_connection_at_another_server_takes_over,
     what_a_consumer_does_not_want_is_dealt_with_once_the_rest_is,
     consumers_are_listed_shown_and_deleted,
-    a_consumer_that_is_deleted_elsewhere_ends_its_connection,
     a_stream_acknowledges_by_a_request,
     who_polls_acknowledges_by_a_request,
     an_acknowledgement_never_goes_back_nor_beyond_what_was_emitted,
@@ -24,6 +22,12 @@ on_both_databases![
     a_consumer_of_another_app_is_nobody,
     what_can_not_be_a_consumer_is_refused_and_named,
     a_consumer_that_retention_has_overtaken_learns_what_it_missed,
+];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![
+    a_connection_at_another_server_takes_over,
+    a_consumer_that_is_deleted_elsewhere_ends_its_connection
 ];
 
 /// A session of this consumer, and its first message.

@@ -7,11 +7,13 @@ use serde_json::json;
 
 use crate::support::{App, Ask, Call, Shows, TestServer, World, eventually};
 
-on_both_databases![
+on_both_databases![a_key_in_its_grace_closes_what_it_opened_when_that_is_over];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![
     a_key_that_another_process_ended_closes_what_it_opened,
     an_app_that_another_process_switched_off_is_closed_here,
-    a_key_in_its_grace_closes_what_it_opened_when_that_is_over,
-    what_another_process_tells_is_heard,
+    what_another_process_tells_is_heard
 ];
 
 /// Two seconds are promised; a busy machine may need a little longer.

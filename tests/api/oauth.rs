@@ -27,13 +27,15 @@ on_both_databases![
     dialpad_that_takes_too_long_is_said_so,
     a_bad_answer_of_dialpad_is_said_so,
     a_browser_that_hangs_up_connects_the_app_all_the_same,
-    any_process_may_take_the_callback,
     an_app_that_moves_to_another_organisation_keeps_its_data,
     several_apps_share_an_organisation_and_part_one_by_one,
     an_authorisation_that_is_too_old_is_refused_and_forgotten,
     an_organisation_that_dialpad_could_not_name_is_found_later,
     an_app_that_was_removed_meanwhile_is_not_connected,
 ];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![any_process_may_take_the_callback];
 
 async fn office(world: World, dialpad: &Dialpad) -> (World, TestServer, App) {
     let world = world.with_dialpad(dialpad);

@@ -126,6 +126,7 @@ async fn a_trusted_proxy_says_who_asks(world: World) {
         wrong(&stranger, client).await.refuses(401, "INVALID_API_KEY");
     }
     is_slowed_down(&wrong(&stranger, "192.0.2.3").await);
+    drop(stranger);
 
     let trusting = world.with("TRUSTED_PROXIES", "::1, 127.0.0.0/8").start().await;
     for client in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {

@@ -14,9 +14,11 @@ on_both_databases![
     one_that_comes_later_gets_its_share,
     a_stream_shares_by_naming_its_session,
     an_exclusive_connection_takes_over_from_those_who_share,
-    those_who_share_find_together_at_one_server,
     a_group_outlives_a_killed_server,
 ];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![those_who_share_find_together_at_one_server];
 
 async fn share(server: &TestServer, app: &App) -> Socket {
     let (socket, connected) = consume(server, app, "&mode=share").await;

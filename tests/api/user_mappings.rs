@@ -17,10 +17,12 @@ on_both_databases![
     everything_of_a_mapped_user_says_what_the_crm_calls_them,
     lists_are_narrowed_to_a_person_of_the_crm,
     what_was_emitted_stays_as_it_was_emitted,
-    another_process_hears_of_a_mapping_within_two_seconds,
     a_mapping_is_made_once_per_idempotency_key,
     apps_and_strangers_do_not_see_mappings,
 ];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![another_process_hears_of_a_mapping_within_two_seconds];
 
 fn path(app: &App, rest: &str) -> String {
     format!("/internal/apps/{}/users/{rest}", app.id)

@@ -18,10 +18,12 @@ on_both_databases![
     a_disconnected_app_has_nothing_left_at_dialpad,
     a_removed_app_has_nothing_left_at_dialpad,
     another_public_url_is_emitted_to_dialpad,
-    two_servers_leave_one_webhook,
     an_app_that_moves_to_another_company_leaves_nothing_behind,
     a_company_that_was_left_can_tell_nothing_more,
 ];
+
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![two_servers_leave_one_webhook];
 
 /// A server that looks every second.
 async fn watchful(world: World, dialpad: &Dialpad) -> TestServer {

@@ -116,6 +116,23 @@ macro_rules! on_sqlite {
     };
 }
 
+/// Creates a test `postgres_only::name` per function (`async fn name(world: World)`).
+macro_rules! on_postgres {
+    ($($test:ident),+ $(,)?) => {
+        mod postgres_only {
+            $(
+                #[tokio::test]
+                async fn $test() {
+                    if let Some(world) = $crate::support::World::on_postgres(stringify!($test)).await {
+                        Box::pin(super::$test(world.clone())).await;
+                        world.finish().await;
+                    }
+                }
+            )+
+        }
+    };
+}
+
 /// Creates two tests per function (`async fn name(world: World)`): `sqlite::name` and `postgres::name`.
 macro_rules! on_both_databases {
     ($($test:ident),+ $(,)?) => {

@@ -60,6 +60,8 @@ impl World {
             ("TOKEN_ENCRYPTION_KEY", TOKEN_KEY),
             ("RUST_LOG", "info"),
             ("NO_COLOR", "1"),
+            // The private PostgreSQL does not sync to the disk.
+            ("ALLOW_UNSAFE_DATABASE", "true"),
             // Tests that count events don't want one that depends on how long they take.
             ("INTERACTION_SETTLE", "1h"),
         ];

@@ -8,6 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use metrics::counter;
+use tracing::error;
 
 use super::call_actor::ApplyOutcome;
 use crate::{
@@ -155,6 +156,7 @@ impl<'p> Batch<'p> {
 pub(super) fn record_failed_attempt(webhook: &PendingEvent, reason: &str, unit: &mut Unit) {
     if webhook.attempts + 1 >= MAX_ATTEMPTS {
         counter!("cti_webhooks_given_up_total").increment(1);
+        error!(app.id = %unit.app_id, webhook.id = %webhook.id, reason, "an accepted webhook is given up");
         fail(webhook, reason, unit);
         return;
     }

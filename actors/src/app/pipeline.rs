@@ -12,6 +12,8 @@
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
+mod settling;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use actix::Addr;
@@ -26,7 +28,7 @@ use super::{
     calls::apply_calls,
     context::CallContext,
     correlate::correlate,
-    inbox::{Next, Oldest, SharedDue, SharedInbox},
+    inbox::{Next, SharedDue, SharedInbox},
     messages::apply_messages,
     missing_leg::MissingLegReporter,
     next_step::{NextStep, STORE_BACKOFF},
@@ -39,19 +41,17 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    event::{Frame, OutEvent, interaction_event},
+    event::{Frame, OutEvent},
     feed::Feed,
-    id::{AppId, DialpadCallId, InteractionId, JournalId},
-    model::interaction::InteractionChange,
+    id::{AppId, DialpadCallId},
     ports::{PendingEvent, Ports},
     unit::Unit,
 };
 
 /// How many webhooks share a unit of work.
 const MAX_BATCH: usize = 256;
-
-/// How many ends of interactions are emitted between two batches.
-const MAX_SETTLED: usize = 64;
+/// How often in a row another process may have been first before the app's work pauses.
+const MAX_CONFLICTS: u32 = 8;
 
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
@@ -65,6 +65,8 @@ pub(crate) struct Pipeline {
     quarantined: BTreeSet<DialpadCallId>,
     /// How many webhooks are still applied one at a time, because the store refused the batch that they were part of.
     singles_left: usize,
+    /// How often in a row another process was first.
+    conflicts: u32,
     recent_keys: RecentKeys,
     recent_legs: RecentLegs,
     /// The interactions whose end may be due.
@@ -101,6 +103,7 @@ impl Pipeline {
             missing_legs,
             quarantined: BTreeSet::new(),
             singles_left: 0,
+            conflicts: 0,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
             due: queues.due,
@@ -172,6 +175,7 @@ impl Pipeline {
         }
         match self.process(&work.webhooks).await {
             Ok((next, decided)) => {
+                self.conflicts = 0;
                 self.singles_left = self.singles_left.saturating_sub(count);
                 work.committed(&decided, &mut self.recent_keys, &self.inbox);
                 next
@@ -218,48 +222,6 @@ impl Pipeline {
         unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
         self.commit(unit, &drafted).await?;
         Ok((next, decided))
-    }
-
-    /// Emits the ends of interactions that are due: over, and nothing more came for a while. What was received before and
-    /// is not processed yet may be such news, after a restart for instance: then they wait. A few at a time, so that no
-    /// webhook waits long for them.
-    async fn settle_due(&mut self) -> Result<(), StoreError> {
-        let due: Vec<InteractionId> = {
-            let mut all = self.due.lock();
-            let rest = all.iter().nth(MAX_SETTLED).copied().map(|next| all.split_off(&next));
-            std::mem::replace(&mut *all, rest.unwrap_or_default()).into_iter().collect()
-        };
-        if due.is_empty() {
-            return Ok(());
-        }
-        let now = self.ports.clock.now();
-        let oldest = self.inbox.lock().oldest();
-        let oldest = match oldest {
-            Oldest::Nothing => None,
-            Oldest::Webhook(id) => Some(id),
-            Oldest::Unread => self.ports.journal.pending(self.app_id, 1).await?.first().map(|it| it.id),
-        };
-        let until = oldest.and_then(JournalId::generated_at).map_or(now, |at| at.min(now));
-        let mut unit = Unit::new(self.app_id, now);
-        for interaction in self.interactions.read(&*self.ports.ledger, self.app_id, &due).await? {
-            let Some(settled) = interaction.settled(until) else { continue };
-            let summary = &settled.summary;
-            let at = summary.ended_at.unwrap_or(now);
-            let ended = interaction_event(self.app_id, settled.id, summary, &InteractionChange::Ended, at);
-            unit.events.push(ended);
-            unit.interactions.push(settled);
-        }
-        unit.region = self.ports.log.region(self.app_id).await?;
-        self.name_crm_users(&mut unit).await?;
-        match self.commit(unit, &[]).await {
-            // Another process was first, or a webhook: whatever is still due is found again.
-            Err(StoreError::Conflict(_)) => Ok(()),
-            Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
-                warn!(app.id = %self.app_id, error = %failure, "the end of an interaction could not be emitted");
-                Ok(())
-            }
-            committed => committed,
-        }
     }
 
     /// Adds the CRM's name of the Dialpad user to each event, as it is known now. Events emitted earlier keep theirs.
@@ -314,8 +276,12 @@ impl Pipeline {
     fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
-        if let StoreError::Conflict(_) = failure {
+        let is_conflict = matches!(failure, StoreError::Conflict(_));
+        self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
+        if is_conflict {
             self.recent_legs.forget();
+        }
+        if is_conflict && !self.conflicts.is_multiple_of(MAX_CONFLICTS) {
             work.put_back(&self.inbox);
             return NextStep::Again;
         }

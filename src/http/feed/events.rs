@@ -39,6 +39,8 @@ use crate::http::{
 
 /// A page ends at this size in bytes, whatever its limit.
 const MAX_PAGE_BYTES: usize = 4 << 20;
+/// Proxies such as nginx cut a request that gets no answer for 60 s.
+const MAX_WAIT: Duration = Duration::from_secs(55);
 
 /// Lists events, or waits for new ones.
 ///
@@ -66,7 +68,7 @@ pub(crate) async fn list(
     let limit = crm.query.paging.limit.count();
     // The headers of a response that came late would say no more.
     let wait = if request.method() == Method::HEAD { 0 } else { crm.query.paging.wait.get().unsigned_abs() };
-    let wait = Duration::from_secs(wait);
+    let wait = Duration::from_secs(wait).min(MAX_WAIT);
     let until = Instant::now() + wait;
     let mut subscription = crm.query.subscription()?;
     if subscription.filter.has_numbers() {

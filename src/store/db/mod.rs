@@ -1,5 +1,14 @@
 //! The two databases: everything that knows which one is open.
 
 pub(crate) mod bulk;
+pub(crate) mod connections;
+mod durability;
+pub(crate) mod errors;
+pub(in crate::store) mod migrations;
 pub(crate) mod pool;
+mod postgres;
+mod sqlite;
+mod sqlite_file;
+mod trust;
 pub(crate) mod types;
+pub(crate) mod writable;

@@ -213,7 +213,9 @@ impl Cursors for Store {
             match database.pools() {
                 Pools::Postgres(pools) => {
                     let mut db = pools.write.acquire().await?;
-                    rows.fetch_postgres::<(Id, String)>(&mut db, KEEP_HEAD, KEEP_TAIL).await
+                    let kept = rows.fetch_postgres::<(Id, String)>(&mut db, KEEP_HEAD, KEEP_TAIL).await?;
+                    db.done().await?;
+                    Ok(kept)
                 }
                 Pools::Sqlite(pools) => {
                     let mut db = pools.write.acquire().await?;

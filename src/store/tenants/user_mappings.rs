@@ -145,11 +145,13 @@ impl UserMappings<'_> {
         let work = async {
             match database.pools() {
                 Pools::Postgres(pools) => {
-                    rows.fetch_postgres::<UserMapping>(&mut *pools.write.acquire().await?, MAP_HEAD, MAP_TAIL)
-                        .await
+                    let mut db = pools.write.acquire().await?;
+                    let mapped = rows.fetch_postgres::<UserMapping>(&mut db, MAP_HEAD, MAP_TAIL).await?;
+                    db.done().await?;
+                    Ok(mapped)
                 }
                 Pools::Sqlite(pools) => {
-                    let mut transaction = pools.write.begin_with("BEGIN IMMEDIATE").await?;
+                    let mut transaction = pools.write.begin().await?;
                     let mapped =
                         rows.fetch_sqlite::<UserMapping>(&mut transaction, MAP_HEAD, MAP_TAIL).await?;
                     transaction.commit().await?;

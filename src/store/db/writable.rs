@@ -1,0 +1,38 @@
+//! Whether the database can be written now.
+
+use std::time::{Duration, Instant};
+
+use cti_actors::error::StoreError;
+use tokio::sync::Mutex;
+
+use crate::store::{Store, on_db};
+
+/// How long an answer is good for.
+const MAX_AGE: Duration = Duration::from_secs(1);
+
+const WRITE: &str = "INSERT INTO server_state (name, at) VALUES ('writable', $1)
+    ON CONFLICT (name) DO UPDATE SET at = EXCLUDED.at";
+
+/// The last answer, and when it was found out.
+#[derive(Default)]
+pub(crate) struct Writable(Mutex<Option<(Instant, Result<(), StoreError>)>>);
+
+impl Store {
+    /// Writes a row, at most once a second; meanwhile the last answer is returned. Unlike [`Store::ping`] it fails
+    /// while the disk is full, the database is read-only or locked, or its file is gone.
+    ///
+    /// # Errors
+    /// Why a webhook could not be kept now.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        let mut last = self.shared.database.writable.0.lock().await;
+        if let Some((at, answer)) = &*last
+            && at.elapsed() < MAX_AGE
+        {
+            return answer.clone();
+        }
+        let now = self.now();
+        let answer = on_db!(self, write db => sqlx::query(WRITE).bind(now).execute(db).await.map(|_| ()));
+        *last = Some((Instant::now(), answer.clone()));
+        answer
+    }
+}
