@@ -1,11 +1,15 @@
 //! The commands of the program.
 
+pub mod backup;
 pub mod bench;
 pub mod demo;
 mod event;
 pub mod listen;
 pub mod migrate;
 mod output;
+mod postgres_tools;
+mod private_file;
+pub mod restore;
 pub mod serve;
 mod shutdown_signal;
 pub mod simulate;

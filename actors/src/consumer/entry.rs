@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Mode, progress::Progress};
-use crate::id::Seq;
+use crate::id::{Epoch, Seq};
 
 /// How long the store believes that connections are open without hearing of them again. Where they share the work,
 /// another process waits for that.
@@ -16,6 +16,8 @@ const EXCLUSIVE_LEASE: Duration = Duration::from_secs(40);
 /// One consumer that this process holds.
 pub(super) struct Entry {
     pub(super) progress: Progress,
+    /// The epoch that its progress belongs to.
+    pub(super) epoch: Epoch,
     /// Wakes connections that wait for something else than events.
     changed: watch::Sender<()>,
     /// When a connection last joined, after the store had confirmed the holder.
@@ -34,9 +36,9 @@ pub(super) struct StoredState {
 }
 
 impl Entry {
-    pub(super) fn new(progress: Progress) -> Self {
+    pub(super) fn new(progress: Progress, epoch: Epoch) -> Self {
         let now = Instant::now();
-        Self { progress, changed: watch::channel(()).0, joined_at: now, stored: None, renew_at: now }
+        Self { progress, epoch, changed: watch::channel(()).0, joined_at: now, stored: None, renew_at: now }
     }
 
     /// Records that a connection has joined.

@@ -33,14 +33,18 @@ impl TenantHandle {
         &self.consumers
     }
 
-    /// Returns what the store keeps of the feed, and advances the feed to it.
+    /// Returns what the store keeps of the feed, and records it in the feed.
     ///
     /// # Errors
     /// The store failed.
     pub(crate) async fn bounds(&self) -> Result<Bounds, StoreError> {
-        let bounds = self.log.bounds(self.app_id).await?;
-        self.feed.advance(bounds.head);
-        Ok(bounds)
+        loop {
+            let known = self.feed.known();
+            let bounds = self.log.bounds(self.app_id).await?;
+            if self.feed.observe(known, bounds.epoch, bounds.head) {
+                return Ok(bounds);
+            }
+        }
     }
 }
 

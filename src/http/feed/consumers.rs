@@ -7,8 +7,9 @@ use actix_web::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use cti_actors::{
     consumer::Acked,
+    feed::Position,
     id::{AppId, Seq, SessionId},
-    ports::{Bounds, EventLog},
+    ports::{Bounds, Cursors, EventLog},
 };
 use serde::{Deserialize, Deserializer};
 use utoipa::{
@@ -234,18 +235,33 @@ fn not_found() -> ApiError {
     ApiError::new(ConsumerNotFound, "There is no such consumer")
 }
 
-/// Returns where a consumer that polls continues. A new one begins after `after`.
+/// Returns where a consumer that polls continues. A new one begins after `after`. One whose cursor is of another epoch is
+/// refused until it acknowledges where it goes on.
 pub(crate) async fn cursor_of(
     state: &AppState,
     app: AppId,
     name: &str,
-    after: Option<Seq>,
+    after: Option<Position>,
     bounds: Bounds,
 ) -> Result<Seq, ApiError> {
+    let Bounds { epoch, oldest, head } = bounds;
+    let known = state.store.consumer(app, name).await?;
+    if known.is_none() && after.is_some_and(|after| after.is_of_another(epoch)) {
+        return Err(feed::epoch_changed(bounds));
+    }
     // The beginning is always a valid start.
-    let start = after.filter(|after| *after > Seq::START).unwrap_or(Seq(bounds.oldest.0 - 1));
-    let cursor = state.store.consumers().find_or_create(app, name, start).await?;
-    let cursor = cursor.ok_or_else(feed::too_many_consumers)?;
+    let start = after.map(|after| after.seq).filter(|after| *after > Seq::START).unwrap_or(Seq(oldest.0 - 1));
+    let cursor = match known {
+        Some(known) => known,
+        None => {
+            let created = state.store.consumers().find_or_create(app, name, start, epoch).await?;
+            created.ok_or_else(feed::too_many_consumers)?
+        }
+    };
+    if known.is_some() && cursor.is_outdated(epoch, head) {
+        return Err(feed::epoch_changed(bounds));
+    }
+    let cursor = cursor.acked;
     // But a consumer whose stored cursor is older has missed events.
     feed::check_kept(state, app, cursor, bounds).await?;
     Ok(cursor)

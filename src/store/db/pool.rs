@@ -20,7 +20,7 @@ use tracing::info;
 
 use crate::database_url::DatabaseUrl;
 
-static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(in crate::store) static POSTGRES_MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 static SQLITE_MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How long a query waits for a connection before the database counts as unavailable.
