@@ -17,6 +17,7 @@ use crate::{
     database_url::DatabaseUrl,
     store::backup::{
         Check, Counts, begin_epoch, check_sqlite, count, drop_tables, inspect_postgres, sqlite_has_data,
+        sqlite_is_in_use,
     },
 };
 
@@ -48,7 +49,7 @@ pub enum RestoreError {
     #[error("the database {0:?} has data; replace it with --force")]
     HasData(DatabaseUrl),
     /// A server uses the database.
-    #[error("a server uses the database {0:?}; stop it first")]
+    #[error("a process uses the database {0:?}; stop it first")]
     InUse(DatabaseUrl),
     /// The backup is the database.
     #[error("{} is the database itself", .0.display())]
@@ -120,6 +121,9 @@ async fn into_sqlite(
         fs::create_dir_all(folder).map_err(at(folder))?;
     }
     let _lock = lock(database, url)?;
+    if database.exists() && sqlite_is_in_use(database).await {
+        return Err(RestoreError::InUse(url.clone()));
+    }
     // A database that can't be read may have data as well.
     if !force && database.exists() && sqlite_has_data(database).await.unwrap_or(true) {
         return Err(RestoreError::HasData(url.clone()));
@@ -145,13 +149,16 @@ async fn prepare(file: &Path, prepared: &Path) -> Result<(Epoch, Vec<String>), R
     private_file::restrict(prepared).map_err(at(prepared))?;
     check_sqlite(prepared, Check::Quick).await?;
     if !sqlite_has_tables(prepared).await? {
-        let reason = format!("{} is no backup of a cti-server: it has no apps", file.display());
-        return Err(StoreError::Rejected(reason).into());
+        return Err(no_backup(file));
     }
     let begun = begin_epoch(&DatabaseUrl::Sqlite(prepared.to_owned())).await?;
     // Nothing is left in a log: its connections are closed.
     remove_log(prepared).map_err(at(prepared))?;
     Ok(begun)
+}
+
+fn no_backup(file: &Path) -> RestoreError {
+    StoreError::Rejected(format!("{} is no backup of a cti-server: it has no apps", file.display())).into()
 }
 
 async fn sqlite_has_tables(file: &Path) -> Result<bool, StoreError> {
@@ -205,9 +212,15 @@ async fn into_postgres(
     }
     let name = file.display().to_string();
     let listed = pg_restore(vec!["--list".to_owned(), name.clone()], database).await?;
-    // Tables of a newer version would be in the way of the migrations that follow.
+    // "215; 1259 16385 TABLE public apps owner"
     let of_backup: Vec<&str> =
-        listed.lines().filter_map(|line| line.split(" TABLE public ").nth(1)?.split(' ').next()).collect();
+        listed.lines().filter_map(|line| line.split(" TABLE ").nth(1)?.split(' ').nth(1)).collect();
+    if !of_backup.contains(&"apps") {
+        return Err(no_backup(file));
+    }
+    // Reads all of it: the list is at the beginning of the file.
+    pg_restore(vec!["--file=/dev/null".to_owned(), name.clone()], database).await?;
+    // Tables of a newer version would be in the way of the restore and of the migrations that follow.
     let (known, newer): (Vec<String>, Vec<String>) =
         target.tables.into_iter().partition(|table| of_backup.contains(&table.as_str()));
     drop_tables(database, &newer).await?;

@@ -1,12 +1,13 @@
 //! The database as a file: a copy of a SQLite database in use, and what follows when a copy has replaced the database.
 //! These functions need no [`Store`](super::Store): there is no key to decrypt secrets with, and nothing is served.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use cti_actors::{error::StoreError, id::Epoch};
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, SqliteConnection, postgres::PgConnectOptions,
-    sqlite::SqliteConnectOptions,
+    ConnectOptions, Connection, PgConnection, SqliteConnection,
+    postgres::PgConnectOptions,
+    sqlite::{SqliteConnectOptions, SqliteLockingMode},
 };
 
 use super::db::{
@@ -18,6 +19,8 @@ use crate::database_url::DatabaseUrl;
 /// Reads one snapshot of the database and writes it without holes. Writers are not delayed, and do not delay it: the backup
 /// interface of SQLite begins again whenever another process has written, and never ends under load.
 const COPY: &str = "VACUUM INTO $1";
+const READ_ANYTHING: &str = "BEGIN EXCLUSIVE; SELECT COUNT(*) FROM sqlite_schema; ROLLBACK";
+const SQLITE_BUSY: &str = "5";
 const QUICK_CHECK: &str = "PRAGMA quick_check";
 const FULL_CHECK: &str = "PRAGMA integrity_check";
 const FOREIGN_KEY_CHECK: &str = "SELECT COUNT(*) FROM pragma_foreign_key_check";
@@ -99,6 +102,24 @@ pub async fn sqlite_has_data(file: &Path) -> Result<bool, StoreError> {
         has_tables > 0 && sqlx::query_scalar(HAS_DATA).fetch_one(&mut db).await.map_err(store_error)?;
     db.close().await.map_err(store_error)?;
     Ok(has_data)
+}
+
+/// Whether a process has a SQLite database open. One that can't be read counts as open nowhere: it can be replaced.
+pub async fn sqlite_is_in_use(file: &Path) -> bool {
+    // With this mode, a connection gets its lock only where there is no other connection, whatever that one does.
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .locking_mode(SqliteLockingMode::Exclusive)
+        .busy_timeout(Duration::ZERO);
+    let read = async {
+        let mut db = options.connect().await?;
+        sqlx::raw_sql(READ_ANYTHING).execute(&mut db).await?;
+        db.close().await
+    };
+    match read.await {
+        Err(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == SQLITE_BUSY),
+        _ => false,
+    }
 }
 
 /// Applies the pending migrations to a restored database, and begins another epoch. Returns the epoch and the migrations.

@@ -120,8 +120,8 @@ impl Consumers {
             holder: self.cursor_store.holder(),
             held_until: self.cursor_store.lease_end(consumer.mode),
         };
-        let (acked, previous_holder) = match self.log.acquire(request).await? {
-            Acquired::Held { acked, before } => (acked, before),
+        let (is_current, acked, previous_holder) = match self.log.acquire(request).await? {
+            Acquired::Held { is_current, acked, before } => (is_current, acked, before),
             Acquired::Elsewhere => return Err(JoinError::Elsewhere),
             Acquired::TooMany => return Err(JoinError::TooMany),
         };
@@ -130,7 +130,7 @@ impl Consumers {
         }
         // Events that are no longer kept need no acknowledgement.
         let acked = acked.max(Seq(bounds.oldest.0 - 1));
-        let joined = self.enter(consumer, member, acked, bounds);
+        let joined = self.enter(consumer, member, (acked, is_current), bounds);
         self.cursor_store.mark_dirty();
         Ok(joined)
     }
@@ -147,7 +147,7 @@ impl Consumers {
         &self,
         consumer: &Consumer,
         member: SessionId,
-        acked: Seq,
+        (acked, is_current): (Seq, bool),
         bounds: Bounds,
     ) -> (watch::Receiver<()>, Seq) {
         let mut entries = self.entries.lock();
@@ -158,7 +158,7 @@ impl Consumers {
         };
         let entry = entries
             .entry(consumer.name.clone())
-            .or_insert_with(|| Entry::new(Progress::new(consumer.mode, acked), bounds.epoch));
+            .or_insert_with(|| Entry::new(Progress::new(consumer.mode, acked), bounds.epoch, is_current));
         let members_before = entry.progress.members();
         entry.progress.join(consumer.mode, member, acked);
         entry.mark_joined();
@@ -208,6 +208,7 @@ impl Consumers {
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(name)?;
         let counted = entry.progress.ack(connection, seq);
+        entry.is_current |= counted.is_some();
         if counted == Some(true) {
             entry.wake();
         }
@@ -221,9 +222,9 @@ impl Consumers {
         let now = Instant::now();
         let entries = self.entries.lock();
         let due = entries.iter().filter(|(_, entry)| entry.is_due(now)).map(|(name, entry)| {
-            let StoredState { acked, connections } = entry.state();
+            let StoredState { acked, is_current, connections } = entry.state();
             let held_until = self.cursor_store.lease_end(entry.progress.mode());
-            let (app_id, name, epoch) = (self.app_id, name.clone(), entry.epoch);
+            let (app_id, name, epoch) = (self.app_id, name.clone(), is_current.then_some(entry.epoch));
             StoredConsumer { app_id, name, acked, epoch, connections, held_until }
         });
         due.collect()
@@ -233,8 +234,8 @@ impl Consumers {
     pub(super) fn mark_stored(&self, stored: &StoredConsumer) {
         let mut entries = self.entries.lock();
         let Some(entry) = entries.get_mut(&stored.name) else { return };
-        let StoredConsumer { acked, connections, .. } = *stored;
-        if entry.mark_stored(StoredState { acked, connections }) {
+        let StoredConsumer { acked, epoch, connections, .. } = *stored;
+        if entry.mark_stored(StoredState { acked, is_current: epoch.is_some(), connections }) {
             entries.remove(&stored.name);
         }
     }

@@ -26,7 +26,7 @@ pub struct Known {
     pub(crate) head: Seq,
     /// Where readers of an earlier epoch go on.
     pub(super) begin: Seq,
-    /// How often the feed was reset. Whoever remembers more than the feed compares it.
+    /// How often the feed was reset. An app that keeps more of it in memory compares this.
     pub(crate) resets: u64,
 }
 
@@ -52,7 +52,8 @@ impl Feed {
         self.record(before, epoch, head, false)
     }
 
-    /// Records the same, and begins another epoch if the feed has gone back without one.
+    /// Records the same, and begins another epoch if the feed has gone back without one. Returns the epoch; `None`: the feed
+    /// was reset meanwhile, so the answer may be outdated.
     ///
     /// # Errors
     /// The store failed. Nothing is recorded; the next check finds the same.
@@ -62,12 +63,11 @@ impl Feed {
         before: Known,
         epoch: Epoch,
         head: Seq,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<Epoch>, StoreError> {
         let went_back = before.head > head;
         let is_same_epoch = before.epoch.is_none_or(|known| known == epoch);
         let epoch = if went_back && is_same_epoch { log.renew_epoch(epoch).await? } else { epoch };
-        self.record(before, epoch, head, went_back);
-        Ok(())
+        Ok(self.record(before, epoch, head, went_back).then_some(epoch))
     }
 
     fn record(&self, before: Known, epoch: Epoch, head: Seq, went_back: bool) -> bool {
@@ -94,9 +94,49 @@ impl Feed {
             counter!("cti_feed_resets_total").increment(1);
             warn!(
                 app.id = %self.app_id(), known_seq = %before.head, seq = %head, %epoch,
-                "a feed has gone back in the database, or it was restored: its readers are told that events are missing"
+                "a feed has gone back in the database, or it was restored: its readers get a gap"
             );
         }
         is_current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::AppId;
+
+    const HERE: Epoch = Epoch(uuid::Uuid::from_u128(1));
+    const THERE: Epoch = Epoch(uuid::Uuid::from_u128(2));
+
+    #[test]
+    fn an_answer_that_is_older_than_what_was_published_meanwhile_is_no_reset() {
+        let feed = Feed::new(AppId::generate());
+        assert!(feed.observe(feed.known(), HERE, Seq(5)));
+        let asked = feed.known();
+        feed.advance(Seq(7));
+        assert!(feed.record(asked, HERE, Seq(5), false));
+        assert_eq!((feed.head(), feed.known().resets), (Seq(7), 0));
+    }
+
+    #[test]
+    fn the_first_answer_is_no_reset_and_another_epoch_is() {
+        let feed = Feed::new(AppId::generate());
+        feed.advance(Seq(7));
+        assert!(feed.observe(feed.known(), HERE, Seq(7)));
+        assert_eq!(feed.known().resets, 0);
+        assert!(feed.observe(feed.known(), THERE, Seq(9)));
+        assert_eq!(feed.known(), Known { epoch: Some(THERE), head: Seq(9), begin: Seq(9), resets: 1 });
+    }
+
+    #[test]
+    fn two_answers_that_tell_the_same_reset_cause_one() {
+        let feed = Feed::new(AppId::generate());
+        feed.observe(feed.known(), HERE, Seq(9));
+        let asked = feed.known();
+        assert!(feed.record(asked, THERE, Seq(4), true));
+        feed.advance(Seq(5));
+        assert!(!feed.record(asked, THERE, Seq(4), true), "it may be outdated");
+        assert_eq!(feed.known(), Known { epoch: Some(THERE), head: Seq(5), begin: Seq(4), resets: 1 });
     }
 }

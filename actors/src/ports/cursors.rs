@@ -62,6 +62,8 @@ pub struct Acquire<'a> {
 pub enum Acquired {
     /// The process holds the consumer.
     Held {
+        /// Whether the cursor belongs to the present epoch.
+        is_current: bool,
         /// Everything up to here is processed.
         acked: Seq,
         /// The previous holder; `None` if the consumer is new.
@@ -112,8 +114,8 @@ pub struct StoredConsumer {
     pub name: String,
     /// Everything up to here is processed.
     pub acked: Seq,
-    /// The epoch that the cursor belongs to.
-    pub epoch: Epoch,
+    /// The epoch that the cursor belongs to. `None`: it has acknowledged nothing since the epoch changed, and its cursor stays.
+    pub epoch: Option<Epoch>,
     /// How many connections it has.
     pub connections: usize,
     /// When the hold ends unless it is renewed.

@@ -33,7 +33,7 @@ impl TenantHandle {
         &self.consumers
     }
 
-    /// Returns what the store keeps of the feed, and records it in the feed.
+    /// Returns what the store keeps of the feed, and checks whether that has gone back.
     ///
     /// # Errors
     /// The store failed.
@@ -41,8 +41,8 @@ impl TenantHandle {
         loop {
             let known = self.feed.known();
             let bounds = self.log.bounds(self.app_id).await?;
-            if self.feed.observe(known, bounds.epoch, bounds.head) {
-                return Ok(bounds);
+            if let Some(epoch) = self.feed.check(&*self.log, known, bounds.epoch, bounds.head).await? {
+                return Ok(Bounds { epoch, ..bounds });
             }
         }
     }

@@ -37,9 +37,10 @@ impl Cursors for MemoryStore {
             return Ok(Acquired::Elsewhere);
         }
         let acked = known.map_or(start, |row| row.acked.min(head));
+        let is_current = known.is_none_or(|row| row.epoch == epoch);
         let epoch = known.map_or(epoch, |row| row.epoch);
         state.consumers.insert(key, Row { mode, acked, epoch, holder, connections: 1 });
-        Ok(Acquired::Held { acked, before: known.map(|row| row.holder) })
+        Ok(Acquired::Held { is_current, acked, before: known.map(|row| row.holder) })
     }
 
     async fn save_cursors(
@@ -53,7 +54,7 @@ impl Cursors for MemoryStore {
         for cursor in cursors {
             let key = (cursor.app_id, cursor.name.clone());
             if let Some(row) = state.consumers.get_mut(&key).filter(|row| row.holder == holder) {
-                if cursor.epoch == epoch && cursor.acked > row.acked {
+                if cursor.epoch == Some(epoch) && (cursor.acked > row.acked || row.epoch != epoch) {
                     (row.acked, row.epoch) = (cursor.acked, epoch);
                 }
                 row.connections = cursor.connections;

@@ -8,7 +8,7 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use cti_actors::{
     consumer::Acked,
     feed::Position,
-    id::{AppId, Seq, SessionId},
+    id::{AppId, Epoch, Seq, SessionId},
     ports::{Bounds, Cursors, EventLog},
 };
 use serde::{Deserialize, Deserializer};
@@ -16,13 +16,14 @@ use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
+use uuid::Uuid;
 
 use super::params::ConsumerName;
 use crate::{
     http::{
         error::{
             ApiError,
-            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead},
+            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead, EpochChanged},
         },
         extract::{
             auth::Crm,
@@ -109,6 +110,8 @@ pub(crate) struct Acknowledgement {
     /// The session that acknowledges, as its `connected` message named it. Required if several sessions share the work.
     #[schema(value_type = Option<Uuid>)]
     session_id: Option<SessionRef>,
+    /// The epoch of `seq`. If the feed has another one, the acknowledgement is refused with `EPOCH_CHANGED`.
+    epoch: Option<Uuid>,
 }
 
 #[derive(Debug)]
@@ -201,7 +204,9 @@ pub(crate) async fn delete(
     responses(
         (status = 200, description = "The consumer as it is now.", body = ConsumerView,
          example = json!(examples::consumer(42))),
-        Errors<{ CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead]) }>,
+        Errors<{
+            CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead, EpochChanged])
+        }>,
     ),
 )]
 pub(crate) async fn ack(
@@ -209,10 +214,13 @@ pub(crate) async fn ack(
     state: Data<AppState>,
     path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
-    let Json(Acknowledgement { seq, session_id }) = crm.body;
+    let Json(Acknowledgement { seq, session_id, epoch }) = crm.body;
     let (seq, session) = (Seq(seq.0), session_id.map(|session| session.0));
     let name = path.name();
     let bounds = state.store.bounds(crm.app_id).await?;
+    if epoch.is_some_and(|epoch| Epoch(epoch) != bounds.epoch) {
+        return Err(feed::epoch_changed(bounds));
+    }
     if seq > bounds.head {
         return Err(feed::cursor_ahead(bounds));
     }

@@ -29,7 +29,7 @@ const MAX_CONSUMERS: i64 = 1000;
 const ONE: &str = "SELECT acked_seq, epoch FROM consumers WHERE app_id = $1 AND name = $2";
 /// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections,
 /// as long as that process renews its lease. The epoch of its cursor stays until it acknowledges in another one: until then
-/// each connection is told.
+/// each connection gets a gap.
 const ACQUIRE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at, epoch)
     SELECT $1, $2, $3, $4, $6, 1, $7, $8, $8, $10
@@ -42,7 +42,7 @@ const ACQUIRE: &str = "INSERT INTO consumers
         acked_seq = CASE WHEN consumers.acked_seq > $5 THEN $5 ELSE consumers.acked_seq END
     WHERE consumers.holder = EXCLUDED.holder OR EXCLUDED.mode <> 'share' OR consumers.mode <> 'share'
         OR consumers.connections = 0 OR consumers.held_until <= EXCLUDED.created_at
-    RETURNING acked_seq, previous_holder";
+    RETURNING acked_seq, previous_holder, consumers.epoch";
 /// Creates a consumer that no process holds, unless it exists.
 const CREATE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at, epoch)
@@ -51,10 +51,14 @@ const CREATE: &str = "INSERT INTO consumers
     ON CONFLICT (app_id, name) DO NOTHING";
 const KEEP_HEAD: &str =
     "WITH kept (of_holder, of_app, of_name, acked, acked_in, open_now, leased_until, kept_at) AS (";
+/// What was acknowledged in an earlier epoch does not count. The first acknowledgement in the present one replaces a cursor of
+/// an earlier one, which may be higher.
 const KEEP_TAIL: &str = ") UPDATE consumers SET
-        updated_at = CASE WHEN acked > acked_seq AND acked_in = present.epoch THEN kept_at ELSE updated_at END,
-        acked_seq = CASE WHEN acked > acked_seq AND acked_in = present.epoch THEN acked ELSE acked_seq END,
-        epoch = CASE WHEN acked > acked_seq AND acked_in = present.epoch THEN acked_in ELSE consumers.epoch END,
+        updated_at = CASE WHEN acked_in = present.epoch AND (acked > acked_seq OR consumers.epoch <> present.epoch)
+            THEN kept_at ELSE updated_at END,
+        acked_seq = CASE WHEN acked_in = present.epoch AND (acked > acked_seq OR consumers.epoch <> present.epoch)
+            THEN acked ELSE acked_seq END,
+        epoch = CASE WHEN acked_in = present.epoch THEN acked_in ELSE consumers.epoch END,
         connections = open_now, held_until = leased_until
     FROM kept, feed_epoch AS present WHERE app_id = of_app AND name = of_name AND holder = of_holder
     RETURNING consumers.app_id, consumers.name";
@@ -178,7 +182,7 @@ impl Cursors for Store {
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
         let Acquire { app_id, name, mode, start, epoch, head, holder, held_until } = request;
         let now = self.now();
-        let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
+        let taken: Option<(i64, Option<i64>, Option<Id>)> = on_db!(self, write db => {
             sqlx::query_as(ACQUIRE)
                 .bind(Id::from(app_id))
                 .bind(name)
@@ -193,8 +197,9 @@ impl Cursors for Store {
                 .fetch_optional(db)
                 .await
         })?;
-        if let Some((acked, before)) = taken {
-            return Ok(Acquired::Held { acked: Seq(acked), before });
+        if let Some((acked, before, stored_epoch)) = taken {
+            let is_current = stored_epoch.is_none_or(|stored| Epoch::from(stored) == epoch);
+            return Ok(Acquired::Held { is_current, acked: Seq(acked), before });
         }
         let known = self.consumer(app_id, name).await?;
         Ok(if known.is_some() { Acquired::Elsewhere } else { Acquired::TooMany })
@@ -214,7 +219,8 @@ impl Cursors for Store {
             Column::Id(each().map(|it| it.app_id.into()).collect()),
             Column::Text(each().map(|it| it.name.clone()).collect()),
             Column::Int(each().map(|it| it.acked.0).collect()),
-            Column::Id(each().map(|it| it.epoch.into()).collect()),
+            // No epoch is nil.
+            Column::Id(each().map(|it| it.epoch.unwrap_or_default().into()).collect()),
             Column::Int(each().map(|it| i64::try_from(it.connections).unwrap_or(i64::MAX)).collect()),
             Column::Time(each().map(|it| it.held_until).collect()),
             Column::Time(each().map(|_| now).collect()),
