@@ -65,7 +65,7 @@ async fn the_epoch_stands_where_a_cursor_is_and_outlives_the_server(world: World
         let mut stream = server.open_stream(&app, "").await;
         assert_eq!(stream.epoch, epoch);
         stream.expect("connected").await.shows(json!({"epoch": epoch}));
-        drop(server);
+        drop((socket, stream, server));
         server = world.start().await;
     }
 }
