@@ -139,7 +139,7 @@ async fn a_backup_of_an_older_version_is_restored_and_migrated(world: World) {
     server.wait_for_events(&app, 3).await;
     stop(server, &world).await;
     let restored = succeed(&world, &["restore", "cti.backup", "--force"]).await;
-    assert!(restored.contains("applied 0009_epoch"), "{restored}");
+    assert!(restored.contains("applied 0009 epoch"), "{restored}");
     let server = world.start().await;
     assert_eq!(server.feed(&app).await.len(), 2);
     epoch(&server, &app).await;
