@@ -285,7 +285,7 @@ impl Pipeline {
             Err(_) => self.interactions.forget(&unit.interactions),
         }
         let receipt = committed?;
-        if !unit.events.is_empty() && (known.head > receipt.last_seq_before || known.epoch.is_none()) {
+        if !unit.events.is_empty() && known.head > receipt.last_seq_before {
             self.check_feed(known, receipt.last_seq_before).await;
         }
         let mut seq = receipt.last_seq_before;

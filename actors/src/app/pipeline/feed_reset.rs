@@ -6,7 +6,7 @@ use super::{InteractionCache, Pipeline, RecentKeys, Roster};
 use crate::{feed::Known, id::Seq};
 
 impl Pipeline {
-    /// Finds out the epoch of the feed, and whether the feed has gone back: see `feed::reset`.
+    /// Resets the feed, whose newest event before a commit was older than one that is known to be durable: see `feed::reset`.
     pub(super) async fn check_feed(&self, known: Known, head: Seq) {
         let log = &*self.ports.log;
         let checked = match log.bounds(self.app_id).await {
