@@ -9,7 +9,7 @@ use cti_actors::error::StoreError;
 use sqlx::postgres::PgConnectOptions;
 use thiserror::Error;
 
-use super::{postgres_tools, private_file};
+use super::{output::print_line, postgres_tools, private_file};
 use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
@@ -94,7 +94,8 @@ pub async fn run(args: BackupArgs) -> Result<(), BackupError> {
         let _ = fs::remove_file(&partial);
     }
     written?;
-    println!("wrote {} ({} bytes)", file.display(), fs::metadata(&file).map_or(0, |file| file.len()));
+    let bytes = fs::metadata(&file).map_or(0, |file| file.len());
+    print_line(&format!("wrote {} ({bytes} bytes)", file.display()));
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use cti_actors::{error::StoreError, id::Epoch};
 use sqlx::postgres::PgConnectOptions;
 use thiserror::Error;
 
-use super::{postgres_tools, private_file};
+use super::{output::print_line, postgres_tools, private_file};
 use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
@@ -92,15 +92,15 @@ pub async fn run(args: RestoreArgs) -> Result<(), RestoreError> {
         DatabaseUrl::Postgres(database) => into_postgres(&file, database, &url, force).await?,
     };
     for migration in applied {
-        println!("applied {migration}");
+        print_line(&format!("applied {migration}"));
     }
-    println!("restored {} into {url:?}; the epoch of the feeds is now {epoch}", file.display());
+    print_line(&format!("restored {} into {url:?}; the epoch of the feeds is now {epoch}", file.display()));
     if verify {
         if let DatabaseUrl::Sqlite(database) = &url {
             check_sqlite(database, Check::Full).await?;
         }
         let Counts { apps, calls, events, webhooks } = count(&url).await?;
-        println!("verified: {apps} apps, {calls} calls, {events} events, {webhooks} webhooks");
+        print_line(&format!("verified: {apps} apps, {calls} calls, {events} events, {webhooks} webhooks"));
     }
     Ok(())
 }
