@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, demo, doctor, listen, migrate, serve, simulate, trigger},
+    commands::{backup, bench, demo, doctor, listen, migrate, restore, serve, simulate, trigger},
     startup::StartError,
 };
 
@@ -25,6 +25,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Apply the pending migrations and list them.
     Migrate(migrate::MigrateArgs),
+    /// Copy the database to a file, also while a server runs.
+    Backup(backup::BackupArgs),
+    /// Replace the database by a backup. The feeds get a new epoch.
+    Restore(restore::RestoreArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
     /// Sign one webhook, or all webhooks of a call, and post them to a running server.
@@ -67,6 +71,14 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Demo(args) => demo::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Migrate(args) => migrate::run(args).await.map_err(|error| match error {
             migrate::MigrateError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Backup(args) => backup::run(args).await.map_err(|error| match error {
+            backup::BackupError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Restore(args) => restore::run(args).await.map_err(|error| match error {
+            restore::RestoreError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),

@@ -79,9 +79,21 @@ uuid_id!(
     KeyId
 );
 uuid_id!(
+    /// One history of the feeds of a database. When it is restored, another one begins: the same `seq` may then be another
+    /// event.
+    Epoch
+);
+uuid_id!(
     /// One open WebSocket.
     SessionId
 );
+
+impl Default for Epoch {
+    /// Returns the epoch of a store in memory, which is never restored.
+    fn default() -> Self {
+        Self(Uuid::nil())
+    }
+}
 
 impl JournalId {
     /// Returns when it was generated.

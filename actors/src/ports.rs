@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::cursors::{Acked, Acquire, Acquired, Cursors, StoredConsumer};
+pub use self::cursors::{Acked, Acquire, Acquired, Cursors, StoredConsumer, StoredCursor};
 pub use crate::{
     clock::Clock,
     error::{AuthError, StoreError},
@@ -17,7 +17,7 @@ pub use crate::{
 };
 use crate::{
     event::{ActiveCalls, Frame},
-    id::{AppId, DialpadCallId, InteractionId, JournalId, KeyId, Seq},
+    id::{AppId, DialpadCallId, Epoch, InteractionId, JournalId, KeyId, Seq},
     model::{
         call::{CallEvent, StoredCall},
         interaction::StoredInteraction,
@@ -151,8 +151,11 @@ pub trait EventLog: Cursors + Send + Sync + 'static {
     /// Returns when the events from `first` to the newest one that is no longer kept were emitted.
     async fn gap_times(&self, app: AppId, first: Seq) -> Result<GapTimes, StoreError>;
 
-    /// Returns the newest event of each of these apps.
-    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError>;
+    /// Returns the newest event of each of these apps, and the epoch, as of one moment.
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Epoch, Seq)>, StoreError>;
+
+    /// Begins another epoch, unless that has happened since `known`. Returns the epoch that counts from now on.
+    async fn renew_epoch(&self, known: Epoch) -> Result<Epoch, StoreError>;
 
     /// Returns the events after a cursor, in order: at most `limit`, and none after those that have `max_bytes` together.
     async fn page_within(
@@ -184,6 +187,8 @@ pub struct GapTimes {
 /// The ends of a feed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Bounds {
+    /// The epoch that both belong to.
+    pub epoch: Epoch,
     /// The oldest event that is kept, or the place of the next one if none is.
     pub oldest: Seq,
     /// The newest event.

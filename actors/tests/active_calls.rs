@@ -11,9 +11,9 @@ use cti_actors::{
     error::StoreError,
     event::{ActiveCalls, Frame},
     feed::Feed,
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
     model::number::Region,
-    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, StoredConsumer},
+    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, StoredConsumer, StoredCursor},
 };
 use tokio::sync::Semaphore;
 
@@ -51,8 +51,12 @@ impl EventLog for SlowLog {
         Ok(GapTimes::default())
     }
 
-    async fn heads(&self, _: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+    async fn heads(&self, _: &[AppId]) -> Result<Vec<(AppId, Epoch, Seq)>, StoreError> {
         Ok(Vec::new())
+    }
+
+    async fn renew_epoch(&self, known: Epoch) -> Result<Epoch, StoreError> {
+        Ok(known)
     }
 
     async fn active_calls(&self, _: AppId) -> Result<ActiveCalls, StoreError> {
@@ -62,7 +66,7 @@ impl EventLog for SlowLog {
             return Err(StoreError::Unavailable("away".into()));
         }
         let as_of = i64::try_from(self.head.load(Ordering::SeqCst)).expect("small");
-        Ok(ActiveCalls { as_of: Seq(as_of), calls: Vec::new() })
+        Ok(ActiveCalls { epoch: Epoch::default(), as_of: Seq(as_of), calls: Vec::new() })
     }
 
     async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
@@ -73,7 +77,7 @@ impl EventLog for SlowLog {
 /// Nobody is a named consumer here.
 #[async_trait]
 impl Cursors for SlowLog {
-    async fn consumer(&self, _: AppId, _: &str) -> Result<Option<Seq>, StoreError> {
+    async fn consumer(&self, _: AppId, _: &str) -> Result<Option<StoredCursor>, StoreError> {
         Ok(None)
     }
 

@@ -147,7 +147,8 @@ impl Listener {
             };
             match item.transpose()? {
                 Some(Item::Event(event)) => self.handle(&event).await?,
-                Some(Item::Gap(gap)) => self.report(&gap)?,
+                Some(Item::Gap(gap)) => self.report(&gap, missing(&gap))?,
+                Some(Item::EpochChanged(gap)) => self.report(&gap, restored(&gap))?,
                 // It was not requested.
                 Some(Item::Snapshot(_)) => {}
                 None => return Ok(()),
@@ -169,22 +170,16 @@ impl Listener {
         Ok(())
     }
 
-    fn report(&mut self, gap: &Gap) -> Result<(), ListenError> {
-        let Gap { reason, from_seq, to_seq, from_at, until_at, .. } = gap;
+    fn report(&mut self, gap: &Gap, meaning: String) -> Result<(), ListenError> {
+        let Gap { reason, epoch, from_seq, to_seq, from_at, until_at, .. } = gap;
         if let Format::Json = self.format {
             let line = json!({
-                "type": "gap", "reason": reason, "from_seq": from_seq, "to_seq": to_seq, "from_at": from_at,
-                "until_at": until_at,
+                "type": "gap", "reason": reason, "epoch": epoch, "from_seq": from_seq, "to_seq": to_seq,
+                "from_at": from_at, "until_at": until_at,
             });
             print(&line.to_string())?;
         }
-        status(
-            self.status_color,
-            &format!(
-                "events {from_seq} to {to_seq} are missing ({reason}): see GET /api/calls?since={}",
-                from_at.as_deref().unwrap_or("…")
-            ),
-        );
+        status(self.status_color, &meaning);
         self.mark_processed(gap.resume_after());
         Ok(())
     }
@@ -201,6 +196,20 @@ impl Listener {
         }
         Ok(())
     }
+}
+
+fn missing(gap: &Gap) -> String {
+    let Gap { reason, from_seq, to_seq, from_at, .. } = gap;
+    let since = from_at.as_deref().unwrap_or("…");
+    format!("events {from_seq} to {to_seq} are missing ({reason}): see GET /api/calls?since={since}")
+}
+
+fn restored(gap: &Gap) -> String {
+    format!(
+        "the server's database was restored, or has lost events: read everything again, such as GET /api/calls/active; \
+         continuing after event {}",
+        gap.resume_after()
+    )
 }
 
 /// Formats one event, at the time of its cause, with its `seq` in the last column.

@@ -1,5 +1,6 @@
 //! The commands of the program.
 
+pub mod backup;
 pub mod bench;
 pub mod demo;
 pub mod doctor;
@@ -7,6 +8,9 @@ mod event;
 pub mod listen;
 pub mod migrate;
 mod output;
+mod postgres_tools;
+mod private_file;
+pub mod restore;
 pub mod serve;
 mod shutdown_signal;
 pub mod simulate;

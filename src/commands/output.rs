@@ -1,6 +1,6 @@
 //! The output of events for people: one line in columns, with a color per event type.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -8,6 +8,11 @@ use chrono::{DateTime, Local};
 use cti_actors::{event::EventType, model::call::Outcome};
 
 use super::event::Event;
+
+/// Writes a line to standard output. A closed output is ignored: what the line reports has happened.
+pub(super) fn print_line(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
 
 /// The output format.
 #[derive(Clone, Copy)]

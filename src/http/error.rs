@@ -110,6 +110,8 @@ codes! {
     TooManyConsumers = "TOO_MANY_CONSUMERS", CONFLICT;
     /// The cursor is beyond the newest event.
     CursorAhead = "CURSOR_AHEAD", CONFLICT;
+    /// The cursor belongs to another epoch: the database was restored, or has lost events.
+    EpochChanged = "EPOCH_CHANGED", CONFLICT;
     /// The events after this cursor are no longer kept.
     CursorExpired = "CURSOR_EXPIRED", GONE;
     /// The body is too large.

@@ -11,12 +11,14 @@
 //! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
 //! | [`crypto`] | encryption at rest |
 //! | [`inspection`] | a database from outside, for `doctor` |
+//! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
 //! [`Store`] gives access by repositories: `store.apps().create(…)`. A file has its SQL first, then the rows, then the
 //! methods. To add one: write the SQL once for both databases, run it through `on_db!`, and test it in `tests/store`.
 
+pub mod backup;
 pub mod crypto;
 pub mod db;
 pub mod dialpad;

@@ -80,6 +80,12 @@ pub(crate) fn register_metrics() {
     describe_counter!("cti_call_actor_crashes_total", "Call actors that panicked and were rebuilt");
     counter!("cti_call_actor_crashes_total").absolute(0);
 
+    describe_counter!(
+        "cti_feed_resets_total",
+        "Feeds that have gone back in the database, or got another epoch, while this process knew them"
+    );
+    counter!("cti_feed_resets_total").absolute(0);
+
     describe_gauge!("cti_ws_sessions", "Open WebSockets");
     gauge!("cti_ws_sessions").set(0.0);
     describe_counter!("cti_ws_sessions_closed_total", "Closed WebSockets");

@@ -115,6 +115,7 @@ impl Walk {
                 of_app("/api/events?consumer=another").await
             }
             ErrorCode::CursorAhead => of_app("/api/events?after=9").await,
+            ErrorCode::EpochChanged => of_app(&format!("/api/events?after={NOBODY}:0")).await,
             ErrorCode::CursorExpired => self.wait_too_long(&app).await,
             ErrorCode::PayloadTooLarge => {
                 server.post("/webhooks").body("x".repeat((256 << 10) + 1)).answer().await

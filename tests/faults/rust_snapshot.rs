@@ -155,7 +155,7 @@ async fn an_expired_cursor_is_a_gap_and_brings_no_snapshot(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let cursor = FileCursor::new(world.folder().join("crm.cursor"));
-    cursor.save(1).await.expect("kept");
+    cursor.save(1.into()).await.expect("kept");
     server.webhooks(&app, &Call::new(1).life()[..3]).await;
     eventually("the events are removed", async || {
         let page = server.get("/api/events").by(&app).answer().await;

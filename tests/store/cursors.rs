@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     consumer::{Acked, Mode},
-    id::{AppId, Seq},
-    ports::{Acquire, Acquired, StoredConsumer},
+    id::{AppId, Epoch, Seq},
+    ports::{Acquire, Acquired, StoredConsumer, StoredCursor},
 };
 
 use crate::contract::Subject;
@@ -17,6 +17,10 @@ fn soon() -> DateTime<Utc> {
     DateTime::from_timestamp(4_102_444_800, 0).expect("a valid instant") + TimeDelta::seconds(60)
 }
 
+async fn epoch(store: &impl Subject, app: AppId) -> Epoch {
+    store.bounds(app).await.expect("read").epoch
+}
+
 async fn take_up(
     store: &impl Subject,
     app: AppId,
@@ -25,20 +29,33 @@ async fn take_up(
     holder: i64,
 ) -> Acquired {
     let (start, head) = (Seq(start), Seq(head));
-    let request = Acquire { app_id: app, name: "crm", mode, start, head, holder, held_until: soon() };
+    let (epoch, held_until) = (epoch(store, app).await, soon());
+    let request = Acquire { app_id: app, name: "crm", mode, start, epoch, head, holder, held_until };
     store.acquire(request).await.expect("asked")
 }
 
 /// Held, with this cursor, and by this process before.
 fn held(acked: i64, before: Option<i64>) -> Acquired {
-    Acquired::Held { acked: Seq(acked), before }
+    Acquired::Held { is_current: true, acked: Seq(acked), before }
 }
 
 /// Stores the cursor of the consumer. Returns whether this process still holds it.
 async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, holder: i64) -> bool {
+    let epoch = Some(epoch(store, app).await);
+    keep_in(store, app, (epoch, acked), connections, holder).await
+}
+
+/// Stores the cursor of an epoch.
+async fn keep_in(
+    store: &impl Subject,
+    app: AppId,
+    (epoch, acked): (Option<Epoch>, i64),
+    connections: usize,
+    holder: i64,
+) -> bool {
     let (name, acked) = ("crm".to_owned(), Seq(acked));
-    let unknown =
-        StoredConsumer { app_id: app, name: "unknown".into(), acked, connections, held_until: soon() };
+    let (app_id, held_until) = (app, soon());
+    let unknown = StoredConsumer { app_id, name: "unknown".into(), acked, epoch, connections, held_until };
     let cursor = StoredConsumer { name: name.clone(), ..unknown.clone() };
     let kept = store.save_cursors(holder, &[cursor, unknown]).await.expect("kept");
     assert!(kept.is_empty() || kept == [(app, name)], "{kept:?}");
@@ -46,6 +63,10 @@ async fn keep(store: &impl Subject, app: AppId, acked: i64, connections: usize, 
 }
 
 async fn cursor(store: &impl Subject, app: AppId) -> Option<Seq> {
+    stored(store, app).await.map(|stored| stored.acked)
+}
+
+async fn stored(store: &impl Subject, app: AppId) -> Option<StoredCursor> {
     store.consumer(app, "crm").await.expect("read")
 }
 
@@ -96,4 +117,28 @@ pub(crate) async fn a_consumer_may_be_moved_on_and_removed(store: &impl Subject)
     assert!(!store.remove_consumer(app, "crm").await.expect("nothing to remove"));
     assert!(!keep(store, app, 8, 1, HERE).await);
     assert_eq!(take_up(store, app, Mode::Exclusive, (2, 9), HERE).await, held(2, None));
+}
+
+pub(crate) async fn a_cursor_belongs_to_the_epoch_in_which_it_was_acknowledged(store: &impl Subject) {
+    let app = store.new_app().await;
+    let before = epoch(store, app).await;
+    let of = |epoch, acked| Some(StoredCursor { acked: Seq(acked), epoch: Some(epoch) });
+    take_up(store, app, Mode::Exclusive, (5, 9), HERE).await;
+    assert_eq!(stored(store, app).await, of(before, 5));
+
+    let present = store.renew_epoch(before).await.expect("renewed");
+    let again = take_up(store, app, Mode::Exclusive, (0, 9), HERE).await;
+    assert_eq!(again, Acquired::Held { is_current: false, acked: Seq(5), before: Some(HERE) });
+    assert!(keep_in(store, app, (Some(before), 8), 1, HERE).await, "it still holds it");
+    assert!(keep_in(store, app, (None, 8), 1, HERE).await, "it still holds it");
+    assert_eq!(stored(store, app).await, of(before, 5), "nothing was acknowledged in this epoch");
+
+    assert!(keep(store, app, 3, 1, HERE).await);
+    assert_eq!(stored(store, app).await, of(present, 3), "what an earlier epoch had says nothing");
+    assert!(keep(store, app, 2, 1, HERE).await);
+    assert_eq!(stored(store, app).await, of(present, 3), "never back within an epoch");
+
+    let next = store.renew_epoch(present).await.expect("renewed");
+    assert_eq!(store.advance_consumer(app, "crm", Seq(1)).await.expect("asked"), Acked::Counted);
+    assert_eq!(stored(store, app).await, of(next, 1));
 }

@@ -19,7 +19,8 @@ pub(crate) async fn seq_goes_on_without_holes(store: &impl Subject) {
     let before = [store.commit(unit_of(app, 1..=3)).await, store.commit(unit_of(app, 4..=300)).await];
     let before = before.map(|receipt| receipt.expect("committed").last_seq_before);
     assert_eq!(before, [Seq(0), Seq(3)]);
-    assert_eq!(store.bounds(app).await.expect("read"), Bounds { oldest: Seq(1), head: Seq(300) });
+    let Bounds { oldest, head, .. } = store.bounds(app).await.expect("read");
+    assert_eq!((oldest, head), (Seq(1), Seq(300)));
     let page = store.page(app, Seq::START, 1000).await.expect("read");
     assert!(page.iter().zip(1..).all(|(frame, seq)| frame.seq == Seq(seq)));
     assert!(page.iter().zip(1..).all(|(frame, call)| frame.text.contains(&format!("\"call_id\":{call},"))));
@@ -52,7 +53,8 @@ pub(crate) async fn the_heads_of_several_feeds_are_read_at_once(store: &impl Sub
     store.commit(unit_of(other, 1..=2)).await.expect("committed");
     let mut heads = store.heads(&[one, other, quiet]).await.expect("read");
     heads.sort_unstable();
-    let mut expected = [(one, Seq(9)), (other, Seq(2)), (quiet, Seq::START)];
+    let epoch = store.bounds(one).await.expect("read").epoch;
+    let mut expected = [(one, epoch, Seq(9)), (other, epoch, Seq(2)), (quiet, epoch, Seq::START)];
     expected.sort_unstable();
     assert_eq!(heads, expected);
     assert!(store.heads(&[]).await.expect("read").is_empty());
@@ -131,4 +133,21 @@ pub(crate) async fn the_active_calls_are_one_snapshot(store: &impl Subject) {
         }
     };
     tokio::join!(calls_begin, look);
+}
+
+pub(crate) async fn all_feeds_have_one_epoch_until_another_one_begins(store: &impl Subject) {
+    let (one, other) = (store.new_app().await, store.new_app().await);
+    let epochs = async || {
+        let bounds = [store.bounds(one).await, store.bounds(other).await];
+        let [one_epoch, other_epoch] = bounds.map(|bounds| bounds.expect("read").epoch);
+        assert_eq!(one_epoch, other_epoch);
+        assert_eq!(store.active_calls(one).await.expect("read").epoch, one_epoch);
+        one_epoch
+    };
+    let first = epochs().await;
+    let second = store.renew_epoch(first).await.expect("renewed");
+    assert_ne!(second, first);
+    assert_eq!(epochs().await, second);
+    assert_eq!(store.renew_epoch(first).await.expect("asked"), second, "another process was faster");
+    assert_eq!(epochs().await, second);
 }

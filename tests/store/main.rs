@@ -79,6 +79,7 @@ on_every_store! {
     a_page_of_the_feed_begins_after_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
     the_heads_of_several_feeds_are_read_at_once,
+    all_feeds_have_one_epoch_until_another_one_begins,
     the_active_calls_come_with_the_last_event_that_they_include,
     the_active_calls_are_one_snapshot,
     messages_keep_their_facts,
@@ -88,6 +89,7 @@ on_every_store! {
     a_cursor_never_goes_back_and_only_its_holder_keeps_it,
     a_shared_consumer_is_not_taken_over_by_another_process,
     a_consumer_may_be_moved_on_and_removed,
+    a_cursor_belongs_to_the_epoch_in_which_it_was_acknowledged,
 }
 
 mod sql {

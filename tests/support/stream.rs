@@ -19,12 +19,18 @@ pub(crate) struct EventStream {
     parts: VecDeque<StreamPart>,
     /// The `last-event-id` that a browser would send when it reconnects.
     pub(crate) last_id: Option<i64>,
+    /// The epoch that the last id names.
+    pub(crate) last_epoch: Option<String>,
+    /// The header `x-epoch`.
+    pub(crate) epoch: String,
 }
 
 /// One part of an event stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct StreamPart {
     pub(crate) id: Option<i64>,
+    /// The epoch that the id names.
+    pub(crate) epoch: Option<String>,
     pub(crate) kind: Option<String>,
     pub(crate) data: Option<Value>,
     pub(crate) retry: Option<u64>,
@@ -50,7 +56,9 @@ impl EventStream {
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
         let media_type = response.headers()["content-type"].to_str().expect("text");
         assert!(media_type.starts_with("text/event-stream"), "{media_type}");
-        Self { response, rest: String::new(), parts: VecDeque::new(), last_id: None }
+        let epoch = response.headers()["x-epoch"].to_str().expect("text").to_owned();
+        let (rest, parts) = (String::new(), VecDeque::new());
+        Self { response, rest, parts, last_id: None, last_epoch: None, epoch }
     }
 
     /// Returns the next part; `None` at the end.
@@ -61,7 +69,9 @@ impl EventStream {
     async fn more(&mut self) -> Option<StreamPart> {
         loop {
             if let Some(part) = self.parts.pop_front() {
-                self.last_id = part.id.or(self.last_id);
+                if part.id.is_some() {
+                    (self.last_id, self.last_epoch) = (part.id, part.epoch.clone());
+                }
                 return Some(part);
             }
             let chunk = self.response.chunk().await.ok()??;
@@ -121,7 +131,12 @@ impl StreamPart {
         let mut sent = Self::default();
         for line in part.lines() {
             match line.split_once(": ").unwrap_or((line, "")) {
-                ("id", id) => sent.id = Some(id.parse().expect("an id is a seq")),
+                ("id", id) => {
+                    let (epoch, seq) =
+                        id.split_once(':').map_or((None, id), |(epoch, seq)| (Some(epoch), seq));
+                    sent.id = Some(seq.parse().expect("an id ends with a seq"));
+                    sent.epoch = epoch.map(str::to_owned);
+                }
                 ("event", kind) => sent.kind = Some(kind.to_owned()),
                 ("data", data) => {
                     let message = serde_json::from_str(data).expect("data is JSON");

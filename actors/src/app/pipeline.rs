@@ -12,6 +12,7 @@
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
+mod feed_reset;
 mod settling;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -75,6 +76,8 @@ pub(crate) struct Pipeline {
     /// How long nothing must come of an interaction that is over before its end is emitted.
     settle: TimeDelta,
     stats: Arc<SupervisorStats>,
+    /// How often the feed had been reset when the last batch began.
+    resets: u64,
 }
 
 /// The queues of an app: what its supervisor takes its work from.
@@ -110,6 +113,7 @@ impl Pipeline {
             interactions: InteractionCache::default(),
             settle,
             stats,
+            resets: 0,
         }
     }
 
@@ -130,6 +134,7 @@ impl Pipeline {
     /// Applies one batch.
     pub(super) async fn step(&mut self) -> NextStep {
         self.inbox.lock().open();
+        self.forget_before_reset();
         // Here as well: a supervisor that always has a batch under way has no other moment for it.
         self.evict();
         let next = match self.settle_due().await {
@@ -246,6 +251,7 @@ impl Pipeline {
             return Ok(());
         }
         let unit = Arc::new(unit);
+        let known = self.feed.known();
         let committed = self.ports.ledger.commit(Arc::clone(&unit)).await;
         let settle = if committed.is_ok() { Settle::Adopt } else { Settle::Discard };
         for call in staged {
@@ -262,6 +268,9 @@ impl Pipeline {
             Err(_) => self.interactions.forget(&unit.interactions),
         }
         let receipt = committed?;
+        if !unit.events.is_empty() && known.head > receipt.last_seq_before {
+            self.check_feed(known, receipt.last_seq_before).await;
+        }
         let mut seq = receipt.last_seq_before;
         let frames = unit.events.iter().map(|event| {
             seq = seq.next();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 
 use super::{Mode, progress::Progress};
-use crate::id::Seq;
+use crate::id::{Epoch, Seq};
 
 /// How long the store believes that connections are open without hearing of them again. Where they share the work,
 /// another process waits for that.
@@ -16,6 +16,11 @@ const EXCLUSIVE_LEASE: Duration = Duration::from_secs(40);
 /// One consumer that this process holds.
 pub(super) struct Entry {
     pub(super) progress: Progress,
+    /// The epoch that its progress belongs to.
+    pub(super) epoch: Epoch,
+    /// Whether it has acknowledged something in this epoch. Until then the store keeps its cursor of the epoch before, so that
+    /// its next connection gets a gap as well.
+    pub(super) is_current: bool,
     /// Wakes connections that wait for something else than events.
     changed: watch::Sender<()>,
     /// When a connection last joined, after the store had confirmed the holder.
@@ -30,13 +35,15 @@ pub(super) struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StoredState {
     pub(super) acked: Seq,
+    pub(super) is_current: bool,
     pub(super) connections: usize,
 }
 
 impl Entry {
-    pub(super) fn new(progress: Progress) -> Self {
+    pub(super) fn new(progress: Progress, epoch: Epoch, is_current: bool) -> Self {
         let now = Instant::now();
-        Self { progress, changed: watch::channel(()).0, joined_at: now, stored: None, renew_at: now }
+        let changed = watch::channel(()).0;
+        Self { progress, epoch, is_current, changed, joined_at: now, stored: None, renew_at: now }
     }
 
     /// Records that a connection has joined.
@@ -60,7 +67,8 @@ impl Entry {
     }
 
     pub(super) fn state(&self) -> StoredState {
-        StoredState { acked: self.progress.low_water(), connections: self.progress.members().len() }
+        let (acked, connections) = (self.progress.low_water(), self.progress.members().len());
+        StoredState { acked, is_current: self.is_current, connections }
     }
 
     /// Whether the store must be written: it has something else, or the lease must be renewed.

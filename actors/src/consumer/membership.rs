@@ -10,7 +10,7 @@ use tokio::{
 use super::{Consumer, Consumers, partitions::ReadState};
 use crate::{
     error::StoreError,
-    feed::{Batch, FeedReader},
+    feed::{Batch, FeedReader, Missing},
     id::{Seq, SessionId},
     ports::Bounds,
 };
@@ -90,6 +90,9 @@ impl Membership {
                         changed = self.changed.changed() => changed,
                         batch = reader.next() => {
                             let Some(mut batch) = batch? else { return Ok(None) };
+                            if let Some(Missing::EpochChanged(_)) = batch.gap {
+                                return Ok(Some(batch));
+                            }
                             let name = &self.consumer.name;
                             if self.consumers.deliver(name, self.member, position, &mut batch) {
                                 return Ok(Some(batch));
@@ -98,7 +101,11 @@ impl Membership {
                         }
                     }
                 }
-                ReadState::Full | ReadState::NotMember => self.changed.changed().await,
+                ReadState::Full | ReadState::NotMember => tokio::select! {
+                    biased;
+                    changed = self.changed.changed() => changed,
+                    batch = reader.reset() => return batch,
+                },
             };
             if changed.is_err() {
                 // The process no longer holds the consumer; what dropped it closes this connection as well.

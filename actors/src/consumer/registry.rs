@@ -15,13 +15,16 @@ use crate::{
     error::StoreError,
     feed::Batch,
     id::{AppId, Seq, SessionId},
-    ports::{Acquire, Acquired, Bounds, EventLog, StoredConsumer},
+    ports::{Acquire, Acquired, Bounds, EventLog, StoredConsumer, StoredCursor},
 };
 
 /// Closes the connections of consumers. The sessions of an app implement it.
 pub(crate) trait CloseConnection: Send + Sync + 'static {
     /// Closes a connection that is no longer its consumer's.
     fn close_taken_over(&self, connection: SessionId, reason: &str);
+
+    /// Closes a connection whose feed was reset: its consumer goes on with the next connection.
+    fn close_reset(&self, connection: SessionId, reason: &str);
 }
 
 /// The consumers of one app.
@@ -44,7 +47,7 @@ impl Consumers {
     }
 
     /// Returns a consumer's cursor in the store. `None`: there is no consumer of this name.
-    pub(crate) async fn cursor(&self, name: &str) -> Result<Option<Seq>, StoreError> {
+    pub(crate) async fn cursor(&self, name: &str) -> Result<Option<StoredCursor>, StoreError> {
         self.log.consumer(self.app_id, name).await
     }
 
@@ -112,12 +115,13 @@ impl Consumers {
             name: &consumer.name,
             mode: consumer.mode,
             start,
+            epoch: bounds.epoch,
             head: bounds.head,
             holder: self.cursor_store.holder(),
             held_until: self.cursor_store.lease_end(consumer.mode),
         };
-        let (acked, previous_holder) = match self.log.acquire(request).await? {
-            Acquired::Held { acked, before } => (acked, before),
+        let (is_current, acked, previous_holder) = match self.log.acquire(request).await? {
+            Acquired::Held { is_current, acked, before } => (is_current, acked, before),
             Acquired::Elsewhere => return Err(JoinError::Elsewhere),
             Acquired::TooMany => return Err(JoinError::TooMany),
         };
@@ -126,7 +130,7 @@ impl Consumers {
         }
         // Events that are no longer kept need no acknowledgement.
         let acked = acked.max(Seq(bounds.oldest.0 - 1));
-        let joined = self.enter(consumer, member, acked);
+        let joined = self.enter(consumer, member, (acked, is_current), bounds);
         self.cursor_store.mark_dirty();
         Ok(joined)
     }
@@ -139,17 +143,31 @@ impl Consumers {
         }
     }
 
-    fn enter(&self, consumer: &Consumer, member: SessionId, acked: Seq) -> (watch::Receiver<()>, Seq) {
+    fn enter(
+        &self,
+        consumer: &Consumer,
+        member: SessionId,
+        (acked, is_current): (Seq, bool),
+        bounds: Bounds,
+    ) -> (watch::Receiver<()>, Seq) {
         let mut entries = self.entries.lock();
+        // What is known of an earlier epoch says nothing about this one.
+        let outdated = match entries.get(&consumer.name) {
+            Some(entry) if entry.epoch != bounds.epoch => entries.remove(&consumer.name),
+            _ => None,
+        };
         let entry = entries
             .entry(consumer.name.clone())
-            .or_insert_with(|| Entry::new(Progress::new(consumer.mode, acked)));
+            .or_insert_with(|| Entry::new(Progress::new(consumer.mode, acked), bounds.epoch, is_current));
         let members_before = entry.progress.members();
         entry.progress.join(consumer.mode, member, acked);
         entry.mark_joined();
         let joined = (entry.subscribe(), entry.progress.low_water());
         let members = entry.progress.members();
         drop(entries);
+        for member in outdated.map(|entry| entry.progress.members()).unwrap_or_default() {
+            self.connections.close_reset(member, "the feed was reset: reconnect");
+        }
         for replaced in members_before.into_iter().filter(|member| !members.contains(member)) {
             let reason = "a newer connection of this consumer has taken over";
             self.connections.close_taken_over(replaced, reason);
@@ -190,6 +208,7 @@ impl Consumers {
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(name)?;
         let counted = entry.progress.ack(connection, seq);
+        entry.is_current |= counted.is_some();
         if counted == Some(true) {
             entry.wake();
         }
@@ -203,9 +222,10 @@ impl Consumers {
         let now = Instant::now();
         let entries = self.entries.lock();
         let due = entries.iter().filter(|(_, entry)| entry.is_due(now)).map(|(name, entry)| {
-            let StoredState { acked, connections } = entry.state();
+            let StoredState { acked, is_current, connections } = entry.state();
             let held_until = self.cursor_store.lease_end(entry.progress.mode());
-            StoredConsumer { app_id: self.app_id, name: name.clone(), acked, connections, held_until }
+            let (app_id, name, epoch) = (self.app_id, name.clone(), is_current.then_some(entry.epoch));
+            StoredConsumer { app_id, name, acked, epoch, connections, held_until }
         });
         due.collect()
     }
@@ -214,8 +234,8 @@ impl Consumers {
     pub(super) fn mark_stored(&self, stored: &StoredConsumer) {
         let mut entries = self.entries.lock();
         let Some(entry) = entries.get_mut(&stored.name) else { return };
-        let StoredConsumer { acked, connections, .. } = *stored;
-        if entry.mark_stored(StoredState { acked, connections }) {
+        let StoredConsumer { acked, epoch, connections, .. } = *stored;
+        if entry.mark_stored(StoredState { acked, is_current: epoch.is_some(), connections }) {
             entries.remove(&stored.name);
         }
     }

@@ -1,8 +1,8 @@
 //! Watches the open sessions from outside: whether their keys are still valid, whether they take what they are given,
-//! and what other processes have published. Each is one query, whatever the number of sessions.
+//! what other processes have published, and whether a feed was reset. Each is one query, whatever the number of sessions.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{periodic::periodic, tenants::Tenants};
 use crate::{
     error::StoreError,
+    feed::Known,
     id::{AppId, KeyId},
     session::{CloseCode, TenantHandle},
     tuning::Tuning,
@@ -47,10 +48,13 @@ async fn close_invalid_keys(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -
 }
 
 async fn advance_feeds(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Result<(), StoreError> {
-    let apps: Vec<AppId> = listened.iter().map(|tenant| tenant.app_id).collect();
-    for (app, head) in tenants.ports().log.heads(&apps).await? {
+    let known: HashMap<AppId, Known> =
+        listened.iter().map(|tenant| (tenant.app_id, tenant.feed.known())).collect();
+    let apps: Vec<AppId> = known.keys().copied().collect();
+    let log = &*tenants.ports().log;
+    for (app, epoch, head) in log.heads(&apps).await? {
         if let Some(tenant) = listened.iter().find(|tenant| tenant.app_id == app) {
-            tenant.feed.advance(head);
+            tenant.feed.check(log, known[&app], epoch, head).await?;
         }
     }
     Ok(())

@@ -111,7 +111,10 @@ impl Tenants {
     pub(super) fn update_feed(&self, app: AppId, update: FeedUpdate) {
         match update {
             FeedUpdate::Events(frames) => self.publish(app, frames),
-            FeedUpdate::Head(head) => self.of(app).handle.feed.advance(head),
+            FeedUpdate::Bounds(bounds) => {
+                let feed = &self.of(app).handle.feed;
+                feed.observe(feed.known(), bounds.epoch, bounds.head);
+            }
         }
     }
 

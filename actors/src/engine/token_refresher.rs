@@ -19,9 +19,9 @@ use super::{
 use crate::{
     error::StoreError,
     event::Frame,
-    id::{AppId, Seq},
+    id::AppId,
     model::token::{DuePair, Outcome, TokenPair},
-    ports::{Ports, Renewal},
+    ports::{Bounds, Ports, Renewal},
     state::{LastError, LiveCount},
 };
 
@@ -31,8 +31,8 @@ const MAX_RENEWALS: usize = 16;
 pub(super) enum FeedUpdate {
     /// These events are durable.
     Events(Vec<Frame>),
-    /// Another process may have published: the feed reaches at least this far.
-    Head(Seq),
+    /// Another process may have published: this is what the store has.
+    Bounds(Bounds),
 }
 
 /// The counters of the refresher, beside it: they outlive it.
@@ -195,7 +195,7 @@ impl TokenRefresher {
         ctx.spawn(bounds.into_actor(self).map(move |bounds, refresher, _| {
             // An error costs nothing but time: the session watch asks the same.
             if let Ok(bounds) = bounds {
-                (refresher.update_feed)(app, FeedUpdate::Head(bounds.head));
+                (refresher.update_feed)(app, FeedUpdate::Bounds(bounds));
             }
         }));
     }

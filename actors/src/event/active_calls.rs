@@ -4,11 +4,13 @@ use bytestring::ByteString;
 use serde_json::Value;
 
 use super::{Filter, keys::EventKeys, write_ids_as_text};
-use crate::id::Seq;
+use crate::id::{Epoch, Seq};
 
 /// The calls of an app that were not over at `as_of`. The events after that say what happens to them.
 #[derive(Debug, Default)]
 pub struct ActiveCalls {
+    /// The epoch of that event.
+    pub epoch: Epoch,
     /// The newest event that they reflect.
     pub as_of: Seq,
     /// The calls, in the order in which they were first seen.

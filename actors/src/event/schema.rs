@@ -25,7 +25,7 @@ use super::{
     recording::RecordingBody,
 };
 use crate::{
-    id::{AppId, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
+    id::{AppId, Epoch, EventId, InteractionId, MessageId, Seq, SessionId, VoicemailId},
     model::{
         call::{Direction, Leg, Outcome, Status},
         consumer::Mode,
@@ -119,6 +119,7 @@ pub fn components() -> Vec<Named> {
     vec![
         named::<DialpadId>(),
         named::<AppId>(),
+        named::<Epoch>(),
         named::<EventId>(),
         named::<InteractionId>(),
         named::<MessageId>(),

@@ -4,8 +4,13 @@
 //! in memory, or from the store when it has fallen behind the ring, and sleeps when it has all of them. So a reader that
 //! stops costs its cursor and nothing else, it can fall behind and catch up any number of times without a hole, and no
 //! queue can overflow.
+//!
+//! The feed in the store can go back: a backup is restored, or a replica that lacks the last events takes over. The same
+//! numbers are then used again. [`reset`] says how that is noticed; readers get a gap, and go on behind it.
 
+mod position;
 mod reader;
+mod reset;
 mod ring;
 mod snapshot_cache;
 
@@ -14,14 +19,18 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-pub use self::reader::{Batch, Expired, FeedReader};
+pub use self::{
+    position::{NoPosition, Position},
+    reader::{Batch, FeedReader, Missing},
+    reset::Known,
+};
 use self::{
     ring::{Ring, Slice},
     snapshot_cache::SnapshotCache,
 };
 use crate::{
     event::Frame,
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
 };
 
 /// The live end of one app's feed.
@@ -29,8 +38,8 @@ pub struct Feed {
     app_id: AppId,
     /// Extended by the app's supervisor after each commit, read by every reader that is up to date.
     ring: RwLock<Ring>,
-    /// Wakes the readers. Its value is the newest event that is known to be durable.
-    head: watch::Sender<Seq>,
+    /// Wakes the readers. Its value is what is known to be durable.
+    known: watch::Sender<Known>,
     /// Limits how many readers read the store at a time; shared by all feeds.
     store_readers: Arc<Semaphore>,
     /// The active calls, for readers that begin with them.
@@ -46,11 +55,11 @@ impl Feed {
 
     /// Returns a feed that shares this limit of readers with others.
     pub(crate) fn with_read_limit(app_id: AppId, store_readers: &Arc<Semaphore>) -> Arc<Self> {
-        let (head, _) = watch::channel(Seq::START);
+        let (known, _) = watch::channel(Known::default());
         Arc::new(Self {
             app_id,
             ring: RwLock::default(),
-            head,
+            known,
             store_readers: Arc::clone(store_readers),
             snapshots: SnapshotCache::default(),
         })
@@ -65,7 +74,7 @@ impl Feed {
     /// Returns the newest event that is known to be durable.
     #[must_use]
     pub fn head(&self) -> Seq {
-        *self.head.borrow()
+        self.known.borrow().head
     }
 
     /// Publishes durable events to the readers. They must be in order and without holes.
@@ -75,21 +84,16 @@ impl Feed {
         self.advance(newest);
     }
 
-    /// Records that the feed reaches at least this far, as another process or the store says.
-    pub fn advance(&self, newest: Seq) {
-        self.head.send_if_modified(|head| {
-            let is_further = newest > *head;
-            if is_further {
-                *head = newest;
-            }
-            is_further
-        });
+    /// Records that the feed reaches at least this far.
+    fn advance(&self, newest: Seq) {
+        self.known.send_if_modified(|known| known.advance(newest));
     }
 
     /// Puts a page from the store into the ring, if it reaches the head: after a restart, or where another process
-    /// publishes, all readers would otherwise read the same page from the store.
-    fn backfill(&self, page: &[Frame]) {
-        if page.last().is_some_and(|newest| newest.seq == self.head()) {
+    /// publishes, all readers would otherwise read the same page from the store. `epoch` was known before it was read.
+    fn backfill(&self, epoch: Option<Epoch>, page: &[Frame]) {
+        let known = self.known();
+        if known.epoch == epoch && page.last().is_some_and(|newest| newest.seq == known.head) {
             self.ring.write().extend(page.to_vec());
         }
     }
@@ -107,7 +111,7 @@ impl Feed {
         self.ring.read().after(cursor, max_frames, max_bytes)
     }
 
-    fn watch(&self) -> watch::Receiver<Seq> {
-        self.head.subscribe()
+    fn watch(&self) -> watch::Receiver<Known> {
+        self.known.subscribe()
     }
 }

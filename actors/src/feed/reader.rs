@@ -10,12 +10,12 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Feed, Slice};
+use super::{Feed, Known, Slice};
 use crate::{
     error::StoreError,
     event::{Filter, Frame},
-    id::Seq,
-    ports::{EventLog, GapTimes},
+    id::{Epoch, Seq},
+    ports::{Bounds, EventLog, GapTimes},
 };
 
 /// How many frames a reader takes at a time. A socket that has stopped draining holds on to one batch.
@@ -33,7 +33,9 @@ pub struct FeedReader {
     log: Arc<dyn EventLog>,
     filter: Filter,
     cursor: Seq,
-    wake: watch::Receiver<Seq>,
+    /// The epoch of the cursor.
+    epoch: Option<Epoch>,
+    wake: watch::Receiver<Known>,
 }
 
 /// The next frames of a reader.
@@ -43,19 +45,24 @@ pub struct Batch {
     pub frames: Vec<Frame>,
     /// The cursor after the batch, skipped frames included.
     pub cursor: Seq,
-    /// The events before this batch that are no longer kept.
-    pub gap: Option<Expired>,
+    /// The events before this batch that are missing.
+    pub gap: Option<Missing>,
 }
 
-/// Events that a reader missed, because they are no longer kept.
+/// Events that a reader missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expired {
-    /// The first of them.
-    pub first: Seq,
-    /// The last of them.
-    pub last: Seq,
-    /// When they were emitted.
-    pub times: GapTimes,
+pub enum Missing {
+    /// They are no longer kept.
+    Expired {
+        /// The first of them.
+        first: Seq,
+        /// The last of them.
+        last: Seq,
+        /// When they were emitted.
+        times: GapTimes,
+    },
+    /// The feed was reset: which ones are missing is not known.
+    EpochChanged(Bounds),
 }
 
 impl FeedReader {
@@ -63,7 +70,14 @@ impl FeedReader {
     #[must_use]
     pub fn new(feed: Arc<Feed>, log: Arc<dyn EventLog>, after: Seq, filter: Filter) -> Self {
         let wake = feed.watch();
-        Self { feed, log, filter, cursor: after, wake }
+        let epoch = wake.borrow().epoch;
+        Self { feed, log, filter, cursor: after, epoch, wake }
+    }
+
+    /// Says that the cursor belongs to this epoch, and not to the one that the feed is known to have.
+    pub(crate) fn in_epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
     }
 
     /// Moves the cursor, forward or back.
@@ -79,10 +93,17 @@ impl FeedReader {
     pub async fn next(&mut self) -> Result<Option<Batch>, StoreError> {
         loop {
             // Marked as seen before looking: what is published after the look wakes the wait below.
-            self.wake.borrow_and_update();
+            let known = *self.wake.borrow_and_update();
+            if self.is_outdated(known) {
+                return self.follow_reset().await.map(Some);
+            }
             match self.feed.after(self.cursor, MAX_BATCH_FRAMES, MAX_BATCH_BYTES) {
+                // They may be of another epoch.
+                _ if self.feed.known().resets != known.resets => continue,
                 Slice::Frames(frames) => return Ok(Some(self.advance(frames, None))),
                 Slice::Behind => match self.read_store().await? {
+                    // The page as well.
+                    _ if self.feed.known().resets != known.resets => continue,
                     Stored::Frames(frames) => {
                         let gap = self.gap_before(&frames).await?;
                         return Ok(Some(self.advance(frames, gap)));
@@ -102,6 +123,41 @@ impl FeedReader {
         }
     }
 
+    /// Waits until the feed is reset, and returns the gap. `None`: the feed has ended.
+    ///
+    /// # Errors
+    /// The store could not be read. Calling again is right.
+    pub(crate) async fn reset(&mut self) -> Result<Option<Batch>, StoreError> {
+        loop {
+            let known = *self.wake.borrow_and_update();
+            if self.is_outdated(known) {
+                return self.follow_reset().await.map(Some);
+            }
+            if self.wake.changed().await.is_err() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Whether the cursor belongs to an earlier epoch.
+    fn is_outdated(&mut self, known: Known) -> bool {
+        if self.epoch.is_none() {
+            self.epoch = known.epoch;
+        }
+        known.epoch.is_some() && self.epoch != known.epoch
+    }
+
+    /// Moves the cursor to where readers of earlier epochs go on.
+    async fn follow_reset(&mut self) -> Result<Batch, StoreError> {
+        let bounds = self.log.bounds(self.feed.app_id()).await?;
+        let known = self.feed.known();
+        self.epoch = known.epoch;
+        self.cursor = known.begin;
+        let epoch = known.epoch.unwrap_or(bounds.epoch);
+        let bounds = Bounds { epoch, head: bounds.head.max(known.begin), ..bounds };
+        Ok(Batch { frames: Vec::new(), cursor: self.cursor, gap: Some(Missing::EpochChanged(bounds)) })
+    }
+
     /// Reads the events after the cursor from the store, in a task of its own: the task holds one of few permits, and a
     /// reader whose client takes nothing is not polled.
     async fn read_store(&self) -> Result<Stored, StoreError> {
@@ -110,7 +166,7 @@ impl FeedReader {
         tokio::spawn(reading).await.map_err(interrupted)?
     }
 
-    async fn gap_before(&self, frames: &[Frame]) -> Result<Option<Expired>, StoreError> {
+    async fn gap_before(&self, frames: &[Frame]) -> Result<Option<Missing>, StoreError> {
         match frames.first() {
             Some(first) if first.seq > self.cursor.next() => {
                 self.gap_until(Seq(first.seq.0 - 1)).await.map(Some)
@@ -120,13 +176,13 @@ impl FeedReader {
     }
 
     /// Returns the gap from the cursor to the last event that is no longer kept.
-    async fn gap_until(&self, last: Seq) -> Result<Expired, StoreError> {
+    async fn gap_until(&self, last: Seq) -> Result<Missing, StoreError> {
         let first = self.cursor.next();
         let times = self.log.gap_times(self.feed.app_id(), first).await?;
-        Ok(Expired { first, last, times })
+        Ok(Missing::Expired { first, last, times })
     }
 
-    fn advance(&mut self, mut frames: Vec<Frame>, gap: Option<Expired>) -> Batch {
+    fn advance(&mut self, mut frames: Vec<Frame>, gap: Option<Missing>) -> Batch {
         if let Some(last) = frames.last() {
             self.cursor = last.seq;
         }
@@ -150,12 +206,13 @@ async fn read_store(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Res
         return Ok(Stored::Frames(frames));
     }
     let began_at = Instant::now();
+    let epoch = feed.known().epoch;
     let page = log.page_within(feed.app_id(), cursor, MAX_PAGE_FRAMES, MAX_PAGE_BYTES).await?;
     if let Some(last) = page.last() {
         if last.seq < feed.head() {
             release_after(permit, began_at.elapsed());
         }
-        feed.backfill(&page);
+        feed.backfill(epoch, &page);
         return Ok(Stored::Frames(page));
     }
     // Not the head: an event may have been published since the page was read.

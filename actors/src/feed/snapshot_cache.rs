@@ -32,6 +32,13 @@ struct State {
     in_use: Vec<Weak<ActiveCalls>>,
 }
 
+impl SnapshotCache {
+    /// Drops all snapshots: the feed has been reset.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = State::default();
+    }
+}
+
 impl Feed {
     /// Returns the active calls, as of some place in the feed.
     ///
@@ -70,9 +77,12 @@ impl Feed {
         let feed = Arc::clone(self);
         let reading = tokio::spawn(async move {
             let _permit = feed.read_permit().await;
+            let known = feed.known();
             let snapshot = Arc::new(log.active_calls(feed.app_id()).await?);
-            feed.advance(snapshot.as_of);
-            feed.snapshots.0.lock().in_use.push(Arc::downgrade(&snapshot));
+            // One from before a reset is not shared any further.
+            if feed.observe(known, snapshot.epoch, snapshot.as_of) {
+                feed.snapshots.0.lock().in_use.push(Arc::downgrade(&snapshot));
+            }
             Ok(snapshot)
         });
         let interrupted = |_| Err(StoreError::Unavailable("the active calls could not be read".into()));

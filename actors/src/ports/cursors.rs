@@ -5,21 +5,21 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     error::StoreError,
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
     model::consumer::{ConsumerKey, Mode},
 };
 
 /// The cursors of named consumers, and which process holds each consumer.
 #[async_trait]
 pub trait Cursors: Send + Sync + 'static {
-    /// Returns a consumer's cursor: everything up to it is processed. `None`: there is no consumer of this name.
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError>;
+    /// Returns a consumer's cursor. `None`: there is no consumer of this name.
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<StoredCursor>, StoreError>;
 
     /// Makes a process the holder of a consumer, and creates the consumer if it is new.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError>;
 
-    /// Saves the cursors of consumers; a cursor never goes back. Returns those that the process still holds. When this
-    /// returns, they are durable.
+    /// Saves the cursors of consumers; a cursor never goes back, and one of another epoch does not count. Returns those that
+    /// the process still holds. When this returns, they are durable.
     async fn save_cursors(
         &self,
         holder: i64,
@@ -29,7 +29,7 @@ pub trait Cursors: Send + Sync + 'static {
     /// Returns the consumers that a process holds.
     async fn held_by(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError>;
 
-    /// Advances the cursor of a consumer that this process does not hold.
+    /// Advances the cursor of a consumer that this process does not hold. A cursor of another epoch is replaced.
     async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError>;
 
     /// Removes a consumer. `false`: there was no consumer of this name.
@@ -47,6 +47,8 @@ pub struct Acquire<'a> {
     pub mode: Mode,
     /// Its cursor if it is new.
     pub start: Seq,
+    /// The epoch of its cursor if it is new.
+    pub epoch: Epoch,
     /// The newest event: no cursor is beyond it.
     pub head: Seq,
     /// The process.
@@ -60,6 +62,8 @@ pub struct Acquire<'a> {
 pub enum Acquired {
     /// The process holds the consumer.
     Held {
+        /// Whether the cursor belongs to the present epoch.
+        is_current: bool,
         /// Everything up to here is processed.
         acked: Seq,
         /// The previous holder; `None` if the consumer is new.
@@ -84,6 +88,23 @@ pub enum Acked {
     Elsewhere,
 }
 
+/// The cursor of a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredCursor {
+    /// Everything up to here is processed.
+    pub acked: Seq,
+    /// The epoch in which it was acknowledged; `None`: the present one.
+    pub epoch: Option<Epoch>,
+}
+
+impl StoredCursor {
+    /// Whether its number may be another event by now: it is of another epoch, or beyond the newest event.
+    #[must_use]
+    pub fn is_outdated(self, epoch: Epoch, head: Seq) -> bool {
+        self.epoch.is_some_and(|own| own != epoch) || self.acked > head
+    }
+}
+
 /// The cursor of a consumer, as its holder saves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredConsumer {
@@ -93,6 +114,8 @@ pub struct StoredConsumer {
     pub name: String,
     /// Everything up to here is processed.
     pub acked: Seq,
+    /// The epoch that the cursor belongs to. `None`: it has acknowledged nothing since the epoch changed, and its cursor stays.
+    pub epoch: Option<Epoch>,
     /// How many connections it has.
     pub connections: usize,
     /// When the hold ends unless it is renewed.

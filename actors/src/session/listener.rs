@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::{
     close_code::{CloseCode, SessionEnd},
     progress::DeliveryProgress,
-    protocol::{ConsumerFields, ControlMessage, OutboundBatch, OutboundMessage},
+    protocol::{BadCursor, ConsumerFields, ControlMessage, OutboundBatch, OutboundMessage, gap},
     registry::{SessionGuard, Transport},
     snapshot::SnapshotCursor,
     start::{Refusal, find_start},
@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     consumer::{Acknowledger, Membership, Mode},
-    feed::{Batch, Expired, FeedReader},
-    id::{Seq, SessionId},
-    ports::{AuthenticatedKey, GapTimes},
+    feed::{Batch, FeedReader, Missing},
+    id::{Epoch, Seq, SessionId},
+    ports::{AuthenticatedKey, Bounds, GapTimes},
 };
 
 /// How long a session waits after it could not read the store.
@@ -45,6 +45,8 @@ pub struct Listener {
     snapshot: Option<Box<SnapshotCursor>>,
     /// Everything up to here was sent to it, or is not for it.
     cursor: Seq,
+    /// The epoch of the cursor.
+    epoch: Epoch,
     /// When to announce the cursor, because events were skipped since it was announced last.
     announce_at: Option<Instant>,
     has_ended: bool,
@@ -70,12 +72,13 @@ impl Listener {
         }
         let bounds = tenant.bounds().await?;
         let (mut start, gap) = find_start(tenant, &subscription, transport, bounds).await?;
-        let mut seq = bounds.head;
+        let Bounds { mut epoch, head: mut seq, .. } = bounds;
         let mut snapshot = None;
         if subscription.snapshot {
             let calls = tenant.feed.active_calls(&tenant.log).await?;
             start = calls.as_of;
             seq = calls.as_of;
+            epoch = calls.epoch;
             let filter = subscription.filter.clone();
             snapshot = Some(Box::new(SnapshotCursor::new(calls, filter, subscription.ids_as_text)));
         }
@@ -87,6 +90,7 @@ impl Listener {
         let connected = ControlMessage::Connected {
             app_id: key.app_id,
             session_id: id,
+            epoch,
             seq,
             oldest_seq: bounds.oldest,
             consumer: membership.as_ref().map(ConsumerFields::of),
@@ -99,12 +103,13 @@ impl Listener {
         Ok(Self {
             guard,
             close_rx,
-            reader: FeedReader::new(feed, log, start, subscription.filter),
+            reader: FeedReader::new(feed, log, start, subscription.filter).in_epoch(epoch),
             membership,
             ids_as_text: subscription.ids_as_text,
             first,
             snapshot,
             cursor: start,
+            epoch,
             announce_at: None,
             has_ended: false,
         })
@@ -120,6 +125,12 @@ impl Listener {
     #[must_use]
     pub fn cursor(&self) -> Seq {
         self.cursor
+    }
+
+    /// Returns the epoch of the cursor, which is that of all messages that were returned last.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
     }
 
     /// Returns the next messages; waits while there are none. `None`: the session has ended. A call says that the batch
@@ -190,20 +201,20 @@ impl Listener {
     fn on_frames(&mut self, batch: Batch) -> Option<OutboundBatch> {
         let mut messages = Vec::with_capacity(batch.frames.len() + usize::from(batch.gap.is_some()));
         self.cursor = batch.cursor;
-        if let Some(Expired { first: from_seq, last: to_seq, times }) = batch.gap {
-            let oldest_seq = to_seq.next();
-            let seq = batch.cursor;
-            let GapTimes { from_at, until_at } = times;
-            let gap = ControlMessage::Gap {
-                reason: "expired",
-                from_seq,
-                to_seq,
-                oldest_seq,
-                seq,
-                from_at,
-                until_at,
-            };
-            messages.push(gap.message(Some(to_seq)));
+        match batch.gap {
+            Some(Missing::EpochChanged(bounds)) if self.membership.is_some() => {
+                // Its next connection begins at the cursor that the store has now.
+                self.epoch = bounds.epoch;
+                return Some(self.closing_batch(feed_was_reset()));
+            }
+            Some(missing) => {
+                let gap = self.gap(missing, batch.cursor);
+                if let ControlMessage::Gap { epoch, to_seq, .. } = gap {
+                    self.epoch = epoch;
+                    messages.push(gap.message(Some(to_seq)));
+                }
+            }
+            None => {}
         }
         messages
             .extend(batch.frames.into_iter().map(|frame| OutboundMessage::of_event(frame, self.ids_as_text)));
@@ -217,6 +228,19 @@ impl Listener {
             self.announce_at.get_or_insert_with(|| Instant::now() + ANNOUNCE_AFTER);
         }
         (!messages.is_empty()).then_some(OutboundBatch { messages, end: None })
+    }
+
+    /// Returns the announcement of what is missing before a batch that ends at `cursor`.
+    fn gap(&self, missing: Missing, cursor: Seq) -> ControlMessage {
+        match missing {
+            Missing::Expired { first, last, times } => {
+                let bounds = Bounds { epoch: self.epoch, oldest: last.next(), head: cursor };
+                gap(Seq(first.0 - 1), last, BadCursor::Expired, bounds, times)
+            }
+            Missing::EpochChanged(bounds) => {
+                gap(self.cursor, cursor, BadCursor::OtherEpoch, bounds, GapTimes::default())
+            }
+        }
     }
 
     fn closing_batch(&self, end: SessionEnd) -> OutboundBatch {
@@ -237,6 +261,10 @@ impl Listener {
     pub(super) fn progress(&self) -> Arc<DeliveryProgress> {
         Arc::clone(&self.guard.progress)
     }
+}
+
+fn feed_was_reset() -> SessionEnd {
+    SessionEnd { code: CloseCode::GoingAway, reason: "the feed was reset: reconnect".to_owned() }
 }
 
 fn feed_ended() -> SessionEnd {

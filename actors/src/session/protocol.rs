@@ -10,7 +10,8 @@ use super::{close_code::SessionEnd, subscribe::Subscribe};
 use crate::{
     consumer::{Consumer, Membership, Mode},
     event::{Frame, TypeName},
-    id::{AppId, Seq, SessionId},
+    feed::Position,
+    id::{AppId, Epoch, Seq, SessionId},
     ports::{Bounds, GapTimes},
 };
 
@@ -32,6 +33,8 @@ pub(super) enum ControlMessage {
     Connected {
         app_id: AppId,
         session_id: SessionId,
+        /// The epoch of the feed. Keep it with your cursor, and resume with `after` = `EPOCH:SEQ`.
+        epoch: Epoch,
         /// The newest event of the feed.
         seq: Seq,
         /// The oldest event that is kept.
@@ -43,11 +46,14 @@ pub(super) enum ControlMessage {
     },
     /// Events that the client asked for are missing.
     Gap {
-        /// `expired`: they are no longer kept; `cursor_ahead`: there are no such events yet.
+        /// `expired`: they are no longer kept. `cursor_ahead`: there are no such events yet. `epoch_changed`: the database
+        /// was restored, or has lost events: read everything again, and go on.
         reason: &'static str,
-        /// The first of them.
+        /// The epoch of the feed.
+        epoch: Epoch,
+        /// The first of them. With `epoch_changed`: the oldest event that is kept.
         from_seq: Seq,
-        /// The last of them.
+        /// The last of them. With `epoch_changed`: the event after which the session goes on.
         to_seq: Seq,
         /// The oldest event that is kept.
         oldest_seq: Seq,
@@ -174,27 +180,38 @@ pub enum BadCursor {
     Ahead,
     /// The events after it are no longer kept.
     Expired,
+    /// It belongs to another epoch.
+    OtherEpoch,
 }
 
 /// Returns after which event a client begins. With a [`BadCursor`], that is the nearest position to its cursor.
-pub(super) fn start_position(after: Option<Seq>, bounds: Bounds) -> (Seq, Option<BadCursor>) {
-    match after {
-        None => (bounds.head, None),
-        Some(after) if after > bounds.head => (bounds.head, Some(BadCursor::Ahead)),
-        Some(after) if !bounds.reach_back_to(after) => (Seq(bounds.oldest.0 - 1), Some(BadCursor::Expired)),
-        Some(after) => (after, None),
+pub(super) fn start_position(after: Option<Position>, bounds: Bounds) -> (Seq, Option<BadCursor>) {
+    let Some(position) = after else { return (bounds.head, None) };
+    match position.seq {
+        _ if position.is_of_another(bounds.epoch) => (bounds.head, Some(BadCursor::OtherEpoch)),
+        after if after > bounds.head => (bounds.head, Some(BadCursor::Ahead)),
+        after if !bounds.reach_back_to(after) => (Seq(bounds.oldest.0 - 1), Some(BadCursor::Expired)),
+        after => (after, None),
     }
 }
 
-/// Returns the announcement of what a client that asked for `after` misses.
-pub(super) fn gap(after: Seq, problem: BadCursor, bounds: Bounds, times: GapTimes) -> ControlMessage {
+/// Returns the announcement of what a client misses that asked for `after` and begins after `start`.
+pub(super) fn gap(
+    after: Seq,
+    start: Seq,
+    problem: BadCursor,
+    bounds: Bounds,
+    times: GapTimes,
+) -> ControlMessage {
     let (reason, from_seq, to_seq) = match problem {
         BadCursor::Ahead => ("cursor_ahead", bounds.head.next(), after),
         BadCursor::Expired => ("expired", after.next(), Seq(bounds.oldest.0 - 1)),
+        BadCursor::OtherEpoch => ("epoch_changed", bounds.oldest, start),
     };
     let GapTimes { from_at, until_at } = times;
     ControlMessage::Gap {
         reason,
+        epoch: bounds.epoch,
         from_seq,
         to_seq,
         oldest_seq: bounds.oldest,
@@ -206,9 +223,15 @@ pub(super) fn gap(after: Seq, problem: BadCursor, bounds: Bounds, times: GapTime
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    const KEPT: Bounds = Bounds { oldest: Seq(5), head: Seq(9) };
+    const KEPT: Bounds = Bounds { epoch: Epoch(Uuid::nil()), oldest: Seq(5), head: Seq(9) };
+
+    fn start(after: i64) -> (Seq, Option<BadCursor>) {
+        start_position(Some(Seq(after).into()), KEPT)
+    }
 
     #[test]
     fn without_a_cursor_a_session_begins_at_the_head() {
@@ -217,20 +240,33 @@ mod tests {
 
     #[test]
     fn a_cursor_at_the_edge_of_retention_needs_no_gap() {
-        assert_eq!(start_position(Some(Seq(4)), KEPT), (Seq(4), None));
+        assert_eq!(start(4), (Seq(4), None));
     }
 
     #[test]
     fn an_expired_cursor_resumes_at_the_oldest_event_after_an_announced_gap() {
-        assert_eq!(start_position(Some(Seq(2)), KEPT), (Seq(4), Some(BadCursor::Expired)));
-        let gap = gap(Seq(2), BadCursor::Expired, KEPT, GapTimes::default());
+        assert_eq!(start(2), (Seq(4), Some(BadCursor::Expired)));
+        let gap = gap(Seq(2), Seq(4), BadCursor::Expired, KEPT, GapTimes::default());
         assert!(matches!(gap, ControlMessage::Gap { from_seq: Seq(3), to_seq: Seq(4), .. }));
     }
 
     #[test]
     fn a_cursor_beyond_the_head_is_announced_and_only_new_events_follow() {
-        assert_eq!(start_position(Some(Seq(12)), KEPT), (Seq(9), Some(BadCursor::Ahead)));
-        let gap = gap(Seq(12), BadCursor::Ahead, KEPT, GapTimes::default());
+        assert_eq!(start(12), (Seq(9), Some(BadCursor::Ahead)));
+        let gap = gap(Seq(12), Seq(9), BadCursor::Ahead, KEPT, GapTimes::default());
         assert!(matches!(gap, ControlMessage::Gap { reason: "cursor_ahead", to_seq: Seq(12), .. }));
+    }
+
+    #[test]
+    fn a_cursor_of_another_epoch_is_announced_whatever_its_number() {
+        for seq in [0, 2, 7, 9, 12] {
+            let of = |epoch| Some(Position { epoch: Some(epoch), seq: Seq(seq) });
+            let other = start_position(of(Epoch::generate()), KEPT);
+            assert_eq!(other, (Seq(9), Some(BadCursor::OtherEpoch)));
+            assert_eq!(start_position(of(KEPT.epoch), KEPT), start(seq));
+        }
+        let gap = gap(Seq(7), Seq(9), BadCursor::OtherEpoch, KEPT, GapTimes::default());
+        let ControlMessage::Gap { reason, from_seq, to_seq, .. } = gap else { panic!("no gap: {gap:?}") };
+        assert_eq!((reason, from_seq, to_seq), ("epoch_changed", Seq(5), Seq(9)));
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 pub enum Transport {
     /// Over a WebSocket: a cursor that can't be served is announced as a gap.
     WebSocket,
-    /// As server-sent events: such a cursor is refused.
+    /// As server-sent events: such a cursor is refused, unless it is of another epoch.
     Stream,
     /// In the response to a request that waits: such a cursor is refused.
     Poll,
@@ -144,6 +144,12 @@ impl Sessions {
 }
 
 impl CloseConnection for Sessions {
+    fn close_reset(&self, connection: SessionId, reason: &str) {
+        if let Some(entry) = self.open.lock().get_mut(&connection) {
+            entry.close(CloseCode::GoingAway, reason);
+        }
+    }
+
     fn close_taken_over(&self, connection: SessionId, reason: &str) {
         if let Some(entry) = self.open.lock().get_mut(&connection) {
             entry.close(CloseCode::TakenOver, reason);

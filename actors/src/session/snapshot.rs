@@ -63,11 +63,14 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{event::ActiveCall, id::Seq};
+    use crate::{
+        event::ActiveCall,
+        id::{Epoch, Seq},
+    };
 
     fn calls(texts: impl IntoIterator<Item = String>) -> Arc<ActiveCalls> {
         let calls = texts.into_iter().map(|text| ActiveCall::new(Some(555), text)).collect();
-        Arc::new(ActiveCalls { as_of: Seq(7), calls })
+        Arc::new(ActiveCalls { epoch: Epoch::default(), as_of: Seq(7), calls })
     }
 
     fn parts(calls: &Arc<ActiveCalls>, filter: &Filter, ids_as_text: bool) -> Vec<Value> {

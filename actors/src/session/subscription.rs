@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     consumer::{Consumer, Mode},
     event::{EventType, Filter, NumberFilter},
-    id::Seq,
+    feed::Position,
     model::{call::Direction, number::Region},
 };
 
@@ -21,7 +21,7 @@ const MAX_CONSUMER_CHARS: usize = 100;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
     /// Resume after this event; `None`: only new events.
-    pub after: Option<Seq>,
+    pub after: Option<Position>,
     /// Which events.
     pub filter: Filter,
     /// Whether Dialpad's ids are written as strings.
@@ -71,10 +71,7 @@ impl Subscription {
     /// # Errors
     /// Names the first parameter that is not valid.
     pub fn read<'a>(text_of: impl Fn(&'static str) -> Option<&'a str>) -> Result<Self, SubscriptionError> {
-        let after = text_of("after").map(|text| integer("after", text)).transpose()?;
-        if after.is_some_and(|after| after < 0) {
-            return Err(SubscriptionError::new("after", "must not be negative"));
-        }
+        let after = text_of("after").map(position).transpose()?;
         let filter = filter(&text_of)?;
         let ids_as_text = match text_of("ids") {
             None | Some("number") => false,
@@ -92,7 +89,7 @@ impl Subscription {
                 "can't be combined with consumer, which resumes at its stored cursor",
             ));
         }
-        Ok(Self { after: after.map(Seq), filter, ids_as_text, snapshot, consumer })
+        Ok(Self { after, filter, ids_as_text, snapshot, consumer })
     }
 }
 
@@ -138,6 +135,11 @@ fn consumer<'a>(
 fn word<T: FromStr + VariantNames>(field: &str, text: &str) -> Result<T, SubscriptionError> {
     let problem = || format!("must be {}", T::VARIANTS.join(" or "));
     text.parse().map_err(|_| SubscriptionError::new(field, problem()))
+}
+
+fn position(text: &str) -> Result<Position, SubscriptionError> {
+    let problem = "must be a whole number, 0 or more, or EPOCH:SEQ";
+    text.parse().map_err(|_| SubscriptionError::new("after", problem))
 }
 
 fn integer(field: &str, text: &str) -> Result<i64, SubscriptionError> {
@@ -207,6 +209,7 @@ mod tests {
             ("from", &*long),
             ("ids", "text"),
             ("after", "-1"),
+            ("after", "epoch:1"),
             ("snapshot", "yes"),
             ("consumer", "crm backend"),
             ("consumer", ".."),

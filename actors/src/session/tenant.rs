@@ -33,14 +33,18 @@ impl TenantHandle {
         &self.consumers
     }
 
-    /// Returns what the store keeps of the feed, and advances the feed to it.
+    /// Returns what the store keeps of the feed, and checks whether that has gone back.
     ///
     /// # Errors
     /// The store failed.
     pub(crate) async fn bounds(&self) -> Result<Bounds, StoreError> {
-        let bounds = self.log.bounds(self.app_id).await?;
-        self.feed.advance(bounds.head);
-        Ok(bounds)
+        loop {
+            let known = self.feed.known();
+            let bounds = self.log.bounds(self.app_id).await?;
+            if let Some(epoch) = self.feed.check(&*self.log, known, bounds.epoch, bounds.head).await? {
+                return Ok(Bounds { epoch, ..bounds });
+            }
+        }
     }
 }
 

@@ -6,8 +6,8 @@ use super::MemoryStore;
 use crate::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
-    id::{AppId, Seq},
-    ports::{Acquire, Acquired, Cursors, StoredConsumer},
+    id::{AppId, Epoch, Seq},
+    ports::{Acquire, Acquired, Cursors, StoredConsumer, StoredCursor},
 };
 
 /// A consumer. Its lease never ends: the store has no clock.
@@ -15,18 +15,21 @@ use crate::{
 pub(super) struct Row {
     mode: Mode,
     acked: Seq,
+    epoch: Epoch,
     holder: i64,
     connections: usize,
 }
 
 #[async_trait]
 impl Cursors for MemoryStore {
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError> {
-        Ok(self.state().consumers.get(&(app, name.to_owned())).map(|row| row.acked))
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<StoredCursor>, StoreError> {
+        let state = self.state();
+        let row = state.consumers.get(&(app, name.to_owned()));
+        Ok(row.map(|row| StoredCursor { acked: row.acked, epoch: Some(row.epoch) }))
     }
 
     async fn acquire(&self, wish: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let Acquire { app_id, name, mode, start, head, holder, held_until: _ } = wish;
+        let Acquire { app_id, name, mode, start, epoch, head, holder, held_until: _ } = wish;
         let (mut state, key) = (self.state(), (app_id, name.to_owned()));
         let known = state.consumers.get(&key).copied();
         let is_shared = |row: Row| mode == Mode::Share && row.mode == Mode::Share && row.connections > 0;
@@ -34,8 +37,10 @@ impl Cursors for MemoryStore {
             return Ok(Acquired::Elsewhere);
         }
         let acked = known.map_or(start, |row| row.acked.min(head));
-        state.consumers.insert(key, Row { mode, acked, holder, connections: 1 });
-        Ok(Acquired::Held { acked, before: known.map(|row| row.holder) })
+        let is_current = known.is_none_or(|row| row.epoch == epoch);
+        let epoch = known.map_or(epoch, |row| row.epoch);
+        state.consumers.insert(key, Row { mode, acked, epoch, holder, connections: 1 });
+        Ok(Acquired::Held { is_current, acked, before: known.map(|row| row.holder) })
     }
 
     async fn save_cursors(
@@ -44,11 +49,14 @@ impl Cursors for MemoryStore {
         cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError> {
         let mut state = self.state();
+        let epoch = state.epoch;
         let mut kept = Vec::new();
         for cursor in cursors {
             let key = (cursor.app_id, cursor.name.clone());
             if let Some(row) = state.consumers.get_mut(&key).filter(|row| row.holder == holder) {
-                row.acked = row.acked.max(cursor.acked);
+                if cursor.epoch == Some(epoch) && (cursor.acked > row.acked || row.epoch != epoch) {
+                    (row.acked, row.epoch) = (cursor.acked, epoch);
+                }
                 row.connections = cursor.connections;
                 kept.push(key);
             }
@@ -64,11 +72,13 @@ impl Cursors for MemoryStore {
 
     async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError> {
         let mut state = self.state();
+        let epoch = state.epoch;
         let Some(row) = state.consumers.get_mut(&(app, name.to_owned())) else { return Ok(Acked::Unknown) };
         if row.mode == Mode::Share && row.connections > 0 {
             return Ok(Acked::Elsewhere);
         }
-        row.acked = row.acked.max(acked);
+        row.acked = if row.epoch == epoch { row.acked.max(acked) } else { acked };
+        row.epoch = epoch;
         Ok(Acked::Counted)
     }
 

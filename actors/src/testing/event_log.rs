@@ -6,7 +6,7 @@ use super::{MemoryStore, store::State};
 use crate::{
     error::StoreError,
     event::{ActiveCall, ActiveCalls, Frame},
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
     model::{
         call::{CallRecord, Direction, Status},
         number::Region,
@@ -24,16 +24,25 @@ impl EventLog for MemoryStore {
         let state = self.state();
         let head = state.head(app);
         let first = state.events.range((app, Seq(i64::MIN))..=(app, Seq(i64::MAX))).next();
-        Ok(Bounds { oldest: first.map_or(head.next(), |((_, seq), _)| *seq), head })
+        let oldest = first.map_or(head.next(), |((_, seq), _)| *seq);
+        Ok(Bounds { epoch: state.epoch, oldest, head })
     }
 
     async fn gap_times(&self, _app: AppId, _first: Seq) -> Result<GapTimes, StoreError> {
         Ok(GapTimes::default())
     }
 
-    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Epoch, Seq)>, StoreError> {
         let state = self.state();
-        Ok(apps.iter().map(|app| (*app, state.head(*app))).collect())
+        Ok(apps.iter().map(|app| (*app, state.epoch, state.head(*app))).collect())
+    }
+
+    async fn renew_epoch(&self, known: Epoch) -> Result<Epoch, StoreError> {
+        let mut state = self.state();
+        if state.epoch == known {
+            state.epoch = Epoch::generate();
+        }
+        Ok(state.epoch)
     }
 
     async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {
@@ -43,7 +52,7 @@ impl EventLog for MemoryStore {
             of_app.filter(|record| record.snapshot.status != Status::Ended).collect();
         active.sort_by_key(|record| record.call.id);
         let calls = active.into_iter().map(|record| state.shown(app, record)).collect();
-        Ok(ActiveCalls { as_of: state.head(app), calls })
+        Ok(ActiveCalls { epoch: state.epoch, as_of: state.head(app), calls })
     }
 
     async fn page_within(

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::cursor::CursorStore;
+use crate::cursor::{Cursor, CursorStore};
 use crate::error::FeedError;
 use crate::event::Event;
 use crate::message::Gap;
@@ -36,6 +36,10 @@ pub enum Item {
     Snapshot(Snapshot),
     /// Events are missing: catch up over REST, then acknowledge [its end](Gap::resume_after).
     Gap(Gap),
+    /// The server's database was restored, or has lost events: the same `seq` may be another event by now. What you have may
+    /// be newer than what the server has, so read everything again: `GET /api/calls/active` and the lists of calls, messages
+    /// and voicemails. Then acknowledge [its end](Gap::resume_after). The feed continues there.
+    EpochChanged(Gap),
 }
 
 /// A change of the connection.
@@ -97,7 +101,7 @@ pub(crate) struct Progress {
     tracker: Mutex<Tracker>,
     store: Arc<dyn CursorStore>,
     /// The cursor in the store. Locked during a save, so that cursors are saved in order.
-    saved: tokio::sync::Mutex<Option<u64>>,
+    saved: tokio::sync::Mutex<Option<Cursor>>,
     /// Whether pending events belong to another connection.
     taken_over: AtomicBool,
 }
@@ -121,17 +125,20 @@ impl Progress {
         self.taken_over.store(true, Ordering::Release);
     }
 
-    /// Returns whether this item must not be delivered any more.
-    fn is_taken_over(&self, item: Option<&Result<Item, FeedError>>) -> bool {
-        matches!(item, Some(Ok(_))) && self.taken_over.load(Ordering::Acquire)
+    /// Records that an item leaves the queue. Returns whether it may be delivered: it may belong to another connection.
+    fn take(&self, item: Option<&Result<Item, FeedError>>) -> bool {
+        if let Some(Ok(Item::EpochChanged(_))) = item {
+            self.tracker().change_taken();
+        }
+        !(matches!(item, Some(Ok(_))) && self.taken_over.load(Ordering::Acquire))
     }
 
     /// Loads the cursor and starts after it.
     pub(crate) async fn load(&self) -> io::Result<()> {
         let mut saved = self.saved.lock().await;
-        if let Some(seq) = self.store.load().await? {
-            *saved = Some(seq);
-            self.tracker().start_after(seq);
+        if let Some(cursor) = self.store.load().await? {
+            *saved = Some(cursor.clone());
+            self.tracker().start_after(cursor);
         }
         Ok(())
     }
@@ -147,9 +154,11 @@ impl Progress {
     async fn save_now(&self) -> io::Result<()> {
         let mut saved = self.saved.lock().await;
         let acked = self.tracker().acked();
-        if let Some(seq) = acked.filter(|_| acked != *saved) {
-            self.store.save(seq).await?;
-            *saved = Some(seq);
+        if acked.is_some() && acked != *saved {
+            if let Some(cursor) = acked.clone() {
+                self.store.save(cursor).await?;
+            }
+            *saved = acked;
         }
         Ok(())
     }
@@ -168,7 +177,7 @@ impl Feed {
     pub async fn next(&mut self) -> Option<Result<Item, FeedError>> {
         loop {
             let item = self.items.recv().await;
-            if !self.progress.is_taken_over(item.as_ref()) {
+            if self.progress.take(item.as_ref()) {
                 return item;
             }
         }
@@ -199,7 +208,7 @@ impl Stream for Feed {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
             let item = ready!(self.items.poll_recv(context));
-            if !self.progress.is_taken_over(item.as_ref()) {
+            if self.progress.take(item.as_ref()) {
                 return Poll::Ready(item);
             }
         }

@@ -49,6 +49,12 @@ impl Ledger {
         self.pending = Some(at);
     }
 
+    /// Records a change of the epoch that is delivered: the feed continues after `at` in another epoch, in which nothing is
+    /// processed yet.
+    pub(crate) fn change_epoch(&mut self, at: u64) {
+        *self = Self { received: Some(at), acked: None, pending: Some(at) };
+    }
+
     /// Records that no event up to `at` matches the subscription.
     pub(crate) fn skip_to(&mut self, at: u64) {
         if self.received.is_some_and(|received| at <= received) {

@@ -26,6 +26,10 @@
 //!             // These events are no longer stored: read `GET /api/calls?since=…`, then continue.
 //!             feed.ack(gap.resume_after()).await?;
 //!         }
+//!         Item::EpochChanged(gap) => {
+//!             // The server's database was restored: read everything again, then continue.
+//!             feed.ack(gap.resume_after()).await?;
+//!         }
 //!     }
 //! }
 //! # Ok(())
@@ -65,7 +69,7 @@ struct ReadMe;
 
 pub use self::{
     backoff::Backoff,
-    cursor::{CursorStore, FileCursor, MemoryCursor},
+    cursor::{Cursor, CursorStore, FileCursor, InvalidCursor, MemoryCursor},
     enums::{Direction, Leg, Outcome, Status},
     error::{FeedError, InvalidSubscription, InvalidUrl},
     event::{

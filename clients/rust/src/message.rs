@@ -12,6 +12,8 @@ use crate::snapshot::SnapshotPart;
 pub(crate) enum Message {
     /// The first message.
     Connected {
+        /// The epoch of the feed; `None`: an older server.
+        epoch: Option<String>,
         seq: u64,
         /// The cursor of a named consumer on the server.
         acked: Option<u64>,
@@ -35,10 +37,14 @@ pub(crate) enum Message {
 #[non_exhaustive]
 pub struct Gap {
     /// `expired`: no longer stored. `cursor_ahead`: the feed ends before your cursor, for example after a restored backup.
+    /// `epoch_changed`: see [`Item::EpochChanged`](crate::Item::EpochChanged).
     pub reason: String,
-    /// The first missing event.
+    /// The epoch of the feed. `None`: an older server.
+    #[serde(default)]
+    pub epoch: Option<String>,
+    /// The first missing event. With `epoch_changed`: the oldest stored event.
     pub from_seq: u64,
-    /// The last missing event.
+    /// The last missing event. With `epoch_changed`: the event after which the feed continues.
     pub to_seq: u64,
     /// The oldest stored event.
     pub oldest_seq: u64,
@@ -58,6 +64,11 @@ impl Gap {
     pub fn resume_after(&self) -> u64 {
         if self.reason == "cursor_ahead" { self.seq } else { self.to_seq }
     }
+
+    /// Returns whether the feed has another epoch.
+    pub(crate) fn is_epoch_change(&self) -> bool {
+        self.reason == "epoch_changed"
+    }
 }
 
 #[derive(Deserialize)]
@@ -71,11 +82,12 @@ struct Envelope {
     timestamp: Option<i64>,
     after_ms: Option<u64>,
     acked_seq: Option<u64>,
+    epoch: Option<String>,
 }
 
 impl Message {
     pub(crate) fn read(json: String) -> Result<Self, serde_json::Error> {
-        let Envelope { kind, seq, event_id, app_id, timestamp, after_ms, acked_seq } =
+        let Envelope { kind, seq, event_id, app_id, timestamp, after_ms, acked_seq, epoch } =
             serde_json::from_str(&json)?;
         // Only events have an id: control messages are never repeated.
         if let (Some(event_id), Some(seq)) = (event_id, seq) {
@@ -84,7 +96,7 @@ impl Message {
             return Ok(Self::Event(Box::new(event)));
         }
         Ok(match (kind.as_str(), seq) {
-            ("connected", Some(seq)) => Self::Connected { seq, acked: acked_seq },
+            ("connected", Some(seq)) => Self::Connected { epoch, seq, acked: acked_seq },
             ("cursor", Some(seq)) => Self::Cursor { seq },
             ("snapshot", _) => Self::Snapshot(SnapshotPart::read(&json)?),
             ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
@@ -167,7 +179,7 @@ mod tests {
     fn control_messages_are_not_events() {
         assert_eq!(
             read(r#"{"type":"connected","app_id":"a","session_id":"s","seq":4,"oldest_seq":1}"#),
-            Message::Connected { seq: 4, acked: None }
+            Message::Connected { epoch: None, seq: 4, acked: None }
         );
         assert_eq!(read(r#"{"type":"cursor","seq":9}"#), Message::Cursor { seq: 9 });
         assert_eq!(
@@ -186,6 +198,6 @@ mod tests {
             Message::Gap(gap) => gap.resume_after(),
             other => panic!("no gap: {other:?}"),
         };
-        assert_eq!((gap("expired"), gap("cursor_ahead")), (8, 5));
+        assert_eq!((gap("expired"), gap("cursor_ahead"), gap("epoch_changed")), (8, 5, 8));
     }
 }

@@ -7,11 +7,9 @@ use tokio::sync::watch;
 
 use crate::address::Address;
 use crate::backoff::Backoff;
-use crate::cursor::{CursorStore, MemoryCursor, ServerCursor};
+use crate::cursor::{Cursor, CursorStore, MemoryCursor, ServerCursor};
 use crate::error::{InvalidSubscription, InvalidUrl};
 use crate::feed::{Feed, Notice};
-use crate::ledger::Ledger;
-use crate::shared_ledger::SharedLedger;
 use crate::tracker::Tracker;
 
 /// Which events of an app to follow. Nothing happens until it is [opened](Subscription::open).
@@ -41,12 +39,12 @@ enum Consumer {
 }
 
 /// Where a feed starts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// After the stored cursor; without one, with new events.
     Cursor,
     /// After this event.
-    After(u64),
+    After(Cursor),
     /// With new events.
     Now,
 }
@@ -73,8 +71,14 @@ impl Subscription {
 
     /// Starts after this event and ignores a stored cursor; 0 starts with the oldest stored event. By default a feed starts
     /// after the stored cursor, or with new events if there is none.
-    pub fn after(mut self, seq: u64) -> Self {
-        self.start = Start::After(seq);
+    pub fn after(self, seq: u64) -> Self {
+        self.after_cursor(seq.into())
+    }
+
+    /// Starts after this event, like [`after`](Subscription::after). If the feed has another epoch by now, it starts with
+    /// [`Item::EpochChanged`](crate::Item::EpochChanged).
+    pub fn after_cursor(mut self, cursor: Cursor) -> Self {
+        self.start = Start::After(cursor);
         self
     }
 
@@ -159,10 +163,10 @@ impl Subscription {
     /// Returns the tracker and the store of the cursor; for a consumer also the acknowledgements to send.
     pub(crate) fn cursor_parts(
         &self,
-    ) -> (Tracker, Arc<dyn CursorStore>, Option<watch::Receiver<Option<u64>>>) {
+    ) -> (Tracker, Arc<dyn CursorStore>, Option<watch::Receiver<Option<Cursor>>>) {
         let tracker = match self.consumer {
-            Some(Consumer::Shared) => Tracker::Shared(SharedLedger::default()),
-            Some(Consumer::Exclusive) | None => Tracker::Exclusive(Ledger::default()),
+            Some(Consumer::Shared) => Tracker::shared(),
+            Some(Consumer::Exclusive) | None => Tracker::exclusive(),
         };
         if self.consumer.is_none() {
             return (tracker, Arc::clone(&self.cursor), None);

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::Connector;
 
+use crate::cursor::Cursor;
 use crate::error::FeedError;
 use crate::feed::{Item, Notice, Progress};
 use crate::message::Message;
@@ -15,13 +16,15 @@ use crate::subscription::{Start, Subscription};
 use crate::tls;
 
 type ItemSender = mpsc::Sender<Result<Item, FeedError>>;
+/// The acknowledgement to send, if the server stores the cursor.
+type Acknowledged = Option<watch::Receiver<Option<Cursor>>>;
 
 /// Runs until the feed is dropped or fails. `acknowledged` is set if the server stores the cursor: it holds the
 /// acknowledgement to send.
 pub(crate) async fn run(
     subscription: Subscription,
     progress: Arc<Progress>,
-    acknowledged: Option<watch::Receiver<Option<u64>>>,
+    acknowledged: Acknowledged,
     items: ItemSender,
 ) {
     let connector = subscription.address.is_encrypted().then(tls::connector);
@@ -48,7 +51,7 @@ struct Worker {
     subscription: Subscription,
     progress: Arc<Progress>,
     items: ItemSender,
-    acknowledged: Option<watch::Receiver<Option<u64>>>,
+    acknowledged: Acknowledged,
     connector: Option<Connector>,
     /// Whether a connection was open before.
     has_connected: bool,
@@ -58,9 +61,9 @@ struct Worker {
 
 impl Worker {
     async fn follow(&mut self) -> Result<(), FeedError> {
-        match self.subscription.start {
+        match &self.subscription.start {
             Start::Cursor => self.progress.load().await.map_err(FeedError::Cursor)?,
-            Start::After(seq) => self.progress.tracker().start_after(seq),
+            Start::After(cursor) => self.progress.tracker().start_after(cursor.clone()),
             Start::Now => {}
         }
         let backoff = self.subscription.backoff;
@@ -90,12 +93,12 @@ impl Worker {
     /// Runs one connection until it ends.
     async fn connect(&mut self) -> End {
         let resume_after = self.progress.tracker().resume_after();
-        let after = resume_after.or(match self.subscription.start {
-            Start::After(seq) => Some(seq),
+        let after = resume_after.or_else(|| match &self.subscription.start {
+            Start::After(cursor) => Some(cursor.clone()),
             Start::Cursor | Start::Now => None,
         });
         let mut parameters = self.subscription.parameters.clone();
-        parameters.extend(after.map(|after| ("after".to_owned(), after.to_string())));
+        parameters.extend(after.iter().map(|after| ("after".to_owned(), after.to_string())));
         // The parts of a broken connection belong to an older snapshot.
         self.snapshot = (self.subscription.snapshot && after.is_none()).then(PartialSnapshot::default);
         parameters.extend(self.snapshot.as_ref().map(|_| ("snapshot".to_owned(), "true".to_owned())));
@@ -109,10 +112,10 @@ impl Worker {
             Err(end) => return end,
         };
         let mut acknowledged = self.acknowledged.clone();
-        let end = self.listen(&mut session, after, &mut acknowledged).await;
+        let end = self.listen(&mut session, after.as_ref(), &mut acknowledged).await;
         if let End::FeedDropped = end {
             // The last acknowledgement is sent before the close. The server may be gone already.
-            let _ = acknowledge(&mut session, &mut acknowledged).await;
+            let _ = self.acknowledge(&mut session, &mut acknowledged).await;
             session.close().await;
         }
         end
@@ -121,8 +124,8 @@ impl Worker {
     async fn listen(
         &mut self,
         session: &mut Session,
-        after: Option<u64>,
-        acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
+        after: Option<&Cursor>,
+        acknowledged: &mut Acknowledged,
     ) -> End {
         // How long the server asks to wait, once it has announced its stop.
         let mut asked = None;
@@ -130,7 +133,7 @@ impl Worker {
             let message = tokio::select! {
                 message = session.next() => message,
                 () = changed(acknowledged) => {
-                    match acknowledge(session, acknowledged).await {
+                    match self.acknowledge(session, acknowledged).await {
                         Ok(()) => continue,
                         Err(end) => return end,
                     }
@@ -156,15 +159,18 @@ impl Worker {
     async fn handle(
         &mut self,
         message: Message,
-        after: Option<u64>,
-        acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
+        after: Option<&Cursor>,
+        acknowledged: &mut Acknowledged,
     ) -> Result<(), End> {
         match message {
-            Message::Connected { seq, acked } => {
-                (self.subscription.observer)(Notice::Connected { after: acked.or(after), seq });
+            Message::Connected { epoch, seq, acked } => {
+                let resumed = acked.or(after.map(|after| after.seq));
+                (self.subscription.observer)(Notice::Connected { after: resumed, seq });
                 // A feed with a snapshot starts once the snapshot is complete.
-                if self.snapshot.is_none() {
-                    self.progress.tracker().connected(after, seq, acked, !self.has_connected);
+                if self.snapshot.is_some() {
+                    self.progress.tracker().set_epoch(epoch);
+                } else {
+                    self.progress.tracker().connected(after, epoch, seq, acked, !self.has_connected);
                 }
                 self.has_connected = true;
                 // The last acknowledgement may have been lost with the connection.
@@ -191,8 +197,14 @@ impl Worker {
             }
             Message::Gap(gap) => {
                 let permit = self.items.reserve().await.map_err(|_| End::FeedDropped)?;
-                self.progress.tracker().jump_to(gap.resume_after());
-                permit.send(Ok(Item::Gap(gap)));
+                let at = gap.resume_after();
+                if gap.is_epoch_change() {
+                    self.progress.tracker().change_epoch(gap.epoch.clone(), at);
+                    permit.send(Ok(Item::EpochChanged(gap)));
+                } else {
+                    self.progress.tracker().jump_to(at);
+                    permit.send(Ok(Item::Gap(gap)));
+                }
             }
             Message::Cursor { seq } => {
                 self.progress.tracker().skip_to(seq);
@@ -201,6 +213,16 @@ impl Worker {
             Message::Reconnect { .. } | Message::Unknown => {}
         }
         Ok(())
+    }
+
+    /// Sends the acknowledgement, if there is one. One of another epoch is about other events.
+    async fn acknowledge(&self, session: &mut Session, acknowledged: &mut Acknowledged) -> Result<(), End> {
+        let cursor = acknowledged.as_mut().and_then(|acknowledged| acknowledged.borrow_and_update().clone());
+        let cursor = cursor.filter(|cursor| cursor.epoch.as_deref() == self.progress.tracker().epoch());
+        match cursor {
+            Some(cursor) => session.acknowledge(cursor.seq).await,
+            None => Ok(()),
+        }
     }
 
     /// Saves a cursor that moved without an acknowledgement. If that fails, the next save tries again.
@@ -212,7 +234,7 @@ impl Worker {
 }
 
 /// Waits for a new acknowledgement to send.
-async fn changed(acknowledged: &mut Option<watch::Receiver<Option<u64>>>) {
+async fn changed(acknowledged: &mut Acknowledged) {
     let changed = match acknowledged {
         Some(acknowledged) => acknowledged.changed().await,
         None => std::future::pending().await,
@@ -220,17 +242,5 @@ async fn changed(acknowledged: &mut Option<watch::Receiver<Option<u64>>>) {
     if changed.is_err() {
         // The feed was dropped: there will be no more acknowledgements.
         std::future::pending().await
-    }
-}
-
-/// Sends the acknowledgement, if there is one.
-async fn acknowledge(
-    session: &mut Session,
-    acknowledged: &mut Option<watch::Receiver<Option<u64>>>,
-) -> Result<(), End> {
-    let seq = acknowledged.as_mut().and_then(|acknowledged| *acknowledged.borrow_and_update());
-    match seq {
-        Some(seq) => session.acknowledge(seq).await,
-        None => Ok(()),
     }
 }

@@ -314,6 +314,8 @@ export interface Gap {
   type: 'gap';
   /** `expired`: no longer stored. `cursor_ahead`: the feed ends before your cursor, for example after a restored backup. */
   reason: string;
+  /** The epoch of the feed; absent if the server is older. */
+  epoch?: string;
   /** The first and the last missing event. */
   from_seq: number;
   to_seq: number;
@@ -324,4 +326,13 @@ export interface Gap {
   from_at?: string | null;
   /** The last missing event was emitted at this time; null or absent if the server does not know it. */
   until_at?: string | null;
+}
+
+/**
+ * The server's database was restored, or has lost events: the same `seq` may be another event by now. What you have may be
+ * newer than what the server has, so read everything again: `GET /api/calls/active` and the lists of calls, messages and
+ * voicemails. The feed continues with the events after `to_seq`, in the epoch `epoch`.
+ */
+export interface EpochChanged extends Omit<Gap, 'type'> {
+  type: 'epoch_changed';
 }

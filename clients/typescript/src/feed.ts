@@ -1,13 +1,12 @@
 import { countFailure, DEFAULT_BACKOFF, delayMs } from './backoff.js';
-import { MemoryCursor, type CursorStore } from './cursor.js';
-import type { CtiEvent, Gap } from './events.js';
-import { Ledger } from './ledger.js';
+import { MemoryCursor, type Cursor, type CursorStore } from './cursor.js';
+import type { CtiEvent, EpochChanged, Gap } from './events.js';
 import { cursorOf, read, type Message } from './message.js';
 import { addressOf, check, type FeedOptions } from './options.js';
 import { Queue } from './queue.js';
-import { SharedLedger } from './shared-ledger.js';
 import { PartialSnapshot, type Snapshot } from './snapshot.js';
 import { FeedError, isFinal } from './error.js';
+import { Tracker } from './tracker.js';
 import type { Connection, ConnectionEnd, Transport } from './transport.js';
 
 /**
@@ -21,7 +20,7 @@ const SILENCE_TIMEOUT_MS = 45_000;
 const CLOSE_TIMEOUT_MS = 1_000;
 
 /** An item of a feed; a snapshot only if it is requested. */
-export type Item = CtiEvent | Gap | Snapshot;
+export type Item = CtiEvent | Gap | EpochChanged | Snapshot;
 
 /** A change of the connection. */
 export type Notice =
@@ -48,13 +47,13 @@ export class Feed implements AsyncIterable<Item> {
   readonly #transport: Transport;
   readonly #cursor: CursorStore;
   readonly #queue = new Queue<Item>();
-  readonly #ledger: Ledger | SharedLedger;
+  readonly #tracker: Tracker;
   readonly #worker: Promise<void>;
   /** Saves run one after the other, so that an older cursor does not overtake a newer one. */
   #saving: Promise<void> = Promise.resolve();
-  #saved: number | null = null;
+  #saved: Cursor | null = null;
   /** The last acknowledgement of a consumer. */
-  #acknowledged: number | null = null;
+  #acknowledged: Cursor | null = null;
   #hasConnected = false;
   /** The parts of the snapshot that this connection starts with, until it is complete. */
   #snapshot: PartialSnapshot | null = null;
@@ -73,7 +72,7 @@ export class Feed implements AsyncIterable<Item> {
     this.#options = options;
     this.#transport = transport;
     this.#cursor = options.consumer === undefined ? (options.cursor ?? new MemoryCursor()) : this.#serverCursor();
-    this.#ledger = options.share ? new SharedLedger() : new Ledger();
+    this.#tracker = new Tracker(options.share ?? false);
     addressOf(options, null);
     this.#worker = this.#run();
   }
@@ -84,6 +83,7 @@ export class Feed implements AsyncIterable<Item> {
         const item = await this.#queue.take();
         if (item === undefined) break;
         this.#makeRoom();
+        if (item.type === 'epoch_changed') this.#tracker.changeTaken();
         yield item;
       }
       if (this.#error) throw this.#error;
@@ -104,7 +104,7 @@ export class Feed implements AsyncIterable<Item> {
    * Acknowledges everything up to this item; resolves once the cursor is saved. One call can cover many items.
    */
   async ack(item: Item): Promise<void> {
-    this.#ledger.ack(cursorOf(item));
+    this.#tracker.ack(cursorOf(item));
     await this.#save();
   }
 
@@ -141,9 +141,11 @@ export class Feed implements AsyncIterable<Item> {
   async #load(): Promise<void> {
     const { after } = this.#options;
     if (after === 'now') return;
-    if (after !== undefined) return this.#ledger.startAfter(after);
-    this.#saved = await this.#cursor.load();
-    if (this.#saved !== null) this.#ledger.startAfter(this.#saved);
+    if (after !== undefined) return this.#tracker.startAfter(cursorAt(after));
+    const saved = await this.#cursor.load();
+    if (saved === null) return;
+    this.#saved = cursorAt(saved);
+    this.#tracker.startAfter(this.#saved);
   }
 
   async #follow(): Promise<void> {
@@ -174,7 +176,7 @@ export class Feed implements AsyncIterable<Item> {
   /** Runs one connection until it ends. */
   async #connect(): Promise<ConnectionEnd> {
     const { after: start } = this.#options;
-    const after = this.#ledger.resumeAfter ?? (typeof start === 'number' ? start : null);
+    const after = this.#tracker.resumeAfter ?? (start === undefined || start === 'now' ? null : cursorAt(start));
     const endpoint = { url: addressOf(this.#options, after), apiKey: this.#options.apiKey };
     // The parts of a broken connection belong to an older snapshot.
     this.#snapshot = this.#options.snapshot && after === null ? new PartialSnapshot() : null;
@@ -217,12 +219,13 @@ export class Feed implements AsyncIterable<Item> {
   }
 
   /** Handles a message. All state changes before the next message is handled; only saving the cursor is asynchronous. */
-  async #handle(message: Message, after: number | null): Promise<void> {
+  async #handle(message: Message, after: Cursor | null): Promise<void> {
     switch (message.kind) {
       case 'connected':
-        this.#options.onNotice?.({ type: 'connected', after: message.acked ?? after, seq: message.seq });
+        this.#options.onNotice?.({ type: 'connected', after: message.acked ?? after?.seq ?? null, seq: message.seq });
         // A feed with a snapshot starts once the snapshot is complete.
-        if (this.#snapshot === null) this.#ledger.connected(after, message.seq, message.acked, !this.#hasConnected);
+        if (this.#snapshot !== null) this.#tracker.beginSnapshot(message.epoch);
+        else this.#tracker.connected(after, message.epoch, message.seq, message.acked, !this.#hasConnected);
         this.#hasConnected = true;
         // The last acknowledgement may have been lost with the connection.
         this.#acknowledge();
@@ -231,7 +234,7 @@ export class Feed implements AsyncIterable<Item> {
         });
         break;
       case 'event':
-        if (this.#ledger.deliver(message.event.seq)) {
+        if (this.#tracker.deliver(message.event.seq)) {
           this.#push(message.event);
         } else if (this.#options.consumer !== undefined) {
           // Its acknowledgement was lost.
@@ -243,16 +246,20 @@ export class Feed implements AsyncIterable<Item> {
         const snapshot = this.#snapshot?.add(message.part);
         if (!snapshot) break;
         this.#snapshot = null;
-        this.#ledger.jumpTo(cursorOf(snapshot));
+        this.#tracker.jumpTo(cursorOf(snapshot));
         this.#push(snapshot);
         break;
       }
       case 'gap':
-        this.#ledger.jumpTo(cursorOf(message.gap));
+        this.#tracker.jumpTo(cursorOf(message.gap));
         this.#push(message.gap);
         break;
+      case 'epoch_changed':
+        this.#tracker.changeEpoch(message.change.epoch ?? null, cursorOf(message.change));
+        this.#push(message.change);
+        break;
       case 'cursor':
-        this.#ledger.skipTo(message.seq);
+        this.#tracker.skipTo(message.seq);
         await this.#save().catch((error: unknown) => this.#options.onNotice?.({ type: 'cursor_not_saved', error }));
         break;
       case 'reconnect':
@@ -285,24 +292,27 @@ export class Feed implements AsyncIterable<Item> {
   #serverCursor(): CursorStore {
     return {
       load: async () => null,
-      save: async (seq) => {
-        this.#acknowledged = seq;
+      save: async (cursor) => {
+        this.#acknowledged = cursor;
         this.#acknowledge();
       },
     };
   }
 
   #acknowledge(): void {
-    if (this.#acknowledged === null) return;
-    this.#connection?.send(JSON.stringify({ type: 'ack', seq: this.#acknowledged }));
+    const acknowledged = this.#acknowledged;
+    // One of another epoch is about other events.
+    if (acknowledged === null || acknowledged.epoch !== this.#tracker.epoch) return;
+    this.#connection?.send(JSON.stringify({ type: 'ack', seq: acknowledged.seq }));
   }
 
   async #save(): Promise<void> {
     const saved = this.#saving.then(async () => {
-      const seq = this.#ledger.acked;
-      if (seq === null || seq === this.#saved) return;
-      await this.#cursor.save(seq);
-      this.#saved = seq;
+      const cursor = this.#tracker.acked;
+      const saved = this.#saved;
+      if (cursor === null || (cursor.seq === saved?.seq && cursor.epoch === saved.epoch)) return;
+      await this.#cursor.save(cursor);
+      this.#saved = cursor;
     });
     this.#saving = saved.catch(() => {});
     return saved;
@@ -320,4 +330,8 @@ export class Feed implements AsyncIterable<Item> {
     });
     this.#wake = null;
   }
+}
+
+function cursorAt(after: Cursor | number): Cursor {
+  return typeof after === 'number' ? { epoch: null, seq: after } : after;
 }

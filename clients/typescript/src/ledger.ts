@@ -13,14 +13,14 @@ export class Ledger {
   }
 
   /**
-   * Records a new connection that asked to resume after `after`. `head` is the newest event, `acked` the consumer's cursor
-   * on the server, `isFirst` whether it is the feed's first connection.
+   * Records a new connection. `resumes` says whether it asked to resume after an event, `head` is the newest event, `acked`
+   * the consumer's cursor on the server, `isFirst` whether nothing that it has not received was acknowledged.
    */
-  connected(after: number | null, head: number, acked: number | null, isFirst: boolean): void {
+  connected(resumes: boolean, head: number, acked: number | null, isFirst: boolean): void {
     // The server's cursor counts until there may be acknowledgements that it has not received.
     if (acked !== null && isFirst) this.startAfter(acked);
     // From here on nothing may be missed, even if the connection breaks before the first event.
-    else if (after === null) this.startAfter(head);
+    else if (!resumes) this.startAfter(head);
   }
 
   /** The event after which a connection resumes; null before the start. */
@@ -48,6 +48,14 @@ export class Ledger {
     // The cursor then refers to a feed that no longer exists.
     if (this.#received !== null && at < this.#received) this.#acked = null;
     [this.#received, this.#pending] = [at, at];
+  }
+
+  /**
+   * Records a change of the epoch that is delivered: the feed continues after `at` in another epoch, in which nothing is
+   * processed yet.
+   */
+  changeEpoch(at: number): void {
+    [this.#received, this.#acked, this.#pending] = [at, null, at];
   }
 
   /** Records that no event up to `at` matches the subscription. */

@@ -1,15 +1,16 @@
 /** The messages of the WebSocket: events, and control messages. */
 
-import { EVENT_TYPES, type CtiEvent, type Gap } from './events.js';
+import { EVENT_TYPES, type CtiEvent, type EpochChanged, type Gap } from './events.js';
 import type { SnapshotPart, Snapshot } from './snapshot.js';
 
 export type Message =
-  /** `acked`: the cursor of a named consumer on the server. */
-  | { kind: 'connected'; seq: number; acked: number | null }
+  /** `epoch`: null if the server is older. `acked`: the cursor of a named consumer on the server. */
+  | { kind: 'connected'; epoch: string | null; seq: number; acked: number | null }
   | { kind: 'event'; event: CtiEvent }
   /** A part of the snapshot. */
   | { kind: 'snapshot'; part: SnapshotPart }
   | { kind: 'gap'; gap: Gap }
+  | { kind: 'epoch_changed'; change: EpochChanged }
   /** No event up to here matches the subscription. */
   | { kind: 'cursor'; seq: number }
   | { kind: 'reconnect'; afterMs: number }
@@ -30,10 +31,13 @@ export function read(text: string): Message {
   if (type === 'snapshot' && isSeq(seq) && Array.isArray(message['calls'])) {
     return { kind: 'snapshot', part: message as unknown as SnapshotPart };
   }
+  if (type === 'gap' && message['reason'] === 'epoch_changed') {
+    return { kind: 'epoch_changed', change: { ...(message as unknown as Gap), type: 'epoch_changed' } };
+  }
   if (type === 'gap') return { kind: 'gap', gap: message as unknown as Gap };
   if (type === 'connected' && isSeq(seq)) {
-    const acked = message['acked_seq'];
-    return { kind: 'connected', seq, acked: isSeq(acked) ? acked : null };
+    const { epoch, acked_seq: acked } = message;
+    return { kind: 'connected', epoch: typeof epoch === 'string' ? epoch : null, seq, acked: isSeq(acked) ? acked : null };
   }
   if (type === 'cursor' && isSeq(seq)) return { kind: 'cursor', seq };
   if (type === 'reconnect') return { kind: 'reconnect', afterMs: Number(message['after_ms']) || 0 };
@@ -50,8 +54,9 @@ function isSeq(seq: unknown): seq is number {
   return Number.isSafeInteger(seq) && (seq as number) >= 0;
 }
 
-/** Returns the cursor after an event, a snapshot or a gap. */
-export function cursorOf(item: CtiEvent | Gap | Snapshot): number {
+/** Returns the `seq` of the cursor after an item. */
+export function cursorOf(item: CtiEvent | Gap | EpochChanged | Snapshot): number {
+  if (item.type === 'epoch_changed') return item.to_seq;
   if (item.type !== 'gap') return item.seq;
   return item.reason === 'cursor_ahead' ? item.seq : item.to_seq;
 }

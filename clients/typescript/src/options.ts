@@ -1,7 +1,7 @@
 /** What to follow, and from where. */
 
 import type { Backoff } from './backoff.js';
-import type { CursorStore } from './cursor.js';
+import { formatCursor, type Cursor, type CursorStore } from './cursor.js';
 import type { EventType } from './events.js';
 import type { Notice } from './feed.js';
 
@@ -17,8 +17,11 @@ export interface FeedOptions {
   parameters?: Record<string, string>;
   /** Where the cursor is stored; in memory by default. */
   cursor?: CursorStore;
-  /** Starts after this event and ignores a stored cursor; 0: with the oldest stored event; `now`: with new events. */
-  after?: number | 'now';
+  /**
+   * Starts after this event and ignores a stored cursor; 0: with the oldest stored event; `now`: with new events. With an
+   * epoch the feed starts with `epoch_changed` if it has another one.
+   */
+  after?: Cursor | number | 'now';
   /**
    * Starts with a snapshot of the active calls, and continues with the events after it. This applies only without a cursor
    * (or with `after: 'now'`), and until the snapshot was delivered once; later connections resume after the last event. A
@@ -55,7 +58,7 @@ export function check({ share, consumer, snapshot, after, parameters = {} }: Fee
         'the consumer with after: its x-cursor',
     );
   }
-  if (snapshot && typeof after === 'number') {
+  if (snapshot && after !== undefined && after !== 'now') {
     throw new TypeError("snapshot can't be combined with after: the feed continues after the snapshot's own event");
   }
   for (const name of RESERVED) {
@@ -69,7 +72,7 @@ export function check({ share, consumer, snapshot, after, parameters = {} }: Fee
  * Returns the URL of `/ws`, which resumes after this event; with null it starts with new events, or with a snapshot. Throws
  * a TypeError if the server's address is invalid.
  */
-export function addressOf(options: FeedOptions, after: number | null): string {
+export function addressOf(options: FeedOptions, after: Cursor | null): string {
   const address = new URL(options.url);
   const { protocol, username, password, search, hash } = address;
   if (!/^(http|ws)s?:$/.test(protocol)) throw new TypeError('url must begin with http, https, ws or wss');
@@ -84,7 +87,7 @@ export function addressOf(options: FeedOptions, after: number | null): string {
   if (options.share) query.set('mode', 'share');
   if (options.dialpadUserId !== undefined) query.set('dialpad_user_id', String(options.dialpadUserId));
   for (const [name, value] of Object.entries(options.parameters ?? {})) query.set(name, value);
-  if (after !== null) query.set('after', String(after));
+  if (after !== null) query.set('after', formatCursor(after));
   else if (options.snapshot) query.set('snapshot', 'true');
   return address.href;
 }

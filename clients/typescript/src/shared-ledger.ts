@@ -36,6 +36,14 @@ export class SharedLedger {
     return true;
   }
 
+  /** Records a change of the epoch: the same numbers are other events from now on. */
+  changeEpoch(): void {
+    this.#received = [];
+    this.#pending.clear();
+    this.#done.clear();
+    this.#acknowledged = null;
+  }
+
   /** Every connection of a shared consumer receives a gap; none has to acknowledge it. */
   jumpTo(): void {}
 

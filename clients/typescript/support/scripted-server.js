@@ -6,6 +6,8 @@ import { createServer } from 'node:http';
 import { WebSocketServer } from 'ws';
 
 export const connected = (seq) => ({ type: 'connected', app_id: 'a', session_id: 's', seq, oldest_seq: 1 });
+/** The `connected` message of a server that names the epoch of its feed. */
+export const connectedIn = (epoch, seq) => ({ ...connected(seq), epoch });
 export const ring = (seq) => ({ type: 'call.ring', seq, event_id: `e${seq}`, app_id: 'a', call_id: String(seq) });
 
 /** Serves the connections one after the other; `requests` has the URL of each, `keys` its API key. */

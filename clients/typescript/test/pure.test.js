@@ -1,16 +1,14 @@
-// What needs no connection: the ledger, the backoff, the messages, the address, the file.
+// What needs no connection: the ledger, the backoff, the messages, the address.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 import { countFailure, DEFAULT_BACKOFF, delayMs } from '../dist/backoff.js';
 import { addressOf } from '../dist/options.js';
 import { Ledger } from '../dist/ledger.js';
 import { cursorOf, read } from '../dist/message.js';
-import { EVENT_TYPES, FileCursor } from '../dist/node.js';
+import { EVENT_TYPES } from '../dist/node.js';
 import { SharedLedger } from '../dist/shared-ledger.js';
 import { isFinal } from '../dist/error.js';
 
@@ -106,7 +104,7 @@ test('an event of an unknown type is kept as received', () => {
 });
 
 test('control messages are not events', () => {
-  assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', seq: 4, acked: null });
+  assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', epoch: null, seq: 4, acked: null });
   assert.deepEqual(read('{"type":"cursor","seq":9}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"reconnect","after_ms":70}'), { kind: 'reconnect', afterMs: 70 });
   assert.deepEqual(read('{"type":"weather","sunny":true}'), { kind: 'unknown' });
@@ -116,6 +114,7 @@ test('control messages are not events', () => {
 test('a gap says where to resume', () => {
   const gap = (reason) => cursorOf({ type: 'gap', reason, from_seq: 3, to_seq: 8, oldest_seq: 9, seq: 5 });
   assert.deepEqual([gap('expired'), gap('cursor_ahead')], [8, 5]);
+  assert.equal(cursorOf({ type: 'epoch_changed', reason: 'epoch_changed', from_seq: 1, to_seq: 5, oldest_seq: 1, seq: 6 }), 5);
 });
 
 test('every type of the documentation is known', async () => {
@@ -133,24 +132,10 @@ test('the address of the socket has encoded parameters', () => {
   const address = (url, more = {}, after = null) => addressOf({ url, apiKey: 'k', ...more }, after);
   assert.equal(address('http://127.0.0.1:4000'), 'ws://127.0.0.1:4000/ws?ids=string');
   assert.equal(
-    address('https://crm.example/cti/', { types: ['call.*', 'message.sent'], dialpadUserId: 555 }, 41),
+    address('https://crm.example/cti/', { types: ['call.*', 'message.sent'], dialpadUserId: 555 }, { epoch: null, seq: 41 }),
     'wss://crm.example/cti/ws?ids=string&types=call.*%2Cmessage.sent&dialpad_user_id=555&after=41',
   );
   for (const url of ['crm', 'ftp://crm.example', 'https://me:pw@crm.example', 'https://crm.example?x=1']) {
     assert.throws(() => address(url), TypeError, url);
   }
-});
-
-test('a file stores the cursor, and an unreadable one is an error', async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'cti-ts-'));
-  t.after(() => rm(folder, { recursive: true, force: true }));
-  const cursor = new FileCursor(join(folder, 'crm.cursor'));
-  assert.equal(await cursor.load(), null);
-  for (const seq of [41, 7]) {
-    await cursor.save(seq);
-    assert.equal(await cursor.load(), seq);
-  }
-  assert.deepEqual(await readdir(folder), ['crm.cursor']);
-  await writeFile(cursor.path, '4x1');
-  await assert.rejects(cursor.load(), /crm\.cursor holds no cursor/);
 });

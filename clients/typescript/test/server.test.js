@@ -54,7 +54,7 @@ class Load {
 test('a client misses no event and receives none twice', { skip: skipIfExternal, timeout: 120_000 }, async (t) => {
   await followThroughKills(t, (folder) => {
     const cursor = new FileCursor(join(folder, 'crm.cursor'));
-    return { options: { cursor }, savedCursor: () => cursor.load() };
+    return { options: { cursor }, savedCursor: async () => (await cursor.load())?.seq };
   });
 });
 

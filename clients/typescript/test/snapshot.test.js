@@ -49,7 +49,7 @@ test('the next process gets no snapshot once it was acknowledged', { timeout: 30
     await second.feed.ack(item);
     break;
   }
-  assert.deepEqual([second.requests, await cursor.load()], [[FIRST_REQUEST], 1]);
+  assert.deepEqual([second.requests, await cursor.load()], [[FIRST_REQUEST], { epoch: null, seq: 1 }]);
   const third = await scriptedServer(t, [{ send: [connected(2), ring(2)], stay: true }]);
   assert.deepEqual(seqs(await take(new Feed(options(third.url, { snapshot: true, cursor })), 1)), [2]);
   assert.deepEqual(third.requests, ['/ws?after=1']);
@@ -60,7 +60,7 @@ test('the next process gets no snapshot once it was acknowledged', { timeout: 30
 
 test('an expired cursor is a gap without a snapshot', { timeout: 30_000 }, async (t) => {
   const cursor = new MemoryCursor();
-  await cursor.save(2);
+  await cursor.save({ epoch: null, seq: 2 });
   const gap = { type: 'gap', reason: 'expired', from_seq: 3, to_seq: 8, oldest_seq: 9, seq: 20 };
   const { url, requests } = await scriptedServer(t, [{ send: [connected(20), gap, ring(9)], stay: true }]);
   const items = await take(new Feed(options(url, { snapshot: true, cursor })), 2);

@@ -107,7 +107,9 @@ impl Listener {
             Some(Ok(cti_client::Item::Snapshot(_))) => {
                 unreachable!("a snapshot comes only if it is requested")
             }
-            Some(Ok(cti_client::Item::Gap(gap))) => Incoming::Failed(ListenError::Gap(gap.reason)),
+            Some(Ok(cti_client::Item::Gap(gap) | cti_client::Item::EpochChanged(gap))) => {
+                Incoming::Failed(ListenError::Gap(gap.reason))
+            }
             Some(Err(error)) => Incoming::Failed(error.into()),
             None => Incoming::Failed(ListenError::Ended),
         }

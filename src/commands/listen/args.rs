@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use cti_client::{FileCursor, Subscription};
+use cti_client::{Cursor, FileCursor, InvalidCursor, Subscription};
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -26,8 +26,9 @@ pub struct ListenArgs {
     #[arg(long, value_name = "KEY", env = "CTI_API_KEY", hide_env_values = true)]
     pub(super) api_key: SecretString,
 
-    /// Resumes after this event instead of the stored cursor; 0 is the oldest stored event, `now` only new events
-    #[arg(long, value_name = "SEQ")]
+    /// Resumes after this event instead of the stored cursor, SEQ or EPOCH:SEQ; 0 is the oldest stored event, `now` only new
+    /// events
+    #[arg(long, value_name = "CURSOR")]
     after: Option<After>,
 
     /// Only events of these types, such as call.*,voicemail.received
@@ -57,19 +58,24 @@ pub struct ListenArgs {
 }
 
 /// Where to start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum After {
-    Event(u64),
+    Event(Cursor),
     Now,
 }
 
-impl FromStr for After {
-    type Err = &'static str;
+/// A text is no start.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}, or now")]
+struct InvalidAfter(InvalidCursor);
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
+impl FromStr for After {
+    type Err = InvalidAfter;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAfter> {
         match text {
             "now" => Ok(Self::Now),
-            _ => text.parse().map(Self::Event).map_err(|_| "must be a whole number, or now"),
+            _ => text.parse().map(Self::Event).map_err(InvalidAfter),
         }
     }
 }
@@ -95,8 +101,8 @@ impl ListenArgs {
         };
         let subscription = subscription.cursor_store(FileCursor::new(&path));
         let cursor = format!("the cursor is stored in {}", path.display());
-        let subscription = match self.after {
-            Some(After::Event(seq)) => subscription.after(seq),
+        let subscription = match &self.after {
+            Some(After::Event(cursor)) => subscription.after_cursor(cursor.clone()),
             Some(After::Now) => subscription.from_now(),
             None => subscription,
         };

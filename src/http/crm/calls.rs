@@ -6,8 +6,10 @@ use actix_web::{
 };
 use cti_actors::{
     event::EventType,
+    feed::Position,
     id::{AppId, DialpadCallId, Seq},
     model::call::{Outcome, Status},
+    ports::EventLog,
 };
 use serde::{Deserialize, Deserializer};
 use strum::VariantNames;
@@ -16,15 +18,21 @@ use uuid::Uuid;
 
 use crate::{
     http::{
-        error::{ApiError, ErrorCode::CallNotFound},
+        error::{
+            ApiError,
+            ErrorCode::{CallNotFound, EpochChanged},
+        },
         extract::{
             auth::Crm,
             ids::{Ids, Listing, Reply},
             lists::{ListFilter, Pages, Paging},
             query::parameters,
-            values::{EitherId, NonNegative, parse_text},
+            values::{EitherId, parse_text},
         },
-        feed::{self, params::EventLimit},
+        feed::{
+            self,
+            params::{EventLimit, FeedPosition},
+        },
         openapi::{
             errors::{CRM, Errors, codes},
             examples,
@@ -95,9 +103,9 @@ parameters! {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventPaging {
-    /// Only events after this `seq`.
+    /// Only events after this `seq`. `EPOCH:SEQ` is refused with `EPOCH_CHANGED` if the feed has another epoch.
     #[param(inline)]
-    after: Option<NonNegative>,
+    after: Option<FeedPosition>,
     /// The maximum number of events on the page.
     #[serde(default)]
     #[param(inline)]
@@ -149,6 +157,7 @@ pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<L
              ("Link" = String, description = "The next page. Absent on the last page."),
              ("x-cursor" = String,
               description = "The `seq` that the list is as of. Continue with `/api/events?after=` this value."),
+             ("x-epoch" = Uuid, description = "The epoch of that `seq`."),
          ),
          example = json!([examples::active_call()])),
         Errors<{ CRM }>,
@@ -156,8 +165,10 @@ pub(crate) async fn list(crm: Crm<ListCalls>, state: Data<AppState>) -> Result<L
 )]
 pub(crate) async fn active(crm: Crm<Pages>, state: Data<AppState>) -> Result<impl Responder, ApiError> {
     let Pages { paging, ids } = crm.query;
-    let (page, as_of) = state.store.calls().list_active(crm.app_id, paging.cursor(), paging.limit()).await?;
-    Ok(Listing::new(page, ids).customize().insert_header((feed::CURSOR_HEADER, as_of.0)))
+    let (page, epoch, as_of) =
+        state.store.calls().list_active(crm.app_id, paging.cursor(), paging.limit()).await?;
+    let answer = Listing::new(page, ids).customize();
+    Ok(answer.insert_header((feed::CURSOR_HEADER, as_of.0)).insert_header(feed::epoch_header(epoch)))
 }
 
 /// Returns a call.
@@ -191,7 +202,7 @@ pub(crate) async fn one(
         (status = 200, description = "A page of events.", body = Vec<Event>,
          headers(("Link" = String, description = "The next page. Absent on the last page.")),
          example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
-        Errors<{ CRM | codes(&[CallNotFound]) }>,
+        Errors<{ CRM | codes(&[CallNotFound, EpochChanged]) }>,
     ),
 )]
 pub(crate) async fn timeline(
@@ -201,14 +212,21 @@ pub(crate) async fn timeline(
     path: Path<CallPath>,
 ) -> Result<HttpResponse, ApiError> {
     let ListCallEvents { paging, ids } = crm.query;
-    let (after, limit) = (paging.after.map_or(Seq::START, |after| Seq(after.0)), paging.limit.count());
+    let after = paging.after.map_or(Position::from(Seq::START), |after| after.0);
+    let limit = paging.limit.count();
+    if after.epoch.is_some() {
+        let bounds = state.store.bounds(crm.app_id).await?;
+        if after.is_of_another(bounds.epoch) {
+            return Err(feed::epoch_changed(bounds));
+        }
+    }
     let call = find(&state, crm.app_id, &path).await?;
     let id = DialpadCallId(call.dialpad_call_id);
     let one_more = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let mut events = state.store.feed().of_call(crm.app_id, id, after, one_more).await?;
+    let mut events = state.store.feed().of_call(crm.app_id, id, after.seq, one_more).await?;
     let has_more = events.len() > limit;
     events.truncate(limit);
-    let next = events.last().filter(|_| has_more).map(|last| last.seq);
+    let next = events.last().filter(|_| has_more).map(|last| Position { seq: last.seq, ..after });
     Ok(feed::event_page(&request, &events, ids.as_text(), next))
 }
 

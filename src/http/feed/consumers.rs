@@ -7,21 +7,23 @@ use actix_web::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use cti_actors::{
     consumer::Acked,
-    id::{AppId, Seq, SessionId},
-    ports::{Bounds, EventLog},
+    feed::Position,
+    id::{AppId, Epoch, Seq, SessionId},
+    ports::{Bounds, Cursors, EventLog},
 };
 use serde::{Deserialize, Deserializer};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
     openapi::{RefOr, Schema},
 };
+use uuid::Uuid;
 
 use super::params::ConsumerName;
 use crate::{
     http::{
         error::{
             ApiError,
-            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead},
+            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead, EpochChanged},
         },
         extract::{
             auth::Crm,
@@ -108,6 +110,8 @@ pub(crate) struct Acknowledgement {
     /// The session that acknowledges, as its `connected` message named it. Required if several sessions share the work.
     #[schema(value_type = Option<Uuid>)]
     session_id: Option<SessionRef>,
+    /// The epoch of `seq`. If the feed has another one, the acknowledgement is refused with `EPOCH_CHANGED`.
+    epoch: Option<Uuid>,
 }
 
 #[derive(Debug)]
@@ -200,7 +204,9 @@ pub(crate) async fn delete(
     responses(
         (status = 200, description = "The consumer as it is now.", body = ConsumerView,
          example = json!(examples::consumer(42))),
-        Errors<{ CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead]) }>,
+        Errors<{
+            CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead, EpochChanged])
+        }>,
     ),
 )]
 pub(crate) async fn ack(
@@ -208,10 +214,13 @@ pub(crate) async fn ack(
     state: Data<AppState>,
     path: Path<ConsumerPath>,
 ) -> Result<HttpResponse, ApiError> {
-    let Json(Acknowledgement { seq, session_id }) = crm.body;
+    let Json(Acknowledgement { seq, session_id, epoch }) = crm.body;
     let (seq, session) = (Seq(seq.0), session_id.map(|session| session.0));
     let name = path.name();
     let bounds = state.store.bounds(crm.app_id).await?;
+    if epoch.is_some_and(|epoch| Epoch(epoch) != bounds.epoch) {
+        return Err(feed::epoch_changed(bounds));
+    }
     if seq > bounds.head {
         return Err(feed::cursor_ahead(bounds));
     }
@@ -234,18 +243,33 @@ fn not_found() -> ApiError {
     ApiError::new(ConsumerNotFound, "There is no such consumer")
 }
 
-/// Returns where a consumer that polls continues. A new one begins after `after`.
+/// Returns where a consumer that polls continues. A new one begins after `after`. One whose cursor is of another epoch is
+/// refused until it acknowledges where it goes on.
 pub(crate) async fn cursor_of(
     state: &AppState,
     app: AppId,
     name: &str,
-    after: Option<Seq>,
+    after: Option<Position>,
     bounds: Bounds,
 ) -> Result<Seq, ApiError> {
+    let Bounds { epoch, oldest, head } = bounds;
+    let known = state.store.consumer(app, name).await?;
+    if known.is_none() && after.is_some_and(|after| after.is_of_another(epoch)) {
+        return Err(feed::epoch_changed(bounds));
+    }
     // The beginning is always a valid start.
-    let start = after.filter(|after| *after > Seq::START).unwrap_or(Seq(bounds.oldest.0 - 1));
-    let cursor = state.store.consumers().find_or_create(app, name, start).await?;
-    let cursor = cursor.ok_or_else(feed::too_many_consumers)?;
+    let start = after.map(|after| after.seq).filter(|after| *after > Seq::START).unwrap_or(Seq(oldest.0 - 1));
+    let cursor = match known {
+        Some(known) => known,
+        None => {
+            let created = state.store.consumers().find_or_create(app, name, start, epoch).await?;
+            created.ok_or_else(feed::too_many_consumers)?
+        }
+    };
+    if known.is_some() && cursor.is_outdated(epoch, head) {
+        return Err(feed::epoch_changed(bounds));
+    }
+    let cursor = cursor.acked;
     // But a consumer whose stored cursor is older has missed events.
     feed::check_kept(state, app, cursor, bounds).await?;
     Ok(cursor)

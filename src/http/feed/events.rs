@@ -14,7 +14,8 @@ use actix_web::{
 use cti_actors::{
     consumer::{Consumer, Mode},
     event::{EventType, Frame},
-    id::{AppId, Seq},
+    feed::Position,
+    id::{AppId, Epoch, Seq},
     ports::EventLog,
     session::{CloseCode, Listener, MessageKind, OutboundBatch, OutboundMessage, Subscription, Transport},
 };
@@ -24,7 +25,9 @@ use super::{CURSOR_HEADER, consumers, params::ListEvents};
 use crate::http::{
     error::{
         ApiError,
-        ErrorCode::{CursorAhead, CursorExpired, InvalidApiKey, TooManyConnections, TooManyConsumers},
+        ErrorCode::{
+            CursorAhead, CursorExpired, EpochChanged, InvalidApiKey, TooManyConnections, TooManyConsumers,
+        },
     },
     extract::auth::{Crm, api_key, authenticate, missing_key},
     feed,
@@ -45,7 +48,7 @@ const MAX_WAIT: Duration = Duration::from_secs(55);
 /// Lists events, or waits for new ones.
 ///
 /// The same events as on the WebSocket. While there is more, the response has a `Link`: follow it at once. Without a
-/// `Link`, repeat the request with `after` = the header `x-cursor`. With `wait`, a response that would be empty waits
+/// `Link`, repeat the request with `after` = the headers `x-epoch`, a colon, and `x-cursor`. With `wait`, a response that would be empty waits
 /// for the first matching event.
 #[utoipa::path(
     get, path = "/api/events", operation_id = "list_events", tag = tags::FEED, params(ListEvents),
@@ -55,9 +58,10 @@ const MAX_WAIT: Duration = Duration::from_secs(55);
              ("Link" = String, description = "The next page. Absent on the last page."),
              ("x-cursor" = String,
               description = "How far the response reached, whether or not the last event there matched the filters."),
+             ("x-epoch" = Uuid, description = "The epoch of the feed."),
          ),
          example = json!([examples::event(EventType::CallRing), examples::event(EventType::CallStarted)])),
-        Errors<{ CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers]) }>,
+        Errors<{ CRM | codes(&[CursorAhead, EpochChanged, CursorExpired, TooManyConnections, TooManyConsumers]) }>,
     ),
 )]
 pub(crate) async fn list(
@@ -77,17 +81,22 @@ pub(crate) async fn list(
     }
     let consumer = subscription.consumer.take();
     if let Some(consumer) = &consumer {
-        subscription.after = Some(stored_cursor(&state, crm.app_id, consumer, subscription.after).await?);
+        let cursor = stored_cursor(&state, crm.app_id, consumer, subscription.after).await?;
+        subscription.after = Some(cursor.into());
     }
     let page = read_page(&state, crm.app_id, &subscription, limit).await?;
+    // A client that names no epoch gets links without one.
+    let named_epoch = subscription.after.and_then(|after| after.epoch);
     if page.events.is_empty() && !wait.is_zero() {
-        let subscription = Subscription { after: Some(page.cursor), ..subscription };
+        let after = Position { epoch: Some(page.epoch), seq: page.cursor };
+        let subscription = Subscription { after: Some(after), ..subscription };
         return wait_for_events(&request, &state, subscription, limit, until).await;
     }
     // A consumer gets its next page once it has acknowledged this one.
-    let next = (page.has_more && consumer.is_none()).then_some(page.cursor);
+    let next = Position { epoch: named_epoch, seq: page.cursor };
+    let next = (page.has_more && consumer.is_none()).then_some(next);
     let answer = feed::event_page(&request, &page.events, subscription.ids_as_text, next);
-    Ok(with_cursor(answer, page.cursor))
+    Ok(with_cursor(answer, page.epoch, page.cursor))
 }
 
 /// Returns the position of a consumer that polls. A new one begins after `after`.
@@ -95,7 +104,7 @@ async fn stored_cursor(
     state: &AppState,
     app: AppId,
     consumer: &Consumer,
-    after: Option<Seq>,
+    after: Option<Position>,
 ) -> Result<Seq, ApiError> {
     if consumer.mode == Mode::Share {
         return Err(ApiError::invalid("mode: requests can't share a consumer, only sessions can"));
@@ -104,13 +113,16 @@ async fn stored_cursor(
     consumers::cursor_of(state, app, &consumer.name, after, bounds).await
 }
 
-fn with_cursor(mut answer: HttpResponse, cursor: Seq) -> HttpResponse {
+fn with_cursor(mut answer: HttpResponse, epoch: Epoch, cursor: Seq) -> HttpResponse {
+    let (name, value) = feed::epoch_header(epoch);
+    answer.headers_mut().insert(name, value);
     answer.headers_mut().insert(HeaderName::from_static(CURSOR_HEADER), HeaderValue::from(cursor.0));
     answer
 }
 
 /// A page of the feed.
 struct Page {
+    epoch: Epoch,
     events: Vec<Frame>,
     /// The next page begins after it.
     cursor: Seq,
@@ -124,9 +136,13 @@ async fn read_page(
     limit: usize,
 ) -> Result<Page, ApiError> {
     let bounds = state.store.bounds(app).await?;
+    if subscription.after.is_some_and(|after| after.is_of_another(bounds.epoch)) {
+        return Err(feed::epoch_changed(bounds));
+    }
     let oldest = Seq(bounds.oldest.0 - 1);
     // The beginning is always valid. Any other cursor means that no event after it may be missing.
-    let after = subscription.after.filter(|after| *after > Seq::START).unwrap_or(oldest);
+    let after =
+        subscription.after.map(|after| after.seq).filter(|after| *after > Seq::START).unwrap_or(oldest);
     if after > bounds.head {
         return Err(feed::cursor_ahead(bounds));
     }
@@ -137,7 +153,7 @@ async fn read_page(
     }
     let cursor = events.last().map_or(after, |last| last.seq);
     events.retain(|event| subscription.filter.admits(event));
-    Ok(Page { events, cursor, has_more: cursor < bounds.head })
+    Ok(Page { epoch: bounds.epoch, events, cursor, has_more: cursor < bounds.head })
 }
 
 /// Answers as soon as a matching event is emitted, or with an empty array when the time is over.
@@ -152,14 +168,18 @@ async fn wait_for_events(
     let authenticated = authenticate(request, &key).await?;
     let tenant = state.engine.tenant(authenticated.app_id);
     let mut listener = Listener::open(&tenant, authenticated, subscription, Transport::Poll).await?;
+    let epoch = listener.epoch();
     while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
+        if listener.epoch() != epoch {
+            return Err(feed::epoch_changed(state.store.bounds(authenticated.app_id).await?));
+        }
         let is_event = |message: &&OutboundMessage| matches!(message.kind, MessageKind::Event(_));
         let events = messages.iter().filter(is_event).take(limit);
         let events: Vec<&OutboundMessage> = events.collect();
         if let Some(last) = events.last() {
             let cursor = last.cursor.unwrap_or(listener.cursor());
             let texts: Vec<&str> = events.iter().map(|event| &*event.text).collect();
-            return Ok(answer(feed::json_array(&texts), cursor));
+            return Ok(answer(feed::json_array(&texts), epoch, cursor));
         }
         match end {
             Some(end) if end.code == CloseCode::Forbidden => {
@@ -172,9 +192,9 @@ async fn wait_for_events(
             None => {}
         }
     }
-    Ok(answer("[]".to_owned(), listener.cursor()))
+    Ok(answer("[]".to_owned(), epoch, listener.cursor()))
 }
 
-fn answer(events: String, cursor: Seq) -> HttpResponse {
-    with_cursor(HttpResponse::Ok().content_type(ContentType::json()).body(events), cursor)
+fn answer(events: String, epoch: Epoch, cursor: Seq) -> HttpResponse {
+    with_cursor(HttpResponse::Ok().content_type(ContentType::json()).body(events), epoch, cursor)
 }

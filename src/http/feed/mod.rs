@@ -8,12 +8,13 @@ pub(crate) mod ws;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, ContentType},
+    http::header::{self, ContentType, HeaderName, HeaderValue},
 };
 use cti_actors::{
     consumer::JoinError,
     event::Frame,
-    id::{AppId, Seq},
+    feed::Position,
+    id::{AppId, Epoch, Seq},
     ports::{Bounds, EventLog, GapTimes},
     session::{BadCursor, Refusal},
 };
@@ -28,12 +29,21 @@ use super::{
 /// The header with the `seq` after which a reader continues. Events that were filtered out lie before it as well.
 pub(super) const CURSOR_HEADER: &str = "x-cursor";
 
+/// The header with the epoch of the feed.
+const EPOCH_HEADER: HeaderName = HeaderName::from_static("x-epoch");
+
+/// Returns the header with the epoch of the feed.
+pub(super) fn epoch_header(epoch: Epoch) -> (HeaderName, HeaderValue) {
+    let value = HeaderValue::from_str(&epoch.to_string()).expect("a UUID is a valid value of a header");
+    (EPOCH_HEADER, value)
+}
+
 /// Returns events as a JSON array, with a link to those after `next`. The text of each event is that of the WebSocket.
 pub(super) fn event_page(
     request: &HttpRequest,
     events: &[Frame],
     ids_as_text: bool,
-    next: Option<Seq>,
+    next: Option<Position>,
 ) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     if let Some(next) = next {
@@ -63,6 +73,15 @@ pub(super) fn json_array(items: &[impl AsRef<str>]) -> String {
 pub(super) fn cursor_ahead(bounds: Bounds) -> ApiError {
     ApiError::new(ErrorCode::CursorAhead, "The cursor is beyond the newest event")
         .with_details(json!({"seq": bounds.head}))
+}
+
+/// Returns the error of a cursor of another epoch.
+pub(super) fn epoch_changed(bounds: Bounds) -> ApiError {
+    let sentence =
+        "The cursor belongs to another epoch of the feed: read everything again, and resume after seq";
+    let Bounds { epoch, oldest, head } = bounds;
+    ApiError::new(ErrorCode::EpochChanged, sentence)
+        .with_details(json!({"epoch": epoch, "seq": head, "oldest_seq": oldest}))
 }
 
 /// Returns the error of a cursor after which events are no longer kept.
@@ -107,6 +126,7 @@ impl From<Refusal> for ApiError {
             Refusal::Consumer(JoinError::TooMany) => too_many_consumers(),
             Refusal::Consumer(_) => elsewhere(),
             Refusal::Cursor(BadCursor::Ahead, bounds, _) => cursor_ahead(bounds),
+            Refusal::Cursor(BadCursor::OtherEpoch, bounds, _) => epoch_changed(bounds),
             Refusal::Cursor(BadCursor::Expired, bounds, times) => cursor_expired(bounds, times),
             Refusal::Store(error) => error.into(),
         }

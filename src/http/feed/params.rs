@@ -3,9 +3,11 @@
 //! These structs give the parameters their names and their documentation. Their values stay text: `Subscription::read`
 //! parses and checks them, for a query as for the first message of a WebSocket.
 
-use cti_actors::{consumer::Mode, event::EventType, model::call::Direction, session::Subscription};
+use cti_actors::{
+    consumer::Mode, event::EventType, feed::Position, model::call::Direction, session::Subscription,
+};
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use strum::VariantArray;
 use utoipa::{
@@ -21,8 +23,9 @@ use crate::http::{
     extract::{
         ids::IdFormat,
         query::parameters,
-        values::{AnyWholeNumber, NonNegative, WholeNumberOr},
+        values::{AnyWholeNumber, WholeNumberOr, parse_text},
     },
+    openapi::examples,
 };
 
 /// How many events a page has: by default 100, at most 1000.
@@ -53,6 +56,32 @@ impl PartialSchema for EventTypes {
 }
 
 impl ToSchema for EventTypes {}
+
+/// A position in the feed: `SEQ`, or `EPOCH:SEQ`.
+#[derive(Debug)]
+pub(crate) struct FeedPosition(pub(crate) Position);
+
+impl<'de> Deserialize<'de> for FeedPosition {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parse_text(deserializer, "a whole number, 0 or more, or EPOCH:SEQ", |text| text.parse().ok())
+            .map(Self)
+    }
+}
+
+impl PartialSchema for FeedPosition {
+    fn schema() -> RefOr<Schema> {
+        let hex = |digits| format!("[0-9A-Fa-f]{{{digits}}}");
+        let epoch = [8, 4, 4, 4, 12].map(hex).join("-");
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            // As many digits as every 64-bit number may have.
+            .pattern(Some(format!("^({epoch}:)?[0-9]{{1,18}}$")))
+            .examples([json!("42"), json!(format!("{}:42", examples::EPOCH))])
+            .into()
+    }
+}
+
+impl ToSchema for FeedPosition {}
 
 /// The name of a consumer.
 #[derive(Debug, Deserialize)]
@@ -112,8 +141,9 @@ pub(crate) struct Reader {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageStart {
-    /// Only events after this `seq`. 0 or left out: begin with the oldest event that is kept.
-    #[param(value_type = Option<NonNegative>, inline)]
+    /// Only events after this `seq`. 0 or left out: begin with the oldest event that is kept. `EPOCH:SEQ` is refused with
+    /// `EPOCH_CHANGED` if the feed has another epoch.
+    #[param(value_type = Option<FeedPosition>, inline)]
     after: Option<String>,
 }
 
@@ -122,8 +152,9 @@ pub(crate) struct PageStart {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SessionStart {
-    /// Resume after this `seq`. 0: everything that is kept. Left out: only new events.
-    #[param(value_type = Option<NonNegative>, inline)]
+    /// Resume after this `seq`. 0: everything that is kept. Left out: only new events. `EPOCH:SEQ` begins with a `gap` if the
+    /// feed has another epoch.
+    #[param(value_type = Option<FeedPosition>, inline)]
     after: Option<String>,
 }
 

@@ -9,7 +9,8 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use cti_actors::{
-    id::Seq,
+    feed::Position,
+    id::Epoch,
     session::{ControlType, Listener, MessageKind, OutboundBatch, OutboundMessage, SessionEnd, Transport},
 };
 use futures_util::{Stream, stream};
@@ -20,7 +21,7 @@ use utoipa::{
     openapi::path::{Parameter, ParameterIn},
 };
 
-use super::params::OpenSession;
+use super::params::{FeedPosition, OpenSession};
 use crate::http::{
     error::{
         ApiError,
@@ -29,8 +30,8 @@ use crate::http::{
     extract::{
         auth::{api_key, authenticate, missing_key},
         query::read_query,
-        values::NonNegative,
     },
+    feed,
     middleware::tcp_timeout::StreamTimeout,
     openapi::{
         errors::{CRM, Errors, codes},
@@ -52,7 +53,7 @@ pub(crate) struct LastEventId;
 
 impl IntoParams for LastEventId {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        vec![parameters::header(LAST_EVENT_ID, NonNegative::schema(), "The last `id` that was received.")]
+        vec![parameters::header(LAST_EVENT_ID, FeedPosition::schema(), "The last `id` that was received.")]
     }
 }
 
@@ -78,7 +79,8 @@ impl StreamPart {
 /// Streams events as server-sent events.
 ///
 /// The messages of the WebSocket: `event` is the type, `data` the message, `id` where to resume. A block without `data`
-/// only moves the `id`: skip it. A browser reconnects
+/// only moves the `id`: skip it. If `after` or `Last-Event-ID` is `EPOCH:SEQ`, every `id` has that form, and a cursor of
+/// another epoch is announced as a `gap`. A browser reconnects
 /// automatically with `Last-Event-ID`, which takes precedence over `after`. The stream ends with `event: closed`, whose
 /// `code` is a close code of `/ws`. The messages are described in `/asyncapi.json`.
 #[utoipa::path(
@@ -86,6 +88,7 @@ impl StreamPart {
     params(OpenSession, LastEventId),
     responses(
         (status = 200, description = "The stream, part by part.",
+         headers(("x-epoch" = Uuid, description = "The epoch of the feed.")),
          content((inline(StreamPart) = "text/event-stream", example = json!(StreamPart::EXAMPLE)))),
         Errors<{
             CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers, ConsumerElsewhere])
@@ -102,26 +105,32 @@ pub(crate) async fn follow(request: HttpRequest, state: Data<AppState>) -> Resul
         subscription.after = Some(last);
         subscription.snapshot = false;
     }
+    let names_epoch = subscription.after.is_some_and(|after| after.epoch.is_some());
     let tenant = state.engine.tenant(authenticated.app_id);
     let listener = Listener::open(&tenant, authenticated, subscription, Transport::Stream).await?;
     let mut answer = HttpResponse::Ok();
     answer.content_type("text/event-stream").insert_header((header::CACHE_CONTROL, "no-store"));
     // For proxies that would otherwise collect the events before they forward them.
     answer.insert_header(("x-accel-buffering", "no"));
-    Ok(answer.streaming(Box::pin(events(listener, StreamTimeout::of(&request)))))
+    answer.insert_header(feed::epoch_header(listener.epoch()));
+    Ok(answer.streaming(Box::pin(events(listener, StreamTimeout::of(&request), names_epoch))))
 }
 
-fn last_event_id(request: &HttpRequest) -> Result<Option<Seq>, ApiError> {
+fn last_event_id(request: &HttpRequest) -> Result<Option<Position>, ApiError> {
     let Some(value) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
     let invalid = || ApiError::invalid(format!("{LAST_EVENT_ID}: must be an id of this stream"));
     match value.to_str().map_err(|_| invalid())?.trim() {
         "" => Ok(None),
-        text => text.parse().ok().filter(|seq| *seq >= 0).map(|seq| Some(Seq(seq))).ok_or_else(invalid),
+        text => text.parse().map(Some).map_err(|_| invalid()),
     }
 }
 
 /// Returns the parts of a stream. The next part is requested once the previous one was written.
-fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Result<Bytes, Infallible>> {
+fn events(
+    listener: Listener,
+    timeouts: StreamTimeout,
+    names_epoch: bool,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let jitter = listener.id().0.as_bytes()[15];
     let (min, max) = HEARTBEAT_INTERVAL;
     let heartbeat = min + (max - min) * u32::from(jitter) / 256;
@@ -131,7 +140,11 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
         (listener, timeouts, Some(retry)),
         move |(mut listener, mut timeouts, mut retry)| async move {
             let text = match timeout(heartbeat, listener.next()).await {
-                Ok(batch) => write_batch(batch?, retry.take()),
+                Ok(batch) => {
+                    let batch = batch?;
+                    let epoch = names_epoch.then(|| listener.epoch());
+                    write_batch(batch, epoch, retry.take())
+                }
                 // A bare comment line: some clients take an empty line for the end of a message.
                 Err(_) => ":\n".to_owned(),
             };
@@ -141,15 +154,16 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
     )
 }
 
-fn write_batch(batch: OutboundBatch, retry_ms: Option<u64>) -> String {
-    let length = |message: &OutboundMessage| message.text.len() + message.kind.as_str().len() + 48;
+/// Writes a batch. With an epoch, the ids name it.
+fn write_batch(batch: OutboundBatch, epoch: Option<Epoch>, retry_ms: Option<u64>) -> String {
+    let length = |message: &OutboundMessage| message.text.len() + message.kind.as_str().len() + 85;
     let mut out = String::with_capacity(batch.messages.iter().map(length).sum::<usize>() + 64);
     // Within the first message: some clients take a block without data for a message.
     if let Some(retry_ms) = retry_ms {
         out.push_str(&format!("retry: {retry_ms}\n"));
     }
     for message in &batch.messages {
-        write_message(message, &mut out);
+        write_message(message, epoch, &mut out);
     }
     if let Some(end) = &batch.end {
         write_end(end, &mut out);
@@ -157,10 +171,10 @@ fn write_batch(batch: OutboundBatch, retry_ms: Option<u64>) -> String {
     out
 }
 
-fn write_message(message: &OutboundMessage, out: &mut String) {
-    if let Some(cursor) = message.cursor {
+fn write_message(message: &OutboundMessage, epoch: Option<Epoch>, out: &mut String) {
+    if let Some(seq) = message.cursor {
         out.push_str("id: ");
-        out.push_str(&cursor.to_string());
+        out.push_str(&Position { epoch, seq }.to_string());
         out.push('\n');
     }
     if message.kind != MessageKind::Control(ControlType::Cursor) {
@@ -211,7 +225,7 @@ fn write_end(end: &SessionEnd, out: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use cti_actors::{event::EventType, session::CloseCode};
+    use cti_actors::{event::EventType, id::Seq, session::CloseCode};
 
     use super::*;
 
@@ -223,15 +237,23 @@ mod tests {
     fn an_event_has_an_id_a_type_and_its_object() {
         let kind = MessageKind::Event(EventType::CallRing.into());
         let messages = vec![message(kind, Some(7), r#"{"type":"call.ring","seq":7}"#)];
-        let text = write_batch(OutboundBatch { messages, end: None }, None);
+        let text = write_batch(OutboundBatch { messages, end: None }, None, None);
         assert_eq!(text, "id: 7\nevent: call.ring\ndata: {\"type\":\"call.ring\",\"seq\":7}\n\n");
+    }
+
+    #[test]
+    fn an_id_names_the_epoch_for_a_client_that_does() {
+        let (kind, epoch) = (MessageKind::Event(EventType::CallRing.into()), Epoch::generate());
+        let messages = vec![message(kind, Some(7), "{}")];
+        let text = write_batch(OutboundBatch { messages, end: None }, Some(epoch), None);
+        assert_eq!(text, format!("id: {epoch}:7\nevent: call.ring\ndata: {{}}\n\n"));
     }
 
     #[test]
     fn the_first_message_says_when_to_reconnect() {
         let kind = MessageKind::Control(ControlType::Connected);
         let messages = vec![message(kind, Some(0), r#"{"type":"connected"}"#)];
-        let text = write_batch(OutboundBatch { messages, end: None }, Some(1750));
+        let text = write_batch(OutboundBatch { messages, end: None }, None, Some(1750));
         assert_eq!(text, "retry: 1750\nid: 0\nevent: connected\ndata: {\"type\":\"connected\"}\n\n");
     }
 
@@ -239,7 +261,7 @@ mod tests {
     fn no_line_break_of_unicode_is_within_a_message() {
         let kind = MessageKind::Event(EventType::MessageReceived.into());
         let messages = vec![message(kind, Some(8), "{\"text\":\"a\u{2028}b\u{2029}\u{85}ç\"}")];
-        let text = write_batch(OutboundBatch { messages, end: None }, None);
+        let text = write_batch(OutboundBatch { messages, end: None }, None, None);
         assert!(text.contains(r#"data: {"text":"a\u2028b\u2029\u0085ç"}"#), "{text}");
     }
 
@@ -247,7 +269,7 @@ mod tests {
     fn skipped_events_only_move_the_id() {
         let kind = MessageKind::Control(ControlType::Cursor);
         let messages = vec![message(kind, Some(9), r#"{"type":"cursor","seq":9}"#)];
-        assert_eq!(write_batch(OutboundBatch { messages, end: None }, None), "id: 9\n\n");
+        assert_eq!(write_batch(OutboundBatch { messages, end: None }, None, None), "id: 9\n\n");
     }
 
     #[test]
@@ -255,7 +277,7 @@ mod tests {
         let kind = MessageKind::Control(ControlType::Reconnect);
         let messages = vec![message(kind, None, r#"{"type":"reconnect","after_ms":700}"#)];
         let end = Some(SessionEnd { code: CloseCode::GoingAway, reason: "the server is stopping".into() });
-        let text = write_batch(OutboundBatch { messages, end }, None);
+        let text = write_batch(OutboundBatch { messages, end }, None, None);
         assert!(text.starts_with("event: reconnect\ndata: {"), "{text}");
         assert!(text.contains("event: closed\ndata: {\"type\":\"closed\",\"code\":1001"), "{text}");
     }

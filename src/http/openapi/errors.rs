@@ -19,6 +19,7 @@ use utoipa::{
     },
 };
 
+use super::examples;
 use crate::http::error::{
     ApiError,
     ErrorCode::{self, *},
@@ -120,6 +121,10 @@ fn example(code: ErrorCode) -> Value {
         OauthDenied => ("The authorization was refused at Dialpad", Some(json!("access_denied"))),
         TokenExchangeFailed => ("Failed to exchange code for tokens", Some(json!("Connection timeout"))),
         CursorAhead => ("The cursor is beyond the newest event", Some(json!({"seq": 41}))),
+        EpochChanged => (
+            "The cursor belongs to another epoch of the feed: read everything again, and resume after seq",
+            Some(json!({"epoch": examples::EPOCH, "seq": 41, "oldest_seq": 1})),
+        ),
         CursorExpired => (
             "The events after this cursor are no longer kept",
             Some(json!({

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub(crate) const APP: &str = "550e8400-e29b-41d4-a716-446655440000";
 pub(crate) const KEY: &str = "raw_5b0c7e21a4f98d3365b1c0d9e8f7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d19e1f";
 pub(crate) const CALL: &str = "018cc4e5-2270-7f07-a3c9-d2e5b6f7a8c9";
+pub(crate) const EPOCH: &str = "018cc4e0-7d2b-7c55-9f21-6a7b8c9d0e1f";
 const EVENT: &str = "018cc4e5-2e85-7b60-8f4a-91c0d2e3f4a5";
 const VOICEMAIL: &str = "018cc4e6-0cf0-7d15-8a3b-4c5d6e7f8091";
 const MESSAGE: &str = "018cc4e5-2f0f-7a11-95d4-0b1c2d3e4f50";
@@ -212,11 +213,14 @@ pub(crate) fn message_of(kind: &str) -> Option<Value> {
     let session = "018cc4e5-2e80-7a01-8b4c-0d1e2f3a4b5c";
     Some(match kind {
         "connected" => {
-            json!({"type": kind, "app_id": APP, "session_id": session, "seq": 41, "oldest_seq": 1})
+            json!({
+                "type": kind, "app_id": APP, "session_id": session, "epoch": EPOCH, "seq": 41, "oldest_seq": 1,
+            })
         }
         "snapshot" => json!({"type": kind, "seq": 41, "calls": [active_call()], "complete": true}),
         "gap" => json!({
-            "type": kind, "reason": "expired", "from_seq": 42, "to_seq": 1200, "oldest_seq": 1201, "seq": 6411,
+            "type": kind, "reason": "expired", "epoch": EPOCH, "from_seq": 42, "to_seq": 1200,
+            "oldest_seq": 1201, "seq": 6411,
             "from_at": "2023-12-01T08:00:00.112043Z", "until_at": "2023-12-02T12:00:00.301204Z",
         }),
         "cursor" => json!({"type": kind, "seq": 57}),

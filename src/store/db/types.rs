@@ -98,7 +98,7 @@ macro_rules! id_conversions {
     )*};
 }
 
-id_conversions!(AppId, CallId, EventId, InteractionId, JournalId, KeyId, MessageId, VoicemailId);
+id_conversions!(AppId, CallId, Epoch, EventId, InteractionId, JournalId, KeyId, MessageId, VoicemailId);
 
 /// Returns the smallest id that could have been generated at this instant.
 pub(crate) fn first_id_at(at: chrono::DateTime<chrono::Utc>) -> Id {

@@ -5,7 +5,7 @@ use cti_actors::{
     error::StoreError,
     event::ActiveCall,
     event::ActiveCalls,
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
 };
 use sqlx::QueryBuilder;
 use uuid::Uuid;
@@ -23,26 +23,26 @@ use crate::store::{
     },
 };
 
-const HEAD: &str = "SELECT last_seq FROM event_feeds WHERE app_id = $1";
+const HEAD: &str = "SELECT epoch, last_seq FROM feed_epoch LEFT JOIN event_feeds ON app_id = $1";
 /// Written so that the index of live calls is used.
 const NOT_ENDED: &str = " AND c.status <> 'ended'";
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 
 impl Calls<'_> {
-    /// Returns a page of an app's active calls, newest first, and the last event that it includes.
+    /// Returns a page of an app's active calls, newest first, and the epoch and the last event that it includes.
     pub async fn list_active(
         self,
         app: AppId,
         cursor: Option<Cursor>,
         limit: usize,
-    ) -> Result<(Page<CallView>, Seq), StoreError> {
+    ) -> Result<(Page<CallView>, Epoch, Seq), StoreError> {
         let filter = Filter::default();
         let before = Id(cursor.map_or(Uuid::max(), |cursor| cursor.id));
         let count = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-        let (rows, head): (Vec<CallRow>, Option<i64>) = on_db!(self.store, read db => {
+        let (rows, (epoch, head)): (Vec<CallRow>, (Id, Option<i64>)) = on_db!(self.store, read db => {
             let mut snapshot = read_snapshot(db).await?;
-            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot).await?;
+            let head = sqlx::query_as(HEAD).bind(Id::from(app)).fetch_one(&mut *snapshot).await?;
             let mut query = QueryBuilder::new(SELECT);
             query.push_bind(Id::from(app)).push(NOT_ENDED);
             query.push(" AND c.id < ").push_bind(before).push(" ORDER BY c.id DESC LIMIT ").push_bind(count);
@@ -51,7 +51,7 @@ impl Calls<'_> {
             Ok((rows, head))
         })?;
         let page = filter.page(rows.into_iter().map(CallView::from).collect(), limit);
-        Ok((page, Seq(head.unwrap_or_default())))
+        Ok((page, epoch.into(), Seq(head.unwrap_or_default())))
     }
 
     /// Returns all active calls of an app as JSON, and the last event that they include.
@@ -59,8 +59,8 @@ impl Calls<'_> {
         // There may be many calls: each query has its own time limit.
         on_db!(self.store, read db in steps => {
             let mut snapshot = in_time(read_snapshot(db)).await?;
-            let head = sqlx::query_scalar(HEAD).bind(Id::from(app)).fetch_optional(&mut *snapshot);
-            let head: Option<i64> = in_time(head).await?;
+            let head = sqlx::query_as(HEAD).bind(Id::from(app)).fetch_one(&mut *snapshot);
+            let (epoch, head): (Id, Option<i64>) = in_time(head).await?;
             let mut calls = Vec::new();
             let mut last = Uuid::nil();
             loop {
@@ -79,7 +79,7 @@ impl Calls<'_> {
                 }
             }
             snapshot.commit().await?;
-            Ok(ActiveCalls { as_of: Seq(head.unwrap_or_default()), calls })
+            Ok(ActiveCalls { epoch: epoch.into(), as_of: Seq(head.unwrap_or_default()), calls })
         })
     }
 }

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     consumer::{Acked, ConsumerKey, Mode},
     error::StoreError,
-    id::{AppId, Seq},
-    ports::{Acquire, Acquired, Cursors, StoredConsumer},
+    id::{AppId, Epoch, Seq},
+    ports::{Acquire, Acquired, Cursors, StoredConsumer, StoredCursor},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -26,12 +26,13 @@ use crate::store::{
 /// How many consumers an app may have. More mean that a client makes up a new name each time.
 const MAX_CONSUMERS: i64 = 1000;
 
-const ONE: &str = "SELECT acked_seq FROM consumers WHERE app_id = $1 AND name = $2";
+const ONE: &str = "SELECT acked_seq, epoch FROM consumers WHERE app_id = $1 AND name = $2";
 /// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections,
-/// as long as that process renews its lease.
+/// as long as that process renews its lease. The epoch of its cursor stays until it acknowledges in another one: until then
+/// each connection gets a gap.
 const ACQUIRE: &str = "INSERT INTO consumers
-    (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
-    SELECT $1, $2, $3, $4, $6, 1, $7, $8, $8
+    (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at, epoch)
+    SELECT $1, $2, $3, $4, $6, 1, $7, $8, $8, $10
     WHERE EXISTS (SELECT 1 FROM consumers WHERE app_id = $1 AND name = $2)
         OR (SELECT COUNT(*) FROM consumers WHERE app_id = $1) < $9
     ON CONFLICT (app_id, name) DO UPDATE SET
@@ -41,24 +42,32 @@ const ACQUIRE: &str = "INSERT INTO consumers
         acked_seq = CASE WHEN consumers.acked_seq > $5 THEN $5 ELSE consumers.acked_seq END
     WHERE consumers.holder = EXCLUDED.holder OR EXCLUDED.mode <> 'share' OR consumers.mode <> 'share'
         OR consumers.connections = 0 OR consumers.held_until <= EXCLUDED.created_at
-    RETURNING acked_seq, previous_holder";
+    RETURNING acked_seq, previous_holder, consumers.epoch";
 /// Creates a consumer that no process holds, unless it exists.
 const CREATE: &str = "INSERT INTO consumers
-    (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at)
-    SELECT $1, $2, 'exclusive', $3, 0, 0, $4, $4, $4
+    (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at, epoch)
+    SELECT $1, $2, 'exclusive', $3, 0, 0, $4, $4, $4, $6
     WHERE (SELECT COUNT(*) FROM consumers WHERE app_id = $1) < $5
     ON CONFLICT (app_id, name) DO NOTHING";
-const KEEP_HEAD: &str = "WITH kept (of_holder, of_app, of_name, acked, open_now, leased_until, kept_at) AS (";
+const KEEP_HEAD: &str =
+    "WITH kept (of_holder, of_app, of_name, acked, acked_in, open_now, leased_until, kept_at) AS (";
+/// What was acknowledged in an earlier epoch does not count. The first acknowledgement in the present one replaces a cursor of
+/// an earlier one, which may be higher.
 const KEEP_TAIL: &str = ") UPDATE consumers SET
-        updated_at = CASE WHEN acked > acked_seq THEN kept_at ELSE updated_at END,
-        acked_seq = CASE WHEN acked > acked_seq THEN acked ELSE acked_seq END,
+        updated_at = CASE WHEN acked_in = present.epoch AND (acked > acked_seq OR consumers.epoch <> present.epoch)
+            THEN kept_at ELSE updated_at END,
+        acked_seq = CASE WHEN acked_in = present.epoch AND (acked > acked_seq OR consumers.epoch <> present.epoch)
+            THEN acked ELSE acked_seq END,
+        epoch = CASE WHEN acked_in = present.epoch THEN acked_in ELSE consumers.epoch END,
         connections = open_now, held_until = leased_until
-    FROM kept WHERE app_id = of_app AND name = of_name AND holder = of_holder
+    FROM kept, feed_epoch AS present WHERE app_id = of_app AND name = of_name AND holder = of_holder
     RETURNING consumers.app_id, consumers.name";
 const HELD: &str = "SELECT app_id, name FROM consumers WHERE holder = $1";
 const ADVANCE: &str = "UPDATE consumers SET
-        updated_at = CASE WHEN $3 > acked_seq THEN $4 ELSE updated_at END,
-        acked_seq = CASE WHEN $3 > acked_seq THEN $3 ELSE acked_seq END
+        updated_at = CASE WHEN $3 > acked_seq OR consumers.epoch <> present.epoch THEN $4 ELSE updated_at END,
+        acked_seq = CASE WHEN $3 > acked_seq OR consumers.epoch <> present.epoch THEN $3 ELSE acked_seq END,
+        epoch = present.epoch
+    FROM feed_epoch AS present
     WHERE app_id = $1 AND name = $2
         AND NOT (mode = 'share' AND connections > 0 AND held_until > $4)";
 const DELETE: &str = "DELETE FROM consumers WHERE app_id = $1 AND name = $2";
@@ -135,12 +144,15 @@ impl ConsumerStore<'_> {
         Ok(row.map(|row| row.view(head, self.store.now())))
     }
 
-    /// Returns the cursor of a consumer that polls; creates the consumer at `start` if it is new. Returns `None` where
-    /// the app has too many.
-    pub async fn find_or_create(self, app: AppId, name: &str, start: Seq) -> Result<Option<Seq>, StoreError> {
-        if let Some(known) = self.store.consumer(app, name).await? {
-            return Ok(Some(known));
-        }
+    /// Creates a consumer that polls at `start`, of this epoch, unless it exists. Returns its cursor; `None` where the app
+    /// has too many.
+    pub async fn find_or_create(
+        self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredCursor>, StoreError> {
         let now = self.store.now();
         on_db!(self.store, write db => {
             sqlx::query(CREATE)
@@ -149,6 +161,7 @@ impl ConsumerStore<'_> {
                 .bind(start.0)
                 .bind(now)
                 .bind(MAX_CONSUMERS)
+                .bind(Id::from(epoch))
                 .execute(db)
                 .await
                 .map(|_| ())
@@ -159,17 +172,17 @@ impl ConsumerStore<'_> {
 
 #[async_trait]
 impl Cursors for Store {
-    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<Seq>, StoreError> {
-        let row: Option<(i64,)> = on_db!(self, read db => {
+    async fn consumer(&self, app: AppId, name: &str) -> Result<Option<StoredCursor>, StoreError> {
+        let row: Option<(i64, Option<Id>)> = on_db!(self, read db => {
             sqlx::query_as(ONE).bind(Id::from(app)).bind(name).fetch_optional(db).await
         })?;
-        Ok(row.map(|(acked,)| Seq(acked)))
+        Ok(row.map(|(acked, epoch)| StoredCursor { acked: Seq(acked), epoch: epoch.map(Into::into) }))
     }
 
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let Acquire { app_id, name, mode, start, head, holder, held_until } = request;
+        let Acquire { app_id, name, mode, start, epoch, head, holder, held_until } = request;
         let now = self.now();
-        let taken: Option<(i64, Option<i64>)> = on_db!(self, write db => {
+        let taken: Option<(i64, Option<i64>, Option<Id>)> = on_db!(self, write db => {
             sqlx::query_as(ACQUIRE)
                 .bind(Id::from(app_id))
                 .bind(name)
@@ -180,11 +193,13 @@ impl Cursors for Store {
                 .bind(held_until)
                 .bind(now)
                 .bind(MAX_CONSUMERS)
+                .bind(Id::from(epoch))
                 .fetch_optional(db)
                 .await
         })?;
-        if let Some((acked, before)) = taken {
-            return Ok(Acquired::Held { acked: Seq(acked), before });
+        if let Some((acked, before, stored_epoch)) = taken {
+            let is_current = stored_epoch.is_none_or(|stored| Epoch::from(stored) == epoch);
+            return Ok(Acquired::Held { is_current, acked: Seq(acked), before });
         }
         let known = self.consumer(app_id, name).await?;
         Ok(if known.is_some() { Acquired::Elsewhere } else { Acquired::TooMany })
@@ -204,6 +219,8 @@ impl Cursors for Store {
             Column::Id(each().map(|it| it.app_id.into()).collect()),
             Column::Text(each().map(|it| it.name.clone()).collect()),
             Column::Int(each().map(|it| it.acked.0).collect()),
+            // No epoch is nil.
+            Column::Id(each().map(|it| it.epoch.unwrap_or_default().into()).collect()),
             Column::Int(each().map(|it| i64::try_from(it.connections).unwrap_or(i64::MAX)).collect()),
             Column::Time(each().map(|it| it.held_until).collect()),
             Column::Time(each().map(|_| now).collect()),

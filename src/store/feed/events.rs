@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     event::{ActiveCalls, Frame},
-    id::{AppId, DialpadCallId, Seq},
+    id::{AppId, DialpadCallId, Epoch, Seq},
     model::number::Region,
     ports::{Bounds, EventLog, GapTimes},
 };
@@ -19,7 +19,10 @@ use crate::store::{
     on_db,
 };
 
-const BOUNDS: &str = "SELECT oldest_seq, last_seq FROM event_feeds WHERE app_id = $1";
+const EPOCH: &str = "SELECT epoch FROM feed_epoch";
+const RENEW_EPOCH: &str = "UPDATE feed_epoch SET epoch = $2 WHERE epoch = $1";
+const BOUNDS: &str =
+    "SELECT epoch, oldest_seq, last_seq FROM feed_epoch LEFT JOIN event_feeds ON app_id = $1";
 /// The time of the newest event that is not after the gap's first one and still known, and that of the gap's last one.
 const GAP_TIMES: &str = "SELECT (SELECT published_at FROM expired_event_times
     WHERE app_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1), newest_expired_at FROM event_feeds WHERE app_id = $1";
@@ -30,7 +33,7 @@ const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
         SELECT seq, type, dialpad_user_id, body FROM events
         WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
     WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq";
-const HEADS: &str = "SELECT app_id, last_seq FROM event_feeds WHERE app_id IN (";
+const HEADS: &str = "SELECT app_id, epoch, last_seq FROM feed_epoch CROSS JOIN event_feeds WHERE app_id IN (";
 const LIST_TAIL: &str = ")";
 const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events
     WHERE app_id = $1 AND dialpad_call_id = $2 AND seq > $3 ORDER BY seq LIMIT $4";
@@ -65,6 +68,12 @@ impl FeedStore<'_> {
         })?;
         rows.into_iter().map(Frame::try_from).collect()
     }
+
+    /// Returns the epoch of the feeds.
+    pub async fn epoch(self) -> Result<Epoch, StoreError> {
+        let epoch: Id = on_db!(self.store, read db => sqlx::query_scalar(EPOCH).fetch_one(db).await)?;
+        Ok(epoch.into())
+    }
 }
 
 #[async_trait]
@@ -74,10 +83,10 @@ impl EventLog for Store {
     }
 
     async fn bounds(&self, app: AppId) -> Result<Bounds, StoreError> {
-        let row: Option<(i64, i64)> =
-            on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_optional(db).await)?;
-        let (oldest, head) = row.unwrap_or((1, 0));
-        Ok(Bounds { oldest: Seq(oldest), head: Seq(head) })
+        let row: (Id, Option<i64>, Option<i64>) =
+            on_db!(self, read db => sqlx::query_as(BOUNDS).bind(Id::from(app)).fetch_one(db).await)?;
+        let (epoch, oldest, head) = row;
+        Ok(Bounds { epoch: epoch.into(), oldest: Seq(oldest.unwrap_or(1)), head: Seq(head.unwrap_or(0)) })
     }
 
     async fn gap_times(&self, app: AppId, first: Seq) -> Result<GapTimes, StoreError> {
@@ -88,10 +97,19 @@ impl EventLog for Store {
         Ok(GapTimes { from_at, until_at })
     }
 
-    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Seq)>, StoreError> {
+    async fn heads(&self, apps: &[AppId]) -> Result<Vec<(AppId, Epoch, Seq)>, StoreError> {
         let apps = Column::Id(apps.iter().map(|app| Id::from(*app)).collect());
-        let rows: Vec<(Id, i64)> = self.fetch_listed(HEADS, LIST_TAIL, Rows::of(vec![apps])).await?;
-        Ok(rows.into_iter().map(|(app, head)| (app.into(), Seq(head))).collect())
+        let rows: Vec<(Id, Id, i64)> = self.fetch_listed(HEADS, LIST_TAIL, Rows::of(vec![apps])).await?;
+        Ok(rows.into_iter().map(|(app, epoch, head)| (app.into(), epoch.into(), Seq(head))).collect())
+    }
+
+    async fn renew_epoch(&self, known: Epoch) -> Result<Epoch, StoreError> {
+        let next = Epoch::generate();
+        let epoch: Id = on_db!(self, write db => {
+            sqlx::query(RENEW_EPOCH).bind(Id::from(known)).bind(Id::from(next)).execute(db).await?;
+            sqlx::query_scalar(EPOCH).fetch_one(db).await
+        })?;
+        Ok(epoch.into())
     }
 
     async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError> {

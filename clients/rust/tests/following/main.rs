@@ -1,5 +1,6 @@
 //! A feed against a scripted server, connection after connection.
 
+mod epoch;
 mod scripted;
 mod snapshot;
 
@@ -60,9 +61,9 @@ async fn the_cursor_is_what_was_acknowledged_and_not_what_was_received() {
     let (url, _played) = server(vec![Connection::Send(vec![connected(4), ring(5), ring(6)])]).await;
     let mut feed = subscription(&url).cursor_store(cursor.clone()).open().expect("valid options");
     assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (5, 6));
-    assert_eq!(cursor.load().await.expect("loaded"), Some(4), "where it started");
+    assert_eq!(cursor.load().await.expect("loaded"), Some(4.into()), "where it started");
     feed.ack(5).await.expect("saved");
-    assert_eq!(cursor.load().await.expect("saved"), Some(5));
+    assert_eq!(cursor.load().await.expect("saved"), Some(5.into()));
     feed.close().await;
 
     let (url, served) = server(vec![Connection::Send(vec![connected(6), ring(6)])]).await;
@@ -85,9 +86,9 @@ async fn skipped_events_move_the_cursor() {
     let mut feed = subscription(&url).cursor_store(cursor.clone()).open().expect("valid options");
     assert_eq!((event(&mut feed).await.seq, event(&mut feed).await.seq), (5, 10));
     feed.ack(5).await.expect("saved");
-    assert_eq!(cursor.load().await.expect("loaded"), Some(5), "event 10 is not acknowledged");
+    assert_eq!(cursor.load().await.expect("loaded"), Some(5.into()), "event 10 is not acknowledged");
     feed.ack(10).await.expect("saved");
-    assert_eq!(cursor.load().await.expect("saved"), Some(10));
+    assert_eq!(cursor.load().await.expect("saved"), Some(10.into()));
     assert_eq!(requests(served).await, ["/ws", "/ws?after=9"]);
 }
 

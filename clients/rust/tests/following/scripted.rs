@@ -91,6 +91,11 @@ pub(crate) fn connected(seq: u64) -> String {
     format!(r#"{{"type":"connected","app_id":"a","session_id":"s","seq":{seq},"oldest_seq":1}}"#)
 }
 
+/// Returns the `connected` message of a server that names the epoch of its feed.
+pub(crate) fn connected_in(epoch: &str, seq: u64) -> String {
+    connected(seq).replace('}', &format!(r#","epoch":"{epoch}"}}"#))
+}
+
 pub(crate) fn ring(seq: u64) -> String {
     format!(r#"{{"type":"call.ring","seq":{seq},"event_id":"e{seq}","app_id":"a","dialpad_call_id":{seq}}}"#)
 }

@@ -92,7 +92,7 @@ async fn the_next_process_gets_no_snapshot_once_it_was_acknowledged() {
 async fn an_expired_cursor_is_a_gap_without_a_snapshot() {
     let folder = tempfile::tempdir().expect("a folder");
     let cursor = FileCursor::new(folder.path().join("cursor"));
-    cursor.save(2).await.expect("saved");
+    cursor.save(2.into()).await.expect("saved");
     let gap =
         r#"{"type":"gap","reason":"expired","from_seq":3,"to_seq":8,"oldest_seq":9,"seq":20}"#.to_owned();
     let (url, served) = server(vec![Connection::Send(vec![connected(20), gap, ring(9)])]).await;

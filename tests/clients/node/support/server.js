@@ -35,6 +35,8 @@ export class Server {
       DATABASE_URL: `sqlite://${join(server.#folder, 'cti.db')}`,
       INTERNAL_API_SECRET: INTERNAL_SECRET,
       DIALPAD_WEBHOOK_SECRET: WEBHOOK_SECRET,
+      // Tests that count events don't want one that depends on how long they take.
+      INTERACTION_SETTLE: '1h',
       ...settings,
     };
     await server.restart();
