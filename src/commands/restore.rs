@@ -5,6 +5,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use cti_actors::{error::StoreError, id::Epoch};
@@ -20,6 +21,10 @@ use crate::{
         sqlite_is_in_use,
     },
 };
+
+/// How long PostgreSQL may show connections of a server that has just been stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+const STOP_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Replace the database by a backup. The feeds get a new epoch.
 ///
@@ -203,9 +208,14 @@ async fn into_postgres(
     url: &DatabaseUrl,
     force: bool,
 ) -> Result<(Epoch, Vec<String>), RestoreError> {
-    let target = inspect_postgres(database).await?;
-    if target.servers > 0 {
-        return Err(RestoreError::InUse(url.clone()));
+    let mut target = inspect_postgres(database).await?;
+    let began = Instant::now();
+    while target.servers > 0 {
+        if began.elapsed() > STOP_TIMEOUT {
+            return Err(RestoreError::InUse(url.clone()));
+        }
+        tokio::time::sleep(STOP_CHECK_INTERVAL).await;
+        target = inspect_postgres(database).await?;
     }
     if target.has_data && !force {
         return Err(RestoreError::HasData(url.clone()));
