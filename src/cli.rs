@@ -1,9 +1,9 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    commands::{bench, demo, listen, migrate, serve, simulate, trigger},
+    commands::{bench, completions, demo, listen, man, migrate, serve, simulate, trigger},
     startup::StartError,
 };
 
@@ -33,6 +33,11 @@ pub enum Command {
     Listen(listen::ListenArgs),
     /// Measure the server, with its database alone as reference.
     Bench(bench::BenchArgs),
+    /// Print the completions of a shell, such as bash, zsh or fish.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// A command that failed.
@@ -74,5 +79,9 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
             ended.map_err(|error| Failed { message: error.to_string(), code: error.exit_code() })
         }
         Command::Bench(args) => bench::run(args).await.map_err(|error| Failed::because(&error)),
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command()).map_err(|error| Failed::because(&error))
+        }
+        Command::Man(args) => man::run(&args, Cli::command()).map_err(|error| Failed::because(&error)),
     }
 }

@@ -1,9 +1,11 @@
 //! The commands of the program.
 
 pub mod bench;
+pub mod completions;
 pub mod demo;
 mod event;
 pub mod listen;
+pub mod man;
 pub mod migrate;
 mod output;
 pub mod serve;
