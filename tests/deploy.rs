@@ -21,6 +21,7 @@ const ARRIVING: [&str; 6] = [
     "cti_spool_damaged_total",
     "cti_spool_webhooks",
 ];
+const DEFAULTS: &str = include_str!("../config/default.toml");
 const RUNBOOK: &str = include_str!("../docs/runbook.md");
 const OPERATIONS: &str = include_str!("../docs/operations.md");
 const SUMMARY: &str = include_str!("../docs/SUMMARY.md");
@@ -105,6 +106,39 @@ fn the_book_has_every_page_once() {
     in_order.sort();
     present.sort();
     assert_eq!(in_order, present, "docs/SUMMARY.md and the files of docs/");
+}
+
+#[test]
+fn shipped_files_set_settings_that_exist() {
+    let files = [
+        "debian/cti-server.env",
+        "debian/cti-server.toml",
+        "docker/example.env",
+        "kubernetes/config.yaml",
+        "kubernetes/secret.example.yaml",
+    ];
+    let others = ["postgres_password", "grafana_password"];
+    let mut unknown = Vec::new();
+    for file in files {
+        let text = read(&root().join("deploy").join(file));
+        let (separator, names) = match file.rsplit_once('.') {
+            Some((_, "yaml")) => (':', text.rsplit_once("ata:\n").expect("a section of data").1),
+            _ => ('=', text.as_str()),
+        };
+        let set = names
+            .lines()
+            .filter_map(|line| line.split_once(separator))
+            .map(|(name, _)| name.trim().trim_start_matches('#').trim_end().to_ascii_lowercase());
+        let set: Vec<_> = set.filter(|name| !name.contains(' ')).collect();
+        assert!(set.len() > 2, "no settings were found in {file}");
+        unknown.extend(set.into_iter().filter(|name| {
+            !others.contains(&name.as_str())
+                && !DEFAULTS
+                    .lines()
+                    .any(|line| line.trim_start_matches("# ").starts_with(&format!("{name} =")))
+        }));
+    }
+    assert!(unknown.is_empty(), "not in config/default.toml: {unknown:?}");
 }
 
 #[test]
