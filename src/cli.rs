@@ -1,9 +1,11 @@
 //! The command line.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
-    commands::{backup, bench, demo, doctor, listen, migrate, restore, serve, simulate, trigger},
+    commands::{
+        backup, bench, completions, demo, doctor, listen, man, migrate, restore, serve, simulate, trigger,
+    },
     startup::StartError,
 };
 
@@ -39,6 +41,11 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Measure the server, with its database alone as reference.
     Bench(bench::BenchArgs),
+    /// Print the completions of a shell, such as bash, zsh or fish.
+    Completions(completions::CompletionsArgs),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man(man::ManArgs),
 }
 
 /// A command that failed.
@@ -89,5 +96,9 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         }
         Command::Doctor(args) => doctor::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Bench(args) => bench::run(args).await.map_err(|error| Failed::because(&error)),
+        Command::Completions(args) => {
+            completions::run(&args, Cli::command()).map_err(|error| Failed::because(&error))
+        }
+        Command::Man(args) => man::run(&args, Cli::command()).map_err(|error| Failed::because(&error)),
     }
 }

@@ -5,8 +5,9 @@ use std::{
     net::{SocketAddr, TcpListener, ToSocketAddrs},
 };
 
+use listenfd::ListenFd;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// How many connections may wait to be accepted: all clients of a restarted server reconnect at once.
 const BACKLOG: i32 = 8192;
@@ -25,6 +26,24 @@ pub(crate) fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
         }
     }
     Err(last_error)
+}
+
+/// Returns the socket that a service manager opened and passed on (`LISTEN_FDS` and `LISTEN_PID`, as systemd sets them), or
+/// `None` where there is none. It stays open while the server restarts: connections wait in it instead of being refused.
+///
+/// # Errors
+/// It is no listening TCP socket, or there are several: clients of the others would wait without end.
+pub(crate) fn inherited() -> io::Result<Option<TcpListener>> {
+    let mut passed = ListenFd::from_env();
+    if passed.len() > 1 {
+        return Err(io::Error::other(format!("{} sockets were passed instead of one", passed.len())));
+    }
+    let Some(listener) = passed.take_tcp_listener(0)? else { return Ok(None) };
+    if !SockRef::from(&listener).is_listener()? {
+        return Err(io::Error::other("the socket that was passed does not listen"));
+    }
+    listener.set_nonblocking(true)?;
+    Ok(Some(listener))
 }
 
 fn unavailable(error: io::Error) -> io::Error {

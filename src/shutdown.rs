@@ -6,7 +6,7 @@ use std::{io, time::Duration};
 use cti_actors::session::CloseCode;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tracing::{info, warn};
 
@@ -14,6 +14,9 @@ use crate::startup::Application;
 
 /// For all steps together. Kubernetes kills a process after 30 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a connection that was accepted last has to send its request. actix answers `pause` before its accept thread has
+/// paused, and `stop` resets every connection whose request it has not read.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the sessions have to take their close message.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -45,6 +48,7 @@ impl Application {
 
         // 1. Accept no more connections.
         self.server.pause().await;
+        let requests_read_at = Instant::now() + FIRST_REQUEST_TIMEOUT;
 
         // 2. Tell the sessions to reconnect, and let their clients take that.
         self.engine.close_sessions(CloseCode::GoingAway, "the server is going away");
@@ -62,6 +66,7 @@ impl Application {
         }
 
         // 5. Let the requests in progress be answered. Webhooks among them become durable.
+        sleep_until(requests_read_at).await;
         if timeout_at(deadline, self.server.stop(true)).await.is_err() {
             warn!("some requests were not answered in time");
         }

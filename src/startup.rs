@@ -72,6 +72,9 @@ pub enum StartError {
         /// Why not.
         error: io::Error,
     },
+    /// The socket that the service manager passed can't be used.
+    #[error("LISTEN_FDS: {0}")]
+    Inherited(io::Error),
     /// Migrations are pending, and `AUTO_MIGRATE` is off.
     #[error("the database lacks {}; run `cti-server migrate`, or set AUTO_MIGRATE=true", .0.join(", "))]
     NotMigrated(Vec<String>),
@@ -226,6 +229,10 @@ fn setup(error: impl std::fmt::Display) -> StartError {
 }
 
 fn listen(config: &Config) -> Result<TcpListener, StartError> {
+    if let Some(listener) = net::inherited().map_err(StartError::Inherited)? {
+        info!("the service manager opened the socket; HOST and PORT are not used");
+        return Ok(listener);
+    }
     net::listen(&config.host, config.port).map_err(|error| match error.kind() {
         io::ErrorKind::AddrNotAvailable => StartError::Host { host: config.host.clone(), error },
         _ => listen_error(config, error),

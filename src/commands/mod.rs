@@ -2,10 +2,12 @@
 
 pub mod backup;
 pub mod bench;
+pub mod completions;
 pub mod demo;
 pub mod doctor;
 mod event;
 pub mod listen;
+pub mod man;
 pub mod migrate;
 mod output;
 mod postgres_tools;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use sd_notify::NotifyState;
 use thiserror::Error;
 use tracing::warn;
 
@@ -52,6 +53,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         warn!(open_files = files, "the limit of open files (ulimit -Hn) limits the number of sessions");
     }
     let application = Application::start(config).await?;
+    // systemd waits for this with `Type=notify`. Without a service manager it does nothing.
+    if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
+        warn!(%error, "the service manager can't be notified");
+    }
     application.run_until_stopped().await?;
     Ok(())
 }

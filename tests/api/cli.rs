@@ -28,8 +28,28 @@ on_sqlite![
 async fn help_names_every_command() {
     let help = World::on_sqlite().run(&["--help"]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
-    for command in ["serve", "demo", "migrate", "simulate", "trigger", "doctor"] {
+    for command in ["serve", "demo", "migrate", "simulate", "trigger", "doctor", "completions"] {
         assert!(help.stdout.contains(command), "{command} is missing in {}", help.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_shell_can_complete_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let script = World::on_sqlite().run(&["completions", shell]).await;
+        assert_eq!(script.code, Some(0), "{script:?}");
+        assert!(script.stdout.contains("simulate") && script.stdout.contains("organization-id"), "{shell}");
+    }
+}
+
+#[tokio::test]
+async fn each_command_has_a_manual_page() {
+    let world = World::on_sqlite();
+    let written = world.run(&["man", "."]).await;
+    assert_eq!(written.code, Some(0), "{written:?}");
+    for command in ["serve", "demo", "migrate", "simulate", "trigger", "listen"] {
+        let page = fs::read_to_string(world.folder().join(format!("cti-server-{command}.1")));
+        assert!(page.is_ok_and(|page| page.starts_with(".ie")), "{command}");
     }
 }
 

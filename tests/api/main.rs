@@ -59,6 +59,7 @@ mod recovery;
 mod reencryption;
 mod reported;
 mod secrets;
+mod service_manager;
 mod sharing;
 mod signatures;
 mod snapshot;

@@ -1,4 +1,4 @@
-//! The proxy configurations of docs/operations.md, each run with the real proxy.
+//! The proxy configurations in deploy/, each run with the real proxy.
 //!
 //! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without the proxies into failures.
 
@@ -7,19 +7,21 @@ use std::{fs, process::Command};
 use crate::support::{App, Ask, Call, Process, TestServer, World, eventually, free_port, installed};
 
 const REQUIRED: &str = "CTI_TEST_REQUIRE_PROXIES";
-const DOCUMENT: &str = include_str!("../../docs/operations.md");
+const NGINX: &str = include_str!("../../deploy/nginx/cti-server.conf");
+const HAPROXY: &str = include_str!("../../deploy/haproxy/haproxy.cfg");
+const CADDY: &str = include_str!("../../deploy/caddy/Caddyfile");
 
 #[tokio::test]
 async fn all_transports_work_through_nginx() {
     let Some(program) = installed("nginx", REQUIRED) else { return };
-    through(Command::new(program).args(["-p", ".", "-c", "proxy.conf"]), "nginx", |block, port| {
+    through(Command::new(program).args(["-p", ".", "-c", "proxy.conf"]), NGINX, |shipped, port| {
         let kept = |line: &&str| !line.trim_start().starts_with("ssl_certificate");
-        let block = block.lines().filter(kept).collect::<Vec<_>>().join("\n");
-        let block = replaced(&block, "listen 443 ssl;", &format!("listen 127.0.0.1:{port};"));
+        let shipped = shipped.lines().filter(kept).collect::<Vec<_>>().join("\n");
+        let shipped = replaced(&shipped, "listen 443 ssl;", &format!("listen 127.0.0.1:{port};"));
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let folders: String = kinds.map(|kind| format!("{kind}_temp_path {kind};\n")).concat();
         let own = "daemon off;\nerror_log stderr;\npid nginx.pid;\nevents {}\n";
-        format!("{own}http {{\naccess_log off;\n{folders}{block}\n}}\n")
+        format!("{own}http {{\naccess_log off;\n{folders}{shipped}\n}}\n")
     })
     .await;
 }
@@ -27,9 +29,9 @@ async fn all_transports_work_through_nginx() {
 #[tokio::test]
 async fn all_transports_work_through_haproxy() {
     let Some(program) = installed("haproxy", REQUIRED) else { return };
-    through(Command::new(program).args(["-db", "-f", "proxy.conf"]), "haproxy", |block, port| {
+    through(Command::new(program).args(["-db", "-f", "proxy.conf"]), HAPROXY, |shipped, port| {
         let bind = "bind :443 ssl crt /etc/haproxy/cti.example.com.pem";
-        replaced(block, bind, &format!("bind 127.0.0.1:{port}")) + "\n"
+        replaced(shipped, bind, &format!("bind 127.0.0.1:{port}")) + "\n"
     })
     .await;
 }
@@ -38,21 +40,21 @@ async fn all_transports_work_through_haproxy() {
 async fn all_transports_work_through_caddy() {
     let Some(program) = installed("caddy", REQUIRED) else { return };
     let arguments = ["run", "--adapter", "caddyfile", "--config", "proxy.conf"];
-    through(Command::new(program).args(arguments), "caddyfile", |block, port| {
-        let site = replaced(block, "cti.example.com", &format!("http://127.0.0.1:{port}"));
+    through(Command::new(program).args(arguments), CADDY, |shipped, port| {
+        let site = replaced(shipped, "cti.example.com {", &format!("http://127.0.0.1:{port} {{"));
         format!("{{\nadmin off\n}}\n{site}\n")
     })
     .await;
 }
 
-/// Runs a proxy in a folder of its own, with the document's block in this language, and a CRM behind it.
-async fn through(proxy: &mut Command, language: &str, configuration: impl Fn(&str, &str) -> String) {
+/// Runs a proxy in a folder of its own, with the shipped file as this test needs it, and a CRM behind it.
+async fn through(proxy: &mut Command, shipped: &str, configuration: impl Fn(&str, &str) -> String) {
     let world = World::on_sqlite();
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     let (folder, port) = (tempfile::tempdir().expect("a temporary folder can be made"), free_port());
-    let block = replaced(block(language), "127.0.0.1:4000", server.address());
-    fs::write(folder.path().join("proxy.conf"), configuration(&block, &port))
+    let shipped = replaced(shipped, "127.0.0.1:4000", server.address());
+    fs::write(folder.path().join("proxy.conf"), configuration(&shipped, &port))
         .expect("the folder takes a file");
     proxy.current_dir(folder.path()).env("HOME", folder.path());
     let mut proxy = Process::spawn("the proxy", proxy);
@@ -83,12 +85,6 @@ async fn follow_a_call(server: &TestServer, app: &App) {
     socket.expect("call.ring").await;
     stream.expect("call.ring").await;
     server.call(app, 1).await;
-}
-
-/// Returns the block of the document in this language.
-fn block(language: &str) -> &'static str {
-    let rest = DOCUMENT.split_once(&format!("```{language}\n")).expect("the document has a block").1;
-    rest.split_once("\n```").expect("the block ends").0
 }
 
 #[track_caller]

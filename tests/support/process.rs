@@ -25,8 +25,13 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the process and collects both of its outputs.
     pub(crate) fn spawn(name: &'static str, command: &mut Command) -> Self {
+        Self::spawn_with_input(name, command, Stdio::null())
+    }
+
+    /// Starts the process with this standard input.
+    pub(crate) fn spawn_with_input(name: &'static str, command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

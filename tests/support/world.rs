@@ -1,6 +1,9 @@
 //! The database and the configuration of a server.
 
-use std::{collections::BTreeMap, env, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, env, net::TcpListener, os::fd::OwnedFd, path::Path, process::Command, sync::Arc,
+    time::Duration,
+};
 
 use rustix::fs::statvfs;
 use sqlx::Connection;
@@ -142,6 +145,25 @@ impl World {
         let mut process = Process::spawn("cti-server serve", &mut self.command(args));
         let base_url = process.wait_for_line("where it is listening", listening_at).await;
         TestServer::new(base_url, process, self.clone())
+    }
+
+    /// Starts a server as a service manager does that has opened the socket, and waits until it listens.
+    pub(crate) async fn start_on(&self, socket: &TcpListener) -> TestServer {
+        self.finish().await;
+        let mut process = self.spawn_on(socket.try_clone().expect("a socket can be shared").into());
+        let base_url = process.wait_for_line("where it is listening", listening_at).await;
+        TestServer::new(base_url, process, self.clone())
+    }
+
+    /// Starts a server with this file as the socket of a service manager (descriptor 3).
+    pub(crate) fn spawn_on(&self, socket: OwnedFd) -> Process {
+        let serve = self.command(&["serve"]);
+        let mut command = Command::new("sh");
+        // The process id must be the server's own, so the shell becomes the server.
+        let script = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve";
+        command.args(["-c", script]).arg(serve.get_program()).current_dir(self.folder()).env_clear();
+        command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Process::spawn_with_input("cti-server serve", &mut command, socket.into())
     }
 
     /// Runs the binary until it ends.
