@@ -6,8 +6,8 @@ use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention, secrets,
-    settings::Settings,
+    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention,
+    SpoolConfig, secrets, settings::Settings,
 };
 use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
@@ -31,6 +31,7 @@ impl Config {
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.boolean("auto_migrate");
+        let spool = SpoolConfig::read(settings, database_url.as_ref());
 
         let internal_secrets = settings.secrets("internal_api_secret");
         let webhook_secrets = settings.secrets("dialpad_webhook_secret");
@@ -76,6 +77,7 @@ impl Config {
             http_workers: usize::try_from(http_workers?).ok()?,
             database_url: database_url?,
             auto_migrate: auto_migrate?,
+            spool: spool?,
             internal_secrets,
             webhook_secrets,
             token_encryption_keys,

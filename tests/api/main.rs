@@ -59,6 +59,7 @@ mod secrets;
 mod sharing;
 mod signatures;
 mod snapshot;
+mod spool;
 mod stopping;
 mod tokens;
 mod unreadable;

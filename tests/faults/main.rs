@@ -12,5 +12,6 @@ mod kill;
 mod missed;
 mod rust_client;
 mod rust_snapshot;
+mod spool;
 mod stop;
 mod tokens;

@@ -1,6 +1,14 @@
 //! The database and the configuration of a server.
 
-use std::{collections::BTreeMap, env, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use rustix::fs::statvfs;
 use sqlx::Connection;
@@ -137,9 +145,25 @@ impl World {
     /// Starts a server with these arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
         self.finish().await;
-        let mut process = Process::spawn("cti-server serve", &mut self.command(args));
+        let mut command = self.command(args);
+        if !self.settings.contains_key("SPOOL_DIR") {
+            command.env("SPOOL_DIR", self.free_spool());
+        }
+        let mut process = Process::spawn("cti-server serve", &mut command);
         let base_url = process.wait_for_line("where it is listening", listening_at).await;
         TestServer::new(base_url, process, self.clone())
+    }
+
+    /// Returns the folder of the first spool that no server uses: servers of one world that run at the same time each
+    /// have their own, and the next server after one that was killed has the same.
+    pub(crate) fn free_spool(&self) -> PathBuf {
+        let is_free = |spool: &PathBuf| {
+            let lock = File::open(spool.join("lock"));
+            lock.map_or(true, |lock| lock.try_lock().is_ok())
+        };
+        let name = |number: usize| if number == 0 { "spool".to_owned() } else { format!("spool-{number}") };
+        let mut spools = (0..).map(|number| self.folder().join(name(number)));
+        spools.find(is_free).expect("there are enough numbers")
     }
 
     /// Runs the binary until it ends.
