@@ -193,7 +193,7 @@ impl Application {
             .run(),
         );
         if let Some(early_server) = early_server {
-            early_server.stop(true).await;
+            tasks.spawn(early::end(early_server));
         }
 
         // 7. The background jobs, which look for what was missed until now.

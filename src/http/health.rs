@@ -107,11 +107,10 @@ async fn database(state: &AppState) -> Result<(), String> {
         // The drain is trying it already.
         return Err(problem);
     }
-    let answered = state.store.ping().await.map_err(|failure| failure.to_string());
-    if let Err(problem) = &answered {
-        state.spool.database_failed(problem);
-    }
-    answered
+    state.store.ping().await.map_err(|failure| {
+        state.spool.database_failed(&failure);
+        failure.to_string()
+    })
 }
 
 /// What `/health` reports.

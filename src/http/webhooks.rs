@@ -168,8 +168,8 @@ async fn accept_in_time(
         Ok(Err(Failure::NotAuthentic)) => return Err(not_authentic()),
         // Secrets that can't be decrypted concern only their app.
         Ok(Err(Failure::Store(failure @ StoreError::Corrupt { .. }))) => return Err(failure.into()),
-        Ok(Err(Failure::Store(failure))) => failure.to_string(),
-        Err(_) => "the database took too long".to_owned(),
+        Ok(Err(Failure::Store(failure))) => failure,
+        Err(_) => StoreError::Unavailable("it took too long".into()),
     };
     state.spool.database_failed(&failure);
     Ok(None)

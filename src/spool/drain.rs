@@ -98,7 +98,7 @@ impl Drain {
                     return;
                 }
                 Err(failure) => {
-                    self.spool.database_away(&failure.to_string());
+                    self.spool.database_away(&failure);
                     sleep(PROBE_INTERVAL).await;
                 }
             }
@@ -107,7 +107,7 @@ impl Drain {
 
     async fn wait_for_the_database(&self) {
         while let Err(failure) = self.store.server_state().probe().await {
-            self.spool.database_away(&failure.to_string());
+            self.spool.database_away(&failure);
             sleep(PROBE_INTERVAL).await;
         }
         self.spool.shared.gate.drain();

@@ -30,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+use cti_actors::error::StoreError;
 use parking_lot::Mutex;
 use serde::Serialize;
 use thiserror::Error;
@@ -153,13 +154,13 @@ impl Spool {
     }
 
     /// Records that the database could not take a webhook: the next ones don't try it until it is back.
-    pub(crate) fn database_failed(&self, reason: &str) {
-        self.shared.gate.failed(reason);
+    pub(crate) fn database_failed(&self, failure: &StoreError) {
+        self.shared.gate.failed(&reason(failure));
     }
 
     /// Records that the database is away, whatever was known before.
-    pub(crate) fn database_away(&self, reason: &str) {
-        self.shared.gate.away(reason);
+    pub(crate) fn database_away(&self, failure: &StoreError) {
+        self.shared.gate.away(&reason(failure));
     }
 
     /// Writes a webhook. When this returns, it is durable.
@@ -250,6 +251,14 @@ impl Shared {
 
     fn has_disk_problem(&self) -> bool {
         self.problem.lock().as_ref().is_some_and(|problem| !matches!(problem, Refused::Full))
+    }
+}
+
+/// Returns why, without the words that it is the database.
+fn reason(failure: &StoreError) -> String {
+    match failure {
+        StoreError::Unavailable(reason) => reason.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -75,7 +75,7 @@ fn mode_of(path: &Path) -> u32 {
 async fn what_is_acknowledged_is_on_the_disk_in_the_order_in_which_it_came() {
     let disk = Disk::new();
     let spool = disk.open(LIMIT);
-    spool.database_failed("away");
+    spool.database_failed(&StoreError::Unavailable("away".into()));
     let sent: Vec<Record> = (0..200).map(webhook).collect();
     for record in &sent {
         spool.append(record).await.expect("there is room");

@@ -26,6 +26,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the end of the small server waits for requests in progress.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long requests that were accepted last have until the small server ends.
+const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_millis(500);
 const THREADS: usize = 2;
 
 /// The database, and the server that ran before it was open.
@@ -53,7 +55,9 @@ pub(super) async fn open(
             return Ok(Opened { store, durable_webhooks, early_server: None });
         }
         () = failed.notified() => {}
-        () = sleep(OPEN_TIMEOUT) => state.spool.database_away("the database is not open yet"),
+        () = sleep(OPEN_TIMEOUT) => {
+            state.spool.database_away(&StoreError::Unavailable("it is not open yet".into()));
+        }
         signal = stop_signals.recv() => return Err(stopped(signal)),
     }
     let early_server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
@@ -101,7 +105,7 @@ async fn open_when_available(
             warn!(error = %failure, "the database is away; it is tried until it is there");
             is_reported = true;
         }
-        state.spool.database_away(&failure.to_string());
+        state.spool.database_away(&failure);
         failed.notify_one();
         sleep(RETRY_INTERVAL).await;
     }
@@ -116,6 +120,14 @@ async fn try_open(state: &EarlyState) -> Result<(Store, DurableWebhooks), StartE
             Err(failure)
         }
     }
+}
+
+/// Ends the small server, once the complete one accepts connections from the same socket.
+pub(super) async fn end(early_server: ServerHandle) {
+    // Stopped at once, it would reset connections that it has accepted and not begun with.
+    early_server.pause().await;
+    sleep(LAST_REQUESTS_TIMEOUT).await;
+    early_server.stop(true).await;
 }
 
 fn serve(state: &Data<EarlyState>, listener: &TcpListener) -> io::Result<ServerHandle> {

@@ -13,8 +13,7 @@ use crate::{
     burst::{CALL_EVENTS, webhooks_of},
     database_away::behind_a_proxy,
     support::{
-        App, Ask, Call, Proxy, Shows, TestServer, World, assert_contiguous, eventually, kinds, of_call,
-        within,
+        App, Ask, Call, Proxy, Shows, TestServer, assert_contiguous, eventually, kinds, of_call, within,
     },
 };
 
@@ -158,12 +157,13 @@ async fn a_kill_with_a_full_spool_loses_and_duplicates_nothing() {
     assert_eq!(spooled(&server).await, stream.webhooks());
     server.process.kill();
     proxy.mend();
-    // In the middle of the drain.
-    for _ in 0..3 {
+    for delivered in [0, 100, 300] {
+        // In the middle of the drain.
         server = world.start().await;
+        server.feed_when(&app, "the drain has begun", |feed| feed.len() >= delivered).await;
         server.process.kill();
     }
-    let server = world.start().await;
+    server = world.start().await;
     stream.assert_delivered(&server, &app).await;
     drop(server);
     world.finish().await;
@@ -252,4 +252,6 @@ async fn a_server_that_waits_for_its_database_can_be_stopped() {
     server.process.terminate();
     let status = server.process.exit(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    drop(server);
+    world.finish().await;
 }
