@@ -128,10 +128,8 @@ impl Drain {
             if sealed.iter().map(|segment| segment.webhooks).sum::<u64>() <= MAX_LAST_WEBHOOKS {
                 shared.gate.close();
             }
-            if sealed.is_empty() {
-                if ask(files, |reply| Job::Finish { reply }).await? {
-                    return Ok(());
-                }
+            if sealed.is_empty() && ask(files, |reply| Job::Finish { reply }).await? {
+                return Ok(());
             }
             backlog.segments.extend(sealed);
         }

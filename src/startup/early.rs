@@ -20,8 +20,8 @@ use crate::{
     store::{Store, journal::pending::DurableWebhooks},
 };
 
-/// How long the database may take before the small server starts. It starts at once when the database is away.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the migrations may take before the small server starts. It starts at once when the database is away.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the database is tried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 /// How long the end of the small server waits for requests in progress.
