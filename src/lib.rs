@@ -24,6 +24,7 @@
 //! | [`dialpad`] | requests to Dialpad: REST, OAuth, webhooks, audio |
 //! | [`recovery`], [`enrichment`] | what webhooks did not report: missed calls, recordings, transcripts |
 //! | [`jobs`] | background work |
+//! | [`spool`] | webhooks on the local disk, while the database can't take them |
 //! | [`http`] | the HTTP and WebSocket interface |
 //! | [`startup`], [`shutdown`] | the server as a whole |
 //! | [`commands`], [`cli`] | the program |
@@ -42,6 +43,7 @@ pub mod jobs;
 mod net;
 pub mod recovery;
 pub mod shutdown;
+pub mod spool;
 pub mod startup;
 pub mod store;
 pub mod tasks;

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 
 use cti_actors::session::CloseCode;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tracing::{info, warn};
@@ -21,17 +21,36 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
+/// The signals that stop the server. Since this exists, they end the process only through it.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// # Errors
+    /// The signals can't be received.
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one of them, also one that came before, and returns its name.
+    pub(crate) async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
 impl Application {
     /// Runs until SIGTERM or SIGINT arrives or the HTTP server ends by itself, and then stops.
     ///
     /// # Errors
-    /// The signals can't be received, or the HTTP server failed.
+    /// The HTTP server failed.
     pub async fn run_until_stopped(mut self) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
         let signal = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            signal = self.stop_signals.recv() => signal,
             ended = &mut self.running => {
                 self.stop().await;
                 return ended.map_err(io::Error::other)?;

@@ -1,9 +1,12 @@
 //! The start, in numbered steps, and the running server. [`crate::shutdown`] is the reverse.
 
+mod database;
+mod early;
+mod error;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,19 +20,18 @@ use actix_web::{
 use cti_actors::{
     Engine, Ports, Tuning,
     clock::{Clock, SystemClock},
-    error::StoreError,
     model::number,
 };
 use reqwest::Url;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use tracing_actix_web::TracingLogger;
 use uuid::Uuid;
 
+pub(crate) use self::database::key_file;
+pub use self::{database::open_store, error::StartError};
 use crate::{
-    config::{Config, Environment},
-    database_url::DatabaseUrl,
+    config::Config,
     dialpad::{
         self,
         api::Dialpad,
@@ -37,13 +39,17 @@ use crate::{
         oauth::{access::AccessBook, refresh::TokenRefresher},
         webhooks::WebhookReconciler,
     },
-    encryption_keys::{EncryptionKeys, KeyError},
     enrichment::CallEnrichment,
-    http::{self, AppState, RequestSpan},
+    http::{self, AppState, EarlyState, RequestSpan},
     jobs::{self, Services, app_deletion::AppDeletion},
     net,
     recovery::{self, Recovery},
-    store::{self, Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
+    shutdown::StopSignals,
+    spool::{
+        self, Spool,
+        drain::{self, Drain},
+    },
+    store::{self, Store, journal::pending::DurableWebhooks},
     tasks::Tasks,
     telemetry::{self, metrics::Metrics},
 };
@@ -53,45 +59,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a stop waits for requests in progress. A client that reads nothing uses up all of it.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the server could not start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// The address can't be bound.
-    #[error("can't listen on {address}: {error}")]
-    Listen {
-        /// The address.
-        address: String,
-        /// Why not.
-        error: io::Error,
-    },
-    /// `HOST` is no address of this machine.
-    #[error("HOST: {host} can't be listened on: {error}")]
-    Host {
-        /// The setting.
-        host: String,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The socket that the service manager passed can't be used.
-    #[error("LISTEN_FDS: {0}")]
-    Inherited(io::Error),
-    /// Migrations are pending, and `AUTO_MIGRATE` is off.
-    #[error("the database lacks {}; run `cti-server migrate`, or set AUTO_MIGRATE=true", .0.join(", "))]
-    NotMigrated(Vec<String>),
-    /// The database can't be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The database may lose what it has committed.
-    #[error("{}; ALLOW_UNSAFE_DATABASE=true starts the server all the same", .0.join("; "))]
-    UnsafeDatabase(Vec<String>),
-    /// There is no key to encrypt tokens with.
-    #[error(transparent)]
-    Keys(#[from] KeyError),
-    /// A library can't be set up.
-    #[error("{0}")]
-    Setup(String),
-}
-
 /// A running server.
 pub struct Application {
     address: SocketAddr,
@@ -100,6 +67,7 @@ pub struct Application {
     pub(crate) tasks: Tasks,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
+    pub(crate) stop_signals: StopSignals,
 }
 
 impl Application {
@@ -112,6 +80,7 @@ impl Application {
         let started = Instant::now();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::new();
+        let mut stop_signals = StopSignals::new().map_err(setup)?;
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
 
@@ -127,10 +96,22 @@ impl Application {
         let public_url = public_url(&config, address);
         let redirect_uri = redirect_uri(&config, &public_url);
 
-        // 3. The database and its schema.
-        let (store, durable_webhooks) = open_store(&config, Arc::clone(&clock)).await?;
-        check_database(&config, &store).await?;
-        migrate(&store, config.auto_migrate).await?;
+        // 3. The spool, and the database with its schema. Until that is there, webhooks go to the spool.
+        let spool = Spool::open(config.spool.as_ref())?;
+        tasks.spawn(drain::check_disk(Arc::clone(&spool)));
+        let early = EarlyState {
+            config: config.clone(),
+            spool: Arc::clone(&spool),
+            clock: Arc::clone(&clock),
+            metrics: metrics.clone(),
+            public_url: public_url.clone(),
+            started,
+        };
+        let opened = early::open(early, &listener, &mut stop_signals).await?;
+        let early::Opened { store, durable_webhooks, early_server } = opened;
+        if let Err(error) = store.routes().learn_all().await {
+            warn!(%error, "the addresses of the apps could not be read yet");
+        }
 
         // 4. The engine. Its first sweep processes what an earlier run has left.
         let engine = start_engine(&config, &store, &client, &clock);
@@ -186,6 +167,7 @@ impl Application {
             rate_limiter: http::RateLimiter::new(&config.rate_limits),
             silence: recovery.silence,
             store: store.clone(),
+            spool: Arc::clone(&spool),
             engine: Arc::clone(&engine),
             tasks: tasks.clone(),
             dialpad,
@@ -202,11 +184,23 @@ impl Application {
         let server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
+        tasks.spawn(
+            Drain {
+                spool,
+                store: store.clone(),
+                engine: Arc::clone(&engine),
+                silence: Arc::clone(&state.silence),
+            }
+            .run(),
+        );
+        if let Some(early_server) = early_server {
+            tasks.spawn(early::end(early_server));
+        }
 
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
         info!(public_url = %state.public_url, "listening on http://{address}");
-        Ok(Self { address, server: handle, running, tasks, engine, store })
+        Ok(Self { address, server: handle, running, tasks, engine, store, stop_signals })
     }
 
     /// Returns the URL that the server listens on.
@@ -221,6 +215,7 @@ fn register_metrics() {
     store::gauges::register_metrics();
     dialpad::register_metrics();
     recovery::metrics::register_metrics();
+    spool::metrics::register_metrics();
     http::metrics::register_metrics();
 }
 
@@ -255,58 +250,6 @@ fn redirect_uri(config: &Config, public_url: &Url) -> Url {
         uri.set_path(&format!("{}/callback", public_url.path().trim_end_matches('/')));
         uri
     })
-}
-
-/// Opens the database with the keys that its secrets are encrypted with.
-///
-/// # Errors
-/// The database can't be opened, or the key file can be neither read nor created.
-pub async fn open_store(
-    config: &Config,
-    clock: Arc<dyn Clock>,
-) -> Result<(Store, DurableWebhooks), StartError> {
-    let keys = match &config.token_encryption_keys {
-        Some(keys) => keys.clone(),
-        None => {
-            let path = key_file(&config.database_url);
-            warn!(file = %path.display(), "TOKEN_ENCRYPTION_KEY is not set; stored tokens are encrypted with a key file");
-            EncryptionKeys::from_file(&path)?
-        }
-    };
-    Ok(Store::open(&config.database_url, Vault::new(&keys), clock).await?)
-}
-
-/// Returns the file with the key that secrets are encrypted with, where no setting has it.
-pub(crate) fn key_file(database: &DatabaseUrl) -> PathBuf {
-    match database {
-        DatabaseUrl::Sqlite(path) => path.with_extension("key"),
-        DatabaseUrl::Postgres(_) => Path::new("data").join("token_encryption.key"),
-    }
-}
-
-/// Refuses a file that another server uses and, in production, a database that may lose what it has committed.
-async fn check_database(config: &Config, store: &Store) -> Result<(), StartError> {
-    store.claim()?;
-    let problems = store.durability_problems().await?;
-    if !problems.is_empty() && config.environment == Environment::Production && !config.allow_unsafe_database
-    {
-        return Err(StartError::UnsafeDatabase(problems));
-    }
-    for problem in problems {
-        warn!("acknowledged webhooks may be lost when the database crashes: {problem}");
-    }
-    Ok(())
-}
-
-async fn migrate(store: &Store, auto_migrate: bool) -> Result<(), StartError> {
-    if auto_migrate {
-        for migration in store.migrate().await? {
-            info!(migration, "a migration was applied");
-        }
-        return Ok(());
-    }
-    let pending = store.pending_migrations().await?;
-    if pending.is_empty() { Ok(()) } else { Err(StartError::NotMigrated(pending)) }
 }
 
 fn start_engine(

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The floors, lowest first. Rooms of one floor may import each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks"],
     &["webhook"],
     &["config"],
@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 12] = [
     &["dialpad"],
     &["recovery", "enrichment"],
     &["jobs"],
+    &["spool"],
     &["http"],
     &["startup", "shutdown"],
     &["commands"],

@@ -52,7 +52,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     if let Some(files) = net::raise_nofile().filter(|files| *files < MIN_OPEN_FILES) {
         warn!(open_files = files, "the limit of open files (ulimit -Hn) limits the number of sessions");
     }
-    let application = Application::start(config).await?;
+    let application = match Application::start(config).await {
+        Err(StartError::Stopped) => return Ok(()),
+        started => started?,
+    };
     // systemd waits for this with `Type=notify`. Without a service manager it does nothing.
     if let Err(error) = sd_notify::notify(&[NotifyState::Ready]) {
         warn!(%error, "the service manager can't be notified");

@@ -12,6 +12,7 @@ mod read;
 mod recovery;
 mod secrets;
 mod settings;
+mod spool;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +29,7 @@ pub use self::{
     dialpad::{DialpadConfig, OauthClient},
     limits::RateLimits,
     recovery::RecoveryConfig,
+    spool::SpoolConfig,
 };
 use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
@@ -80,6 +82,8 @@ pub struct Config {
     pub auto_migrate: bool,
     /// `ALLOW_UNSAFE_DATABASE`.
     pub allow_unsafe_database: bool,
+    /// `SPOOL_…`; `None`: `SPOOL` is off.
+    pub spool: Option<SpoolConfig>,
     /// `INTERNAL_API_SECRET`: the bearer tokens of `/internal`.
     pub internal_secrets: Vec<SecretString>,
     /// `DIALPAD_WEBHOOK_SECRET`.

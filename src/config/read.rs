@@ -6,8 +6,8 @@ use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention, secrets,
-    settings::Settings,
+    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention,
+    SpoolConfig, secrets, settings::Settings,
 };
 use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
 
@@ -32,6 +32,7 @@ impl Config {
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.boolean("auto_migrate");
         let allow_unsafe_database = settings.boolean("allow_unsafe_database");
+        let spool = SpoolConfig::read(settings, database_url.as_ref());
 
         let internal_secrets = settings.secrets("internal_api_secret");
         let webhook_secrets = settings.secrets("dialpad_webhook_secret");
@@ -78,6 +79,7 @@ impl Config {
             database_url: database_url?,
             auto_migrate: auto_migrate?,
             allow_unsafe_database: allow_unsafe_database?,
+            spool: spool?,
             internal_secrets,
             webhook_secrets,
             token_encryption_keys,

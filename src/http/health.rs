@@ -1,7 +1,10 @@
 //! The state of the server, for load balancers, monitoring systems and people.
 
+use std::time::Instant;
+
 use actix_web::{HttpRequest, HttpResponse, Responder, http::header, web::Data};
 use chrono::SecondsFormat;
+use cti_actors::{clock::Clock, error::StoreError};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -18,6 +21,7 @@ use super::{
     },
     state::AppState,
 };
+use crate::{config::Config, spool::Spool, telemetry::metrics::Metrics};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -52,6 +56,8 @@ pub(super) struct Health {
 pub(super) struct Checks {
     /// The database.
     database: String,
+    /// The spool, which keeps webhooks while the database can't take them.
+    spool: String,
 }
 
 /// The answer to a probe.
@@ -85,21 +91,53 @@ pub(super) async fn home() -> impl Responder {
     ),
 )]
 pub(super) async fn health(state: Data<AppState>) -> impl Responder {
-    let database = state.store.check_writable().await;
-    let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(report(&state, database.map_err(|error| error.to_string())))
+    Report {
+        config: &state.config,
+        clock: &*state.clock,
+        started: state.started,
+        database: database(&state).await,
+        spool: &state.spool,
+    }
+    .answer()
 }
 
-fn report(state: &AppState, database: Result<(), String>) -> Health {
-    let status = if database.is_ok() { "healthy" } else { "unhealthy" };
-    let database = database.map_or_else(|problem| problem, |()| "ok".to_owned());
-    Health {
-        status,
-        timestamp: state.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
-        uptime: state.started.elapsed().as_secs(),
-        environment: state.config.environment.as_str(),
-        version: VERSION,
-        checks: Checks { database },
+/// Returns why the database can't be used, if it can't.
+async fn database(state: &AppState) -> Result<(), String> {
+    if let Some(problem) = state.spool.database_problem() {
+        // The drain is trying it already.
+        return Err(problem);
+    }
+    state.store.check_writable().await.map_err(|failure| {
+        state.spool.database_failed(&failure);
+        failure.to_string()
+    })
+}
+
+/// What `/health` reports.
+pub(super) struct Report<'s> {
+    pub(super) config: &'s Config,
+    pub(super) clock: &'s dyn Clock,
+    pub(super) started: Instant,
+    pub(super) database: Result<(), String>,
+    pub(super) spool: &'s Spool,
+}
+
+impl Report<'_> {
+    pub(super) fn answer(self) -> HttpResponse {
+        let is_healthy = self.database.is_ok();
+        let mut answer = if is_healthy { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+        let ok = || "ok".to_owned();
+        answer.json(Health {
+            status: if is_healthy { "healthy" } else { "unhealthy" },
+            timestamp: self.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
+            uptime: self.started.elapsed().as_secs(),
+            environment: self.config.environment.as_str(),
+            version: VERSION,
+            checks: Checks {
+                database: self.database.err().unwrap_or_else(ok),
+                spool: self.spool.problem().unwrap_or_else(ok),
+            },
+        })
     }
 }
 
@@ -110,7 +148,7 @@ fn example(status: &'static str, database: &str) -> Value {
         uptime: 86_400,
         environment: "sandbox",
         version: VERSION,
-        checks: Checks { database: database.to_owned() },
+        checks: Checks { database: database.to_owned(), spool: "ok".to_owned() },
     })
 }
 
@@ -124,6 +162,8 @@ pub(super) async fn live() -> impl Responder {
 }
 
 /// Returns whether the server may receive traffic.
+///
+/// It may while it can keep webhooks: in the database, or in the spool.
 #[utoipa::path(
     method(get, head), path = "/health/ready", operation_id = "health_ready", tag = tags::HEALTH,
     responses(
@@ -133,7 +173,15 @@ pub(super) async fn live() -> impl Responder {
     ),
 )]
 pub(super) async fn ready(state: Data<AppState>) -> Result<HttpResponse, ApiError> {
-    state.store.check_writable().await?;
+    let database = database(&state).await;
+    readiness(database, &state.spool)
+}
+
+/// Answers whether webhooks can be kept.
+pub(super) fn readiness(database: Result<(), String>, spool: &Spool) -> Result<HttpResponse, ApiError> {
+    if let (Err(database), Some(spool)) = (database, spool.problem()) {
+        return Err(StoreError::Unavailable(format!("{database}; {spool}")).into());
+    }
     Ok(HttpResponse::Ok().json(Probe { status: "ready" }))
 }
 
@@ -151,9 +199,15 @@ pub(super) async fn metrics(request: HttpRequest, state: Data<AppState>) -> Resu
     if let Some(token) = &state.config.metrics_token {
         auth::require_bearer(&request, std::slice::from_ref(token))?;
     }
-    state.store.update_gauges().await;
-    let text = state.metrics.render();
-    Ok(HttpResponse::Ok()
+    if state.spool.database_problem().is_none() {
+        state.store.update_gauges().await;
+    }
+    Ok(rendered(&state.metrics))
+}
+
+/// Answers with the metrics.
+pub(super) fn rendered(metrics: &Metrics) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-        .body(text))
+        .body(metrics.render())
 }

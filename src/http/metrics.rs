@@ -3,7 +3,10 @@
 use metrics::{Counter, Unit, counter, describe_counter, describe_histogram, histogram};
 use strum::{IntoStaticStr, VariantArray};
 
-use super::middleware::rate_limit::Attempt;
+use super::{
+    error::{ApiError, ErrorCode},
+    middleware::rate_limit::Attempt,
+};
 use crate::webhook::{payload::Family, routing::Disposition};
 
 /// What became of a received webhook; the `outcome` label.
@@ -18,6 +21,8 @@ pub(super) enum WebhookOutcome {
     Unrouted,
     /// Stored, but could not be parsed.
     Failed,
+    /// Kept in the spool.
+    Spooled,
     /// The signature is missing or wrong.
     Unauthentic,
     /// Not stored in time.
@@ -25,6 +30,14 @@ pub(super) enum WebhookOutcome {
 }
 
 impl WebhookOutcome {
+    /// Returns the outcome of a request that was refused.
+    pub(super) fn of(refusal: &ApiError) -> Self {
+        match refusal.code {
+            ErrorCode::InvalidSignature => Self::Unauthentic,
+            _ => Self::Unavailable,
+        }
+    }
+
     pub(super) fn count(self, family: Family) {
         self.counter(family).increment(1);
     }

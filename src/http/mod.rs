@@ -2,6 +2,7 @@
 
 mod admin;
 mod crm;
+mod early;
 pub mod error;
 mod extract;
 mod feed;
@@ -15,11 +16,8 @@ mod webhooks;
 
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 
-use self::{
-    error::{ApiError, ErrorCode},
-    openapi::served,
-};
 pub use self::{
+    early::{EarlyState, early_routes},
     middleware::{
         cors::{answer_preflight, share_with_origins},
         errors::observe,
@@ -31,6 +29,10 @@ pub use self::{
         webhook_path::ignore_extra_slashes,
     },
     state::AppState,
+};
+use self::{
+    error::{ApiError, ErrorCode},
+    openapi::served,
 };
 
 /// The largest body that is read, in bytes.

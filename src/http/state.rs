@@ -13,6 +13,7 @@ use crate::{
     http::middleware::rate_limit::RateLimiter,
     jobs::app_deletion::AppDeletion,
     recovery::SilenceDetector,
+    spool::Spool,
     store::Store,
     tasks::Tasks,
     telemetry::metrics::Metrics,
@@ -25,6 +26,8 @@ pub struct AppState {
     pub config: Config,
     /// The database. The engine, the jobs and the recovery hold the same pools.
     pub store: Store,
+    /// Where webhooks go while the database can't take them. Its drain, a background task, holds it too.
+    pub spool: Arc<Spool>,
     /// The engine: sessions, consumers and the feed. Handlers wake an app through it after they changed its journal;
     /// `startup` holds it too and stops it.
     pub engine: Arc<Engine>,

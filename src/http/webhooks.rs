@@ -1,10 +1,14 @@
-//! Webhooks from Dialpad: verified, read, routed and stored. They are answered only once they are durable.
+//! Webhooks from Dialpad: verified, read, routed and stored. They are answered only once they are durable: in the
+//! database, or in the spool while the database can't take them.
 //!
 //! A webhook that an app's supervisor takes at once is stored together with everything that follows from it, in one
 //! commit. Any other is appended to the journal, from where the supervisor or an administrator takes it up.
 //!
 //! An authentic webhook never gets a 4xx, because Dialpad does not repeat it after one: a webhook without an app, and
 //! one that can't be read, is kept in the journal with the reason.
+
+mod answer;
+mod spooled;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,10 +27,10 @@ use cti_actors::{
 use futures_util::future::try_join_all;
 use metrics::histogram;
 use secrecy::SecretString;
-use serde::Serialize;
 use tokio::time::{Instant, timeout};
-use utoipa::ToSchema;
 
+use self::answer::{Taken, Unprocessed, record};
+pub(super) use self::spooled::SpoolEntry;
 use super::{
     error::{ApiError, ErrorCode},
     metrics::WebhookOutcome,
@@ -38,6 +42,7 @@ use super::{
     state::AppState,
 };
 use crate::{
+    config::Config,
     jobs::unrouted,
     store::{journal::append::Appended, tenants::routes::OwnRoute},
     webhook::{
@@ -57,8 +62,9 @@ const WEBHOOK: Codes = CHANGE
         ErrorCode::DatabaseUnavailable,
         ErrorCode::Internal,
     ]);
-/// Dialpad waits 5 s for an answer. A clear 503 well before that keeps its retries for when the database is back.
-const ACK_TIMEOUT: Duration = Duration::from_millis(800);
+/// How long the database may take before a webhook goes to the spool. Dialpad waits 5 s for an answer, and all that is
+/// promised is one second.
+const DATABASE_TIMEOUT: Duration = Duration::from_millis(600);
 /// How long a webhook waits for the app's supervisor to begin with it. After that it is only appended to the journal.
 const TAKE_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -75,7 +81,7 @@ const TAKE_TIMEOUT: Duration = Duration::from_millis(300);
         (String = "application/jwt"),
     )),
     responses(
-        (status = 200, description = "The webhook is stored. `status` and `reason` say why it is not processed.",
+        (status = 200, description = "The webhook is kept. `status` and `reason` say why it is not processed yet.",
          body = Taken, example = json!(Taken::example())),
         Errors<{ WEBHOOK }>,
     ),
@@ -99,7 +105,7 @@ pub(super) async fn shared(
         (String = "application/jwt"),
     )),
     responses(
-        (status = 200, description = "The webhook is stored. `status` and `reason` say why it is not processed.",
+        (status = 200, description = "The webhook is kept. `status` and `reason` say why it is not processed yet.",
          body = Taken, example = json!(Taken::example())),
         Errors<{ WEBHOOK }>,
     ),
@@ -122,23 +128,63 @@ async fn receive(
     app: Option<AppId>,
 ) -> Result<HttpResponse, ApiError> {
     let started = Instant::now();
+    refuse_compressed(request)?;
+    let mut is_direct = state.spool.is_direct();
+    if !is_direct {
+        is_direct = state.spool.becomes_direct().await;
+    }
+    let accepted = if is_direct { accept_in_time(request, state, body, app).await } else { Ok(None) };
+    let answer = match accepted {
+        Ok(Some(taken)) => Ok(taken),
+        Ok(None) => SpoolEntry::of(state).take(request, body, app).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &answer {
+        WebhookOutcome::of(error).count(Family::Unknown);
+    }
+    histogram!("cti_webhook_ack_seconds").record(started.elapsed());
+    answer
+}
+
+/// Refuses a compressed body: its signature would be one of other bytes.
+pub(super) fn refuse_compressed(request: &HttpRequest) -> Result<(), ApiError> {
     let encoding = request.headers().get(header::CONTENT_ENCODING);
     if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "The body must not be compressed"));
     }
+    Ok(())
+}
+
+/// Stores a webhook in the database. `None`: the database can't take it now, and the next ones don't try.
+async fn accept_in_time(
+    request: &HttpRequest,
+    state: &AppState,
+    body: &[u8],
+    app: Option<AppId>,
+) -> Result<Option<HttpResponse>, ApiError> {
     // Boxed, because the layers around a handler move its future several times, and this one is large.
-    let accepted = timeout(ACK_TIMEOUT, Box::pin(accept(request, state, body, app))).await;
-    let timed_out = |_| Err(StoreError::Unavailable("the database took too long".into()).into());
-    let answer = accepted.unwrap_or_else(timed_out);
-    if let Err(error) = &answer {
-        let outcome = match error.code {
-            ErrorCode::InvalidSignature => WebhookOutcome::Unauthentic,
-            _ => WebhookOutcome::Unavailable,
-        };
-        outcome.count(Family::Unknown);
+    let failure = match timeout(DATABASE_TIMEOUT, Box::pin(accept(request, state, body, app))).await {
+        Ok(Ok(answer)) => return Ok(Some(answer)),
+        Ok(Err(Failure::NotAuthentic)) => return Err(not_authentic()),
+        // Secrets that can't be decrypted concern only their app.
+        Ok(Err(Failure::Store(failure @ StoreError::Corrupt { .. }))) => return Err(failure.into()),
+        Ok(Err(Failure::Store(failure))) => failure,
+        Err(_) => StoreError::Unavailable("it took too long".into()),
+    };
+    state.spool.database_failed(&failure);
+    Ok(None)
+}
+
+/// Why a webhook is not in the database.
+enum Failure {
+    NotAuthentic,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(failure: StoreError) -> Self {
+        Self::Store(failure)
     }
-    histogram!("cti_webhook_ack_seconds").record(started.elapsed());
-    answer
 }
 
 /// Verifies, reads, routes and appends a webhook, and answers it.
@@ -147,7 +193,7 @@ async fn accept(
     state: &AppState,
     body: &[u8],
     app: Option<AppId>,
-) -> Result<HttpResponse, ApiError> {
+) -> Result<HttpResponse, Failure> {
     let verified = verify(request, state, body, app).await?;
 
     let received_at = state.clock.now();
@@ -158,8 +204,7 @@ async fn accept(
     let (event_id, duplicate) = store(state, webhooks, received_at).await?;
 
     record(&reading, &unprocessed, duplicate, received_at);
-    let Unprocessed { status, reason, .. } = unprocessed;
-    Ok(HttpResponse::Ok().json(Taken { success: true, event_id, duplicate, status, reason }))
+    Ok(HttpResponse::Ok().json(Taken::stored(event_id, duplicate, unprocessed)))
 }
 
 /// An authentic webhook.
@@ -174,20 +219,24 @@ async fn verify(
     state: &AppState,
     body: &[u8],
     app: Option<AppId>,
-) -> Result<Verified, ApiError> {
-    let header = request.headers().get(&state.config.signature_header).and_then(|value| value.to_str().ok());
+) -> Result<Verified, Failure> {
+    let header = signature_header(request, &state.config);
     let Some(app) = app else {
         let payload = signature::verify(body, header, &state.config.webhook_secrets);
-        return Ok(Verified { payload: payload.map_err(|_| not_authentic())?, own: None });
+        return Ok(Verified { payload: payload.map_err(|_| Failure::NotAuthentic)?, own: None });
     };
-    let mut route = state.store.routes().of_app(app).await?.ok_or_else(not_authentic)?;
-    let mut payload = signature::verify(body, header, &secrets(state, &route));
+    let mut route = state.store.routes().of_app(app).await?.ok_or(Failure::NotAuthentic)?;
+    let mut payload = signature::verify(body, header, &secrets(&state.config, &route));
     if payload.is_err() {
         // Another process may have made a new secret since the route was cached.
-        route = state.store.routes().of_app_now(app).await?.ok_or_else(not_authentic)?;
-        payload = signature::verify(body, header, &secrets(state, &route));
+        route = state.store.routes().of_app_now(app).await?.ok_or(Failure::NotAuthentic)?;
+        payload = signature::verify(body, header, &secrets(&state.config, &route));
     }
-    Ok(Verified { payload: payload.map_err(|_| not_authentic())?, own: Some((app, route)) })
+    Ok(Verified { payload: payload.map_err(|_| Failure::NotAuthentic)?, own: Some((app, route)) })
+}
+
+fn signature_header<'r>(request: &'r HttpRequest, config: &Config) -> Option<&'r str> {
+    request.headers().get(&config.signature_header).and_then(|value| value.to_str().ok())
 }
 
 fn not_authentic() -> ApiError {
@@ -195,8 +244,8 @@ fn not_authentic() -> ApiError {
 }
 
 /// Returns the secrets of an app's own address: once Dialpad signs with the app's own ones, only those.
-fn secrets(state: &AppState, route: &OwnRoute) -> Vec<SecretString> {
-    let global = state.config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
+fn secrets(config: &Config, route: &OwnRoute) -> Vec<SecretString> {
+    let global = config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
     route.secrets.iter().chain(global).cloned().collect()
 }
 
@@ -206,7 +255,7 @@ async fn route(
     reading: &Reading,
     verified: Verified,
     received_at: DateTime<Utc>,
-) -> Result<Vec<NewWebhook>, ApiError> {
+) -> Result<Vec<NewWebhook>, StoreError> {
     let addressee = match (&verified.own, reading.organization_id) {
         (Some((app, own)), _) => own.addressee(*app),
         (None, Some(organization)) => {
@@ -225,7 +274,7 @@ async fn store(
     state: &AppState,
     webhooks: Vec<NewWebhook>,
     received_at: DateTime<Utc>,
-) -> Result<(Option<JournalId>, bool), ApiError> {
+) -> Result<(Option<JournalId>, bool), StoreError> {
     for app in webhooks.iter().filter_map(|webhook| webhook.app_id) {
         state.silence.note(app, received_at);
     }
@@ -278,7 +327,7 @@ async fn append(
     let journal = state.store.journal();
     let appended = journal.append(vec![webhook]).await?;
     if let Some(app) = app.filter(|_| awaits_activation) {
-        release_if_active(state, app).await;
+        unrouted::release_if_active(&state.store, &state.engine, app).await;
     }
     if let Some(Appended::New(id)) = appended.first() {
         return Ok(Stored::New(*id));
@@ -288,69 +337,5 @@ async fn append(
         Some(first) => Ok(Stored::Duplicate(first)),
         // It has expired meanwhile.
         None => Err(StoreError::Unavailable("the webhook was deleted while it came again".into())),
-    }
-}
-
-/// Releases a webhook whose app was activated while it was written: the activation did not see it.
-async fn release_if_active(state: &AppState, app: AppId) {
-    if let Ok(Some(route)) = state.store.routes().of_app(app).await
-        && route.is_active
-    {
-        unrouted::release_unrouted(&state.store, &state.engine, app).await;
-    }
-}
-
-/// The answer to a webhook that was kept.
-#[derive(Serialize, ToSchema)]
-#[schema(as = WebhookTaken)]
-pub(super) struct Taken {
-    success: bool,
-    /// Its id in the journal; of a duplicate, the id of the first one.
-    event_id: Option<JournalId>,
-    /// Whether the journal had it already. A duplicate is neither processed nor emitted again.
-    duplicate: bool,
-    /// `unrouted` or `failed`, where it is kept without being processed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    status: Option<&'static str>,
-    /// Why it is not processed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    reason: Option<String>,
-}
-
-impl Taken {
-    fn example() -> Self {
-        let event_id = "018cc4e5-2270-7c12-8f01-6a7b8c9d0e1f".parse().ok();
-        Self { success: true, event_id, duplicate: false, status: None, reason: None }
-    }
-}
-
-/// Why a webhook is not processed for any app; empty where it is processed for one.
-struct Unprocessed {
-    outcome: WebhookOutcome,
-    status: Option<&'static str>,
-    reason: Option<String>,
-}
-
-impl Unprocessed {
-    fn of(webhooks: &[NewWebhook]) -> Self {
-        let is_processed =
-            webhooks.iter().any(|webhook| matches!(webhook.disposition, Disposition::Pending(_)));
-        let first = webhooks.first().filter(|_| !is_processed).map(|webhook| &webhook.disposition);
-        Self {
-            outcome: first.map_or(WebhookOutcome::Accepted, WebhookOutcome::from),
-            status: first.map(Disposition::status),
-            reason: first.and_then(Disposition::reason).map(str::to_owned),
-        }
-    }
-}
-
-fn record(reading: &Reading, unprocessed: &Unprocessed, duplicate: bool, received_at: DateTime<Utc>) {
-    let outcome = if duplicate { WebhookOutcome::Duplicate } else { unprocessed.outcome };
-    outcome.count(reading.family);
-    if let (Some(at), Family::Native | Family::Workflow) = (reading.at, reading.family) {
-        let lag = (received_at - at).to_std().unwrap_or_default();
-        histogram!("cti_webhook_lag_seconds").record(lag);
     }
 }

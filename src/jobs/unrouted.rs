@@ -48,6 +48,15 @@ pub async fn release_unrouted(store: &Store, engine: &Engine, app: AppId) {
     }
 }
 
+/// Releases the webhooks of an app that was activated while they were written: the activation did not see them.
+pub(crate) async fn release_if_active(store: &Store, engine: &Engine, app: AppId) {
+    if let Ok(Some(route)) = store.routes().of_app(app).await
+        && route.is_active
+    {
+        release_unrouted(store, engine, app).await;
+    }
+}
+
 pub(super) async fn run(store: Store, engine: Arc<Engine>, interval: Duration) {
     let state = (store, engine);
     let ticks = every(interval);

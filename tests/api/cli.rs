@@ -70,6 +70,7 @@ async fn bad_configuration_is_refused_with_one_line_for_each_wrong_key() {
         ("LOG_FORMAT", "xml"),
         ("WS_MAX_SESSIONS_PER_APP", "-5"),
         ("HOST", "not a host"),
+        ("SPOOL_MAX_BYTES", "plenty"),
         ("DIALPAD_PROD_BASE_URL", "ftp://dialpad.com"),
     ];
     let missing = ["INTERNAL_API_SECRET", "DIALPAD_WEBHOOK_SECRET"];

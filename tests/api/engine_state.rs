@@ -34,7 +34,9 @@ async fn calls_sessions_and_consumers_appear_and_go(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let before = engine(&server).await;
-    before.shows(json!({"sessions": 0, "consumers": 0, "spool": null}));
+    before.shows(
+        json!({"sessions": 0, "consumers": 0, "spool": {"state": "empty", "bytes": 0, "webhooks": 0}}),
+    );
     assert_eq!(state_of(&before, &app), None, "it had no work yet");
 
     let mut socket = server.subscribe(&app, "?consumer=crm").await;

@@ -63,6 +63,7 @@ mod service_manager;
 mod sharing;
 mod signatures;
 mod snapshot;
+mod spool;
 mod stopping;
 mod tokens;
 mod unreadable;

@@ -15,7 +15,7 @@ use crate::support::{App, Call, TestServer, WEBHOOK_SECRET, eventually, hmac_hex
 pub(crate) const CALL_EVENTS: [&str; 7] =
     ["call.ring", "call.raw", "call.started", "call.held", "call.raw", "call.resumed", "call.ended"];
 
-fn webhooks_of(call: &Call) -> [Value; 7] {
+pub(crate) fn webhooks_of(call: &Call) -> [Value; 7] {
     let [ring, started, held, resumed, ended] = call.life();
     let noted = |at: i64| call.event("call.noted", at);
     [ring, noted(1), started, held, noted(46), resumed, ended]

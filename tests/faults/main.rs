@@ -14,6 +14,7 @@ mod pooler;
 mod postgres_states;
 mod rust_client;
 mod rust_snapshot;
+mod spool;
 mod sqlite_file;
 mod stop;
 mod tokens;

@@ -18,6 +18,7 @@ mod events;
 mod feed;
 mod media_stub;
 mod metrics;
+mod outage;
 mod postgres;
 mod process;
 mod proxy;
@@ -46,6 +47,7 @@ pub(crate) use self::{
     events::{assert_contiguous, kinds, of_call, seqs},
     media_stub::{MediaRequest, MediaResponse, MediaStub},
     metrics::Metrics,
+    outage::Outage,
     process::{Process, run_to_end},
     proxy::Proxy,
     registry::Registration,

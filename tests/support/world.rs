@@ -1,7 +1,14 @@
 //! The database and the configuration of a server.
 
 use std::{
-    collections::BTreeMap, env, net::TcpListener, os::fd::OwnedFd, path::Path, process::Command, sync::Arc,
+    collections::BTreeMap,
+    env,
+    fs::File,
+    net::TcpListener,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -142,7 +149,11 @@ impl World {
     /// Starts a server with these arguments.
     pub(crate) async fn start_with(&self, args: &[&str]) -> TestServer {
         self.finish().await;
-        let mut process = Process::spawn("cti-server serve", &mut self.command(args));
+        let mut command = self.command(args);
+        if !self.settings.contains_key("SPOOL_DIR") {
+            command.env("SPOOL_DIR", self.free_spool());
+        }
+        let mut process = Process::spawn("cti-server serve", &mut command);
         let base_url = process.wait_for_line("where it is listening", listening_at).await;
         TestServer::new(base_url, process, self.clone())
     }
@@ -164,6 +175,18 @@ impl World {
         command.args(["-c", script]).arg(serve.get_program()).current_dir(self.folder()).env_clear();
         command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
         Process::spawn_with_input("cti-server serve", &mut command, socket.into())
+    }
+
+    /// Returns the folder of the first spool that no server uses: servers of one world that run at the same time each
+    /// have their own, and the next server after one that was killed has the same.
+    pub(crate) fn free_spool(&self) -> PathBuf {
+        let is_free = |spool: &PathBuf| {
+            let lock = File::open(spool.join("lock"));
+            lock.map_or(true, |lock| lock.try_lock().is_ok())
+        };
+        let name = |number: usize| if number == 0 { "spool".to_owned() } else { format!("spool-{number}") };
+        let mut spools = (0..).map(|number| self.folder().join(name(number)));
+        spools.find(is_free).expect("there are enough numbers")
     }
 
     /// Runs the binary until it ends.

@@ -6,14 +6,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::http::{
-    extract::auth::Administrator,
-    openapi::{
-        admin_examples,
-        errors::{ADMINISTRATOR, Errors},
-        tags,
+use crate::{
+    http::{
+        extract::auth::Administrator,
+        openapi::{
+            admin_examples,
+            errors::{ADMINISTRATOR, Errors},
+            tags,
+        },
+        state::AppState,
     },
-    state::AppState,
+    spool::SpoolState,
 };
 
 /// What a process does at the moment.
@@ -28,9 +31,8 @@ pub(crate) struct ProcessState {
     /// How many named consumers the process holds.
     consumers: usize,
     token_refresher: TokenRefresherState,
-    /// Always null: the process keeps no webhooks outside of the database.
-    #[schema(value_type = Option<Object>)]
-    spool: Option<()>,
+    /// Webhooks that are kept on the local disk while the database can't take them.
+    spool: SpoolState,
 }
 
 /// Returns what this process does at the moment.
@@ -53,6 +55,6 @@ pub(crate) async fn state(_: Administrator, state: Data<AppState>) -> HttpRespon
         sessions,
         consumers,
         token_refresher,
-        spool: None,
+        spool: state.spool.state(),
     })
 }

@@ -126,6 +126,11 @@ pub(crate) fn require_bearer(request: &HttpRequest, secrets: &[SecretString]) ->
     Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"))
 }
 
+/// Whether the request has one of these secrets as its bearer.
+pub(crate) fn has_bearer(request: &HttpRequest, secrets: &[SecretString]) -> bool {
+    bearer(request).is_some_and(|given| is_one_of(&given, secrets))
+}
+
 /// Compares with every secret, in a time that reveals nothing about how much of it matched.
 fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
     let given = given.expose_secret().as_bytes();

@@ -11,10 +11,12 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
+use reqwest::Url;
 
 use crate::{
     config::Environment,
     http::{
+        early::EarlyState,
         error::{ApiError, ErrorCode},
         state::AppState,
     },
@@ -31,8 +33,8 @@ pub async fn require_https<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let state = request.app_data::<Data<AppState>>().expect("every route has the shared state");
-    if state.config.environment != Environment::Production {
+    let (environment, public_url) = settings(&request);
+    if environment != Environment::Production {
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     if is_plain_http(&request) && !is_monitoring(request.path()) {
@@ -41,7 +43,7 @@ pub async fn require_https<B: MessageBody + 'static>(
             return Ok(request.error_response(refused));
         }
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-        let location = format!("{}{path}", state.public_url.as_str().trim_end_matches('/'));
+        let location = format!("{}{path}", public_url.as_str().trim_end_matches('/'));
         let moved = HttpResponse::PermanentRedirect().insert_header((header::LOCATION, location)).finish();
         return Ok(request.into_response(moved));
     }
@@ -49,6 +51,15 @@ pub async fn require_https<B: MessageBody + 'static>(
     let policy = HeaderValue::from_static(FOR_ONE_YEAR);
     answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, policy);
     Ok(answer)
+}
+
+/// Returns the environment, and the address at which clients reach the server.
+fn settings(request: &ServiceRequest) -> (Environment, &Url) {
+    if let Some(state) = request.app_data::<Data<AppState>>() {
+        return (state.config.environment, &state.public_url);
+    }
+    let early = request.app_data::<Data<EarlyState>>().expect("every route has the shared state");
+    (early.config.environment, &early.public_url)
 }
 
 fn is_plain_http(request: &ServiceRequest) -> bool {

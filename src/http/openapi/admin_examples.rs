@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::examples::{APP, KEY, with};
+use crate::spool::SpoolState;
 
 const CREATED_AT: &str = "2024-01-01T11:50:00.003127Z";
 const KEY_HINT: &str = "raw_5b0c…9e1f";
@@ -117,6 +118,7 @@ pub(crate) fn engine() -> Value {
     });
     json!({
         "process_id": "018cc4db-f000-7a01-8b02-3c4d5e6f7a8b", "apps": [app], "sessions": 2, "consumers": 1,
-        "token_refresher": {"renewals_in_progress": 0, "restarts": 0, "last_error": null}, "spool": null,
+        "token_refresher": {"renewals_in_progress": 0, "restarts": 0, "last_error": null},
+        "spool": SpoolState::example(),
     })
 }

@@ -182,7 +182,7 @@ impl Webhooks<'_> {
                     .bind(&retired).bind(organization).bind(now).bind(false).execute(db).await.map(|_| ())
             })?;
         }
-        self.store.shared.routes.remove_app(app);
+        self.store.routes().changed(app).await;
         Ok(())
     }
 
@@ -191,7 +191,7 @@ impl Webhooks<'_> {
         on_db!(self.store, write db => {
             sqlx::query(DROP_SECRETS).bind(Id::from(app)).bind(organization).execute(db).await.map(|_| ())
         })?;
-        self.store.shared.routes.remove_app(app);
+        self.store.routes().changed(app).await;
         Ok(())
     }
 
@@ -265,7 +265,7 @@ impl Webhooks<'_> {
             sqlx::query(ROTATE).bind(app).bind(proof).bind(&secret).bind(&retired).bind(now)
                 .execute(db).await.map(|done| done.rows_affected())
         })?;
-        self.store.shared.routes.remove_app(claimed.app);
+        self.store.routes().changed(claimed.app).await;
         check_claim(changed)?;
         claimed.webhook = rotated;
         claimed.was_rotating = true;
@@ -290,7 +290,7 @@ impl Webhooks<'_> {
                 .bind(note.organization).bind(webhook.verified_at).bind(note.checked_at).bind(&problems)
                 .bind(note.next_check_at).execute(db).await.map(|done| done.rows_affected())
         })?;
-        self.store.shared.routes.remove_app(claimed.app);
+        self.store.routes().changed(claimed.app).await;
         check_claim(changed)
     }
 
@@ -312,7 +312,7 @@ impl Webhooks<'_> {
             sqlx::query(REMOVE).bind(app).bind(proof).bind(&retired).bind(now)
                 .execute(db).await.map(|done| done.rows_affected())
         })?;
-        self.store.shared.routes.remove_app(claimed.app);
+        self.store.routes().changed(claimed.app).await;
         check_claim(changed)
     }
 }

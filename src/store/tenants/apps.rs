@@ -117,6 +117,7 @@ impl Apps<'_> {
         })?;
         // With a static key, a new app belongs to its organization at once.
         self.store.shared.routes.clear();
+        self.store.routes().changed(id).await;
         Ok(App {
             id,
             name: name.to_owned(),

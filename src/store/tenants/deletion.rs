@@ -71,6 +71,7 @@ impl Apps<'_> {
             })
         });
         self.clear_caches();
+        self.store.routes().changed(app).await;
         begun
     }
 

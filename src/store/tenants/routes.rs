@@ -1,12 +1,15 @@
 //! The routes of webhooks: the apps of an organization, and the app of an own address. A route is cached for a second,
-//! so that a burst looks it up once; a change by this process removes it at once.
+//! so that a burst looks it up once; a change by this process removes it at once. The routes of own addresses are also kept as
+//! they were last seen, because webhooks are verified while the database is away.
 
 use std::{
+    collections::HashSet,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use cti_actors::{error::StoreError, id::AppId};
+use dashmap::DashMap;
 use moka::sync::Cache;
 use secrecy::SecretString;
 
@@ -20,12 +23,18 @@ const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
     AND apps.id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY apps.id";
-const ROUTE_OF_APP: &str = "SELECT apps.is_active, dialpad_connections.dialpad_org_id,
+const ROUTE_OF_APP: &str = "SELECT apps.id, apps.is_active, dialpad_connections.dialpad_org_id,
     CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END AS secret,
     dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL AS is_confirmed
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
     AND apps.id NOT IN (SELECT app_id FROM deleted_apps)";
+const ROUTES: &str = "SELECT apps.id, apps.is_active, dialpad_connections.dialpad_org_id,
+    CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END AS secret,
+    dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL AS is_confirmed
+    FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
+    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id
+    WHERE apps.id NOT IN (SELECT app_id FROM deleted_apps)";
 
 /// How long a route is cached: how long a change by another process may go unnoticed.
 const CACHE_TTL: Duration = Duration::from_secs(1);
@@ -59,6 +68,8 @@ impl OwnRoute {
 pub(crate) struct RouteCache {
     of_organization: Cache<i64, Vec<Route>>,
     of_app: Cache<AppId, Arc<OwnRoute>>,
+    /// The routes of all apps as they were last seen, for as long as the database can't be asked.
+    last_known: DashMap<AppId, Arc<OwnRoute>>,
     /// The organization of the static key, once it is known.
     static_organization: OnceLock<i64>,
 }
@@ -68,6 +79,7 @@ impl Default for RouteCache {
         Self {
             of_organization: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
             of_app: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            last_known: DashMap::new(),
             static_organization: OnceLock::new(),
         }
     }
@@ -80,13 +92,14 @@ impl RouteCache {
     }
 
     /// Removes only the route of an app's own address.
-    pub(crate) fn remove_app(&self, app: AppId) {
+    fn remove_app(&self, app: AppId) {
         self.of_app.invalidate(&app);
     }
 }
 
 #[derive(sqlx::FromRow)]
 struct OwnRouteRow {
+    id: Id,
     is_active: bool,
     dialpad_org_id: Option<i64>,
     secret: Option<Vec<u8>>,
@@ -139,16 +152,54 @@ impl Routes<'_> {
             sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await
         })?;
         // Only what exists is cached: guessed addresses must not fill the memory.
-        let Some(row) = row else { return Ok(None) };
-        let secret = row.secret.as_deref();
-        let secrets = self.store.webhooks().accepted_secrets(app, secret, row.retired_secrets.as_deref())?;
-        let route = Arc::new(OwnRoute {
+        let Some(row) = row else {
+            self.store.shared.routes.last_known.remove(&app);
+            return Ok(None);
+        };
+        let route = self.open(row)?;
+        self.store.shared.routes.of_app.insert(app, Arc::clone(&route));
+        self.store.shared.routes.last_known.insert(app, Arc::clone(&route));
+        Ok(Some(route))
+    }
+
+    /// Returns the route of an app's own address as it was last seen, without a query. `None`: it is not known.
+    #[must_use]
+    pub fn last_known(self, app: AppId) -> Option<Arc<OwnRoute>> {
+        self.store.shared.routes.last_known.get(&app).map(|route| Arc::clone(&route))
+    }
+
+    /// Reads the routes of all apps, for [`Self::last_known`].
+    pub async fn learn_all(self) -> Result<(), StoreError> {
+        let rows: Vec<OwnRouteRow> =
+            on_db!(self.store, read db => sqlx::query_as(ROUTES).fetch_all(db).await)?;
+        let known = &self.store.shared.routes.last_known;
+        let ids: HashSet<AppId> = rows.iter().map(|row| row.id.into()).collect();
+        for row in rows {
+            let app = row.id.into();
+            // One whose secrets can't be decrypted stays as it was; its own requests report that.
+            if let Ok(route) = self.open(row) {
+                known.insert(app, route);
+            }
+        }
+        known.retain(|app, _| ids.contains(app));
+        Ok(())
+    }
+
+    /// Reads the route of an app whose own address, secrets or state this process has changed.
+    pub(crate) async fn changed(self, app: AppId) {
+        self.store.shared.routes.remove_app(app);
+        // Where it can't be read now, it is read with all others a moment later.
+        let _ = self.of_app_now(app).await;
+    }
+
+    fn open(self, row: OwnRouteRow) -> Result<Arc<OwnRoute>, StoreError> {
+        let (secret, retired) = (row.secret.as_deref(), row.retired_secrets.as_deref());
+        let secrets = self.store.webhooks().accepted_secrets(row.id.into(), secret, retired)?;
+        Ok(Arc::new(OwnRoute {
             is_active: row.is_active,
             dialpad_org_id: row.dialpad_org_id,
             secrets,
             is_confirmed: row.is_confirmed,
-        });
-        self.store.shared.routes.of_app.insert(app, Arc::clone(&route));
-        Ok(Some(route))
+        }))
     }
 }

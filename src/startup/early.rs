@@ -1,0 +1,159 @@
+//! The start while the database is away, or takes long to be migrated: a small server on the same socket keeps webhooks
+//! in the spool, and everything else is refused. It ends when the server is complete.
+
+use std::{io, net::TcpListener, pin::pin, sync::Arc, time::Duration};
+
+use actix_web::{App, HttpServer, dev::ServerHandle, http::KeepAlive, middleware::from_fn, web::Data};
+use cti_actors::error::StoreError;
+use tokio::{sync::Notify, time::sleep};
+use tracing::{info, warn};
+use tracing_actix_web::TracingLogger;
+
+use super::{
+    StartError,
+    database::{check_database, migrate, open_store},
+    listen_error,
+};
+use crate::{
+    http::{self, EarlyState, RequestSpan},
+    shutdown::StopSignals,
+    store::{Store, journal::pending::DurableWebhooks},
+};
+
+/// How long the migrations may take before the small server starts. It starts at once when the database is away.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often the database is tried.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+/// How long the end of the small server waits for requests in progress.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long requests that were accepted last have until the small server ends.
+const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_millis(500);
+const THREADS: usize = 2;
+
+/// The database, and the server that ran before it was open.
+pub(super) struct Opened {
+    pub(super) store: Store,
+    pub(super) durable_webhooks: DurableWebhooks,
+    pub(super) early_server: Option<ServerHandle>,
+}
+
+/// Opens and migrates the database, however long that takes.
+///
+/// # Errors
+/// It can't be used, and waiting would not help; or a signal came.
+pub(super) async fn open(
+    early: EarlyState,
+    listener: &TcpListener,
+    stop_signals: &mut StopSignals,
+) -> Result<Opened, StartError> {
+    let state = Data::new(early);
+    let failed = Notify::new();
+    let mut opening = pin!(open_when_available(&state, &failed));
+    tokio::select! {
+        opened = &mut opening => {
+            let (store, durable_webhooks) = opened?;
+            return Ok(Opened { store, durable_webhooks, early_server: None });
+        }
+        () = failed.notified() => {}
+        () = sleep(OPEN_TIMEOUT) => {
+            state.spool.database_away(&StoreError::Unavailable("it is not open yet".into()));
+        }
+        signal = stop_signals.recv() => return Err(stopped(signal)),
+    }
+    let early_server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+    if let Ok(address) = listener.local_addr() {
+        info!(
+            public_url = %state.public_url,
+            "listening on http://{address}; webhooks are kept in the spool until the database is open"
+        );
+    }
+    let opened = tokio::select! {
+        opened = opening => opened,
+        signal = stop_signals.recv() => Err(stopped(signal)),
+    };
+    match opened {
+        Ok((store, durable_webhooks)) => {
+            info!("the database is open");
+            Ok(Opened { store, durable_webhooks, early_server: Some(early_server) })
+        }
+        Err(failure) => {
+            // Requests in progress are answered.
+            early_server.stop(true).await;
+            Err(failure)
+        }
+    }
+}
+
+fn stopped(signal: &str) -> StartError {
+    info!(signal, "stopped while waiting for the database");
+    StartError::Stopped
+}
+
+/// Tries until the database can be used. `failed` is notified when it can't.
+async fn open_when_available(
+    state: &EarlyState,
+    failed: &Notify,
+) -> Result<(Store, DurableWebhooks), StartError> {
+    let mut is_reported = false;
+    loop {
+        let failure = match try_open(state).await {
+            Ok(opened) => return Ok(opened),
+            Err(StartError::Store(failure @ StoreError::Unavailable(_))) => failure,
+            Err(failure) => return Err(failure),
+        };
+        if !is_reported {
+            warn!(error = %failure, "the database is away; it is tried until it is there");
+            is_reported = true;
+        }
+        state.spool.database_away(&failure);
+        failed.notify_one();
+        sleep(RETRY_INTERVAL).await;
+    }
+}
+
+async fn try_open(state: &EarlyState) -> Result<(Store, DurableWebhooks), StartError> {
+    let (store, durable_webhooks) = open_store(&state.config, Arc::clone(&state.clock)).await?;
+    let checked = async {
+        check_database(&state.config, &store).await?;
+        migrate(&store, state.config.auto_migrate).await
+    };
+    match checked.await {
+        Ok(()) => Ok((store, durable_webhooks)),
+        Err(failure) => {
+            store.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Ends the small server, once the complete one accepts connections from the same socket.
+pub(super) async fn end(early_server: ServerHandle) {
+    // Stopped at once, it would reset connections that it has accepted and not begun with.
+    early_server.pause().await;
+    sleep(LAST_REQUESTS_TIMEOUT).await;
+    early_server.stop(true).await;
+}
+
+fn serve(state: &Data<EarlyState>, listener: &TcpListener) -> io::Result<ServerHandle> {
+    let state = state.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(http::early_routes)
+            .wrap(from_fn(http::catch_panics))
+            .wrap(from_fn(http::require_https))
+            .wrap(from_fn(http::observe))
+            .wrap(from_fn(http::ignore_extra_slashes))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .workers(THREADS)
+    // The next request of a client must reach the complete server.
+    .keep_alive(KeepAlive::Disabled)
+    .disable_signals()
+    .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
+    .listen(listener.try_clone()?)?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
+}
