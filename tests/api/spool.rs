@@ -77,9 +77,9 @@ async fn what_the_database_can_not_take_is_spooled_and_emitted_in_order_afterwar
     server.webhook(&app, &ring).await;
 
     let outage = Outage::begin(&world).await;
-    let before = chrono::Utc::now();
+    let before = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
     spool_all(&server, &app, [&started, &held, &resumed]).await;
-    let after = chrono::Utc::now();
+    let after = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
     state(&server).await.shows(json!({"state": "filling", "webhooks": 3}));
     let metrics = server.metrics().await;
     assert_eq!(metrics.sum("cti_spool_webhooks", &[]), 3.0);
