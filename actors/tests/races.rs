@@ -167,7 +167,8 @@ impl World {
             _ => Some(Seq(random.below(head.0 as u64 + 1) as i64)),
         };
         let filter = some_filter(&mut random);
-        let mut wanted = Subscription { after, filter: filter.clone(), ..Subscription::default() };
+        let mut wanted =
+            Subscription { after: after.map(Into::into), filter: filter.clone(), ..Subscription::default() };
         let mut received = Received { start: after.unwrap_or(head), filter, seqs: Vec::new() };
         let mut begun = false;
         loop {
@@ -202,7 +203,7 @@ impl World {
                     return received;
                 }
             }
-            wanted.after = Some(listener.cursor());
+            wanted.after = Some(listener.cursor().into());
         }
     }
 
