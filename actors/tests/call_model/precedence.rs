@@ -4,7 +4,7 @@ use cti_actors::model::call::{
     CallEvent, Direction, EndKind, Knowledge, Leg, Millis, Outcome, Signal, Snapshot,
 };
 
-use super::{at, event, permutations, tell};
+use super::{at, event, permutations, presumed, tell};
 
 const HANGUP: Signal = Signal::Ended(EndKind::Hangup);
 
@@ -100,7 +100,7 @@ fn the_reported_time_of_the_answer_goes_before_that_of_the_webhook() {
 fn the_reported_end_goes_before_the_times_of_the_signals() {
     let life = [
         event(3, Signal::Connected),
-        event(70, Signal::Ended(EndKind::Presumed)),
+        presumed(70, 3),
         hangup(62, |it| it.ended_at = Some(at(60))),
     ];
     assert_eq!(call(&life).ended_at, Some(at(60)));
