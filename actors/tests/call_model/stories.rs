@@ -241,14 +241,12 @@ fn a_presumed_end_is_withdrawn_when_the_call_goes_on_and_the_real_end_is_emitted
 
 #[test]
 fn a_withdrawal_is_followed_by_what_has_happened_meanwhile() {
-    let (_, emitted) =
-        tell(&[event(0, Signal::Ringing), presumed(900, 0), event(20, Signal::Connected)]);
+    let (_, emitted) = tell(&[event(0, Signal::Ringing), presumed(900, 0), event(20, Signal::Connected)]);
     assert_eq!(emitted[..2], [CallChange::Ring, CallChange::Ended]);
     assert_eq!(changed(&emitted[2])[0], "status");
     assert_eq!(emitted[3..], [CallChange::Started]);
 
-    let (facts, emitted) =
-        tell(&[event(3, Signal::Connected), presumed(900, 3), event(20, Signal::Held)]);
+    let (facts, emitted) = tell(&[event(3, Signal::Connected), presumed(900, 3), event(20, Signal::Held)]);
     assert_eq!(changed(&emitted[2])[0], "status");
     assert_eq!(emitted[3..], [CallChange::Held(at(20))]);
     assert_eq!(facts.snapshot().status, Status::Held);
@@ -267,12 +265,8 @@ fn news_that_was_known_when_an_end_was_presumed_does_not_withdraw_it() {
 
 #[test]
 fn an_end_can_be_presumed_again_after_it_was_withdrawn() {
-    let life = [
-        event(3, Signal::Connected),
-        presumed(900, 3),
-        event(1000, Signal::Connected),
-        presumed(9000, 1000),
-    ];
+    let life =
+        [event(3, Signal::Connected), presumed(900, 3), event(1000, Signal::Connected), presumed(9000, 1000)];
     for order in permutations(&life) {
         let call = tell(&order).0.snapshot();
         assert_eq!((call.status, call.ended_at), (Status::Ended, Some(at(9000))));

@@ -125,8 +125,8 @@ fn change_of_status(before: Status, after: Status, at: DateTime<Utc>) -> CallCha
 }
 
 /// Returns the names on the wire of the call's fields that differ. The status is not among them: its changes have event
-/// types of their own, except for one ([`withdrawal`]). Nor is the content of the voicemail. After the answer, Dialpad's own state alone is no change: its
-/// states have event types, or are passed on.
+/// types of their own, except for one ([`withdrawal`]). Nor is the content of the voicemail. After the answer, Dialpad's
+/// own state alone is no change: its states have event types, or are passed on.
 fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     let Snapshot {
         status: _,

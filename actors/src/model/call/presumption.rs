@@ -19,20 +19,21 @@ pub(crate) struct Presumption {
 impl CallFacts {
     /// Merges in a presumption. The one that knew the newest news counts; of those that knew the same, the earliest.
     pub(super) fn presume(&mut self, presumption: Presumption) {
-        let is_better = |known: Presumption| {
-            (presumption.last_news, known.at) > (known.last_news, presumption.at)
-        };
+        let is_better =
+            |known: Presumption| (presumption.last_news, known.at) > (known.last_news, presumption.at);
         if self.presumption.is_none_or(is_better) {
             self.presumption = Some(presumption);
         }
     }
 
-    /// Returns when the call is presumed to have ended, unless it ended for sure, or goes on.
+    /// Returns when the call is presumed to have ended, unless it ended for sure, or goes on. A presumption alone is no
+    /// ground for a call: nothing could withdraw it.
     pub(super) fn presumed_end(&self) -> Option<DateTime<Utc>> {
-        if self.has_ended() {
+        if self.has_ended() || !self.was_live() {
             return None;
         }
-        let stored_before = self.ends.get(&EndKind::Presumed).map(|at| Presumption { last_news: *at, at: *at });
+        let stored_before =
+            self.ends.get(&EndKind::Presumed).map(|at| Presumption { last_news: *at, at: *at });
         let presumption = self.presumption.or(stored_before)?;
         self.live_at.is_none_or(|live| live <= presumption.last_news).then_some(presumption.at)
     }

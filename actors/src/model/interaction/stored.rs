@@ -27,9 +27,9 @@ pub struct StoredInteraction {
 /// A change of an interaction. Each is emitted as an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InteractionChange {
-    /// It is over, and nothing more came for a while. At most once.
+    /// It is over, and nothing more came for a while. At most once, unless the end was presumed and withdrawn.
     Ended,
-    /// Something became known after that: the names of the changed fields.
+    /// Something became known after that, or a presumed end is withdrawn: the names of the changed fields.
     Updated(Vec<&'static str>),
 }
 
@@ -42,14 +42,15 @@ pub(crate) fn news(
     now: DateTime<Utc>,
     settle: TimeDelta,
 ) -> Option<(StoredInteraction, Option<InteractionChange>)> {
-    let has_settled = known.is_some_and(|known| known.has_settled);
+    let had_settled = known.is_some_and(|known| known.has_settled);
+    let has_settled = had_settled && !known.is_some_and(|known| is_withdrawn(&known.summary, &summary));
     let settles_at = (summary.status == Status::Ended && !has_settled).then_some(now + settle);
     let is_same = known.is_some_and(|known| known.summary == summary && known.merged_into.is_none());
     if is_same && settles_at == known.and_then(|known| known.settles_at) {
         return None;
     }
     let changed = known.map(|known| summary.changed_since(&known.summary)).unwrap_or_default();
-    let change = (has_settled && !changed.is_empty()).then_some(InteractionChange::Updated(changed));
+    let change = (had_settled && !changed.is_empty()).then_some(InteractionChange::Updated(changed));
     let interaction = StoredInteraction {
         id,
         version: known.map_or(0, |known| known.version) + 1,
@@ -60,6 +61,11 @@ pub(crate) fn news(
         summary,
     };
     Some((interaction, change))
+}
+
+/// Whether a presumed end was withdrawn: only then is an interaction no longer over although no leg was added.
+fn is_withdrawn(before: &Summary, after: &Summary) -> bool {
+    before.status == Status::Ended && after.status != Status::Ended && before.calls == after.calls
 }
 
 impl StoredInteraction {
