@@ -46,4 +46,5 @@ pub mod startup;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+mod threads;
 pub mod webhook;

@@ -5,18 +5,13 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Server, ServerHandle},
-    middleware::from_fn,
-    web::Data,
-};
+use actix_web::{dev::ServerHandle, web::Data};
 use cti_actors::{
     Engine, Ports, Tuning,
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, new_uuid},
     error::StoreError,
     model::number,
 };
@@ -24,8 +19,6 @@ use reqwest::Url;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use tracing_actix_web::TracingLogger;
-use uuid::Uuid;
 
 use crate::{
     config::Config,
@@ -39,19 +32,15 @@ use crate::{
     },
     encryption_keys::{EncryptionKeys, KeyError},
     enrichment::CallEnrichment,
-    http::{self, AppState, RequestSpan},
+    http::{self, AppState},
     jobs::{self, Services, app_deletion::AppDeletion},
     net,
     recovery::{self, Recovery},
     store::{self, Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
     tasks::Tasks,
     telemetry::{self, metrics::Metrics},
+    threads::{self, TooFewThreads},
 };
-
-/// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a stop waits for requests in progress. A client that reads nothing uses up all of it.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -81,6 +70,9 @@ pub enum StartError {
     /// There is no key to encrypt tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// There are not enough threads.
+    #[error(transparent)]
+    Threads(#[from] TooFewThreads),
     /// A library can't be set up.
     #[error("{0}")]
     Setup(String),
@@ -104,6 +96,7 @@ impl Application {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // 1. What depends on nothing.
         let started = Instant::now();
+        threads::check(config.http_workers)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::new();
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
@@ -124,6 +117,7 @@ impl Application {
         // 3. The database and its schema.
         let (store, durable_webhooks) = open_store(&config, Arc::clone(&clock)).await?;
         migrate(&store, config.auto_migrate).await?;
+        SystemClock.start_after(&store.server_state().newest_instants().await?);
 
         // 4. The engine. Its first sweep processes what an earlier run has left.
         let engine = start_engine(&config, &store, &client, &clock);
@@ -188,11 +182,11 @@ impl Application {
             public_url,
             redirect_uri,
             clock,
-            process_id: Uuid::now_v7(),
+            process_id: new_uuid(),
             started,
             config,
         });
-        let server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+        let server = http::serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
 
@@ -317,36 +311,4 @@ async fn push_webhooks(mut durable: DurableWebhooks, engine: Arc<Engine>) {
     while let Some(batch) = durable.recv().await {
         engine.push(batch.app, batch.events);
     }
-}
-
-fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
-    let workers = state.config.http_workers;
-    let stuck_session_timeout = state.config.stuck_session_timeout;
-    let state = state.clone();
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .configure(http::routes)
-            .wrap(from_fn(http::answer_preflight))
-            .wrap(from_fn(http::catch_panics))
-            .wrap(from_fn(http::require_https))
-            .wrap(from_fn(http::observe))
-            .wrap(from_fn(http::share_with_origins))
-            .wrap(from_fn(http::ignore_extra_slashes))
-            .wrap(TracingLogger::<RequestSpan>::new())
-    })
-    .on_connect(move |connection, data| {
-        if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            data.insert(http::ConnectionTimeouts::accept(stream, stuck_session_timeout));
-        }
-    })
-    // A client that closes its side is gone: an endless stream would otherwise continue without a reader.
-    .h1_allow_half_closed(false)
-    .keep_alive(KEEP_ALIVE)
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
-    if workers > 0 {
-        server = server.workers(workers);
-    }
-    Ok(server.listen(listener)?.run())
 }

@@ -10,28 +10,18 @@ pub(crate) mod metrics;
 mod middleware;
 mod oauth;
 pub mod openapi;
+mod server;
 mod state;
 mod webhooks;
 
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 
+pub(crate) use self::server::serve;
 use self::{
     error::{ApiError, ErrorCode},
     openapi::served,
 };
-pub use self::{
-    middleware::{
-        cors::{answer_preflight, share_with_origins},
-        errors::observe,
-        https::require_https,
-        panics::catch_panics,
-        rate_limit::RateLimiter,
-        span::RequestSpan,
-        tcp_timeout::ConnectionTimeouts,
-        webhook_path::ignore_extra_slashes,
-    },
-    state::AppState,
-};
+pub use self::{middleware::rate_limit::RateLimiter, state::AppState};
 
 /// The largest body that is read, in bytes.
 const MAX_BODY: usize = 256 << 10;

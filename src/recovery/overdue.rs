@@ -111,7 +111,7 @@ impl OverdueCalls {
             CallCheck::NotFound | CallCheck::Unanswered => {
                 let Some(last_news) = self.last_news(call).await? else { return Ok(()) };
                 // When its limit was reached: a process that finds the same reports the same.
-                let at = call.changed_at + time_delta(limit);
+                let at = call.changed_at.min(now) + time_delta(limit);
                 if self.report(call, Finding::PresumedOver { call: call.call, at, last_news }).await? {
                     counter!("cti_calls_inferred_total").increment(1);
                     info!(app.id = %call.app, call.id = %call.call, "a call is presumed ended");

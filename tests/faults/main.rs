@@ -5,6 +5,7 @@
 mod support;
 
 mod burst;
+mod clock;
 mod database_away;
 mod frozen_client;
 mod half_open;
@@ -12,5 +13,6 @@ mod kill;
 mod missed;
 mod rust_client;
 mod rust_snapshot;
+mod slow_peer;
 mod stop;
 mod tokens;

@@ -130,7 +130,11 @@ fn events(listener: Listener, timeouts: StreamTimeout) -> impl Stream<Item = Res
     stream::unfold(
         (listener, timeouts, Some(retry)),
         move |(mut listener, mut timeouts, mut retry)| async move {
-            let text = match timeout(heartbeat, listener.next()).await {
+            let next = tokio::select! {
+                next = timeout(heartbeat, listener.next()) => next,
+                () = timeouts.client_closed() => return None,
+            };
+            let text = match next {
                 Ok(batch) => write_batch(batch?, retry.take()),
                 // A bare comment line: some clients take an empty line for the end of a message.
                 Err(_) => ":\n".to_owned(),
