@@ -45,7 +45,9 @@ fn check_count(wanted: usize) -> Result<(), TooFewThreads> {
     let mut result = Ok(());
     for started in RUNNING..wanted {
         let released = Arc::clone(&released);
-        match thread::Builder::new().spawn(move || drop(released.lock().recv())) {
+        match thread::Builder::new().spawn(move || {
+            let _ = released.lock().recv();
+        }) {
             Ok(thread) => threads.push(thread),
             Err(error) => {
                 result = Err(TooFewThreads { wanted, started, error });

@@ -1,4 +1,4 @@
-//! The thread that writes the log. Whoever reads stderr may be slow, or may have stopped: lines that find no room are
+//! The thread that writes the log. What reads stderr may be slow, or may have stopped: lines that find no room are
 //! dropped and counted, and nothing else waits for them.
 
 use std::{

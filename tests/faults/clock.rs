@@ -4,13 +4,16 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use chrono::{DateTime, FixedOffset};
 use futures_util::future::join;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{App, Ask, Call, TestServer, World, assert_contiguous, eventually, installed};
+use crate::support::{
+    Ack, App, Ask, Call, TestServer, World, assert_contiguous, eventually, installed, within,
+};
 
 on_both_databases![
     a_wall_clock_that_is_wrong_for_a_moment_deletes_nothing,
@@ -56,6 +59,24 @@ fn with_wall_clock(world: World) -> Option<(World, WallClock)> {
     Some((world, clock))
 }
 
+/// Sends a webhook and retries on 503 as Dialpad does: a busy machine may take too long for one. Returns whether it was a
+/// duplicate.
+async fn send(server: &TestServer, app: &App, payload: &Value) -> bool {
+    let path = format!("/webhooks/{}", app.id);
+    loop {
+        let answer = server.post_webhook(&path, &payload.to_string()).await;
+        if answer.status != 503 {
+            return Ack::of(&answer).duplicate;
+        }
+    }
+}
+
+async fn send_life(server: &TestServer, app: &App, call: i64) {
+    for payload in &Call::new(call).life() {
+        send(server, app, payload).await;
+    }
+}
+
 async fn steps_become(server: &TestServer, count: f64) {
     eventually(&format!("{count} steps are counted"), async || {
         (server.metrics().await.sum("cti_clock_steps_total", &[]) >= count).then_some(())
@@ -67,24 +88,22 @@ async fn a_wall_clock_that_is_wrong_for_a_moment_deletes_nothing(world: World) {
     let Some((world, clock)) = with_wall_clock(world.with("RETENTION_INTERVAL", "1s")) else { return };
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
-    let call = Call::new(1);
-    server.webhooks(&app, &call.life()).await;
+    send_life(&server, &app, 1).await;
     let mapping = json!({"dialpad_user_id": 555, "crm_user_id": "ada"});
     let path = format!("/internal/apps/{}/users/map", app.id);
-    let map = || server.post(&path).by_admin().header("idempotency-key", "a key").json(&mapping).answer();
+    let map = || server.post(&path).by_admin().header("idempotency-key", "key-1").json(&mapping).answer();
     let mapped = map().await;
 
     for (offset, steps) in [("+31d", 1.0), ("-40d", 2.0)] {
         clock.set(offset);
         steps_become(&server, steps).await;
         assert_eq!(map().await.body, mapped.body, "the key is known");
-        server.webhook(&app, &Call::new(1).ring(1)).await;
+        send(&server, &app, &Call::new(1).ring(1)).await;
     }
-    server.process.wait_for_line("that nothing is removed", |line| {
-        line.contains("nothing is removed for its age").then_some(())
-    });
+    let said = |line: &str| line.contains("nothing is removed for its age").then_some(());
+    server.process.wait_for_line("that nothing is removed", said).await;
     clock.set("+0");
-    assert!(server.webhook(&app, &call.ring(0)).await.duplicate, "the journal is as it was");
+    assert!(send(&server, &app, &Call::new(1).ring(0)).await, "the journal is as it was");
     let feed = server.feed(&app).await;
     assert_contiguous(&feed, 0);
     assert!(feed.len() >= 5, "{feed:#?}");
@@ -94,21 +113,21 @@ async fn an_event_of_a_start_with_a_slow_clock_deletes_no_other(world: World) {
     let Some((world, clock)) = with_wall_clock(world.with("RETENTION_INTERVAL", "1s")) else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    server.webhooks(&app, &Call::new(1).life()).await;
+    send_life(&server, &app, 1).await;
     drop(server);
     clock.set("-40d");
     let mut server = world.start().await;
-    server.webhooks(&app, &Call::new(2).life()).await;
+    send_life(&server, &app, 2).await;
     let said = |line: &str| line.contains("the newest stored time is far ahead").then_some(());
     server.process.wait_for_line("that what is stored is ahead", said).await;
     drop(server);
     clock.set("+0");
     let server = world.start().await;
-    server.webhooks(&app, &Call::new(3).life()).await;
+    send_life(&server, &app, 3).await;
     sweeps(&world, &server, &app).await;
     let feed = server.feed(&app).await;
     assert_contiguous(&feed, 0);
-    assert_eq!(feed.len(), 15);
+    assert!(feed.len() >= 15, "{feed:#?}");
 }
 
 /// Waits until a sweep of the retention has taken place: after the events, it deletes an idempotency key that is too old.
@@ -123,20 +142,20 @@ async fn sweeps(world: &World, server: &TestServer, app: &App) {
 }
 
 async fn polling_by_the_last_change_misses_no_call_while_the_clock_is_set(world: World) {
-    const CALLS: i64 = 200;
+    const CALLS: i64 = 100;
     let Some((world, clock)) = with_wall_clock(world) else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     let sent = async {
         for call in 1..=CALLS {
             clock.set(["+0", "+7s", "-9s", "+20m", "-3s"][usize::try_from(call / 4 % 5).expect("small")]);
-            server.webhook(&app, &Call::new(call).ring(0)).await;
+            send(&server, &app, &Call::new(call).ring(0)).await;
         }
     };
     let polled = async {
         let mut since: Option<String> = None;
         let mut seen = BTreeSet::new();
-        eventually("all calls are seen", async || {
+        within(Duration::from_secs(60), "all calls are seen", async || {
             let query = since.as_ref().map_or("?limit=500&since=0".to_owned(), |since| {
                 format!("?limit=500&since={}", since.replace('+', "%2B"))
             });
@@ -154,7 +173,7 @@ async fn a_start_with_a_slow_clock_begins_at_the_newest_stored_time(world: World
     let Some((world, clock)) = with_wall_clock(world) else { return };
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    server.webhook(&app, &Call::new(1).ring(0)).await;
+    send(&server, &app, &Call::new(1).ring(0)).await;
     let updated_at = async |server: &TestServer, call: i64| -> DateTime<FixedOffset> {
         let call = server.call(&app, call).await;
         call["updated_at"].as_str().and_then(|at| at.parse().ok()).expect("an instant")
@@ -165,7 +184,7 @@ async fn a_start_with_a_slow_clock_begins_at_the_newest_stored_time(world: World
     let mut server = world.start().await;
     let said = |line: &str| line.contains("the server's clock begins there").then_some(());
     server.process.wait_for_line("where its clock begins", said).await;
-    server.webhook(&app, &Call::new(2).ring(0)).await;
+    send(&server, &app, &Call::new(2).ring(0)).await;
     let second = updated_at(&server, 2).await;
     assert!(second > first, "{first} {second}");
 }

@@ -39,7 +39,7 @@ use crate::{
 };
 
 /// How long a body may take.
-const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a body may take in any case. One that takes longer is slow.
 const MIN_BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a slow body is looked at.

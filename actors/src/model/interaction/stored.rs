@@ -5,6 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::summary::Summary;
 use crate::{id::InteractionId, model::call::Status};
 
+/// No end is held back for longer.
+const MAX_SETTLE: TimeDelta = TimeDelta::hours(1);
+
 /// An interaction as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredInteraction {
@@ -69,10 +72,11 @@ fn is_withdrawn(before: &Summary, after: &Summary) -> bool {
 }
 
 impl StoredInteraction {
-    /// Returns it with its end emitted, if that is due.
+    /// Returns it with its end emitted, if that is due: until then, or so far in the future that it was stored while the
+    /// clock was ahead.
     #[must_use]
-    pub(crate) fn settled(&self, until: DateTime<Utc>) -> Option<Self> {
-        let is_due = self.settles_at.is_some_and(|at| at <= until);
+    pub(crate) fn settled(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> Option<Self> {
+        let is_due = self.settles_at.is_some_and(|at| at <= until || at > now + MAX_SETTLE);
         (is_due && !self.has_settled && self.merged_into.is_none()).then(|| Self {
             version: self.version + 1,
             settles_at: None,
