@@ -48,4 +48,5 @@ pub mod startup;
 pub mod store;
 pub mod tasks;
 pub mod telemetry;
+mod threads;
 pub mod webhook;

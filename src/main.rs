@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use cti_server::cli::{self, Cli};
+use cti_server::{
+    cli::{self, Cli},
+    telemetry::log,
+};
 
 /// With the system's allocator, half of the time per webhook was spent in it.
 #[global_allocator]
@@ -13,15 +16,24 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // One multi-threaded runtime owns the database's connections and the background tasks. Actors and HTTP workers have
     // threads of their own.
-    let system = actix_rt::System::with_tokio_rt(|| {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("cti-server")
-            .enable_all()
-            .build()
-            .expect("a runtime needs only threads and a poller")
-    });
-    match system.block_on(cli::run(cli)) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("cti-server")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!(
+                "can't start: 2 threads and 3 open files are needed (ulimit -u, ulimit -n, memory): {error}"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let system = actix_rt::System::with_tokio_rt(|| runtime);
+    let done = system.block_on(cli::run(cli));
+    log::flush();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
             eprintln!("{}", failed.message);

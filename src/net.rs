@@ -72,6 +72,11 @@ pub(crate) fn raise_nofile() -> Option<u64> {
     raised.current
 }
 
+/// Returns how many files this process may have open, if that is limited.
+pub(crate) fn max_open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

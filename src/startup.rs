@@ -8,25 +8,18 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Server, ServerHandle},
-    middleware::from_fn,
-    web::Data,
-};
+use actix_web::{dev::ServerHandle, web::Data};
 use cti_actors::{
     Engine, Ports, Tuning,
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, new_uuid},
     model::number,
 };
 use reqwest::Url;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
-use tracing_actix_web::TracingLogger;
-use uuid::Uuid;
 
 pub(crate) use self::database::key_file;
 pub use self::{database::open_store, error::StartError};
@@ -40,7 +33,7 @@ use crate::{
         webhooks::WebhookReconciler,
     },
     enrichment::CallEnrichment,
-    http::{self, AppState, EarlyState, RequestSpan},
+    http::{self, AppState, EarlyState},
     jobs::{self, Services, app_deletion::AppDeletion},
     net,
     recovery::{self, Recovery},
@@ -52,12 +45,8 @@ use crate::{
     store::{self, Store, journal::pending::DurableWebhooks},
     tasks::Tasks,
     telemetry::{self, metrics::Metrics},
+    threads,
 };
-
-/// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How long a stop waits for requests in progress. A client that reads nothing uses up all of it.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A running server.
 pub struct Application {
@@ -78,6 +67,7 @@ impl Application {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         // 1. What depends on nothing.
         let started = Instant::now();
+        threads::check(config.http_workers)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let tasks = Tasks::new();
         let mut stop_signals = StopSignals::new().map_err(setup)?;
@@ -109,6 +99,7 @@ impl Application {
         };
         let opened = early::open(early, &listener, &mut stop_signals).await?;
         let early::Opened { store, durable_webhooks, early_server } = opened;
+        SystemClock.start_after(&store.server_state().newest_instants().await?);
         if let Err(error) = store.routes().learn_all().await {
             warn!(%error, "the addresses of the apps could not be read yet");
         }
@@ -177,11 +168,11 @@ impl Application {
             public_url,
             redirect_uri,
             clock,
-            process_id: Uuid::now_v7(),
+            process_id: new_uuid(),
             started,
             config,
         });
-        let server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+        let server = http::serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
         tasks.spawn(
@@ -286,36 +277,4 @@ async fn push_webhooks(mut durable: DurableWebhooks, engine: Arc<Engine>) {
     while let Some(batch) = durable.recv().await {
         engine.push(batch.app, batch.events);
     }
-}
-
-fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
-    let workers = state.config.http_workers;
-    let stuck_session_timeout = state.config.stuck_session_timeout;
-    let state = state.clone();
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .configure(http::routes)
-            .wrap(from_fn(http::answer_preflight))
-            .wrap(from_fn(http::catch_panics))
-            .wrap(from_fn(http::require_https))
-            .wrap(from_fn(http::observe))
-            .wrap(from_fn(http::share_with_origins))
-            .wrap(from_fn(http::ignore_extra_slashes))
-            .wrap(TracingLogger::<RequestSpan>::new())
-    })
-    .on_connect(move |connection, data| {
-        if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-            data.insert(http::ConnectionTimeouts::accept(stream, stuck_session_timeout));
-        }
-    })
-    // A client that closes its side is gone: an endless stream would otherwise continue without a reader.
-    .h1_allow_half_closed(false)
-    .keep_alive(KEEP_ALIVE)
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
-    if workers > 0 {
-        server = server.workers(workers);
-    }
-    Ok(server.listen(listener)?.run())
 }

@@ -20,7 +20,7 @@ macro_rules! uuid_id {
             /// Returns a new id. Ids of one process sort in the order in which they were generated.
             #[must_use]
             pub fn generate() -> Self {
-                Self(Uuid::now_v7())
+                Self(crate::clock::new_uuid())
             }
         }
 

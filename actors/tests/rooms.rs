@@ -8,7 +8,7 @@ use std::{
 
 /// The rooms, the lowest first: each may import those before it.
 const ROOMS: &[&str] = &[
-    "id", "error", "clock", "tuning", "state", "model", "event", "unit", "ports", "feed", "consumer",
+    "clock", "id", "error", "tuning", "state", "model", "event", "unit", "ports", "feed", "consumer",
     "session", "app", "engine",
 ];
 /// The fakes for tests may import every room, and no room imports them.

@@ -130,6 +130,54 @@ async fn news_before_the_end_is_emitted_put_it_off_and_is_part_of_it() {
 }
 
 #[actix::test]
+async fn a_presumed_end_that_is_withdrawn_is_no_end_and_the_real_one_is_emitted() {
+    let world = World::start();
+    let begin = [webhook(2, 0, Signal::Ringing), webhook(2, 3, Signal::Connected)];
+    let presumed = CallEvent {
+        origin: Origin::Presumption,
+        knowledge: Knowledge::default(),
+        ..webhook(2, 900, Signal::PresumedOver { last_news: at(3) })
+    };
+    world.receive(&begin).await;
+    world.receive(std::slice::from_ref(&presumed)).await;
+    world.pass(10).await;
+    world.receive(&[webhook(2, 1000, Signal::Held)]).await;
+    world.pass(60).await;
+    let events = world.events();
+    assert_eq!(events.len(), 2, "{events:#?}");
+    shows(&events[0], &json!({"type": "interaction.ended", "ended_at": "2024-01-01T00:15:00Z"}));
+    let withdrawn =
+        json!({"type": "interaction.updated", "status": "held", "outcome": null, "ended_at": null});
+    shows(&events[1], &withdrawn);
+    assert_eq!(events[1]["changed"][0], "status");
+
+    world.receive(&[webhook(2, 1200, Signal::Ended(EndKind::Hangup))]).await;
+    world.pass(9).await;
+    assert_eq!(world.events().len(), 2, "news may come yet");
+    world.pass(60).await;
+    let events = world.events();
+    assert_eq!(events.len(), 3, "{events:#?}");
+    shows(&events[2], &json!({"type": "interaction.ended", "ended_at": "2024-01-01T00:20:00Z"}));
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_presumed_end_that_is_withdrawn_in_time_is_not_emitted() {
+    let world = World::start();
+    let presumed = CallEvent {
+        origin: Origin::Presumption,
+        knowledge: Knowledge::default(),
+        ..webhook(2, 900, Signal::PresumedOver { last_news: at(0) })
+    };
+    world.receive(&[webhook(2, 0, Signal::Ringing), presumed]).await;
+    world.pass(5).await;
+    world.receive(&[webhook(2, 20, Signal::Connected)]).await;
+    world.pass(60).await;
+    assert_eq!(world.events(), Vec::<Value>::new());
+    world.engine.finish().await;
+}
+
+#[actix::test]
 async fn what_becomes_known_after_the_end_updates_it() {
     let world = World::start();
     world.receive(&missed_queue()).await;

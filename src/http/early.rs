@@ -44,7 +44,7 @@ impl EarlyState {
 }
 
 /// Adds the routes of a server whose database is not open yet.
-pub fn early_routes(app: &mut ServiceConfig) {
+pub(super) fn early_routes(app: &mut ServiceConfig) {
     app.app_data(PayloadConfig::new(MAX_BODY))
         .service(only(web::resource(["/webhooks", "/webhooks/dialpad"]), web::post().to(shared)))
         .service(only(web::resource("/webhooks/{app_id}"), web::post().to(own)))

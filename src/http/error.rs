@@ -100,6 +100,8 @@ codes! {
     WebhookNotFound = "WEBHOOK_NOT_FOUND", NOT_FOUND;
     /// The address does not accept this method.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", METHOD_NOT_ALLOWED;
+    /// The body took too long to arrive.
+    RequestTimeout = "REQUEST_TIMEOUT", REQUEST_TIMEOUT;
     /// The app is not connected to Dialpad.
     NotConnected = "NOT_CONNECTED", CONFLICT;
     /// The webhook was processed, and is not processed twice.

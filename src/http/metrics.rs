@@ -85,6 +85,11 @@ pub(crate) fn register_metrics() {
         Unit::Seconds,
         "Time until the answer of an HTTP request begins"
     );
+    describe_counter!(
+        "cti_connections_refused_total",
+        "Connections closed at once because their address has too many"
+    );
+    counter!("cti_connections_refused_total").absolute(0);
     describe_counter!("cti_rate_limited_total", "Requests refused because their address is over the limit");
     for attempt in Attempt::VARIANTS {
         attempt.rejections().absolute(0);

@@ -11,25 +11,14 @@ pub(crate) mod metrics;
 mod middleware;
 mod oauth;
 pub mod openapi;
+mod server;
 mod state;
 mod webhooks;
 
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 
-pub use self::{
-    early::{EarlyState, early_routes},
-    middleware::{
-        cors::{answer_preflight, share_with_origins},
-        errors::observe,
-        https::require_https,
-        panics::catch_panics,
-        rate_limit::RateLimiter,
-        span::RequestSpan,
-        tcp_timeout::ConnectionTimeouts,
-        webhook_path::ignore_extra_slashes,
-    },
-    state::AppState,
-};
+pub(crate) use self::server::{serve, serve_early};
+pub use self::{early::EarlyState, middleware::rate_limit::RateLimiter, state::AppState};
 use self::{
     error::{ApiError, ErrorCode},
     openapi::served,

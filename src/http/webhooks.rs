@@ -57,6 +57,7 @@ use crate::{
 const WEBHOOK: Codes = CHANGE
     | codes(&[
         ErrorCode::InvalidSignature,
+        ErrorCode::RequestTimeout,
         ErrorCode::PayloadTooLarge,
         ErrorCode::UnsupportedMediaType,
         ErrorCode::DatabaseUnavailable,

@@ -1,8 +1,7 @@
-//! Removes what is older than its retention.
+//! Removes what is older than its retention. Nothing is removed while the clock may be wrong.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use cti_actors::{clock::Clock, error::StoreError};
 use tracing::{info, warn};
 
@@ -14,30 +13,63 @@ use crate::{
 
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
     let ticks = every(retention.interval);
-    periodic("prune", ticks, store, |store| Box::pin(prune(store, clock.now(), retention))).await;
+    let pruning = Pruning { store, clock, retention, waits: false, feeds_ahead: 0 };
+    periodic("prune", ticks, pruning, |pruning| Box::pin(pruning.prune())).await;
 }
 
-/// Removes each kind of old rows, also when another kind could not be removed.
-async fn prune(store: &Store, now: DateTime<Utc>, retention: Retention) -> Result<(), StoreError> {
-    let processed = prune_processed(store, now, retention).await;
-    let unrouted = prune_unrouted(store, now, retention).await;
-    let keys = store.idempotency().prune().await;
-    let authorizations = store.oauth_sessions().prune().await;
-    processed.and(unrouted).and(keys).and(authorizations).map(|_| ())
+struct Pruning {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    retention: Retention,
+    /// Whether the last run removed nothing because the clock may be wrong.
+    waits: bool,
+    /// Of how many feeds the last run removed nothing, because their newest event is ahead of the clock.
+    feeds_ahead: u64,
 }
 
-async fn prune_processed(store: &Store, now: DateTime<Utc>, retention: Retention) -> Result<(), StoreError> {
-    let pruned = store.retention().prune(now - retention.events, now - retention.journal).await?;
-    if pruned != Pruned::default() {
-        info!(events = pruned.events, webhooks = pruned.webhooks, "old events and webhooks were removed");
+impl Pruning {
+    /// Removes each kind of old rows, also when another kind could not be removed.
+    async fn prune(&mut self) -> Result<(), StoreError> {
+        let waits = !self.clock.is_steady();
+        if std::mem::replace(&mut self.waits, waits) != waits {
+            match waits {
+                true => warn!("the clock may be wrong: nothing is removed for its age"),
+                false => info!("the clock is steady again: what is too old is removed"),
+            }
+        }
+        if waits {
+            return Ok(());
+        }
+        let processed = self.prune_processed().await;
+        let unrouted = self.prune_unrouted().await;
+        let keys = self.store.idempotency().prune().await;
+        let authorizations = self.store.oauth_sessions().prune().await;
+        processed.and(unrouted).and(keys).and(authorizations).map(|_| ())
     }
-    Ok(())
-}
 
-async fn prune_unrouted(store: &Store, now: DateTime<Utc>, retention: Retention) -> Result<(), StoreError> {
-    let webhooks = store.retention().prune_unrouted(now - retention.unrouted).await?;
-    if webhooks > 0 {
-        warn!(webhooks, "unrouted webhooks were removed because no app took them in time");
+    async fn prune_processed(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Retention { events, journal, .. } = self.retention;
+        let pruned = self.store.retention().prune(now - events, now - journal).await?;
+        let Pruned { events, webhooks, feeds_ahead } = pruned;
+        if events > 0 || webhooks > 0 {
+            info!(events, webhooks, "old events and webhooks were removed");
+        }
+        if std::mem::replace(&mut self.feeds_ahead, feeds_ahead) != feeds_ahead {
+            warn!(
+                feeds = feeds_ahead,
+                "feeds whose newest event is ahead of the clock: nothing of them is removed"
+            );
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn prune_unrouted(&self) -> Result<(), StoreError> {
+        let before = self.clock.now() - self.retention.unrouted;
+        let webhooks = self.store.retention().prune_unrouted(before).await?;
+        if webhooks > 0 {
+            warn!(webhooks, "unrouted webhooks were removed because no app took them in time");
+        }
+        Ok(())
+    }
 }

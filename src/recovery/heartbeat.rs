@@ -16,6 +16,9 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(10);
 /// A heartbeat that is only a little late makes no gap.
 const MAX_DISTANCE: TimeDelta = TimeDelta::seconds(25);
 
+/// How long the server is taken to have been away when its last heartbeat is in the future.
+const UNKNOWN_DISTANCE: TimeDelta = TimeDelta::days(1);
+
 /// Writes the heartbeats of this process.
 pub(crate) struct Heartbeat {
     recovery: Recovery,
@@ -63,9 +66,13 @@ impl Heartbeat {
 }
 
 /// Returns when the gap before a heartbeat began, if there is one. Every start has one, however short: Dialpad retries
-/// a refused connection at once, and then no more.
+/// a refused connection at once, and then no more. A start before the last heartbeat follows a change of the clock: how
+/// long the server was away is unknown.
 fn gap_since(previous: DateTime<Utc>, now: DateTime<Utc>, is_start: bool) -> Option<DateTime<Utc>> {
-    let is_gap = previous <= now && (is_start || now - previous > MAX_DISTANCE);
+    if previous > now {
+        return is_start.then_some(now - UNKNOWN_DISTANCE);
+    }
+    let is_gap = is_start || now - previous > MAX_DISTANCE;
     is_gap.then_some(previous)
 }
 
@@ -85,7 +92,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_makes_no_gap() {
-        assert_eq!(gap_since(at(9), at(3), true), None);
+    fn a_start_before_the_last_heartbeat_has_a_gap_of_a_day() {
+        assert_eq!(gap_since(at(9), at(3), true), Some(at(3) - TimeDelta::days(1)));
+        assert_eq!(
+            gap_since(at(9), at(3), false),
+            None,
+            "another process has a clock that is a little ahead"
+        );
     }
 }

@@ -6,9 +6,11 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
+    ports::Ledger,
 };
 use futures_util::{StreamExt, stream};
 use metrics::counter;
@@ -107,9 +109,10 @@ impl OverdueCalls {
             CallCheck::InProgress => self.schedule.note_in_progress(call.app, call.call, limit, now),
             CallCheck::Unanswered if !self.schedule.note_unanswered(call.app, call.call, limit, now) => {}
             CallCheck::NotFound | CallCheck::Unanswered => {
+                let Some(last_news) = self.last_news(call).await? else { return Ok(()) };
                 // When its limit was reached: a process that finds the same reports the same.
-                let at = call.changed_at + time_delta(limit);
-                if self.report(call, Finding::PresumedOver { call: call.call, at }).await? {
+                let at = call.changed_at.min(now) + time_delta(limit);
+                if self.report(call, Finding::PresumedOver { call: call.call, at, last_news }).await? {
                     counter!("cti_calls_inferred_total").increment(1);
                     info!(app.id = %call.app, call.id = %call.call, "a call is presumed ended");
                 }
@@ -117,6 +120,15 @@ impl OverdueCalls {
             CallCheck::Postponed => {}
         }
         Ok(())
+    }
+
+    /// Returns the newest live news of a call, by the payloads' own times. `None`: there was news since it was found.
+    async fn last_news(&self, call: &OverdueCall) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let found = self.recovery.store.relatives(call.app, &[call.call]).await?;
+        let call = found
+            .into_iter()
+            .find(|found| found.dialpad_call_id == call.call && found.updated_at == call.changed_at);
+        Ok(call.and_then(|call| call.facts.last_news()))
     }
 
     /// Writes a finding into the journal. Returns whether it is new.

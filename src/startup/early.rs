@@ -1,13 +1,12 @@
 //! The start while the database is away, or takes long to be migrated: a small server on the same socket keeps webhooks
 //! in the spool, and everything else is refused. It ends when the server is complete.
 
-use std::{io, net::TcpListener, pin::pin, sync::Arc, time::Duration};
+use std::{net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, http::KeepAlive, middleware::from_fn, web::Data};
+use actix_web::{dev::ServerHandle, web::Data};
 use cti_actors::error::StoreError;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{info, warn};
-use tracing_actix_web::TracingLogger;
 
 use super::{
     StartError,
@@ -15,7 +14,7 @@ use super::{
     listen_error,
 };
 use crate::{
-    http::{self, EarlyState, RequestSpan},
+    http::{self, EarlyState},
     shutdown::StopSignals,
     store::{Store, journal::pending::DurableWebhooks},
 };
@@ -24,11 +23,8 @@ use crate::{
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the database is tried.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
-/// How long the end of the small server waits for requests in progress.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long requests that were accepted last have until the small server ends.
 const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_millis(500);
-const THREADS: usize = 2;
 
 /// The database, and the server that ran before it was open.
 pub(super) struct Opened {
@@ -60,7 +56,10 @@ pub(super) async fn open(
         }
         signal = stop_signals.recv() => return Err(stopped(signal)),
     }
-    let early_server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+    let early_server = listener.try_clone().and_then(|listener| http::serve_early(&state, listener));
+    let early_server = early_server.map_err(|error| listen_error(&state.config, error))?;
+    let handle = early_server.handle();
+    tokio::spawn(early_server);
     if let Ok(address) = listener.local_addr() {
         info!(
             public_url = %state.public_url,
@@ -74,11 +73,11 @@ pub(super) async fn open(
     match opened {
         Ok((store, durable_webhooks)) => {
             info!("the database is open");
-            Ok(Opened { store, durable_webhooks, early_server: Some(early_server) })
+            Ok(Opened { store, durable_webhooks, early_server: Some(handle) })
         }
         Err(failure) => {
             // Requests in progress are answered.
-            early_server.stop(true).await;
+            handle.stop(true).await;
             Err(failure)
         }
     }
@@ -132,28 +131,4 @@ pub(super) async fn end(early_server: ServerHandle) {
     early_server.pause().await;
     sleep(LAST_REQUESTS_TIMEOUT).await;
     early_server.stop(true).await;
-}
-
-fn serve(state: &Data<EarlyState>, listener: &TcpListener) -> io::Result<ServerHandle> {
-    let state = state.clone();
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .configure(http::early_routes)
-            .wrap(from_fn(http::catch_panics))
-            .wrap(from_fn(http::require_https))
-            .wrap(from_fn(http::observe))
-            .wrap(from_fn(http::ignore_extra_slashes))
-            .wrap(TracingLogger::<RequestSpan>::new())
-    })
-    .workers(THREADS)
-    // The next request of a client must reach the complete server.
-    .keep_alive(KeepAlive::Disabled)
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs())
-    .listen(listener.try_clone()?)?
-    .run();
-    let handle = server.handle();
-    tokio::spawn(server);
-    Ok(handle)
 }

@@ -5,7 +5,7 @@ use std::io;
 use cti_actors::error::StoreError;
 use thiserror::Error;
 
-use crate::{encryption_keys::KeyError, spool::SpoolError};
+use crate::{encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads};
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -44,6 +44,9 @@ pub enum StartError {
     /// There is no key to encrypt tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// There are not enough threads.
+    #[error(transparent)]
+    Threads(#[from] TooFewThreads),
     /// A signal stopped the start while it waited for the database.
     #[error("stopped while it waited for the database")]
     Stopped,

@@ -5,7 +5,7 @@
 //! expired, the next one learns that the outcome is unknown.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::error::StoreError;
+use cti_actors::{clock::new_uuid, error::StoreError};
 use secrecy::ExposeSecret;
 use uuid::Uuid;
 
@@ -94,7 +94,9 @@ struct KeyRow {
 
 impl KeyRow {
     fn is_abandoned(&self, hash: &[u8], now: DateTime<Utc>) -> bool {
-        self.status.is_none() && self.held_until <= now && self.request_hash == hash
+        // A lease that is longer than any was stored while the clock was ahead.
+        let has_expired = self.held_until <= now || self.held_until > now + LEASE * 2;
+        self.status.is_none() && has_expired && self.request_hash == hash
     }
 }
 
@@ -118,13 +120,14 @@ impl Idempotency<'_> {
     pub async fn claim(self, request: KeyedRequest<'_>) -> Result<Claim, StoreError> {
         let KeyedRequest { scope, key, hash } = request;
         let now = self.store.now();
-        let correlation = Uuid::now_v7();
+        let expired_before = self.store.expired_before(LIFETIME);
+        let correlation = new_uuid();
         let held_until = now + LEASE;
         let found = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             // The first statement writes, so that SQLite takes its lock at the beginning.
-            sqlx::query(DELETE_EXPIRED).bind(scope).bind(key).bind(now - LIFETIME).execute(&mut *db).await?;
+            sqlx::query(DELETE_EXPIRED).bind(scope).bind(key).bind(expired_before).execute(&mut *db).await?;
             let claimed = sqlx::query(CLAIM).bind(scope).bind(key).bind(hash).bind(Id(correlation)).bind(held_until)
                 .bind(now).execute(&mut *db).await?;
             let found = if claimed.rows_affected() > 0 {
@@ -203,7 +206,7 @@ impl Idempotency<'_> {
 
     /// Deletes expired keys. Returns how many there were.
     pub async fn prune(self) -> Result<u64, StoreError> {
-        let before = self.store.now() - LIFETIME;
+        let before = self.store.expired_before(LIFETIME);
         on_db!(self.store, write db => {
             sqlx::query(DELETE_OLD).bind(before).execute(db).await.map(|done| done.rows_affected())
         })

@@ -252,4 +252,9 @@ impl Store {
     pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {
         self.shared.clock.now()
     }
+
+    /// Returns before which instant what has this lifetime has expired. While the clock may be wrong, nothing has.
+    pub(crate) fn expired_before(&self, lifetime: chrono::TimeDelta) -> chrono::DateTime<chrono::Utc> {
+        if self.shared.clock.is_steady() { self.now() - lifetime } else { chrono::DateTime::UNIX_EPOCH }
+    }
 }

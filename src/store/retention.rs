@@ -11,13 +11,21 @@ use super::{
 
 /// How many rows are deleted in one transaction.
 const PAGE: i64 = 1000;
+/// How far the clocks of processes may differ.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 /// How far apart the events are whose time stays known after they are deleted.
 const TIMES_KEPT_EVERY: TimeDelta = TimeDelta::days(1);
 
-const FEEDS: &str = "SELECT app_id FROM event_feeds WHERE last_seq >= oldest_seq";
-/// The first and the last event of the oldest page that are too old.
-const OLD: &str = "SELECT MIN(seq), MIN(published_at), MAX(seq), MAX(published_at) FROM (
-    SELECT seq, published_at FROM events WHERE app_id = $1 ORDER BY seq LIMIT $3) AS page WHERE published_at < $2";
+/// The feeds, each with whether its newest event is ahead of the clock (`$1`): then one of them is wrong, and nothing of
+/// the feed is deleted.
+const FEEDS: &str = "SELECT app_id, EXISTS (SELECT 1 FROM events WHERE events.app_id = event_feeds.app_id
+    AND seq = last_seq AND published_at > $1) FROM event_feeds WHERE last_seq >= oldest_seq";
+/// The first and the last event of the oldest page that are too old. An event that seems old and follows one that is not
+/// was published while the clock was behind: it stays.
+const OLD: &str =
+    "WITH page AS (SELECT seq, published_at FROM events WHERE app_id = $1 ORDER BY seq LIMIT $3)
+    SELECT MIN(seq), MIN(published_at), MAX(seq), MAX(published_at) FROM page
+    WHERE seq < COALESCE((SELECT MIN(seq) FROM page WHERE published_at >= $2), 9223372036854775807)";
 /// First the bound, then the rows: a reader never meets a hole that the bound does not announce.
 const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2, newest_expired_at = $3
     WHERE app_id = $1 AND oldest_seq < $2";
@@ -40,6 +48,8 @@ pub struct Pruned {
     pub events: u64,
     /// Webhooks.
     pub webhooks: u64,
+    /// Feeds of which nothing was deleted, because their newest event is ahead of the clock.
+    pub feeds_ahead: u64,
 }
 
 impl Retention<'_> {
@@ -51,8 +61,14 @@ impl Retention<'_> {
         webhooks_before: DateTime<Utc>,
     ) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
-        let feeds: Vec<(Id,)> = on_db!(self.store, read db => sqlx::query_as(FEEDS).fetch_all(db).await)?;
-        for (app,) in feeds {
+        let ahead_of = self.store.now() + CLOCK_TOLERANCE;
+        let feeds: Vec<(Id, bool)> =
+            on_db!(self.store, read db => sqlx::query_as(FEEDS).bind(ahead_of).fetch_all(db).await)?;
+        for (app, is_ahead) in feeds {
+            if is_ahead {
+                pruned.feeds_ahead += 1;
+                continue;
+            }
             loop {
                 let old: OldPage = on_db!(self.store, read db => {
                     sqlx::query_as(OLD).bind(app).bind(events_before).bind(PAGE).fetch_one(db).await

@@ -1,10 +1,16 @@
 //! The log, on stderr.
 
-use std::io::IsTerminal;
+use std::{
+    io::{self, IsTerminal},
+    sync::OnceLock,
+};
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*, util::TryInitError};
+use tracing_subscriber::{EnvFilter, fmt, fmt::writer::BoxMakeWriter, prelude::*, util::TryInitError};
 
+use super::log_writer::LogWriter;
 use crate::config::LogFormat;
+
+static WRITER: OnceLock<LogWriter> = OnceLock::new();
 
 /// Starts the log. A process has one: a second start changes nothing.
 ///
@@ -13,7 +19,7 @@ use crate::config::LogFormat;
 pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(filter)?;
     let registry = tracing_subscriber::registry().with(filter);
-    let to_stderr = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let to_stderr = fmt::layer().with_writer(writer()).with_ansi(io::stderr().is_terminal());
     let started: Result<(), TryInitError> = match format {
         LogFormat::Text => registry.with(to_stderr).try_init(),
         LogFormat::Json => registry.with(to_stderr.json().flatten_event(true)).try_init(),
@@ -21,4 +27,24 @@ pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::
     // An error means that it was started before.
     let _ = started;
     Ok(())
+}
+
+/// Returns what writes the log: a thread, or where there is none left, stderr itself.
+fn writer() -> BoxMakeWriter {
+    if WRITER.get().is_none()
+        && let Ok(started) = LogWriter::start()
+    {
+        let _ = WRITER.set(started);
+    }
+    match WRITER.get() {
+        Some(writer) => BoxMakeWriter::new(move || writer.clone()),
+        None => BoxMakeWriter::new(io::stderr),
+    }
+}
+
+/// Waits until the last lines are written, but no longer than a second: nobody may read them.
+pub fn flush() {
+    if let Some(writer) = WRITER.get() {
+        LogWriter::flush(writer);
+    }
 }

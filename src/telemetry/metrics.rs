@@ -61,6 +61,14 @@ pub(crate) fn register_metrics() {
     let revision = option_env!("CTI_REVISION").unwrap_or("unknown");
     gauge!("cti_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
 
+    describe_counter!("cti_clock_steps_total", "Times that the wall clock was set, by more than 2 s");
+    counter!("cti_clock_steps_total").absolute(0);
+    describe_counter!(
+        "cti_log_lines_dropped_total",
+        "Lines of the log that were dropped because stderr took none"
+    );
+    counter!("cti_log_lines_dropped_total").absolute(0);
+
     describe_counter!("cti_events_emitted_total", "Emitted events");
     for event_type in EventType::VARIANTS {
         counter!("cti_events_emitted_total", "type" => *event_type).absolute(0);

@@ -1,4 +1,5 @@
 //! The log and the metrics.
 
 pub mod log;
+mod log_writer;
 pub mod metrics;

@@ -1,8 +1,9 @@
 //! Every code of the table, had from a live server: each has something that produces it, and is what the table says.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use cti_server::http::error::ErrorCode;
+use futures_util::stream;
 use reqwest::{Method, RequestBuilder, Url};
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -117,6 +118,10 @@ impl Walk {
             ErrorCode::CursorAhead => of_app("/api/events?after=9").await,
             ErrorCode::EpochChanged => of_app(&format!("/api/events?after={NOBODY}:0")).await,
             ErrorCode::CursorExpired => self.wait_too_long(&app).await,
+            ErrorCode::RequestTimeout => {
+                let body = reqwest::Body::wrap_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+                server.post("/webhooks").body(body).timeout(Duration::from_secs(60)).answer().await
+            }
             ErrorCode::PayloadTooLarge => {
                 server.post("/webhooks").body("x".repeat((256 << 10) + 1)).answer().await
             }

@@ -18,6 +18,7 @@ on_both_databases![
     a_call_that_is_over_at_dialpad_ends,
     a_call_that_nobody_knows_of_is_taken_for_over,
     the_real_end_of_a_call_that_was_taken_for_over_adds_to_it,
+    a_call_that_was_taken_for_over_and_goes_on_is_live_again,
     a_call_of_an_app_without_a_connection_is_taken_for_over,
     a_call_that_goes_on_is_left_alone,
     a_call_that_can_not_be_asked_about_is_taken_for_over,
@@ -243,6 +244,35 @@ async fn the_real_end_of_a_call_that_was_taken_for_over_adds_to_it(world: World)
     feed[3].shows(json!({"ended_at": "2024-01-01T12:03:00Z", "duration_seconds": 180}));
     assert!(feed[3].get("inferred").is_none(), "{:#}", feed[3]);
     assert_eq!(feed[3]["timestamp"], NOON + 180);
+}
+
+async fn a_call_that_was_taken_for_over_and_goes_on_is_live_again(world: World) {
+    // Asked again, Dialpad knows the call: its end is not presumed a second time.
+    let live = json!({"call_id": CALL.to_string(), "state": "connected"});
+    let dialpad = saying(vec![Reply::json(404, json!({})), Reply::json(200, live)]).await;
+    let server = impatient(world.with_scripted(&dialpad)).start().await;
+    let app = server.create_app("CRM").await;
+    let call = Call::new(CALL);
+    server.webhooks(&app, &[call.ring(0), call.started(3)]).await;
+    ended(&server, &app).await.shows(json!({"inferred": true}));
+    server.webhook(&app, &call.held(20)).await;
+    let feed = server.feed_until(&app, "call.held").await;
+    assert_eq!(kinds(&of_call(&feed, CALL))[2..], ["call.ended", "call.updated", "call.held"]);
+    let withdrawn = &of_call(&feed, CALL)[3];
+    withdrawn.shows(json!({"status": "held", "outcome": null, "ended_at": null}));
+    assert_eq!(withdrawn["changed"][0], "status");
+    assert!(withdrawn.get("inferred").is_none(), "{withdrawn:#}");
+    server.call(&app, CALL).await.shows(json!({"status": "held", "ended_at": null}));
+    let active = server.get("/api/calls/active").by(&app).answer().await.ok();
+    assert_eq!(active.as_array().map(Vec::len), Some(1), "{active:#}");
+
+    server.webhook(&app, &call.ended(180)).await;
+    let feed = server.feed_when(&app, "the real end", |feed| {
+        kinds(&of_call(feed, CALL)).iter().filter(|kind| **kind == "call.ended").count() == 2
+    });
+    let last = of_call(&feed.await, CALL).pop().expect("an event");
+    last.shows(json!({"type": "call.ended", "ended_at": "2024-01-01T12:03:00Z", "outcome": "answered"}));
+    assert!(last.get("inferred").is_none(), "{last:#}");
 }
 
 async fn a_call_of_an_app_without_a_connection_is_taken_for_over(world: World) {

@@ -5,6 +5,7 @@
 mod support;
 
 mod burst;
+mod clock;
 mod database_away;
 mod frozen_client;
 mod half_open;
@@ -14,6 +15,7 @@ mod pooler;
 mod postgres_states;
 mod rust_client;
 mod rust_snapshot;
+mod slow_peer;
 mod spool;
 mod sqlite_file;
 mod stop;

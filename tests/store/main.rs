@@ -103,6 +103,10 @@ mod sql {
         schema::old_events_are_deleted_and_the_bound_moves(&open(&world).await).await;
     }
 
+    async fn events_that_a_wrong_clock_has_dated_delete_no_others(world: World) {
+        schema::events_that_a_wrong_clock_has_dated_delete_no_others(&open(&world).await).await;
+    }
+
     async fn a_deleted_voicemail_is_not_written_again(world: World) {
         schema::a_deleted_voicemail_is_not_written_again(&open(&world).await).await;
     }
@@ -125,6 +129,7 @@ mod sql {
     on_both_databases! {
         the_same_webhook_is_written_once,
         old_events_are_deleted_and_the_bound_moves,
+        events_that_a_wrong_clock_has_dated_delete_no_others,
         a_deleted_voicemail_is_not_written_again,
         a_key_is_valid_until_it_ends,
         both_databases_have_the_same_tables,

@@ -40,6 +40,7 @@ on_both_databases![
     a_reply_without_a_refresh_token_leaves_the_old_one,
     an_interrupted_renewal_is_due_first,
     a_static_token_is_never_due,
+    what_was_stored_while_the_clock_was_ahead_is_due,
     connections_of_the_other_environment_are_left_alone,
     the_feed_of_a_connection_has_no_hole,
 ];
@@ -292,6 +293,23 @@ async fn an_interrupted_renewal_is_due_first(world: World) {
     process.after(3600);
     let due = process.due().await;
     assert_eq!((due.len(), due[0]), (3, pairs[2]));
+}
+
+async fn what_was_stored_while_the_clock_was_ahead_is_due(world: World) {
+    let process = Process::open(&world).await;
+    let begun = process.connected_app().await.1;
+    let ahead = TimeDelta::days(31);
+    process.clock.advance(ahead);
+    let (_, pair) = process.connected_app().await;
+    process.intent(begun).await;
+    process.clock.advance(-ahead);
+    let mut due = process.due().await;
+    due.sort_by_key(|due| due.app_id);
+    let mut expected = [begun, pair];
+    expected.sort_by_key(|due| due.app_id);
+    assert_eq!(due, expected);
+    process.intent(pair).await;
+    process.intent(begun).await;
 }
 
 async fn a_static_token_is_never_due(world: World) {

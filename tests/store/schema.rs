@@ -49,7 +49,7 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
 
     let removed =
         store.retention().prune(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
-    assert_eq!(removed.expect("removed"), Pruned { events: 2500, webhooks: 1 });
+    assert_eq!(removed.expect("removed"), Pruned { events: 2500, webhooks: 1, feeds_ahead: 0 });
     let Bounds { oldest, head, .. } = store.bounds(app).await.expect("read");
     assert_eq!((oldest, head), (Seq(2501), Seq(2503)));
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
@@ -65,6 +65,26 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
     );
     let again = store.retention().prune(now() + TimeDelta::seconds(30), now()).await;
     assert_eq!(again.expect("removed"), Pruned::default());
+}
+
+pub(crate) async fn events_that_a_wrong_clock_has_dated_delete_no_others(store: &Store) {
+    let (behind, ahead) = (store.new_app().await, store.new_app().await);
+    let unit = |app, days| {
+        let events = (1..=3).map(|call| crate::contract::event(app, call)).collect();
+        Arc::new(Unit { events, ..Unit::new(app, now() + TimeDelta::days(days)) })
+    };
+    // The clock was behind for one unit in the middle.
+    for days in [0, -40, 0] {
+        store.commit(unit(behind, days)).await.expect("committed");
+    }
+    // The clock was ahead for the last unit.
+    for days in [-50, 365 * 1000] {
+        store.commit(unit(ahead, days)).await.expect("committed");
+    }
+    let pruned = store.retention().prune(now() - TimeDelta::days(30), now() - TimeDelta::days(30)).await;
+    assert_eq!(pruned.expect("pruned"), Pruned { events: 0, webhooks: 0, feeds_ahead: 1 });
+    assert_eq!(store.bounds(behind).await.expect("read").oldest, Seq(1));
+    assert_eq!(store.bounds(ahead).await.expect("read").oldest, Seq(1));
 }
 
 /// A unit that was decided before the deletion may be written after it.

@@ -43,7 +43,7 @@ pub enum EventType {
     /// The call is over. Emitted at most once per call.
     #[strum(serialize = "call.ended")]
     CallEnded,
-    /// Something became known late, a recording for instance. The status did not change.
+    /// Something became known late, a recording for instance; or a presumed end is withdrawn.
     #[strum(serialize = "call.updated")]
     CallUpdated,
     /// Dialpad sent a state that has no event type here. It changes nothing about the call.

@@ -16,7 +16,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, Wr
 use actix_http::ws::Item;
 use actix_web::{Error, HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use metrics::{counter, gauge};
 use tracing::debug;
 
@@ -76,7 +76,9 @@ pub fn serve(
         fragments: Vec::new(),
         close_reason: CloseReason::Lost,
     };
-    ws::WsResponseBuilder::new(session, request, payload).frame_size(MAX_MESSAGE_BYTES).start()
+    // A connection that breaks, even in the middle of a frame, ends what comes of it, and is no violation of the protocol.
+    let received = payload.take_while(|part| futures_util::future::ready(part.is_ok()));
+    ws::WsResponseBuilder::new(session, request, received).frame_size(MAX_MESSAGE_BYTES).start()
 }
 
 struct SessionActor {

@@ -36,6 +36,15 @@ fn event(second: i64, signal: Signal) -> CallEvent {
     }
 }
 
+/// Returns the finding that the call is presumed over, which knew news up to this second.
+fn presumed(second: i64, last_news: i64) -> CallEvent {
+    CallEvent {
+        knowledge: Knowledge::default(),
+        origin: Origin::Presumption,
+        ..event(second, Signal::PresumedOver { last_news: at(last_news) })
+    }
+}
+
 fn apply_webhook(facts: &CallFacts, event: &CallEvent) -> Transition {
     apply(facts, &event.clone().into())
 }

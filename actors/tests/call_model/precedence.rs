@@ -4,7 +4,7 @@ use cti_actors::model::call::{
     CallEvent, Direction, EndKind, Knowledge, Leg, Millis, Outcome, Signal, Snapshot,
 };
 
-use super::{at, event, permutations, tell};
+use super::{at, event, permutations, presumed, tell};
 
 const HANGUP: Signal = Signal::Ended(EndKind::Hangup);
 
@@ -98,11 +98,7 @@ fn the_reported_time_of_the_answer_goes_before_that_of_the_webhook() {
 
 #[test]
 fn the_reported_end_goes_before_the_times_of_the_signals() {
-    let life = [
-        event(3, Signal::Connected),
-        event(70, Signal::Ended(EndKind::Presumed)),
-        hangup(62, |it| it.ended_at = Some(at(60))),
-    ];
+    let life = [event(3, Signal::Connected), presumed(70, 3), hangup(62, |it| it.ended_at = Some(at(60)))];
     assert_eq!(call(&life).ended_at, Some(at(60)));
     assert_eq!(call(&[life[0].clone(), life[1].clone(), event(62, HANGUP)]).ended_at, Some(at(62)));
 }

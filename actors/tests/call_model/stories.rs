@@ -1,10 +1,10 @@
 //! What calls come to, and what is emitted on the way, one story each.
 
 use cti_actors::model::call::{
-    CallChange, DialpadState, Direction, EndKind, Leg, Outcome, RawMeaning, Signal, Status,
+    CallChange, CallFacts, DialpadState, Direction, EndKind, Leg, Outcome, RawMeaning, Signal, Status,
 };
 
-use super::{at, event, permutations, tell};
+use super::{apply_webhook, at, event, permutations, presumed, tell};
 
 #[test]
 fn a_call_with_a_hold_is_emitted_step_by_step() {
@@ -202,7 +202,7 @@ fn each_state_before_the_answer_is_shown() {
 
 #[test]
 fn a_presumed_end_gives_way_to_the_real_one() {
-    let presumed = event(300, Signal::Ended(EndKind::Presumed));
+    let presumed = presumed(300, 0);
     let real = event(40, Signal::Ended(EndKind::Hangup));
     let (facts, emitted) = tell(&[event(0, Signal::Ringing), presumed, real]);
     assert_eq!(emitted[..2], [CallChange::Ring, CallChange::Ended]);
@@ -211,6 +211,88 @@ fn a_presumed_end_gives_way_to_the_real_one() {
         "{emitted:?}"
     );
     assert_eq!(facts.snapshot().ended_at, Some(at(40)));
+}
+
+fn changed(change: &CallChange) -> &[&'static str] {
+    let CallChange::Updated(changed) = change else { panic!("expected an update, got {change:?}") };
+    changed
+}
+
+#[test]
+fn a_presumed_end_is_withdrawn_when_the_call_goes_on_and_the_real_end_is_emitted() {
+    let life = [
+        event(0, Signal::Ringing),
+        event(3, Signal::Connected),
+        presumed(9000, 3),
+        event(4000, Signal::Connected),
+        event(4100, Signal::Ended(EndKind::Hangup)),
+    ];
+    let (facts, emitted) = tell(&life[..4]);
+    assert_eq!(emitted[..3], [CallChange::Ring, CallChange::Started, CallChange::Ended]);
+    assert_eq!(changed(&emitted[3])[..2], ["status", "outcome"]);
+    assert_eq!(emitted.len(), 4, "{emitted:?}");
+    let call = facts.snapshot();
+    assert_eq!((call.status, call.outcome, call.ended_at), (Status::Active, None, None));
+
+    let (facts, emitted) = tell(&life);
+    assert_eq!(emitted[4..], [CallChange::Ended]);
+    assert_eq!(facts.snapshot().ended_at, Some(at(4100)));
+}
+
+#[test]
+fn a_withdrawal_is_followed_by_what_has_happened_meanwhile() {
+    let (_, emitted) = tell(&[event(0, Signal::Ringing), presumed(900, 0), event(20, Signal::Connected)]);
+    assert_eq!(emitted[..2], [CallChange::Ring, CallChange::Ended]);
+    assert_eq!(changed(&emitted[2])[0], "status");
+    assert_eq!(emitted[3..], [CallChange::Started]);
+
+    let (facts, emitted) = tell(&[event(3, Signal::Connected), presumed(900, 3), event(20, Signal::Held)]);
+    assert_eq!(changed(&emitted[2])[0], "status");
+    assert_eq!(emitted[3..], [CallChange::Held(at(20))]);
+    assert_eq!(facts.snapshot().status, Status::Held);
+}
+
+#[test]
+fn news_that_was_known_when_an_end_was_presumed_does_not_withdraw_it() {
+    let life = [event(0, Signal::Ringing), event(3, Signal::Connected), presumed(900, 3)];
+    for order in permutations(&life) {
+        assert_eq!(tell(&order).0.snapshot().status, Status::Ended);
+    }
+    let (facts, emitted) = tell(&[life[0].clone(), presumed(900, 3), life[1].clone()]);
+    assert_eq!(facts.snapshot().status, Status::Ended, "it was late, and is older than the presumption");
+    assert!(!changed(&emitted[2]).contains(&"status"));
+}
+
+#[test]
+fn an_end_can_be_presumed_again_after_it_was_withdrawn() {
+    let life =
+        [event(3, Signal::Connected), presumed(900, 3), event(1000, Signal::Connected), presumed(9000, 1000)];
+    for order in permutations(&life) {
+        let call = tell(&order).0.snapshot();
+        assert_eq!((call.status, call.ended_at), (Status::Ended, Some(at(9000))));
+    }
+}
+
+#[test]
+fn every_end_but_a_presumed_one_is_final() {
+    for end in [EndKind::Hangup, EndKind::Missed, EndKind::Rejected, EndKind::Voicemail, EndKind::Stated] {
+        let (facts, emitted) =
+            tell(&[event(0, Signal::Ringing), event(60, Signal::Ended(end)), event(90, Signal::Connected)]);
+        assert_eq!(facts.snapshot().status, Status::Ended, "{end:?}");
+        assert!(!changed(&emitted[2]).contains(&"status"), "{end:?}");
+    }
+}
+
+#[test]
+fn a_presumed_end_that_an_earlier_version_stored_is_withdrawn_by_later_news() {
+    let stored = serde_json::json!({"rang_at": at(0), "connects": [at(3)], "ends": {"presumed": at(900)}});
+    let facts: CallFacts = serde_json::from_value(stored).expect("it is read");
+    let call = facts.snapshot();
+    assert_eq!((call.status, call.ended_at), (Status::Ended, Some(at(900))));
+    let next = apply_webhook(&facts, &event(800, Signal::Held)).facts;
+    assert_eq!(next.snapshot().status, Status::Ended);
+    let next = apply_webhook(&facts, &event(901, Signal::Held)).facts;
+    assert_eq!(next.snapshot().status, Status::Held);
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub enum Body {
     CallResumed(CallResumed),
     /// The call ended.
     CallEnded(CallEnded),
-    /// Facts of the call changed, its status did not.
+    /// Facts of the call changed, its status did not; or a presumed end is withdrawn.
     CallUpdated(CallUpdated),
     /// Dialpad reported something for which there is no type.
     CallRaw(CallRaw),
@@ -276,7 +276,7 @@ pub struct Recording {
     pub started_at: Option<DateTime<Utc>>,
 }
 
-/// Facts of the call changed, its status did not.
+/// Facts of the call changed, its status did not; or a presumed end is withdrawn.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[non_exhaustive]
 pub struct CallUpdated {

@@ -111,7 +111,7 @@ export interface CallResumed extends CallEvent<'call.resumed'> {
 /** The call ended. */
 export interface CallEnded extends CallEvent<'call.ended'>, CallEnd {}
 
-/** Facts of the call changed, its status did not. */
+/** Facts of the call changed, its status did not; or a presumed end is withdrawn. */
 export interface CallUpdated extends CallEvent<'call.updated'>, CallEnd {
   /** The fields that changed. */
   changed: string[];

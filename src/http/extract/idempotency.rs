@@ -17,7 +17,7 @@ use actix_web::{
     web::Data,
 };
 use chrono::{DateTime, Utc};
-use cti_actors::error::StoreError;
+use cti_actors::{clock::new_uuid, error::StoreError};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -116,7 +116,7 @@ where
     let request_id = request_id(request);
     let Some(key) = key_of(request)? else {
         let attempt =
-            Attempt { correlation: Uuid::now_v7(), begun_at: state.clock.now(), follows_unknown: false };
+            Attempt { correlation: new_uuid(), begun_at: state.clock.now(), follows_unknown: false };
         let work = work(attempt);
         return complete(async move { answer(work.await, request_id.as_deref()) }).await;
     };

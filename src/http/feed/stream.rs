@@ -139,7 +139,11 @@ fn events(
     stream::unfold(
         (listener, timeouts, Some(retry)),
         move |(mut listener, mut timeouts, mut retry)| async move {
-            let text = match timeout(heartbeat, listener.next()).await {
+            let next = tokio::select! {
+                next = timeout(heartbeat, listener.next()) => next,
+                () = timeouts.client_closed() => return None,
+            };
+            let text = match next {
                 Ok(batch) => {
                     let batch = batch?;
                     let epoch = names_epoch.then(|| listener.epoch());

@@ -31,7 +31,7 @@ const MAX_AGE: &str = "600";
 ///
 /// # Errors
 /// Those of the inner services.
-pub async fn share_with_origins<B: MessageBody + 'static>(
+pub(crate) async fn share_with_origins<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
@@ -49,7 +49,7 @@ pub async fn share_with_origins<B: MessageBody + 'static>(
 ///
 /// # Errors
 /// Those of the inner services.
-pub async fn answer_preflight<B: MessageBody + 'static>(
+pub(crate) async fn answer_preflight<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {

@@ -18,7 +18,7 @@ use crate::http::error::{ApiError, ErrorCode};
 ///
 /// # Errors
 /// Those of the inner services.
-pub async fn observe<B: MessageBody + 'static>(
+pub(crate) async fn observe<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {

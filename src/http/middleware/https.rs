@@ -29,7 +29,7 @@ const FOR_ONE_YEAR: &str = "max-age=31536000; includeSubDomains";
 ///
 /// # Errors
 /// Those of the inner services.
-pub async fn require_https<B: MessageBody + 'static>(
+pub(crate) async fn require_https<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {

@@ -36,7 +36,7 @@ impl ResponseError for Panicked {
 ///
 /// # Errors
 /// Those of the inner services, and their panics.
-pub async fn catch_panics<B: MessageBody + 'static>(
+pub(crate) async fn catch_panics<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

@@ -218,7 +218,7 @@ impl Windows {
 }
 
 /// Returns the network that an address is counted as: a client with one IPv6 address has its whole /64.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => {

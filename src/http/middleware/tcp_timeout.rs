@@ -8,6 +8,8 @@
 
 use std::{
     cell::RefCell,
+    future::pending,
+    io::ErrorKind,
     net::Shutdown,
     rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
@@ -16,6 +18,7 @@ use std::{
 
 use actix_web::{HttpRequest, rt::net::TcpStream};
 use socket2::{SockRef, Socket, TcpKeepalive};
+use tokio::io::Interest;
 
 /// How much longer than the stuck-session timeout the kernel waits: within this time a client that reads again receives
 /// the reason why its session ended.
@@ -37,10 +40,10 @@ static WEBSOCKET_HANDLES: AtomicUsize = AtomicUsize::new(0);
 
 /// The timeouts of an accepted connection. Held by the connection; a stream that is written to it holds a clone.
 #[derive(Clone)]
-pub struct ConnectionTimeouts {
+pub(crate) struct ConnectionTimeouts {
     /// How long the kernel waits for a client that has stopped reading.
     stalled: Duration,
-    /// A second handle on the socket. None where the platform has no such timeout, or after
+    /// A second handle on the socket. None where the platform has no such timeout, while a stream has it, or after
     /// [`WebSocketConnection::of`].
     socket: Rc<RefCell<Option<Socket>>>,
 }
@@ -49,7 +52,7 @@ impl ConnectionTimeouts {
     /// Sets the timeouts of a connection that was just accepted. A connection where the kernel refuses them still
     /// works; its death is detected later.
     #[must_use]
-    pub fn accept(stream: &TcpStream, stuck_session_timeout: Duration) -> Self {
+    pub(crate) fn accept(stream: &TcpStream, stuck_session_timeout: Duration) -> Self {
         let socket = SockRef::from(stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
         let _ = socket.set_tcp_keepalive(&keepalive);
@@ -64,13 +67,17 @@ impl ConnectionTimeouts {
     }
 
     fn set(&self, timeout: Duration) {
-        #[cfg(target_os = "linux")]
         if let Some(socket) = &*self.socket.borrow() {
-            let _ = socket.set_tcp_user_timeout(Some(timeout));
+            set_timeout(socket, timeout);
         }
-        #[cfg(not(target_os = "linux"))]
-        let _ = timeout;
     }
+}
+
+fn set_timeout(socket: &Socket, timeout: Duration) {
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(timeout));
+    #[cfg(not(target_os = "linux"))]
+    let _ = (socket, timeout);
 }
 
 /// The connection of a WebSocket, which keeps one timeout.
@@ -105,6 +112,8 @@ impl Drop for WebSocketConnection {
 /// timeout: another request may follow on the same connection.
 pub(crate) struct StreamTimeout {
     connection: Option<ConnectionTimeouts>,
+    /// The second handle, as long as the stream lasts.
+    watched: Option<TcpStream>,
     in_flight: InFlight,
 }
 
@@ -115,22 +124,44 @@ impl StreamTimeout {
         if let Some(connection) = &connection {
             connection.set(DEAD_PEER_TIMEOUT);
         }
-        Self { connection, in_flight: InFlight::new(Instant::now()) }
+        let socket = connection.as_ref().and_then(|connection| connection.socket.borrow_mut().take());
+        let watched = socket.and_then(|socket| TcpStream::from_std(socket.into()).ok());
+        Self { connection, watched, in_flight: InFlight::new(Instant::now()) }
+    }
+
+    /// Waits until the client has closed its side: then it is gone. The HTTP library goes on for a client that only sends
+    /// nothing more, and a stream has no end.
+    pub(crate) async fn client_closed(&self) {
+        let Some(watched) = &self.watched else { return pending().await };
+        while let Ok(ready) = watched.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // It has sent another request, which waits: not ready until it sends more.
+            let _ = watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into()));
+        }
+        pending().await
     }
 
     /// Adapts the timeout before so many bytes are written.
     pub(crate) fn on_write(&mut self, bytes: usize) {
         let was_quiet = self.in_flight.is_quiet();
         self.in_flight.add(bytes, Instant::now());
-        if let (Some(connection), true) = (&self.connection, was_quiet != self.in_flight.is_quiet()) {
-            connection.set(if was_quiet { connection.stalled } else { DEAD_PEER_TIMEOUT });
+        if was_quiet != self.in_flight.is_quiet()
+            && let (Some(connection), Some(watched)) = (&self.connection, &self.watched)
+        {
+            set_timeout(
+                &SockRef::from(watched),
+                if was_quiet { connection.stalled } else { DEAD_PEER_TIMEOUT },
+            );
         }
     }
 }
 
 impl Drop for StreamTimeout {
     fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
+        if let (Some(connection), Some(watched)) = (&self.connection, self.watched.take()) {
+            *connection.socket.borrow_mut() = watched.into_std().ok().map(Socket::from);
             connection.set(connection.stalled);
         }
     }

@@ -13,7 +13,7 @@ use actix_web::{
 ///
 /// # Errors
 /// Those of the inner services.
-pub async fn ignore_extra_slashes<B: MessageBody + 'static>(
+pub(crate) async fn ignore_extra_slashes<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {

@@ -57,7 +57,7 @@ pub(crate) const ADMINISTRATOR: Codes =
 /// What requests that change something can be refused with: others are redirected to HTTPS.
 pub(crate) const CHANGE: Codes = codes(&[HttpsRequired]);
 /// What requests with a body can be refused with.
-pub(crate) const BODY: Codes = codes(&[PayloadTooLarge]);
+pub(crate) const BODY: Codes = codes(&[RequestTimeout, PayloadTooLarge]);
 /// What requests with an idempotency key can be refused with.
 pub(crate) const IDEMPOTENT: Codes = codes(&[IdempotencyKeyInUse, IdempotencyKeyReused]);
 

@@ -4,10 +4,9 @@
 //! it claims a gap ([`Gaps::claim`]), fetches one page, and stores the outcome. A claim that was superseded, by another
 //! process or because the gap has grown, changes nothing any more.
 
-use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, id::AppId};
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::{clock::new_uuid, error::StoreError, id::AppId};
 use strum::{EnumString, IntoStaticStr};
-use uuid::Uuid;
 
 use crate::store::{Gaps, db::types::Id, on_db};
 
@@ -27,13 +26,15 @@ const CONNECTED: &str = "SELECT apps.id FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_connections.app_id IS NOT NULL OR $1)
     AND apps.id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY apps.id";
-/// The gap must have ended by `$1`, and be due by `$2`.
+/// The gap must have ended by `$1`, and be due by `$2`. One that ended in the future (`$3`), or is due after any pause
+/// (`$4`), was stored while the clock was ahead.
 const DUE: &str =
     "SELECT gaps.id, gaps.app_id, since, until, reason, cursor, list_from, gaps.generation, failures,
     COALESCE(dialpad_connections.connected_at, apps.created_at) AS connected_at
     FROM gaps JOIN apps ON apps.id = gaps.app_id
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = gaps.app_id
-    WHERE given_up IS NULL AND apps.is_active AND until <= $1 AND due_at <= $2
+    WHERE given_up IS NULL AND apps.is_active
+    AND (until <= $1 OR until > $3) AND (due_at <= $2 OR due_at > $4)
     ORDER BY due_at, gaps.id LIMIT 1";
 const CLAIM: &str =
     "UPDATE gaps SET generation = generation + 1, due_at = $3 WHERE id = $1 AND generation = $2";
@@ -53,6 +54,11 @@ const MERGE_GIVEN_UP: &str = "DELETE FROM gaps WHERE app_id = $1 AND given_up IS
 const DELETE_OLD: &str = "DELETE FROM gaps WHERE until < $1 RETURNING app_id, since, until, given_up";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM gaps WHERE given_up IS NULL";
 const GIVEN_UP: &str = "SELECT app_id, since, until, given_up FROM gaps WHERE app_id = $1 AND given_up IS NOT NULL ORDER BY since";
+
+/// How far the clocks of processes may differ.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+/// No pause before a gap is due again is longer.
+const MAX_PAUSE: TimeDelta = TimeDelta::days(1);
 
 /// Why webhooks may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
@@ -137,7 +143,7 @@ impl Gaps<'_> {
         until: DateTime<Utc>,
         reason: GapReason,
     ) -> Result<(), StoreError> {
-        let id = Id(Uuid::now_v7());
+        let id = Id(new_uuid());
         let app = Id::from(app);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
@@ -165,19 +171,22 @@ impl Gaps<'_> {
     ) -> Result<Option<ClaimedGap>, StoreError> {
         let now = self.store.now();
         let row: Option<GapRow> = on_db!(self.store, read db => {
-            sqlx::query_as(DUE).bind(ended_before).bind(now).fetch_optional(db).await
+            sqlx::query_as(DUE).bind(ended_before).bind(now).bind(now + CLOCK_TOLERANCE).bind(now + MAX_PAUSE)
+                .fetch_optional(db).await
         })?;
         let Some(row) = row else { return Ok(None) };
         let claimed = on_db!(self.store, write db => {
             sqlx::query(CLAIM).bind(row.id).bind(row.generation).bind(held_until).execute(db).await
                 .map(|done| done.rows_affected())
         })?;
+        let is_in_future = row.until > now + CLOCK_TOLERANCE;
         Ok((claimed > 0).then(|| ClaimedGap {
             id: row.id,
             generation: row.generation + 1,
             app: row.app_id.into(),
-            since: row.since,
-            until: row.until,
+            // When it really was is unknown.
+            since: if is_in_future { row.since.min(now - MAX_PAUSE) } else { row.since },
+            until: if is_in_future { now } else { row.until },
             // A newer version may have stored a reason that this one does not know.
             reason: row.reason.parse().unwrap_or(GapReason::Away),
             connected_at: row.connected_at,

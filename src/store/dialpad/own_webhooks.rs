@@ -5,9 +5,8 @@
 //! briefly. What administrators see is in [`super::webhook_views`].
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{error::StoreError, id::AppId};
+use cti_actors::{clock::new_uuid, error::StoreError, id::AppId};
 use secrecy::SecretString;
-use uuid::Uuid;
 
 use super::secrets::{RetiredSecret, generate_secret};
 use crate::store::{Webhooks, db::types::Id, on_db};
@@ -26,7 +25,7 @@ const REPLACE: &str = "UPDATE dialpad_webhooks SET id = $2, hook_url = $4, secre
     removed_at = NULL, created_at = $8, updated_at = $8 WHERE app_id = $1 AND id = $3";
 const SCHEDULE_CHECK: &str = "UPDATE dialpad_webhooks SET next_check_at = NULL WHERE app_id = $1";
 const CLAIM: &str = "UPDATE dialpad_webhooks SET checking_until = $3
-    WHERE app_id = $1 AND removed_at IS NULL AND (checking_until IS NULL OR checking_until <= $2)
+    WHERE app_id = $1 AND removed_at IS NULL AND (checking_until IS NULL OR checking_until <= $2 OR checking_until > $4)
     RETURNING secret, retired_secrets, dialpad_webhook_id, call_subscription, sms_subscription, sms_with_texts,
     verified_at";
 const ROTATE: &str = "UPDATE dialpad_webhooks SET secret = $3, retired_secrets = $4, next_check_at = NULL,
@@ -51,13 +50,16 @@ const DUE: &str = "SELECT apps.id, dialpad_connections.dialpad_org_id FROM apps
     WHERE ((dialpad_connections.status <> 'expired' AND dialpad_connections.environment = $4)
         OR ($2 AND dialpad_connections.app_id IS NULL AND dialpad_webhooks.app_id IS NOT NULL))
     AND dialpad_webhooks.removed_at IS NULL AND apps.id NOT IN (SELECT app_id FROM deleted_apps)
-    AND (dialpad_webhooks.checking_until IS NULL OR dialpad_webhooks.checking_until <= $1)
+    AND (dialpad_webhooks.checking_until IS NULL OR dialpad_webhooks.checking_until <= $1
+        OR dialpad_webhooks.checking_until > $5)
     AND (dialpad_webhooks.next_check_at IS NULL OR dialpad_webhooks.next_check_at <= $1
         OR dialpad_webhooks.hook_url <> CAST($3 AS TEXT) || CAST(apps.id AS TEXT))
     LIMIT 1000";
 
 /// How long a retired secret is accepted: Dialpad's last retries come after 4 hours.
 const RETIRED_FOR: TimeDelta = TimeDelta::hours(24);
+/// No claim is longer. One that ends later was stored while the clock was ahead.
+const MAX_CLAIM: TimeDelta = TimeDelta::hours(1);
 /// How many retired secrets are kept.
 const MAX_RETIRED: usize = 16;
 
@@ -154,7 +156,7 @@ impl Webhooks<'_> {
         organization: Option<i64>,
         again: bool,
     ) -> Result<(), StoreError> {
-        let id = Id(Uuid::now_v7());
+        let id = Id(new_uuid());
         let now = self.store.now();
         let sealed = self.seal_secret(app, &generate_secret());
         let inserted = on_db!(self.store, write db => {
@@ -210,7 +212,7 @@ impl Webhooks<'_> {
         let now = self.store.now();
         let due: Vec<(Id, Option<i64>)> = on_db!(self.store, read db => {
             sqlx::query_as(DUE).bind(now).bind(has_static_key).bind(hook_url_prefix).bind(environment)
-                .fetch_all(db).await
+                .bind(now + MAX_CLAIM).fetch_all(db).await
         })?;
         Ok(due.into_iter().map(|(app, organization)| (app.into(), organization)).collect())
     }
@@ -220,7 +222,8 @@ impl Webhooks<'_> {
         let now = self.store.now();
         let until = now + lease;
         let row: Option<ClaimedRow> = on_db!(self.store, write db => {
-            sqlx::query_as(CLAIM).bind(Id::from(app)).bind(now).bind(until).fetch_optional(db).await
+            sqlx::query_as(CLAIM).bind(Id::from(app)).bind(now).bind(until).bind(now + MAX_CLAIM)
+                .fetch_optional(db).await
         })?;
         let Some(row) = row else { return Ok(None) };
         let webhook = OwnWebhook {

@@ -18,16 +18,24 @@ use crate::store::{Renewals, db::types::Id, feed::append_event::AppendEvent, on_
 /// process has crashed, and another one takes over.
 pub const LEASE: TimeDelta = TimeDelta::seconds(15);
 
-/// Renewals that a crash interrupted come first.
+/// How far the clocks of processes may differ.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+/// No pause after a failure is longer.
+const MAX_PAUSE: TimeDelta = TimeDelta::hours(2);
+
+/// Renewals that a crash interrupted come first. What was stored in the future (`$5`) was stored while the clock was
+/// ahead: such a pair is due, such an intent is that of a process that has ended.
 const DUE: &str =
     "SELECT app_id, generation, COALESCE(refresh_begun_at, refresh_due_at) FROM dialpad_connections
     WHERE environment = $1 AND status = 'connected' AND refresh_token IS NOT NULL
-    AND (refresh_begun_at <= $3 OR (refresh_begun_at IS NULL AND refresh_due_at <= $2))
+    AND (refresh_begun_at <= $3 OR refresh_begun_at > $5
+        OR (refresh_begun_at IS NULL AND (refresh_due_at <= $2 OR issued_at > $5 OR (refresh_failures > 0 AND refresh_due_at > $6))))
     ORDER BY refresh_begun_at IS NULL, refresh_due_at LIMIT $4";
 const BEGIN: &str = "UPDATE dialpad_connections SET refresh_begun_at = $4
     WHERE app_id = $1 AND generation = $2 AND environment = $3 AND status = 'connected' AND refresh_token IS NOT NULL
-    AND (refresh_begun_at IS NULL OR refresh_begun_at <= $5)
-    AND (refresh_failures = 0 OR refresh_due_at <= $4) AND (issued_at IS NULL OR issued_at <= $6)
+    AND (refresh_begun_at IS NULL OR refresh_begun_at <= $5 OR refresh_begun_at > $7)
+    AND (refresh_failures = 0 OR refresh_due_at <= $4 OR refresh_due_at > $8)
+    AND (issued_at IS NULL OR issued_at <= $6 OR issued_at > $7)
     RETURNING refresh_token, refresh_failures";
 const WHY_NOT: &str = "SELECT environment, generation, status, refresh_token IS NOT NULL AS is_renewable,
     access_token, issued_at, refresh_begun_at, refresh_failures, refresh_due_at, refresh_problem
@@ -121,13 +129,15 @@ impl Renewals<'_> {
         limit: usize,
     ) -> Result<Vec<DuePair>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let lease_expired = self.store.now() - LEASE;
+        let now = self.store.now();
         let rows: Vec<(Id, i64, DateTime<Utc>)> = on_db!(self.store, read db => {
-            sqlx::query_as(DUE).bind(environment).bind(until).bind(lease_expired).bind(limit).fetch_all(db).await
+            sqlx::query_as(DUE).bind(environment).bind(until).bind(now - LEASE).bind(limit)
+                .bind(now + CLOCK_TOLERANCE).bind(now + MAX_PAUSE).fetch_all(db).await
         })?;
-        let due = |(app, generation, at): (Id, i64, _)| DuePair {
+        let due = |(app, generation, at): (Id, i64, DateTime<Utc>)| DuePair {
             pair: TokenPair { app_id: app.into(), generation },
-            at,
+            // One that is due later than was asked for was stored while the clock was ahead.
+            at: if at > until { now } else { at },
         };
         Ok(rows.into_iter().map(due).collect())
     }
@@ -138,7 +148,8 @@ impl Renewals<'_> {
         let now = self.store.now();
         let row: Option<(Vec<u8>, i64)> = on_db!(self.store, write db => {
             sqlx::query_as(BEGIN).bind(app).bind(pair.generation).bind(environment).bind(now).bind(now - LEASE)
-                .bind(now - MIN_ATTEMPT_INTERVAL).fetch_optional(db).await
+                .bind(now - MIN_ATTEMPT_INTERVAL).bind(now + CLOCK_TOLERANCE).bind(now + MAX_PAUSE)
+                .fetch_optional(db).await
         })?;
         if let Some((sealed, failures)) = row {
             let opened = self.store.shared.vault.open(&sealed, &token_place(pair.app_id, "refresh_token"));

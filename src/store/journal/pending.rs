@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
     id::AppId,
@@ -19,9 +19,12 @@ use crate::{
 
 const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_events
     WHERE app_id = $1 AND status = 'pending' ORDER BY id LIMIT $2";
+/// With those that came in the future (`$2`): they were stored while the clock was ahead.
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events
-    WHERE status = 'pending' AND received_at < $1 AND app_id IS NOT NULL";
+    WHERE status = 'pending' AND (received_at < $1 OR received_at > $2) AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
+/// How far the clocks of processes may differ.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
 /// Webhooks of one app that have just become durable, in the order of the journal.
 #[derive(Debug)]
@@ -95,8 +98,10 @@ impl Journal for Store {
     }
 
     async fn backlog(&self, since: DateTime<Utc>) -> Result<Vec<AppId>, StoreError> {
-        let rows: Vec<(Id,)> =
-            on_db!(self, read db => sqlx::query_as(BACKLOG).bind(since).fetch_all(db).await)?;
+        let in_future = self.now() + CLOCK_TOLERANCE;
+        let rows: Vec<(Id,)> = on_db!(self, read db => {
+            sqlx::query_as(BACKLOG).bind(since).bind(in_future).fetch_all(db).await
+        })?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
     }
 }

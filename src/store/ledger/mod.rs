@@ -8,7 +8,7 @@ mod write;
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId, InteractionId},
@@ -92,13 +92,16 @@ const WAITED_FOR: &str = "SELECT link_target, MAX(link_at) FROM calls
 const INTERACTIONS: &str =
     "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
     updated_at FROM interactions WHERE app_id = $1 AND id IN (";
+/// With those that settle later than any should (`$3`): they were stored while the clock was ahead.
 const UNSETTLED: &str =
-    "SELECT app_id, id FROM interactions WHERE settles_at IS NOT NULL AND settles_at <= $1
+    "SELECT app_id, id FROM interactions WHERE settles_at IS NOT NULL AND (settles_at <= $1 OR settles_at > $3)
     ORDER BY settles_at LIMIT $2";
 const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST(facts AS TEXT) AS facts
     FROM messages WHERE app_id = $1 AND dialpad_message_id IN (";
 /// Ends a statement whose rows are the list of an `IN`.
 pub(super) const LIST_TAIL: &str = ")";
+/// The end of no interaction is held back for longer.
+const MAX_SETTLE: TimeDelta = TimeDelta::hours(1);
 
 #[derive(sqlx::FromRow)]
 struct CallRow {
@@ -269,7 +272,7 @@ impl Ledger for Store {
     ) -> Result<Vec<(AppId, InteractionId)>, StoreError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows: Vec<(Id, Id)> = on_db!(self, read db => {
-            sqlx::query_as(UNSETTLED).bind(until).bind(limit).fetch_all(db).await
+            sqlx::query_as(UNSETTLED).bind(until).bind(limit).bind(until + MAX_SETTLE).fetch_all(db).await
         })?;
         Ok(rows.into_iter().map(|(app, id)| (app.into(), id.into())).collect())
     }

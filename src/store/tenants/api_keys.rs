@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
+    clock::new_uuid,
     error::{AuthError, StoreError},
     id::{AppId, KeyId},
     ports::{AuthenticatedKey, Authenticator},
@@ -182,7 +183,7 @@ impl ApiKeys<'_> {
         let now = self.store.now();
         let app_id = Id::from(app);
         let key_id = Id::from(key.id);
-        let audit_id = Id(Uuid::now_v7());
+        let audit_id = Id(new_uuid());
         let rotated = on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
@@ -213,7 +214,7 @@ impl ApiKeys<'_> {
             let mut ended: Vec<KeyInfo> = sqlx::query_as(EXPIRE).bind(app_id).bind(now).fetch_all(&mut *db).await?;
             ended.sort_by_key(|key| key.id);
             for key in &ended {
-                sqlx::query(AUDIT).bind(Id(Uuid::now_v7())).bind(app_id).bind("revoked").bind(&key.hint)
+                sqlx::query(AUDIT).bind(Id(new_uuid())).bind(app_id).bind("revoked").bind(&key.hint)
                     .bind(None::<String>).bind(now).execute(&mut *db).await?;
             }
             transaction.commit().await?;

@@ -1,7 +1,7 @@
 //! Apps: the tenants. How one is deleted, with everything it has, is in [`super::deletion`].
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, id::AppId, model::number::Region};
+use cti_actors::{clock::new_uuid, error::StoreError, id::AppId, model::number::Region};
 use uuid::Uuid;
 
 use super::api_keys::{self, NewKey};
@@ -103,7 +103,7 @@ impl Apps<'_> {
         let now = self.store.now();
         let app_id = Id::from(id);
         let key_id = Id::from(key.id);
-        let audit_id = Id(Uuid::now_v7());
+        let audit_id = Id(new_uuid());
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use cti_actors::{error::StoreError, event::schema::DialpadId, id::AppId};
+use cti_actors::{clock::new_uuid, error::StoreError, event::schema::DialpadId, id::AppId};
 use moka::sync::Cache;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -134,7 +134,7 @@ impl UserMappings<'_> {
     pub async fn map(self, app: AppId, users: &[(i64, String)]) -> Result<Vec<UserMapping>, StoreError> {
         let now = self.store.now();
         let rows = Rows::of(vec![
-            Column::Id(users.iter().map(|_| Id(Uuid::now_v7())).collect()),
+            Column::Id(users.iter().map(|_| Id(new_uuid())).collect()),
             Column::Id(users.iter().map(|_| Id::from(app)).collect()),
             Column::Int(users.iter().map(|(user, _)| *user).collect()),
             Column::Text(users.iter().map(|(_, crm_user)| crm_user.clone()).collect()),

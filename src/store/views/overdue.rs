@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     error::StoreError,
     id::{AppId, DialpadCallId},
@@ -21,11 +21,13 @@ use crate::store::{
 const OVERDUE: &str = "SELECT calls.app_id, calls.id, dialpad_call_id, status, calls.updated_at
     FROM calls JOIN apps ON apps.id = calls.app_id
     WHERE status <> 'ended' AND apps.is_active AND (calls.app_id, calls.id) > ($1, $2)
-    AND calls.updated_at < CASE status WHEN 'ringing' THEN $3 ELSE $4 END
+    AND (calls.updated_at < CASE status WHEN 'ringing' THEN $3 ELSE $4 END OR calls.updated_at > $6)
     ORDER BY calls.app_id, calls.id LIMIT $5";
 const OLDEST_LIVE: &str = "SELECT MIN(created_at) FROM calls WHERE app_id = $1 AND status <> 'ended'";
 const KNOWN: &str = "SELECT dialpad_call_id, status, voicemail_id IS NOT NULL FROM calls WHERE app_id = ";
 
+/// How far the clocks of processes may differ.
+const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 
@@ -56,6 +58,7 @@ type OverdueRow = (Id, Id, i64, Word<Status>, DateTime<Utc>);
 
 impl Calls<'_> {
     /// Returns a page of the live calls that last changed before these instants, after the last one of the page before.
+    /// Those that changed in the future are among them: they were stored while the clock was ahead.
     pub async fn overdue(
         self,
         ringing_since: DateTime<Utc>,
@@ -63,9 +66,11 @@ impl Calls<'_> {
         after: Option<&OverdueCall>,
     ) -> Result<Vec<OverdueCall>, StoreError> {
         let nil = Id(Uuid::nil());
+        let in_future = self.store.now() + CLOCK_TOLERANCE;
         let (app, id) = after.map_or((nil, nil), |last| (last.app.into(), Id(last.id)));
         let rows: Vec<OverdueRow> = on_db!(self.store, read db => {
-            sqlx::query_as(OVERDUE).bind(app).bind(id).bind(ringing_since).bind(live_since).bind(PAGE).fetch_all(db)
+            sqlx::query_as(OVERDUE).bind(app).bind(id).bind(ringing_since).bind(live_since).bind(PAGE)
+                .bind(in_future).fetch_all(db)
                 .await
         })?;
         let calls = rows.into_iter().map(|(app, id, call, status, changed_at)| OverdueCall {

@@ -43,6 +43,8 @@ pub enum Finding {
         call: DialpadCallId,
         /// When that was decided.
         at: DateTime<Utc>,
+        /// The newest live news that was known then, by the payloads' own times.
+        last_news: DateTime<Utc>,
     },
 }
 
@@ -59,9 +61,9 @@ impl Finding {
                 MARK: "placed", "call_id": call, "dialpad_user_id": dialpad_user_id,
                 "phone_number": phone_number, "custom_data": custom_data, "at": instant(at),
             }),
-            Self::PresumedOver { call, at } => {
-                json!({MARK: "presumed_over", "call_id": call, "at": instant(at)})
-            }
+            Self::PresumedOver { call, at, last_news } => json!({
+                MARK: "presumed_over", "call_id": call, "at": instant(at), "last_news": instant(last_news),
+            }),
         }
     }
 }
@@ -149,8 +151,10 @@ pub(crate) fn read(kind: &str, object: &Map<String, Value>, received_at: DateTim
             (said_at, event(said_at, Signal::Ringing, knowledge, Origin::Inquiry))
         }
         "presumed_over" => {
-            let end = Signal::Ended(EndKind::Presumed);
-            (said_at, event(said_at, end, Knowledge::default(), Origin::Presumption))
+            // An earlier version stored only when it was decided.
+            let last_news = outer.instant(&["last_news"]).or(said_at).unwrap_or(received_at);
+            let presumed = Signal::PresumedOver { last_news };
+            (said_at, event(said_at, presumed, Knowledge::default(), Origin::Presumption))
         }
         unknown => (None, Err(format!("{unknown} is no finding"))),
     }
@@ -237,6 +241,20 @@ mod tests {
         assert_eq!(event.knowledge.custom_data.as_deref(), Some("\"order 7\""));
         assert_eq!((event.dialpad_call_id, event.at, event.signal), (call, at, Signal::Ringing));
         assert_eq!(event.knowledge.direction, Some(Direction::Outbound));
+    }
+
+    #[test]
+    fn a_presumed_end_says_what_was_known_last() {
+        let instant = |second| DateTime::from_timestamp(second, 0).expect("a valid instant");
+        let (at, last_news) = (instant(1_704_110_400), instant(1_704_100_000));
+        let event = read_back(&Finding::PresumedOver { call: DialpadCallId(9), at, last_news });
+        assert_eq!((event.at, event.origin), (at, Origin::Presumption));
+        assert_eq!(event.signal, Signal::PresumedOver { last_news });
+
+        let stored_before = br#"{"finding":"presumed_over","call_id":9,"at":"2024-01-01T12:00:00Z"}"#;
+        let read = crate::webhook::payload::read(stored_before, DateTime::UNIX_EPOCH).content;
+        let Ok(Inbound::Call(event)) = read else { panic!("expected a call, got {read:?}") };
+        assert_eq!(event.signal, Signal::PresumedOver { last_news: at });
     }
 
     #[test]

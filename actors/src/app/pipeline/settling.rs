@@ -38,7 +38,7 @@ impl Pipeline {
         let until = oldest.and_then(JournalId::generated_at).map_or(now, |at| at.min(now));
         let mut unit = Unit::new(self.app_id, now);
         for interaction in self.interactions.read(&*self.ports.ledger, self.app_id, &due).await? {
-            let Some(settled) = interaction.settled(until) else { continue };
+            let Some(settled) = interaction.settled(until, now) else { continue };
             let summary = &settled.summary;
             let at = summary.ended_at.unwrap_or(now);
             let ended = interaction_event(self.app_id, settled.id, summary, &InteractionChange::Ended, at);

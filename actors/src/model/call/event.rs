@@ -120,6 +120,11 @@ pub enum Signal {
     Resumed,
     /// The leg is over.
     Ended(EndKind),
+    /// Nothing was heard of the leg for too long, so it is presumed over. Later live news withdraws that.
+    PresumedOver {
+        /// The newest live news that was known then, by the payloads' own times.
+        last_news: DateTime<Utc>,
+    },
     /// The caller was sent to voicemail; the call goes on until the message is left.
     VoicemailStarted,
     /// A voicemail exists. This ends the call.
@@ -136,6 +141,26 @@ pub enum Signal {
         /// What it says about the call.
         meaning: RawMeaning,
     },
+}
+
+impl Signal {
+    /// Whether it is about something that comes after a call.
+    pub(crate) fn comes_after_the_call(&self) -> bool {
+        match self {
+            Self::Learned => true,
+            Self::Raw { meaning, .. } => matches!(meaning, RawMeaning::Over | RawMeaning::Transcribed),
+            _ => false,
+        }
+    }
+
+    /// Whether the call was going on when it was sent.
+    pub(crate) fn is_live(&self) -> bool {
+        match self {
+            Self::Ringing | Self::Connected | Self::Held | Self::Resumed | Self::VoicemailStarted => true,
+            Self::Raw { meaning, .. } => *meaning == RawMeaning::Talking,
+            Self::Ended(_) | Self::PresumedOver { .. } | Self::VoicemailLeft | Self::Learned => false,
+        }
+    }
 }
 
 /// What a state that has no event type here says about the call.
@@ -168,7 +193,7 @@ pub enum EndKind {
     Stated,
     /// Nothing of the end was seen, only something that comes after a call. Replaced by every other end.
     Unseen,
-    /// No signal said so, but it must have ended.
+    /// A presumed end that an earlier version stored: see [`Signal::PresumedOver`].
     Presumed,
 }
 

@@ -17,6 +17,7 @@ use super::{
     event::{CallEvent, Direction, EndKind, Knowledge, Leg, Origin, RawMeaning, Signal},
     links::Links,
     millis::Millis,
+    presumption::Presumption,
     recording::Recordings,
     status::DialpadState,
 };
@@ -43,6 +44,9 @@ pub struct CallFacts {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) talks: BTreeSet<DateTime<Utc>>,
     pub(crate) ends: BTreeMap<EndKind, DateTime<Utc>>,
+    pub(super) presumption: Option<Presumption>,
+    /// The newest webhook according to which the call was going on.
+    pub(super) live_at: Option<DateTime<Utc>>,
     pub(crate) reported_end: Option<DateTime<Utc>>,
     pub(crate) voicemail_started: bool,
     pub(crate) voicemail_left: Option<DateTime<Utc>>,
@@ -130,6 +134,10 @@ impl CallFacts {
                 self.absorb_connect(event);
             }
             Signal::Ended(kind) => self.absorb_end(*kind, event),
+            Signal::PresumedOver { last_news } => {
+                self.presume(Presumption { last_news: *last_news, at });
+                return;
+            }
             Signal::VoicemailStarted => self.voicemail_started = true,
             Signal::VoicemailLeft => {
                 earliest(&mut self.voicemail_left, Some(at));
@@ -140,7 +148,10 @@ impl CallFacts {
             }
             Signal::Learned | Signal::Raw { meaning: RawMeaning::Over, .. } => {}
         }
-        if !comes_after_the_call(&event.signal) {
+        if event.signal.is_live() {
+            self.live_at = self.live_at.max(Some(at));
+        }
+        if !event.signal.comes_after_the_call() {
             earliest(&mut self.first_seen, Some(at));
         }
         earliest(&mut self.first_seen, event.knowledge.started_at);
@@ -151,7 +162,7 @@ impl CallFacts {
             earliest(&mut self.transcribed_at, Some(left_at(event)));
         }
         self.absorb_knowledge(at, &event.knowledge);
-        if comes_after_the_call(&event.signal) {
+        if event.signal.comes_after_the_call() {
             self.absorb_afterword(event);
         }
     }
@@ -184,8 +195,9 @@ impl CallFacts {
             return;
         }
         let is_transcript = matches!(event.signal, Signal::Raw { meaning: RawMeaning::Transcribed, .. });
-        let is_all_that_is_known = !self.was_witnessed() || self.ends.contains_key(&EndKind::Unseen);
-        if is_all_that_is_known || (is_transcript && !self.is_over() && self.answered_at().is_none()) {
+        let is_all_that_is_known =
+            !(self.has_ended() || self.was_live()) || self.ends.contains_key(&EndKind::Unseen);
+        if is_all_that_is_known || (is_transcript && !self.has_ended() && self.answered_at().is_none()) {
             self.absorb_end(EndKind::Unseen, event);
         }
     }
@@ -193,8 +205,7 @@ impl CallFacts {
     fn absorb_connect(&mut self, event: &CallEvent) {
         let CallEvent { at, signal, knowledge, .. } = event;
         earliest(&mut self.reported_connect, knowledge.connected_at);
-        let is_live =
-            !matches!(signal, Signal::Ended(_) | Signal::VoicemailLeft) && !comes_after_the_call(signal);
+        let is_live = signal.is_live();
         if knowledge.operator_call_id.is_some() {
             earliest(&mut self.operator_connect, knowledge.connected_at);
             earliest(&mut self.operator_seen, Some(*at).filter(|_| is_live));
@@ -322,16 +333,6 @@ impl CallFacts {
     #[must_use]
     pub fn leg(&self) -> Option<Leg> {
         value(&self.leg)
-    }
-}
-
-/// Whether a signal is about something that comes after a call.
-fn comes_after_the_call(signal: &Signal) -> bool {
-    let is_raw = |meaning: &RawMeaning| matches!(meaning, RawMeaning::Over | RawMeaning::Transcribed);
-    match signal {
-        Signal::Learned => true,
-        Signal::Raw { meaning, .. } => is_raw(meaning),
-        _ => false,
     }
 }
 

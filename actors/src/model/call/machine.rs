@@ -30,9 +30,9 @@ pub enum CallChange {
     Held(DateTime<Utc>),
     /// The hold ended, at this time.
     Resumed(DateTime<Utc>),
-    /// The call is over. Exactly once per call.
+    /// The call is over. Exactly once per call, unless the end was presumed and withdrawn.
     Ended,
-    /// Something became known late: the names of the changed fields.
+    /// Something became known late, or a presumed end is withdrawn: the names of the changed fields.
     Updated(Vec<&'static str>),
     /// A voicemail exists. At most once per call.
     VoicemailReceived,
@@ -84,8 +84,10 @@ fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> V
     let before = if is_first_sight { CallFacts::default().snapshot() } else { known.snapshot() };
     let after = facts.snapshot();
     let mut changes = Vec::new();
-    if is_first_sight || before.status != after.status {
-        changes.push(change_of_status(&before, &after, command.at()));
+    if !is_first_sight && before.status == Status::Ended && after.status != Status::Ended {
+        changes.extend(withdrawal(known, &before, &after, command.at()));
+    } else if is_first_sight || before.status != after.status {
+        changes.push(change_of_status(before.status, after.status, command.at()));
     } else {
         let changed = changed_fields(&before, &after);
         changes.extend((!changed.is_empty()).then_some(CallChange::Updated(changed)));
@@ -98,10 +100,24 @@ fn differences(known: &CallFacts, facts: &CallFacts, command: &CallCommand) -> V
     changes
 }
 
-fn change_of_status(before: &Snapshot, after: &Snapshot, at: DateTime<Utc>) -> CallChange {
-    match after.status {
+/// Returns what is emitted when a call goes on that was presumed over: first that it does, and then what happened, if it
+/// is not in the status in which it was before.
+fn withdrawal(
+    known: &CallFacts,
+    before: &Snapshot,
+    after: &Snapshot,
+    at: DateTime<Utc>,
+) -> impl Iterator<Item = CallChange> + use<> {
+    let changed = std::iter::once("status").chain(changed_fields(before, after)).collect();
+    let was = known.without_presumption().status();
+    let happened = (was != after.status).then(|| change_of_status(was, after.status, at));
+    std::iter::once(CallChange::Updated(changed)).chain(happened)
+}
+
+fn change_of_status(before: Status, after: Status, at: DateTime<Utc>) -> CallChange {
+    match after {
         Status::Ringing => CallChange::Ring,
-        Status::Active if before.status == Status::Held => CallChange::Resumed(at),
+        Status::Active if before == Status::Held => CallChange::Resumed(at),
         Status::Active => CallChange::Started,
         Status::Held => CallChange::Held(at),
         Status::Ended => CallChange::Ended,
@@ -109,8 +125,8 @@ fn change_of_status(before: &Snapshot, after: &Snapshot, at: DateTime<Utc>) -> C
 }
 
 /// Returns the names on the wire of the call's fields that differ. The status is not among them: its changes have event
-/// types of their own. Nor is the content of the voicemail. After the answer, Dialpad's own state alone is no change: its
-/// states have event types, or are passed on.
+/// types of their own, except for one ([`withdrawal`]). Nor is the content of the voicemail. After the answer, Dialpad's
+/// own state alone is no change: its states have event types, or are passed on.
 fn changed_fields(before: &Snapshot, after: &Snapshot) -> Vec<&'static str> {
     let Snapshot {
         status: _,

@@ -7,6 +7,7 @@ mod facts;
 mod links;
 mod machine;
 mod millis;
+mod presumption;
 mod record;
 mod recording;
 mod snapshot;

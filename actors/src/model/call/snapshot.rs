@@ -1,5 +1,4 @@
 //! What is shown of a call: everything here is derived from its facts, nothing is stored.
-
 //!
 //! What is reported goes before what is measured, each cell tested in `tests/call_model/precedence.rs`:
 //!
@@ -100,7 +99,7 @@ impl CallFacts {
         self.is_over() || self.was_live()
     }
 
-    fn was_live(&self) -> bool {
+    pub(super) fn was_live(&self) -> bool {
         self.rang_at.is_some() || self.voicemail_started || self.was_connected()
     }
 
@@ -110,7 +109,7 @@ impl CallFacts {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        !self.ends.is_empty()
+        self.has_ended() || self.presumed_end().is_some()
     }
 
     /// Returns the call as it is shown.
@@ -147,7 +146,7 @@ impl CallFacts {
         }
     }
 
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         if self.is_over() || !self.was_live() {
             return Status::Ended;
         }
@@ -244,7 +243,10 @@ impl CallFacts {
     }
 
     pub(crate) fn ended_at(&self) -> Option<DateTime<Utc>> {
-        self.is_over().then(|| self.reported_end.or_else(|| self.ends.values().next().copied())).flatten()
+        if !self.has_ended() {
+            return self.presumed_end();
+        }
+        self.reported_end.or_else(|| self.ends.values().next().copied())
     }
 
     /// Returns when the caller left a message. Where nothing else says so, a transcript does, if no person answered.

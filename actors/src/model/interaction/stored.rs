@@ -5,6 +5,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::summary::Summary;
 use crate::{id::InteractionId, model::call::Status};
 
+/// No end is held back for longer.
+const MAX_SETTLE: TimeDelta = TimeDelta::hours(1);
+
 /// An interaction as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredInteraction {
@@ -27,9 +30,9 @@ pub struct StoredInteraction {
 /// A change of an interaction. Each is emitted as an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InteractionChange {
-    /// It is over, and nothing more came for a while. At most once.
+    /// It is over, and nothing more came for a while. At most once, unless the end was presumed and withdrawn.
     Ended,
-    /// Something became known after that: the names of the changed fields.
+    /// Something became known after that, or a presumed end is withdrawn: the names of the changed fields.
     Updated(Vec<&'static str>),
 }
 
@@ -42,14 +45,15 @@ pub(crate) fn news(
     now: DateTime<Utc>,
     settle: TimeDelta,
 ) -> Option<(StoredInteraction, Option<InteractionChange>)> {
-    let has_settled = known.is_some_and(|known| known.has_settled);
+    let had_settled = known.is_some_and(|known| known.has_settled);
+    let has_settled = had_settled && !known.is_some_and(|known| is_withdrawn(&known.summary, &summary));
     let settles_at = (summary.status == Status::Ended && !has_settled).then_some(now + settle);
     let is_same = known.is_some_and(|known| known.summary == summary && known.merged_into.is_none());
     if is_same && settles_at == known.and_then(|known| known.settles_at) {
         return None;
     }
     let changed = known.map(|known| summary.changed_since(&known.summary)).unwrap_or_default();
-    let change = (has_settled && !changed.is_empty()).then_some(InteractionChange::Updated(changed));
+    let change = (had_settled && !changed.is_empty()).then_some(InteractionChange::Updated(changed));
     let interaction = StoredInteraction {
         id,
         version: known.map_or(0, |known| known.version) + 1,
@@ -62,11 +66,17 @@ pub(crate) fn news(
     Some((interaction, change))
 }
 
+/// Whether a presumed end was withdrawn: only then is an interaction no longer over although no leg was added.
+fn is_withdrawn(before: &Summary, after: &Summary) -> bool {
+    before.status == Status::Ended && after.status != Status::Ended && before.calls == after.calls
+}
+
 impl StoredInteraction {
-    /// Returns it with its end emitted, if that is due.
+    /// Returns it with its end emitted, if that is due: until then, or so far in the future that it was stored while the
+    /// clock was ahead.
     #[must_use]
-    pub(crate) fn settled(&self, until: DateTime<Utc>) -> Option<Self> {
-        let is_due = self.settles_at.is_some_and(|at| at <= until);
+    pub(crate) fn settled(&self, until: DateTime<Utc>, now: DateTime<Utc>) -> Option<Self> {
+        let is_due = self.settles_at.is_some_and(|at| at <= until || at > now + MAX_SETTLE);
         (is_due && !self.has_settled && self.merged_into.is_none()).then(|| Self {
             version: self.version + 1,
             settles_at: None,

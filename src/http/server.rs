@@ -1,0 +1,100 @@
+//! The HTTP server: what happens around the routes, and to a connection.
+
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
+
+use actix_web::{
+    App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, rt::net::TcpStream, web::Data,
+};
+use tracing_actix_web::TracingLogger;
+
+use super::{
+    early::{EarlyState, early_routes},
+    middleware::{
+        body_timeout::limit_body_time,
+        connections::ConnectionLimit,
+        cors::{answer_preflight, share_with_origins},
+        errors::observe,
+        https::require_https,
+        panics::catch_panics,
+        span::RequestSpan,
+        tcp_timeout::ConnectionTimeouts,
+        webhook_path::ignore_extra_slashes,
+    },
+    routes,
+    state::AppState,
+};
+
+/// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How long a stop waits for requests in progress. A client that reads nothing uses up all of it.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same, while the database is not open.
+const EARLY_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+const EARLY_THREADS: usize = 2;
+
+/// Starts to accept connections.
+///
+/// # Errors
+/// The listener can't be used.
+pub(crate) fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
+    let workers = state.config.http_workers;
+    let stuck_session_timeout = state.config.stuck_session_timeout;
+    let limit = Arc::new(ConnectionLimit::new(&state.config.rate_limits));
+    let state = state.clone();
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(routes)
+            .wrap(from_fn(limit_body_time))
+            .wrap(from_fn(answer_preflight))
+            .wrap(from_fn(catch_panics))
+            .wrap(from_fn(require_https))
+            .wrap(from_fn(observe))
+            .wrap(from_fn(share_with_origins))
+            .wrap(from_fn(ignore_extra_slashes))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .on_connect(move |connection, data| {
+        if let Some(stream) = connection.downcast_ref::<TcpStream>()
+            && let Some(counted) = limit.accept(stream)
+        {
+            data.insert(counted);
+            data.insert(ConnectionTimeouts::accept(stream, stuck_session_timeout));
+        }
+    })
+    // A client that has sent its last request may close its side, and gets its answer. Streams, which have no end, watch
+    // for that themselves.
+    .h1_allow_half_closed(true)
+    .keep_alive(KEEP_ALIVE)
+    .disable_signals()
+    .shutdown_timeout(SHUTDOWN_TIMEOUT.as_secs());
+    if workers > 0 {
+        server = server.workers(workers);
+    }
+    Ok(server.listen(listener)?.run())
+}
+
+/// Starts to accept connections before the database is open.
+///
+/// # Errors
+/// The listener can't be used.
+pub(crate) fn serve_early(state: &Data<EarlyState>, listener: TcpListener) -> io::Result<Server> {
+    let state = state.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .configure(early_routes)
+            .wrap(from_fn(limit_body_time))
+            .wrap(from_fn(catch_panics))
+            .wrap(from_fn(require_https))
+            .wrap(from_fn(observe))
+            .wrap(from_fn(ignore_extra_slashes))
+            .wrap(TracingLogger::<RequestSpan>::new())
+    })
+    .workers(EARLY_THREADS)
+    // The next request of a client must reach the complete server.
+    .keep_alive(KeepAlive::Disabled)
+    .disable_signals()
+    .shutdown_timeout(EARLY_SHUTDOWN_TIMEOUT.as_secs());
+    Ok(server.listen(listener)?.run())
+}
