@@ -66,7 +66,8 @@ impl Ring {
         if frames.is_empty() { Slice::Behind } else { Slice::Frames(frames) }
     }
 
-    fn clear(&mut self) {
+    /// Drops all frames.
+    pub(super) fn clear(&mut self) {
         self.frames.clear();
         self.bytes = 0;
     }

@@ -32,6 +32,13 @@ struct State {
     in_use: Vec<Weak<ActiveCalls>>,
 }
 
+impl SnapshotCache {
+    /// Forgets the snapshots: readers that come from now on read the store.
+    pub(super) fn forget(&self) {
+        *self.0.lock() = State::default();
+    }
+}
+
 impl Feed {
     /// Returns the active calls, as of some place in the feed.
     ///
@@ -70,9 +77,14 @@ impl Feed {
         let feed = Arc::clone(self);
         let reading = tokio::spawn(async move {
             let _permit = feed.read_permit().await;
+            let rewrites = feed.rewrites();
             let snapshot = Arc::new(log.active_calls(feed.app_id()).await?);
             feed.advance(snapshot.as_of);
-            feed.snapshots.0.lock().in_use.push(Arc::downgrade(&snapshot));
+            let mut state = feed.snapshots.0.lock();
+            if feed.rewrites() == rewrites {
+                state.in_use.push(Arc::downgrade(&snapshot));
+            }
+            drop(state);
             Ok(snapshot)
         });
         let interrupted = |_| Err(StoreError::Unavailable("the active calls could not be read".into()));
