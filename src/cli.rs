@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, demo, listen, migrate, serve, simulate, trigger},
+    commands::{bench, demo, listen, migrate, rebuild, serve, simulate, trigger, verify},
     startup::StartError,
 };
 
@@ -25,6 +25,10 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Apply the pending migrations and list them.
     Migrate(migrate::MigrateArgs),
+    /// Check the invariants of the database; a server may run meanwhile.
+    Verify(verify::VerifyArgs),
+    /// Make calls and messages anew from the journal, and compare them with what is stored.
+    Rebuild(rebuild::RebuildArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
     /// Sign one webhook, or all webhooks of a call, and post them to a running server.
@@ -65,6 +69,14 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Demo(args) => demo::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Migrate(args) => migrate::run(args).await.map_err(|error| match error {
             migrate::MigrateError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Verify(args) => verify::run(args).await.map_err(|error| match error {
+            verify::VerifyError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Rebuild(args) => rebuild::run(args).await.map_err(|error| match error {
+            rebuild::RebuildError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),

@@ -43,7 +43,7 @@ use crate::{
     jobs::{self, Services, app_deletion::AppDeletion},
     net,
     recovery::{self, Recovery},
-    store::{self, Store, crypto::vault::Vault, journal::pending::DurableWebhooks},
+    store::{self, Store, crypto::vault::Vault, db::lock::Hold, journal::pending::DurableWebhooks},
     tasks::Tasks,
     telemetry::{self, metrics::Metrics},
 };
@@ -123,6 +123,7 @@ impl Application {
 
         // 3. The database and its schema.
         let (store, durable_webhooks) = open_store(&config, Arc::clone(&clock)).await?;
+        store.hold(&config.database_url, Hold::Shared)?;
         migrate(&store, config.auto_migrate).await?;
 
         // 4. The engine. Its first sweep processes what an earlier run has left.

@@ -6,10 +6,12 @@ mod event;
 pub mod listen;
 pub mod migrate;
 mod output;
+pub mod rebuild;
 pub mod serve;
 mod shutdown_signal;
 pub mod simulate;
 pub mod trigger;
+pub mod verify;
 
 /// Formats an error with all its causes.
 fn error_chain(error: &dyn std::error::Error) -> String {

@@ -9,6 +9,9 @@
 //! | [`views`] | calls, interactions, voicemails and messages as clients read them |
 //! | [`tenants`] | apps, API keys, user mappings, routes; the deletion of an app |
 //! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
+//! | [`people`] | the erasure of a person |
+//! | [`verify`] | the invariants of the database, checked |
+//! | [`rebuild`] | calls and messages, made anew from the journal |
 //! | [`crypto`] | encryption at rest |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
@@ -24,12 +27,18 @@ pub(crate) mod gauges;
 pub mod idempotency;
 pub mod journal;
 pub(crate) mod ledger;
+pub mod people;
+pub mod rebuild;
 pub mod retention;
 mod server_state;
 pub mod tenants;
+pub mod verify;
 pub mod views;
 
-use std::sync::Arc;
+use std::{
+    fs::File,
+    sync::{Arc, OnceLock},
+};
 
 use cti_actors::{clock::Clock, error::StoreError};
 
@@ -69,6 +78,8 @@ struct Shared {
     mappings: MappingCache,
     vault: Vault,
     clock: Arc<dyn Clock>,
+    /// The lock of a SQLite file, once it is taken.
+    lock: OnceLock<File>,
 }
 
 /// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading,
@@ -140,6 +151,8 @@ repositories! {
     messages => Messages;
     /// Apps: created, renamed, activated, deleted.
     apps => Apps;
+    /// People: their erasure.
+    people => People;
     /// API keys of apps and their audit log.
     api_keys => ApiKeys;
     /// The CRM's ids of Dialpad users.
@@ -160,6 +173,10 @@ repositories! {
     idempotency => Idempotency;
     /// Deletion of old rows.
     retention => Retention;
+    /// The invariants of the database.
+    verification => Verification;
+    /// Calls and messages, made anew from the journal.
+    rebuilding => Rebuilding;
     /// Encryption with a new key.
     reencryption => Reencryption;
     /// What the server remembers about itself.
@@ -188,6 +205,7 @@ impl Store {
             mappings: MappingCache::default(),
             vault,
             clock,
+            lock: OnceLock::new(),
         };
         Ok((Self { shared: Arc::new(shared) }, durable))
     }

@@ -28,7 +28,7 @@ on_sqlite![
 async fn help_names_every_command() {
     let help = World::on_sqlite().run(&["--help"]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
-    for command in ["serve", "demo", "migrate", "simulate", "trigger"] {
+    for command in ["serve", "demo", "migrate", "verify", "rebuild", "simulate", "trigger"] {
         assert!(help.stdout.contains(command), "{command} is missing in {}", help.stdout);
     }
 }
@@ -107,7 +107,7 @@ async fn production_insists_on_https_and_its_own_key() {
 async fn a_token_key_is_made_beside_the_sqlite_file_for_its_owner_only(world: World) {
     let world = world.without("TOKEN_ENCRYPTION_KEY");
     world.start().await.get("/health").answer().await.ok();
-    let of_the_database = ["cti.db", "cti.db-wal", "cti.db-shm"];
+    let of_the_database = ["cti.db", "cti.db-wal", "cti.db-shm", "cti.db.lock"];
     let made: Vec<(String, u32)> = fs::read_dir(world.folder())
         .expect("the folder is there")
         .flatten()

@@ -117,7 +117,7 @@ fn forget(pipeline: &mut Pipeline, waiting: impl ExactSizeIterator<Item = onesho
         pipeline.forget();
     }
     for answer in waiting {
-        // Whoever asked may have gone.
+        // The caller may have gone.
         let _ = answer.send(());
     }
 }

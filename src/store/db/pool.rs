@@ -218,6 +218,8 @@ async fn open_sqlite(path: &Path) -> Result<Pair<Sqlite>, sqlx::Error> {
         // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a
         // file.
         .pragma("temp_store", "MEMORY")
+        // What is deleted or replaced is overwritten: an erased person is in no free page.
+        .pragma("secure_delete", "ON")
         .pragma("cache_size", "-32768")
         .pragma("wal_autocheckpoint", "4000");
     let pool = SqlitePoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).test_before_acquire(false);

@@ -21,6 +21,8 @@ const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_ev
     WHERE app_id = $1 AND status = 'pending' ORDER BY id LIMIT $2";
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events
     WHERE status = 'pending' AND received_at < $1 AND app_id IS NOT NULL";
+const PENDING_APPS: &str = "SELECT DISTINCT app_id FROM webhook_events WHERE status = 'pending'
+    AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
 
 /// Webhooks of one app that have just become durable, in the order of the journal.
@@ -64,6 +66,13 @@ impl DurableSender {
 }
 
 impl JournalStore<'_> {
+    /// Returns the apps with webhooks that wait to be processed.
+    pub async fn pending_apps(self) -> Result<Vec<AppId>, StoreError> {
+        let apps: Vec<(Id,)> =
+            on_db!(self.store, read db => sqlx::query_as(PENDING_APPS).fetch_all(db).await)?;
+        Ok(apps.into_iter().map(|(app,)| app.into()).collect())
+    }
+
     /// Counts the webhooks that wait to be processed.
     pub async fn pending_count(self) -> Result<i64, StoreError> {
         on_db!(self.store, read db => sqlx::query_scalar(PENDING_COUNT).fetch_one(db).await)

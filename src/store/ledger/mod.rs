@@ -55,8 +55,8 @@ const RELATIVES_TAIL: &str = concat!(
     " AND calls.operator_call_id IS NOT NULL AND calls.operator_call_id = named.leg"
 );
 /// Finds all legs of the interactions whose ids are the rows.
-const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
-const LEGS_TAIL: &str = concat!(
+pub(super) const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
+pub(super) const LEGS_TAIL: &str = concat!(
     ") ",
     stored_calls!(),
     " AND calls.interaction_id IS NULL AND calls.id = named.interaction UNION ALL ",
@@ -101,7 +101,7 @@ const MESSAGES: &str = "SELECT id, dialpad_message_id, version, updated_at, CAST
 pub(super) const LIST_TAIL: &str = ")";
 
 #[derive(sqlx::FromRow)]
-struct CallRow {
+pub(super) struct CallRow {
     id: Id,
     dialpad_call_id: i64,
     interaction_id: Id,
@@ -112,7 +112,7 @@ struct CallRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct InteractionRow {
+pub(super) struct InteractionRow {
     id: Id,
     version: i64,
     summary: String,
@@ -123,7 +123,7 @@ struct InteractionRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct MessageRow {
+pub(super) struct MessageRow {
     id: Id,
     dialpad_message_id: String,
     version: i64,
@@ -132,7 +132,19 @@ struct MessageRow {
 }
 
 impl CallRow {
-    fn into_call(self) -> Result<StoredCall, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn interaction_id(&self) -> Id {
+        self.interaction_id
+    }
+
+    pub(super) fn dialpad_call_id(&self) -> i64 {
+        self.dialpad_call_id
+    }
+
+    pub(super) fn into_call(self) -> Result<StoredCall, StoreError> {
         let facts: CallFacts = serde_json::from_str(&self.facts).map_err(|_| corrupt("calls", self.id))?;
         Ok(StoredCall {
             id: self.id.into(),
@@ -147,7 +159,11 @@ impl CallRow {
 }
 
 impl InteractionRow {
-    fn into_interaction(self) -> Result<StoredInteraction, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn into_interaction(self) -> Result<StoredInteraction, StoreError> {
         let Self { id, version, summary, merged_into, settles_at, has_settled, updated_at } = self;
         let corrupt =
             |_| StoreError::Corrupt { table: "interactions", column: "summary", id: id.0.to_string() };
@@ -164,7 +180,15 @@ impl InteractionRow {
 }
 
 impl MessageRow {
-    fn into_message(self) -> Result<StoredMessage, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn dialpad_message_id(&self) -> &str {
+        &self.dialpad_message_id
+    }
+
+    pub(super) fn into_message(self) -> Result<StoredMessage, StoreError> {
         let facts: MessageFacts =
             serde_json::from_str(&self.facts).map_err(|_| corrupt("messages", self.id))?;
         let Self { id, dialpad_message_id, version, updated_at, .. } = self;

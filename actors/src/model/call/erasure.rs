@@ -25,6 +25,12 @@ impl CallFacts {
         has_changed
     }
 
+    /// Whether its voicemail was deleted for good.
+    #[must_use]
+    pub fn has_deleted_voicemail(&self) -> bool {
+        self.voicemail_deleted
+    }
+
     /// Whether a person was erased from it: what it lacks is not looked for.
     #[must_use]
     pub fn was_erased(&self) -> bool {

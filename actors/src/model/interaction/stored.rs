@@ -3,7 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::summary::Summary;
-use crate::{id::InteractionId, model::call::{Status, StoredCall}};
+use crate::{
+    id::InteractionId,
+    model::call::{Status, StoredCall},
+};
 
 /// An interaction as the store has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
