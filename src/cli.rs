@@ -4,7 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     commands::{
-        backup, bench, completions, demo, doctor, listen, man, migrate, restore, serve, simulate, trigger,
+        backup, bench, completions, demo, doctor, listen, man, migrate, rebuild, restore, serve, simulate,
+        trigger, verify,
     },
     startup::StartError,
 };
@@ -31,6 +32,10 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Replace the database by a backup. The feeds get a new epoch.
     Restore(restore::RestoreArgs),
+    /// Check the invariants of the database; a server may run meanwhile.
+    Verify(verify::VerifyArgs),
+    /// Make calls and messages anew from the journal, and compare them with what is stored.
+    Rebuild(rebuild::RebuildArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
     /// Sign one webhook, or all webhooks of a call, and post them to a running server.
@@ -86,6 +91,14 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         }),
         Command::Restore(args) => restore::run(args).await.map_err(|error| match error {
             restore::RestoreError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Verify(args) => verify::run(args).await.map_err(|error| match error {
+            verify::VerifyError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Rebuild(args) => rebuild::run(args).await.map_err(|error| match error {
+            rebuild::RebuildError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),

@@ -110,11 +110,16 @@ impl CallEnrichment {
 
     /// Returns a call with what it lacked, as far as that is known soon. The rest is emitted when it arrives.
     pub async fn enrich(&self, app: AppId, call: CallView) -> CallView {
-        if !lacks_something(&call) {
+        if !lacks_something(&call) || self.was_erased(app, &call).await {
             return call;
         }
         let enriched = timeout(ENRICH_TIMEOUT, self.find_missing(app, &call)).await;
         enriched.ok().flatten().unwrap_or(call)
+    }
+
+    /// Whether a person was erased from a call: what it lacks then is not to come back.
+    async fn was_erased(&self, app: AppId, call: &CallView) -> bool {
+        self.store.people().was_erased_from(app, DialpadCallId(call.dialpad_call_id)).await.unwrap_or(true)
     }
 
     async fn find_missing(&self, app: AppId, call: &CallView) -> Option<CallView> {
@@ -152,6 +157,7 @@ impl CallEnrichment {
         link: Option<&str>,
         range: &RangeRequest,
     ) -> Result<Audio, MediaError> {
+        let is_missing = link.is_none() && lacks_something(call) && !self.was_erased(app, call).await;
         let failure = match link {
             Some(link) => match self.media.fetch(app, link, range).await {
                 Err(error @ (MediaError::Expired | MediaError::LoginRequired | MediaError::NotAudio)) => {
@@ -159,7 +165,7 @@ impl CallEnrichment {
                 }
                 result => return result,
             },
-            None if lacks_something(call) => MediaError::NotFound,
+            None if is_missing => MediaError::NotFound,
             None => return Err(MediaError::NotFound),
         };
         let lookup = self.look_up(app, call, Urgency::Foreground, MIN_LOOKUP_INTERVAL).await;

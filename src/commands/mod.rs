@@ -12,11 +12,13 @@ pub mod migrate;
 mod output;
 mod postgres_tools;
 mod private_file;
+pub mod rebuild;
 pub mod restore;
 pub mod serve;
 mod shutdown_signal;
 pub mod simulate;
 pub mod trigger;
+pub mod verify;
 
 /// Formats an error with all its causes.
 fn error_chain(error: &dyn std::error::Error) -> String {

@@ -131,6 +131,8 @@ pub struct Retention {
     pub journal: Duration,
     /// Unrouted webhooks.
     pub unrouted: Duration,
+    /// Calls, voicemails and messages; `None`: for ever.
+    pub calls: Option<Duration>,
     /// How often older rows are removed.
     pub interval: Duration,
 }

@@ -110,8 +110,15 @@ impl Retention {
         let events = settings.duration("retention_events");
         let journal = settings.duration("retention_journal");
         let unrouted = settings.duration("retention_unrouted");
+        let calls = settings.duration_or_never("retention_calls");
         let interval = settings.duration("retention_interval");
-        Some(Self { events: events?, journal: journal?, unrouted: unrouted?, interval: interval? })
+        Some(Self {
+            events: events?,
+            journal: journal?,
+            unrouted: unrouted?,
+            calls: calls?,
+            interval: interval?,
+        })
     }
 }
 

@@ -129,6 +129,14 @@ impl Settings {
         })
     }
 
+    /// Parses a duration, or the word `never`: `None`.
+    pub(super) fn duration_or_never(&mut self, name: &str) -> Option<Option<Duration>> {
+        if self.text(name).is_some_and(|text| text == "never") {
+            return Some(None);
+        }
+        self.duration(name).map(Some)
+    }
+
     /// Parses a duration that may be zero.
     pub(super) fn pause(&mut self, name: &str, max: Duration) -> Option<Duration> {
         self.parse(name, |text| match humantime::parse_duration(text) {

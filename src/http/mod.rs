@@ -115,6 +115,7 @@ table! {
     "/internal/apps/{app_id}/api-key/status" { get admin::api_keys::status }
     "/internal/apps/{app_id}/api-key/audit" { get admin::api_keys::audit }
     "/internal/apps/{app_id}/dialpad-users" { get admin::dialpad_users::list }
+    "/internal/apps/{app_id}/people" { delete admin::people::erase }
     "/internal/apps/{app_id}/users/map" { post admin::user_mappings::map }
     "/internal/apps/{app_id}/users/batch-map" { post admin::user_mappings::map_batch }
     "/internal/apps/{app_id}/users/mappings" { get admin::user_mappings::list }

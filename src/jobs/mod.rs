@@ -3,6 +3,7 @@
 pub mod app_deletion;
 mod numbers;
 mod periodic;
+pub mod person_erasure;
 mod prune;
 mod recovery;
 mod reencrypt;

@@ -8,7 +8,10 @@ use tracing::{info, warn};
 use super::periodic::{every, periodic};
 use crate::{
     config::Retention,
-    store::{Store, retention::Pruned},
+    store::{
+        Store,
+        retention::{Pace, Pruned, PrunedCalls},
+    },
 };
 
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
@@ -40,17 +43,21 @@ impl Pruning {
         if waits {
             return Ok(());
         }
-        let processed = self.prune_processed().await;
-        let unrouted = self.prune_unrouted().await;
         let keys = self.store.idempotency().prune().await;
         let authorizations = self.store.oauth_sessions().prune().await;
-        processed.and(unrouted).and(keys).and(authorizations).map(|_| ())
+        let processed = self.prune_processed().await;
+        let unrouted = self.prune_unrouted().await;
+        let calls = self.prune_calls().await;
+        processed.and(unrouted).and(calls).and(keys).and(authorizations)?;
+        self.store.retention().completed();
+        Ok(())
     }
 
     async fn prune_processed(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Retention { events, journal, .. } = self.retention;
-        let pruned = self.store.retention().prune(now - events, now - journal).await?;
+        let pace = Pace::default();
+        let pruned = self.store.retention().prune(now - events, now - journal, &pace).await?;
         let Pruned { events, webhooks, feeds_ahead } = pruned;
         if events > 0 || webhooks > 0 {
             info!(events, webhooks, "old events and webhooks were removed");
@@ -66,9 +73,20 @@ impl Pruning {
 
     async fn prune_unrouted(&self) -> Result<(), StoreError> {
         let before = self.clock.now() - self.retention.unrouted;
-        let webhooks = self.store.retention().prune_unrouted(before).await?;
+        let webhooks = self.store.retention().prune_unrouted(before, &Pace::default()).await?;
         if webhooks > 0 {
             warn!(webhooks, "unrouted webhooks were removed because no app took them in time");
+        }
+        Ok(())
+    }
+
+    async fn prune_calls(&self) -> Result<(), StoreError> {
+        let Some(kept) = self.retention.calls else { return Ok(()) };
+        let before = self.clock.now() - kept;
+        let pruned = self.store.retention().prune_calls(before, &Pace::default()).await?;
+        if pruned != PrunedCalls::default() {
+            let PrunedCalls { calls, interactions, voicemails, messages } = pruned;
+            info!(calls, interactions, voicemails, messages, "old calls and messages were removed");
         }
         Ok(())
     }

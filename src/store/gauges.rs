@@ -41,6 +41,7 @@ fn to_f64(count: impl TryInto<u32>) -> f64 {
 
 /// Registers the metrics, every series with 0.
 pub(crate) fn register_metrics() {
+    super::retention::metrics::register_metrics();
     describe_gauge!("cti_db_pool_connections", "Database connections");
     for state in ConnectionState::VARIANTS {
         state.gauge().set(0.0);

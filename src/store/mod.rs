@@ -9,6 +9,9 @@
 //! | [`views`] | calls, interactions, voicemails and messages as clients read them |
 //! | [`tenants`] | apps, API keys, user mappings, routes; the deletion of an app |
 //! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
+//! | [`people`] | the erasure of a person |
+//! | [`verify`] | the invariants of the database, checked |
+//! | [`rebuild`] | calls and messages, made anew from the journal |
 //! | [`crypto`] | encryption at rest |
 //! | [`inspection`] | a database from outside, for `doctor` |
 //! | [`backup`] | copies of the database, and what follows a restore |
@@ -28,9 +31,12 @@ pub mod idempotency;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
+pub mod people;
+pub mod rebuild;
 pub mod retention;
 mod server_state;
 pub mod tenants;
+pub mod verify;
 pub mod views;
 
 use std::sync::Arc;
@@ -144,6 +150,8 @@ repositories! {
     messages => Messages;
     /// Apps: created, renamed, activated, deleted.
     apps => Apps;
+    /// People: their erasure.
+    people => People;
     /// API keys of apps and their audit log.
     api_keys => ApiKeys;
     /// The CRM's ids of Dialpad users.
@@ -164,6 +172,10 @@ repositories! {
     idempotency => Idempotency;
     /// Deletion of old rows.
     retention => Retention;
+    /// The invariants of the database.
+    verification => Verification;
+    /// Calls and messages, made anew from the journal.
+    rebuilding => Rebuilding;
     /// Encryption with a new key.
     reencryption => Reencryption;
     /// What the server remembers about itself.

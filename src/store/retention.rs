@@ -1,18 +1,26 @@
-//! Retention: old events and old webhooks are deleted, one page at a time, so that nothing waits long behind it.
+//! Retention: what is too old is deleted, one page at a time, with rests in between: see [`pace`].
+
+mod calls;
+pub(crate) mod metrics;
+mod pace;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::error::StoreError;
+use tokio::time::Instant;
+use uuid::Uuid;
 
+use self::metrics::Kind;
+pub use self::pace::Pace;
 use super::{
     Retention,
     db::types::{Id, first_id_at},
     on_db,
 };
 
-/// How many rows are deleted in one transaction.
-const PAGE: i64 = 1000;
 /// How far the clocks of processes may differ.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
+/// How much later than the last news of a human call its end may be emitted.
+const MAX_SETTLE: TimeDelta = TimeDelta::hours(2);
 /// How far apart the events are whose time stays known after they are deleted.
 const TIMES_KEPT_EVERY: TimeDelta = TimeDelta::days(1);
 
@@ -34,10 +42,17 @@ const KEEP_TIME: &str = "INSERT INTO expired_event_times (app_id, seq, published
     ON CONFLICT DO NOTHING";
 const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
 /// Ids begin with the time: the old ones are at the beginning of the primary key.
-const DELETE_WEBHOOKS: &str = "DELETE FROM webhook_events WHERE id IN (
-    SELECT id FROM webhook_events WHERE id < $1 AND status IN ('processed', 'failed') ORDER BY id LIMIT $2)";
-const DELETE_UNROUTED: &str = "DELETE FROM webhook_events WHERE id IN (
-    SELECT id FROM webhook_events WHERE id < $1 AND status = 'unrouted' ORDER BY id LIMIT $2)";
+const OLD_WEBHOOKS: &str = "SELECT id, received_at FROM webhook_events
+    WHERE id > $1 AND id < $2 AND status IN ('processed', 'failed') ORDER BY id LIMIT $3";
+const DELETE_WEBHOOKS: &str = "DELETE FROM webhook_events
+    WHERE id > $1 AND id <= $2 AND status IN ('processed', 'failed')";
+const OLD_UNROUTED: &str = "SELECT id, received_at FROM webhook_events
+    WHERE id > $1 AND id < $2 AND status = 'unrouted' ORDER BY id LIMIT $3";
+const DELETE_UNROUTED: &str = "DELETE FROM webhook_events
+    WHERE id > $1 AND id <= $2 AND status = 'unrouted'";
+/// What is from before this instant may be missing: its absence is no damage.
+const KEEP_SINCE: &str = "INSERT INTO server_state (name, at) VALUES ($1, $2)
+    ON CONFLICT (name) DO UPDATE SET at = EXCLUDED.at WHERE server_state.at < EXCLUDED.at";
 
 type OldPage = (Option<i64>, Option<DateTime<Utc>>, Option<i64>, Option<DateTime<Utc>>);
 
@@ -52,6 +67,19 @@ pub struct Pruned {
     pub feeds_ahead: u64,
 }
 
+/// How many calls and messages were deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrunedCalls {
+    /// Calls, each one leg.
+    pub calls: u64,
+    /// Human calls.
+    pub interactions: u64,
+    /// Voicemails.
+    pub voicemails: u64,
+    /// Text messages.
+    pub messages: u64,
+}
+
 impl Retention<'_> {
     /// Deletes the events that were published before the first instant, and the processed and failed webhooks that came
     /// before the second. When it fails, the next call continues.
@@ -59,6 +87,7 @@ impl Retention<'_> {
         self,
         events_before: DateTime<Utc>,
         webhooks_before: DateTime<Utc>,
+        pace: &Pace,
     ) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned::default();
         let ahead_of = self.store.now() + CLOCK_TOLERANCE;
@@ -71,45 +100,85 @@ impl Retention<'_> {
             }
             loop {
                 let old: OldPage = on_db!(self.store, read db => {
-                    sqlx::query_as(OLD).bind(app).bind(events_before).bind(PAGE).fetch_one(db).await
+                    sqlx::query_as(OLD).bind(app).bind(events_before).bind(pace.rows()).fetch_one(db).await
                 })?;
                 let (Some(first), Some(first_at), Some(last), Some(last_at)) = old else { break };
-                pruned.events += on_db!(self.store, write db => {
+                Kind::Events.is_behind(events_before, first_at);
+                let (deleted, took) = on_db!(self.store, write db => {
                     let mut transaction = db.begin().await?;
+                    let began_at = Instant::now();
                     sqlx::query(RAISE).bind(app).bind(last + 1).bind(last_at).execute(&mut *transaction).await?;
                     let deleted = sqlx::query(DELETE_EVENTS).bind(app).bind(last + 1).execute(&mut *transaction).await?;
                     sqlx::query(KEEP_TIME).bind(app).bind(first).bind(first_at).bind(first_at - TIMES_KEPT_EVERY)
                         .execute(&mut *transaction).await?;
                     transaction.commit().await?;
-                    Ok(deleted.rows_affected())
+                    Ok((deleted.rows_affected(), began_at.elapsed()))
                 })?;
+                Kind::Events.deleted(deleted);
+                pruned.events += deleted;
+                pace.rest(self.store, took).await;
             }
         }
-        pruned.webhooks = self.delete_webhooks(DELETE_WEBHOOKS, webhooks_before).await?;
+        Kind::Events.is_done();
+        self.keep_since("webhooks_kept_since", webhooks_before).await?;
+        pruned.webhooks = self
+            .delete_webhooks(Kind::Webhooks, [OLD_WEBHOOKS, DELETE_WEBHOOKS], webhooks_before, pace)
+            .await?;
         Ok(pruned)
     }
 
     /// Deletes the unrouted webhooks that came before this instant. Returns how many there were.
-    pub async fn prune_unrouted(self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        self.delete_webhooks(DELETE_UNROUTED, before).await
+    pub async fn prune_unrouted(self, before: DateTime<Utc>, pace: &Pace) -> Result<u64, StoreError> {
+        self.delete_webhooks(Kind::Unrouted, [OLD_UNROUTED, DELETE_UNROUTED], before, pace).await
+    }
+
+    /// Deletes the human calls that are over, with their legs and voicemails, and the messages, that had no news since
+    /// this instant. When it fails, the next call continues.
+    pub async fn prune_calls(self, before: DateTime<Utc>, pace: &Pace) -> Result<PrunedCalls, StoreError> {
+        // First the instant, then the rows: it says of which events the rows may be missing.
+        self.keep_since("calls_kept_since", before + MAX_SETTLE).await?;
+        calls::prune(self.store, before, pace).await
+    }
+
+    /// Records that all that was too old was deleted.
+    pub(crate) fn completed(self) {
+        metrics::completed(self.store.now());
+    }
+
+    async fn keep_since(self, name: &'static str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        on_db!(self.store, write db => sqlx::query(KEEP_SINCE).bind(name).bind(at).execute(db).await.map(|_| ()))
     }
 
     async fn delete_webhooks(
         self,
-        statement: &'static str,
+        kind: Kind,
+        [old, delete]: [&'static str; 2],
         before: DateTime<Utc>,
+        pace: &Pace,
     ) -> Result<u64, StoreError> {
         let first_kept = first_id_at(before);
         let mut pruned = 0;
+        let mut last = Id(Uuid::nil());
         loop {
-            let deleted = on_db!(self.store, write db => {
-                let deleted = sqlx::query(statement).bind(first_kept).bind(PAGE).execute(db).await;
-                deleted.map(|done| done.rows_affected())
+            let page: Vec<(Id, DateTime<Utc>)> = on_db!(self.store, read db => {
+                sqlx::query_as(old).bind(last).bind(first_kept).bind(pace.rows()).fetch_all(db).await
             })?;
-            pruned += deleted;
-            if deleted == 0 {
+            let (Some((_, oldest)), Some((end, _))) = (page.first(), page.last()) else {
+                kind.is_done();
                 return Ok(pruned);
-            }
+            };
+            kind.is_behind(before, *oldest);
+            let (deleted, took) = on_db!(self.store, write db => {
+                let mut transaction = db.begin().await?;
+                let began_at = Instant::now();
+                let deleted = sqlx::query(delete).bind(last).bind(*end).execute(&mut *transaction).await?;
+                transaction.commit().await?;
+                Ok((deleted.rows_affected(), began_at.elapsed()))
+            })?;
+            kind.deleted(deleted);
+            pruned += deleted;
+            last = *end;
+            pace.rest(self.store, took).await;
         }
     }
 }

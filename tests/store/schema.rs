@@ -1,6 +1,10 @@
 //! What only the databases promise.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use cti_actors::{
@@ -11,7 +15,11 @@ use cti_actors::{
     unit::Unit,
 };
 use cti_server::store::{
-    Store, journal::append::Appended, retention::Pruned, tenants::api_keys::NewKey, views::listing::ItemRef,
+    Store,
+    journal::append::Appended,
+    retention::{Pace, Pruned},
+    tenants::api_keys::NewKey,
+    views::listing::ItemRef,
 };
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
@@ -47,9 +55,19 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
     store.commit(unit(other, 2, now() + TimeDelta::seconds(60), vec![])).await.expect("committed");
     let waiting = store.receive(app, 2, now()).await;
 
+    // Every page is followed by a rest in proportion to its time, however much is left.
+    let rests: Arc<Mutex<Vec<Duration>>> = Arc::default();
+    let rested = Arc::clone(&rests);
+    let pace = Pace::new(move |rest| {
+        rested.lock().expect("no holder panics").push(rest);
+        Box::pin(std::future::ready(()))
+    });
     let removed =
-        store.retention().prune(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500)).await;
+        store.retention().prune(now() + TimeDelta::seconds(30), now() + TimeDelta::days(36_500), &pace).await;
     assert_eq!(removed.expect("removed"), Pruned { events: 2500, webhooks: 1, feeds_ahead: 0 });
+    let rests = rests.lock().expect("no holder panics").clone();
+    assert!(rests.len() >= 4, "2500 events are no single page: {rests:?}");
+    assert!(rests.iter().all(|rest| *rest >= Duration::from_millis(5)), "{rests:?}");
     let Bounds { oldest, head, .. } = store.bounds(app).await.expect("read");
     assert_eq!((oldest, head), (Seq(2501), Seq(2503)));
     assert_eq!(store.page(app, Seq::START, 10).await.expect("read").len(), 3);
@@ -63,7 +81,7 @@ pub(crate) async fn old_events_are_deleted_and_the_bound_moves(store: &Store) {
         [waiting],
         "a pending webhook is never too old"
     );
-    let again = store.retention().prune(now() + TimeDelta::seconds(30), now()).await;
+    let again = store.retention().prune(now() + TimeDelta::seconds(30), now(), &Pace::default()).await;
     assert_eq!(again.expect("removed"), Pruned::default());
 }
 
@@ -81,7 +99,10 @@ pub(crate) async fn events_that_a_wrong_clock_has_dated_delete_no_others(store: 
     for days in [-50, 365 * 1000] {
         store.commit(unit(ahead, days)).await.expect("committed");
     }
-    let pruned = store.retention().prune(now() - TimeDelta::days(30), now() - TimeDelta::days(30)).await;
+    let pruned = store
+        .retention()
+        .prune(now() - TimeDelta::days(30), now() - TimeDelta::days(30), &Pace::default())
+        .await;
     assert_eq!(pruned.expect("pruned"), Pruned { events: 0, webhooks: 0, feeds_ahead: 1 });
     assert_eq!(store.bounds(behind).await.expect("read").oldest, Seq(1));
     assert_eq!(store.bounds(ahead).await.expect("read").oldest, Seq(1));

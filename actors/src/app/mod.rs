@@ -38,7 +38,7 @@ pub(crate) use self::{
     missing_leg::MissingLegReporter,
     pipeline::{Pipeline, Queues},
     stats::{ProcessCalls, SupervisorStats},
-    supervisor::{AppSupervisor, Drain, Wake},
+    supervisor::{AppSupervisor, Drain, Forget, Wake},
 };
 pub use self::{
     incoming::{NotTaken, Stored},

@@ -126,6 +126,13 @@ impl Pipeline {
         self.roster.evict_beyond(all.max, all.live(), now);
     }
 
+    /// Forgets what is in memory of the store, because it was changed. Between batches.
+    pub(super) fn forget(&mut self) {
+        self.roster.clear();
+        self.interactions = InteractionCache::default();
+        self.inbox.lock().invalidate();
+    }
+
     #[cfg(feature = "testing")]
     pub(super) fn call_actor(&self, call: DialpadCallId) -> Option<Addr<CallActor>> {
         self.roster.get(call).cloned()

@@ -98,6 +98,11 @@ impl<A> Roster<A> {
         self.calls.remove(&call);
     }
 
+    /// Drops all actors.
+    pub(crate) fn clear(&mut self) {
+        self.calls.clear();
+    }
+
     /// Records that a webhook of the call was applied, and whether the call has ended, if that may have changed.
     pub(crate) fn touch(&mut self, call: DialpadCallId, now: DateTime<Utc>, ended: Option<bool>) {
         if let Some(entry) = self.calls.get_mut(&call) {

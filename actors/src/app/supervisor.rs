@@ -12,7 +12,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture,
     WrapFuture,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{inbox::SharedInbox, next_step::NextStep, pipeline::Pipeline, stats::SupervisorStats};
 
@@ -27,6 +27,8 @@ pub(crate) struct AppSupervisor {
     awake: Arc<AtomicBool>,
     woken_while_busy: bool,
     draining: bool,
+    /// Who waits until what is in memory is forgotten, while a batch is under way.
+    forgetting: Vec<oneshot::Sender<()>>,
     /// Whether a batch is under way; a drain waits for it to become false.
     busy: watch::Sender<bool>,
     inbox: SharedInbox,
@@ -43,6 +45,12 @@ pub(crate) struct Wake;
 #[rtype(result = "()")]
 pub(crate) struct Drain;
 
+/// Forgets everything in memory, because the store was changed, and answers then: from the next batch on, all of it is
+/// read anew. A batch that is under way is completed before.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Forget(pub(crate) oneshot::Sender<()>);
+
 /// Makes the actor of a call panic; `false` when the call has none.
 #[cfg(feature = "testing")]
 #[derive(Message)]
@@ -57,7 +65,16 @@ impl AppSupervisor {
         stats: Arc<SupervisorStats>,
     ) -> Self {
         let (busy, _) = watch::channel(false);
-        Self { pipeline: Some(pipeline), awake, woken_while_busy: false, draining: false, busy, inbox, stats }
+        Self {
+            pipeline: Some(pipeline),
+            awake,
+            woken_while_busy: false,
+            draining: false,
+            forgetting: Vec::new(),
+            busy,
+            inbox,
+            stats,
+        }
     }
 
     /// Begins the next batch.
@@ -78,7 +95,8 @@ impl AppSupervisor {
             let next = pipeline.step().await;
             (pipeline, next, in_progress)
         };
-        ctx.spawn(batch.into_actor(self).map(|(pipeline, next, in_progress), supervisor, ctx| {
+        ctx.spawn(batch.into_actor(self).map(|(mut pipeline, next, in_progress), supervisor, ctx| {
+            forget(&mut pipeline, supervisor.forgetting.drain(..));
             supervisor.pipeline = Some(pipeline);
             supervisor.busy.send_replace(false);
             let woken = std::mem::take(&mut supervisor.woken_while_busy);
@@ -93,6 +111,17 @@ impl AppSupervisor {
             // Counted until here: between two batches there is no moment at which none is in progress.
             drop(in_progress);
         }));
+    }
+}
+
+/// Forgets what is in memory, and answers those who wait for that.
+fn forget(pipeline: &mut Pipeline, waiting: impl ExactSizeIterator<Item = oneshot::Sender<()>>) {
+    if waiting.len() > 0 {
+        pipeline.forget();
+    }
+    for answer in waiting {
+        // The caller may have gone.
+        let _ = answer.send(());
     }
 }
 
@@ -113,6 +142,17 @@ impl Handler<Wake> for AppSupervisor {
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.work(ctx);
+    }
+}
+
+impl Handler<Forget> for AppSupervisor {
+    type Result = ();
+
+    fn handle(&mut self, Forget(answer): Forget, _: &mut Self::Context) {
+        match &mut self.pipeline {
+            Some(pipeline) => forget(pipeline, [answer].into_iter()),
+            None => self.forgetting.push(answer),
+        }
     }
 }
 

@@ -229,6 +229,21 @@ impl Engine {
         }
     }
 
+    /// Forgets the calls of an app that are in memory, because the store has changed them. When this returns, the batch
+    /// under way is completed, and later ones read the calls anew.
+    pub async fn forget_calls(&self, app: AppId) {
+        if let Some(tenant) = self.tenants.get(app) {
+            tenant.forget().await;
+        }
+    }
+
+    /// Forgets the events and snapshots of an app that are in memory, because stored ones were changed.
+    pub fn forget_feed(&self, app: AppId) {
+        if let Some(tenant) = self.tenants.get(app) {
+            tenant.handle.feed.forget();
+        }
+    }
+
     /// Returns the state of the engine. Never waits for an actor.
     #[must_use]
     pub fn state(&self) -> EngineState {

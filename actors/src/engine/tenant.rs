@@ -9,12 +9,13 @@ use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
 use chrono::TimeDelta;
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::{
     app::{
-        AppSupervisor, Drain, Incoming, MissingLegReporter, NotTaken, Pipeline, Queues, SharedDue,
+        AppSupervisor, Drain, Forget, Incoming, MissingLegReporter, NotTaken, Pipeline, Queues, SharedDue,
         SharedInbox, Submission, SupervisorStats, Wake,
     },
     feed::Feed,
@@ -116,6 +117,14 @@ impl Tenant {
     pub(super) fn settle(&self, interaction: InteractionId) {
         self.setup.due.lock().insert(interaction);
         self.wake();
+    }
+
+    /// Forgets what its supervisor has in memory, after the batch under way.
+    pub(super) async fn forget(&self) {
+        let (answer, forgotten) = oneshot::channel();
+        self.supervisor().do_send(Forget(answer));
+        // An error means that the supervisor has ended: the next one begins with nothing.
+        let _ = forgotten.await;
     }
 
     pub(super) fn state(&self) -> SupervisorState {

@@ -3,6 +3,7 @@
 mod active_calls;
 mod call_event;
 mod connection_event;
+mod erasure;
 mod event_type;
 mod filter;
 mod frame;
@@ -18,6 +19,7 @@ pub use self::{
     active_calls::{ActiveCall, ActiveCalls},
     call_event::{CallBody, call_event},
     connection_event::{ConnectionBody, ConnectionEvent, connection_event},
+    erasure::without_person,
     event_type::{EventType, TypeName},
     filter::{Filter, NumberFilter},
     frame::Frame,

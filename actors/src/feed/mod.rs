@@ -14,7 +14,10 @@ mod reset;
 mod ring;
 mod snapshot_cache;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -44,6 +47,8 @@ pub struct Feed {
     store_readers: Arc<Semaphore>,
     /// The active calls, for readers that begin with them.
     snapshots: SnapshotCache,
+    /// How often stored events were changed: what was read before is not put into the ring.
+    rewrites: AtomicU64,
 }
 
 impl Feed {
@@ -62,6 +67,7 @@ impl Feed {
             known,
             store_readers: Arc::clone(store_readers),
             snapshots: SnapshotCache::default(),
+            rewrites: AtomicU64::new(0),
         })
     }
 
@@ -90,12 +96,29 @@ impl Feed {
     }
 
     /// Puts a page from the store into the ring, if it reaches the head: after a restart, or where another process
-    /// publishes, all readers would otherwise read the same page from the store. `epoch` was known before it was read.
-    fn backfill(&self, epoch: Option<Epoch>, page: &[Frame]) {
+    /// publishes, all readers would otherwise read the same page from the store. `epoch` and `rewrites` were known before it
+    /// was read.
+    fn backfill(&self, epoch: Option<Epoch>, page: &[Frame], rewrites: u64) {
         let known = self.known();
         if known.epoch == epoch && page.last().is_some_and(|newest| newest.seq == known.head) {
-            self.ring.write().extend(page.to_vec());
+            let mut ring = self.ring.write();
+            if self.rewrites() == rewrites {
+                ring.extend(page.to_vec());
+            }
         }
+    }
+
+    /// Forgets everything in memory, because stored events were changed: all of it is read anew.
+    pub fn forget(&self) {
+        let mut ring = self.ring.write();
+        self.rewrites.fetch_add(1, Ordering::SeqCst);
+        ring.clear();
+        drop(ring);
+        self.snapshots.forget();
+    }
+
+    fn rewrites(&self) -> u64 {
+        self.rewrites.load(Ordering::SeqCst)
     }
 
     /// Waits for the permit to read the store, in the order of the calls.

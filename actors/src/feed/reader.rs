@@ -207,12 +207,13 @@ async fn read_store(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Res
     }
     let began_at = Instant::now();
     let epoch = feed.known().epoch;
+    let rewrites = feed.rewrites();
     let page = log.page_within(feed.app_id(), cursor, MAX_PAGE_FRAMES, MAX_PAGE_BYTES).await?;
     if let Some(last) = page.last() {
         if last.seq < feed.head() {
             release_after(permit, began_at.elapsed());
         }
-        feed.backfill(epoch, &page);
+        feed.backfill(epoch, &page, rewrites);
         return Ok(Stored::Frames(page));
     }
     // Not the head: an event may have been published since the page was read.

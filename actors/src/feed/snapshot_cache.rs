@@ -33,7 +33,7 @@ struct State {
 }
 
 impl SnapshotCache {
-    /// Drops all snapshots: the feed has been reset.
+    /// Forgets the snapshots: readers that come from now on read the store.
     pub(super) fn forget(&self) {
         *self.0.lock() = State::default();
     }
@@ -77,11 +77,14 @@ impl Feed {
         let feed = Arc::clone(self);
         let reading = tokio::spawn(async move {
             let _permit = feed.read_permit().await;
-            let known = feed.known();
+            let (known, rewrites) = (feed.known(), feed.rewrites());
             let snapshot = Arc::new(log.active_calls(feed.app_id()).await?);
-            // One from before a reset is not shared any further.
+            // One from before a reset or an erasure is not shared any further.
             if feed.observe(known, snapshot.epoch, snapshot.as_of) {
-                feed.snapshots.0.lock().in_use.push(Arc::downgrade(&snapshot));
+                let mut state = feed.snapshots.0.lock();
+                if feed.rewrites() == rewrites {
+                    state.in_use.push(Arc::downgrade(&snapshot));
+                }
             }
             Ok(snapshot)
         });

@@ -65,6 +65,9 @@ pub struct MessageFacts {
     delivery_result: Option<Latest<String>>,
     dialpad_user_id: Option<Latest<i64>>,
     status: Option<StatusReport>,
+    /// A person was erased from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    was_erased: bool,
 }
 
 /// A report of the delivery status.
@@ -130,6 +133,7 @@ impl MessageFacts {
             delivery_result: None,
             dialpad_user_id: None,
             status: None,
+            was_erased: false,
         };
         facts.absorb(event);
         facts
@@ -155,6 +159,29 @@ impl MessageFacts {
                 self.status = Some(report);
             }
         }
+    }
+
+    /// Forgets the numbers, the text and the attachments. What later webhooks say is new. Returns whether that changed
+    /// anything.
+    pub fn forget_person(&mut self) -> bool {
+        let without = Self {
+            was_erased: true,
+            from_number: None,
+            to_number: None,
+            text: None,
+            mms_url: None,
+            media_urls: None,
+            ..self.clone()
+        };
+        let has_changed = *self != without;
+        *self = without;
+        has_changed
+    }
+
+    /// Whether a person was erased from it.
+    #[must_use]
+    pub fn was_erased(&self) -> bool {
+        self.was_erased
     }
 
     /// Returns the message as it is shown.

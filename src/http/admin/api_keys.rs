@@ -128,12 +128,14 @@ pub(crate) struct ValidKey {
 #[schema(as = KeyAudit)]
 pub(crate) struct AuditEntry {
     id: Uuid,
-    /// `created`, `rotated` or `revoked`.
+    /// `created`, `rotated`, `revoked`, or `erased`: a person was erased from the app.
     action: String,
     /// The beginning and end of the key that ended.
     old_key_hint: Option<String>,
     /// The beginning and end of the new key.
     new_key_hint: Option<String>,
+    /// A hash of the number of a person who was erased. Only the server's encryption key can make it.
+    number_hash: Option<String>,
     created_at: DateTime<Utc>,
 }
 
@@ -286,6 +288,7 @@ pub(crate) async fn audit(
         action: entry.action,
         old_key_hint: entry.old_key_hint,
         new_key_hint: entry.new_key_hint,
+        number_hash: entry.number_hash,
         created_at: entry.created_at,
     });
     let next = next.map(|offset| ("offset", offset));

@@ -5,5 +5,6 @@ pub(crate) mod apps;
 pub(crate) mod dialpad_users;
 pub(crate) mod engine;
 pub(crate) mod journal;
+pub(crate) mod people;
 pub(crate) mod user_mappings;
 pub(crate) mod webhooks;

@@ -59,8 +59,12 @@ pub(crate) fn key_status() -> Value {
 pub(crate) fn key_audit() -> Value {
     json!({
         "id": "018cc4db-fa40-7c21-9d3e-5b1f0a6c2e85", "action": "created", "old_key_hint": null,
-        "new_key_hint": KEY_HINT, "created_at": CREATED_AT,
+        "new_key_hint": KEY_HINT, "number_hash": null, "created_at": CREATED_AT,
     })
+}
+
+pub(crate) fn person_erased() -> Value {
+    json!({"calls": 3, "messages": 1, "voicemails": 1, "events": 14, "webhooks": 12})
 }
 
 pub(crate) fn user_mapping() -> Value {

@@ -41,7 +41,10 @@ use self::{
     served::Documents,
 };
 use crate::http::{
-    admin::{api_keys, apps, dialpad_users, engine, journal, user_mappings, webhooks as registered_webhooks},
+    admin::{
+        api_keys, apps, dialpad_users, engine, journal, people, user_mappings,
+        webhooks as registered_webhooks,
+    },
     crm::{calls, interactions, messages, place_call, recordings, status, voicemails},
     error::{ErrorBody, ErrorCode},
     feed::{consumers, events, stream, ws},
@@ -122,6 +125,7 @@ struct SocketApi;
     api_keys::status,
     api_keys::audit,
     dialpad_users::list,
+    people::erase,
     user_mappings::map,
     user_mappings::map_batch,
     user_mappings::list,

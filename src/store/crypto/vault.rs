@@ -7,7 +7,9 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
-use secrecy::{ExposeSecret, SecretString};
+use hmac::{Hmac, Mac};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
+use sha2::Sha256;
 use thiserror::Error;
 
 use crate::encryption_keys::EncryptionKeys;
@@ -20,6 +22,8 @@ const NONCE_LEN: usize = 24;
 #[derive(Clone)]
 pub struct Vault {
     keys: Arc<[XChaCha20Poly1305]>,
+    /// Makes hashes that nobody can make without the first key.
+    hash_key: Arc<SecretBox<[u8; 32]>>,
 }
 
 /// No key opens a stored secret, or it was stored in another place.
@@ -31,7 +35,11 @@ impl Vault {
     /// Makes the vault of these keys.
     #[must_use]
     pub fn new(keys: &EncryptionKeys) -> Self {
-        Self { keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.expose_secret().into())).collect() }
+        let first = keys.iter().next().expect("there is at least one key").expose_secret();
+        Self {
+            keys: keys.iter().map(|key| XChaCha20Poly1305::new(key.expose_secret().into())).collect(),
+            hash_key: Arc::new(SecretBox::new(Box::new(hmac(first, b"cti-server keyed hash")))),
+        }
     }
 
     /// Seals a secret for the place that `place` names.
@@ -62,6 +70,12 @@ impl Vault {
         self.open(sealed, place).map(|secret| Some(self.seal(&secret, place)))
     }
 
+    /// Returns a hash of a text, as hexadecimal digits. Without the first key, nobody can find out of which text.
+    #[must_use]
+    pub fn keyed_hash(&self, text: &str) -> String {
+        hex::encode(hmac(self.hash_key.expose_secret(), text.as_bytes()))
+    }
+
     /// Opens what was sealed for `place`.
     ///
     /// # Errors
@@ -69,6 +83,12 @@ impl Vault {
     pub fn open(&self, sealed: &[u8], place: &str) -> Result<SecretString, SealedError> {
         open_with(&self.keys, sealed, place)
     }
+}
+
+fn hmac(key: &[u8; 32], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length is taken");
+    mac.update(message);
+    mac.finalize().into_bytes().into()
 }
 
 fn open_with(keys: &[XChaCha20Poly1305], sealed: &[u8], place: &str) -> Result<SecretString, SealedError> {
@@ -100,6 +120,14 @@ mod tests {
         let sealed = vault.seal(&"a token".into(), "row 1");
         assert_eq!(vault.open(&sealed, "row 1").expect("opens").expose_secret(), "a token");
         assert!(vault.open(&sealed, "row 2").is_err());
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_text_and_on_the_first_key() {
+        let hash = |seeds: &[u8], text| vault(seeds).keyed_hash(text);
+        assert_eq!(hash(&[1], "+14155551234"), hash(&[1, 2], "+14155551234"));
+        assert_ne!(hash(&[1], "+14155551234"), hash(&[2, 1], "+14155551234"));
+        assert_ne!(hash(&[1], "+14155551234"), hash(&[1], "+14155551235"));
     }
 
     #[test]

@@ -99,6 +99,13 @@ pub(crate) enum Taken<DB: Database> {
 }
 
 impl<DB: Database> Taken<DB> {
+    /// Closes the connection after its use.
+    pub(crate) fn close_on_drop(&mut self) {
+        if let Self::Connection(connection) = self {
+            connection.close_on_drop();
+        }
+    }
+
     /// Commits, where the statements need it.
     pub(crate) async fn done(self) -> Result<(), sqlx::Error> {
         match self {

@@ -64,6 +64,8 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
         // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a
         // file.
         .pragma("temp_store", "MEMORY")
+        // What is deleted or replaced is overwritten: an erased person is in no free page.
+        .pragma("secure_delete", "ON")
         .pragma("cache_size", "-32768")
         .pragma("wal_autocheckpoint", "4000")
         .pragma("journal_size_limit", MAX_LOG_BYTES.to_string());

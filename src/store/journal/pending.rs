@@ -22,6 +22,8 @@ const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_ev
 /// With those that came in the future (`$2`): they were stored while the clock was ahead.
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events
     WHERE status = 'pending' AND (received_at < $1 OR received_at > $2) AND app_id IS NOT NULL";
+const PENDING_APPS: &str = "SELECT DISTINCT app_id FROM webhook_events WHERE status = 'pending'
+    AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
 /// How far the clocks of processes may differ.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
@@ -67,6 +69,13 @@ impl DurableSender {
 }
 
 impl JournalStore<'_> {
+    /// Returns the apps with webhooks that wait to be processed.
+    pub async fn pending_apps(self) -> Result<Vec<AppId>, StoreError> {
+        let apps: Vec<(Id,)> =
+            on_db!(self.store, read db => sqlx::query_as(PENDING_APPS).fetch_all(db).await)?;
+        Ok(apps.into_iter().map(|(app,)| app.into()).collect())
+    }
+
     /// Counts the webhooks that wait to be processed.
     pub async fn pending_count(self) -> Result<i64, StoreError> {
         on_db!(self.store, read db => sqlx::query_scalar(PENDING_COUNT).fetch_one(db).await)

@@ -55,8 +55,8 @@ const RELATIVES_TAIL: &str = concat!(
     " AND calls.operator_call_id IS NOT NULL AND calls.operator_call_id = named.leg"
 );
 /// Finds all legs of the interactions whose ids are the rows.
-const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
-const LEGS_TAIL: &str = concat!(
+pub(super) const LEGS_HEAD: &str = "WITH app (id) AS (SELECT $1), named (interaction) AS (";
+pub(super) const LEGS_TAIL: &str = concat!(
     ") ",
     stored_calls!(),
     " AND calls.interaction_id IS NULL AND calls.id = named.interaction UNION ALL ",
@@ -104,7 +104,7 @@ pub(super) const LIST_TAIL: &str = ")";
 const MAX_SETTLE: TimeDelta = TimeDelta::hours(1);
 
 #[derive(sqlx::FromRow)]
-struct CallRow {
+pub(super) struct CallRow {
     id: Id,
     dialpad_call_id: i64,
     interaction_id: Id,
@@ -115,7 +115,7 @@ struct CallRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct InteractionRow {
+pub(super) struct InteractionRow {
     id: Id,
     version: i64,
     summary: String,
@@ -126,7 +126,7 @@ struct InteractionRow {
 }
 
 #[derive(sqlx::FromRow)]
-struct MessageRow {
+pub(super) struct MessageRow {
     id: Id,
     dialpad_message_id: String,
     version: i64,
@@ -135,7 +135,19 @@ struct MessageRow {
 }
 
 impl CallRow {
-    fn into_call(self) -> Result<StoredCall, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn interaction_id(&self) -> Id {
+        self.interaction_id
+    }
+
+    pub(super) fn dialpad_call_id(&self) -> i64 {
+        self.dialpad_call_id
+    }
+
+    pub(super) fn into_call(self) -> Result<StoredCall, StoreError> {
         let facts: CallFacts = serde_json::from_str(&self.facts).map_err(|_| corrupt("calls", self.id))?;
         Ok(StoredCall {
             id: self.id.into(),
@@ -150,7 +162,11 @@ impl CallRow {
 }
 
 impl InteractionRow {
-    fn into_interaction(self) -> Result<StoredInteraction, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn into_interaction(self) -> Result<StoredInteraction, StoreError> {
         let Self { id, version, summary, merged_into, settles_at, has_settled, updated_at } = self;
         let corrupt =
             |_| StoreError::Corrupt { table: "interactions", column: "summary", id: id.0.to_string() };
@@ -167,7 +183,15 @@ impl InteractionRow {
 }
 
 impl MessageRow {
-    fn into_message(self) -> Result<StoredMessage, StoreError> {
+    pub(super) fn id(&self) -> Id {
+        self.id
+    }
+
+    pub(super) fn dialpad_message_id(&self) -> &str {
+        &self.dialpad_message_id
+    }
+
+    pub(super) fn into_message(self) -> Result<StoredMessage, StoreError> {
         let facts: MessageFacts =
             serde_json::from_str(&self.facts).map_err(|_| corrupt("messages", self.id))?;
         let Self { id, dialpad_message_id, version, updated_at, .. } = self;

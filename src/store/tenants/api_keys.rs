@@ -42,7 +42,8 @@ const EXPIRE: &str =
     RETURNING id, hint, created_at, expires_at";
 const LAST_ROTATED: &str =
     "SELECT MAX(created_at) FROM api_key_audit_log WHERE app_id = $1 AND action = 'rotated'";
-const AUDIT_PAGE: &str = "SELECT id, action, old_key_hint, new_key_hint, created_at FROM api_key_audit_log
+const AUDIT_PAGE: &str =
+    "SELECT id, action, old_key_hint, new_key_hint, number_hash, created_at FROM api_key_audit_log
     WHERE app_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2 OFFSET $3";
 pub(crate) const AUDIT: &str =
     "INSERT INTO api_key_audit_log (id, app_id, action, old_key_hint, new_key_hint, created_at)
@@ -156,12 +157,14 @@ pub struct AuditEntry {
     /// The id.
     #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// `created`, `rotated` or `revoked`.
+    /// `created`, `rotated`, `revoked`, or `erased`.
     pub action: String,
     /// The hint of the key that was replaced or revoked.
     pub old_key_hint: Option<String>,
     /// The hint of the new key.
     pub new_key_hint: Option<String>,
+    /// A hash of the number of a person who was erased.
+    pub number_hash: Option<String>,
     /// When it happened.
     pub created_at: DateTime<Utc>,
 }

@@ -25,6 +25,7 @@ use crate::store::{
     Voicemails,
     db::types::{Id, NumberOrText, OptWord},
     on_db,
+    people::shown_by_legs,
 };
 
 const SELECT: &str =
@@ -201,7 +202,13 @@ impl Voicemails<'_> {
             call.updated_at = now;
             let snapshot = call.facts.snapshot();
             let region = self.store.apps().region(app).await?;
-            let unit = Unit { region, calls: vec![CallRecord { call, snapshot }], ..Unit::new(app, now) };
+            let interaction = call.interaction_id;
+            let mut legs = self.store.legs(app, &[interaction]).await?;
+            legs.iter_mut().filter(|leg| leg.id == call.id).for_each(|leg| leg.clone_from(&call));
+            let interactions =
+                shown_by_legs(self.store, app, interaction, &legs, now).await?.into_iter().collect();
+            let calls = vec![CallRecord { call, snapshot }];
+            let unit = Unit { region, calls, interactions, ..Unit::new(app, now) };
             match self.store.commit(Arc::new(unit)).await {
                 Err(StoreError::Conflict(_)) if attempt < MAX_ATTEMPTS => {}
                 outcome => return outcome.map(|_| ()),

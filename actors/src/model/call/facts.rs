@@ -55,6 +55,9 @@ pub struct CallFacts {
     /// The voicemail was deleted: nothing of it is kept, whatever is still reported.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) voicemail_deleted: bool,
+    /// A person was erased from it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) was_erased: bool,
 
     pub(crate) direction: Option<Latest<Direction>>,
     pub(crate) from_number: Option<Latest<String>>,

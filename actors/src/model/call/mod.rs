@@ -2,6 +2,7 @@
 //! follows from that, [`machine`] which changes to emit. Nothing here knows of actors, clocks or databases.
 
 mod command;
+mod erasure;
 mod event;
 mod facts;
 mod links;

@@ -3,7 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::summary::Summary;
-use crate::{id::InteractionId, model::call::Status};
+use crate::{
+    id::InteractionId,
+    model::call::{Status, StoredCall},
+};
 
 /// No end is held back for longer.
 const MAX_SETTLE: TimeDelta = TimeDelta::hours(1);
@@ -81,6 +84,18 @@ impl StoredInteraction {
             version: self.version + 1,
             settles_at: None,
             has_settled: true,
+            ..self.clone()
+        })
+    }
+
+    /// Returns it as its legs show it now; without legs, as it is without the person. `None`: nothing differs.
+    #[must_use]
+    pub fn shown_by(&self, legs: &[StoredCall], now: DateTime<Utc>) -> Option<Self> {
+        let summary = Summary::of_calls(legs).unwrap_or_else(|| self.summary.without_person());
+        (summary != self.summary).then(|| Self {
+            version: self.version + 1,
+            updated_at: now,
+            summary,
             ..self.clone()
         })
     }

@@ -133,6 +133,26 @@ impl Summary {
         })
     }
 
+    /// Derives an interaction from its calls. Returns `None` without any.
+    #[must_use]
+    pub fn of_calls(calls: &[StoredCall]) -> Option<Self> {
+        let mut legs: Vec<&StoredCall> = calls.iter().collect();
+        legs.sort_by_key(|leg| leg.id);
+        let shown: Vec<LegShown> =
+            legs.into_iter().map(|leg| LegShown::of(leg, &leg.facts.snapshot())).collect();
+        Self::of(&shown)
+    }
+
+    /// Returns it without the person outside: the number, the recordings and the content of the voicemail.
+    pub(crate) fn without_person(&self) -> Self {
+        let voicemail = self.voicemail.clone().map(|voicemail| VoicemailShown {
+            recording_url: None,
+            transcript: None,
+            ..voicemail
+        });
+        Self { external_number: None, recordings: Vec::new(), voicemail, ..self.clone() }
+    }
+
     /// Returns the names on the wire of the fields that differ.
     #[must_use]
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {

@@ -3,10 +3,14 @@
 //! The national number plans are those of `libphonenumber`. Only its data is used: the parser of the crate removes
 //! prefixes of one country from numbers of another one.
 
+mod search;
+
 use std::{cell::RefCell, collections::HashMap, fmt, str::FromStr};
 
 use phonenumber::metadata::{DATABASE, Metadata};
 use serde::{Deserialize, Serialize, Serializer, de::Error};
+
+pub use self::search::NumberSearch;
 
 /// The digits of an E.164 number, without the plus sign.
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=15;

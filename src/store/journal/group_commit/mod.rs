@@ -8,7 +8,10 @@ mod appends;
 mod units;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use cti_actors::{
     error::StoreError,
@@ -40,6 +43,8 @@ const MAX_UNIT_WEBHOOKS: usize = 512;
 pub(crate) struct Lanes {
     appends: mpsc::Sender<AppendJob>,
     units: mpsc::Sender<UnitJob>,
+    /// How many jobs both lanes were given.
+    jobs: AtomicU64,
 }
 
 impl Lanes {
@@ -59,19 +64,34 @@ impl Lanes {
                 database.runtime().spawn(single_lane(writer, append_jobs, unit_jobs, durable));
             }
         }
-        Self { appends, units }
+        Self { appends, units, jobs: AtomicU64::new(0) }
     }
 
     /// Writes the webhooks of one request. They are written even if the caller stops waiting.
     pub(crate) async fn append(&self, webhooks: Vec<NewWebhook>) -> Result<Vec<Appended>, StoreError> {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         // A full lane refuses at once: Dialpad retries, and waiting here would only lengthen the queue.
         self.appends.try_send(AppendJob { webhooks, reply }).map_err(|_| overloaded())?;
         answer.await.map_err(|_| closed())?
     }
 
+    /// Returns how many jobs the lanes were given until now.
+    pub(crate) fn jobs(&self) -> u64 {
+        self.jobs.load(Ordering::Relaxed)
+    }
+
+    /// Whether work waits for a lane.
+    pub(crate) fn are_waited_for(&self) -> bool {
+        fn is_waited_for<T>(lane: &mpsc::Sender<T>) -> bool {
+            lane.capacity() < lane.max_capacity()
+        }
+        is_waited_for(&self.appends) || is_waited_for(&self.units)
+    }
+
     /// Writes a unit of work.
     pub(crate) async fn commit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError> {
+        self.jobs.fetch_add(1, Ordering::Relaxed);
         let (reply, answer) = oneshot::channel();
         self.units.send(UnitJob { unit, reply }).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?

@@ -1,0 +1,64 @@
+//! A transaction that sees one snapshot, of either database.
+
+use sqlx::{PgConnection, SqliteConnection};
+
+use crate::store::db::{
+    bulk::Rows,
+    types::{AnyRow, Id},
+};
+
+/// An argument of a statement.
+#[derive(Clone, Copy)]
+pub(in crate::store) enum Argument {
+    Id(Id),
+    Int(i64),
+}
+
+/// Queries of the snapshot. They have no time limit: nobody waits for them.
+pub(in crate::store) trait Snapshot {
+    /// Returns the rows of a statement.
+    async fn rows<T: AnyRow>(
+        &mut self,
+        statement: &'static str,
+        arguments: &[Argument],
+    ) -> Result<Vec<T>, sqlx::Error>;
+
+    /// Returns the rows of a statement about a list of values.
+    async fn listed<T: AnyRow>(
+        &mut self,
+        head: &'static str,
+        tail: &'static str,
+        listed: Rows,
+    ) -> Result<Vec<T>, sqlx::Error>;
+}
+
+macro_rules! snapshot_of {
+    ($connection:ty, $fetch:ident) => {
+        impl Snapshot for $connection {
+            async fn rows<T: AnyRow>(
+                &mut self,
+                statement: &'static str,
+                arguments: &[Argument],
+            ) -> Result<Vec<T>, sqlx::Error> {
+                let query =
+                    arguments.iter().fold(sqlx::query_as(statement), |query, argument| match argument {
+                        Argument::Id(id) => query.bind(*id),
+                        Argument::Int(number) => query.bind(*number),
+                    });
+                query.fetch_all(self).await
+            }
+
+            async fn listed<T: AnyRow>(
+                &mut self,
+                head: &'static str,
+                tail: &'static str,
+                listed: Rows,
+            ) -> Result<Vec<T>, sqlx::Error> {
+                listed.$fetch(self, head, tail).await
+            }
+        }
+    };
+}
+
+snapshot_of!(PgConnection, fetch_postgres);
+snapshot_of!(SqliteConnection, fetch_sqlite);
