@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use cti_actors::error::StoreError;
@@ -13,7 +14,7 @@ use super::{output::print_line, postgres_tools, private_file};
 use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
-    store::backup::{Check, check_sqlite, copy_sqlite},
+    store::backup::{Check, check_sqlite, copy_sqlite, note},
 };
 
 /// Copy the database to a file, also while a server runs.
@@ -94,6 +95,10 @@ pub async fn run(args: BackupArgs) -> Result<(), BackupError> {
         let _ = fs::remove_file(&partial);
     }
     written?;
+    // `doctor` asks for it. The copy is good without.
+    if let Err(error) = note(&config.database_url, SystemTime::now().into()).await {
+        print_line(&format!("the time of the backup could not be noted in the database: {error}"));
+    }
     let bytes = fs::metadata(&file).map_or(0, |file| file.len());
     print_line(&format!("wrote {} ({bytes} bytes)", file.display()));
     Ok(())

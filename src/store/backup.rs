@@ -3,6 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
+use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::Epoch};
 use sqlx::{
     ConnectOptions, Connection, PgConnection, SqliteConnection,
@@ -30,6 +31,8 @@ const HAS_DATA: &str = "SELECT EXISTS (SELECT 1 FROM apps) OR EXISTS (SELECT 1 F
 const COUNT: &str =
     "SELECT (SELECT COUNT(*) FROM apps), (SELECT COUNT(*) FROM calls), (SELECT COUNT(*) FROM events),
     (SELECT COUNT(*) FROM webhook_events)";
+const NOTE: &str = "INSERT INTO server_state (name, at) VALUES ('backup', $1)
+    ON CONFLICT (name) DO UPDATE SET at = EXCLUDED.at";
 const POSTGRES_TABLES: &str = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()";
 /// Other connections of servers. That of a command has another name.
 const POSTGRES_SERVERS: &str = "SELECT COUNT(*) FROM pg_stat_activity
@@ -157,6 +160,22 @@ pub async fn count(url: &DatabaseUrl) -> Result<Counts, StoreError> {
     };
     let (apps, calls, events, webhooks) = row.map_err(store_error)?;
     Ok(Counts { apps, calls, events, webhooks })
+}
+
+/// Notes in the database when it was last backed up.
+///
+/// # Errors
+/// It can't be written.
+pub async fn note(url: &DatabaseUrl, at: DateTime<Utc>) -> Result<(), StoreError> {
+    let noted = match url {
+        DatabaseUrl::Postgres(options) => {
+            sqlx::query(NOTE).bind(at).execute(&mut open_postgres(options).await?).await.map(|_| ())
+        }
+        DatabaseUrl::Sqlite(path) => {
+            sqlx::query(NOTE).bind(at).execute(&mut open_sqlite(path).await?).await.map(|_| ())
+        }
+    };
+    noted.map_err(store_error)
 }
 
 /// What stands in the way of a restore into a PostgreSQL database.

@@ -23,6 +23,8 @@ pub(crate) struct Inspection {
     pub(crate) missing_indexes: Vec<String>,
     /// When the oldest webhook was received that is not processed.
     pub(crate) oldest_pending: Option<DateTime<Utc>>,
+    /// When `cti-server backup` last made a copy.
+    pub(crate) backed_up: Option<DateTime<Utc>>,
     pub(crate) failed_webhooks: i64,
     pub(crate) unrouted_webhooks: i64,
     /// `None` on SQLite.
@@ -85,11 +87,13 @@ impl Inspection {
             missing_indexes: expected.filter(|index| !existing.contains(index)).collect(),
             missing_migrations,
             oldest_pending: None,
+            backed_up: None,
             failed_webhooks: 0,
             unrouted_webhooks: 0,
             postgres,
         };
         if found.missing_migrations.is_empty() {
+            found.backed_up = link.instant("SELECT at FROM server_state WHERE name = 'backup'").await?;
             found.read_journal(&mut link).await?;
         }
         link.close().await?;
@@ -153,6 +157,17 @@ impl Link {
             }
             Self::Postgres(db) => {
                 sqlx::raw_sql(sql).fetch_all(db).await?.iter().map(|row| row.try_get(0)).collect()
+            }
+        }
+    }
+
+    async fn instant(&mut self, sql: &'static str) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+        match self {
+            Self::Sqlite(db) => {
+                sqlx::raw_sql(sql).fetch_optional(db).await?.map(|row| row.try_get(0)).transpose()
+            }
+            Self::Postgres(db) => {
+                sqlx::raw_sql(sql).fetch_optional(db).await?.map(|row| row.try_get(0)).transpose()
             }
         }
     }

@@ -85,6 +85,10 @@ async fn a_healthy_sandbox_passes_and_nothing_is_left_behind(world: World) {
     assert_statuses(&report, &passed.map(|name| (name, "ok")));
     assert_eq!(server.get("/internal/apps").by_admin().answer().await.ok(), json!([]));
 
+    assert_statuses(&report, &[("backup", "warn")]);
+    assert_eq!(world.run(&["backup", "cti.backup"]).await.code, Some(0));
+    assert_statuses(&doctor(&world, Some(&server)).await.1, &[("backup", "ok")]);
+
     let shown = world.run(&["doctor", "--server", &server.base_url]).await;
     assert_eq!(shown.code, Some(0), "{shown:?}");
     assert!(shown.stdout.contains(" ok, "), "{shown:?}");
@@ -100,7 +104,8 @@ async fn faults_of_the_settings_are_found(world: World) {
         .with("DIALPAD_SCOPES", "calls:list")
         .with("AUTO_SUBSCRIBE", "false")
         .with("PUBLIC_URL", "http://cti.example.com")
-        .with("DIALPAD_SANDBOX_REDIRECT_URI", "http://old.example.com/callback");
+        .with("DIALPAD_SANDBOX_REDIRECT_URI", "http://old.example.com/callback")
+        .with("SPOOL", "off");
     let (code, report) = doctor(&world, None).await;
     assert_eq!(code, Some(1));
     let expected = [
@@ -109,6 +114,7 @@ async fn faults_of_the_settings_are_found(world: World) {
         ("auto_subscribe", "warn"),
         ("oauth_client", "warn"),
         ("dialpad", "warn"),
+        ("spool", "warn"),
     ];
     assert_statuses(&report, &expected);
 }

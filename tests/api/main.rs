@@ -68,6 +68,7 @@ mod signatures;
 mod snapshot;
 mod spool;
 mod stopping;
+mod tenants;
 mod tokens;
 mod unreadable;
 mod user_mappings;

@@ -129,10 +129,12 @@ impl Worker {
     ) -> End {
         // How long the server asks to wait, once it has announced its stop.
         let mut asked = None;
+        // Before, it is not known whether the feed is still in the epoch of what was acknowledged.
+        let mut is_connected = false;
         loop {
             let message = tokio::select! {
                 message = session.next() => message,
-                () = changed(acknowledged) => {
+                () = changed(acknowledged), if is_connected => {
                     match self.acknowledge(session, acknowledged).await {
                         Ok(()) => continue,
                         Err(end) => return end,
@@ -145,7 +147,10 @@ impl Worker {
                     asked = Some(after);
                     Ok(())
                 }
-                Ok(message) => self.handle(message, after, acknowledged).await,
+                Ok(message) => {
+                    is_connected |= matches!(message, Message::Connected { .. });
+                    self.handle(message, after, acknowledged).await
+                }
                 Err(end) => Err(end),
             };
             match handled {

@@ -54,6 +54,8 @@ export class Feed implements AsyncIterable<Item> {
   #saved: Cursor | null = null;
   /** The last acknowledgement of a consumer. */
   #acknowledged: Cursor | null = null;
+  /** Whether the connection has said `connected`: before, the epoch of the feed is not known. */
+  #knowsEpoch = false;
   #hasConnected = false;
   /** The parts of the snapshot that this connection starts with, until it is complete. */
   #snapshot: PartialSnapshot | null = null;
@@ -205,6 +207,7 @@ export class Feed implements AsyncIterable<Item> {
         connection.terminate();
       };
       const connection = this.#transport.open(endpoint, { onMessage, onActivity, onEnd: resolve });
+      this.#knowsEpoch = false;
       this.#connection = connection;
       this.#paused = false;
       this.#full = false;
@@ -226,6 +229,7 @@ export class Feed implements AsyncIterable<Item> {
         // A feed with a snapshot starts once the snapshot is complete.
         if (this.#snapshot !== null) this.#tracker.beginSnapshot(message.epoch);
         else this.#tracker.connected(after, message.epoch, message.seq, message.acked, !this.#hasConnected);
+        this.#knowsEpoch = true;
         this.#hasConnected = true;
         // The last acknowledgement may have been lost with the connection.
         this.#acknowledge();
@@ -302,7 +306,7 @@ export class Feed implements AsyncIterable<Item> {
   #acknowledge(): void {
     const acknowledged = this.#acknowledged;
     // One of another epoch is about other events.
-    if (acknowledged === null || acknowledged.epoch !== this.#tracker.epoch) return;
+    if (!this.#knowsEpoch || acknowledged === null || acknowledged.epoch !== this.#tracker.epoch) return;
     this.#connection?.send(JSON.stringify({ type: 'ack', seq: acknowledged.seq }));
   }
 

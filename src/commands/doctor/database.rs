@@ -16,6 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MIN_POSTGRES: u32 = 12;
 /// How many connections a server opens at most.
 const CONNECTIONS: i64 = 12;
+/// Daily, and some hours for one that comes late.
+const MAX_BACKUP_AGE: TimeDelta = TimeDelta::hours(36);
 /// A webhook that waits for longer shows that the engine does not keep up.
 const MAX_JOURNAL_LAG: TimeDelta = TimeDelta::minutes(1);
 
@@ -140,10 +142,16 @@ fn postgres(settings: &PostgresSettings, config: &Config) -> Vec<Check> {
     checks
 }
 
-fn backup(_found: &Inspection) -> Check {
-    Check::warn(
-        "backup",
-        "no backup is known of: the server can't see copies that others make",
-        "back up daily, keep the encryption key apart, and try to restore",
-    )
+fn backup(found: &Inspection) -> Check {
+    let name = "backup";
+    let fix = "run `cti-server backup FILE` daily, keep the encryption key apart, and try to restore";
+    match found.backed_up.map(|at| DateTime::<Utc>::from(SystemTime::now()) - at) {
+        Some(age) => Check::advise(
+            name,
+            age <= MAX_BACKUP_AGE,
+            format!("`cti-server backup` made the last copy {} hours ago", age.num_hours().max(0)),
+            fix,
+        ),
+        None => Check::warn(name, "`cti-server backup` has made no copy; others can't be seen here", fix),
+    }
 }

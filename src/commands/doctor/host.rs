@@ -15,6 +15,8 @@ use crate::{
 
 /// With less, the database can be full within hours.
 const MIN_FREE_BYTES: u64 = 200 << 20;
+/// Room for some minutes without the database.
+const MIN_SPOOL_BYTES: u64 = 64 << 20;
 const LOW_FREE_BYTES: u64 = 2 << 30;
 
 pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check> {
@@ -33,6 +35,16 @@ pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check>
         checks.push(private("database_file", path, 0o007, "it holds calls and messages of people", fix));
         checks.push(room("disk", &folder_of(path), MIN_FREE_BYTES, LOW_FREE_BYTES));
     }
+    checks.push(match &config.spool {
+        Some(spool) => {
+            room("spool", &folder_of(&spool.folder.join("segment")), MIN_SPOOL_BYTES, spool.max_bytes)
+        }
+        None => Check::warn(
+            "spool",
+            "SPOOL is off: webhooks are refused while the database is away",
+            "set SPOOL=on, with SPOOL_DIR on a disk of this machine",
+        ),
+    });
     checks
 }
 
@@ -80,7 +92,7 @@ fn room(name: &'static str, folder: &Path, min: u64, low: u64) -> Check {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let how = format!("{} MiB are free in {shown}", free >> 20);
-            let fix = "make room, or shorten RETENTION_EVENTS and RETENTION_JOURNAL";
+            let fix = "make room; RETENTION_EVENTS, RETENTION_JOURNAL and SPOOL_MAX_BYTES say what is kept";
             if free < min { Check::fail(name, how, fix) } else { Check::advise(name, free >= low, how, fix) }
         }
         Err(error) => Check::warn(name, format!("{shown}: {error}"), "run doctor where the server runs"),

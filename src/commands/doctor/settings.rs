@@ -38,7 +38,7 @@ pub(super) fn check(config: &Config) -> Vec<Check> {
         ),
         None => Check::warn(
             "public_url",
-            "PUBLIC_URL is not set: Dialpad is told the address that the server listens on",
+            "PUBLIC_URL is not set: Dialpad gets the address that the server listens on",
             "set PUBLIC_URL to the https address at which Dialpad reaches this server",
         ),
     });

@@ -166,6 +166,9 @@ fn with_parameters(mut message: MessageSchema) -> MessageSchema {
         if parameter.name == "types" {
             let list = ArrayBuilder::new().items(parameters::text());
             schema = AnyOfBuilder::new().item(schema).item(list).into();
+        } else if parameter.name == "after" {
+            let number = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+            schema = AnyOfBuilder::new().item(schema).item(number).into();
         }
         message.schema.properties.insert(parameter.name, schema);
     }
