@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    commands::{bench, demo, listen, migrate, serve, simulate, trigger},
+    commands::{bench, demo, import, listen, migrate, serve, simulate, trigger},
     startup::StartError,
 };
 
@@ -25,6 +25,8 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Apply the pending migrations and list them.
     Migrate(migrate::MigrateArgs),
+    /// Take over the database of the predecessor.
+    Import(import::ImportArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
     /// Sign one webhook, or all webhooks of a call, and post them to a running server.
@@ -65,6 +67,10 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         Command::Demo(args) => demo::run(args).await.map_err(|error| Failed::because(&error)),
         Command::Migrate(args) => migrate::run(args).await.map_err(|error| match error {
             migrate::MigrateError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Import(args) => import::run(args).await.map_err(|error| match error {
+            import::ImportError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),

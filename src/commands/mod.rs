@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod demo;
 mod event;
+pub mod import;
 pub mod listen;
 pub mod migrate;
 mod output;

@@ -10,6 +10,7 @@
 //! | [`tenants`] | apps, API keys, user mappings, routes; the deletion of an app |
 //! | [`dialpad`] | connections and tokens, the server's own webhooks, OAuth sessions, gaps |
 //! | [`crypto`] | encryption at rest |
+//! | [`import`] | the database of another server, and what is taken from it |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
@@ -22,6 +23,7 @@ pub mod dialpad;
 pub mod feed;
 pub(crate) mod gauges;
 pub mod idempotency;
+pub mod import;
 pub mod journal;
 pub(crate) mod ledger;
 pub mod retention;
@@ -162,6 +164,8 @@ repositories! {
     retention => Retention;
     /// Encryption with a new key.
     reencryption => Reencryption;
+    /// What is taken from another server's database.
+    imports => Imports;
     /// What the server remembers about itself.
     server_state => ServerState;
 }

@@ -28,7 +28,7 @@ on_sqlite![
 async fn help_names_every_command() {
     let help = World::on_sqlite().run(&["--help"]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
-    for command in ["serve", "demo", "migrate", "simulate", "trigger"] {
+    for command in ["serve", "demo", "migrate", "simulate", "trigger", "import"] {
         assert!(help.stdout.contains(command), "{command} is missing in {}", help.stdout);
     }
 }

@@ -46,6 +46,7 @@ pub(crate) use self::{
     events::{assert_contiguous, kinds, of_call, seqs},
     media_stub::{MediaRequest, MediaResponse, MediaStub},
     metrics::Metrics,
+    postgres::fresh_database,
     process::{Process, run_to_end},
     proxy::Proxy,
     registry::Registration,
