@@ -1,9 +1,10 @@
 //! `cti-server import`: the predecessor's database, taken over.
 
+use cti_actors::clock::{Clock, SystemClock};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, raw_sql};
 
-use crate::support::{App, Ask, Call, NOON, Shows, TestServer, With, World, fresh_database};
+use crate::support::{App, Ask, Call, NOON, Shows, TestServer, With, World, fresh_database, kinds};
 
 on_both_databases![
     what_the_predecessor_had_is_answered_by_the_api,
@@ -217,7 +218,7 @@ async fn a_webhook_continues_an_imported_call(world: World) {
     let server = without_dialpad(world.clone()).start().await;
     let app = app();
     let before = server.call(&app, 3).await;
-    let now = chrono::Utc::now().timestamp() - NOON;
+    let now = SystemClock.now().timestamp() - NOON;
     let ended = Call::new(3).outbound().of_organization(ORGANIZATION).ended(now).with("duration_seconds", 65);
     server.webhook_for_all(&ended).await;
     let events = server.feed_until(&app, "call.ended").await;
@@ -255,7 +256,7 @@ async fn webhooks_that_were_not_processed_are_processed_at_the_start(world: Worl
     let server = without_dialpad(world).start().await;
     let app = app();
     let events = server.feed_until(&app, "call.started").await;
-    assert_eq!(crate::support::kinds(&events), ["call.ring", "call.started"]);
+    assert_eq!(kinds(&events), ["call.ring", "call.started"]);
     server.call(&app, 41).await.shows(json!({"status": "active", "answered_at": "2024-01-01T12:00:03Z"}));
 }
 
