@@ -4,8 +4,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{
     commands::{
-        backup, bench, completions, demo, doctor, listen, man, migrate, rebuild, restore, serve, simulate,
-        trigger, verify,
+        backup, bench, completions, demo, doctor, import, listen, man, migrate, rebuild, restore, serve,
+        simulate, trigger, verify,
     },
     startup::StartError,
 };
@@ -36,6 +36,8 @@ pub enum Command {
     Verify(verify::VerifyArgs),
     /// Make calls and messages anew from the journal, and compare them with what is stored.
     Rebuild(rebuild::RebuildArgs),
+    /// Take over the database of the predecessor.
+    Import(import::ImportArgs),
     /// Run the Dialpad simulator alone: OAuth, REST and signed webhooks, without an account.
     Simulate(simulate::SimulateArgs),
     /// Sign one webhook, or all webhooks of a call, and post them to a running server.
@@ -99,6 +101,10 @@ pub async fn run(cli: Cli) -> Result<(), Failed> {
         }),
         Command::Rebuild(args) => rebuild::run(args).await.map_err(|error| match error {
             rebuild::RebuildError::Config(error) => Failed { message: error.to_string(), code: 2 },
+            other => Failed::because(&other),
+        }),
+        Command::Import(args) => import::run(args).await.map_err(|error| match error {
+            import::ImportError::Config(error) => Failed { message: error.to_string(), code: 2 },
             other => Failed::because(&other),
         }),
         Command::Simulate(args) => simulate::run(args).await.map_err(|error| Failed::because(&error)),

@@ -15,6 +15,7 @@
 //! | [`crypto`] | encryption at rest |
 //! | [`inspection`] | a database from outside, for `doctor` |
 //! | [`backup`] | copies of the database, and what follows a restore |
+//! | [`import`] | the database of another server, and what is taken from it |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
@@ -28,6 +29,7 @@ pub mod dialpad;
 pub mod feed;
 pub(crate) mod gauges;
 pub mod idempotency;
+pub mod import;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
@@ -178,6 +180,8 @@ repositories! {
     rebuilding => Rebuilding;
     /// Encryption with a new key.
     reencryption => Reencryption;
+    /// What is taken from another server's database.
+    imports => Imports;
     /// What the server remembers about itself.
     server_state => ServerState;
 }

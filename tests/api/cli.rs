@@ -28,9 +28,20 @@ on_sqlite![
 async fn help_names_every_command() {
     let help = World::on_sqlite().run(&["--help"]).await;
     assert_eq!(help.code, Some(0), "{help:?}");
-    for command in
-        ["serve", "demo", "migrate", "simulate", "trigger", "doctor", "completions", "verify", "rebuild"]
-    {
+    for command in [
+        "serve",
+        "demo",
+        "migrate",
+        "simulate",
+        "trigger",
+        "doctor",
+        "completions",
+        "verify",
+        "rebuild",
+        "backup",
+        "restore",
+        "import",
+    ] {
         assert!(help.stdout.contains(command), "{command} is missing in {}", help.stdout);
     }
 }

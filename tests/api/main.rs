@@ -37,6 +37,7 @@ mod feed_filters;
 mod health;
 mod hostile;
 mod ids;
+mod import;
 mod interaction_events;
 mod interactions;
 mod internal_apps;

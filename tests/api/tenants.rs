@@ -40,9 +40,11 @@ fn names(value: &Value, found: &mut BTreeSet<String>) {
             for (field, value) in fields {
                 match value {
                     Value::String(text) if field.ends_with("id") || field == "name" => {
-                        drop(found.insert(text.clone()))
+                        found.insert(text.clone());
                     }
-                    Value::Number(number) if field.ends_with("id") => drop(found.insert(number.to_string())),
+                    Value::Number(number) if field.ends_with("id") => {
+                        found.insert(number.to_string());
+                    }
                     inner => names(inner, found),
                 }
             }

@@ -48,6 +48,7 @@ pub(crate) use self::{
     media_stub::{MediaRequest, MediaResponse, MediaStub},
     metrics::Metrics,
     outage::Outage,
+    postgres::fresh_database,
     process::{Process, run_to_end},
     proxy::Proxy,
     registry::Registration,

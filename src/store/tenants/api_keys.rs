@@ -54,6 +54,9 @@ const CACHE_TTL: TimeDelta = TimeDelta::seconds(1);
 /// The cache is cleared at this size. It holds only valid keys, so the limit only bounds memory.
 const MAX_CACHED: usize = 50_000;
 
+/// The hint of a key of which only the hash is known.
+pub(crate) const UNKNOWN_HINT: &str = "…";
+
 type Hash = [u8; 32];
 
 /// Keys that were found valid a moment ago.
