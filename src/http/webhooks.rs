@@ -8,6 +8,7 @@
 //! one that can't be read, is kept in the journal with the reason.
 
 mod answer;
+mod authenticity;
 mod spooled;
 
 use std::{sync::Arc, time::Duration};
@@ -26,11 +27,13 @@ use cti_actors::{
 };
 use futures_util::future::try_join_all;
 use metrics::histogram;
-use secrecy::SecretString;
 use tokio::time::{Instant, timeout};
 
-use self::answer::{Taken, Unprocessed, record};
 pub(super) use self::spooled::SpoolEntry;
+use self::{
+    answer::{Taken, Unprocessed, record},
+    authenticity::{Verified, not_authentic, verify},
+};
 use super::{
     error::{ApiError, ErrorCode},
     metrics::WebhookOutcome,
@@ -42,14 +45,12 @@ use super::{
     state::AppState,
 };
 use crate::{
-    config::Config,
     jobs::unrouted,
-    store::{journal::append::Appended, tenants::routes::OwnRoute},
+    store::journal::append::Appended,
     webhook::{
         new_webhook::NewWebhook,
         payload::{self, Family, Reading},
         routing::{self, Addressee, Disposition},
-        signature,
     },
 };
 
@@ -63,9 +64,13 @@ const WEBHOOK: Codes = CHANGE
         ErrorCode::DatabaseUnavailable,
         ErrorCode::Internal,
     ]);
-/// How long the database may take before a webhook goes to the spool. Dialpad waits 5 s for an answer, and all that is
-/// promised is one second.
+/// How long the database may take before it is asked whether it can be written at all. Dialpad waits 5 s for an answer, and
+/// all that is promised without the database is one second.
 const DATABASE_TIMEOUT: Duration = Duration::from_millis(600);
+/// How long the database may take for that answer before webhooks go to the spool.
+const CHECK_TIMEOUT: Duration = Duration::from_millis(250);
+/// How much longer a webhook may take while the database can be written: then this server is slow.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a webhook waits for the app's supervisor to begin with it. After that it is only appended to the journal.
 const TAKE_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -163,8 +168,18 @@ async fn accept_in_time(
     body: &[u8],
     app: Option<AppId>,
 ) -> Result<Option<HttpResponse>, ApiError> {
+    let began = Instant::now();
     // Boxed, because the layers around a handler move its future several times, and this one is large.
-    let failure = match timeout(DATABASE_TIMEOUT, Box::pin(accept(request, state, body, app))).await {
+    let mut accepting = Box::pin(accept(request, state, body, app));
+    let mut accepted = timeout(DATABASE_TIMEOUT, &mut accepting).await;
+    if accepted.is_err() {
+        accepted = match timeout(CHECK_TIMEOUT, state.store.check_writable_since(began.into_std())).await {
+            Ok(Ok(())) => timeout(BUSY_TIMEOUT, accepting).await,
+            Ok(Err(failure)) => Ok(Err(Failure::Store(failure))),
+            Err(elapsed) => Err(elapsed),
+        };
+    }
+    let failure = match accepted {
         Ok(Ok(answer)) => return Ok(Some(answer)),
         Ok(Err(Failure::NotAuthentic)) => return Err(not_authentic()),
         // Secrets that can't be decrypted concern only their app.
@@ -206,48 +221,6 @@ async fn accept(
 
     record(&reading, &unprocessed, duplicate, received_at);
     Ok(HttpResponse::Ok().json(Taken::stored(event_id, duplicate, unprocessed)))
-}
-
-/// An authentic webhook.
-struct Verified {
-    payload: Vec<u8>,
-    /// The app whose own address it was sent to.
-    own: Option<(AppId, Arc<OwnRoute>)>,
-}
-
-async fn verify(
-    request: &HttpRequest,
-    state: &AppState,
-    body: &[u8],
-    app: Option<AppId>,
-) -> Result<Verified, Failure> {
-    let header = signature_header(request, &state.config);
-    let Some(app) = app else {
-        let payload = signature::verify(body, header, &state.config.webhook_secrets);
-        return Ok(Verified { payload: payload.map_err(|_| Failure::NotAuthentic)?, own: None });
-    };
-    let mut route = state.store.routes().of_app(app).await?.ok_or(Failure::NotAuthentic)?;
-    let mut payload = signature::verify(body, header, &secrets(&state.config, &route));
-    if payload.is_err() {
-        // Another process may have made a new secret since the route was cached.
-        route = state.store.routes().of_app_now(app).await?.ok_or(Failure::NotAuthentic)?;
-        payload = signature::verify(body, header, &secrets(&state.config, &route));
-    }
-    Ok(Verified { payload: payload.map_err(|_| Failure::NotAuthentic)?, own: Some((app, route)) })
-}
-
-fn signature_header<'r>(request: &'r HttpRequest, config: &Config) -> Option<&'r str> {
-    request.headers().get(&config.signature_header).and_then(|value| value.to_str().ok())
-}
-
-fn not_authentic() -> ApiError {
-    ApiError::new(ErrorCode::InvalidSignature, "The signature is missing or wrong")
-}
-
-/// Returns the secrets of an app's own address: once Dialpad signs with the app's own ones, only those.
-fn secrets(config: &Config, route: &OwnRoute) -> Vec<SecretString> {
-    let global = config.webhook_secrets.iter().filter(|_| !route.is_confirmed);
-    route.secrets.iter().chain(global).cloned().collect()
 }
 
 /// Makes a row for each destination of a webhook.

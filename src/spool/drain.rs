@@ -4,7 +4,7 @@ use std::{
     collections::{HashSet, VecDeque},
     io,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use cti_actors::{Engine, error::StoreError, id::AppId};
@@ -106,7 +106,7 @@ impl Drain {
     }
 
     async fn wait_for_the_database(&self) {
-        while let Err(failure) = self.store.check_writable().await {
+        while let Err(failure) = self.store.check_writable_since(Instant::now()).await {
             self.spool.database_away(&failure);
             sleep(PROBE_INTERVAL).await;
         }
@@ -193,7 +193,8 @@ impl Drain {
                 Err(failure @ (StoreError::Unavailable(_) | StoreError::Conflict(_))) => return Err(failure),
                 Err(failure) => refused = failure.to_string(),
             }
-            self.store.check_writable().await.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            let healthy = self.store.check_writable_since(Instant::now()).await;
+            healthy.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         }
         segment::report_refused(&files.folder, record, &refused);
         Ok(())

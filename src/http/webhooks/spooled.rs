@@ -4,7 +4,11 @@ use actix_web::{HttpRequest, HttpResponse};
 use cti_actors::{clock::Clock, error::StoreError, id::AppId};
 use tokio::time::timeout;
 
-use super::{DATABASE_TIMEOUT, answer::Taken, not_authentic, secrets, signature_header};
+use super::{
+    DATABASE_TIMEOUT,
+    answer::Taken,
+    authenticity::{not_authentic, secrets, signature_header},
+};
 use crate::{
     config::Config,
     http::{error::ApiError, metrics::WebhookOutcome, state::AppState},

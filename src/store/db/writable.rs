@@ -24,9 +24,21 @@ impl Store {
     /// # Errors
     /// Why a webhook could not be kept now.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_written(|at| at.elapsed() < MAX_AGE).await
+    }
+
+    /// Does the same, but only an answer counts that was found out after this instant.
+    ///
+    /// # Errors
+    /// Why a webhook could not be kept now.
+    pub async fn check_writable_since(&self, since: Instant) -> Result<(), StoreError> {
+        self.check_written(|at| at >= since).await
+    }
+
+    async fn check_written(&self, is_recent: impl Fn(Instant) -> bool) -> Result<(), StoreError> {
         let mut last = self.shared.database.writable.0.lock().await;
         if let Some((at, answer)) = &*last
-            && at.elapsed() < MAX_AGE
+            && is_recent(*at)
         {
             return answer.clone();
         }
