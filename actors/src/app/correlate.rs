@@ -4,10 +4,13 @@
 //! themselves. Calls that belong to others cost one more, for all legs of their interactions; and one more where a leg
 //! was sent on or merged, because the webhooks do not name the other leg.
 
+mod ringing;
+
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use self::ringing::ring_together;
 use super::{
     call_group::{CallGroup, Correlated, InteractionLegs},
     context::CallContext,
@@ -18,7 +21,7 @@ use crate::{
     id::{CallId, DialpadCallId, InteractionId},
     model::{
         call::{Links, StoredCall},
-        interaction::{LegLinks, find_links, join, may_be_linked, rang_together, rang_with, sources_of},
+        interaction::{LegLinks, find_links, join, may_be_linked, rang_together, sources_of},
     },
     ports::Window,
 };
@@ -84,64 +87,6 @@ pub(super) async fn correlate(
     let mut correlated = regroup(ctx, legs, foreseen).await?;
     start_actors(ctx, groups, &mut correlated, now);
     Ok(correlated)
-}
-
-/// The legs that rang for the same caller at the same time, as far as one of them is in the batch.
-#[derive(Default)]
-struct Ringing {
-    /// The legs of the batch that ring with others.
-    legs: BTreeSet<DialpadCallId>,
-    /// The interactions of the other legs.
-    interactions: BTreeSet<InteractionId>,
-    links: Vec<(DialpadCallId, DialpadCallId)>,
-}
-
-/// Finds the legs with which those of the batch ring, although no webhook names them. Each leg of the batch is a candidate
-/// for those after it.
-async fn ring_together(
-    ctx: &mut CallContext<'_>,
-    groups: &[CallGroup],
-    newcomers: &InteractionLegs,
-    known: &InteractionLegs,
-    now: DateTime<Utc>,
-) -> Result<Ringing, StoreError> {
-    let mut ringing = Ringing::default();
-    let of_batch = after(groups.iter().filter(|group| group.rings()), newcomers, known);
-    let mut rang: Vec<&StoredCall> =
-        of_batch.values().filter(|leg| leg.facts.links() == Links::default()).collect();
-    rang.sort_by_key(|leg| leg.id);
-    let mut near: Vec<(&StoredCall, Vec<DialpadCallId>)> = Vec::new();
-    let mut is_before = BTreeSet::new();
-    for leg in rang {
-        let mut candidates = ctx.recent_legs.near(leg);
-        candidates.retain(|call| is_before.contains(call) || !of_batch.contains_key(call));
-        if !candidates.is_empty() {
-            near.push((leg, candidates));
-        }
-        ctx.recent_legs.add_ring(leg.dialpad_call_id, &leg.facts, now);
-        is_before.insert(leg.dialpad_call_id);
-    }
-    if near.is_empty() {
-        return Ok(ringing);
-    }
-    let all = near.iter().flat_map(|(_, candidates)| candidates);
-    let unloaded: BTreeSet<DialpadCallId> =
-        all.filter(|call| !of_batch.contains_key(call)).copied().collect();
-    let unloaded: Vec<DialpadCallId> = unloaded.into_iter().collect();
-    let stored = match unloaded[..] {
-        [] => Vec::new(),
-        _ => ctx.ledger.relatives(ctx.app_id, &unloaded).await?,
-    };
-    let stored: InteractionLegs = stored.into_iter().map(|call| (call.dialpad_call_id, call)).collect();
-    for (leg, candidates) in near {
-        let candidates = candidates.iter().filter_map(|call| of_batch.get(call).or_else(|| stored.get(call)));
-        if let Some(other) = rang_with(leg, candidates) {
-            ringing.interactions.extend(stored.get(&other).map(|it| it.interaction_id));
-            ringing.legs.extend([leg.dialpad_call_id, other]);
-            ringing.links.push((leg.dialpad_call_id, other));
-        }
-    }
-    Ok(ringing)
 }
 
 /// Whether the legs that a call belongs to must be looked for.
