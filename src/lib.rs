@@ -25,6 +25,7 @@
 //! | [`recovery`], [`enrichment`] | what webhooks did not report: missed calls, recordings, transcripts |
 //! | [`jobs`] | background work |
 //! | [`http`] | the HTTP and WebSocket interface |
+//! | [`console`] | the pages for administrators |
 //! | [`startup`], [`shutdown`] | the server as a whole |
 //! | [`commands`], [`cli`] | the program |
 
@@ -32,6 +33,7 @@ mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod database_url;
 pub mod dialpad;
 pub mod encryption_keys;

@@ -21,6 +21,7 @@ use cti_actors::{
     model::number,
 };
 use reqwest::Url;
+use secrecy::ExposeSecret;
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -29,6 +30,7 @@ use uuid::Uuid;
 
 use crate::{
     config::Config,
+    console::{self, Console},
     database_url::DatabaseUrl,
     dialpad::{
         self,
@@ -94,6 +96,8 @@ pub struct Application {
     pub(crate) tasks: Tasks,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
+    console: Data<Console>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Application {
@@ -192,20 +196,29 @@ impl Application {
             started,
             config,
         });
-        let server = serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+        let console = Data::new(Console::default());
+        let server = serve(&state, &console, listener).map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
 
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
         info!(public_url = %state.public_url, "listening on http://{address}");
-        Ok(Self { address, server: handle, running, tasks, engine, store })
+        let clock = Arc::clone(&state.clock);
+        Ok(Self { address, server: handle, running, tasks, engine, store, console, clock })
     }
 
     /// Returns the URL that the server listens on.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Creates an address of the console with which one person can sign in once.
+    #[must_use]
+    pub fn create_sign_in_address(&self) -> String {
+        let token = self.console.create_sign_in_token(self.clock.now());
+        format!("{}/console/sign-in?token={}", self.base_url(), token.expose_secret())
     }
 }
 
@@ -319,13 +332,15 @@ async fn push_webhooks(mut durable: DurableWebhooks, engine: Arc<Engine>) {
     }
 }
 
-fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
+fn serve(state: &Data<AppState>, console: &Data<Console>, listener: TcpListener) -> io::Result<Server> {
     let workers = state.config.http_workers;
     let stuck_session_timeout = state.config.stuck_session_timeout;
-    let state = state.clone();
+    let (state, console) = (state.clone(), console.clone());
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .app_data(console.clone())
+            .configure(console::routes)
             .configure(http::routes)
             .wrap(from_fn(http::answer_preflight))
             .wrap(from_fn(http::catch_panics))

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The floors, lowest first. Rooms of one floor may import each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks"],
     &["webhook"],
     &["config"],
@@ -19,6 +19,7 @@ const FLOORS: [&[&str]; 12] = [
     &["recovery", "enrichment"],
     &["jobs"],
     &["http"],
+    &["console"],
     &["startup", "shutdown"],
     &["commands"],
     &["cli"],

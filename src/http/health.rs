@@ -32,7 +32,7 @@ pub(super) struct Home {
 
 /// The state of the server.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
     /// The server's time.
@@ -49,7 +49,7 @@ pub(super) struct Health {
 
 /// The results of the checks: `ok`, or the problem.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Checks {
+pub(crate) struct Checks {
     /// The database.
     database: String,
 }
@@ -59,6 +59,13 @@ pub(super) struct Checks {
 pub(super) struct Probe {
     /// `live` or `ready`.
     status: &'static str,
+}
+
+impl Health {
+    /// Returns whether every check succeeded.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.status == "healthy"
+    }
 }
 
 impl Home {
@@ -85,9 +92,16 @@ pub(super) async fn home() -> impl Responder {
     ),
 )]
 pub(super) async fn health(state: Data<AppState>) -> impl Responder {
+    let health = check(&state).await;
+    let mut answer =
+        if health.is_healthy() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(health)
+}
+
+/// Checks what the server depends on.
+pub(crate) async fn check(state: &AppState) -> Health {
     let database = state.store.ping().await;
-    let mut answer = if database.is_ok() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
-    answer.json(report(&state, database.map_err(|error| error.to_string())))
+    report(state, database.map_err(|error| error.to_string()))
 }
 
 fn report(state: &AppState, database: Result<(), String>) -> Health {
