@@ -52,7 +52,7 @@ async fn now(state: &AppState, query: &Fields) -> Markup {
         Ok(content) => content,
         Err(failure) => html! {
             (notice(Tone::Bad, html! { (failure) ". What follows is of this process only." }))
-            p { (state.engine.session_count()) " sessions are open." }
+            p { "Sessions at this process: " (state.engine.session_count()) "." }
         },
     }
 }
@@ -78,7 +78,10 @@ async fn read(state: &AppState, query: &Fields) -> Result<Markup, Failure> {
                     aria-current=[(one.id == app).then_some("page")] { (one.name) }
             }
         }
-        p { (state.engine.session_count_of(app)) " sessions at this process, " (pending) " webhooks pending" }
+        p {
+            "Sessions at this process: " (state.engine.session_count_of(app))
+            ". Webhooks pending, of all apps: " (pending) "."
+        }
         (table("Active calls, the newest first", &columns, &rows))
         @if calls.next.is_some() { p { "Only the newest " (MAX_CALLS) " are shown." } }
         (events(state, app).await?)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    ADMIN_SECRET, Answer, App, Ask, Call, Process, TestServer, WEBHOOK_SECRET, World, kinds,
+    ADMIN_SECRET, Answer, App, Ask, Call, Dialpad, Process, TestServer, WEBHOOK_SECRET, World, kinds,
 };
 
 on_both_databases![
@@ -20,6 +20,8 @@ on_both_databases![
     calls_are_found_by_number_and_status,
     active_calls_and_new_events_are_shown_live,
     settings_are_shown_without_secrets,
+    a_connection_that_has_expired_is_shown_wherever_it_matters,
+    a_recording_is_played_on_the_page_of_its_call,
 ];
 
 on_sqlite![
@@ -354,17 +356,17 @@ async fn failed_webhooks_are_found_and_replayed(world: World) {
 async fn webhooks_are_found_by_call_number_and_time(world: World) {
     let server = world.start().await;
     let app = server.create_app("CRM").await;
-    let one = server.webhook(&app, &Call::new(4_711).between("+15550001111", "+15550002222").ring(0)).await;
-    let other = server.webhook(&app, &Call::new(9_999).between("+15550003333", "+15550002222").ring(0)).await;
+    let one = server.webhook(&app, &Call::new(4_711).between("+14155550111", "+14155550122").ring(0)).await;
+    let other = server.webhook(&app, &Call::new(9_999).between("+14155550133", "+14155550122").ring(0)).await;
     let person = Person::sign_in(&server).await;
     let found = async |query: &str| {
         let list = person.open(&format!("/console/journal?{query}")).await;
         (list.contains(&one.event_id), list.contains(&other.event_id))
     };
     assert_eq!(found("digits=4711").await, (true, false));
-    assert_eq!(found("digits=%2B1+%28555%29+000-3333").await, (false, true));
-    assert_eq!(found("digits=15550002222&type=call.ring").await, (true, true));
-    assert_eq!(found("digits=15550002222&type=call.ended").await, (false, false));
+    assert_eq!(found("digits=%2B1+%28415%29+555-0133").await, (false, true));
+    assert_eq!(found("digits=14155550122&type=call.ring").await, (true, true));
+    assert_eq!(found("digits=14155550122&type=call.ended").await, (false, false));
     assert_eq!(found("until=2024-01-01T12%3A00").await, (false, false));
     assert_eq!(found("since=2024-01-01T12%3A00&status=processed").await, (true, true));
 }
@@ -475,6 +477,46 @@ async fn settings_are_shown_without_secrets(world: World) {
     for secret in [ADMIN_SECRET, WEBHOOK_SECRET, world.setting("TOKEN_ENCRYPTION_KEY")] {
         assert!(!page.contains(secret), "a secret is shown");
     }
+}
+
+async fn a_connection_that_has_expired_is_shown_wherever_it_matters(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false");
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let person = Person::sign_in(&server).await;
+    let page = format!("/console/apps/{}", app.id);
+    shows(&person.open(&page).await, &["App is connected to Dialpad", "message_content_export:all"]);
+    assert!(!person.open("/console/live").await.contains("must be authorized again"));
+
+    world.execute("UPDATE dialpad_connections SET status = 'expired'").await;
+    for path in [page.as_str(), "/console/live"] {
+        shows(&person.open(path).await, &["must be authorized again"]);
+    }
+    shows(&person.open("/console").await, &["expired", &format!("/authorize?app_id={}", app.id)]);
+}
+
+async fn a_recording_is_played_on_the_page_of_its_call(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let order = json!({"flow": "answered", "calls": 1, "pace": 0, "wait_for_subscriber": true});
+    let call = dialpad.play(&order).await[0]["call_id"].as_i64().expect("a call has an id");
+    let has_recording =
+        |feed: &[serde_json::Value]| feed.iter().any(|event| event["recording_url"].is_string());
+    server.feed_when(&app, "the recording is known", has_recording).await;
+
+    let person = Person::sign_in(&server).await;
+    let page = person.open(&format!("/console/apps/{}/calls/{call}", app.id)).await;
+    let (_, player) = page.split_once("<audio").expect("a player");
+    let (_, source) = player.split_once("src=\"").expect("an address");
+    let source = source.split('"').next().expect("its end").replace("&amp;", "&");
+    let heard = server.get(&source).header("cookie", &person.cookie).send().await.expect("an answer");
+    assert_eq!(heard.status(), 200);
+    assert_eq!(&heard.bytes().await.expect("the recording")[..4], b"RIFF");
+    assert_eq!(server.get(&source).answer().await.status, 302, "not without signing in");
 }
 
 async fn the_demo_prints_an_address_that_signs_in_once(world: World) {
