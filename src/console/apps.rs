@@ -82,8 +82,8 @@ fn attention(backlogs: &Backlogs) -> Markup {
         }
     };
     html! {
-        (link("failed", "webhooks failed"))
-        (link("unrouted", "webhooks wait for an app or a connection"))
+        (link("failed", "failed webhooks"))
+        (link("unrouted", "unrouted webhooks, which wait for an app or its connection"))
     }
 }
 

@@ -25,7 +25,7 @@ const tick = () => {
 };
 setInterval(tick, 1000);
 
-// Parts that are fetched again and again: <div data-refresh="address">.
+// Parts that are fetched again and again: <div data-refresh="address">. What they contain is escaped by the server.
 const REFRESH_INTERVAL = 2000;
 const refresh = async (part) => {
   try {
@@ -35,7 +35,8 @@ const refresh = async (part) => {
       location.reload();
       return;
     }
-    if (response.ok) {
+    // A person who is inside with the keyboard keeps the place.
+    if (response.ok && !part.contains(document.activeElement)) {
       part.innerHTML = await response.text();
       part.classList.remove("stale");
       tick();

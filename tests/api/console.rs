@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    ADMIN_SECRET, Answer, App, Ask, Call, Dialpad, Process, TestServer, WEBHOOK_SECRET, World, kinds,
+    ADMIN_SECRET, Answer, App, Ask, Call, Dialpad, Process, Proxy, TestServer, WEBHOOK_SECRET, World,
+    eventually, kinds,
 };
 
 on_both_databases![
@@ -334,7 +335,7 @@ async fn failed_webhooks_are_found_and_replayed(world: World) {
         [failed_webhook(&world, &server, &app, 2).await, failed_webhook(&world, &server, &app, 3).await];
     let person = Person::sign_in(&server).await;
     // The second click of three: the first one opened the console, the third one replays.
-    shows(&person.open("/console").await, &["3 webhooks failed", "/console/journal?status=failed"]);
+    shows(&person.open("/console").await, &["3 failed webhooks", "/console/journal?status=failed"]);
     let list = person.open("/console/journal?status=failed").await;
     shows(&list, &[&one, &others[0], "a bug of yesterday", "Replay all that match"]);
 
@@ -517,6 +518,34 @@ async fn a_recording_is_played_on_the_page_of_its_call(world: World) {
     assert_eq!(heard.status(), 200);
     assert_eq!(&heard.bytes().await.expect("the recording")[..4], b"RIFF");
     assert_eq!(server.get(&source).answer().await.status, 302, "not without signing in");
+}
+
+#[tokio::test]
+async fn what_needs_no_database_is_shown_while_it_is_away() {
+    let Some(world) = World::on_postgres("console_without_the_database").await else { return };
+    let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");
+    let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
+    url.set_port(Some(proxy.port)).expect("a port can be set");
+    let world = world.with("DATABASE_URL", url.as_str());
+    let server = world.start().await;
+    server.create_app("CRM").await;
+    proxy.cut();
+    let person = Person::sign_in(&server).await;
+    let home = person.get("/console").await;
+    assert_eq!(home.status, 503, "{home}");
+    shows(&home.body, &["The database is unavailable"]);
+    for part in ["/console/live", "/console/live/now"] {
+        shows(&person.open(part).await, &["The database is unavailable", "Sessions at this process: 0"]);
+    }
+    shows(&person.open("/console/system").await, &["unhealthy", "INTERACTION_SETTLE"]);
+    proxy.mend();
+    eventually("the apps are shown again", async || {
+        (person.get("/console").await.status == 200).then_some(())
+    })
+    .await;
+    // While the proxy is there: the server needs its database to stop.
+    drop(server);
+    world.finish().await;
 }
 
 async fn the_demo_prints_an_address_that_signs_in_once(world: World) {

@@ -139,7 +139,7 @@ test('the live page runs the timers, shows new events by itself, and leads to th
 
 test('a failed webhook is found and replayed with two clicks from the first page', { skip }, async () => {
   const { context, page } = await signIn();
-  await page.click('a:has-text("webhooks failed")');
+  await page.click('a:has-text("failed webhooks")');
   await page.click('button:text-is("Replay")');
   await page.waitForURL(`${server.url}/console/journal/${failed}`);
   assert.ok((await page.locator('main').textContent()).includes('failed'), 'its payload still can not be read');
