@@ -26,6 +26,7 @@
 //! | [`jobs`] | background work |
 //! | [`spool`] | webhooks on the local disk, while the database can't take them |
 //! | [`http`] | the HTTP and WebSocket interface |
+//! | [`console`] | the pages for administrators |
 //! | [`startup`], [`shutdown`] | the server as a whole |
 //! | [`commands`], [`cli`] | the program |
 
@@ -33,6 +34,7 @@ mod backoff;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod console;
 pub mod database_url;
 pub mod dialpad;
 pub mod encryption_keys;

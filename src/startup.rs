@@ -11,13 +11,17 @@ use std::{
     time::Instant,
 };
 
-use actix_web::{dev::ServerHandle, web::Data};
+use actix_web::{
+    dev::ServerHandle,
+    web::{Data, ServiceConfig},
+};
 use cti_actors::{
     Engine, Ports, Tuning,
     clock::{Clock, SystemClock, new_uuid},
     model::number,
 };
 use reqwest::Url;
+use secrecy::ExposeSecret;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -25,6 +29,7 @@ pub(crate) use self::database::key_file;
 pub use self::{database::open_store, error::StartError};
 use crate::{
     config::Config,
+    console::{self, Console},
     dialpad::{
         self,
         api::Dialpad,
@@ -56,6 +61,8 @@ pub struct Application {
     pub(crate) tasks: Tasks,
     pub(crate) engine: Arc<Engine>,
     pub(crate) store: Store,
+    console: Data<Console>,
+    clock: Arc<dyn Clock>,
     pub(crate) stop_signals: StopSignals,
 }
 
@@ -172,7 +179,16 @@ impl Application {
             started,
             config,
         });
-        let server = http::serve(&state, listener).map_err(|error| listen_error(&state.config, error))?;
+        let console = Data::new(Console::default());
+        let of_console = {
+            let console = console.clone();
+            move |app: &mut ServiceConfig| {
+                app.app_data(console.clone());
+                console::routes(app);
+            }
+        };
+        let server = http::serve(&state, listener, of_console);
+        let server = server.map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
         tasks.spawn(
@@ -191,13 +207,21 @@ impl Application {
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
         info!(public_url = %state.public_url, "listening on http://{address}");
-        Ok(Self { address, server: handle, running, tasks, engine, store, stop_signals })
+        let clock = Arc::clone(&state.clock);
+        Ok(Self { address, server: handle, running, tasks, engine, store, console, clock, stop_signals })
     }
 
     /// Returns the URL that the server listens on.
     #[must_use]
     pub fn base_url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Creates an address of the console with which one person can sign in once.
+    #[must_use]
+    pub fn create_sign_in_address(&self) -> String {
+        let token = self.console.create_sign_in_token(self.clock.now());
+        format!("{}/console/sign-in?token={}", self.base_url(), token.expose_secret())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The floors, lowest first. Rooms of one floor may import each other.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks", "threads"],
     &["webhook"],
     &["config"],
@@ -20,6 +20,7 @@ const FLOORS: [&[&str]; 13] = [
     &["jobs"],
     &["spool"],
     &["http"],
+    &["console"],
     &["startup", "shutdown"],
     &["commands"],
     &["cli"],

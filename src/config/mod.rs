@@ -12,6 +12,7 @@ mod read;
 mod recovery;
 mod secrets;
 mod settings;
+mod shown;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -120,6 +121,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is accepted, but should be changed; one line each.
     pub warnings: Vec<String>,
+    /// Each variable with its value in force, for people: of a secret, only whether it is set.
+    pub shown: Vec<(String, String)>,
 }
 
 /// How long rows are kept.

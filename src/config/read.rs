@@ -98,6 +98,7 @@ impl Config {
             log_filter: log_filter?,
             log_format: log_format?,
             warnings: std::mem::take(&mut settings.warnings),
+            shown: settings.shown(),
         })
     }
 }

@@ -8,6 +8,8 @@ use std::{
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::shown::shown;
+
 /// Longer durations would reach back beyond the earliest representable time.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
@@ -68,6 +70,11 @@ impl Settings {
             }
         }
         values
+    }
+
+    /// Returns each variable with its value, for people.
+    pub(super) fn shown(&self) -> Vec<(String, String)> {
+        self.values.iter().map(|(name, value)| (name.to_ascii_uppercase(), shown(name, value))).collect()
     }
 
     /// Adds a problem of a setting.

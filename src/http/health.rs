@@ -36,7 +36,7 @@ pub(super) struct Home {
 
 /// The state of the server.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Health {
+pub(crate) struct Health {
     /// `healthy` or `unhealthy`.
     status: &'static str,
     /// The server's time.
@@ -53,7 +53,7 @@ pub(super) struct Health {
 
 /// The results of the checks: `ok`, or the problem.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Checks {
+pub(crate) struct Checks {
     /// The database.
     database: String,
     /// The spool, which keeps webhooks while the database can't take them.
@@ -65,6 +65,13 @@ pub(super) struct Checks {
 pub(super) struct Probe {
     /// `live` or `ready`.
     status: &'static str,
+}
+
+impl Health {
+    /// Returns whether every check succeeded.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.status == "healthy"
+    }
 }
 
 impl Home {
@@ -91,14 +98,25 @@ pub(super) async fn home() -> impl Responder {
     ),
 )]
 pub(super) async fn health(state: Data<AppState>) -> impl Responder {
+    answer(check(&state).await)
+}
+
+/// Checks what the server depends on.
+pub(crate) async fn check(state: &AppState) -> Health {
     Report {
         config: &state.config,
         clock: &*state.clock,
         started: state.started,
-        database: database(&state).await,
+        database: database(state).await,
         spool: &state.spool,
     }
-    .answer()
+    .health()
+}
+
+fn answer(health: Health) -> HttpResponse {
+    let mut answer =
+        if health.is_healthy() { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+    answer.json(health)
 }
 
 /// Returns why the database can't be used, if it can't.
@@ -124,11 +142,13 @@ pub(super) struct Report<'s> {
 
 impl Report<'_> {
     pub(super) fn answer(self) -> HttpResponse {
-        let is_healthy = self.database.is_ok();
-        let mut answer = if is_healthy { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
+        answer(self.health())
+    }
+
+    fn health(self) -> Health {
         let ok = || "ok".to_owned();
-        answer.json(Health {
-            status: if is_healthy { "healthy" } else { "unhealthy" },
+        Health {
+            status: if self.database.is_ok() { "healthy" } else { "unhealthy" },
             timestamp: self.clock.now().to_rfc3339_opts(SecondsFormat::Millis, true),
             uptime: self.started.elapsed().as_secs(),
             environment: self.config.environment.as_str(),
@@ -137,7 +157,7 @@ impl Report<'_> {
                 database: self.database.err().unwrap_or_else(ok),
                 spool: self.spool.problem().unwrap_or_else(ok),
             },
-        })
+        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The HTTP interface: one table of routes, a file for each group of handlers.
 
-mod admin;
-mod crm;
+pub(crate) mod admin;
+pub(crate) mod crm;
 mod early;
 pub mod error;
-mod extract;
+pub(crate) mod extract;
 mod feed;
-mod health;
+pub(crate) mod health;
 pub(crate) mod metrics;
-mod middleware;
+pub(crate) mod middleware;
 mod oauth;
 pub mod openapi;
 mod server;

@@ -3,7 +3,12 @@
 use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use actix_web::{
-    App, HttpServer, dev::Server, http::KeepAlive, middleware::from_fn, rt::net::TcpStream, web::Data,
+    App, HttpServer,
+    dev::Server,
+    http::KeepAlive,
+    middleware::from_fn,
+    rt::net::TcpStream,
+    web::{Data, ServiceConfig},
 };
 use tracing_actix_web::TracingLogger;
 
@@ -32,11 +37,15 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 const EARLY_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 const EARLY_THREADS: usize = 2;
 
-/// Starts to accept connections.
+/// Starts to accept connections. `more` adds further routes before these.
 ///
 /// # Errors
 /// The listener can't be used.
-pub(crate) fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result<Server> {
+pub(crate) fn serve(
+    state: &Data<AppState>,
+    listener: TcpListener,
+    more: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
+) -> io::Result<Server> {
     let workers = state.config.http_workers;
     let stuck_session_timeout = state.config.stuck_session_timeout;
     let limit = Arc::new(ConnectionLimit::new(&state.config.rate_limits));
@@ -44,6 +53,7 @@ pub(crate) fn serve(state: &Data<AppState>, listener: TcpListener) -> io::Result
     let mut server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
+            .configure(more.clone())
             .configure(routes)
             .wrap(from_fn(limit_body_time))
             .wrap(from_fn(answer_preflight))

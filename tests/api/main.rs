@@ -17,6 +17,7 @@ mod calls_paging;
 mod cli;
 mod codes;
 mod connected;
+mod console;
 mod consumers;
 mod dialpad_client;
 mod dialpad_family;

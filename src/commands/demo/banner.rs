@@ -10,6 +10,7 @@ use cti_simulator::DEMO_COMPANY_ID;
 /// Returns the banner as JSON.
 pub(super) fn json(setup: &Setup) -> Value {
     json!({
+        "console_url": setup.create_sign_in_address(),
         "base_url": setup.base_url(),
         "app_id": setup.app.app_id,
         "api_key": setup.app.api_key,
@@ -33,6 +34,10 @@ pub(super) fn text(color: ColorChoice, setup: &Setup, args: &DemoArgs) -> String
     };
     let hint = |text| color.dim(text);
     [
+        // The first line is the address alone, so that scripts find it and terminals make it a link.
+        setup.create_sign_in_address(),
+        hint("the console of the server; this address signs in once, within an hour"),
+        String::new(),
         color.bold("A telephone system, a server and a CRM on this machine"),
         format!("  server     {server}"),
         format!("  database   {}{end}", setup.database().display()),

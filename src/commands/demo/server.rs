@@ -58,6 +58,10 @@ impl Server {
         self.0.base_url()
     }
 
+    pub(super) fn create_sign_in_address(&self) -> String {
+        self.0.create_sign_in_address()
+    }
+
     pub(super) async fn stop(self) {
         self.0.stop().await;
     }

@@ -127,6 +127,11 @@ impl Setup {
         &self.base_url
     }
 
+    /// Creates an address of the console with which one person can sign in once.
+    pub(super) fn create_sign_in_address(&self) -> String {
+        self.server.create_sign_in_address()
+    }
+
     /// Returns the database file.
     pub(super) fn database(&self) -> PathBuf {
         self.folder.path().join(DATABASE)

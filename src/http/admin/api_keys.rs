@@ -170,6 +170,24 @@ pub(crate) async fn rotate(
 }
 
 async fn replace(state: &AppState, app: AppId, grace_seconds: i64) -> Result<Value, StoreError> {
+    let key = replace_key(state, app, grace_seconds).await?;
+    Ok(json!(CreatedKey {
+        app_id: app,
+        api_key: key.key.expose_secret(),
+        message: "API key replaced. SAVE THE API KEY - it will not be shown again.",
+        created_at: state.clock.now(),
+    }))
+}
+
+/// Replaces the keys of an app by a new one. The old ones, and their sessions, end after the grace time.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn replace_key(
+    state: &AppState,
+    app: AppId,
+    grace_seconds: i64,
+) -> Result<NewKey, StoreError> {
     let key = NewKey::generate();
     let replaced = state.store.api_keys().rotate(app, &key, TimeDelta::seconds(grace_seconds)).await?;
     let grace = Duration::from_secs(grace_seconds.unsigned_abs());
@@ -177,12 +195,7 @@ async fn replace(state: &AppState, app: AppId, grace_seconds: i64) -> Result<Val
         close_sessions(&state.engine, app, old.id, grace);
     }
     info!(app.id = %app, grace_s = grace_seconds, "an API key was rotated");
-    Ok(json!(CreatedKey {
-        app_id: app,
-        api_key: key.key.expose_secret(),
-        message: "API key replaced. SAVE THE API KEY - it will not be shown again.",
-        created_at: state.clock.now(),
-    }))
+    Ok(key)
 }
 
 /// Closes the sessions of a key when its grace period is over.

@@ -202,8 +202,29 @@ pub(crate) async fn create(
 
 async fn create_once(state: &AppState, name: &str, attempt: Attempt) -> Result<Value, StoreError> {
     // The id is the same in every attempt, so an app that an earlier attempt created is found by it.
-    let (id, key) = (AppId(attempt.correlation), NewKey::generate());
-    let earlier = if attempt.follows_unknown { state.store.apps().find(id).await? } else { None };
+    let id = AppId(attempt.correlation);
+    let (app, key) = create_with_key(state, id, name, attempt.follows_unknown).await?;
+    Ok(json!(CreatedApp {
+        app_id: id,
+        api_key: key.key.expose_secret(),
+        message: "App created successfully. SAVE THE API KEY - it will not be shown again.",
+        name: &app.name,
+        created_at: app.created_at,
+    }))
+}
+
+/// Creates an app with this id, and its first key. One that may exist from an earlier attempt gets a new key.
+///
+/// # Errors
+/// Of the database; or the id is that of another app.
+pub(crate) async fn create_with_key(
+    state: &AppState,
+    id: AppId,
+    name: &str,
+    may_exist: bool,
+) -> Result<(App, NewKey), StoreError> {
+    let key = NewKey::generate();
+    let earlier = if may_exist { state.store.apps().find(id).await? } else { None };
     let app = match earlier {
         // Its key was never shown to anyone.
         Some(app) => {
@@ -213,13 +234,7 @@ async fn create_once(state: &AppState, name: &str, attempt: Attempt) -> Result<V
         None => state.store.apps().create_with_id(id, name, &key).await?,
     };
     info!(app.id = %id, "an app was created");
-    Ok(json!(CreatedApp {
-        app_id: id,
-        api_key: key.key.expose_secret(),
-        message: "App created successfully. SAVE THE API KEY - it will not be shown again.",
-        name: &app.name,
-        created_at: app.created_at,
-    }))
+    Ok((app, key))
 }
 
 /// Lists apps.

@@ -196,6 +196,7 @@ pub(crate) async fn list(
         event_type: filter.event_type,
         since: filter.since.map(|time| time.0),
         until: filter.until.map(|time| time.0),
+        digits: None,
     };
     let page = state.store.journal().list(&filter, paging.cursor(), paging.limit()).await?;
     let items = page.items.into_iter().map(|entry| WebhookEvent::new(entry, ids)).collect();
@@ -248,8 +249,21 @@ pub(crate) async fn replay(
         None => None,
     };
     let id: JournalId = path.id.parse().map_err(|_| not_found())?;
+    Ok(reply(replay_webhook(&state, id, owner).await?, ids))
+}
+
+/// Processes a webhook again, and returns it with the result.
+///
+/// # Errors
+/// There is no such webhook, it was processed already, it belongs to another app than `owner`, or the database is
+/// unavailable.
+pub(crate) async fn replay_webhook(
+    state: &AppState,
+    id: JournalId,
+    owner: Option<AppId>,
+) -> Result<JournalEntry, ApiError> {
     let before = state.store.journal().entry(id).await?.ok_or_else(not_found)?;
-    let entry = match state.store.journal().replay(id, owner).await? {
+    Ok(match state.store.journal().replay(id, owner).await? {
         Replay::NotFound => return Err(not_found()),
         Replay::AlreadyProcessed => {
             return Err(ApiError::new(AlreadyProcessed, "The webhook was processed already"));
@@ -260,10 +274,9 @@ pub(crate) async fn replay(
         Replay::Taken(apps) => {
             info!(webhook.id = %id, "a webhook is replayed");
             apps.iter().for_each(|app| state.engine.notify(*app));
-            processed(&state, id).await?
+            processed(state, id).await?
         }
-    };
-    Ok(reply(entry, ids))
+    })
 }
 
 fn reply(entry: JournalEntry, ids: Ids) -> Reply<WebhookEvent> {
@@ -282,7 +295,7 @@ async fn processed(state: &AppState, id: JournalId) -> Result<JournalEntry, ApiE
     }
 }
 
-fn not_found() -> ApiError {
+pub(crate) fn not_found() -> ApiError {
     ApiError::new(WebhookEventNotFound, "There is no such webhook in the journal")
 }
 

@@ -117,9 +117,23 @@ pub(crate) async fn of_call(
     path: Path<CallPath>,
 ) -> Result<HttpResponse, ApiError> {
     let call = calls::find(&state, crm.app_id, &path).await?;
-    let Some(part) = crm.query.index() else {
+    call_audio(&request, &state, crm.app_id, &call, crm.query.index()).await
+}
+
+/// Streams the recording of a call, or one part of it.
+///
+/// # Errors
+/// There is no such recording, or Dialpad does not deliver it.
+pub(crate) async fn call_audio(
+    request: &HttpRequest,
+    state: &AppState,
+    app: AppId,
+    call: &CallView,
+    part: Option<usize>,
+) -> Result<HttpResponse, ApiError> {
+    let Some(part) = part else {
         let link = call.recording_url.as_deref();
-        return answer(&request, &state, crm.app_id, &call, AudioKind::Recording, link).await;
+        return answer(request, state, app, call, AudioKind::Recording, link).await;
     };
     let link = match call.recordings.get(part) {
         Some(recording) => recording.url.as_deref(),
@@ -127,7 +141,22 @@ pub(crate) async fn of_call(
         None if part == 0 => call.recording_url.as_deref(),
         None => return Err(not_found()),
     };
-    answer(&request, &state, crm.app_id, &call, AudioKind::Part(part), link).await
+    answer(request, state, app, call, AudioKind::Part(part), link).await
+}
+
+/// Streams the voicemail of a call.
+///
+/// # Errors
+/// As for [`call_audio`].
+pub(crate) async fn voicemail_audio(
+    request: &HttpRequest,
+    state: &AppState,
+    app: AppId,
+    call: &CallView,
+) -> Result<HttpResponse, ApiError> {
+    let voicemail = call.voicemail.as_ref().ok_or_else(not_found)?;
+    let link = voicemail.recording_url.as_deref();
+    answer(request, state, app, call, AudioKind::Voicemail, link).await
 }
 
 /// Streams the audio of a voicemail.

@@ -28,45 +28,45 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AppStatus {
     /// A sentence for people.
-    message: &'static str,
-    app_id: AppId,
+    pub(crate) message: &'static str,
+    pub(crate) app_id: AppId,
     /// Whether requests that need Dialpad may succeed.
-    connected: bool,
+    pub(crate) connected: bool,
     /// `connected`, `degraded` (the tokens can't be refreshed at the moment), `expired` or `disconnected`.
-    status: &'static str,
+    pub(crate) status: &'static str,
     /// `TOKENS_EXPIRED` if the status is `expired`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    code: Option<&'static str>,
+    pub(crate) code: Option<&'static str>,
     /// The organization that the app is connected to.
     #[schema(value_type = Option<DialpadId>)]
-    dialpad_org_id: Option<i64>,
+    pub(crate) dialpad_org_id: Option<i64>,
     /// `sandbox` or `production`.
-    environment: String,
+    pub(crate) environment: String,
     /// When the app was connected.
-    connected_at: Option<DateTime<Utc>>,
+    pub(crate) connected_at: Option<DateTime<Utc>>,
     /// When the current token expires; null for a token that does not expire.
-    token_expires_at: Option<DateTime<Utc>>,
+    pub(crate) token_expires_at: Option<DateTime<Utc>>,
     /// Since when the tokens can't be refreshed.
-    degraded_since: Option<DateTime<Utc>>,
+    pub(crate) degraded_since: Option<DateTime<Utc>>,
     /// Why the tokens can't be refreshed.
-    problem: Option<String>,
+    pub(crate) problem: Option<String>,
     /// Periods in which calls were missed and could not be fetched later.
-    unrecovered_gaps: Vec<UnrecoveredGap>,
+    pub(crate) unrecovered_gaps: Vec<UnrecoveredGap>,
     /// Scopes that the server needs and the connection does not have.
-    missing_scopes: Vec<&'static str>,
-    webhook: WebhookSummary,
+    pub(crate) missing_scopes: Vec<&'static str>,
+    pub(crate) webhook: WebhookSummary,
 }
 
 /// A period whose calls are unknown.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UnrecoveredGap {
     /// When it began.
-    since: DateTime<Utc>,
+    pub(crate) since: DateTime<Utc>,
     /// When it ended.
-    until: DateTime<Utc>,
+    pub(crate) until: DateTime<Utc>,
     /// Why the calls could not be fetched; null if it was too long ago.
-    reason: Option<String>,
+    pub(crate) reason: Option<String>,
 }
 
 /// The webhook at Dialpad that delivers an app's calls.
@@ -92,20 +92,26 @@ pub(crate) struct WebhookSummary {
     ),
 )]
 pub(crate) async fn status(crm: Crm<Ids>, state: Data<AppState>) -> Result<Reply<AppStatus>, ApiError> {
-    let app = crm.app_id;
+    Ok(Reply(status_of(&state, crm.app_id).await?, crm.query))
+}
+
+/// Reads the status of an app's connection.
+///
+/// # Errors
+/// The database is unavailable.
+pub(crate) async fn status_of(state: &AppState, app: AppId) -> Result<AppStatus, ApiError> {
     let connection = state.store.connections().state(app).await?;
     let gaps = state.store.gaps().given_up(app).await?.into_iter();
     let granted = state.store.webhooks().granted_scopes(app).await?;
     let missing = granted.iter().flat_map(|granted| scopes::missing(granted)).map(|(scope, _)| scope);
-    let status = AppStatus {
+    Ok(AppStatus {
         unrecovered_gaps: gaps
             .map(|gap| UnrecoveredGap { since: gap.since, until: gap.until, reason: gap.given_up })
             .collect(),
         missing_scopes: missing.collect(),
-        webhook: webhook_summary(&state, app).await?,
-        ..connection_status(&state, app, connection)
-    };
-    Ok(Reply(status, crm.query))
+        webhook: webhook_summary(state, app).await?,
+        ..connection_status(state, app, connection)
+    })
 }
 
 /// Returns the part of the status that the connection decides.

@@ -132,7 +132,7 @@ pub(crate) fn has_bearer(request: &HttpRequest, secrets: &[SecretString]) -> boo
 }
 
 /// Compares with every secret, in a time that reveals nothing about how much of it matched.
-fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
+pub(crate) fn is_one_of(given: &SecretString, secrets: &[SecretString]) -> bool {
     let given = given.expose_secret().as_bytes();
     secrets
         .iter()

@@ -61,7 +61,7 @@ fn with_error_body(answer: ServiceResponse) -> ServiceResponse {
     let ours = answer.response().error().and_then(|error| error.as_error::<ApiError>());
     let mut rewritten = match ours {
         Some(error) => error.answer(request_id.as_deref()),
-        None if is_json(&answer) => return answer,
+        None if has_own_body(&answer) => return answer,
         None => {
             let message = answer.response().error().map(ToString::to_string);
             from_status(answer.status(), message).answer(request_id.as_deref())
@@ -74,9 +74,11 @@ fn with_error_body(answer: ServiceResponse) -> ServiceResponse {
     answer.into_response(rewritten)
 }
 
-fn is_json(answer: &ServiceResponse) -> bool {
+/// Returns whether an answer has a body for its client: JSON, or a page of the console.
+fn has_own_body(answer: &ServiceResponse) -> bool {
     let content_type = answer.headers().get(header::CONTENT_TYPE);
-    content_type.is_some_and(|media_type| media_type.as_bytes().starts_with(b"application/json"))
+    let starts_with = |start: &[u8]| content_type.is_some_and(|value| value.as_bytes().starts_with(start));
+    starts_with(b"application/json") || starts_with(b"text/html")
 }
 
 fn from_status(status: StatusCode, message: Option<String>) -> ApiError {
