@@ -106,7 +106,6 @@ impl Application {
         };
         let opened = early::open(early, &listener, &mut stop_signals).await?;
         let early::Opened { store, durable_webhooks, early_server } = opened;
-        SystemClock.start_after(&store.server_state().newest_instants().await?);
         if let Err(error) = store.routes().learn_all().await {
             warn!(%error, "the addresses of the apps could not be read yet");
         }

@@ -4,7 +4,7 @@
 use std::{net::TcpListener, pin::pin, sync::Arc, time::Duration};
 
 use actix_web::{dev::ServerHandle, web::Data};
-use cti_actors::error::StoreError;
+use cti_actors::{clock::SystemClock, error::StoreError};
 use tokio::{sync::Notify, time::sleep};
 use tracing::{info, warn};
 
@@ -114,7 +114,10 @@ async fn try_open(state: &EarlyState) -> Result<(Store, DurableWebhooks), StartE
     let (store, durable_webhooks) = open_store(&state.config, Arc::clone(&state.clock)).await?;
     let checked = async {
         check_database(&state.config, &store).await?;
-        migrate(&store, state.config.auto_migrate).await
+        migrate(&store, state.config.auto_migrate).await?;
+        // Before anything is stored: no time must be earlier than what is there.
+        SystemClock.start_after(&store.server_state().newest_instants().await?);
+        Ok::<(), StartError>(())
     };
     match checked.await {
         Ok(()) => Ok((store, durable_webhooks)),

@@ -11,7 +11,8 @@ on_sqlite![
 
 async fn a_second_server_on_the_same_file_is_refused(world: World) {
     let server = world.start().await;
-    let second = world.run(&["serve"]).await;
+    // The spool has a lock of its own.
+    let second = world.clone().with("SPOOL", "off").run(&["serve"]).await;
     assert_eq!(second.code, Some(1), "{second:?}");
     let file = world.folder().join("cti.db");
     let complaint = second.stderr.lines().find(|line| line.contains("another server"));

@@ -31,6 +31,7 @@ use crate::http::{
     },
     extract::auth::{Crm, api_key, authenticate, missing_key},
     feed,
+    middleware::tcp_timeout::StreamTimeout,
     openapi::{
         errors::{CRM, Errors, codes},
         examples,
@@ -156,7 +157,8 @@ async fn read_page(
     Ok(Page { epoch: bounds.epoch, events, cursor, has_more: cursor < bounds.head })
 }
 
-/// Answers as soon as a matching event is emitted, or with an empty array when the time is over.
+/// Answers as soon as a matching event is emitted, or with an empty array when the time is over, or when the client has
+/// closed its side: it may be gone.
 async fn wait_for_events(
     request: &HttpRequest,
     state: &AppState,
@@ -169,7 +171,13 @@ async fn wait_for_events(
     let tenant = state.engine.tenant(authenticated.app_id);
     let mut listener = Listener::open(&tenant, authenticated, subscription, Transport::Poll).await?;
     let epoch = listener.epoch();
-    while let Ok(Some(OutboundBatch { messages, end })) = timeout_at(until, listener.next()).await {
+    let connection = StreamTimeout::of(request);
+    loop {
+        let next = tokio::select! {
+            next = timeout_at(until, listener.next()) => next,
+            () = connection.client_closed() => break,
+        };
+        let Ok(Some(OutboundBatch { messages, end })) = next else { break };
         if listener.epoch() != epoch {
             return Err(feed::epoch_changed(state.store.bounds(authenticated.app_id).await?));
         }
