@@ -6,6 +6,7 @@ pub mod completions;
 pub mod demo;
 pub mod doctor;
 mod event;
+pub mod existing;
 pub mod import;
 pub mod listen;
 pub mod man;

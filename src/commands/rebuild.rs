@@ -21,10 +21,12 @@ use thiserror::Error;
 use tokio::time::sleep;
 use uuid::Uuid;
 
+use super::existing::{OpenError, open_existing};
 use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
-    startup::{StartError, open_store},
+    encryption_keys::EncryptionKeys,
+    startup::StartError,
     store::{Store, crypto::vault::Vault, rebuild::Rebuilt},
 };
 
@@ -50,15 +52,9 @@ pub enum RebuildError {
     /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no database: it is not created.
-    #[error("there is no database at {}", .0.display())]
-    NoDatabase(PathBuf),
-    /// The database can't be opened.
+    /// There is no database of this version.
     #[error(transparent)]
-    Start(#[from] StartError),
-    /// The database has another schema than this version.
-    #[error("the database lacks {}; run `cti-server migrate` first", .0.join(", "))]
-    NotMigrated(Vec<String>),
+    Open(#[from] OpenError),
     /// What a server decides on must not change under it.
     #[error("a server is running, or was until {0}; stop it, wait for 30 s, and try again")]
     ServerRuns(DateTime<Utc>),
@@ -82,17 +78,8 @@ pub enum RebuildError {
 /// See [`RebuildError`].
 pub async fn run(args: RebuildArgs) -> Result<(), RebuildError> {
     let config = Config::load(args.config.as_deref(), Needs::Database)?;
-    if let DatabaseUrl::Sqlite(path) = &config.database_url
-        && !path.exists()
-    {
-        return Err(RebuildError::NoDatabase(path.clone()));
-    }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, _) = open_store(&config, Arc::clone(&clock)).await?;
-    let pending = store.pending_migrations().await?;
-    if !pending.is_empty() {
-        return Err(RebuildError::NotMigrated(pending));
-    }
+    let store = open_existing(&config, Arc::clone(&clock)).await?;
     if args.apply {
         store.claim()?;
         let alive = store.server_state().last_alive().await?;
@@ -129,8 +116,8 @@ impl Drop for Folder {
 
 /// Opens an empty database. Nothing in it is encrypted with its key.
 async fn open_scratch(folder: &Path, clock: &Arc<dyn Clock>) -> Result<Store, RebuildError> {
-    let keys = crate::encryption_keys::EncryptionKeys::from_file(&folder.join("scratch.key"))
-        .map_err(StartError::from)?;
+    let keys = EncryptionKeys::from_file(&folder.join("scratch.key"));
+    let keys = keys.map_err(|error| OpenError::from(StartError::from(error)))?;
     let url = DatabaseUrl::Sqlite(folder.join("scratch.db"));
     let (scratch, _) = Store::open(&url, Vault::new(&keys), Arc::clone(clock)).await?;
     scratch.migrate().await?;

@@ -1,9 +1,8 @@
 //! `cti-server restore FILE`: replaces the database by a backup, and begins another epoch of its feeds.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,8 +16,8 @@ use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
     store::backup::{
-        Check, Counts, begin_epoch, check_sqlite, count, drop_tables, inspect_postgres, sqlite_has_data,
-        sqlite_is_in_use,
+        Check, Counts, begin_epoch, check_sqlite, count, drop_tables, inspect_postgres, lock_sqlite,
+        sqlite_has_data, sqlite_is_in_use,
     },
 };
 
@@ -125,7 +124,9 @@ async fn into_sqlite(
     if let Some(folder) = database.parent() {
         fs::create_dir_all(folder).map_err(at(folder))?;
     }
-    let _lock = lock(database, url)?;
+    let Some(_lock) = lock_sqlite(database).map_err(at(database))? else {
+        return Err(RestoreError::InUse(url.clone()));
+    };
     if database.exists() && sqlite_is_in_use(database).await {
         return Err(RestoreError::InUse(url.clone()));
     }
@@ -171,18 +172,6 @@ async fn sqlite_has_tables(file: &Path) -> Result<bool, StoreError> {
         StoreError::Rejected(_) => Ok(false),
         failure => Err(failure),
     })
-}
-
-/// Locks a SQLite database as a server does.
-fn lock(database: &Path, url: &DatabaseUrl) -> Result<File, RestoreError> {
-    let path = private_file::beside(database, "-lock");
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(at(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(RestoreError::InUse(url.clone())),
-        Err(fs::TryLockError::Error(error)) => Err(RestoreError::File { path, error }),
-    }
 }
 
 fn remove_sqlite(database: &Path) -> io::Result<()> {

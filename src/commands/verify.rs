@@ -9,10 +9,9 @@ use std::{
 use cti_actors::clock::SystemClock;
 use thiserror::Error;
 
+use super::existing::{OpenError, open_existing};
 use crate::{
     config::{Config, ConfigError, Needs},
-    database_url::DatabaseUrl,
-    startup::{StartError, open_store},
     store::verify::Verified,
 };
 
@@ -31,15 +30,9 @@ pub enum VerifyError {
     /// The settings are invalid.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// There is no database: it is not created.
-    #[error("there is no database at {}", .0.display())]
-    NoDatabase(PathBuf),
-    /// The database can't be opened.
+    /// There is no database of this version.
     #[error(transparent)]
-    Start(#[from] StartError),
-    /// The database has another schema than this version.
-    #[error("the database lacks {}; run `cti-server migrate` first", .0.join(", "))]
-    NotMigrated(Vec<String>),
+    Open(#[from] OpenError),
     /// The database could not be read.
     #[error(transparent)]
     Store(#[from] cti_actors::error::StoreError),
@@ -57,16 +50,7 @@ pub enum VerifyError {
 /// See [`VerifyError`].
 pub async fn run(args: VerifyArgs) -> Result<(), VerifyError> {
     let config = Config::load(args.config.as_deref(), Needs::Database)?;
-    if let DatabaseUrl::Sqlite(path) = &config.database_url
-        && !path.exists()
-    {
-        return Err(VerifyError::NoDatabase(path.clone()));
-    }
-    let (store, _) = open_store(&config, Arc::new(SystemClock)).await?;
-    let pending = store.pending_migrations().await?;
-    if !pending.is_empty() {
-        return Err(VerifyError::NotMigrated(pending));
-    }
+    let store = open_existing(&config, Arc::new(SystemClock)).await?;
     let verified = store.verification().run().await;
     store.close().await;
     print(&verified?)

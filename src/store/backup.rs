@@ -1,7 +1,7 @@
 //! The database as a file: a copy of a SQLite database in use, and what follows when a copy has replaced the database.
 //! These functions need no [`Store`](super::Store): there is no key to decrypt secrets with, and nothing is served.
 
-use std::{path::Path, time::Duration};
+use std::{fs::File, io, path::Path, time::Duration};
 
 use chrono::{DateTime, Utc};
 use cti_actors::{error::StoreError, id::Epoch};
@@ -14,6 +14,7 @@ use sqlx::{
 use super::db::{
     migrations,
     pool::{Database, Pools, store_error},
+    sqlite_file,
     types::Id,
 };
 use crate::database_url::DatabaseUrl;
@@ -124,6 +125,14 @@ pub async fn sqlite_is_in_use(file: &Path) -> bool {
         Err(sqlx::Error::Database(error)) => error.code().is_some_and(|code| code == SQLITE_BUSY),
         _ => false,
     }
+}
+
+/// Takes the lock of a SQLite database as a server does, until what is returned is dropped; `None`: another process has it.
+///
+/// # Errors
+/// The lock file can't be used.
+pub fn lock_sqlite(file: &Path) -> io::Result<Option<File>> {
+    sqlite_file::lock(file)
 }
 
 /// Applies the pending migrations to a restored database, and begins another epoch. Returns the epoch and the migrations.

@@ -10,7 +10,7 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use super::db::migrations;
+use super::db::{durability, migrations};
 use crate::database_url::DatabaseUrl;
 
 /// What was found.
@@ -41,8 +41,8 @@ pub(crate) struct PostgresSettings {
     pub(crate) free_connections: i64,
     /// Whether the server listens on another port than the one that was connected to.
     pub(crate) is_behind_another_port: bool,
-    /// The settings that make commits durable, with their values.
-    pub(crate) durability: Vec<(&'static str, String)>,
+    /// The settings with which commits can be lost, as they are.
+    pub(crate) weak_durability: Vec<String>,
 }
 
 enum Link {
@@ -133,17 +133,20 @@ impl PostgresSettings {
         // Null over a socket of the file system.
         let port =
             link.column("SELECT inet_server_port()::text WHERE inet_server_port() IS NOT NULL").await?;
+        let mut weak_durability = Vec::new();
+        for (name, question, needed) in durability::NEEDED {
+            let found = link.one(question).await?;
+            if found != needed {
+                weak_durability.push(format!("{name} = {found}"));
+            }
+        }
         Ok(Self {
             major_version: u32::try_from(version / 10_000).unwrap_or_default(),
             encoding: link.one("SHOW server_encoding").await?,
             is_read_only: link.one(read_only).await? == "true",
             free_connections: link.number(free).await?,
             is_behind_another_port: port.first().is_some_and(|port| *port != options.get_port().to_string()),
-            durability: vec![
-                ("fsync", link.one("SHOW fsync").await?),
-                ("full_page_writes", link.one("SHOW full_page_writes").await?),
-                ("synchronous_commit", link.one("SHOW synchronous_commit").await?),
-            ],
+            weak_durability,
         })
     }
 }

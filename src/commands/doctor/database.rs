@@ -127,8 +127,7 @@ fn postgres(settings: &PostgresSettings, config: &Config) -> Vec<Check> {
             "with PgBouncer, let the server connect to PostgreSQL itself, or use session pooling",
         ),
     ];
-    let weak = settings.durability.iter().filter(|(_, value)| value != "on");
-    let weak: Vec<String> = weak.map(|(name, value)| format!("{name} = {value}")).collect();
+    let weak = &settings.weak_durability;
     let how = if weak.is_empty() {
         "fsync, full_page_writes and synchronous_commit are on".to_owned()
     } else {

@@ -10,7 +10,7 @@ use super::{
 use crate::store::Store;
 
 /// Settings of PostgreSQL without which a commit can be lost or a page torn, and the value that they need.
-const NEEDED: [(&str, &str, &str); 3] = [
+pub(in crate::store) const NEEDED: [(&str, &str, &str); 3] = [
     ("fsync", "SHOW fsync", "on"),
     ("full_page_writes", "SHOW full_page_writes", "on"),
     ("synchronous_commit", "SHOW synchronous_commit", "on"),

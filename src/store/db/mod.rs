@@ -2,13 +2,13 @@
 
 pub(crate) mod bulk;
 pub(crate) mod connections;
-mod durability;
+pub(in crate::store) mod durability;
 pub(crate) mod errors;
 pub(in crate::store) mod migrations;
 pub(crate) mod pool;
 mod postgres;
 mod sqlite;
-mod sqlite_file;
+pub(in crate::store) mod sqlite_file;
 mod trust;
 pub(crate) mod types;
 pub(crate) mod writable;

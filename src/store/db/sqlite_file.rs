@@ -38,27 +38,22 @@ impl SqliteFile {
         }
     }
 
-    /// Takes the lock beside the file, until what is returned is dropped. Not of the file itself: closing it once would end
-    /// the locks that SQLite has.
+    /// Takes the lock of the file, until what is returned is dropped, and notes there which file it is.
     ///
     /// # Errors
     /// `Unusable`: another server has it.
     pub(super) fn claim(&self) -> Result<File, StoreError> {
-        let lock = beside(&self.path, "-lock");
-        let shown = lock.display();
+        let path = lock_of(&self.path);
+        let shown = path.display();
         let unusable = |error| StoreError::Unusable(format!("the lock file {shown} can't be used: {error}"));
-        let file = File::options().create(true).truncate(false).write(true).open(&lock).map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {
-                fs::write(&lock, self.identity()).map_err(unusable)?;
-                Ok(file)
-            }
-            Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
+        let Some(lock) = lock(&self.path).map_err(unusable)? else {
+            return Err(StoreError::Unusable(format!(
                 "another server uses the database file {} (it holds {shown}); stop it first",
                 self.path.display()
-            ))),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
-        }
+            )));
+        };
+        fs::write(&path, self.identity()).map_err(unusable)?;
+        Ok(lock)
     }
 
     /// Which file it is, as text.
@@ -69,7 +64,7 @@ impl SqliteFile {
     /// Fails if a log is beside the file that was written for another one: it would be copied into this one. A server
     /// notes in its lock file which file it had.
     pub(super) fn check_log(&self) -> Result<(), StoreError> {
-        let (log, lock) = (log_of(&self.path), beside(&self.path, "-lock"));
+        let (log, lock) = (log_of(&self.path), lock_of(&self.path));
         let noted = fs::read_to_string(&lock).unwrap_or_default();
         if size_of(&log) == 0 || noted.is_empty() || noted == self.identity() {
             return Ok(());
@@ -96,6 +91,22 @@ pub(super) fn size_of(path: &Path) -> u64 {
 /// Returns the path of the write-ahead log beside a database file.
 pub(super) fn log_of(path: &Path) -> PathBuf {
     beside(path, "-wal")
+}
+
+/// Returns the path of the lock file beside a database file.
+pub(in crate::store) fn lock_of(path: &Path) -> PathBuf {
+    beside(path, "-lock")
+}
+
+/// Takes the lock beside a database file, until what is returned is dropped; `None`: another process has it. Not of the
+/// file itself: closing it once would end the locks that SQLite has.
+pub(in crate::store) fn lock(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options().create(true).truncate(false).write(true).open(lock_of(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn beside(path: &Path, ending: &str) -> PathBuf {

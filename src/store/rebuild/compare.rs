@@ -25,7 +25,7 @@ use crate::store::{
     verify::{
         AppRow, calls, causes,
         columns::{CallColumns, VoicemailColumns},
-        snapshot::{Argument, Snapshot},
+        snapshot::{Pages, Snapshot},
     },
 };
 
@@ -79,12 +79,12 @@ pub(super) async fn calls<S: Snapshot>(
     rebuilt: &mut Rebuilt,
 ) -> Result<(), StoreError> {
     let app_id = AppId::from(app.id);
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, calls::CALLS, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(calls::CALLS, &page).await.map_err(store_error)?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.call.id();
+        let rows = pages.next(snapshot, |row: &Row| row.call.id()).await.map_err(store_error)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<DialpadCallId> =
             rows.iter().map(|row| DialpadCallId(row.call.dialpad_call_id())).collect();
         let mut made = made(scratch, app_id, &ids).await?;

@@ -21,15 +21,12 @@ use super::{
 };
 use crate::store::{
     Store,
-    db::{
-        bulk::{Column, FirstParam, Rows},
-        pool::store_error,
-        types::Id,
-    },
-    ledger::{CallRow, InteractionRow, LEGS_HEAD, LEGS_TAIL},
+    db::{pool::store_error, types::Id},
+    ledger::InteractionRow,
     verify::{
         AppRow,
-        snapshot::{Argument, Snapshot},
+        interactions::legs_of,
+        snapshot::{Pages, Snapshot},
     },
 };
 
@@ -53,12 +50,12 @@ pub(super) async fn compare<S: Snapshot>(
     rebuilt: &mut Rebuilt,
 ) -> Result<(), StoreError> {
     let app_id = AppId::from(app.id);
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, INTERACTIONS, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(INTERACTIONS, &page).await.map_err(store_error)?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.interaction.id();
+        let rows = pages.next(snapshot, |row: &Row| row.interaction.id()).await.map_err(store_error)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         let ids = rows.iter().map(|row| row.interaction.id()).collect();
         let mut legs = legs_of(snapshot, app.id, ids).await.map_err(store_error)?;
         let of_page: Vec<DialpadCallId> = legs.values().flatten().map(|leg| leg.dialpad_call_id).collect();
@@ -147,19 +144,4 @@ fn in_one_form(shown: &Summary) -> Summary {
     let voicemail =
         voicemail.map(|voicemail| VoicemailShown { voicemail_id: Id(Uuid::nil()).into(), ..voicemail });
     Summary { voicemail, ..shown.clone() }
-}
-
-async fn legs_of<S: Snapshot>(
-    snapshot: &mut S,
-    app: Id,
-    interactions: Vec<Id>,
-) -> Result<BTreeMap<InteractionId, Vec<StoredCall>>, sqlx::Error> {
-    let named = Rows::of(vec![Column::Id(interactions)]).after(FirstParam::Id(app));
-    let mut legs: BTreeMap<InteractionId, Vec<StoredCall>> = BTreeMap::new();
-    for row in snapshot.listed::<CallRow>(LEGS_HEAD, LEGS_TAIL, named).await? {
-        if let Ok(leg) = row.into_call() {
-            legs.entry(leg.interaction_id).or_default().push(leg);
-        }
-    }
-    Ok(legs)
 }

@@ -17,7 +17,7 @@ use crate::store::{
         AppRow, causes,
         columns::MessageColumns,
         messages::MESSAGES,
-        snapshot::{Argument, Snapshot},
+        snapshot::{Pages, Snapshot},
     },
 };
 
@@ -41,12 +41,12 @@ pub(super) async fn compare<S: Snapshot>(
     rebuilt: &mut Rebuilt,
 ) -> Result<(), StoreError> {
     let app_id = AppId::from(app.id);
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, MESSAGES, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(MESSAGES, &page).await.map_err(store_error)?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.message.id();
+        let rows = pages.next(snapshot, |row: &Row| row.message.id()).await.map_err(store_error)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         let ids: Vec<String> = rows.iter().map(|row| row.message.dialpad_message_id().to_owned()).collect();
         let made = made(scratch, app_id, &ids).await?;
         for Row { message, columns, created_at } in rows {

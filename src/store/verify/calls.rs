@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use super::{AppRow, Findings, PAGE, Snapshot, causes, columns::CallColumns, snapshot::Argument};
-use crate::store::{db::types::Id, ledger::CallRow};
+use super::{AppRow, Findings, PAGE, Snapshot, causes, columns::CallColumns, snapshot::Pages};
+use crate::store::ledger::CallRow;
 
 /// With `created_at`, which follows from nothing.
 pub(in crate::store) const CALLS: &str = "SELECT id, dialpad_call_id, COALESCE(interaction_id, id) AS interaction_id, voicemail_id, version,
@@ -29,12 +29,12 @@ pub(super) async fn check<S: Snapshot>(
     app: &AppRow,
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, CALLS, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(CALLS, &page).await?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.call.id();
+        let rows = pages.next(snapshot, |row: &Row| row.call.id()).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         findings.verified.checked.calls += rows.len() as u64;
         let mut named: BTreeSet<(Uuid, i64)> = BTreeSet::new();
         for Row { call, columns } in rows {

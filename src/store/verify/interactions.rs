@@ -1,6 +1,6 @@
 //! Interactions: what is stored of each is what its legs show.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use cti_actors::{
     id::InteractionId,
@@ -9,9 +9,8 @@ use cti_actors::{
         interaction::{StoredInteraction, Summary},
     },
 };
-use uuid::Uuid;
 
-use super::{AppRow, Findings, Snapshot, columns::InteractionColumns, snapshot::Argument};
+use super::{AppRow, Findings, Snapshot, columns::InteractionColumns, snapshot::Pages};
 use crate::store::{
     db::{
         bulk::{Column, FirstParam, Rows},
@@ -40,22 +39,15 @@ pub(super) async fn check<S: Snapshot>(
     app: &AppRow,
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, INTERACTIONS, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(INTERACTIONS, &page).await?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.interaction.id();
-        findings.verified.checked.interactions += rows.len() as u64;
-        let ids = Column::Id(rows.iter().map(|row| row.interaction.id()).collect());
-        let named = Rows::of(vec![ids]).after(FirstParam::Id(app.id));
-        let mut legs: HashMap<InteractionId, Vec<StoredCall>> = HashMap::new();
-        for row in snapshot.listed::<CallRow>(LEGS_HEAD, LEGS_TAIL, named).await? {
-            // One that can't be read is named with the calls.
-            if let Ok(leg) = row.into_call() {
-                legs.entry(leg.interaction_id).or_default().push(leg);
-            }
+        let rows = pages.next(snapshot, |row: &Row| row.interaction.id()).await?;
+        if rows.is_empty() {
+            return Ok(());
         }
+        findings.verified.checked.interactions += rows.len() as u64;
+        let ids = rows.iter().map(|row| row.interaction.id()).collect();
+        let mut legs = legs_of(snapshot, app.id, ids).await?;
         for Row { interaction, columns } in rows {
             let Id(id) = interaction.id();
             let Ok(interaction) = interaction.into_interaction() else {
@@ -98,4 +90,20 @@ fn problem_of(interaction: &StoredInteraction, legs: &[StoredCall]) -> Option<St
             (!differing.is_empty() && !is_early).then(|| differing.join(", "))
         }
     }
+}
+
+/// Returns the legs of these interactions. One that can't be read is named with the calls.
+pub(in crate::store) async fn legs_of<S: Snapshot>(
+    snapshot: &mut S,
+    app: Id,
+    interactions: Vec<Id>,
+) -> Result<BTreeMap<InteractionId, Vec<StoredCall>>, sqlx::Error> {
+    let named = Rows::of(vec![Column::Id(interactions)]).after(FirstParam::Id(app));
+    let mut legs: BTreeMap<InteractionId, Vec<StoredCall>> = BTreeMap::new();
+    for row in snapshot.listed::<CallRow>(LEGS_HEAD, LEGS_TAIL, named).await? {
+        if let Ok(leg) = row.into_call() {
+            legs.entry(leg.interaction_id).or_default().push(leg);
+        }
+    }
+    Ok(legs)
 }

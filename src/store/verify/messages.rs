@@ -1,9 +1,7 @@
 //! Text messages: their columns are what follows from their facts.
 
-use uuid::Uuid;
-
-use super::{AppRow, Findings, PAGE, Snapshot, columns::MessageColumns, snapshot::Argument};
-use crate::store::{db::types::Id, ledger::MessageRow};
+use super::{AppRow, Findings, PAGE, Snapshot, columns::MessageColumns, snapshot::Pages};
+use crate::store::ledger::MessageRow;
 
 /// With `created_at`, which follows from nothing.
 pub(in crate::store) const MESSAGES: &str =
@@ -25,12 +23,12 @@ pub(super) async fn check<S: Snapshot>(
     app: &AppRow,
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
-    let mut last = Id(Uuid::nil());
+    let mut pages = Pages::of(app.id, MESSAGES, PAGE);
     loop {
-        let page = [Argument::Id(app.id), Argument::Id(last), Argument::Int(PAGE)];
-        let rows: Vec<Row> = snapshot.rows(MESSAGES, &page).await?;
-        let Some(end) = rows.last() else { return Ok(()) };
-        last = end.message.id();
+        let rows = pages.next(snapshot, |row: &Row| row.message.id()).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         findings.verified.checked.messages += rows.len() as u64;
         for Row { message, columns } in rows {
             let id = message.dialpad_message_id().to_owned();

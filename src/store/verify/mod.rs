@@ -7,7 +7,7 @@ pub(super) mod calls;
 pub(super) mod causes;
 pub(super) mod columns;
 mod feeds;
-mod interactions;
+pub(super) mod interactions;
 mod journal;
 pub(super) mod messages;
 pub(super) mod snapshot;

@@ -1,6 +1,7 @@
 //! A transaction that sees one snapshot, of either database.
 
 use sqlx::{PgConnection, SqliteConnection};
+use uuid::Uuid;
 
 use crate::store::db::{
     bulk::Rows,
@@ -30,6 +31,34 @@ pub(in crate::store) trait Snapshot {
         tail: &'static str,
         listed: Rows,
     ) -> Result<Vec<T>, sqlx::Error>;
+}
+
+/// Reads rows of an app page by page, in the order of their ids. The statement takes the app, the last id and the size.
+pub(in crate::store) struct Pages {
+    statement: &'static str,
+    app: Id,
+    last: Id,
+    size: i64,
+}
+
+impl Pages {
+    pub(in crate::store) fn of(app: Id, statement: &'static str, size: i64) -> Self {
+        Self { statement, app, last: Id(Uuid::nil()), size }
+    }
+
+    /// Returns the next page, which is empty after the last row.
+    pub(in crate::store) async fn next<T: AnyRow>(
+        &mut self,
+        snapshot: &mut impl Snapshot,
+        id: impl Fn(&T) -> Id,
+    ) -> Result<Vec<T>, sqlx::Error> {
+        let page = [Argument::Id(self.app), Argument::Id(self.last), Argument::Int(self.size)];
+        let rows = snapshot.rows(self.statement, &page).await?;
+        if let Some(last) = rows.last() {
+            self.last = id(last);
+        }
+        Ok(rows)
+    }
 }
 
 macro_rules! snapshot_of {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Failure;
-use super::cpu::{CpuPerWebhook, CpuReading};
+use super::cpu::{CpuMeter, CpuPerWebhook};
 use super::events::Phase;
 use super::http::RequestDeck;
 use super::load::closed_loop;
@@ -46,26 +46,37 @@ impl Ceiling {
         let seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         let calls = seconds.saturating_mul(super::SIGNED_PER_SECOND) / Phase::ALL.len() as u32;
         let deck = Arc::new(RequestDeck::sign(addr, "ceiling", WEBHOOK_SECRET, calls));
-        let before = CpuReading::take(process.id(), &scratch.database).await?;
+        let meter = CpuMeter::start(process.id(), &scratch.database).await?;
         let posted = closed_loop(deck, &Phase::ALL, connections, time).await?;
-        let after = CpuReading::take(process.id(), &scratch.database).await?;
+        let cpu = meter.stop(posted.count).await?;
         tokio::task::spawn_blocking(move || drop(process)).await?;
         if posted.refusals() > 0 {
             return Err(format!("the bare server refused webhooks: {:?}", posted.refused).into());
         }
-        Ok(Self {
-            per_s: per_second(posted.count, posted.last_answer - posted.first_send),
-            cpu: before.zip(after).map(|(before, after)| after.since(&before, posted.count)),
-        })
+        Ok(Self { per_s: per_second(posted.count, posted.last_answer - posted.first_send), cpu })
     }
+}
 
-    /// Returns a rate as a ratio to this one.
-    pub(crate) fn ratio(&self, per_s: f64) -> f64 {
-        ratio(per_s, self.per_s)
-    }
+/// A measure beside what is reachable.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct BesideCeiling {
+    /// CPU time of the server and its database.
+    pub cpu: Option<CpuPerWebhook>,
+    /// The bare server with the same load. It delivers nothing.
+    pub ceiling: Ceiling,
+    /// The rate of the measure as a ratio to the ceiling's.
+    pub ceiling_ratio: f64,
+    /// `cpu` as a ratio to the ceiling's.
+    pub cpu_ratio: Option<f64>,
+}
 
-    /// Returns a CPU time as a ratio to this one.
-    pub(crate) fn cpu_ratio(&self, cpu: Option<CpuPerWebhook>) -> Option<f64> {
-        cpu.zip(self.cpu).map(|(cpu, ceiling)| ratio(cpu.us, ceiling.us))
+impl BesideCeiling {
+    pub(crate) fn of(per_s: f64, cpu: Option<CpuPerWebhook>, ceiling: Ceiling) -> Self {
+        Self {
+            cpu,
+            ceiling,
+            ceiling_ratio: ratio(per_s, ceiling.per_s),
+            cpu_ratio: cpu.zip(ceiling.cpu).map(|(cpu, ceiling)| ratio(cpu.us, ceiling.us)),
+        }
     }
 }

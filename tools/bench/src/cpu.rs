@@ -19,8 +19,28 @@ pub struct CpuPerWebhook {
     pub database_us: Option<f64>,
 }
 
+/// Measures what a server and its database take.
+pub(crate) struct CpuMeter<'d> {
+    server: u32,
+    database: &'d Database,
+    /// `None` where the system does not report it.
+    began: Option<CpuReading>,
+}
+
+impl<'d> CpuMeter<'d> {
+    pub(crate) async fn start(server: u32, database: &'d Database) -> Result<Self, Failure> {
+        Ok(Self { server, database, began: CpuReading::take(server, database).await? })
+    }
+
+    /// Returns what was taken since the start for so many webhooks; `None` where the system does not report it.
+    pub(crate) async fn stop(self, webhooks: u64) -> Result<Option<CpuPerWebhook>, Failure> {
+        let ended = CpuReading::take(self.server, self.database).await?;
+        Ok(self.began.zip(ended).map(|(began, ended)| ended.since(&began, webhooks)))
+    }
+}
+
 /// The CPU time that processes had taken at some instant.
-pub(crate) struct CpuReading {
+struct CpuReading {
     server: u64,
     /// By process, where the database has processes of its own.
     database: HashMap<u32, u64>,
@@ -28,7 +48,7 @@ pub(crate) struct CpuReading {
 
 impl CpuReading {
     /// Reads the times of a server and of its database; `None` if the system does not report them.
-    pub(crate) async fn take(server: u32, database: &Database) -> Result<Option<Self>, Failure> {
+    async fn take(server: u32, database: &Database) -> Result<Option<Self>, Failure> {
         let Some(server) = ticks(server) else { return Ok(None) };
         let processes = match database {
             Database::Sqlite(_) => Vec::new(),
@@ -46,7 +66,7 @@ impl CpuReading {
     }
 
     /// Returns what was taken since an earlier reading. Processes of the database that ended meanwhile are not counted.
-    pub(crate) fn since(&self, earlier: &Self, webhooks: u64) -> CpuPerWebhook {
+    fn since(&self, earlier: &Self, webhooks: u64) -> CpuPerWebhook {
         let per_webhook = |ticks: u64| {
             let seconds = ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
             ratio(seconds * 1e6, webhooks as f64)

@@ -7,8 +7,7 @@ use serde::Serialize;
 
 use super::audit::Audit;
 use super::catchup::{self, CatchUp};
-use super::ceiling::Ceiling;
-use super::cpu::CpuPerWebhook;
+use super::ceiling::BesideCeiling;
 use super::fanout::{self, Fanout};
 use super::ingest::{self, Ingest};
 use super::latency::{self, Latency};
@@ -115,7 +114,7 @@ impl fmt::Display for Report {
         writeln!(f, "{}, {} connections, {} s per load", self.database, self.connections, self.seconds)?;
         if let Some(ingest) = &self.ingest {
             row(f, "ingest", &rate(ingest.per_s, "acknowledged/s", ingest.ratio))?;
-            ceiling(f, &ingest.ceiling, ingest.ceiling_ratio, ingest.cpu, ingest.cpu_ratio)?;
+            ceiling(f, &ingest.beside)?;
             reference(f, &ingest.reference)?;
             refusals(f, &ingest.refused)?;
         }
@@ -125,7 +124,7 @@ impl fmt::Display for Report {
         if let Some(sustained) = &self.sustained {
             row(f, "sustained", &rate(sustained.per_s, "delivered/s", sustained.ratio))?;
             row(f, "", &format!("backlog {} ms after the last answer", sustained.backlog_ms))?;
-            ceiling(f, &sustained.ceiling, sustained.ceiling_ratio, sustained.cpu, sustained.cpu_ratio)?;
+            ceiling(f, &sustained.beside)?;
             reference(f, &sustained.reference)?;
             audit(f, sustained.delivered, &sustained.audit, sustained.reconnects)?;
             refusals(f, &sustained.refused)?;
@@ -238,13 +237,8 @@ fn reference(f: &mut fmt::Formatter<'_>, reference: &Reference) -> fmt::Result {
     row(f, "  reference", &format!("{figures}{single}"))
 }
 
-fn ceiling(
-    f: &mut fmt::Formatter<'_>,
-    ceiling: &Ceiling,
-    rate_ratio: f64,
-    cpu: Option<CpuPerWebhook>,
-    cpu_ratio: Option<f64>,
-) -> fmt::Result {
+fn ceiling(f: &mut fmt::Formatter<'_>, beside: &BesideCeiling) -> fmt::Result {
+    let BesideCeiling { cpu, ceiling, ceiling_ratio: rate_ratio, cpu_ratio } = *beside;
     row(f, "  ceiling", &format!("{:.0} webhooks/s by a bare server; {rate_ratio:.2} of it", ceiling.per_s))?;
     let Some(((cpu, bare), cpu_ratio)) = cpu.zip(ceiling.cpu).zip(cpu_ratio) else { return Ok(()) };
     let database = cpu.database_us.map_or(String::new(), |us| format!(", of them the database {us:.0}"));

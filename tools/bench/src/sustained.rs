@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::audit::Audit;
-use super::ceiling::Ceiling;
-use super::cpu::{CpuPerWebhook, CpuReading};
+use super::ceiling::{BesideCeiling, Ceiling};
+use super::cpu::CpuMeter;
 use super::events::Phase;
 use super::follower::Follower;
 use super::http::RequestDeck;
@@ -34,14 +34,9 @@ pub struct Sustained {
     pub reference: Reference,
     /// `per_s` as a ratio to the reference.
     pub ratio: f64,
-    /// CPU time of the server and its database, from the first request until the last event has arrived.
-    pub cpu: Option<CpuPerWebhook>,
-    /// The bare server with the same load. It delivers nothing.
-    pub ceiling: Ceiling,
-    /// `per_s` as a ratio to the ceiling.
-    pub ceiling_ratio: f64,
-    /// `cpu` as a ratio to the ceiling's.
-    pub cpu_ratio: Option<f64>,
+    /// What is reachable, and the CPU time until the last event has arrived.
+    #[serde(flatten)]
+    pub beside: BesideCeiling,
     /// Faults of delivery.
     pub audit: Audit,
     /// How often the socket was reopened.
@@ -56,10 +51,10 @@ pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Sus
     let deck = Arc::new(RequestDeck::sign(server.addr, &app.app_id, WEBHOOK_SECRET, plan.calls()));
     let before = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
     let follower = Follower::open(server.addr, &app.api_key).await?;
-    let cpu_before = CpuReading::take(server.process_id(), &server.scratch.database).await?;
+    let meter = CpuMeter::start(server.process_id(), &server.scratch.database).await?;
     let posted = closed_loop(deck, &Phase::ALL, plan.connections, plan.time).await?;
     let record = follower.finish(posted.count).await?;
-    let cpu_after = CpuReading::take(server.process_id(), &server.scratch.database).await?;
+    let cpu = meter.stop(posted.count).await?;
     let ceiling = Ceiling::measure(&server.scratch, plan.connections, plan.reference_time()).await?;
     let after = Round::measure(&server.scratch.database, plan.connections, plan.reference_time()).await?;
 
@@ -68,7 +63,6 @@ pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Sus
     let took: Duration = last_arrival - posted.first_send;
     let per_s = per_second(delivered, took);
     let reference = Reference::around(before, after);
-    let cpu = cpu_before.zip(cpu_after).map(|(before, after)| after.since(&before, posted.count));
     Ok(Sustained {
         delivered,
         seconds: took.as_secs_f64(),
@@ -76,10 +70,7 @@ pub(crate) async fn measure(plan: &Plan, server: &ServerUnderTest) -> Result<Sus
         backlog_ms: millis(last_arrival.saturating_duration_since(posted.last_answer)),
         reference,
         ratio: reference.ratio(per_s),
-        cpu,
-        ceiling,
-        ceiling_ratio: ceiling.ratio(per_s),
-        cpu_ratio: ceiling.cpu_ratio(cpu),
+        beside: BesideCeiling::of(per_s, cpu, ceiling),
         audit: record.audit(&posted.acknowledged),
         reconnects: record.reconnects,
         refused: posted.refused,

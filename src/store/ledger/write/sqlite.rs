@@ -15,11 +15,13 @@ use super::{
     VOICEMAILS_HEAD, VOICEMAILS_TAIL,
 };
 use crate::store::{
-    db::{bulk::write_sqlite_together, types::Id},
+    db::{
+        bulk::{Part, write_sqlite_together},
+        types::Id,
+    },
     ledger::rows::events_from_the_end,
 };
 
-const TAKE_SEQ: &str = "UPDATE event_feeds SET last_seq = last_seq + ? WHERE app_id = ? RETURNING last_seq";
 const TAKE_SEQS_HEAD: &str = "UPDATE event_feeds SET last_seq = last_seq + taken.column2 FROM (";
 const TAKE_SEQS_TAIL: &str =
     ") AS taken WHERE event_feeds.app_id = taken.column1 RETURNING event_feeds.app_id, event_feeds.last_seq";
@@ -33,30 +35,38 @@ pub(in crate::store) async fn write_sqlite(
     units: &[Arc<Unit>],
 ) -> Result<Vec<Receipt>, UnitFailure> {
     let places = Places::of(units);
-    let feeds = places.feeds();
-    let last_seqs: Vec<(Id, i64)> = feeds.fetch_sqlite(db, TAKE_SEQS_HEAD, TAKE_SEQS_TAIL).await?;
-    let mut last_before: HashMap<AppId, i64> =
-        last_seqs.into_iter().map(|(app, last)| (app.into(), last)).collect();
-    for (app, count) in &places.counts {
-        last_before.entry(*app).and_modify(|last| *last -= count);
-    }
+    let last_seqs = places.feeds().fetch_sqlite(db, TAKE_SEQS_HEAD, TAKE_SEQS_TAIL).await?;
+    let last_before = before(&places, last_seqs);
     let receipts = places.receipts(units, &last_before)?;
     let rows = UnitRows::of(units, &receipts);
-    let parts = [
-        (&rows.incoming, INCOMING_HEAD, ""),
-        (&rows.calls, CALLS_HEAD, CALLS_TAIL),
-        (&rows.interactions, INTERACTIONS_HEAD, INTERACTIONS_TAIL),
-        (&rows.voicemails, VOICEMAILS_HEAD, VOICEMAILS_TAIL),
-        (&rows.messages, MESSAGES_HEAD, MESSAGES_TAIL),
-        (&rows.events, EVENTS_HEAD, ""),
-        (&rows.processed, PROCESSED_HEAD, LIST_TAIL),
-        (&rows.retried, RETRIED_HEAD, LIST_TAIL),
-    ];
+    let mut parts = parts(&rows).to_vec();
+    parts.extend([(&rows.events, EVENTS_HEAD, ""), (&rows.retried, RETRIED_HEAD, LIST_TAIL)]);
     write_sqlite_together(db, &parts).await?;
     for (id, reason, at) in rows.failed {
         sqlx::query(FAIL).bind(id).bind(reason).bind(at).execute(&mut *db).await?;
     }
     Ok(receipts)
+}
+
+/// Returns what is written, but the events, whose `seq` is known in one way or the other.
+fn parts(rows: &UnitRows) -> [Part<'_>; 6] {
+    [
+        (&rows.incoming, INCOMING_HEAD, ""),
+        (&rows.calls, CALLS_HEAD, CALLS_TAIL),
+        (&rows.interactions, INTERACTIONS_HEAD, INTERACTIONS_TAIL),
+        (&rows.voicemails, VOICEMAILS_HEAD, VOICEMAILS_TAIL),
+        (&rows.messages, MESSAGES_HEAD, MESSAGES_TAIL),
+        (&rows.processed, PROCESSED_HEAD, LIST_TAIL),
+    ]
+}
+
+/// Returns the last `seq` of each feed before its new events, from the last one with them.
+fn before(places: &Places, last_seqs: Vec<(Id, i64)>) -> HashMap<AppId, i64> {
+    let mut last: HashMap<AppId, i64> = last_seqs.into_iter().map(|(app, last)| (app.into(), last)).collect();
+    for (app, count) in &places.counts {
+        last.entry(*app).and_modify(|last| *last -= count);
+    }
+    last
 }
 
 /// How many rows of each kind are written at once. More are few transactions with much work, where round trips do not
@@ -88,32 +98,16 @@ pub(in crate::store) async fn write_sqlite_at_once(
     let places = Places::of(units);
     let rows = UnitRows::of(units, &places.offsets);
     let events = events_from_the_end(units, &places.offsets, &places.counts);
+    let (feeds, parts) = (places.feeds(), parts(&rows));
     let mut script = vec!["BEGIN IMMEDIATE".to_owned()];
-    script.extend(places.counts.iter().map(|_| TAKE_SEQ.to_owned()));
-    script.extend(rows.incoming.values_of_all(INCOMING_HEAD, ""));
-    script.extend(rows.calls.values_of_all(CALLS_HEAD, CALLS_TAIL));
-    script.extend(rows.interactions.values_of_all(INTERACTIONS_HEAD, INTERACTIONS_TAIL));
-    script.extend(rows.voicemails.values_of_all(VOICEMAILS_HEAD, VOICEMAILS_TAIL));
-    script.extend(rows.messages.values_of_all(MESSAGES_HEAD, MESSAGES_TAIL));
+    script.extend(feeds.values_of_all(TAKE_SEQS_HEAD, TAKE_SEQS_TAIL));
+    script.extend(parts.iter().filter_map(|(rows, head, tail)| rows.values_of_all(head, tail)));
     script.extend(events.values_of_all_as(EVENTS_HEAD, EVENT_FROM_THE_END, ""));
-    script.extend(rows.processed.values_of_all(PROCESSED_HEAD, LIST_TAIL));
     script.push("COMMIT".to_owned());
 
-    let mut query = sqlx::query(AssertSqlSafe(script.join(";")));
-    for (app, count) in &places.counts {
-        query = query.bind(count).bind(Id::from(*app));
-    }
-    for part in [
-        &rows.incoming,
-        &rows.calls,
-        &rows.interactions,
-        &rows.voicemails,
-        &rows.messages,
-        &events,
-        &rows.processed,
-    ] {
-        query = part.bind_all_cells(query);
-    }
+    let query = feeds.bind_all_cells(sqlx::query(AssertSqlSafe(script.join(";"))));
+    let query = parts.iter().fold(query, |query, (rows, ..)| rows.bind_all_cells(query));
+    let query = events.bind_all_cells(query);
     let taken = match query.fetch_all(&mut *db).await {
         Ok(taken) => taken,
         Err(error) => {
@@ -125,9 +119,8 @@ pub(in crate::store) async fn write_sqlite_at_once(
             });
         }
     };
-    let last_seqs = taken.iter().map(|row| row.try_get(0)).collect::<Result<Vec<i64>, _>>()?;
-    let counts = places.counts.iter();
-    let last_before = counts.zip(last_seqs).map(|((app, count), last)| (*app, last - count)).collect();
+    let last_seqs = taken.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+    let last_before = before(&places, last_seqs.collect::<Result<_, sqlx::Error>>()?);
     places.receipts(units, &last_before)
 }
 
