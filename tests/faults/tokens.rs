@@ -17,6 +17,10 @@ on_both_databases![
     killed_before_the_answer_arrived_new_tokens_come_within_the_grace_period,
     killed_right_after_the_answer_the_connection_works_or_expires,
     a_planned_stop_waits_for_new_tokens,
+];
+
+// A second server on a SQLite file is refused.
+on_postgres![
     two_processes_cause_one_request_for_all_their_callers,
     two_processes_renew_in_turn_and_never_twice,
 ];
