@@ -27,6 +27,7 @@ pub mod crypto;
 pub mod db;
 pub mod dialpad;
 pub mod feed;
+mod gathered;
 pub(crate) mod gauges;
 pub mod idempotency;
 pub mod import;
@@ -43,7 +44,7 @@ pub mod views;
 
 use std::sync::Arc;
 
-use cti_actors::{clock::Clock, error::StoreError};
+use cti_actors::{clock::Clock, error::StoreError, id::AppId};
 
 use self::{
     crypto::vault::Vault,
@@ -52,6 +53,7 @@ use self::{
         pool::{Database, Pools},
         types::AnyRow,
     },
+    gathered::Gathered,
     journal::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
@@ -79,6 +81,8 @@ struct Shared {
     routes: RouteCache,
     regions: RegionCache,
     mappings: MappingCache,
+    apps_with_pending: Gathered<AppId, ()>,
+    apps_with_recent_calls: Gathered<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
 }
@@ -206,6 +210,8 @@ impl Store {
             routes: RouteCache::default(),
             regions: RegionCache::default(),
             mappings: MappingCache::default(),
+            apps_with_pending: Gathered::default(),
+            apps_with_recent_calls: Gathered::default(),
             vault,
             clock,
         };

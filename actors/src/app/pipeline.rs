@@ -67,6 +67,10 @@ pub(crate) struct Pipeline {
     singles_left: usize,
     /// How often in a row another process was first.
     conflicts: u32,
+    /// Whether calls that begin to ring are taken for new ones. Not in the batch after one in which they were not.
+    expects_new: bool,
+    /// Whether there was such a call in the batch under way.
+    has_unseen: bool,
     recent_keys: RecentKeys,
     recent_legs: RecentLegs,
     /// The interactions whose end may be due.
@@ -106,6 +110,8 @@ impl Pipeline {
             quarantined: BTreeSet::new(),
             singles_left: 0,
             conflicts: 0,
+            expects_new: true,
+            has_unseen: false,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
             due: queues.due,
@@ -191,6 +197,7 @@ impl Pipeline {
         match self.process(&work.webhooks, ends).await {
             Ok((next, decided)) => {
                 self.conflicts = 0;
+                self.expects_new = true;
                 self.singles_left = self.singles_left.saturating_sub(count);
                 work.committed(&decided, &mut self.recent_keys, &self.inbox);
                 next
@@ -198,6 +205,12 @@ impl Pipeline {
             Err(StoreError::Duplicates(duplicates)) => {
                 self.singles_left = self.singles_left.saturating_sub(duplicates.len());
                 work.without(&duplicates, &mut self.recent_keys, &self.inbox);
+                NextStep::Again
+            }
+            Err(StoreError::Conflict(_)) if self.has_unseen => {
+                // A call that was taken for a new one is known.
+                self.expects_new = false;
+                work.put_back(&self.inbox);
                 NextStep::Again
             }
             // It may be an end that the store refuses, and none of the webhooks.
@@ -221,6 +234,7 @@ impl Pipeline {
         webhooks: &[PendingEvent],
         ends: &Ends,
     ) -> Result<(NextStep, Vec<bool>), StoreError> {
+        self.has_unseen = false;
         let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
         let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
         if let Some((rings, waits)) = self.recent_legs.unread_since(batch.now) {
@@ -235,15 +249,19 @@ impl Pipeline {
             quarantined: &mut self.quarantined,
             recent_legs: &mut self.recent_legs,
             missing_legs: &self.missing_legs,
+            expects_new: self.expects_new,
             stats: &self.stats,
         };
-        let correlated = correlate(&mut ctx, &groups, batch.now).await?;
+        let mut correlated = correlate(&mut ctx, &groups, batch.now).await?;
+        let unseen = std::mem::take(&mut correlated.unseen);
         let (next, touched) = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
         apply_whole(&ctx, &self.interactions, &touched, self.settle, &mut batch).await?;
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
         let (mut unit, decided) = batch.into_unit();
+        self.has_unseen = !unseen.is_empty();
+        unit.unseen = unseen;
         ends.add_to(&mut unit, &touched);
         self.complete(&mut unit).await?;
         self.commit(unit, &drafted).await?;
