@@ -27,13 +27,13 @@ pub mod crypto;
 pub mod db;
 pub mod dialpad;
 pub mod feed;
-mod gathered;
 pub(crate) mod gauges;
 pub mod idempotency;
 pub mod import;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
+mod lookups;
 pub mod people;
 pub mod rebuild;
 pub mod retention;
@@ -53,11 +53,11 @@ use self::{
         pool::{Database, Pools},
         types::AnyRow,
     },
-    gathered::Gathered,
     journal::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
     },
+    lookups::Lookups,
     tenants::{api_keys::KeyCache, numbers::RegionCache, routes::RouteCache, user_mappings::MappingCache},
 };
 use crate::database_url::DatabaseUrl;
@@ -81,8 +81,8 @@ struct Shared {
     routes: RouteCache,
     regions: RegionCache,
     mappings: MappingCache,
-    apps_with_pending: Gathered<AppId, ()>,
-    apps_with_recent_calls: Gathered<ledger::RecentKey, ()>,
+    apps_with_pending: Lookups<AppId, ()>,
+    apps_with_recent_calls: Lookups<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
 }
@@ -210,8 +210,8 @@ impl Store {
             routes: RouteCache::default(),
             regions: RegionCache::default(),
             mappings: MappingCache::default(),
-            apps_with_pending: Gathered::default(),
-            apps_with_recent_calls: Gathered::default(),
+            apps_with_pending: Lookups::default(),
+            apps_with_recent_calls: Lookups::default(),
             vault,
             clock,
         };

@@ -19,7 +19,7 @@ use crate::{
             bulk::{Column, Rows},
             types::Id,
         },
-        gathered::Lookup,
+        lookups::Lookup,
         on_db,
     },
     webhook::{payload, routing::Disposition},
@@ -103,7 +103,7 @@ struct PendingRow {
 }
 
 static LOOKUP: Lookup<AppId, ()> = Lookup {
-    gathered: |shared| &shared.apps_with_pending,
+    lookups: |shared| &shared.apps_with_pending,
     read: |store, apps| {
         Box::pin(async move {
             let apps = Column::Id(apps.into_iter().map(Id::from).collect());

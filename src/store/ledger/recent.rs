@@ -12,7 +12,7 @@ use crate::store::{
         bulk::{Column, Rows},
         types::{Id, first_id_at},
     },
-    gathered::Lookup,
+    lookups::Lookup,
     on_db,
 };
 
@@ -36,7 +36,7 @@ const WAITED_FOR: &str = "SELECT link_target, MAX(link_at) FROM calls
 pub(in crate::store) type RecentKey = (AppId, DateTime<Utc>, DateTime<Utc>);
 
 static RECENT: Lookup<RecentKey, ()> = Lookup {
-    gathered: |shared| &shared.apps_with_recent_calls,
+    lookups: |shared| &shared.apps_with_recent_calls,
     read: |store, keys| {
         Box::pin(async move {
             let rows = Rows::of(vec![

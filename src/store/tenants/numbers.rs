@@ -17,8 +17,8 @@ use crate::store::{
         bulk::{Column, Rows},
         types::Id,
     },
-    gathered::{Gathered, Lookup},
     ledger::LIST_TAIL,
+    lookups::{Lookup, Lookups},
     on_db,
 };
 
@@ -68,18 +68,18 @@ const SETTLED_AFTER: Duration = Duration::from_secs(2);
 /// Regions that were looked up a moment ago.
 pub(crate) struct RegionCache {
     of_app: Cache<AppId, Region>,
-    lookups: Gathered<AppId, String>,
+    lookups: Lookups<AppId, String>,
 }
 
 impl Default for RegionCache {
     fn default() -> Self {
         let of_app = Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build();
-        Self { of_app, lookups: Gathered::default() }
+        Self { of_app, lookups: Lookups::default() }
     }
 }
 
 static LOOKUP: Lookup<AppId, String> = Lookup {
-    gathered: |shared| &shared.regions.lookups,
+    lookups: |shared| &shared.regions.lookups,
     read: |store, apps| {
         Box::pin(async move {
             let apps = Column::Id(apps.into_iter().map(Id::from).collect());

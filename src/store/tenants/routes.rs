@@ -20,8 +20,8 @@ use crate::{
             bulk::{Column, Rows},
             types::Id,
         },
-        gathered::{Gathered, Lookup},
         ledger::LIST_TAIL,
+        lookups::{Lookup, Lookups},
         on_db,
     },
     webhook::routing::{Addressee, Route},
@@ -77,7 +77,7 @@ impl OwnRoute {
 pub(crate) struct RouteCache {
     of_organization: Cache<i64, Vec<Route>>,
     of_app: Cache<AppId, Arc<OwnRoute>>,
-    lookups: Gathered<AppId, OwnRouteRow>,
+    lookups: Lookups<AppId, OwnRouteRow>,
     /// The routes of all apps as they were last seen, for as long as the database can't be asked.
     last_known: DashMap<AppId, Arc<OwnRoute>>,
     /// The organization of the static key, once it is known.
@@ -89,7 +89,7 @@ impl Default for RouteCache {
         Self {
             of_organization: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
             of_app: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
-            lookups: Gathered::default(),
+            lookups: Lookups::default(),
             last_known: DashMap::new(),
             static_organization: OnceLock::new(),
         }
@@ -109,7 +109,7 @@ impl RouteCache {
 }
 
 static LOOKUP: Lookup<AppId, OwnRouteRow> = Lookup {
-    gathered: |shared| &shared.routes.lookups,
+    lookups: |shared| &shared.routes.lookups,
     read: |store, apps| {
         Box::pin(async move {
             let apps = Column::Id(apps.into_iter().map(Id::from).collect());

@@ -27,7 +27,7 @@ use crate::store::{
         pool::Pools,
         types::Id,
     },
-    gathered::{Gathered, Lookup},
+    lookups::{Lookup, Lookups},
     on_db,
     views::listing::{Cursor, Page},
 };
@@ -94,7 +94,7 @@ pub enum MappingRef {
 /// Mappings that were looked up a moment ago; `None` for users who have none.
 pub(crate) struct MappingCache {
     crm_users: Cache<(AppId, i64), Option<Arc<str>>>,
-    lookups: Gathered<(AppId, i64), String>,
+    lookups: Lookups<(AppId, i64), String>,
     /// Grows with every change to any mapping: what was read before a change is not cached after it.
     changes: AtomicU64,
 }
@@ -103,14 +103,14 @@ impl Default for MappingCache {
     fn default() -> Self {
         Self {
             crm_users: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
-            lookups: Gathered::default(),
+            lookups: Lookups::default(),
             changes: AtomicU64::default(),
         }
     }
 }
 
 static LOOKUP: Lookup<(AppId, i64), String> = Lookup {
-    gathered: |shared| &shared.mappings.lookups,
+    lookups: |shared| &shared.mappings.lookups,
     read: |store, named| {
         Box::pin(async move {
             let apps = Column::Id(named.iter().map(|(app, _)| Id::from(*app)).collect());

@@ -20,7 +20,7 @@ const MAX_CALLERS: usize = 256;
 type Found<K, V> = Result<HashMap<K, V>, StoreError>;
 
 /// The callers that wait for a look-up of one kind.
-pub(super) struct Gathered<K, V> {
+pub(super) struct Lookups<K, V> {
     waiting: Mutex<Waiting<K, V>>,
 }
 
@@ -38,18 +38,18 @@ struct Caller<K, V> {
 /// A kind of look-up.
 pub(super) struct Lookup<K: 'static, V: 'static> {
     /// Where its callers wait.
-    pub(super) gathered: fn(&Shared) -> &Gathered<K, V>,
+    pub(super) lookups: fn(&Shared) -> &Lookups<K, V>,
     /// Looks keys up, each of which is named once.
     pub(super) read: fn(&Store, Vec<K>) -> BoxFuture<'_, Found<K, V>>,
 }
 
-impl<K, V> Default for Gathered<K, V> {
+impl<K, V> Default for Lookups<K, V> {
     fn default() -> Self {
         Self { waiting: Mutex::new(Waiting { callers: Vec::new(), has_task: false }) }
     }
 }
 
-impl<K, V> Gathered<K, V> {
+impl<K, V> Lookups<K, V> {
     /// Takes the callers of the next query. `None`: nobody waits, and the task ends.
     fn take(&self) -> Option<Vec<Caller<K, V>>> {
         let mut waiting = self.waiting.lock();
@@ -75,7 +75,7 @@ impl Store {
     {
         let (reply, answer) = oneshot::channel();
         let starts = {
-            let mut waiting = (lookup.gathered)(&self.shared).waiting.lock();
+            let mut waiting = (lookup.lookups)(&self.shared).waiting.lock();
             waiting.callers.push(Caller { keys, reply });
             !std::mem::replace(&mut waiting.has_task, true)
         };
@@ -94,7 +94,7 @@ struct Task<K: 'static, V: 'static> {
 
 impl<K: Clone + Eq + Hash, V: Clone> Task<K, V> {
     async fn run(&self) {
-        while let Some(callers) = (self.lookup.gathered)(&self.store.shared).take() {
+        while let Some(callers) = (self.lookup.lookups)(&self.store.shared).take() {
             let keys: HashSet<&K> = callers.iter().flat_map(|caller| &caller.keys).collect();
             let keys: Vec<K> = keys.into_iter().cloned().collect();
             let found = (self.lookup.read)(&self.store, keys).await;
@@ -113,7 +113,7 @@ impl<K, V> Drop for Task<K, V> {
     /// After a panic, those who wait get an error, and the next caller starts another task.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let mut waiting = (self.lookup.gathered)(&self.store.shared).waiting.lock();
+            let mut waiting = (self.lookup.lookups)(&self.store.shared).waiting.lock();
             waiting.callers.clear();
             waiting.has_task = false;
         }
