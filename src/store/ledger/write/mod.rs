@@ -16,10 +16,7 @@ use cti_actors::{
 };
 use sqlx::error::DatabaseError;
 
-pub(in crate::store) use self::{
-    postgres::write_postgres,
-    sqlite::{is_small, write_sqlite, write_sqlite_at_once},
-};
+pub(in crate::store) use self::{postgres::write_postgres, sqlite::write_sqlite};
 use super::{LIST_TAIL, rows::UnitRows};
 use crate::store::db::{
     bulk::{Column, Rows},
