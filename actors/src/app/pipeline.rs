@@ -13,6 +13,7 @@
 //! longer.
 
 mod feed_reset;
+mod fenced;
 mod settling;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -44,7 +45,7 @@ use crate::{
     error::StoreError,
     event::{Frame, OutEvent},
     feed::Feed,
-    id::{AppId, DialpadCallId},
+    id::{AppId, DialpadCallId, Fence},
     ports::{PendingEvent, Ports},
     unit::Unit,
 };
@@ -57,6 +58,8 @@ const MAX_CONFLICTS: u32 = 8;
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
     app_id: AppId,
+    /// The ownership of the app that it works under.
+    fence: Fence,
     ports: Ports,
     inbox: SharedInbox,
     feed: Arc<Feed>,
@@ -80,8 +83,10 @@ pub(crate) struct Pipeline {
     resets: u64,
 }
 
-/// The queues of an app: what its supervisor takes its work from.
-pub(crate) struct Queues {
+/// What an app has for as long as this process owns it.
+#[derive(Clone)]
+pub(crate) struct Ownership {
+    pub(crate) fence: Fence,
     pub(crate) inbox: SharedInbox,
     pub(crate) due: SharedDue,
 }
@@ -90,7 +95,7 @@ impl Pipeline {
     pub(crate) fn new(
         app_id: AppId,
         ports: Ports,
-        queues: Queues,
+        ownership: Ownership,
         settle: TimeDelta,
         feed: Arc<Feed>,
         missing_legs: MissingLegReporter,
@@ -99,8 +104,9 @@ impl Pipeline {
         let roster = Roster::default();
         Self {
             app_id,
+            fence: ownership.fence,
             ports,
-            inbox: queues.inbox,
+            inbox: ownership.inbox,
             feed,
             roster,
             missing_legs,
@@ -109,7 +115,7 @@ impl Pipeline {
             conflicts: 0,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
-            due: queues.due,
+            due: ownership.due,
             interactions: InteractionCache::default(),
             settle,
             stats,
@@ -253,10 +259,11 @@ impl Pipeline {
     }
 
     /// Commits, then acts: memory and the feed follow what is durable.
-    async fn commit(&mut self, unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
+    async fn commit(&mut self, mut unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
         if unit.is_empty() {
             return Ok(());
         }
+        unit.fence = self.fence;
         let unit = Arc::new(unit);
         let known = self.feed.known();
         let committed = self.ports.ledger.commit(Arc::clone(&unit)).await;
@@ -291,6 +298,9 @@ impl Pipeline {
     /// Lets webhooks come again, because the store is unavailable or another process wrote first.
     fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());
+        if *failure == StoreError::Fenced {
+            return self.end(work);
+        }
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         let is_conflict = matches!(failure, StoreError::Conflict(_));
         self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
@@ -316,7 +326,7 @@ impl Pipeline {
         warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
         let now = self.ports.clock.now();
         self.stats.record_error(failure, now);
-        let mut unit = Unit::new(self.app_id, now);
+        let mut unit = Unit { fence: self.fence, ..Unit::new(self.app_id, now) };
         for webhook in &work.webhooks {
             record_failed_attempt(webhook, &failure.to_string(), &mut unit);
         }
