@@ -35,6 +35,7 @@ pub mod import;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
+mod lookups;
 pub mod people;
 pub mod rebuild;
 pub mod retention;
@@ -45,7 +46,7 @@ pub mod views;
 
 use std::sync::{Arc, OnceLock};
 
-use cti_actors::{clock::Clock, error::StoreError};
+use cti_actors::{clock::Clock, error::StoreError, id::AppId};
 use uuid::Uuid;
 
 use self::{
@@ -59,6 +60,7 @@ use self::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
     },
+    lookups::Lookups,
     tenants::{api_keys::KeyCache, numbers::RegionCache, routes::RouteCache, user_mappings::MappingCache},
 };
 use crate::database_url::DatabaseUrl;
@@ -82,6 +84,8 @@ struct Shared {
     routes: RouteCache,
     regions: RegionCache,
     mappings: MappingCache,
+    apps_with_pending: Lookups<AppId, ()>,
+    apps_with_recent_calls: Lookups<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
     /// The process that this is, once it is registered as one of those that run.
@@ -217,6 +221,8 @@ impl Store {
             routes: RouteCache::default(),
             regions: RegionCache::default(),
             mappings: MappingCache::default(),
+            apps_with_pending: Lookups::default(),
+            apps_with_recent_calls: Lookups::default(),
             vault,
             clock,
             incarnation: OnceLock::new(),
