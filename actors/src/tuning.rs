@@ -5,7 +5,7 @@ use std::time::Duration;
 /// The settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// How many threads the actors share.
+    /// How many threads the actors share. With none, they share the thread that starts the engine.
     pub threads: usize,
     /// How often the journal is swept for webhooks whose wake was lost.
     pub sweep_interval: Duration,
