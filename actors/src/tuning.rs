@@ -14,7 +14,7 @@ pub enum Owned {
 /// The settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
-    /// How many threads the actors share.
+    /// How many threads the actors share. With none, they share the thread that starts the engine.
     pub threads: usize,
     /// Which apps the process works on. Sessions of the others are served all the same.
     pub owned: Owned,

@@ -76,6 +76,13 @@ impl State {
                 return Err(StoreError::Conflict(format!("interaction {}", interaction.id)));
             }
         }
+        for message in &unit.messages {
+            let key = (unit.app_id, message.dialpad_message_id.clone());
+            let version = self.messages.get(&key).map_or(0, |known| known.version);
+            if version + 1 != message.version {
+                return Err(StoreError::Conflict(format!("message {}", message.dialpad_message_id)));
+            }
+        }
         Ok(())
     }
 }
