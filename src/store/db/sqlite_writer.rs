@@ -59,7 +59,7 @@ impl SqliteWriter {
         T: Send + 'static,
         E: From<sqlx::Error> + Send + 'static,
     {
-        // Not used, but whoever has it is the only one who writes, and waits for it in turn.
+        // Only for the right to write: SQLite has one writer, and there is one queue for it.
         let _right_to_write = self.others.acquire().await?;
         let (reply, done) = oneshot::channel();
         let job: Job = Box::new(move |slot| {
