@@ -165,8 +165,9 @@ async fn check(
     let site = Site::create(plan, Kind::Sqlite).await?;
     for (path, content) in disk.after_power_loss(loss, random) {
         let name = path.strip_prefix(&recorded.folder)?;
-        // The memory that the processes on a SQLite file share is gone with them.
-        if name.to_string_lossy().ends_with("-shm") {
+        // The memory that the processes on a SQLite file share is gone with them. The lock file names the inode of the
+        // database, which is another one in an image.
+        if ["-shm", "-lock"].iter().any(|end| name.to_string_lossy().ends_with(end)) {
             continue;
         }
         let target = site.folder().join(name);
