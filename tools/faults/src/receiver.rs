@@ -107,7 +107,7 @@ async fn follow(
         match message["type"].as_str().unwrap_or_default() {
             "connected" => message["epoch"].as_str().unwrap_or_default().clone_into(&mut epoch),
             "gap" => {
-                lock(&kept.problems).push(format!("the WebSocket was told of a gap: {text}"));
+                lock(&kept.problems).push(format!("the WebSocket received a gap: {text}"));
                 message["epoch"].as_str().unwrap_or_default().clone_into(&mut epoch);
             }
             "cursor" | "reconnect" => {}
