@@ -5,7 +5,7 @@ use std::io;
 use cti_actors::error::StoreError;
 use thiserror::Error;
 
-use crate::{encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads};
+use crate::{encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads, tls::TlsError};
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -44,6 +44,9 @@ pub enum StartError {
     /// There is no key to encrypt tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The certificate of the server can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There are not enough threads.
     #[error(transparent)]
     Threads(#[from] TooFewThreads),
