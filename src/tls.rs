@@ -21,7 +21,7 @@ use thiserror::Error;
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-/// How often the files are read again. Two small files: cheaper than being told of their changes, and right also where a
+/// How often the files are read again. Two small files: simpler than watching for changes, and right also where a
 /// link is replaced, as Kubernetes does.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq;
 use super::{
     fields::{Fields, read_form},
     page::{self, Section},
-    sessions::Session,
+    sessions::{MAX_AGE, Session},
 };
 use crate::{
     config::Environment,
@@ -212,8 +212,13 @@ fn cookie_of(request: &HttpRequest) -> Option<SecretString> {
 
 /// Returns the cookie of a session.
 pub(super) fn session_cookie(state: &AppState, session: &Session<'_>) -> Cookie<'static> {
-    let left = session.expires_at() - state.clock.now();
-    cookie(state, session.cookie().expose_secret().to_owned(), CookieAge::seconds(left.num_seconds()))
+    // The second that has begun counts.
+    let left = (session.expires_at() - state.clock.now()).num_milliseconds().div_euclid(1000) + 1;
+    cookie(
+        state,
+        session.cookie().expose_secret().to_owned(),
+        CookieAge::seconds(left.min(MAX_AGE.num_seconds())),
+    )
 }
 
 /// Returns the cookie that removes a session's cookie.

@@ -82,7 +82,7 @@ pub(super) async fn sessions(visitor: &Visitor, state: &AppState, app: AppId) ->
 fn row(visitor: &Visitor, app: AppId, session: &OpenSession, hints: &HashMap<KeyId, String>) -> Markup {
     let stalled = i64::try_from(session.stalled_for.as_secs()).unwrap_or(i64::MAX);
     let close = format!("{}/sessions/{}/close", app_address(app), session.id);
-    let consequence = "Its client is told to go, and usually connects again at once, where it stopped.";
+    let consequence = "It is closed, and its client usually connects again at once, where it stopped.";
     html! {
         th scope="row" { code { (session.id) } }
         td { (time_or_dash(opened_at(session.id))) }
