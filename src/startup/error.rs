@@ -5,7 +5,9 @@ use std::io;
 use cti_actors::error::StoreError;
 use thiserror::Error;
 
-use crate::{encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads, tls::TlsError};
+use crate::{
+    cluster::JoinError, encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads, tls::TlsError,
+};
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -38,6 +40,9 @@ pub enum StartError {
     /// The database may lose what it has committed.
     #[error("{}; ALLOW_UNSAFE_DATABASE=true starts the server all the same", .0.join("; "))]
     UnsafeDatabase(Vec<String>),
+    /// A running process has its name.
+    #[error("{0}")]
+    NameTaken(String),
     /// The spool can't be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -56,4 +61,13 @@ pub enum StartError {
     /// A library can't be set up.
     #[error("{0}")]
     Setup(String),
+}
+
+impl From<JoinError> for StartError {
+    fn from(failure: JoinError) -> Self {
+        match failure {
+            JoinError::Store(failure) => Self::Store(failure),
+            taken @ JoinError::NameTaken(_) => Self::NameTaken(taken.to_string()),
+        }
+    }
 }
