@@ -28,6 +28,7 @@ use tracing::{info, warn};
 pub(crate) use self::database::key_file;
 pub use self::{database::open_store, error::StartError};
 use crate::{
+    cluster,
     config::Config,
     console::{self, Console},
     dialpad::{
@@ -113,6 +114,8 @@ impl Application {
         // 4. The engine. Its first sweep processes what an earlier run has left.
         let engine = start_engine(&config, &store, &client, &clock);
         tasks.spawn(push_webhooks(durable_webhooks, Arc::clone(&engine)));
+        let process_id = new_uuid();
+        cluster::start(&tasks, &config, &store, &engine, &clock, process_id);
 
         // 5. What talks to Dialpad for the apps.
         let api_key = config.dialpad.api_key.clone();
@@ -174,7 +177,7 @@ impl Application {
             public_url,
             redirect_uri,
             clock,
-            process_id: new_uuid(),
+            process_id,
             started,
             config,
         });
@@ -227,6 +230,7 @@ impl Application {
 fn register_metrics() {
     telemetry::metrics::register_metrics();
     store::gauges::register_metrics();
+    cluster::metrics::register_metrics();
     dialpad::register_metrics();
     recovery::metrics::register_metrics();
     spool::metrics::register_metrics();

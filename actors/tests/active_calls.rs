@@ -72,6 +72,10 @@ impl EventLog for SlowLog {
     async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
         Ok(Vec::new())
     }
+
+    async fn tail(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<(Epoch, Vec<Frame>), StoreError> {
+        Ok((Epoch::default(), Vec::new()))
+    }
 }
 
 /// Nobody is a named consumer here.

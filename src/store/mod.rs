@@ -16,6 +16,7 @@
 //! | [`inspection`] | a database from outside, for `doctor` |
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
+//! | [`notifications`] | what processes announce to each other through PostgreSQL |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
@@ -33,6 +34,7 @@ pub mod import;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
+pub(crate) mod notifications;
 pub mod people;
 pub mod rebuild;
 pub mod retention;
@@ -182,6 +184,8 @@ repositories! {
     reencryption => Reencryption;
     /// What is taken from another server's database.
     imports => Imports;
+    /// What processes announce to each other.
+    notifications => Notifications;
     /// What the server remembers about itself.
     server_state => ServerState;
 }
@@ -263,6 +267,12 @@ impl Store {
     /// Closes all connections, after their work is done.
     pub async fn close(&self) {
         self.shared.database.close().await;
+    }
+
+    /// Forgets which keys are valid and where webhooks go: another process has changed it.
+    pub(crate) fn forget_access(&self) {
+        self.shared.keys.clear();
+        self.shared.routes.clear();
     }
 
     pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {

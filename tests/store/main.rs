@@ -78,6 +78,7 @@ on_every_store! {
     a_unit_marks_its_webhooks,
     a_page_of_the_feed_begins_after_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
+    the_tail_of_a_feed_comes_with_its_epoch,
     the_heads_of_several_feeds_are_read_at_once,
     all_feeds_have_one_epoch_until_another_one_begins,
     the_active_calls_come_with_the_last_event_that_they_include,

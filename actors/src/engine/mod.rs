@@ -10,6 +10,7 @@
 
 mod arbiters;
 mod cursor_flush;
+mod elsewhere;
 mod periodic;
 mod refresher_handle;
 mod renewal;
@@ -222,8 +223,9 @@ impl Engine {
         }
     }
 
-    /// Closes all sessions of an app with this close code.
+    /// Closes all sessions of an app with this close code. Other processes check theirs at once.
     pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
+        self.announce_access(app);
         if let Some(tenant) = self.tenants.get(app) {
             tenant.handle.sessions.close_all(code, reason);
         }
@@ -237,8 +239,10 @@ impl Engine {
         }
     }
 
-    /// Forgets the events and snapshots of an app that are in memory, because stored ones were changed.
+    /// Forgets the events and snapshots of an app that are in memory, because stored ones were changed. Other processes do
+    /// the same.
     pub fn forget_feed(&self, app: AppId) {
+        self.tenants.announcements().rewritten(app);
         if let Some(tenant) = self.tenants.get(app) {
             tenant.handle.feed.forget();
         }

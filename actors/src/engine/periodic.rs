@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,6 +16,17 @@ pub(super) async fn periodic(
     name: &'static str,
     interval: Duration,
     stop: CancellationToken,
+    work: impl AsyncFnMut() -> Result<(), StoreError>,
+) {
+    periodic_or_woken(name, interval, &Notify::new(), stop, work).await;
+}
+
+/// Does the same, and runs `work` also when `wake` is notified.
+pub(super) async fn periodic_or_woken(
+    name: &'static str,
+    interval: Duration,
+    wake: &Notify,
+    stop: CancellationToken,
     mut work: impl AsyncFnMut() -> Result<(), StoreError>,
 ) {
     let mut outage = Outage::new(name);
@@ -26,6 +37,7 @@ pub(super) async fn periodic(
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(pause) => {}
+            () = wake.notified(), if result.is_ok() => {}
         }
     }
 }
