@@ -115,7 +115,7 @@ impl Application {
         let engine = start_engine(&config, &store, &client, &clock);
         tasks.spawn(push_webhooks(durable_webhooks, Arc::clone(&engine)));
         let process_id = new_uuid();
-        cluster::start(&tasks, &config, &store, &engine, &clock, process_id);
+        cluster::bus::start(&tasks, &config, &store, &engine, &clock, process_id);
 
         // 5. What talks to Dialpad for the apps.
         let api_key = config.dialpad.api_key.clone();
@@ -230,7 +230,7 @@ impl Application {
 fn register_metrics() {
     telemetry::metrics::register_metrics();
     store::gauges::register_metrics();
-    cluster::metrics::register_metrics();
+    cluster::bus::metrics::register_metrics();
     dialpad::register_metrics();
     recovery::metrics::register_metrics();
     spool::metrics::register_metrics();

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::cursors::{Acked, Acquire, Acquired, Cursors, StoredConsumer, StoredCursor};
+pub use self::cursors::{
+    Acked, Acquire, Acquired, Cursors, SharingSave, StoredConsumer, StoredCursor, StoredSharing,
+};
 pub use crate::{
     clock::Clock,
     error::{AuthError, StoreError},

@@ -20,8 +20,8 @@ use crate::support::{
 };
 
 /// Each second a server looks by itself, so this many events one after the other would take half as many seconds.
-const EVENTS: i64 = 24;
-const AT_ONCE: Duration = Duration::from_secs(6);
+const EVENTS: i64 = 12;
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// A running PgBouncer before a database of its own.
 struct Pooler {
@@ -137,15 +137,21 @@ async fn servers_behind_a_pooler_hear_each_other_where_they_can_listen_directly(
     })
     .await;
     let (mut hears, mut polls) = (there.listen(&app).await, here.listen(&app).await);
-    let began = Instant::now();
-    for number in 1..=EVENTS {
-        here.webhook(&app, &Call::new(number).ring(0)).await;
-        hears.events(1).await;
-    }
-    assert!(began.elapsed() < AT_ONCE, "{EVENTS} events took {:?}", began.elapsed());
-    assert_contiguous(&polls.events(usize::try_from(EVENTS).expect("few")).await, 0);
+    let mut number = 0;
+    eventually("a round of events arrives at once", async || {
+        let began = Instant::now();
+        for _ in 0..EVENTS {
+            number += 1;
+            here.webhook(&app, &Call::new(number).ring(0)).await;
+            hears.events(1).await;
+        }
+        // Only a machine that is too busy needs a second round.
+        (began.elapsed() < AT_ONCE).then_some(())
+    })
+    .await;
+    assert_contiguous(&polls.events(usize::try_from(number).expect("few")).await, 0);
     // The other way it is found by polling.
-    there.webhook(&app, &Call::new(100).ring(0)).await;
+    there.webhook(&app, &Call::new(1000).ring(0)).await;
     assert_eq!(polls.events(1).await, hears.events(1).await);
     drop((hears, polls, here, there));
     pooler.world.finish().await;

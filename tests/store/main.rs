@@ -88,7 +88,8 @@ on_every_store! {
     apps_do_not_see_each_other,
     a_consumer_begins_once_and_then_continues_at_its_cursor,
     a_cursor_never_goes_back_and_only_its_holder_keeps_it,
-    a_shared_consumer_is_not_taken_over_by_another_process,
+    what_processes_share_is_replaced_only_by_whoever_has_read_it_last,
+    what_processes_share_belongs_to_an_epoch,
     a_consumer_may_be_moved_on_and_removed,
     a_cursor_belongs_to_the_epoch_in_which_it_was_acknowledged,
 }

@@ -42,6 +42,13 @@ impl Engine {
         }
     }
 
+    /// Makes the shared consumers of an app look at the store, because another process has something for them.
+    pub fn on_consumers(&self, app: AppId) {
+        if let Some(tenant) = self.tenants.get(app) {
+            tenant.handle.consumers.mark_outdated();
+        }
+    }
+
     /// Checks at once which sessions may stay open, and what other processes have emitted.
     pub fn check_sessions(&self) {
         self.tenants.watch_now().notify_one();

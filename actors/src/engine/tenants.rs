@@ -57,8 +57,13 @@ impl Tenants {
         missing_legs: MissingLegReporter,
         stopping: CancellationToken,
     ) -> Arc<Self> {
+        let announcements = Arc::<Announcements>::default();
         Arc::new(Self {
-            cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
+            cursor_store: CursorStore::new(
+                Arc::clone(&ports.log),
+                Arc::clone(&ports.clock),
+                Arc::clone(&announcements),
+            ),
             ports,
             apps: DashMap::new(),
             arbiters,
@@ -66,7 +71,7 @@ impl Tenants {
             process_calls: ProcessCalls::new(tuning.max_call_actors),
             store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
             tail_readers: Arc::new(Semaphore::new(MAX_TAIL_READERS)),
-            announcements: Arc::default(),
+            announcements,
             watch_now: Notify::new(),
             missing_legs,
             interaction_settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),

@@ -62,6 +62,11 @@ impl Announcements {
         self.mark(|due| _ = due.rewritten.insert(app));
     }
 
+    /// Marks that connections of a named consumer at other processes have something to do.
+    pub(crate) fn consumers(&self, app: AppId) {
+        self.mark(|due| _ = due.consumers.insert(app));
+    }
+
     /// Waits until something is marked, unless something is.
     pub async fn marked(&self) {
         self.marked.notified().await;

@@ -6,4 +6,5 @@ pub mod interaction;
 pub(crate) mod latest;
 pub mod message;
 pub mod number;
+pub mod sharing;
 pub mod token;

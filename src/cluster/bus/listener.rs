@@ -81,6 +81,7 @@ async fn take(bus: &Bus, message: &Message) {
         bus.engine.on_rewritten(*app).await;
     }
     message.pending.iter().for_each(|app| bus.engine.on_pending(*app));
+    message.consumers.iter().for_each(|app| bus.engine.on_consumers(*app));
     message.heads.iter().for_each(|(app, newest)| bus.engine.on_head(*app, *newest));
 }
 
