@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::OutEvent,
-    id::{AppId, JournalId, Seq},
+    id::{AppId, DialpadCallId, JournalId, Seq},
     model::{
         call::{CallRecord, VoicemailRecord},
         interaction::StoredInteraction,
@@ -58,6 +58,9 @@ pub struct Unit {
     pub decided_at: DateTime<Utc>,
     /// How the app's numbers are read that have no country code.
     pub region: Region,
+    /// Legs of which the store knows nothing: neither such a call, nor one that names it. Otherwise the unit is refused
+    /// with [`Conflict`](crate::error::StoreError::Conflict).
+    pub unseen: Vec<DialpadCallId>,
     /// The changed calls; each replaces exactly the version before its own.
     pub calls: Vec<CallRecord>,
     /// The changed interactions; each replaces exactly the version before its own.
@@ -86,6 +89,7 @@ impl Unit {
             app_id,
             decided_at,
             region: Region::default(),
+            unseen: Vec::new(),
             calls: Vec::new(),
             interactions: Vec::new(),
             voicemails: Vec::new(),
@@ -105,6 +109,7 @@ impl Unit {
             app_id: _,
             decided_at: _,
             region: _,
+            unseen: _,
             calls,
             interactions,
             voicemails,

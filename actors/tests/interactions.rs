@@ -118,6 +118,37 @@ async fn whatever_the_order_of_arrival_the_legs_belong_together_and_are_shown_th
     }
 }
 
+/// A call that begins to ring is taken for a new one; the store says that it is not.
+#[actix::test]
+async fn a_leg_that_was_named_before_it_rings_belongs_to_the_leg_that_named_it() {
+    let engine = TestEngine::start();
+    let app = AppId::generate();
+    let other = |call| CallEvent { knowledge: Knowledge::default(), ..webhook(call, 6, Signal::Ringing) };
+    receive(&engine, app, &[webhook(QUEUE, 5, Signal::Ringing), other(9)]).await;
+    receive(&engine, app, &[other(7), webhook(MAIN_LINE, 6, Signal::Ringing)]).await;
+    let of = |call| engine.store.call(app, DialpadCallId(call)).expect("it is stored").call.interaction_id;
+    assert_eq!(of(MAIN_LINE), of(QUEUE));
+    assert_ne!(of(7), of(QUEUE));
+    let rings = engine.store.events(app).iter().filter(|it| it.event_type.as_str() == "call.ring").count();
+    assert_eq!(rings, 4, "what the store refused was emitted once");
+    engine.finish().await;
+}
+
+#[actix::test]
+async fn a_call_that_has_left_memory_is_not_new_when_it_rings_again() {
+    let engine = TestEngine::start();
+    let app = AppId::generate();
+    let ended = Signal::Ended(EndKind::Hangup);
+    receive(&engine, app, &[webhook(MAIN_LINE, 0, Signal::Ringing), webhook(MAIN_LINE, 9, ended)]).await;
+    engine.clock.advance(TimeDelta::hours(1));
+    receive(&engine, app, &[webhook(8, 3600, Signal::Ringing)]).await;
+    receive(&engine, app, &[webhook(MAIN_LINE, 1, Signal::Ringing)]).await;
+    let call = engine.store.call(app, DialpadCallId(MAIN_LINE)).expect("it is stored");
+    assert_eq!((call.snapshot.ringing_at, call.snapshot.ended_at), (Some(at(0)), Some(at(9))));
+    assert_eq!(engine.store.pending_count(), 0);
+    engine.finish().await;
+}
+
 #[actix::test]
 async fn what_is_emitted_does_not_depend_on_where_a_batch_ends() {
     async fn emitted(size: usize) -> Vec<(String, Option<i64>)> {

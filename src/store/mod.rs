@@ -34,6 +34,7 @@ pub mod import;
 pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
+mod lookups;
 pub(crate) mod notifications;
 pub mod people;
 pub mod rebuild;
@@ -45,7 +46,7 @@ pub mod views;
 
 use std::sync::Arc;
 
-use cti_actors::{clock::Clock, error::StoreError};
+use cti_actors::{clock::Clock, error::StoreError, id::AppId};
 
 use self::{
     crypto::vault::Vault,
@@ -58,6 +59,7 @@ use self::{
         group_commit::Lanes,
         pending::{DurableSender, DurableWebhooks},
     },
+    lookups::Lookups,
     tenants::{api_keys::KeyCache, numbers::RegionCache, routes::RouteCache, user_mappings::MappingCache},
 };
 use crate::database_url::DatabaseUrl;
@@ -81,6 +83,8 @@ struct Shared {
     routes: RouteCache,
     regions: RegionCache,
     mappings: MappingCache,
+    apps_with_pending: Lookups<AppId, ()>,
+    apps_with_recent_calls: Lookups<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
 }
@@ -210,6 +214,8 @@ impl Store {
             routes: RouteCache::default(),
             regions: RegionCache::default(),
             mappings: MappingCache::default(),
+            apps_with_pending: Lookups::default(),
+            apps_with_recent_calls: Lookups::default(),
             vault,
             clock,
         };

@@ -225,6 +225,29 @@ fn window(target: i64, from: i64, until: i64) -> Window {
     Window { target, from: now() + TimeDelta::seconds(from), until: now() + TimeDelta::seconds(until) }
 }
 
+pub(crate) async fn a_leg_is_new_only_if_no_call_is_it_or_names_it(store: &impl Subject) {
+    let (app, other) = (store.new_app().await, store.new_app().await);
+    let named_by = [[Some(11), None, None], [None, Some(12), None], [None, None, Some(13)]];
+    let calls = (1..).zip(named_by).map(|(id, names)| {
+        let call = leg(id, 50, names);
+        CallRecord { snapshot: call.facts.snapshot(), call }
+    });
+    let unit = Unit { calls: calls.collect(), ..Unit::new(app, now()) };
+    store.commit(Arc::new(unit)).await.expect("committed");
+    let with_new = |app, new: i64| {
+        let (events, record) = (vec![event(app, 100 + new)], finished_call(new));
+        let unseen = vec![DialpadCallId(new), DialpadCallId(99)];
+        Arc::new(Unit { unseen, calls: vec![record], events, ..Unit::new(app, now()) })
+    };
+    for known in [1, 11, 12, 13] {
+        let refused = store.commit(with_new(app, known)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{known}: {refused:?}");
+    }
+    assert!(store.page(app, Seq::START, 10).await.expect("read").is_empty(), "nothing was written");
+    store.commit(with_new(app, 14)).await.expect("it is new");
+    store.commit(with_new(other, 11)).await.expect("the other app knows no call");
+}
+
 pub(crate) async fn legs_that_name_nothing_of_each_other_are_found_by_user_and_time(store: &impl Subject) {
     let app = store.new_app().await;
     let live = leg(1, 70, [None; 3]);

@@ -69,6 +69,7 @@ macro_rules! on_every_store {
 on_every_store! {
     a_unit_is_written_as_a_whole,
     legs_are_found_by_the_legs_that_name_them_and_by_their_interaction,
+    a_leg_is_new_only_if_no_call_is_it_or_names_it,
     legs_that_name_nothing_of_each_other_are_found_by_user_and_time,
     the_newest_calls_are_those_first_seen_and_those_that_wait,
     an_interaction_is_replaced_only_by_its_next_version,

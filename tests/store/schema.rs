@@ -161,7 +161,7 @@ pub(crate) async fn both_databases_have_the_same_tables(world: &World) {
     let url = world.setting("DATABASE_URL");
     let columns: Vec<(String, String)> = if url.starts_with("sqlite") {
         let mut db = SqliteConnection::connect(url).await.expect("connected");
-        let select = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_info(t.name) c
+        let select = "SELECT t.name, c.name FROM sqlite_schema t JOIN pragma_table_xinfo(t.name) c
             WHERE t.type = 'table' AND t.name NOT LIKE '\\_%' ESCAPE '\\' ORDER BY t.name, c.name";
         sqlx::query_as(select).fetch_all(&mut db).await.expect("read")
     } else {

@@ -32,6 +32,12 @@ impl CallGroup {
         self.events.iter().any(|event| event.signal == Signal::Ringing)
     }
 
+    /// Whether it begins with a ring and names no other leg, as most new calls do.
+    pub(super) fn begins(&self) -> bool {
+        let rings_first = self.events.first().is_some_and(|event| event.signal == Signal::Ringing);
+        rings_first && self.names().next().is_none()
+    }
+
     /// Returns its first webhook, and its position.
     pub(super) fn first_webhook(&self) -> Option<(usize, &CallEvent)> {
         self.positions.first().copied().zip(self.events.first())
@@ -57,6 +63,8 @@ pub(super) type InteractionLegs = BTreeMap<DialpadCallId, StoredCall>;
 /// Which calls belong together, before they decide.
 #[derive(Default)]
 pub(super) struct Correlated {
+    /// Calls that were taken for new ones without asking the store.
+    pub(super) unseen: Vec<DialpadCallId>,
     /// The interactions to which a call of the batch belongs or has belonged, with all their legs as they were before
     /// it. A call that is in none of them is by itself.
     pub(super) interactions: BTreeMap<InteractionId, InteractionLegs>,

@@ -30,6 +30,8 @@ pub(super) struct CallContext<'p> {
     pub(super) quarantined: &'p mut BTreeSet<DialpadCallId>,
     pub(super) recent_legs: &'p mut RecentLegs,
     pub(super) missing_legs: &'p MissingLegReporter,
+    /// Whether a call that begins to ring is taken for a new one, which the store confirms with the unit of work.
+    pub(super) expects_new: bool,
     pub(super) stats: &'p SupervisorStats,
 }
 

@@ -1,7 +1,8 @@
 //! Finds out which legs of a batch belong to one human call, before they decide.
 //!
 //! A call that was never seen, or that names a leg for the first time, costs one query, which also returns the calls
-//! themselves. Calls that belong to others cost one more, for all legs of their interactions; and one more where a leg
+//! themselves. One that begins to ring is taken for a new one: that the store knows nothing of it is a condition of the unit
+//! of work, so it costs no query. Calls that belong to others cost one more, for all legs of their interactions; and one more where a leg
 //! was sent on or merged, because the webhooks do not name the other leg.
 
 mod ringing;
@@ -33,8 +34,14 @@ pub(super) async fn correlate(
     now: DateTime<Utc>,
 ) -> Result<Correlated, StoreError> {
     let uncertain: Vec<&CallGroup> = groups.iter().filter(|group| is_uncertain(ctx, group)).collect();
+    let is_unseen = |group: &&&CallGroup| {
+        ctx.expects_new && group.begins() && !says_links(group) && ctx.roster.get(group.call).is_none()
+    };
+    let unseen_calls: Vec<DialpadCallId> =
+        uncertain.iter().filter(is_unseen).map(|group| group.call).collect();
+    let asked = uncertain.iter().filter(|group| !is_unseen(group));
     let mentioned: BTreeSet<DialpadCallId> =
-        uncertain.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
+        asked.flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
     let mentioned: Vec<DialpadCallId> = mentioned.into_iter().collect();
     let relatives = match mentioned[..] {
         [] => Vec::new(),
@@ -76,7 +83,7 @@ pub(super) async fn correlate(
     load_interactions(ctx, interactions, &mut legs).await?;
     legs.extend(known);
     if legs.is_empty() {
-        return Ok(Correlated::default());
+        return Ok(Correlated { unseen: unseen_calls, ..Correlated::default() });
     }
     let mut foreseen = foresee(ctx, groups, &mut legs, now).await?;
     for (call, other) in ringing.links {
@@ -85,6 +92,7 @@ pub(super) async fn correlate(
         }
     }
     let mut correlated = regroup(ctx, legs, foreseen).await?;
+    correlated.unseen = unseen_calls;
     start_actors(ctx, groups, &mut correlated, now);
     Ok(correlated)
 }

@@ -12,6 +12,7 @@
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
+mod failures;
 mod feed_reset;
 mod settling;
 
@@ -20,10 +21,10 @@ use std::{collections::BTreeSet, sync::Arc};
 use actix::Addr;
 use chrono::TimeDelta;
 use metrics::counter;
-use tracing::warn;
 
+use self::settling::Ends;
 use super::{
-    batch::{Batch, record_failed_attempt},
+    batch::Batch,
     call_actor::{CallActor, Settle},
     call_group::group_by_call,
     calls::apply_calls,
@@ -32,7 +33,7 @@ use super::{
     inbox::{Next, SharedDue, SharedInbox},
     messages::apply_messages,
     missing_leg::MissingLegReporter,
-    next_step::{NextStep, STORE_BACKOFF},
+    next_step::NextStep,
     recent_keys::RecentKeys,
     recent_legs::RecentLegs,
     roster::Roster,
@@ -51,8 +52,6 @@ use crate::{
 
 /// How many webhooks share a unit of work.
 const MAX_BATCH: usize = 256;
-/// How often in a row another process may have been first before the app's work pauses.
-const MAX_CONFLICTS: u32 = 8;
 
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
@@ -68,6 +67,10 @@ pub(crate) struct Pipeline {
     singles_left: usize,
     /// How often in a row another process was first.
     conflicts: u32,
+    /// Whether calls that begin to ring are taken for new ones. Not in the batch after one in which they were not.
+    expects_new: bool,
+    /// Whether there was such a call in the batch under way.
+    has_unseen: bool,
     recent_keys: RecentKeys,
     recent_legs: RecentLegs,
     /// The interactions whose end may be due.
@@ -107,6 +110,8 @@ impl Pipeline {
             quarantined: BTreeSet::new(),
             singles_left: 0,
             conflicts: 0,
+            expects_new: true,
+            has_unseen: false,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
             due: queues.due,
@@ -144,8 +149,8 @@ impl Pipeline {
         self.forget_before_reset();
         // Here as well: a supervisor that always has a batch under way has no other moment for it.
         self.evict();
-        let next = match self.settle_due().await {
-            Ok(()) => self.next_step().await,
+        let next = match self.due_ends().await {
+            Ok(ends) => self.next_step(&ends).await,
             Err(failure) => self.retry_later(Work::default(), &failure),
         };
         if let NextStep::After(_) = next {
@@ -156,11 +161,18 @@ impl Pipeline {
         next
     }
 
-    async fn next_step(&mut self) -> NextStep {
-        match self.take_work().await {
-            Ok(Some(work)) => self.work(work).await,
-            Ok(None) if self.due.lock().is_empty() => NextStep::Idle,
-            Ok(None) => NextStep::Again,
+    async fn next_step(&mut self, ends: &Ends) -> NextStep {
+        let taken = match self.take_work().await {
+            Ok(Some(work)) if !work.webhooks.is_empty() => return self.work(work, ends).await,
+            taken => taken.map(|work| work.is_some()),
+        };
+        if let Err(failure) = self.settle(ends).await {
+            return self.retry_later(Work::default(), &failure);
+        }
+        match taken {
+            Ok(true) => NextStep::Again,
+            Ok(false) if self.due.lock().is_empty() => NextStep::Idle,
+            Ok(false) => NextStep::Again,
             Err(failure) => self.retry_later(Work::default(), &failure),
         }
     }
@@ -180,14 +192,12 @@ impl Pipeline {
         }
     }
 
-    async fn work(&mut self, work: Work) -> NextStep {
+    async fn work(&mut self, work: Work, ends: &Ends) -> NextStep {
         let count = work.webhooks.len();
-        if count == 0 {
-            return NextStep::Again;
-        }
-        match self.process(&work.webhooks).await {
+        match self.process(&work.webhooks, ends).await {
             Ok((next, decided)) => {
                 self.conflicts = 0;
+                self.expects_new = true;
                 self.singles_left = self.singles_left.saturating_sub(count);
                 work.committed(&decided, &mut self.recent_keys, &self.inbox);
                 next
@@ -197,6 +207,20 @@ impl Pipeline {
                 work.without(&duplicates, &mut self.recent_keys, &self.inbox);
                 NextStep::Again
             }
+            Err(StoreError::Conflict(_)) if self.has_unseen => {
+                // A call that was taken for a new one is known.
+                self.expects_new = false;
+                work.put_back(&self.inbox);
+                NextStep::Again
+            }
+            // It may be an end that the store refuses, and none of the webhooks.
+            Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) if !ends.is_empty() => {
+                work.put_back(&self.inbox);
+                match self.settle(ends).await {
+                    Ok(()) => NextStep::Again,
+                    Err(failure) => self.retry_later(Work::default(), &failure),
+                }
+            }
             Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
                 self.isolate(work, &failure).await
             }
@@ -204,8 +228,13 @@ impl Pipeline {
         }
     }
 
-    /// Decides on webhooks and commits what follows. Returns which of them have a status with it.
-    async fn process(&mut self, webhooks: &[PendingEvent]) -> Result<(NextStep, Vec<bool>), StoreError> {
+    /// Decides on webhooks and commits what follows, together with these ends. Returns which of them have a status with it.
+    async fn process(
+        &mut self,
+        webhooks: &[PendingEvent],
+        ends: &Ends,
+    ) -> Result<(NextStep, Vec<bool>), StoreError> {
+        self.has_unseen = false;
         let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
         let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
         if let Some((rings, waits)) = self.recent_legs.unread_since(batch.now) {
@@ -220,20 +249,31 @@ impl Pipeline {
             quarantined: &mut self.quarantined,
             recent_legs: &mut self.recent_legs,
             missing_legs: &self.missing_legs,
+            expects_new: self.expects_new,
             stats: &self.stats,
         };
-        let correlated = correlate(&mut ctx, &groups, batch.now).await?;
+        let mut correlated = correlate(&mut ctx, &groups, batch.now).await?;
+        let unseen = std::mem::take(&mut correlated.unseen);
         let (next, touched) = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
         apply_whole(&ctx, &self.interactions, &touched, self.settle, &mut batch).await?;
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
         let (mut unit, decided) = batch.into_unit();
-        self.name_crm_users(&mut unit).await?;
-        unit.region = self.ports.log.region(self.app_id).await?;
-        unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
+        self.has_unseen = !unseen.is_empty();
+        unit.unseen = unseen;
+        ends.add_to(&mut unit, &touched);
+        self.complete(&mut unit).await?;
         self.commit(unit, &drafted).await?;
         Ok((next, decided))
+    }
+
+    /// Adds to a unit what is known of the app: its region, and the CRM's names of its users.
+    async fn complete(&self, unit: &mut Unit) -> Result<(), StoreError> {
+        self.name_crm_users(unit).await?;
+        unit.region = self.ports.log.region(self.app_id).await?;
+        unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
+        Ok(())
     }
 
     /// Adds the CRM's name of the Dialpad user to each event, as it is known now. Events emitted earlier keep theirs.
@@ -286,49 +326,5 @@ impl Pipeline {
         });
         self.feed.publish(frames.collect());
         Ok(())
-    }
-
-    /// Lets webhooks come again, because the store is unavailable or another process wrote first.
-    fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
-        self.stats.record_error(failure, self.ports.clock.now());
-        warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
-        let is_conflict = matches!(failure, StoreError::Conflict(_));
-        self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
-        if is_conflict {
-            self.recent_legs.forget();
-        }
-        if is_conflict && !self.conflicts.is_multiple_of(MAX_CONFLICTS) {
-            work.put_back(&self.inbox);
-            return NextStep::Again;
-        }
-        work.leave(&self.inbox);
-        NextStep::After(STORE_BACKOFF)
-    }
-
-    /// Finds the webhook that the store refuses: the webhooks of this batch come again one at a time. A batch of one has
-    /// used up an attempt.
-    async fn isolate(&mut self, work: Work, failure: &StoreError) -> NextStep {
-        if work.webhooks.len() > 1 {
-            self.singles_left = work.webhooks.len();
-            work.put_back(&self.inbox);
-            return NextStep::Again;
-        }
-        warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
-        let now = self.ports.clock.now();
-        self.stats.record_error(failure, now);
-        let mut unit = Unit::new(self.app_id, now);
-        for webhook in &work.webhooks {
-            record_failed_attempt(webhook, &failure.to_string(), &mut unit);
-        }
-        // It is tried again as a pending webhook.
-        self.inbox.lock().invalidate();
-        match self.ports.ledger.commit(Arc::new(unit)).await {
-            Ok(_) => {
-                self.singles_left = self.singles_left.saturating_sub(1);
-                work.committed(&[true], &mut self.recent_keys, &self.inbox);
-                NextStep::Again
-            }
-            Err(failure) => self.retry_later(work, &failure),
-        }
     }
 }

@@ -49,6 +49,14 @@ impl State {
         if !duplicates.is_empty() {
             return Err(StoreError::Duplicates(duplicates));
         }
+        let names = |call: &StoredCall| call.facts.leg_ids().into_iter().flatten().map(DialpadCallId);
+        for leg in &unit.unseen {
+            let is_named =
+                |call: &StoredCall| call.dialpad_call_id == *leg || names(call).any(|name| name == *leg);
+            if !self.calls_where(unit.app_id, is_named).is_empty() {
+                return Err(StoreError::Conflict(format!("leg {leg}")));
+            }
+        }
         for record in &unit.calls {
             let key = (unit.app_id, record.call.dialpad_call_id);
             let version = self.calls.get(&key).map_or(0, |known| known.call.version);

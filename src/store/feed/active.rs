@@ -25,7 +25,7 @@ use crate::store::{
 
 const HEAD: &str = "SELECT epoch, last_seq FROM feed_epoch LEFT JOIN event_feeds ON app_id = $1";
 /// Written so that the index of live calls is used.
-const NOT_ENDED: &str = " AND c.status <> 'ended'";
+const NOT_ENDED: &str = " AND c.ended_updated_at IS NULL";
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 

@@ -13,12 +13,24 @@ use tokio::sync::mpsc;
 
 use super::append::JournalRow;
 use crate::{
-    store::{JournalStore, Store, db::types::Id, on_db},
+    store::{
+        JournalStore, Store,
+        db::{
+            bulk::{Column, Rows},
+            types::Id,
+        },
+        lookups::Lookup,
+        on_db,
+    },
     webhook::{payload, routing::Disposition},
 };
 
 const PENDING: &str = "SELECT id, attempts, payload, received_at FROM webhook_events
     WHERE app_id = $1 AND status = 'pending' ORDER BY id LIMIT $2";
+/// Which apps have any.
+const PENDING_OF_HEAD: &str = "WITH named (app_id) AS (";
+const PENDING_OF_TAIL: &str = ") SELECT named.app_id FROM named WHERE EXISTS (SELECT 1 FROM webhook_events
+    WHERE webhook_events.app_id = named.app_id AND webhook_events.status = 'pending')";
 /// With those that came in the future (`$2`): they were stored while the clock was ahead.
 const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events
     WHERE status = 'pending' AND (received_at < $1 OR received_at > $2) AND app_id IS NOT NULL";
@@ -90,9 +102,25 @@ struct PendingRow {
     received_at: DateTime<Utc>,
 }
 
+static LOOKUP: Lookup<AppId, ()> = Lookup {
+    lookups: |shared| &shared.apps_with_pending,
+    read: |store, apps| {
+        Box::pin(async move {
+            let apps = Column::Id(apps.into_iter().map(Id::from).collect());
+            let found: Vec<(Id,)> =
+                store.fetch_listed(PENDING_OF_HEAD, PENDING_OF_TAIL, Rows::of(vec![apps])).await?;
+            Ok(found.into_iter().map(|(app,)| (app.into(), ())).collect())
+        })
+    },
+};
+
 #[async_trait]
 impl Journal for Store {
     async fn pending(&self, app: AppId, limit: usize) -> Result<Vec<PendingEvent>, StoreError> {
+        // Most apps have none. After a start, that is asked for many apps at once.
+        if self.look_up(&LOOKUP, vec![app]).await?.is_empty() {
+            return Ok(Vec::new());
+        }
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows: Vec<PendingRow> = on_db!(self, read db => {
             sqlx::query_as(PENDING).bind(Id::from(app)).bind(limit).fetch_all(db).await

@@ -2,6 +2,7 @@
 //! change them, together with the feed and the journal, are written in [`write`].
 
 pub(crate) mod outbound_calls;
+mod recent;
 mod rows;
 mod write;
 
@@ -21,12 +22,13 @@ use cti_actors::{
     unit::{Receipt, Unit},
 };
 
+pub(super) use self::recent::RecentKey;
 pub(super) use self::write::{UnitFailure, is_small, write_postgres, write_sqlite, write_sqlite_at_once};
 use super::{
     Store,
     db::{
         bulk::{Column, FirstParam, Rows},
-        types::{AnyRow, Id, first_id_at},
+        types::{AnyRow, Id},
     },
     on_db,
 };
@@ -80,15 +82,6 @@ const WAITING_IN_TAIL: &str = concat!(
     " AND calls.link_target IS NOT NULL AND calls.link_target = named.target
       AND calls.link_at >= named.since AND calls.link_at <= named.until"
 );
-/// The inbound calls that were first seen lately: ids begin with the time.
-const FIRST_SEEN: &str = "SELECT calls.id, calls.dialpad_call_id,
-    COALESCE(calls.interaction_id, calls.id) AS interaction_id, calls.voicemail_id, calls.version, calls.updated_at,
-    CAST(calls.facts AS TEXT) AS facts
-    FROM calls WHERE app_id = $1 AND id >= $2 AND direction = 'inbound' ORDER BY id DESC LIMIT $3";
-/// How many of them are read.
-const MAX_FIRST_SEEN: i64 = 4096;
-const WAITED_FOR: &str = "SELECT link_target, MAX(link_at) FROM calls
-    WHERE app_id = $1 AND link_target IS NOT NULL AND link_at >= $2 GROUP BY link_target";
 const INTERACTIONS: &str =
     "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
     updated_at FROM interactions WHERE app_id = $1 AND id IN (";
@@ -267,16 +260,7 @@ impl Ledger for Store {
         first_seen_since: DateTime<Utc>,
         waiting_since: DateTime<Utc>,
     ) -> Result<RecentCalls, StoreError> {
-        let (app, first) = (Id::from(app), first_id_at(first_seen_since));
-        let mut rows: Vec<CallRow> = on_db!(self, read db => {
-            sqlx::query_as(FIRST_SEEN).bind(app).bind(first).bind(MAX_FIRST_SEEN).fetch_all(db).await
-        })?;
-        rows.reverse();
-        let waited_for = on_db!(self, read db => {
-            sqlx::query_as(WAITED_FOR).bind(app).bind(waiting_since).fetch_all(db).await
-        })?;
-        let first_seen = rows.into_iter().map(CallRow::into_call).collect::<Result<_, _>>()?;
-        Ok(RecentCalls { first_seen, waited_for })
+        self.read_recent_calls(app, first_seen_since, waiting_since).await
     }
 
     async fn interactions(

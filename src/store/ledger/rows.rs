@@ -23,6 +23,7 @@ use crate::store::db::{
 /// Everything that a transaction of units writes.
 pub(super) struct UnitRows {
     pub(super) incoming: Rows,
+    pub(super) unseen: Rows,
     pub(super) calls: Rows,
     pub(super) interactions: Rows,
     pub(super) voicemails: Rows,
@@ -42,6 +43,7 @@ impl UnitRows {
         let decided_at = units.first().map(|unit| unit.decided_at).unwrap_or_default();
         Self {
             incoming: incoming_rows(units),
+            unseen: unseen_rows(units),
             calls: call_rows(&each(units, |unit| &unit.calls).collect::<Vec<_>>()),
             interactions: interaction_rows(&each(units, |unit| &unit.interactions).collect::<Vec<_>>()),
             voicemails: voicemail_rows(&each(units, |unit| &unit.voicemails).collect::<Vec<_>>()),
@@ -61,6 +63,14 @@ fn each<'u, T: 'u>(
     part: fn(&Unit) -> &Vec<T>,
 ) -> impl Iterator<Item = (&'u Unit, &'u T)> {
     units.iter().flat_map(move |unit| part(unit).iter().map(move |item| (&**unit, item)))
+}
+
+fn unseen_rows(units: &[Arc<Unit>]) -> Rows {
+    let legs: Vec<_> = each(units, |unit| &unit.unseen).collect();
+    Rows::of(vec![
+        Column::Id(legs.iter().map(|(unit, _)| unit.app_id.into()).collect()),
+        Column::Int(legs.iter().map(|(_, leg)| leg.0).collect()),
+    ])
 }
 
 fn incoming_rows(units: &[Arc<Unit>]) -> Rows {

@@ -12,12 +12,12 @@ const APPS: &str = "SELECT id FROM apps ORDER BY id";
 /// The human calls that are over, also those that became part of another one. Its legs can have news that change nothing
 /// of the whole.
 const OLD_INTERACTIONS: &str = "SELECT id, updated_at FROM interactions
-    WHERE app_id = $1 AND updated_at < $2 AND settles_at IS NULL AND (status = 'ended' OR merged_into IS NOT NULL)
+    WHERE app_id = $1 AND ended_updated_at < $2 AND settles_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.app_id = $1 AND calls.updated_at >= $2
         AND calls.interaction_id IS NOT NULL AND calls.interaction_id = interactions.id)
     AND NOT EXISTS (SELECT 1 FROM calls WHERE calls.app_id = $1 AND calls.updated_at >= $2
         AND calls.interaction_id IS NULL AND calls.id = interactions.id)
-    ORDER BY updated_at, id LIMIT $3";
+    ORDER BY ended_updated_at, id LIMIT $3";
 const DELETE_VOICEMAILS: &str = "DELETE FROM voicemails WHERE app_id = $1 AND id IN (
     SELECT voicemail_id FROM calls WHERE app_id = $1 AND interaction_id IS NOT NULL AND interaction_id = $2
     UNION ALL SELECT voicemail_id FROM calls WHERE app_id = $1 AND interaction_id IS NULL AND id = $2)";

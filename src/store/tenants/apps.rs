@@ -38,7 +38,7 @@ const ACTIVE_WITH_UNROUTED: &str =
 /// A feed has no holes, so its ends say how many events it has.
 const COUNTS: &str = "SELECT
     (SELECT COUNT(*) FROM calls WHERE app_id = $1) AS calls,
-    (SELECT COUNT(*) FROM calls WHERE app_id = $1 AND status <> 'ended') AS active_calls,
+    (SELECT COUNT(*) FROM calls WHERE app_id = $1 AND ended_updated_at IS NULL) AS active_calls,
     (SELECT COUNT(*) FROM voicemails WHERE app_id = $1 AND deleted_at IS NULL) AS voicemails,
     (SELECT COUNT(*) FROM messages WHERE app_id = $1) AS messages,
     (SELECT last_seq - oldest_seq + 1 FROM event_feeds WHERE app_id = $1) AS events,

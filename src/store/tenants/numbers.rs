@@ -11,9 +11,18 @@ use cti_actors::{
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::store::{Apps, db::types::Id, on_db};
+use crate::store::{
+    Apps,
+    db::{
+        bulk::{Column, Rows},
+        types::Id,
+    },
+    ledger::LIST_TAIL,
+    lookups::{Lookup, Lookups},
+    on_db,
+};
 
-const REGION: &str = "SELECT region FROM apps WHERE id = $1";
+const REGIONS: &str = "SELECT id, region FROM apps WHERE id IN (";
 const SET_REGION: &str = "UPDATE apps SET region = $2, updated_at = $3
     WHERE id = $1 AND region <> $2 AND id NOT IN (SELECT app_id FROM deleted_apps)";
 const OUTDATED: &str = "SELECT id, region FROM apps
@@ -57,13 +66,29 @@ const MAX_CACHED: u64 = 50_000;
 const SETTLED_AFTER: Duration = Duration::from_secs(2);
 
 /// Regions that were looked up a moment ago.
-pub(crate) struct RegionCache(Cache<AppId, Region>);
+pub(crate) struct RegionCache {
+    of_app: Cache<AppId, Region>,
+    lookups: Lookups<AppId, String>,
+}
 
 impl Default for RegionCache {
     fn default() -> Self {
-        Self(Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build())
+        let of_app = Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build();
+        Self { of_app, lookups: Lookups::default() }
     }
 }
+
+static LOOKUP: Lookup<AppId, String> = Lookup {
+    lookups: |shared| &shared.regions.lookups,
+    read: |store, apps| {
+        Box::pin(async move {
+            let apps = Column::Id(apps.into_iter().map(Id::from).collect());
+            let rows: Vec<(Id, String)> =
+                store.fetch_listed(REGIONS, LIST_TAIL, Rows::of(vec![apps])).await?;
+            Ok(rows.into_iter().map(|(app, region)| (app.into(), region)).collect())
+        })
+    },
+};
 
 /// The numbers of a row: as they came, and in E.164 form.
 #[derive(sqlx::FromRow)]
@@ -87,13 +112,11 @@ impl NumberRow {
 impl Apps<'_> {
     /// Returns the region of an app; that of a new one where there is no such app.
     pub async fn region(self, app: AppId) -> Result<Region, StoreError> {
-        let cache = &self.store.shared.regions.0;
+        let cache = &self.store.shared.regions.of_app;
         if let Some(region) = cache.get(&app) {
             return Ok(region);
         }
-        let found: Option<String> = on_db!(self.store, read db => {
-            sqlx::query_scalar(REGION).bind(Id::from(app)).fetch_optional(db).await
-        })?;
+        let found = self.store.look_up(&LOOKUP, vec![app]).await?.remove(&app);
         let region = found.and_then(|code| code.parse().ok()).unwrap_or_default();
         cache.insert(app, region);
         Ok(region)
@@ -106,7 +129,7 @@ impl Apps<'_> {
             let set = sqlx::query(SET_REGION).bind(Id::from(app)).bind(region.as_str()).bind(now);
             set.execute(db).await.map(|done| done.rows_affected() > 0)
         });
-        self.store.shared.regions.0.invalidate(&app);
+        self.store.shared.regions.of_app.invalidate(&app);
         changed
     }
 

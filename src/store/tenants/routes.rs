@@ -14,7 +14,16 @@ use moka::sync::Cache;
 use secrecy::SecretString;
 
 use crate::{
-    store::{Routes, db::types::Id, on_db},
+    store::{
+        Routes,
+        db::{
+            bulk::{Column, Rows},
+            types::Id,
+        },
+        ledger::LIST_TAIL,
+        lookups::{Lookup, Lookups},
+        on_db,
+    },
     webhook::routing::{Addressee, Route},
 };
 
@@ -23,12 +32,12 @@ const APPS_OF_ORGANIZATION: &str = "SELECT apps.id, apps.is_active FROM apps
     LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
     WHERE (dialpad_org_id = $1 OR ($2 AND dialpad_connections.app_id IS NULL))
     AND apps.id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY apps.id";
-const ROUTE_OF_APP: &str = "SELECT apps.id, apps.is_active, dialpad_connections.dialpad_org_id,
+const ROUTES_OF_APPS: &str = "SELECT apps.id, apps.is_active, dialpad_connections.dialpad_org_id,
     CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END AS secret,
     dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL AS is_confirmed
     FROM apps LEFT JOIN dialpad_connections ON dialpad_connections.app_id = apps.id
-    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id WHERE apps.id = $1
-    AND apps.id NOT IN (SELECT app_id FROM deleted_apps)";
+    LEFT JOIN dialpad_webhooks ON dialpad_webhooks.app_id = apps.id
+    WHERE apps.id NOT IN (SELECT app_id FROM deleted_apps) AND apps.id IN (";
 const ROUTES: &str = "SELECT apps.id, apps.is_active, dialpad_connections.dialpad_org_id,
     CASE WHEN dialpad_webhooks.removed_at IS NULL THEN dialpad_webhooks.secret END AS secret,
     dialpad_webhooks.retired_secrets, dialpad_webhooks.dialpad_webhook_id IS NOT NULL AS is_confirmed
@@ -68,6 +77,7 @@ impl OwnRoute {
 pub(crate) struct RouteCache {
     of_organization: Cache<i64, Vec<Route>>,
     of_app: Cache<AppId, Arc<OwnRoute>>,
+    lookups: Lookups<AppId, OwnRouteRow>,
     /// The routes of all apps as they were last seen, for as long as the database can't be asked.
     last_known: DashMap<AppId, Arc<OwnRoute>>,
     /// The organization of the static key, once it is known.
@@ -79,6 +89,7 @@ impl Default for RouteCache {
         Self {
             of_organization: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
             of_app: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            lookups: Lookups::default(),
             last_known: DashMap::new(),
             static_organization: OnceLock::new(),
         }
@@ -97,7 +108,19 @@ impl RouteCache {
     }
 }
 
-#[derive(sqlx::FromRow)]
+static LOOKUP: Lookup<AppId, OwnRouteRow> = Lookup {
+    lookups: |shared| &shared.routes.lookups,
+    read: |store, apps| {
+        Box::pin(async move {
+            let apps = Column::Id(apps.into_iter().map(Id::from).collect());
+            let rows: Vec<OwnRouteRow> =
+                store.fetch_listed(ROUTES_OF_APPS, LIST_TAIL, Rows::of(vec![apps])).await?;
+            Ok(rows.into_iter().map(|row| (row.id.into(), row)).collect())
+        })
+    },
+};
+
+#[derive(Clone, sqlx::FromRow)]
 struct OwnRouteRow {
     id: Id,
     is_active: bool,
@@ -148,9 +171,7 @@ impl Routes<'_> {
 
     /// Returns the route of an app's own address as the database has it now.
     pub async fn of_app_now(self, app: AppId) -> Result<Option<Arc<OwnRoute>>, StoreError> {
-        let row: Option<OwnRouteRow> = on_db!(self.store, read db => {
-            sqlx::query_as(ROUTE_OF_APP).bind(Id::from(app)).fetch_optional(db).await
-        })?;
+        let row = self.store.look_up(&LOOKUP, vec![app]).await?.remove(&app);
         // Only what exists is cached: guessed addresses must not fill the memory.
         let Some(row) = row else {
             self.store.shared.routes.last_known.remove(&app);

@@ -27,7 +27,7 @@ use crate::store::{
         pool::Pools,
         types::Id,
     },
-    ledger::LIST_TAIL,
+    lookups::{Lookup, Lookups},
     on_db,
     views::listing::{Cursor, Page},
 };
@@ -54,8 +54,11 @@ const BY_CRM_USER: &str = "SELECT id, dialpad_user_id, crm_user_id, created_at, 
 const DELETE: &str = "DELETE FROM dialpad_user_mappings WHERE app_id = $1 AND id = $2";
 const DELETE_OF_DIALPAD_USER: &str =
     "DELETE FROM dialpad_user_mappings WHERE app_id = $1 AND dialpad_user_id = $2";
-const CRM_USERS: &str = "SELECT dialpad_user_id, crm_user_id FROM dialpad_user_mappings
-    WHERE app_id = $1 AND dialpad_user_id IN (";
+/// The rows are apps and users.
+const CRM_USERS_HEAD: &str = "WITH named (app_id, dialpad_user_id) AS (";
+const CRM_USERS_TAIL: &str = ") SELECT m.app_id, m.dialpad_user_id, m.crm_user_id
+    FROM named CROSS JOIN dialpad_user_mappings m
+    WHERE m.app_id = named.app_id AND m.dialpad_user_id = named.dialpad_user_id";
 
 /// How long a mapping is cached: how long a change by another process may go unnoticed.
 const CACHE_TTL: Duration = Duration::from_secs(1);
@@ -91,6 +94,7 @@ pub enum MappingRef {
 /// Mappings that were looked up a moment ago; `None` for users who have none.
 pub(crate) struct MappingCache {
     crm_users: Cache<(AppId, i64), Option<Arc<str>>>,
+    lookups: Lookups<(AppId, i64), String>,
     /// Grows with every change to any mapping: what was read before a change is not cached after it.
     changes: AtomicU64,
 }
@@ -99,10 +103,25 @@ impl Default for MappingCache {
     fn default() -> Self {
         Self {
             crm_users: Cache::builder().max_capacity(MAX_CACHED).time_to_live(CACHE_TTL).build(),
+            lookups: Lookups::default(),
             changes: AtomicU64::default(),
         }
     }
 }
+
+static LOOKUP: Lookup<(AppId, i64), String> = Lookup {
+    lookups: |shared| &shared.mappings.lookups,
+    read: |store, named| {
+        Box::pin(async move {
+            let apps = Column::Id(named.iter().map(|(app, _)| Id::from(*app)).collect());
+            let users = Column::Int(named.iter().map(|(_, user)| *user).collect());
+            let named = Rows::of(vec![apps, users]);
+            let rows: Vec<(Id, i64, String)> =
+                store.fetch_listed(CRM_USERS_HEAD, CRM_USERS_TAIL, named).await?;
+            Ok(rows.into_iter().map(|(app, user, crm_user)| ((app.into(), user), crm_user)).collect())
+        })
+    },
+};
 
 impl MappingCache {
     fn clear(&self) {
@@ -237,9 +256,10 @@ impl UserMappings<'_> {
             return Ok(crm_users);
         }
         let changes = cache.changes();
-        let found: Vec<(i64, String)> =
-            self.store.fetch_named(CRM_USERS, LIST_TAIL, app, Column::Int(unknown.clone())).await?;
-        let found: HashMap<i64, String> = found.into_iter().collect();
+        let named = unknown.iter().map(|user| (app, *user)).collect();
+        let found = self.store.look_up(&LOOKUP, named).await?;
+        let found: HashMap<i64, String> =
+            found.into_iter().map(|((_, user), crm_user)| (user, crm_user)).collect();
         cache.insert(app, &unknown, &found, changes);
         crm_users.extend(found);
         Ok(crm_users)

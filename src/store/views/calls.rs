@@ -220,7 +220,11 @@ fn parts(statuses: &[Status], interaction: Option<Uuid>) -> Vec<Part> {
     let is_listed = |status: &Status| statuses.is_empty() || statuses.contains(status);
     let mut parts = Vec::new();
     if is_listed(&Status::Ended) {
-        parts.push(Part { condition: "status = 'ended'".to_owned(), is_indexed: true });
+        parts.push(Part {
+            condition: "ended_updated_at IS NOT NULL".to_owned(),
+            is_indexed: true,
+            changed: "ended_updated_at",
+        });
     }
     let live: Vec<String> = [Status::Ringing, Status::Active, Status::Held]
         .iter()
@@ -228,8 +232,8 @@ fn parts(statuses: &[Status], interaction: Option<Uuid>) -> Vec<Part> {
         .map(|status| format!("'{}'", status.as_str()))
         .collect();
     if !live.is_empty() {
-        let condition = format!("status <> 'ended' AND status IN ({})", live.join(", "));
-        parts.push(Part { condition, is_indexed: false });
+        let condition = format!("ended_updated_at IS NULL AND status IN ({})", live.join(", "));
+        parts.push(Part { condition, is_indexed: false, changed: "updated_at" });
     }
     let Some(interaction) = interaction else { return parts };
     let of_interaction = |part: &Part| {
@@ -238,10 +242,12 @@ fn parts(statuses: &[Status], interaction: Option<Uuid>) -> Vec<Part> {
             Part {
                 condition: format!("interaction_id IS NULL AND id = '{interaction}' AND {condition}"),
                 is_indexed: false,
+                changed: "updated_at",
             },
             Part {
                 condition: format!("interaction_id = '{interaction}' AND {condition}"),
                 is_indexed: false,
+                changed: "updated_at",
             },
         ]
     };

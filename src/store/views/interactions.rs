@@ -15,7 +15,7 @@ use cti_actors::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::QueryBuilder;
+use sqlx::{Database, Encode, QueryBuilder, Type};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -44,6 +44,80 @@ pub struct InteractionFilter {
     pub crm_user_id: Option<String>,
     /// The direction, and the times. Its other fields are not for interactions.
     pub common: Filter,
+}
+
+/// What is listed by one branch of a statement.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// The interactions that are over.
+    Over,
+    /// The others.
+    Live,
+}
+
+impl InteractionFilter {
+    /// Whether an index of interactions that are over has what is asked for.
+    fn has_index(&self) -> bool {
+        self.outcome.is_some()
+            || self.number.is_some()
+            || self.common.direction.is_some()
+            || self.common.by_change()
+    }
+
+    /// Appends the statement of a page, or of its rows in one part.
+    fn write<DB>(
+        &self,
+        query: &mut QueryBuilder<DB>,
+        app: AppId,
+        part: Option<Part>,
+        cursor: Option<Cursor>,
+        limit: usize,
+    ) where
+        DB: Database,
+        Id: for<'q> Encode<'q, DB> + Type<DB>,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+        String: for<'q> Encode<'q, DB> + Type<DB>,
+        DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        query.push(SELECT).push_bind(Id::from(app));
+        match part {
+            Some(Part::Over) => _ = query.push(" AND i.ended_updated_at IS NOT NULL"),
+            Some(Part::Live) => _ = query.push(" AND i.ended_updated_at IS NULL"),
+            None => {}
+        }
+        if let Some(status) = self.status {
+            query.push(" AND i.status = ").push_bind(status.as_str().to_owned());
+            if status != Status::Ended && part.is_none() {
+                // Written out so that the index of live interactions can be used.
+                query.push(" AND i.ended_updated_at IS NULL");
+            }
+        }
+        if let Some(outcome) = self.outcome {
+            query.push(" AND i.outcome = ").push_bind(outcome.as_str().to_owned());
+        }
+        if let Some(number) = &self.number {
+            query.push(" AND COALESCE(i.external_e164, i.external_number) = ");
+            query.push_bind(plan::key(number).to_owned());
+        }
+        if let Some(user) = self.dialpad_user_id {
+            query.push(
+                " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM calls c
+                WHERE c.app_id = ",
+            );
+            query.push_bind(Id::from(app)).push(" AND c.dialpad_user_id = ").push_bind(user).push(")");
+        }
+        if let Some(user) = &self.crm_user_id {
+            query.push(
+                " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM dialpad_user_mappings m
+                JOIN calls c ON c.app_id = m.app_id AND c.dialpad_user_id = m.dialpad_user_id
+                WHERE m.app_id = ",
+            );
+            query.push_bind(Id::from(app)).push(" AND m.crm_user_id = ").push_bind(user.clone()).push(")");
+        }
+        let changed = if part == Some(Part::Over) { "i.ended_updated_at" } else { "i.updated_at" };
+        self.common.write(query, changed, "i", cursor);
+        self.common.write_order(query, changed, "i", limit);
+    }
 }
 
 /// One human call.
@@ -186,37 +260,18 @@ impl Interactions<'_> {
         limit: usize,
     ) -> Result<Page<InteractionView>, StoreError> {
         let rows: Vec<InteractionRow> = on_db!(self.store, read db => {
-            let mut query = QueryBuilder::new(SELECT);
-            query.push_bind(Id::from(app));
-            if let Some(status) = filter.status {
-                query.push(" AND i.status = ").push_bind(status.as_str());
-                if status != Status::Ended {
-                    // Written out so that the index of live interactions can be used.
-                    query.push(" AND i.status <> 'ended'");
-                }
+            let mut query = QueryBuilder::new("");
+            if filter.has_index() {
+                // Only what is over is in the indexes; the others are few.
+                query.push("SELECT id, created_at, updated_at FROM (SELECT * FROM (");
+                filter.write(&mut query, app, Some(Part::Over), cursor, limit);
+                query.push(") AS ended UNION ALL SELECT * FROM (");
+                filter.write(&mut query, app, Some(Part::Live), cursor, limit);
+                query.push(") AS live) AS i");
+                filter.common.write_order(&mut query, "i.updated_at", "i", limit);
+            } else {
+                filter.write(&mut query, app, None, cursor, limit);
             }
-            if let Some(outcome) = filter.outcome {
-                query.push(" AND i.outcome IS NOT NULL AND i.outcome = ").push_bind(outcome.as_str());
-            }
-            if let Some(number) = &filter.number {
-                query.push(" AND COALESCE(i.external_e164, i.external_number) = ").push_bind(plan::key(number));
-            }
-            if let Some(user) = filter.dialpad_user_id {
-                query.push(
-                    " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM calls c
-                    WHERE c.app_id = ",
-                );
-                query.push_bind(Id::from(app)).push(" AND c.dialpad_user_id = ").push_bind(user).push(")");
-            }
-            if let Some(user) = &filter.crm_user_id {
-                query.push(
-                    " AND i.id IN (SELECT COALESCE(c.interaction_id, c.id) FROM dialpad_user_mappings m
-                    JOIN calls c ON c.app_id = m.app_id AND c.dialpad_user_id = m.dialpad_user_id
-                    WHERE m.app_id = ",
-                );
-                query.push_bind(Id::from(app)).push(" AND m.crm_user_id = ").push_bind(user.clone()).push(")");
-            }
-            filter.common.write(&mut query, "i", cursor, limit);
             query.build_query_as().fetch_all(db).await
         })?;
         let page = filter.common.page(rows, limit);

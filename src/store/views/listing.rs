@@ -56,14 +56,14 @@ impl Filter {
         self.since.is_some()
     }
 
-    /// Appends the direction, the times, the cursor, the order and the limit to a statement that ends in conditions. For
-    /// tables with few rows for each value of a filter; see [`super::plan`] for the others.
+    /// Appends the direction, the times and the cursor to a statement that ends in conditions. `changed` is the column with
+    /// the time of the last change. For tables with few rows for each value of a filter; see [`super::plan`] for the others.
     pub(crate) fn write<DB>(
         &self,
         query: &mut QueryBuilder<DB>,
+        changed: &str,
         table: &str,
         cursor: Option<Cursor>,
-        limit: usize,
     ) where
         DB: Database,
         Id: for<'q> Encode<'q, DB> + Type<DB>,
@@ -75,15 +75,16 @@ impl Filter {
             query.push(format_args!(" AND {table}.direction = ")).push_bind(direction.as_str().to_owned());
         }
         if let Some(since) = self.since {
-            query.push(format_args!(" AND {table}.updated_at >= ")).push_bind(since);
+            query.push(format_args!(" AND {changed} >= ")).push_bind(since);
         }
         if let Some(until) = self.until {
-            let compared = if self.by_change() { "updated_at" } else { "created_at" };
-            query.push(format_args!(" AND {table}.{compared} < ")).push_bind(until);
+            let created = format!("{table}.created_at");
+            let compared = if self.by_change() { changed } else { &created };
+            query.push(format_args!(" AND {compared} < ")).push_bind(until);
         }
         match cursor {
             Some(cursor) if self.by_change() => {
-                query.push(format_args!(" AND ({table}.updated_at, {table}.id) > (")).push_bind(cursor.at);
+                query.push(format_args!(" AND ({changed}, {table}.id) > (")).push_bind(cursor.at);
                 query.push(", ").push_bind(Id(cursor.id)).push(")");
             }
             Some(cursor) => {
@@ -91,11 +92,21 @@ impl Filter {
             }
             None => {}
         }
-        let order = if self.by_change() {
-            format!("{table}.updated_at, {table}.id")
-        } else {
-            format!("{table}.id DESC")
-        };
+    }
+
+    /// Appends the order and the limit.
+    pub(crate) fn write_order<DB>(
+        &self,
+        query: &mut QueryBuilder<DB>,
+        changed: &str,
+        table: &str,
+        limit: usize,
+    ) where
+        DB: Database,
+        i64: for<'q> Encode<'q, DB> + Type<DB>,
+    {
+        let order =
+            if self.by_change() { format!("{changed}, {table}.id") } else { format!("{table}.id DESC") };
         query.push(format_args!(" ORDER BY {order} LIMIT "));
         // One row more than requested shows whether there is a next page.
         query.push_bind(i64::try_from(limit + 1).unwrap_or(i64::MAX));

@@ -143,7 +143,7 @@ impl Messages<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Option<PageQuery<'f>>, StoreError> {
-        let all = Part { condition: String::new(), is_indexed: true };
+        let all = Part { condition: String::new(), is_indexed: true, changed: "updated_at" };
         let listed = Listed {
             table: "messages",
             alias: "m",

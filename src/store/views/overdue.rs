@@ -20,10 +20,10 @@ use crate::store::{
 /// In the order of the index of live calls.
 const OVERDUE: &str = "SELECT calls.app_id, calls.id, dialpad_call_id, status, calls.updated_at
     FROM calls JOIN apps ON apps.id = calls.app_id
-    WHERE status <> 'ended' AND apps.is_active AND (calls.app_id, calls.id) > ($1, $2)
+    WHERE ended_updated_at IS NULL AND apps.is_active AND (calls.app_id, calls.id) > ($1, $2)
     AND (calls.updated_at < CASE status WHEN 'ringing' THEN $3 ELSE $4 END OR calls.updated_at > $6)
     ORDER BY calls.app_id, calls.id LIMIT $5";
-const OLDEST_LIVE: &str = "SELECT MIN(created_at) FROM calls WHERE app_id = $1 AND status <> 'ended'";
+const OLDEST_LIVE: &str = "SELECT MIN(created_at) FROM calls WHERE app_id = $1 AND ended_updated_at IS NULL";
 const KNOWN: &str = "SELECT dialpad_call_id, status, voicemail_id IS NOT NULL FROM calls WHERE app_id = ";
 
 /// How far the clocks of processes may differ.

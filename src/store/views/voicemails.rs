@@ -146,7 +146,8 @@ impl Voicemails<'_> {
         cursor: Option<Cursor>,
         limit: usize,
     ) -> Result<Option<PageQuery<'f>>, StoreError> {
-        let all = Part { condition: "deleted_at IS NULL".to_owned(), is_indexed: true };
+        let all =
+            Part { condition: "deleted_at IS NULL".to_owned(), is_indexed: true, changed: "updated_at" };
         let listed = Listed {
             table: "voicemails",
             alias: "v",

@@ -1,34 +1,59 @@
-//! Emitting the ends of interactions.
+//! Emitting the ends of interactions: in the unit of the next batch, or alone where no webhook waits.
 
+use chrono::{DateTime, Utc};
 use tracing::warn;
 
 use super::Pipeline;
 use crate::{
-    app::inbox::Oldest,
+    app::{calls::Touched, inbox::Oldest},
     error::StoreError,
     event::interaction_event,
-    id::{InteractionId, JournalId},
-    model::interaction::InteractionChange,
+    id::{AppId, InteractionId, JournalId},
+    model::interaction::{InteractionChange, StoredInteraction},
     unit::Unit,
 };
 
-/// How many ends are emitted between two batches.
+/// How many ends are emitted with one batch.
 const MAX_SETTLED: usize = 64;
 
+/// Interactions whose end is due, as they are once it is emitted.
+pub(super) struct Ends {
+    app_id: AppId,
+    now: DateTime<Utc>,
+    settled: Vec<StoredInteraction>,
+}
+
+impl Ends {
+    pub(super) fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+    }
+
+    /// Adds the ends to a unit, before its own events. One that the batch is about is left out: that is news of it, and if
+    /// it is still due, it is found again.
+    pub(super) fn add_to(&self, unit: &mut Unit, touched: &Touched) {
+        let is_news = |id| touched.interactions.contains_key(&id) || touched.left.contains_key(&id);
+        let settled: Vec<_> = self.settled.iter().filter(|it| !is_news(it.id)).collect();
+        let ended = settled.iter().map(|it| {
+            let at = it.summary.ended_at.unwrap_or(self.now);
+            interaction_event(self.app_id, it.id, &it.summary, &InteractionChange::Ended, at)
+        });
+        unit.events.splice(0..0, ended);
+        unit.interactions.extend(settled.into_iter().cloned());
+    }
+}
+
 impl Pipeline {
-    /// Emits the ends of interactions that are due: over, and nothing more came for a while. What was received before and
-    /// is not processed yet may be such news, after a restart for instance: then they wait. A few at a time, so that no
-    /// webhook waits long for them.
-    pub(super) async fn settle_due(&mut self) -> Result<(), StoreError> {
-        let due: Vec<InteractionId> = {
-            let mut all = self.due.lock();
-            let rest = all.iter().nth(MAX_SETTLED).copied().map(|next| all.split_off(&next));
-            std::mem::replace(&mut *all, rest.unwrap_or_default()).into_iter().collect()
-        };
-        if due.is_empty() {
-            return Ok(());
-        }
+    /// Takes ends of interactions that are due: over, and nothing more came for a while. What was received before and is
+    /// not processed yet may be such news, after a restart for instance: then they wait. A few at a time, so that no webhook
+    /// waits long for them.
+    pub(super) async fn due_ends(&mut self) -> Result<Ends, StoreError> {
         let now = self.ports.clock.now();
+        let mut ends = Ends { app_id: self.app_id, now, settled: Vec::new() };
+        // While it is looked for a webhook that the store refuses, nothing else is written with it.
+        let due = if self.singles_left > 0 { Vec::new() } else { self.take_due() };
+        if due.is_empty() {
+            return Ok(ends);
+        }
         let oldest = self.inbox.lock().oldest();
         let oldest = match oldest {
             Oldest::Nothing => None,
@@ -36,17 +61,25 @@ impl Pipeline {
             Oldest::Unread => self.ports.journal.pending(self.app_id, 1).await?.first().map(|it| it.id),
         };
         let until = oldest.and_then(JournalId::generated_at).map_or(now, |at| at.min(now));
-        let mut unit = Unit::new(self.app_id, now);
-        for interaction in self.interactions.read(&*self.ports.ledger, self.app_id, &due).await? {
-            let Some(settled) = interaction.settled(until, now) else { continue };
-            let summary = &settled.summary;
-            let at = summary.ended_at.unwrap_or(now);
-            let ended = interaction_event(self.app_id, settled.id, summary, &InteractionChange::Ended, at);
-            unit.events.push(ended);
-            unit.interactions.push(settled);
+        let stored = self.interactions.read(&*self.ports.ledger, self.app_id, &due).await?;
+        ends.settled = stored.iter().filter_map(|interaction| interaction.settled(until, now)).collect();
+        Ok(ends)
+    }
+
+    fn take_due(&self) -> Vec<InteractionId> {
+        let mut all = self.due.lock();
+        let rest = all.iter().nth(MAX_SETTLED).copied().map(|next| all.split_off(&next));
+        std::mem::replace(&mut *all, rest.unwrap_or_default()).into_iter().collect()
+    }
+
+    /// Emits ends by themselves.
+    pub(super) async fn settle(&mut self, ends: &Ends) -> Result<(), StoreError> {
+        if ends.is_empty() {
+            return Ok(());
         }
-        unit.region = self.ports.log.region(self.app_id).await?;
-        self.name_crm_users(&mut unit).await?;
+        let mut unit = Unit::new(self.app_id, ends.now);
+        ends.add_to(&mut unit, &Touched::default());
+        self.complete(&mut unit).await?;
         match self.commit(unit, &[]).await {
             // Another process was first, or a webhook: whatever is still due is found again.
             Err(StoreError::Conflict(_)) => Ok(()),

@@ -26,7 +26,10 @@ use self::{
 };
 use super::{append::Appended, pending::DurableSender};
 use crate::{
-    store::db::pool::{Database, Pools},
+    store::db::{
+        pool::{Database, Pools},
+        statistics::Statistics,
+    },
     webhook::new_webhook::NewWebhook,
 };
 
@@ -57,7 +60,8 @@ impl Lanes {
             Pools::Postgres(pools) => {
                 let writer = || Writer::Postgres(pools.write.clone());
                 database.runtime().spawn(append_lane(writer(), append_jobs, durable));
-                database.runtime().spawn(unit_lane(writer(), unit_jobs));
+                let statistics = Statistics::new(pools.write.clone());
+                database.runtime().spawn(unit_lane(writer(), unit_jobs, statistics));
             }
             Pools::Sqlite(pools) => {
                 let writer = Writer::Sqlite(pools.write.clone());
@@ -137,9 +141,12 @@ async fn append_lane(writer: Writer, mut jobs: mpsc::Receiver<AppendJob>, durabl
     }
 }
 
-async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>) {
+async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>, mut statistics: Statistics) {
     while let Some(first) = jobs.recv().await {
-        write_units(&writer, gather_units(first, &mut jobs)).await;
+        let batch = gather_units(first, &mut jobs);
+        let webhooks = batch.iter().map(UnitJob::webhooks).sum();
+        write_units(&writer, batch).await;
+        statistics.wrote(webhooks);
     }
 }
 

@@ -31,6 +31,16 @@ use crate::store::db::{
 const INCOMING_HEAD: &str = "INSERT INTO webhook_events
     (id, app_id, organization_id, dedup_key, event_type, payload, status, attempts, reason, received_at, processed_at)";
 
+/// The rows are legs of which nothing may be known. The column refuses null, which fails the whole unit if a call names one
+/// of them. That none of them is known itself, the versions guard.
+const UNSEEN_HEAD: &str = "UPDATE feed_epoch SET epoch = NULL WHERE EXISTS (WITH named (app_id, leg) AS (";
+const UNSEEN_TAIL: &str = ") SELECT 1 FROM named CROSS JOIN calls WHERE calls.app_id = named.app_id
+        AND calls.master_call_id IS NOT NULL AND calls.master_call_id = named.leg
+    UNION ALL SELECT 1 FROM named CROSS JOIN calls WHERE calls.app_id = named.app_id
+        AND calls.entry_point_call_id IS NOT NULL AND calls.entry_point_call_id = named.leg
+    UNION ALL SELECT 1 FROM named CROSS JOIN calls WHERE calls.app_id = named.app_id
+        AND calls.operator_call_id IS NOT NULL AND calls.operator_call_id = named.leg)";
+
 const CALLS_HEAD: &str = "INSERT INTO calls
     (id, app_id, dialpad_call_id, direction, from_number, to_number, from_e164, to_e164, contact_name, target_name,
      is_internal, callback_requested, custom_data, recordings, status, dialpad_state, outcome, dialpad_user_id,

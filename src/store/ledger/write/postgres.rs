@@ -13,8 +13,8 @@ use sqlx::PgConnection;
 
 use super::{
     CALLS_HEAD, CALLS_TAIL, EVENTS_HEAD, FAIL, INCOMING_HEAD, INTERACTIONS_HEAD, INTERACTIONS_TAIL,
-    LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, Places, RETRIED_HEAD, UnitFailure, UnitRows, VOICEMAILS_HEAD,
-    VOICEMAILS_TAIL,
+    LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, Places, RETRIED_HEAD, UNSEEN_HEAD, UNSEEN_TAIL, UnitFailure,
+    UnitRows, VOICEMAILS_HEAD, VOICEMAILS_TAIL,
 };
 use crate::store::db::{bulk::Rows, types::Id};
 
@@ -30,6 +30,7 @@ pub(in crate::store) async fn write_postgres(
     let parts = [
         &feeds,
         &rows.incoming,
+        &rows.unseen,
         &rows.calls,
         &rows.interactions,
         &rows.voicemails,
@@ -53,7 +54,7 @@ pub(in crate::store) async fn write_postgres(
 }
 
 fn joined_statement(
-    [feeds, incoming, calls, interactions, voicemails, messages, events, processed]: [&Rows; 8],
+    [feeds, incoming, unseen, calls, interactions, voicemails, messages, events, processed]: [&Rows; 9],
 ) -> String {
     let mut number = 1;
     let mut source = |rows: &Rows| {
@@ -65,6 +66,7 @@ fn joined_statement(
     let mut insert =
         |head: &str, rows: &Rows, tail: &str| format!("{head} SELECT * FROM {} {tail}", source(rows));
     let incoming = insert(INCOMING_HEAD, incoming, "");
+    let unseen = insert(UNSEEN_HEAD, unseen, UNSEEN_TAIL);
     let calls = insert(CALLS_HEAD, calls, CALLS_TAIL);
     let interactions = insert(INTERACTIONS_HEAD, interactions, INTERACTIONS_TAIL);
     let voicemails = insert(VOICEMAILS_HEAD, voicemails, VOICEMAILS_TAIL);
@@ -78,7 +80,7 @@ fn joined_statement(
             FROM {feeds} AS taken (app_id, count) WHERE event_feeds.app_id = taken.app_id
             RETURNING event_feeds.app_id, event_feeds.last_seq - taken.count AS last_seq_before
         ),
-        written_webhooks AS ({incoming}), written_calls AS ({calls}),
+        written_webhooks AS ({incoming}), nothing_known AS ({unseen}), written_calls AS ({calls}),
         written_interactions AS ({interactions}), written_voicemails AS ({voicemails}), written_messages AS ({messages}),
         written_events AS (
             {EVENTS_HEAD}

@@ -11,8 +11,8 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::{
     CALLS_HEAD, CALLS_TAIL, EVENTS_HEAD, FAIL, INCOMING_HEAD, INTERACTIONS_HEAD, INTERACTIONS_TAIL,
-    LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, PROCESSED_HEAD, Places, RETRIED_HEAD, UnitFailure, UnitRows,
-    VOICEMAILS_HEAD, VOICEMAILS_TAIL,
+    LIST_TAIL, MESSAGES_HEAD, MESSAGES_TAIL, PROCESSED_HEAD, Places, RETRIED_HEAD, UNSEEN_HEAD, UNSEEN_TAIL,
+    UnitFailure, UnitRows, VOICEMAILS_HEAD, VOICEMAILS_TAIL,
 };
 use crate::store::{
     db::{
@@ -49,9 +49,10 @@ pub(in crate::store) async fn write_sqlite(
 }
 
 /// Returns what is written, but the events, whose `seq` is known in one way or the other.
-fn parts(rows: &UnitRows) -> [Part<'_>; 6] {
+fn parts(rows: &UnitRows) -> [Part<'_>; 7] {
     [
         (&rows.incoming, INCOMING_HEAD, ""),
+        (&rows.unseen, UNSEEN_HEAD, UNSEEN_TAIL),
         (&rows.calls, CALLS_HEAD, CALLS_TAIL),
         (&rows.interactions, INTERACTIONS_HEAD, INTERACTIONS_TAIL),
         (&rows.voicemails, VOICEMAILS_HEAD, VOICEMAILS_TAIL),
@@ -78,6 +79,7 @@ pub(in crate::store) fn is_small(units: &[Arc<Unit>]) -> bool {
     let total = |count: fn(&Unit) -> usize| units.iter().map(|unit| count(unit)).sum::<usize>();
     let counts = [
         total(|unit| unit.incoming.len()),
+        total(|unit| unit.unseen.len()),
         total(|unit| unit.calls.len()),
         total(|unit| unit.interactions.len()),
         total(|unit| unit.voicemails.len()),

@@ -2,14 +2,14 @@
 
 use cti_actors::model::call::Direction;
 
-use super::{Driver, MAX_USER_BRANCHES, PageQuery, Part, conditions::hidden, sql::Sql};
+use super::{Driver, MAX_USER_BRANCHES, PageQuery, Part, Plan, conditions::hidden, sql::Sql};
 
 impl PageQuery<'_> {
-    pub(super) fn push_branches(&self, sql: &mut Sql, alias: &str) {
+    pub(super) fn push_branches(&self, plan: Plan, sql: &mut Sql, alias: &str) {
         sql.push(format!(" AND {alias}id IN (SELECT id FROM ("));
         let mut is_first = true;
         for part in &self.listed.parts {
-            for (driver, direction, user) in self.branches(part) {
+            for (driver, direction, user) in self.branches(part, plan) {
                 sql.push(if is_first { "" } else { " UNION ALL " });
                 is_first = false;
                 sql.push("SELECT id FROM (SELECT id FROM ");
@@ -17,14 +17,15 @@ impl PageQuery<'_> {
                     // In the order of the small index, which SQLite would not choose otherwise.
                     sql.push("(SELECT id, created_at, updated_at FROM ").push(self.listed.table);
                     self.push_driver(sql, part, driver, direction, user);
-                    self.push_rest(sql, driver, user);
+                    self.push_rest(sql, part, driver, user);
                     sql.push(format!(" ORDER BY {order} LIMIT 1000000) AS small"));
                 } else {
                     sql.push(self.listed.table);
                     self.push_driver(sql, part, driver, direction, user);
-                    self.push_rest(sql, driver, user);
+                    self.push_rest(sql, part, driver, user);
                 }
                 sql.push(match self.filter.by_change() {
+                    true if driver == Driver::Changes => format!(" ORDER BY {}, id", part.changed),
                     true => format!(" ORDER BY {}, id", hidden("updated_at")),
                     false => " ORDER BY created_at DESC, id DESC".to_owned(),
                 });
@@ -35,9 +36,16 @@ impl PageQuery<'_> {
     }
 
     /// Returns the branches that together have all rows of a part: which index each reads, and where.
-    pub(super) fn branches(&self, part: &Part) -> Vec<(Driver, Option<Option<Direction>>, Option<i64>)> {
+    pub(super) fn branches(
+        &self,
+        part: &Part,
+        plan: Plan,
+    ) -> Vec<(Driver, Option<Option<Direction>>, Option<i64>)> {
         if !part.is_indexed {
             return vec![(Driver::Nothing, None, None)];
+        }
+        if plan == Plan::InOrder {
+            return vec![(Driver::Changes, None, None)];
         }
         let directions = match self.filter.direction {
             Some(direction) => vec![Some(direction)],

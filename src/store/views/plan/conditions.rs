@@ -54,7 +54,7 @@ impl PageQuery<'_> {
         self.push_also(sql, alias);
         self.push_users(sql, alias, None);
         if self.filter.by_change() {
-            self.push_times(sql, alias, true);
+            self.push_times(sql, alias, Some("updated_at"));
         } else if let Some(cursor) = self.cursor {
             sql.bind(format!(" AND {alias}id < "), Value::Id(Id(cursor.id)));
         }
@@ -74,7 +74,8 @@ impl PageQuery<'_> {
             sql.push(format!(" AND {}", part.condition));
         }
         let direction = direction.or(self.filter.direction.map(Some));
-        let column = column_if(!matches!(driver, Driver::Nothing | Driver::Recipients), "direction");
+        let chooses = !matches!(driver, Driver::Nothing | Driver::Recipients | Driver::Changes);
+        let column = column_if(chooses, "direction");
         match direction {
             Some(Some(direction)) => {
                 sql.bind(format!(" AND {column} = "), Value::Text(direction.as_str().to_owned()));
@@ -111,12 +112,12 @@ impl PageQuery<'_> {
                     sql.bind(format!(" AND {column} = "), Value::Text(value.clone()));
                 }
             }
-            Driver::Direction | Driver::Nothing => {}
+            Driver::Direction | Driver::Changes | Driver::Nothing => {}
         }
     }
 
     /// Writes the conditions that choose nothing, and the times.
-    pub(super) fn push_rest(&self, sql: &mut Sql, driver: Driver, user: Option<i64>) {
+    pub(super) fn push_rest(&self, sql: &mut Sql, part: &Part, driver: Driver, user: Option<i64>) {
         if let Some(from) = self.filter.from.as_ref().filter(|_| driver != Driver::From) {
             sql.push(" AND ");
             push_number(sql, &hidden(&number_column("", "from")), from);
@@ -125,7 +126,7 @@ impl PageQuery<'_> {
             sql.push(" AND ");
             self.push_to(sql, "", to);
         }
-        if !self.is_by_number() || driver == Driver::Nothing {
+        if !self.is_by_number() || matches!(driver, Driver::Nothing | Driver::Changes) {
             self.push_either(sql, "");
         }
         if driver != Driver::Also {
@@ -134,7 +135,7 @@ impl PageQuery<'_> {
         if driver != Driver::User {
             self.push_users(sql, "", user);
         }
-        self.push_times(sql, "", false);
+        self.push_times(sql, "", (driver == Driver::Changes).then_some(part.changed));
     }
 
     fn push_to(&self, sql: &mut Sql, alias: &str, to: &NumberFilter) {
@@ -185,11 +186,13 @@ impl PageQuery<'_> {
         sql.push(")");
     }
 
-    /// Writes the conditions on time and the cursor: on `created_at`, or with `since` on `updated_at`.
-    pub(super) fn push_times(&self, sql: &mut Sql, alias: &str, chooses: bool) {
+    /// Writes the conditions on time and the cursor: on `created_at`, or with `since` on `updated_at`, or on the column of
+    /// the index of changes that they choose.
+    pub(super) fn push_times(&self, sql: &mut Sql, alias: &str, chosen: Option<&str>) {
         let id = format!("{alias}id");
         if let Some(since) = self.filter.since {
-            let changed = column_if(chooses, &format!("{alias}updated_at"));
+            let changed = chosen
+                .map_or_else(|| hidden(&format!("{alias}updated_at")), |column| format!("{alias}{column}"));
             sql.bind(format!(" AND {changed} >= "), Value::Time(since));
             if let Some(until) = self.filter.until {
                 sql.bind(format!(" AND {changed} < "), Value::Time(until));

@@ -7,7 +7,8 @@
 //! are read that way. Where both are many, a page is full soon.
 //!
 //! Calls that have ended are indexed; the others are few, and all of them are looked at. So a call is entered into these
-//! indexes once, when it is over.
+//! indexes once, when it is over: also into that of changes, on `ended_updated_at`, which a live call does not have. On
+//! PostgreSQL a webhook of a live call therefore changes no column of any index, and writes no index entry at all.
 //!
 //! SQLite has no statistics to choose an index by. A column that must not choose one is hidden in a `CASE`, which
 //! PostgreSQL, which has statistics, sees through.
@@ -61,6 +62,8 @@ pub(crate) struct Part {
     pub(crate) condition: String,
     /// Whether it has an index for each filter. The others are small.
     pub(crate) is_indexed: bool,
+    /// The column that says when a row has changed, as the index of changes has it.
+    pub(crate) changed: &'static str,
 }
 
 /// The filter whose index a branch reads.
@@ -74,6 +77,8 @@ enum Driver {
     /// The listed table's own filter.
     Also,
     Direction,
+    /// None, with `since`: the branch reads changes in their order.
+    Changes,
     /// None: the branch reads a small part as a whole.
     Nothing,
 }
@@ -84,7 +89,7 @@ impl Driver {
         match self {
             Self::Nothing => Some("id"),
             Self::Recipients => Some("created_at, id"),
-            Self::From | Self::To | Self::User | Self::Also | Self::Direction => None,
+            Self::From | Self::To | Self::User | Self::Also | Self::Direction | Self::Changes => None,
         }
     }
 }
@@ -218,15 +223,23 @@ impl<'f> PageQuery<'f> {
         })
     }
 
-    /// Counts what has changed since the list begins.
+    /// Counts what has changed since the list begins, of the parts that have an index for it.
     fn changed(&self) -> Sql {
+        let column =
+            self.listed.parts.iter().find(|part| part.is_indexed).map_or("updated_at", |it| it.changed);
         let mut sql = Sql::default();
         sql.push("SELECT COUNT(*) FROM (SELECT 1 AS one FROM ").push(self.listed.table);
         sql.bind(" WHERE app_id = ", Value::App(self.app));
-        self.push_times(&mut sql, "", true);
+        self.push_times(&mut sql, "", Some(column));
         // In the order of the index: PostgreSQL would look through the whole table for them.
-        sql.bind(" ORDER BY updated_at, id LIMIT ", Value::Int(MAX_SCANNED)).push(") AS changed");
+        sql.push(format!(" ORDER BY {column}, id"));
+        sql.bind(" LIMIT ", Value::Int(MAX_SCANNED)).push(") AS changed");
         sql
+    }
+
+    /// Whether the changes of the parts are in the order of different columns.
+    fn has_parts_by_change(&self) -> bool {
+        self.filter.by_change() && self.listed.parts.iter().any(|part| part.changed != "updated_at")
     }
 
     /// Counts what has the values of the filters that choose an index, of the parts that have one.
@@ -235,7 +248,7 @@ impl<'f> PageQuery<'f> {
         sql.push("SELECT COUNT(*) FROM (");
         let mut is_first = true;
         for part in self.listed.parts.iter().filter(|part| part.is_indexed) {
-            for (driver, direction, user) in self.branches(part) {
+            for (driver, direction, user) in self.branches(part, Plan::ByFilter) {
                 sql.push(if is_first {
                     "SELECT one FROM (SELECT 1 AS one FROM "
                 } else {
@@ -263,17 +276,19 @@ impl<'f> PageQuery<'f> {
         let alias = format!("{}.", self.listed.alias);
         let mut sql = Sql::default();
         sql.bind("", Value::App(self.app));
-        match plan {
-            Plan::InOrder => self.push_in_order(&mut sql, &alias),
-            Plan::ByFilter => self.push_branches(&mut sql, &alias),
+        let is_in_order = plan == Plan::InOrder && !self.has_parts_by_change();
+        if is_in_order {
+            self.push_in_order(&mut sql, &alias);
+        } else {
+            self.push_branches(plan, &mut sql, &alias);
         }
         let (updated, created) = (format!("{alias}updated_at"), format!("{alias}created_at"));
-        let order = match (plan, self.filter.by_change()) {
-            (Plan::InOrder, true) => format!(" ORDER BY {updated}, {alias}id"),
-            (Plan::InOrder, false) => format!(" ORDER BY {alias}id DESC"),
+        let order = match (is_in_order, self.filter.by_change()) {
+            (true, true) => format!(" ORDER BY {updated}, {alias}id"),
+            (true, false) => format!(" ORDER BY {alias}id DESC"),
             // The few rows of the branches are sorted: SQLite would look for them among all rows in this order.
-            (Plan::ByFilter, true) => format!(" ORDER BY {}, {alias}id", hidden(&updated)),
-            (Plan::ByFilter, false) => format!(" ORDER BY {} DESC, {alias}id DESC", hidden(&created)),
+            (false, true) => format!(" ORDER BY {}, {alias}id", hidden(&updated)),
+            (false, false) => format!(" ORDER BY {} DESC, {alias}id DESC", hidden(&created)),
         };
         sql.push(order).bind(" LIMIT ", self.row_limit());
         sql.append_to(query);
