@@ -136,6 +136,10 @@ impl Clock for SystemClock {
 /// were generated.
 #[must_use]
 pub fn new_uuid() -> Uuid {
+    #[cfg(feature = "testing")]
+    if let Some(id) = crate::testing::numbered_uuid() {
+        return id;
+    }
     static CONTEXT: LazyLock<std::sync::Mutex<ContextV7>> =
         LazyLock::new(|| std::sync::Mutex::new(ContextV7::new()));
     let now = SystemClock.now();

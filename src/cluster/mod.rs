@@ -1,3 +1,7 @@
 //! Several processes on one database.
 
 pub(crate) mod bus;
+pub mod ownership;
+
+pub use self::ownership::{Cluster, JoinError};
+pub(crate) use self::ownership::{ClusterState, Membership, ProcessView, join, owned_apps};

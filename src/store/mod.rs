@@ -14,6 +14,7 @@
 //! | [`rebuild`] | calls and messages, made anew from the journal |
 //! | [`crypto`] | encryption at rest |
 //! | [`inspection`] | a database from outside, for `doctor` |
+//! | [`cluster`] | the processes on one database, and which of them works on what |
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
 //! | [`notifications`] | what processes announce to each other through PostgreSQL |
@@ -24,6 +25,7 @@
 //! methods. To add one: write the SQL once for both databases, run it through `on_db!`, and test it in `tests/store`.
 
 pub mod backup;
+pub mod cluster;
 pub mod crypto;
 pub mod db;
 pub mod dialpad;
@@ -44,9 +46,10 @@ pub mod tenants;
 pub mod verify;
 pub mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cti_actors::{clock::Clock, error::StoreError, id::AppId};
+use uuid::Uuid;
 
 use self::{
     crypto::vault::Vault,
@@ -87,6 +90,8 @@ struct Shared {
     apps_with_recent_calls: Lookups<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
+    /// The process that this is, once it is registered as one of those that run.
+    incarnation: OnceLock<Uuid>,
 }
 
 /// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading,
@@ -190,6 +195,12 @@ repositories! {
     imports => Imports;
     /// What processes announce to each other.
     notifications => Notifications;
+    /// The processes that run.
+    processes => Processes;
+    /// Which process works on which app.
+    leases => Leases;
+    /// Which process does the periodic work that is done once for all.
+    job_leases => JobLeases;
     /// What the server remembers about itself.
     server_state => ServerState;
 }
@@ -218,6 +229,7 @@ impl Store {
             apps_with_recent_calls: Lookups::default(),
             vault,
             clock,
+            incarnation: OnceLock::new(),
         };
         Ok((Self { shared: Arc::new(shared) }, durable))
     }

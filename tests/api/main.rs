@@ -16,6 +16,7 @@ mod call_life;
 mod calls;
 mod calls_paging;
 mod cli;
+mod cluster;
 mod codes;
 mod connected;
 mod console;

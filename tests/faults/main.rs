@@ -6,11 +6,13 @@ mod support;
 
 mod burst;
 mod clock;
+mod command;
 mod database_away;
 mod frozen_client;
 mod half_open;
 mod kill;
 mod missed;
+mod owners;
 mod pooler;
 mod postgres_states;
 mod rust_client;

@@ -19,10 +19,13 @@ pub(super) struct Arbiters {
 }
 
 impl Arbiters {
-    /// Starts `count` threads, at least one.
+    /// Starts `count` threads. Without any, the actors share the thread of the caller.
     pub(super) fn start(count: usize) -> Self {
-        let threads: Vec<Arbiter> = (0..count.max(1)).map(|_| Arbiter::new()).collect();
-        let handles = threads.iter().map(Arbiter::handle).collect();
+        let threads: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
+        let mut handles: Vec<ArbiterHandle> = threads.iter().map(Arbiter::handle).collect();
+        if handles.is_empty() {
+            handles.push(Arbiter::current());
+        }
         Self { handles, threads: Mutex::new(threads) }
     }
 
@@ -57,9 +60,9 @@ impl Arbiters {
 
     /// Stops the threads without waiting for them.
     pub(super) fn request_stop(&self) {
-        for handle in &self.handles {
+        for thread in self.threads.lock().iter() {
             // Fails only where the thread has ended already.
-            let _ = handle.stop();
+            let _ = thread.stop();
         }
     }
 }

@@ -29,9 +29,12 @@ impl Engine {
         self.tenants.follow(app, newest);
     }
 
-    /// Makes the supervisor of an app read the journal, because another process has written to it.
+    /// Makes the supervisor of an app read the journal, because another process has written to it. Without effect for an app
+    /// that this process does not own.
     pub fn on_pending(&self, app: AppId) {
-        self.tenants.of(app).notify();
+        if let Some(tenant) = self.tenants.owned(app) {
+            tenant.notify();
+        }
     }
 
     /// Forgets what is in memory of an app, because another process has changed stored calls and events.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     arbiters::Arbiters,
+    owned_apps::OwnedApps,
     tenant::{SupervisorSetup, Tenant},
     token_refresher::FeedUpdate,
 };
@@ -33,6 +34,7 @@ const MAX_TAIL_READERS: usize = 4;
 pub(super) struct Tenants {
     ports: Ports,
     apps: DashMap<AppId, Arc<Tenant>>,
+    owned: Arc<OwnedApps>,
     arbiters: Arc<Arbiters>,
     max_sessions_per_app: usize,
     process_calls: ProcessCalls,
@@ -66,6 +68,7 @@ impl Tenants {
             ),
             ports,
             apps: DashMap::new(),
+            owned: Arc::new(OwnedApps::new(tuning.owned)),
             arbiters,
             max_sessions_per_app: tuning.max_sessions_per_app,
             process_calls: ProcessCalls::new(tuning.max_call_actors),
@@ -111,6 +114,15 @@ impl Tenants {
             return Arc::clone(&tenant);
         }
         Arc::clone(&self.apps.entry(app).or_insert_with(|| self.start(app)))
+    }
+
+    /// Returns an app that this process owns, which is entered where it is new.
+    pub(super) fn owned(&self, app: AppId) -> Option<Arc<Tenant>> {
+        self.owned.fence(app).map(|_| self.of(app))
+    }
+
+    pub(super) fn owned_apps(&self) -> &OwnedApps {
+        &self.owned
     }
 
     /// Returns an app, if it was entered.
@@ -198,13 +210,10 @@ impl Tenants {
             feed: Arc::clone(&handle.feed),
             missing_legs: self.missing_legs.clone(),
             arbiter: self.arbiters.of(app_id),
-            inbox: Arc::default(),
-            due: Arc::default(),
             settle: self.interaction_settle,
-            awake: Arc::default(),
             stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };
-        Tenant::start(handle, setup, self.stopping.child_token())
+        Tenant::new(handle, setup, Arc::clone(&self.owned), self.stopping.child_token())
     }
 }
 

@@ -52,6 +52,11 @@ impl Announcements {
         });
     }
 
+    /// Marks that an app has webhooks which another process is to take up.
+    pub(crate) fn pending(&self, app: AppId) {
+        self.mark(|due| _ = due.pending.insert(app));
+    }
+
     /// Marks that a key of an app has ended, or that the app was switched off or deleted.
     pub(crate) fn access(&self, app: AppId) {
         self.mark(|due| _ = due.access.insert(app));

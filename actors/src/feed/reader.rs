@@ -1,13 +1,10 @@
 //! A reader of a feed: a cursor, a filter, and where to get the next frames from.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{Feed, Known, Slice};

@@ -3,10 +3,11 @@
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 /// The progress of the deliveries of one session.
 #[derive(Debug, Default)]

@@ -14,7 +14,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use cti_actors::{Engine, clock::Clock, feed::Announcements};
+use cti_actors::{
+    Engine,
+    clock::{Clock, new_uuid},
+    feed::Announcements,
+};
 use tracing::info;
 use uuid::Uuid;
 
@@ -27,7 +31,7 @@ struct Bus {
     engine: Arc<Engine>,
     clock: Arc<dyn Clock>,
     announcements: Arc<Announcements>,
-    /// The process, as its announcements name it.
+    /// A random id, by which a process knows its own announcements.
     process: Uuid,
     /// Whether another process listens.
     has_others: Arc<AtomicBool>,
@@ -50,7 +54,6 @@ pub(crate) fn start(
     store: &Store,
     engine: &Arc<Engine>,
     clock: &Arc<dyn Clock>,
-    process: Uuid,
 ) {
     if !store.notifications().are_possible() {
         return;
@@ -60,7 +63,7 @@ pub(crate) fn start(
         engine: Arc::clone(engine),
         clock: Arc::clone(clock),
         announcements: engine.announcements(),
-        process,
+        process: new_uuid(),
         has_others: Arc::default(),
     };
     tasks.spawn(sender::run(bus.clone()));
