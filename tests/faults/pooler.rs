@@ -126,7 +126,7 @@ async fn the_log_says_how_many_connections_are_missing() {
 
 #[tokio::test]
 async fn servers_behind_a_pooler_hear_each_other_where_they_can_listen_directly() {
-    let Some(pooler) = Pooler::start("pooled_listening", "transaction", 4).await else { return };
+    let Some(pooler) = Pooler::start("pooled_listening", "transaction", 8).await else { return };
     let listening = pooler.world.clone().with("DATABASE_LISTEN_URL", pooler.direct.setting("DATABASE_URL"));
     // This one can't hear, and announces all the same.
     let (here, there) = (pooler.world.start().await, listening.start().await);

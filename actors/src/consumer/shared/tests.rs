@@ -244,7 +244,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn what_is_acknowledged_is_delivered_once_whichever_process_dies(steps in vec(step(), 1..150)) {
