@@ -10,6 +10,7 @@ use crate::support::{Ask, Call, TestServer, World, assert_contiguous, eventually
 // Servers that share a database: on SQLite a second one is refused.
 on_postgres![
     an_event_reaches_subscribers_at_another_server_at_once,
+    a_webhook_at_any_server_is_processed_at_once,
     a_server_that_is_alone_announces_nothing,
     a_listener_whose_connection_was_cut_listens_again_and_nothing_is_missed,
 ];
@@ -63,6 +64,29 @@ async fn an_event_reaches_subscribers_at_another_server_at_once(world: World) {
     let metrics = there.metrics().await;
     assert!(metrics.sum("cti_notifications_total", &["direction=\"received\""]) > 0.0);
     assert!(metrics.sum("cti_announce_lag_seconds_count", &[]) > 0.0);
+}
+
+async fn a_webhook_at_any_server_is_processed_at_once(world: World) {
+    let (here, there) = (world.start().await, world.start().await);
+    let app = here.create_app("CRM").await;
+    hear_each_other([&here, &there]).await;
+    // One of the two works on the app.
+    let (mut first, mut second) = (here.listen(&app).await, there.listen(&app).await);
+    let mut number = 0;
+    eventually("a round of webhooks is processed at once", async || {
+        let began = Instant::now();
+        for _ in 0..EVENTS {
+            number += 1;
+            let server = if number % 2 == 0 { &here } else { &there };
+            server.webhook(&app, &Call::new(number).ring(0)).await;
+            let heard = first.events(1).await;
+            assert_eq!(seqs(&heard), [number]);
+            assert_eq!(second.events(1).await, heard);
+        }
+        // Only a machine that is too busy needs a second round.
+        (began.elapsed() < AT_ONCE).then_some(())
+    })
+    .await;
 }
 
 async fn a_server_that_is_alone_announces_nothing(world: World) {

@@ -207,6 +207,9 @@ impl World {
                 }
                 self.sync(which, false);
             }
+            if self.sharing.low_water() == self.head() {
+                return;
+            }
             self.pass(BEAT_INTERVAL);
         }
     }
