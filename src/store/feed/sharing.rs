@@ -1,4 +1,5 @@
-//! Consumers whose connections share the work at several processes: one record each, replaced by whoever has read it last.
+//! Consumers whose connections share the work at several processes: one record each, which only a process replaces that has read
+//! it last.
 
 use std::collections::BTreeMap;
 
