@@ -2,17 +2,22 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::Failure;
 use crate::call::Call;
 use crate::oracle::Seen;
+use crate::process::TICK;
 use crate::receiver::parse;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the first request may take, while all else starts.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An app of a server.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,9 +44,23 @@ impl Api {
         format!("http://{}{path}", self.server)
     }
 
+    /// Creates an app. A server on a busy machine may need some tries.
     pub(crate) async fn create_app(&self, name: &str) -> Result<App, Failure> {
-        let request = self.http.post(self.url("/internal/apps")).bearer_auth(&self.admin_secret);
-        Ok(request.json(&json!({ "name": name })).send().await?.error_for_status()?.json().await?)
+        let body = json!({ "name": name });
+        let began = Instant::now();
+        loop {
+            let request = self.http.post(self.url("/internal/apps")).bearer_auth(&self.admin_secret);
+            match request.json(&body).send().await {
+                Ok(answer) if answer.status().as_u16() != 503 => {
+                    return Ok(answer.error_for_status()?.json().await?);
+                }
+                failed if began.elapsed() > START_TIMEOUT => {
+                    return Ok(failed?.error_for_status()?.json().await?);
+                }
+                _ => {}
+            }
+            sleep(TICK * 10).await;
+        }
     }
 
     /// Returns the status and the body of `/health`.
