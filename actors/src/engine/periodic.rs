@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -18,24 +18,33 @@ pub(super) async fn periodic(
     name: &'static str,
     interval: Duration,
     stop: CancellationToken,
+    work: impl AsyncFnMut() -> Result<(), StoreError>,
+) {
+    periodic_or_woken(name, interval, &Notify::new(), stop, work).await;
+}
+
+/// Does the same, and runs `work` also when `wake` is notified.
+pub(super) async fn periodic_or_woken(
+    name: &'static str,
+    interval: Duration,
+    wake: &Notify,
+    stop: CancellationToken,
     mut work: impl AsyncFnMut() -> Result<(), StoreError>,
 ) {
     let mut outage = Outage::new(name);
     while !stop.is_cancelled() {
-        let pause = match AssertUnwindSafe(work()).catch_unwind().await {
-            Ok(result) => {
-                outage.observe(&result);
-                if result.is_err() { interval.max(MIN_BACKOFF) } else { interval }
-            }
+        let done = AssertUnwindSafe(work()).catch_unwind().await;
+        let is_well = matches!(done, Ok(Ok(())));
+        match done {
+            Ok(result) => outage.observe(&result),
             // Without it, what only this task does would not be done until the next start.
-            Err(_) => {
-                error!(task = name, "a background task panicked and begins again");
-                interval.max(MIN_BACKOFF)
-            }
-        };
+            Err(_) => error!(task = name, "a background task panicked and begins again"),
+        }
+        let pause = if is_well { interval } else { interval.max(MIN_BACKOFF) };
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(pause) => {}
+            () = wake.notified(), if is_well => {}
         }
     }
 }
