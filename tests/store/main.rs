@@ -81,6 +81,7 @@ on_every_store! {
     a_unit_marks_its_webhooks,
     a_page_of_the_feed_begins_after_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
+    the_tail_of_a_feed_comes_with_its_epoch,
     the_heads_of_several_feeds_are_read_at_once,
     all_feeds_have_one_epoch_until_another_one_begins,
     the_active_calls_come_with_the_last_event_that_they_include,
@@ -90,7 +91,8 @@ on_every_store! {
     apps_do_not_see_each_other,
     a_consumer_begins_once_and_then_continues_at_its_cursor,
     a_cursor_never_goes_back_and_only_its_holder_keeps_it,
-    a_shared_consumer_is_not_taken_over_by_another_process,
+    what_processes_share_is_replaced_only_by_whoever_has_read_it_last,
+    what_processes_share_belongs_to_an_epoch,
     a_consumer_may_be_moved_on_and_removed,
     a_cursor_belongs_to_the_epoch_in_which_it_was_acknowledged,
 }
