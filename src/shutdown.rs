@@ -10,7 +10,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::startup::Application;
+use crate::{recovery::traffic, startup::Application};
 
 /// For all steps together. Kubernetes kills a process after 30 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -102,6 +102,9 @@ impl Application {
 
         // 8. Close the database when its writes are done. Connections that only ended now may have moved cursors.
         self.flush_cursors(deadline).await;
+        if !matches!(timeout_at(deadline, traffic::flush(&self.recovery)).await, Ok(Ok(()))) {
+            warn!("the webhooks of the last minute were not counted");
+        }
         drop(timeout_at(deadline, self.cluster.remove()).await);
         if timeout_at(deadline, self.store.close()).await.is_err() {
             warn!("the database was not closed in time");

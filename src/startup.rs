@@ -22,7 +22,7 @@ use cti_actors::{
 };
 use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::task::JoinHandle;
+use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::{info, warn};
 
 pub(crate) use self::database::key_file;
@@ -50,7 +50,7 @@ use crate::{
     },
     store::{self, Store, journal::pending::DurableWebhooks},
     tasks::Tasks,
-    telemetry::{self, metrics::Metrics},
+    telemetry::{self, RuntimeKind, metrics::Metrics},
     threads,
     tls::{self, Tls},
 };
@@ -67,6 +67,7 @@ pub struct Application {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) store: Store,
+    pub(crate) recovery: Recovery,
     scheme: &'static str,
     /// A secret of the administrators.
     secret: SecretString,
@@ -87,6 +88,8 @@ impl Application {
         let tasks = Tasks::new();
         let mut stop_signals = StopSignals::new().map_err(setup)?;
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
+        metrics.watch_runtime(RuntimeKind::Main, &Handle::current());
+        tasks.spawn(telemetry::report_repeats());
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
 
@@ -176,8 +179,9 @@ impl Application {
                 Arc::clone(&clock),
                 tasks.clone(),
             ),
+            canary: http::CanaryVerdict::default(),
             rate_limiter: http::RateLimiter::new(&config.rate_limits),
-            silence: recovery.silence,
+            silence: Arc::clone(&recovery.silence),
             store: store.clone(),
             spool: Arc::clone(&spool),
             engine: Arc::clone(&engine),
@@ -193,6 +197,9 @@ impl Application {
             started,
             config,
         });
+        for runtime in engine.runtimes() {
+            state.metrics.watch_runtime(RuntimeKind::Engine, &runtime);
+        }
         let console = Data::new(Console::default());
         let of_console = {
             let console = console.clone();
@@ -223,6 +230,9 @@ impl Application {
 
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
+        if let Some(interval) = state.config.canary_interval {
+            tasks.spawn(http::run_canary(state.clone(), interval));
+        }
         let scheme = tls::scheme(tls.as_ref());
         info!(public_url = %state.public_url, "listening on {scheme}://{address}");
         let (clock, secret) =
@@ -235,6 +245,7 @@ impl Application {
             engine,
             cluster,
             store,
+            recovery,
             scheme,
             secret,
             clock,

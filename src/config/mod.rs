@@ -107,6 +107,8 @@ pub struct Config {
     pub auto_subscribe: bool,
     /// `SUBSCRIPTION_CHECK_INTERVAL`.
     pub subscription_check_interval: Duration,
+    /// `CANARY_INTERVAL`: how often the canary runs; `None`: never.
+    pub canary_interval: Option<Duration>,
     /// `RETENTION_…`.
     pub retention: Retention,
     /// The limits for wrong credentials.

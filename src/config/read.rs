@@ -75,6 +75,7 @@ impl Config {
         let auto_subscribe = settings.boolean("auto_subscribe");
         let subscription_check_interval = settings.duration("subscription_check_interval");
         let recovery = RecoveryConfig::read(settings);
+        let canary_interval = settings.duration_or("off", "canary_interval");
         let retention = Retention::read(settings);
         let interaction_settle = settings.pause("interaction_settle", MAX_SETTLE);
         let max_sessions_per_app = settings.number("ws_max_sessions_per_app", 1, 10_000_000);
@@ -104,6 +105,7 @@ impl Config {
             signature_header: signature_header?,
             auto_subscribe: auto_subscribe?,
             subscription_check_interval: subscription_check_interval?,
+            canary_interval: canary_interval?,
             retention: retention?,
             rate_limits: rate_limits?,
             cors_origins: cors_origins?,
@@ -145,7 +147,7 @@ impl Retention {
         let events = settings.duration("retention_events");
         let journal = settings.duration("retention_journal");
         let unrouted = settings.duration("retention_unrouted");
-        let calls = settings.duration_or_never("retention_calls");
+        let calls = settings.duration_or("never", "retention_calls");
         let interval = settings.duration("retention_interval");
         Some(Self {
             events: events?,

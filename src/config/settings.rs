@@ -136,9 +136,9 @@ impl Settings {
         })
     }
 
-    /// Parses a duration, or the word `never`: `None`.
-    pub(super) fn duration_or_never(&mut self, name: &str) -> Option<Option<Duration>> {
-        if self.text(name).is_some_and(|text| text == "never") {
+    /// Parses a duration, or a word that stands for none.
+    pub(super) fn duration_or(&mut self, word: &str, name: &str) -> Option<Option<Duration>> {
+        if self.text(name).is_some_and(|text| text == word) {
             return Some(None);
         }
         self.duration(name).map(Some)

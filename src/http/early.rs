@@ -102,6 +102,7 @@ async fn report(state: Data<EarlyState>) -> HttpResponse {
         started: state.started,
         database: Err(state.problem()),
         spool: &state.spool,
+        canary: None,
     }
     .answer()
 }
@@ -116,5 +117,5 @@ async fn metrics(request: HttpRequest, state: Data<EarlyState>) -> Result<HttpRe
     {
         return Err(ApiError::new(ErrorCode::Forbidden, "The bearer is wrong"));
     }
-    Ok(rendered(&state.metrics))
+    Ok(rendered(&request, &state.metrics))
 }

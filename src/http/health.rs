@@ -2,9 +2,14 @@
 
 use std::time::Instant;
 
-use actix_web::{HttpRequest, HttpResponse, Responder, http::header, web::Data};
+use actix_web::{
+    HttpRequest, HttpResponse, Responder,
+    http::header::{self, Accept, Header, Quality},
+    web::Data,
+};
 use chrono::SecondsFormat;
 use cti_actors::{clock::Clock, error::StoreError};
+use metrics::gauge;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -58,6 +63,11 @@ pub(crate) struct Checks {
     database: String,
     /// The spool, which keeps webhooks while the database can't take them.
     spool: String,
+    /// The canary: a webhook of the server's own that takes the whole path every `CANARY_INTERVAL`. `ok` before its first
+    /// run; left out where it is off, and before the database was opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    canary: Option<String>,
 }
 
 /// The answer to a probe.
@@ -109,6 +119,7 @@ pub(crate) async fn check(state: &AppState) -> Health {
         started: state.started,
         database: database(state).await,
         spool: &state.spool,
+        canary: state.config.canary_interval.map(|_| state.canary.problem()),
     }
     .health()
 }
@@ -138,6 +149,8 @@ pub(super) struct Report<'s> {
     pub(super) started: Instant,
     pub(super) database: Result<(), String>,
     pub(super) spool: &'s Spool,
+    /// Why the last run of the canary failed; `None` where there is no canary.
+    pub(super) canary: Option<Option<String>>,
 }
 
 impl Report<'_> {
@@ -156,6 +169,7 @@ impl Report<'_> {
             checks: Checks {
                 database: self.database.err().unwrap_or_else(ok),
                 spool: self.spool.problem().unwrap_or_else(ok),
+                canary: self.canary.map(|problem| problem.unwrap_or_else(ok)),
             },
         }
     }
@@ -168,7 +182,11 @@ fn example(status: &'static str, database: &str) -> Value {
         uptime: 86_400,
         environment: "sandbox",
         version: VERSION,
-        checks: Checks { database: database.to_owned(), spool: "ok".to_owned() },
+        checks: Checks {
+            database: database.to_owned(),
+            spool: "ok".to_owned(),
+            canary: Some("ok".to_owned()),
+        },
     })
 }
 
@@ -205,13 +223,16 @@ pub(super) fn readiness(database: Result<(), String>, spool: &Spool) -> Result<H
     Ok(HttpResponse::Ok().json(Probe { status: "ready" }))
 }
 
-/// Returns the metrics in Prometheus' text format.
+/// Returns the metrics in Prometheus' text format, or as OpenMetrics to a client that prefers it.
 ///
 /// The bearer is required only if `METRICS_TOKEN` is set.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = tags::HEALTH,
     responses(
-        (status = 200, description = "The metrics.", body = String, content_type = "text/plain"),
+        (status = 200, description = "The metrics.", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
         Errors<{ codes(&[MissingBearer, Forbidden, RateLimited]) }>,
     ),
 )]
@@ -219,15 +240,36 @@ pub(super) async fn metrics(request: HttpRequest, state: Data<AppState>) -> Resu
     if let Some(token) = &state.config.metrics_token {
         auth::require_bearer(&request, std::slice::from_ref(token))?;
     }
+    let backlog = state.engine.session_backlog();
+    gauge!("cti_session_queued_bytes").set(backlog.queued_bytes as f64);
+    gauge!("cti_sessions_lagging").set(backlog.lagging as f64);
     if state.spool.database_problem().is_none() {
         state.store.update_gauges().await;
     }
-    Ok(rendered(&state.metrics))
+    Ok(rendered(&request, &state.metrics))
 }
 
 /// Answers with the metrics.
-pub(super) fn rendered(metrics: &Metrics) -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-        .body(metrics.render())
+pub(super) fn rendered(request: &HttpRequest, metrics: &Metrics) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header((header::VARY, "accept"));
+    if prefers_open_metrics(request) {
+        let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        return answer
+            .insert_header((header::CONTENT_TYPE, content_type))
+            .body(metrics.render_open_metrics());
+    }
+    let content_type = "text/plain; version=0.0.4; charset=utf-8";
+    answer.insert_header((header::CONTENT_TYPE, content_type)).body(metrics.render())
+}
+
+/// Whether the request names OpenMetrics, and names no text format that it prefers.
+fn prefers_open_metrics(request: &HttpRequest) -> bool {
+    let Ok(Accept(accepted)) = Accept::parse(request) else { return false };
+    let quality = |subtype: &str, kind: &str| {
+        let named = accepted.iter().filter(|it| it.item.type_() == kind && it.item.subtype() == subtype);
+        named.map(|it| it.quality).max().unwrap_or(Quality::ZERO)
+    };
+    let open_metrics = quality("openmetrics-text", "application");
+    open_metrics > Quality::ZERO && open_metrics >= quality("plain", "text")
 }

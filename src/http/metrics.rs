@@ -90,6 +90,7 @@ pub(crate) fn register_metrics() {
         "Connections closed at once because their address has too many"
     );
     counter!("cti_connections_refused_total").absolute(0);
+    super::webhooks::canary::register_metrics();
     describe_counter!("cti_rate_limited_total", "Requests refused because their address is over the limit");
     for attempt in Attempt::VARIANTS {
         attempt.rejections().absolute(0);

@@ -17,11 +17,16 @@ mod webhooks;
 
 use actix_web::web::{self, PayloadConfig, ServiceConfig, delete, get, head, patch, post};
 
-pub(crate) use self::server::{serve, serve_early};
-pub use self::{early::EarlyState, middleware::rate_limit::RateLimiter, state::AppState};
+pub use self::{
+    early::EarlyState, middleware::rate_limit::RateLimiter, state::AppState, webhooks::canary::CanaryVerdict,
+};
 use self::{
     error::{ApiError, ErrorCode},
     openapi::served,
+};
+pub(crate) use self::{
+    server::{serve, serve_early},
+    webhooks::canary::run as run_canary,
 };
 
 /// The largest body that is read, in bytes.

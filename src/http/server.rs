@@ -11,6 +11,7 @@ use actix_web::{
     rt::net::TcpStream,
     web::{Data, ServiceConfig},
 };
+use tokio::runtime::Handle;
 use tracing_actix_web::TracingLogger;
 
 use super::{
@@ -29,7 +30,7 @@ use super::{
     routes,
     state::AppState,
 };
-use crate::tls::Tls;
+use crate::{telemetry::RuntimeKind, tls::Tls};
 
 /// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -56,6 +57,10 @@ pub(crate) fn serve(
     let limit = Arc::new(ConnectionLimit::new(&state.config.rate_limits));
     let state = state.clone();
     let mut server = HttpServer::new(move || {
+        // Called once on the thread of each worker.
+        if let Ok(runtime) = Handle::try_current() {
+            state.metrics.watch_runtime(RuntimeKind::Http, &runtime);
+        }
         App::new()
             .app_data(state.clone())
             .configure(more.clone())

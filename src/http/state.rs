@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     dialpad::{api::Dialpad, webhooks::WebhookReconciler},
     enrichment::CallEnrichment,
-    http::middleware::rate_limit::RateLimiter,
+    http::{middleware::rate_limit::RateLimiter, webhooks::canary::CanaryVerdict},
     jobs::app_deletion::AppDeletion,
     recovery::SilenceDetector,
     spool::Spool,
@@ -44,6 +44,8 @@ pub struct AppState {
     pub app_deletion: AppDeletion,
     /// Keeps the webhooks at Dialpad in place. Its background loop holds a clone; handlers ask it to act at once.
     pub webhook_reconciler: WebhookReconciler,
+    /// How the canary is. Its task reports to it; `/health` reads it.
+    pub canary: CanaryVerdict,
     /// Counts failed authentications and started authorizations by client address. Only handlers use it.
     pub rate_limiter: RateLimiter,
     /// The metrics recorder of the process, for `/metrics`.

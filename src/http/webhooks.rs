@@ -9,6 +9,7 @@
 
 mod answer;
 mod authenticity;
+pub(crate) mod canary;
 mod spooled;
 
 use std::{sync::Arc, time::Duration};
@@ -28,6 +29,7 @@ use cti_actors::{
 use futures_util::future::try_join_all;
 use metrics::histogram;
 use tokio::time::{Instant, timeout};
+use tracing::{Span, debug, field};
 
 pub(super) use self::spooled::SpoolEntry;
 use self::{
@@ -218,6 +220,10 @@ async fn accept(
     let webhooks = route(state, &reading, verified, received_at).await?;
     let unprocessed = Unprocessed::of(&webhooks);
     let (event_id, duplicate) = store(state, webhooks, received_at).await?;
+    if let Some(id) = event_id {
+        Span::current().record("webhook.id", field::display(id));
+        debug!(webhook.id = %id, event_type = reading.event_type, duplicate, "a webhook was taken");
+    }
 
     record(&reading, &unprocessed, duplicate, received_at);
     Ok(HttpResponse::Ok().json(Taken::stored(event_id, duplicate, unprocessed)))

@@ -3,7 +3,7 @@
 
 pub mod app_deletion;
 mod numbers;
-mod periodic;
+pub(crate) mod periodic;
 pub mod person_erasure;
 mod prune;
 mod recovery;

@@ -10,18 +10,18 @@ use tracing::{info, warn};
 use crate::store::Store;
 
 /// Returns ticks that begin now.
-pub(super) fn every(interval: Duration) -> Interval {
+pub(crate) fn every(interval: Duration) -> Interval {
     tokio::time::interval(interval)
 }
 
 /// Returns ticks that begin one interval from now.
-pub(super) fn every_after(interval: Duration) -> Interval {
+pub(crate) fn every_after(interval: Duration) -> Interval {
     tokio::time::interval_at(Instant::now() + interval, interval)
 }
 
 /// Runs `work` on `state` at every tick and never returns. A run that fails is repeated at the next tick. Of an outage
 /// only its first failure and its end are logged.
-pub(super) async fn periodic<S, E: Display>(
+pub(crate) async fn periodic<S, E: Display>(
     name: &'static str,
     mut ticks: Interval,
     mut state: S,

@@ -6,7 +6,7 @@ use crate::{
         Recovery,
         heartbeat::{self, Heartbeat},
         overdue::{self, OverdueCalls},
-        runner, silence,
+        runner, silence, traffic,
     },
     tasks::Tasks,
 };
@@ -22,6 +22,12 @@ pub(super) fn start(tasks: &Tasks, recovery: &Recovery) {
     let find_silent =
         periodic("find silent apps", ticks, recovery.clone(), |recovery| Box::pin(silence::check(recovery)));
     tasks.spawn(find_silent);
+
+    let watch_traffic =
+        periodic("watch the traffic", every(traffic::INTERVAL), recovery.clone(), |recovery| {
+            Box::pin(traffic::watch(recovery))
+        });
+    tasks.spawn(watch_traffic);
 
     let recover =
         periodic_once(store(), "recover gaps", every(runner::INTERVAL), recovery.clone(), |recovery| {

@@ -1,6 +1,6 @@
 //! The metrics of the recovery.
 
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 
 /// Registers the metrics, every series with 0.
 pub(crate) fn register_metrics() {
@@ -19,4 +19,9 @@ pub(crate) fn register_metrics() {
         "Gaps (periods with missed webhooks) that could not be recovered"
     );
     counter!("cti_gaps_given_up_total").absolute(0);
+    describe_gauge!(
+        "cti_apps_silent",
+        "Apps that receive no webhooks, although they usually do at this hour of the week"
+    );
+    gauge!("cti_apps_silent").set(0.0);
 }

@@ -12,6 +12,8 @@
 //! repeats an earlier one is a duplicate in the journal. So several processes can look at the same time. [`gap`],
 //! [`silence`] and [`check_schedule`] decide and are pure; [`heartbeat`], [`runner`] and [`overdue`] ask and write.
 //! Their intervals are in `jobs/recovery.rs`.
+//!
+//! [`traffic`] tells operators and apps of a silence that is unusual at that hour of the week; [`usual_rate`] decides.
 
 mod check_schedule;
 mod gap;
@@ -21,6 +23,8 @@ pub(crate) mod missing_legs;
 pub(crate) mod overdue;
 pub(crate) mod runner;
 pub(crate) mod silence;
+pub(crate) mod traffic;
+mod usual_rate;
 
 use std::{sync::Arc, time::Duration};
 

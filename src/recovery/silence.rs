@@ -11,7 +11,7 @@ use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
 use tracing::debug;
 
-use super::{Recovery, time_delta};
+use super::{Recovery, time_delta, traffic::TrafficWatch, usual_rate::Traffic};
 use crate::{backoff::Backoff, store::dialpad::gaps::GapReason};
 
 /// How often one silence is checked.
@@ -21,6 +21,7 @@ const MAX_CHECKS: u32 = 5;
 #[derive(Debug, Default)]
 pub struct SilenceDetector {
     apps: DashMap<AppId, LastWebhook>,
+    traffic: TrafficWatch,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,16 @@ impl SilenceDetector {
     /// Records that an app received a webhook.
     pub fn note(&self, app: AppId, at: DateTime<Utc>) {
         self.apps.insert(app, LastWebhook { known_until: at, silent_since: at, checks: 0 });
+        self.traffic.count(app, at);
+    }
+
+    pub(super) fn traffic(&self) -> &TrafficWatch {
+        &self.traffic
+    }
+
+    /// Returns what is thought of an app's webhooks.
+    pub(crate) fn verdict(&self, app: AppId) -> Traffic {
+        self.traffic.verdict(app)
     }
 
     /// Returns for how long an app that received webhooks has received none.

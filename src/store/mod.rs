@@ -17,6 +17,7 @@
 //! | [`cluster`] | the processes on one database, and which of them works on what |
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
+//! | [`canary`] | what the server's own webhooks leave for a moment |
 //! | [`notifications`] | what processes announce to each other through PostgreSQL |
 //! | [`console_endings`], [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
@@ -25,6 +26,7 @@
 //! methods. To add one: write the SQL once for both databases, run it through `on_db!`, and test it in `tests/store`.
 
 pub mod backup;
+pub(crate) mod canary;
 pub mod cluster;
 mod console_endings;
 pub mod crypto;
@@ -178,6 +180,8 @@ repositories! {
     renewals => Renewals;
     /// The webhooks that the server registers at Dialpad, and their secrets.
     webhooks => Webhooks;
+    /// How many webhooks each app received in each hour.
+    webhook_hours => WebhookHours;
     /// Authorizations in progress.
     oauth_sessions => OauthSessions;
     /// Periods for which webhooks may be missing.
@@ -196,6 +200,8 @@ repositories! {
     reencryption => Reencryption;
     /// What is taken from another server's database.
     imports => Imports;
+    /// The hidden app of the canary.
+    canary => Canary;
     /// What processes announce to each other.
     notifications => Notifications;
     /// The processes that run.

@@ -5,9 +5,11 @@ use std::{
     sync::OnceLock,
 };
 
-use tracing_subscriber::{EnvFilter, fmt, fmt::writer::BoxMakeWriter, prelude::*, util::TryInitError};
+use tracing_subscriber::{
+    EnvFilter, filter::FilterExt, fmt, fmt::writer::BoxMakeWriter, prelude::*, util::TryInitError,
+};
 
-use super::log_writer::LogWriter;
+use super::{log_writer::LogWriter, repeats::Repeats};
 use crate::config::LogFormat;
 
 static WRITER: OnceLock<LogWriter> = OnceLock::new();
@@ -17,12 +19,12 @@ static WRITER: OnceLock<LogWriter> = OnceLock::new();
 /// # Errors
 /// The filter can't be parsed.
 pub fn start(filter: &str, format: LogFormat) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(filter)?;
-    let registry = tracing_subscriber::registry().with(filter);
+    let filter = EnvFilter::try_new(filter)?.and(Repeats::of_process());
+    let registry = tracing_subscriber::registry();
     let to_stderr = fmt::layer().with_writer(writer()).with_ansi(io::stderr().is_terminal());
     let started: Result<(), TryInitError> = match format {
-        LogFormat::Text => registry.with(to_stderr).try_init(),
-        LogFormat::Json => registry.with(to_stderr.json().flatten_event(true)).try_init(),
+        LogFormat::Text => registry.with(to_stderr.with_filter(filter)).try_init(),
+        LogFormat::Json => registry.with(to_stderr.json().flatten_event(true).with_filter(filter)).try_init(),
     };
     // An error means that it was started before.
     let _ = started;

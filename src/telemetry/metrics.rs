@@ -3,6 +3,8 @@
 //! A room that counts registers its metrics in a function of its own; `startup.rs` calls them all. Every series is
 //! there from the start, with 0, so that rates and alerts work from the first event on.
 
+use std::sync::Arc;
+
 use cti_actors::{
     event::EventType,
     model::token::RefreshResult,
@@ -11,6 +13,12 @@ use cti_actors::{
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use strum::VariantNames;
+use tokio::runtime::Handle;
+
+use super::{
+    open_metrics, process,
+    runtimes::{self, RuntimeKind, Runtimes},
+};
 
 /// Buckets in seconds, from 0.1 ms to 10 s.
 const SECONDS: [f64; 16] =
@@ -23,6 +31,7 @@ const BATCH_SIZE: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.
 #[derive(Clone)]
 pub struct Metrics {
     handle: PrometheusHandle,
+    runtimes: Arc<Runtimes>,
 }
 
 impl Metrics {
@@ -40,18 +49,31 @@ impl Metrics {
             .set_buckets_for_metric(Matcher::Full("cti_webhook_lag_seconds".into()), &LAG)?
             .set_buckets_for_metric(Matcher::Full("cti_group_commit_batch_size".into()), &BATCH_SIZE)?
             .build_recorder();
-        let installed = Self { handle: recorder.handle() };
+        let installed = Self { handle: recorder.handle(), runtimes: Arc::default() };
         if metrics::set_global_recorder(recorder).is_ok() {
             register();
         }
         Ok(INSTALLED.get_or_init(|| installed).clone())
     }
 
+    /// Includes the figures of a runtime from now on.
+    pub(crate) fn watch_runtime(&self, kind: RuntimeKind, runtime: &Handle) {
+        self.runtimes.watch(kind, runtime);
+    }
+
     /// Returns all metrics in the text format of Prometheus.
     #[must_use]
     pub fn render(&self) -> String {
+        process::update();
+        self.runtimes.update();
         self.handle.run_upkeep();
         self.handle.render()
+    }
+
+    /// Returns all metrics in the format of OpenMetrics.
+    #[must_use]
+    pub fn render_open_metrics(&self) -> String {
+        open_metrics::from_text_format(&self.render())
     }
 }
 
@@ -60,6 +82,9 @@ pub(crate) fn register_metrics() {
     describe_gauge!("cti_build_info", "The running build; always 1");
     let revision = option_env!("CTI_REVISION").unwrap_or("unknown");
     gauge!("cti_build_info", "version" => env!("CARGO_PKG_VERSION"), "revision" => revision).set(1.0);
+
+    process::register_metrics();
+    runtimes::register_metrics();
 
     describe_counter!("cti_clock_steps_total", "Times that the wall clock was set, by more than 2 s");
     counter!("cti_clock_steps_total").absolute(0);
@@ -72,6 +97,12 @@ pub(crate) fn register_metrics() {
     describe_counter!("cti_events_emitted_total", "Emitted events");
     for event_type in EventType::VARIANTS {
         counter!("cti_events_emitted_total", "type" => *event_type).absolute(0);
+    }
+    describe_counter!("cti_events_published_total", "Events that were given to the sessions of this process");
+    counter!("cti_events_published_total").absolute(0);
+    describe_counter!("cti_events_delivered_total", "Events that were given to the connection of a client");
+    for transport in Transport::VARIANTS {
+        counter!("cti_events_delivered_total", "transport" => *transport).absolute(0);
     }
     describe_counter!(
         "cti_webhooks_given_up_total",
@@ -104,4 +135,11 @@ pub(crate) fn register_metrics() {
     for transport in Transport::VARIANTS {
         gauge!("cti_feed_listeners", "transport" => *transport).set(0.0);
     }
+    describe_gauge!(
+        "cti_session_queued_bytes",
+        "Bytes that sessions were given and their clients have not taken yet"
+    );
+    gauge!("cti_session_queued_bytes").set(0.0);
+    describe_gauge!("cti_sessions_lagging", "Sessions whose client has taken nothing for more than a second");
+    gauge!("cti_sessions_lagging").set(0.0);
 }

@@ -82,6 +82,12 @@ fn verify_hmac(body: &[u8], header: &str, secrets: &[SecretString]) -> Result<Ve
     if is_signed(body, &signature, secrets) { Ok(body.to_vec()) } else { Err(NotAuthentic) }
 }
 
+/// Returns the HMAC-SHA256 of a body, as the header has it.
+pub(crate) fn sign(body: &[u8], secret: &SecretString) -> String {
+    let mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any length will do");
+    hex::encode(mac.chain_update(body).finalize().into_bytes())
+}
+
 /// Whether one of the secrets made this HMAC-SHA256. Compares in constant time.
 fn is_signed(message: &[u8], signature: &[u8], secrets: &[SecretString]) -> bool {
     secrets.iter().any(|secret| {

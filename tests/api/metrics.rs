@@ -1,15 +1,30 @@
 //! `/metrics`: the names that dashboards and alerts are built on.
 
-use crate::support::{Ask, Call, Metrics, World, eventually};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use serde_json::json;
+
+use crate::support::{Ask, Call, Dialpad, Metrics, World, eventually};
 
 on_both_databases![
     every_metric_is_there_with_its_explanation,
+    every_metric_is_documented_and_promtool_accepts_it,
+    open_metrics_are_served_to_who_prefers_them,
     webhooks_and_events_are_counted,
+    events_are_counted_until_they_are_delivered,
+    what_the_journal_keeps_is_counted_by_reason,
+    the_end_of_tokens_is_shown_for_each_state_of_a_connection,
+    the_process_and_its_runtimes_are_shown,
     open_sockets_are_counted,
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 11] = [
+const DOCUMENTED: &str = include_str!("../../docs/operations.md");
+const OPEN_METRICS: &str = "application/openmetrics-text";
+const COUNTERS: [&str; 14] = [
     "cti_webhooks_total",
     "cti_events_emitted_total",
     "cti_ws_sessions_closed_total",
@@ -19,10 +34,13 @@ const COUNTERS: [&str; 11] = [
     "cti_calls_inferred_total",
     "cti_gaps_given_up_total",
     "cti_webhook_checks_total",
+    "cti_events_published_total",
+    "cti_events_delivered_total",
+    "process_cpu_seconds_total",
     "cti_lease_takeovers_total",
     "cti_fence_refusals_total",
 ];
-const GAUGES: [&str; 7] = [
+const GAUGES: [&str; 14] = [
     "cti_journal_pending",
     "cti_leases_owned",
     "cti_gaps_pending",
@@ -30,6 +48,13 @@ const GAUGES: [&str; 7] = [
     "cti_ws_sessions",
     "cti_db_pool_connections",
     "cti_build_info",
+    "cti_journal_lag_seconds",
+    "cti_journal_unrouted",
+    "cti_journal_failed",
+    "cti_token_expiry_seconds",
+    "cti_session_queued_bytes",
+    "cti_sessions_lagging",
+    "cti_sqlite_wal_bytes",
 ];
 const HISTOGRAMS: [&str; 4] = [
     "cti_webhook_ack_seconds",
@@ -59,6 +84,125 @@ async fn every_metric_is_there_with_its_explanation(world: World) {
 fn explains(metrics: &Metrics, names: &[&str], kind: &str) {
     let missing: Vec<_> = names.iter().filter(|name| metrics.kind(name) != Some(kind)).collect();
     assert!(missing.is_empty(), "no {kind}, or not explained: {missing:?}\nin {}", metrics.text());
+}
+
+async fn every_metric_is_documented_and_promtool_accepts_it(world: World) {
+    let server = world.start().await;
+    let metrics = server.metrics().await;
+    let names = metrics.text().lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let unknown: Vec<_> = names.filter(|name| !DOCUMENTED.contains(&format!("| `{name}` |"))).collect();
+    assert!(unknown.is_empty(), "not in docs/operations.md: {unknown:?}");
+
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut promtool) = promtool.spawn() else {
+        eprintln!("skipped: promtool is not installed");
+        return;
+    };
+    let mut input = promtool.stdin.take().expect("it was asked for");
+    input.write_all(metrics.text().as_bytes()).expect("promtool reads");
+    drop(input);
+    let checked = promtool.wait_with_output().expect("promtool ends");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
+async fn open_metrics_are_served_to_who_prefers_them(world: World) {
+    let server = world.start().await;
+    // As Prometheus asks.
+    let accept = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                  application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
+    let answer = server.get("/metrics").header("accept", accept).answer().await;
+    let content_type = answer.header("content-type").expect("a type");
+    assert_eq!(content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = &answer.body;
+    assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"), "{text}");
+    for line in [
+        "# TYPE cti_webhooks counter\n",
+        "# TYPE cti_webhook_ack_seconds histogram\n# UNIT cti_webhook_ack_seconds seconds\n",
+        "cti_webhook_ack_seconds_bucket{le=\"1.0\"} 0\n",
+        "cti_webhooks_given_up_total 0\n",
+        "# UNIT cti_sqlite_wal_bytes bytes\n",
+    ] {
+        assert!(text.contains(line), "no {line} in {text}");
+    }
+    for accept in ["*/*", "text/plain", "text/plain, application/openmetrics-text;q=0.1", "text/html"] {
+        let answer = server.get("/metrics").header("accept", accept).answer().await;
+        let content_type = answer.header("content-type").expect("a type");
+        assert!(content_type.starts_with("text/plain; version=0.0.4"), "{accept}: {content_type}");
+    }
+    let answer = server.get("/metrics").header("accept", OPEN_METRICS).answer().await;
+    assert!(answer.header("content-type").is_some_and(|it| it.starts_with(OPEN_METRICS)), "{answer}");
+}
+
+async fn events_are_counted_until_they_are_delivered(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut listener = server.listen(&app).await;
+    let life = Call::new(1).life();
+    server.webhooks(&app, &life).await;
+    listener.events(life.len()).await;
+    let metrics = server.metrics().await;
+    let expected = life.len() as f64;
+    assert_eq!(metrics.sum("cti_events_published_total", &[]), expected, "{}", metrics.text());
+    let websocket = ["transport=\"websocket\""];
+    assert_eq!(metrics.sum("cti_events_delivered_total", &websocket), expected, "{}", metrics.text());
+    assert_eq!(metrics.sum("cti_events_delivered_total", &["transport=\"poll\""]), 0.0);
+    eventually("nothing is queued", async || {
+        (server.metrics().await.sum("cti_session_queued_bytes", &[]) == 0.0).then_some(())
+    })
+    .await;
+    assert_eq!(metrics.sum("cti_sessions_lagging", &[]), 0.0);
+}
+
+async fn what_the_journal_keeps_is_counted_by_reason(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.webhook_for_all(&Call::new(1).of_organization(99).ring(0)).await;
+    server.webhook_for_all(&Call::new(2).of_organization(99).ring(0)).await;
+    server.webhook(&app, &json!({"event_type": "call.ring"})).await;
+    let metrics = server.metrics().await;
+    for (name, label, expected) in [
+        ("cti_journal_unrouted", "reason=\"no_app_for_organization\"", 2.0),
+        ("cti_journal_unrouted", "reason=\"app_inactive\"", 0.0),
+        ("cti_journal_failed", "reason=\"unreadable\"", 1.0),
+        ("cti_journal_failed", "reason=\"given_up\"", 0.0),
+    ] {
+        assert_eq!(metrics.sum(name, &[label]), expected, "{name} {label}\nin {}", metrics.text());
+    }
+    assert_eq!(metrics.sum("cti_journal_lag_seconds", &[]), 0.0, "nothing is pending");
+    world.execute("UPDATE webhook_events SET status = 'pending', reason = NULL, app_id = NULL").await;
+    let lag = server.metrics().await.sum("cti_journal_lag_seconds", &[]);
+    world.execute("DELETE FROM webhook_events").await;
+    assert!(lag > 0.0, "{lag}");
+}
+
+async fn the_end_of_tokens_is_shown_for_each_state_of_a_connection(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false");
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    server.connect(&app).await;
+    let of =
+        async |name: &str, state: &str| server.metrics().await.sum(name, &[&format!("state=\"{state}\"")]);
+    assert_eq!(of("cti_connections", "connected").await, 1.0);
+    let left = of("cti_token_expiry_seconds", "connected").await;
+    assert!((3000.0..=3600.0).contains(&left), "{left}");
+    world.execute("UPDATE dialpad_connections SET status = 'expired'").await;
+    assert_eq!(of("cti_connections", "connected").await, 0.0);
+    assert_eq!(of("cti_connections", "expired").await, 1.0);
+}
+
+async fn the_process_and_its_runtimes_are_shown(world: World) {
+    let server = world.with("HTTP_WORKERS", "3").start().await;
+    let metrics = server.metrics().await;
+    let runtime = |kind: &str| metrics.sum("cti_runtime_threads", &[&format!("runtime=\"{kind}\"")]);
+    assert_eq!((runtime("main"), runtime("http")), (2.0, 3.0), "{}", metrics.text());
+    assert!(runtime("engine") >= 1.0, "{}", metrics.text());
+    if cfg!(target_os = "linux") {
+        for name in ["process_resident_memory_bytes", "process_open_fds", "process_start_time_seconds"] {
+            assert!(metrics.sum(name, &[]) > 0.0, "{name}\nin {}", metrics.text());
+        }
+    }
 }
 
 async fn webhooks_and_events_are_counted(world: World) {

@@ -26,6 +26,8 @@ on_both_databases![
     all_sockets_of_an_app_hear_the_same,
     an_app_may_have_only_so_many_sockets,
     a_ping_is_answered,
+    a_watermark_says_that_silence_is_health,
+    no_watermark_comes_unasked_or_where_it_would_mean_nothing,
     a_closed_socket_ends_its_connection_at_once,
 ];
 
@@ -55,6 +57,42 @@ async fn close(server: &TestServer, app: &App, payload: &[u8]) -> (Vec<u8>, Dura
         .expect("it is closed in time")
         .expect("it is closed");
     (rest, begun_at.elapsed())
+}
+
+async fn a_watermark_says_that_silence_is_health(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut socket = server.subscribe(&app, "?watermark=true").await;
+    let mut filtered = server.subscribe(&app, "?watermark=true&types=message.*").await;
+    let mut stream = server.stream(&app, "?watermark=true").await;
+    let first = socket.expect("watermark").await;
+    assert_eq!(first["seq"], 0, "{first:#}");
+    server.webhooks(&app, &Call::new(1).life()).await;
+    assert_eq!(socket.events(5).await.len(), 5);
+    let second = socket.expect("watermark").await;
+    assert_eq!(second["seq"], 5, "{second:#}");
+    let at = |watermark: &serde_json::Value| {
+        chrono::DateTime::parse_from_rfc3339(watermark["at"].as_str().expect("a time")).expect("RFC 3339")
+    };
+    assert!((4..9).contains(&(at(&second) - at(&first)).num_seconds()), "{first:#}, {second:#}");
+    while filtered.expect("watermark").await["seq"] != 5 {}
+    stream.expect("watermark").await;
+    assert_eq!(stream.last_id, Some(0));
+}
+
+async fn no_watermark_comes_unasked_or_where_it_would_mean_nothing(world: World) {
+    let server = world.start().await;
+    let app = server.create_app("CRM").await;
+    let mut asked = server.subscribe(&app, "?watermark=true").await;
+    let mut unasked = server.listen(&app).await;
+    asked.expect("watermark").await;
+    asked.expect("watermark").await;
+    server.webhook(&app, &Call::new(1).ring(0)).await;
+    unasked.expect("call.ring").await;
+    for query in ["watermark=5s", "watermark=true&consumer=crm&mode=share"] {
+        server.get(&format!("/ws?{query}")).by(&app).answer().await.refuses_naming("watermark");
+    }
+    server.get("/api/events?watermark=true").by(&app).answer().await.refuses_naming("watermark");
 }
 
 async fn a_closed_socket_ends_its_connection_at_once(world: World) {

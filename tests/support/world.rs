@@ -74,6 +74,8 @@ impl World {
             ("ALLOW_UNSAFE_DATABASE", "true"),
             // Tests that count events don't want one that depends on how long they take.
             ("INTERACTION_SETTLE", "1h"),
+            // Nor do those that count rows.
+            ("CANARY_INTERVAL", "off"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         Self { settings, folder: Arc::new(folder), left: Arc::default() }

@@ -8,7 +8,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use metrics::counter;
-use tracing::error;
+use tracing::{Level, debug, enabled, error};
 
 use super::call_actor::ApplyOutcome;
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         message::StoredMessage,
     },
     ports::{Inbound, PendingEvent},
-    unit::{IncomingStatus, Unit},
+    unit::{IncomingStatus, Receipt, Unit},
 };
 
 /// How often a webhook is tried before it is given up.
@@ -170,5 +170,21 @@ fn fail(webhook: &PendingEvent, reason: &str, unit: &mut Unit) {
     match &webhook.incoming {
         Some(row) => unit.incoming.push((Arc::clone(row), IncomingStatus::Failed(reason.to_owned()))),
         None => unit.failed.push((webhook.id, reason.to_owned())),
+    }
+}
+
+/// Logs which webhooks a unit of work has processed, and which events came of them all.
+pub(super) fn log_processed(unit: &Unit, receipt: Receipt) {
+    if !enabled!(Level::DEBUG) {
+        return;
+    }
+    let (first_seq, last) =
+        (receipt.last_seq_before.next(), receipt.last_seq_before.0 + unit.events.len() as i64);
+    let incoming = unit.incoming.iter().map(|(webhook, _)| webhook.id);
+    for webhook in incoming.chain(unit.processed.iter().copied()) {
+        debug!(
+            app.id = %unit.app_id, webhook.id = %webhook, first_seq = first_seq.0, last_seq = last,
+            "webhooks were processed"
+        );
     }
 }

@@ -24,7 +24,7 @@ use metrics::counter;
 
 use self::settling::Ends;
 use super::{
-    batch::Batch,
+    batch::{Batch, log_processed},
     call_actor::{CallActor, Settle},
     call_group::group_by_call,
     calls::apply_calls,
@@ -335,10 +335,13 @@ impl Pipeline {
         let mut seq = receipt.last_seq_before;
         let frames = unit.events.iter().map(|event| {
             seq = seq.next();
-            counter!("cti_events_emitted_total", "type" => event.event_type.as_str()).increment(1);
+            if self.app_id != AppId::CANARY {
+                counter!("cti_events_emitted_total", "type" => event.event_type.as_str()).increment(1);
+            }
             Frame::new(seq, event)
         });
         self.feed.publish(frames.collect());
+        log_processed(&unit, receipt);
         Ok(())
     }
 }

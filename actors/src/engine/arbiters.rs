@@ -2,12 +2,13 @@
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
     thread,
 };
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::id::AppId;
 
@@ -16,6 +17,8 @@ pub(super) struct Arbiters {
     handles: Vec<ArbiterHandle>,
     /// Taken by the first stop, which waits for the threads.
     threads: Mutex<Vec<Arbiter>>,
+    /// The runtime of each thread that has begun.
+    runtimes: Arc<Mutex<Vec<Handle>>>,
 }
 
 impl Arbiters {
@@ -23,10 +26,21 @@ impl Arbiters {
     pub(super) fn start(count: usize) -> Self {
         let threads: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
         let mut handles: Vec<ArbiterHandle> = threads.iter().map(Arbiter::handle).collect();
+        let runtimes = Arc::<Mutex<Vec<Handle>>>::default();
+        for thread in &threads {
+            let runtimes = Arc::clone(&runtimes);
+            // Fails only where the thread has ended already.
+            let _ = thread.spawn_fn(move || runtimes.lock().push(Handle::current()));
+        }
         if handles.is_empty() {
             handles.push(Arbiter::current());
         }
-        Self { handles, threads: Mutex::new(threads) }
+        Self { handles, threads: Mutex::new(threads), runtimes }
+    }
+
+    /// Returns the runtimes of the threads that have begun.
+    pub(super) fn runtimes(&self) -> Vec<Handle> {
+        self.runtimes.lock().clone()
     }
 
     /// Returns the thread of an app.

@@ -22,12 +22,12 @@ mod tenant;
 mod tenants;
 mod token_refresher;
 
-use std::sync::Arc;
+use std::{ops::Add, sync::Arc};
 
 use chrono::TimeDelta;
 use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -43,7 +43,7 @@ use crate::{
     id::{AppId, Fence},
     model::token::{Outcome, TokenPair},
     ports::{Bounds, Inbound, PendingEvent, Ports},
-    session::{CloseCode, TenantDirectory, TenantHandle},
+    session::{CloseCode, SessionBacklog, TenantDirectory, TenantHandle},
     state::EngineState,
     tuning::Tuning,
     unit::IncomingWebhook,
@@ -209,6 +209,19 @@ impl Engine {
     #[must_use]
     pub fn tenant(&self, app: AppId) -> Arc<TenantHandle> {
         self.tenants.tenant(app)
+    }
+
+    /// Returns what the sessions of this process wait for.
+    #[must_use]
+    pub fn session_backlog(&self) -> SessionBacklog {
+        let listened = self.tenants.with_sessions();
+        listened.iter().map(|tenant| tenant.sessions.backlog()).fold(SessionBacklog::default(), Add::add)
+    }
+
+    /// Returns the runtimes of the threads of the actors that have begun.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.arbiters.runtimes()
     }
 
     /// Returns what finds the app of a session.

@@ -6,12 +6,13 @@ use std::{
     sync::Arc,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{periodic::periodic_or_woken, tenants::Tenants};
 use crate::{
     error::StoreError,
-    feed::Known,
+    feed::{Checked, Known},
     id::{AppId, KeyId},
     session::{CloseCode, TenantHandle},
     tuning::Tuning,
@@ -53,9 +54,11 @@ async fn advance_feeds(tenants: &Tenants, listened: &[Arc<TenantHandle>]) -> Res
         listened.iter().map(|tenant| (tenant.app_id, tenant.feed.known())).collect();
     let apps: Vec<AppId> = known.keys().copied().collect();
     let log = &*tenants.ports().log;
+    let (at, checked_at) = (tenants.ports().clock.now(), Instant::now());
     for (app, epoch, head) in log.heads(&apps).await? {
         if let Some(tenant) = listened.iter().find(|tenant| tenant.app_id == app) {
             tenant.feed.check(log, known[&app], epoch, head).await?;
+            tenant.feed.record_check(Checked { at, head, checked_at });
         }
     }
     Ok(())

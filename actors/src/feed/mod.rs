@@ -21,8 +21,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use chrono::{DateTime, Utc};
+use metrics::counter;
 use parking_lot::RwLock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::Instant,
+};
 
 pub(crate) use self::tail::Follower;
 pub use self::{
@@ -40,6 +45,17 @@ use crate::{
     id::{AppId, Epoch, Seq},
 };
 
+/// What the store said about the end of a feed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// Before it was asked, in the server's time.
+    pub(crate) at: DateTime<Utc>,
+    /// The newest event.
+    pub(crate) head: Seq,
+    /// Before it was asked.
+    pub(crate) checked_at: Instant,
+}
+
 /// The live end of one app's feed.
 pub struct Feed {
     app_id: AppId,
@@ -51,6 +67,8 @@ pub struct Feed {
     store_readers: Arc<Semaphore>,
     /// The active calls, for readers that begin with them.
     snapshots: SnapshotCache,
+    /// When the store was last asked for the newest event.
+    checked: RwLock<Option<Checked>>,
     /// Where new events are marked for other processes.
     announcements: Arc<Announcements>,
     /// How often stored events were changed: what was read before is not put into the ring.
@@ -77,6 +95,7 @@ impl Feed {
             known,
             store_readers: Arc::clone(store_readers),
             snapshots: SnapshotCache::default(),
+            checked: RwLock::default(),
             announcements: Arc::clone(announcements),
             rewrites: AtomicU64::new(0),
         })
@@ -97,6 +116,9 @@ impl Feed {
     /// Publishes durable events of this process to the readers. They must be in order and without holes.
     pub fn publish(&self, frames: Vec<Frame>) {
         let Some(newest) = frames.last().map(|frame| frame.seq) else { return };
+        if self.app_id != AppId::CANARY {
+            counter!("cti_events_published_total").increment(frames.len() as u64);
+        }
         self.ring.write().extend(frames);
         self.advance(newest);
         self.announcements.head(self.app_id, newest);
@@ -105,6 +127,15 @@ impl Feed {
     /// Records that the feed reaches at least this far.
     fn advance(&self, newest: Seq) {
         self.known.send_if_modified(|known| known.advance(newest));
+    }
+
+    /// Records what the store said about the end of the feed.
+    pub(crate) fn record_check(&self, checked: Checked) {
+        *self.checked.write() = Some(checked);
+    }
+
+    fn checked(&self) -> Option<Checked> {
+        *self.checked.read()
     }
 
     /// Puts a page from the store into the ring, if it reaches the head: after a restart, or where another process

@@ -7,7 +7,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Feed, Known, Slice};
+use super::{Checked, Feed, Known, Slice};
 use crate::{
     error::StoreError,
     event::{Filter, Frame},
@@ -75,6 +75,11 @@ impl FeedReader {
     pub(crate) fn in_epoch(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);
         self
+    }
+
+    /// Returns when the feed was last compared with the store.
+    pub(crate) fn checked(&self) -> Option<Checked> {
+        self.feed.checked()
     }
 
     /// Moves the cursor, forward or back.

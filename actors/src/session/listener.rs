@@ -18,6 +18,7 @@ use super::{
     start::{Refusal, find_start},
     subscription::Subscription,
     tenant::TenantHandle,
+    watermark::Watermarks,
 };
 use crate::{
     consumer::{Acknowledger, Membership, Mode},
@@ -47,6 +48,8 @@ pub struct Listener {
     cursor: Seq,
     /// The epoch of the cursor.
     epoch: Epoch,
+    /// When to tell that silence is health, if that was asked for.
+    watermarks: Option<Watermarks>,
     /// When to announce the cursor, because events were skipped since it was announced last.
     announce_at: Option<Instant>,
     has_ended: bool,
@@ -110,6 +113,7 @@ impl Listener {
             snapshot,
             cursor: start,
             epoch,
+            watermarks: subscription.watermark.then(|| Watermarks::begin(Instant::now())),
             announce_at: None,
             has_ended: false,
         })
@@ -148,7 +152,7 @@ impl Listener {
             None => self.live_batch().await,
         };
         self.has_ended = batch.end.is_some();
-        self.guard.progress.sent();
+        self.guard.sent(&batch);
         Some(batch)
     }
 
@@ -169,13 +173,8 @@ impl Listener {
 
     async fn live_batch(&mut self) -> OutboundBatch {
         loop {
-            let announce_at = self.announce_at;
-            let announce = async {
-                match announce_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let announce = due(self.announce_at);
+            let watermark = due(self.watermarks.as_ref().map(Watermarks::due));
             tokio::select! {
                 biased;
                 // An error is impossible: the registry keeps the sender for as long as the guard lives.
@@ -192,6 +191,16 @@ impl Listener {
                     self.announce_at = None;
                     let cursor = ControlMessage::Cursor { seq: self.cursor };
                     return OutboundBatch { messages: vec![cursor.message(Some(self.cursor))], end: None };
+                }
+                () = watermark => {
+                    let checked = self.reader.checked();
+                    let watermarks = self.watermarks.as_mut();
+                    let next = watermarks.and_then(|it| it.next(Instant::now(), self.cursor, checked));
+                    if let Some(watermark) = next {
+                        self.announce_at = None;
+                        let message = watermark.message(Some(self.cursor));
+                        return OutboundBatch { messages: vec![message], end: None };
+                    }
                 }
             }
         }
@@ -215,6 +224,10 @@ impl Listener {
                 }
             }
             None => {}
+        }
+        if let (Some(first), Some(last)) = (batch.frames.first(), batch.frames.last()) {
+            let (first_seq, last_seq) = (first.seq.0, last.seq.0);
+            debug!(session.id = %self.guard.id, first_seq, last_seq, "events were sent to a client");
         }
         messages
             .extend(batch.frames.into_iter().map(|frame| OutboundMessage::of_event(frame, self.ids_as_text)));
@@ -260,6 +273,14 @@ impl Listener {
 
     pub(super) fn progress(&self) -> Arc<DeliveryProgress> {
         Arc::clone(&self.guard.progress)
+    }
+}
+
+/// Waits for an instant, or for ever.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

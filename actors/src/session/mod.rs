@@ -17,13 +17,14 @@ mod start;
 mod subscribe;
 mod subscription;
 mod tenant;
+mod watermark;
 
 pub use self::{
     actor::{SessionOptions, serve},
     close_code::{CloseCode, CloseReason, SessionEnd},
     listener::Listener,
     protocol::{BadCursor, ControlType, MessageKind, OutboundBatch, OutboundMessage},
-    registry::{OpenSession, Sessions, Transport},
+    registry::{OpenSession, SessionBacklog, Sessions, Transport},
     start::Refusal,
     subscription::{Subscription, SubscriptionError},
     tenant::{TenantDirectory, TenantHandle},

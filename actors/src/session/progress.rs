@@ -12,26 +12,31 @@ use tokio::time::Instant;
 /// The progress of the deliveries of one session.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryProgress {
-    /// When the batch was sent that has not been taken yet.
-    sent_at: Mutex<Option<Instant>>,
+    /// When the batch was sent that has not been taken yet, and how many bytes it has.
+    sent: Mutex<Option<(Instant, usize)>>,
     /// Whether the session was closed because of it.
     is_stalled: AtomicBool,
 }
 
 impl DeliveryProgress {
-    /// Records that a batch was sent.
-    pub(super) fn sent(&self) {
-        *self.sent_at.lock() = Some(Instant::now());
+    /// Records that a batch of so many bytes was sent.
+    pub(super) fn sent(&self, bytes: usize) {
+        *self.sent.lock() = Some((Instant::now(), bytes));
     }
 
     /// Records that the batch before was taken.
     pub(super) fn taken(&self) {
-        *self.sent_at.lock() = None;
+        *self.sent.lock() = None;
     }
 
     /// Returns for how long the batch that was sent last has not been taken.
     pub(super) fn stalled_for(&self) -> Duration {
-        self.sent_at.lock().map_or(Duration::ZERO, |sent_at| sent_at.elapsed())
+        self.sent.lock().map_or(Duration::ZERO, |(sent_at, _)| sent_at.elapsed())
+    }
+
+    /// Returns how many bytes were sent and not taken yet.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.sent.lock().map_or(0, |(_, bytes)| bytes)
     }
 
     /// Records that the session is closed because of it. Returns whether that is new.

@@ -66,6 +66,12 @@ pub(super) enum ControlMessage {
     },
     /// The events from the last one up to here don't match the client's filters.
     Cursor { seq: Seq },
+    /// Everything up to `seq` was sent, and at this time the server had no further event: silence is health.
+    Watermark {
+        seq: Seq,
+        /// The server's time.
+        at: DateTime<Utc>,
+    },
     /// A planned stop follows: reconnect after this time.
     Reconnect { after_ms: u64 },
 }
@@ -94,6 +100,7 @@ impl ControlMessage {
             Self::Connected { .. } => ControlType::Connected,
             Self::Gap { .. } => ControlType::Gap,
             Self::Cursor { .. } => ControlType::Cursor,
+            Self::Watermark { .. } => ControlType::Watermark,
             Self::Reconnect { .. } => ControlType::Reconnect,
         }
     }
@@ -113,6 +120,16 @@ pub struct OutboundBatch {
     pub messages: Vec<OutboundMessage>,
     /// The end of the session, after these messages.
     pub end: Option<SessionEnd>,
+}
+
+impl OutboundBatch {
+    /// Returns how many of the messages are events, and how many bytes all of them have.
+    pub(super) fn size(&self) -> (u64, usize) {
+        self.messages.iter().fold((0, 0), |(events, bytes), message| {
+            let is_event = matches!(message.kind, MessageKind::Event(_));
+            (events + u64::from(is_event), bytes + message.text.len())
+        })
+    }
 }
 
 /// One message of the server.
@@ -159,6 +176,8 @@ pub enum ControlType {
     Gap,
     /// Events were skipped, because they don't match the client's filters.
     Cursor,
+    /// Everything was sent that there is.
+    Watermark,
     /// A planned stop follows.
     Reconnect,
     /// The end of a stream of server-sent events; a WebSocket has a close code instead.

@@ -1,8 +1,8 @@
 //! The open sessions of an app.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Add, sync::Arc, time::Duration};
 
-use metrics::gauge;
+use metrics::{Counter, counter, gauge};
 use parking_lot::Mutex;
 use strum::{IntoStaticStr, VariantArray, VariantNames};
 use tokio::sync::oneshot;
@@ -11,6 +11,7 @@ use tracing::info;
 use super::{
     close_code::{CloseCode, SessionEnd},
     progress::DeliveryProgress,
+    protocol::OutboundBatch,
 };
 use crate::{
     consumer::CloseConnection,
@@ -34,6 +35,26 @@ impl Transport {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
+    }
+}
+
+/// After how long without taking anything a client lags.
+const LAGGING_AFTER: Duration = Duration::from_secs(1);
+
+/// What the sessions of this moment wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionBacklog {
+    /// Bytes that sessions were given and their clients have not taken yet.
+    pub queued_bytes: usize,
+    /// Sessions whose client has taken nothing for more than a second.
+    pub lagging: usize,
+}
+
+impl Add for SessionBacklog {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { queued_bytes: self.queued_bytes + other.queued_bytes, lagging: self.lagging + other.lagging }
     }
 }
 
@@ -78,7 +99,17 @@ pub(super) struct SessionGuard {
     sessions: Arc<Sessions>,
     pub(super) id: SessionId,
     transport: Transport,
+    delivered: Counter,
     pub(super) progress: Arc<DeliveryProgress>,
+}
+
+impl SessionGuard {
+    /// Records that a batch is given to the connection.
+    pub(super) fn sent(&self, batch: &OutboundBatch) {
+        let (events, bytes) = batch.size();
+        self.delivered.increment(events);
+        self.progress.sent(bytes);
+    }
 }
 
 impl Drop for SessionGuard {
@@ -156,6 +187,15 @@ impl Sessions {
         }
     }
 
+    /// Returns what the sessions wait for.
+    pub(crate) fn backlog(&self) -> SessionBacklog {
+        let of_entry = |entry: &Entry| SessionBacklog {
+            queued_bytes: entry.progress.queued_bytes(),
+            lagging: usize::from(entry.progress.stalled_for() > LAGGING_AFTER),
+        };
+        self.open.lock().values().map(of_entry).fold(SessionBacklog::default(), Add::add)
+    }
+
     /// Returns the keys that opened the sessions, each once.
     pub(crate) fn keys(&self) -> Vec<KeyId> {
         let mut keys: Vec<KeyId> = self.open.lock().values().map(|entry| entry.key_id).collect();
@@ -180,7 +220,8 @@ impl Sessions {
         let entry = Entry { key_id, transport, progress: Arc::clone(&progress), close_tx: Some(close_tx) };
         open.insert(id, entry);
         gauge!("cti_feed_listeners", "transport" => transport.as_str()).increment(1);
-        Some((SessionGuard { sessions: Arc::clone(self), id, transport, progress }, close_rx))
+        let delivered = counter!("cti_events_delivered_total", "transport" => transport.as_str());
+        Some((SessionGuard { sessions: Arc::clone(self), id, transport, delivered, progress }, close_rx))
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Subscription {
     pub ids_as_text: bool,
     /// Whether it begins with the calls that are not over.
     pub snapshot: bool,
+    /// Whether a message says every few seconds that nothing is missing.
+    pub watermark: bool,
     /// The consumer, if the server is to store the cursor; `after` then is where a new one begins.
     pub consumer: Option<Consumer>,
 }
@@ -50,7 +52,7 @@ impl SubscriptionError {
 
 impl Subscription {
     /// The parameters that only lasting sessions take: WebSockets, and streams of server-sent events.
-    pub const OF_SESSIONS: [&'static str; 1] = ["snapshot"];
+    pub const OF_SESSIONS: [&'static str; 2] = ["snapshot", "watermark"];
     /// The parameters that every transport takes.
     pub const PARAMETERS: [&'static str; 11] = [
         "after",
@@ -89,7 +91,14 @@ impl Subscription {
                 "can't be combined with consumer, which resumes at its stored cursor",
             ));
         }
-        Ok(Self { after, filter, ids_as_text, snapshot, consumer })
+        let watermark = boolean("watermark", text_of("watermark"))?;
+        if watermark && consumer.as_ref().is_some_and(|consumer| consumer.mode == Mode::Share) {
+            return Err(SubscriptionError::new(
+                "watermark",
+                "can't be combined with mode=share, whose other connections get a part of the events",
+            ));
+        }
+        Ok(Self { after, filter, ids_as_text, snapshot, watermark, consumer })
     }
 }
 
@@ -211,6 +220,7 @@ mod tests {
             ("after", "-1"),
             ("after", "epoch:1"),
             ("snapshot", "yes"),
+            ("watermark", "5s"),
             ("consumer", "crm backend"),
             ("consumer", ".."),
             ("mode", "share"),
@@ -219,6 +229,8 @@ mod tests {
             assert_eq!(read(&[(name, value)]), Err(name.to_owned()), "{value}");
         }
         assert_eq!(read(&[("snapshot", "true"), ("after", "0")]), Err("snapshot".to_owned()));
+        let shared = [("watermark", "true"), ("consumer", "crm"), ("mode", "share")];
+        assert_eq!(read(&shared), Err("watermark".to_owned()));
         let subscription = read(&[("number", " 14155551234"), ("direction", "inbound")]).expect("valid");
         assert_eq!(subscription.filter.number.as_ref().and_then(NumberFilter::e164), Some("+14155551234"));
     }

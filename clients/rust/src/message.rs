@@ -24,7 +24,7 @@ pub(crate) enum Message {
     Snapshot(SnapshotPart),
     /// Events are missing.
     Gap(Gap),
-    /// No event up to here matches the subscription.
+    /// No event up to here matches the subscription, or none came: a `cursor`, or a `watermark`.
     Cursor { seq: u64 },
     /// The server is about to stop: reconnect after this time.
     Reconnect { after: Duration },
@@ -97,7 +97,7 @@ impl Message {
         }
         Ok(match (kind.as_str(), seq) {
             ("connected", Some(seq)) => Self::Connected { epoch, seq, acked: acked_seq },
-            ("cursor", Some(seq)) => Self::Cursor { seq },
+            ("cursor" | "watermark", Some(seq)) => Self::Cursor { seq },
             ("snapshot", _) => Self::Snapshot(SnapshotPart::read(&json)?),
             ("gap", _) => Self::Gap(serde_json::from_str(&json)?),
             ("reconnect", _) => {
@@ -182,6 +182,8 @@ mod tests {
             Message::Connected { epoch: None, seq: 4, acked: None }
         );
         assert_eq!(read(r#"{"type":"cursor","seq":9}"#), Message::Cursor { seq: 9 });
+        let watermark = r#"{"type":"watermark","seq":9,"at":"2024-01-01T12:00:05.112Z"}"#;
+        assert_eq!(read(watermark), Message::Cursor { seq: 9 });
         assert_eq!(
             read(r#"{"type":"reconnect","after_ms":70}"#),
             Message::Reconnect { after: Duration::from_millis(70) }

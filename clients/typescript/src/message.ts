@@ -11,7 +11,7 @@ export type Message =
   | { kind: 'snapshot'; part: SnapshotPart }
   | { kind: 'gap'; gap: Gap }
   | { kind: 'epoch_changed'; change: EpochChanged }
-  /** No event up to here matches the subscription. */
+  /** No event up to here matches the subscription, or none came: a `cursor`, or a `watermark`. */
   | { kind: 'cursor'; seq: number }
   | { kind: 'reconnect'; afterMs: number }
   /** A type that this version does not know. */
@@ -39,7 +39,7 @@ export function read(text: string): Message {
     const { epoch, acked_seq: acked } = message;
     return { kind: 'connected', epoch: typeof epoch === 'string' ? epoch : null, seq, acked: isSeq(acked) ? acked : null };
   }
-  if (type === 'cursor' && isSeq(seq)) return { kind: 'cursor', seq };
+  if ((type === 'cursor' || type === 'watermark') && isSeq(seq)) return { kind: 'cursor', seq };
   if (type === 'reconnect') return { kind: 'reconnect', afterMs: Number(message['after_ms']) || 0 };
   return { kind: 'unknown' };
 }

@@ -107,6 +107,7 @@ test('control messages are not events', () => {
   assert.deepEqual(read('{"type":"connected","seq":4,"oldest_seq":1}'), { kind: 'connected', epoch: null, seq: 4, acked: null });
   assert.deepEqual(read('{"type":"cursor","seq":9}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"reconnect","after_ms":70}'), { kind: 'reconnect', afterMs: 70 });
+  assert.deepEqual(read('{"type":"watermark","seq":9,"at":"2024-01-01T12:00:05.112Z"}'), { kind: 'cursor', seq: 9 });
   assert.deepEqual(read('{"type":"weather","sunny":true}'), { kind: 'unknown' });
   for (const text of ['<html>', 'null', '[]', '{}']) assert.throws(() => read(text), text);
 });

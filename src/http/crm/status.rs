@@ -80,6 +80,9 @@ pub(crate) struct WebhookSummary {
     verified_at: Option<DateTime<Utc>>,
     /// The problems that the last check found, a sentence each.
     problems: Vec<String>,
+    /// `silent`: none have come for so long that, at this hour of the week, at least 20 are missing. `normal` otherwise;
+    /// `unknown` while less than three weeks are known.
+    traffic: &'static str,
 }
 
 /// Returns the status of the app's connection.
@@ -144,21 +147,23 @@ fn connection_status(state: &AppState, app: AppId, connection: Option<Connection
 }
 
 async fn webhook_summary(state: &AppState, app: AppId) -> Result<WebhookSummary, ApiError> {
+    let traffic = state.silence.verdict(app).as_str();
     let Some(webhook) = state.store.webhooks().of_app(app).await? else {
-        return Ok(WebhookSummary::default());
+        return Ok(WebhookSummary { traffic, ..WebhookSummary::default() });
     };
     Ok(WebhookSummary {
         state: webhook.state().as_str(),
         webhook_id: Some(webhook.id),
         verified_at: webhook.verified_at,
         problems: webhook.problems,
+        traffic,
     })
 }
 
 /// The summary of an app without a webhook.
 impl Default for WebhookSummary {
     fn default() -> Self {
-        Self { state: "none", webhook_id: None, verified_at: None, problems: Vec::new() }
+        Self { state: "none", webhook_id: None, verified_at: None, problems: Vec::new(), traffic: "unknown" }
     }
 }
 

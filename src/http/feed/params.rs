@@ -181,6 +181,9 @@ pub(crate) struct SessionOptions {
     /// `true`: begin with the active calls. Can't be combined with `after` or `consumer`.
     #[param(value_type = Option<bool>)]
     snapshot: Option<String>,
+    /// `true`: a message `watermark` every 5 seconds says that nothing is missing. Can't be combined with `mode=share`.
+    #[param(value_type = Option<bool>)]
+    watermark: Option<String>,
     /// The app's key. Documented as a security scheme.
     #[param(ignore)]
     api_key: Option<String>,
@@ -212,7 +215,7 @@ impl ListEvents {
 
 impl OpenSession {
     pub(crate) fn subscription(&self) -> Result<Subscription, ApiError> {
-        subscription(&self.reader, self.start.after.as_deref(), self.options.snapshot.as_deref())
+        subscription(&self.reader, self.start.after.as_deref(), Some(&self.options))
     }
 
     pub(crate) fn api_key(&self) -> Option<SecretString> {
@@ -223,11 +226,12 @@ impl OpenSession {
 fn subscription(
     reader: &Reader,
     after: Option<&str>,
-    snapshot: Option<&str>,
+    options: Option<&SessionOptions>,
 ) -> Result<Subscription, ApiError> {
     let given = |name| match name {
         "after" => after,
-        "snapshot" => snapshot,
+        "snapshot" => options.and_then(|options| options.snapshot.as_deref()),
+        "watermark" => options.and_then(|options| options.watermark.as_deref()),
         "types" => reader.types.as_ref().map(|types| &*types.0),
         "dialpad_user_id" => reader.dialpad_user_id.as_deref(),
         "crm_user_id" => reader.crm_user_id.as_deref(),

@@ -5,7 +5,7 @@ use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
 };
-use tracing::Span;
+use tracing::{Span, field::Empty, info_span};
 use tracing_actix_web::{RequestId, RootSpanBuilder};
 
 /// Builds the span of a request. The span has the path without the query, which may hold a key or a code.
@@ -14,7 +14,11 @@ pub(crate) struct RequestSpan;
 impl RootSpanBuilder for RequestSpan {
     fn on_request_start(request: &ServiceRequest) -> Span {
         let id = request_id(request.request());
-        tracing::info_span!("request", method = %request.method(), path = request.path(), request.id = id)
+        let (method, path) = (request.method(), request.path());
+        if path.starts_with("/webhooks") {
+            return info_span!("webhook", %method, path, request.id = id, webhook.id = Empty);
+        }
+        info_span!("request", %method, path, request.id = id)
     }
 
     fn on_request_end<B: MessageBody>(_: Span, _: &Result<ServiceResponse<B>, Error>) {}

@@ -224,6 +224,7 @@ pub(crate) fn message_of(kind: &str) -> Option<Value> {
             "from_at": "2023-12-01T08:00:00.112043Z", "until_at": "2023-12-02T12:00:00.301204Z",
         }),
         "cursor" => json!({"type": kind, "seq": 57}),
+        "watermark" => json!({"type": kind, "seq": 57, "at": "2024-01-01T12:00:05.112Z"}),
         "reconnect" => json!({"type": kind, "after_ms": 1430}),
         "closed" => json!({"type": kind, "code": 1001, "reason": "the server is stopping"}),
         "subscribe" => json!({"type": kind, "api_key": KEY, "after": 41, "types": ["call.*"]}),
@@ -239,7 +240,8 @@ pub(crate) fn app_status() -> Value {
         "message": "App is connected to Dialpad", "missing_scopes": ["message_content_export:all"],
         "problem": null, "status": "connected", "token_expires_at": "2024-01-01T12:50:12.004310Z",
         "unrecovered_gaps": [], "webhook": {
-            "problems": [], "state": "active", "verified_at": "2024-01-01T12:00:01.120044Z",
+            "problems": [], "state": "active", "traffic": "normal",
+            "verified_at": "2024-01-01T12:00:01.120044Z",
             "webhook_id": "018cc4db-fc10-7d3f-8e52-6b0c1d2e3f40",
         },
     })

@@ -176,7 +176,7 @@ fn every_event_and_message_is_documented_with_a_valid_example() {
     let document = asyncapi_document();
     let events: BTreeSet<String> =
         <EventType as VariantNames>::VARIANTS.iter().map(ToString::to_string).collect();
-    let control = ["connected", "snapshot", "gap", "cursor", "reconnect"].map(str::to_owned);
+    let control = ["connected", "snapshot", "gap", "cursor", "watermark", "reconnect"].map(str::to_owned);
     let (socket, stream) = (messages_of(&document, "send"), messages_of(&document, "stream"));
     assert!(events.is_subset(&socket) && events.is_subset(&stream));
     assert!(control.iter().all(|kind| socket.contains(kind) && stream.contains(kind)), "{socket:?}");

@@ -26,8 +26,10 @@ const INSERT_MISSING: &str = "INSERT INTO app_leases (app_id, fence) SELECT id, 
     WHERE NOT EXISTS (SELECT 1 FROM app_leases WHERE app_id = apps.id) ON CONFLICT DO NOTHING";
 const HELD: &str = "SELECT app_id, fence FROM app_leases
     WHERE owner = (SELECT process_id FROM processes WHERE incarnation = $1)";
+/// Without those of deleted apps, which the hidden app of the canary counts as.
 const COUNT: &str = "SELECT COUNT(*) FROM app_leases
-    WHERE owner = (SELECT process_id FROM processes WHERE incarnation = $1)";
+    WHERE owner = (SELECT process_id FROM processes WHERE incarnation = $1)
+    AND app_id NOT IN (SELECT app_id FROM deleted_apps)";
 const FREE: &str = "SELECT app_id, fence, FALSE AS has_owner FROM app_leases WHERE owner IS NULL
     UNION ALL SELECT app_id, fence, TRUE FROM app_leases
     WHERE owner IN (SELECT process_id FROM processes WHERE expires_at <= clock_timestamp()) LIMIT $1";

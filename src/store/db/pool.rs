@@ -108,6 +108,11 @@ impl Database {
         self.file.as_deref()
     }
 
+    /// Returns how large SQLite's write-ahead log is; 0 where there is none.
+    pub(crate) fn wal_bytes(&self) -> u64 {
+        self.file().map_or(0, SqliteFile::wal_bytes)
+    }
+
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
     }

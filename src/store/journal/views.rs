@@ -113,7 +113,7 @@ impl JournalFilter {
         Vec<u8>: for<'q> Encode<'q, DB> + Type<DB>,
         DateTime<Utc>: for<'q> Encode<'q, DB> + Type<DB>,
     {
-        query.push("1 = 1");
+        query.push("app_id IS DISTINCT FROM ").push_bind(Id::from(AppId::CANARY));
         match self.status.as_deref() {
             // Written out so that the index of this status can be used.
             Some(status @ ("failed" | "unrouted")) => {

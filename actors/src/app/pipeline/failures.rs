@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use metrics::counter;
-use tracing::{info, warn};
+use tracing::{field, info, warn};
 
 use super::Pipeline;
 use crate::{
@@ -69,7 +69,8 @@ impl Pipeline {
             work.put_back(&self.inbox);
             return NextStep::Again;
         }
-        warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
+        let webhook = work.webhooks.first().map(|webhook| field::display(webhook.id));
+        warn!(app.id = %self.app_id, webhook.id = webhook, error = %failure, "a webhook could not be applied");
         let now = self.ports.clock.now();
         self.stats.record_error(failure, now);
         let mut unit = Unit { fence: self.fence, ..Unit::new(self.app_id, now) };
