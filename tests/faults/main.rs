@@ -6,7 +6,9 @@ mod support;
 
 mod burst;
 mod clock;
+mod cluster;
 mod database_away;
+mod failover;
 mod frozen_client;
 mod half_open;
 mod kill;
@@ -21,3 +23,4 @@ mod spool;
 mod sqlite_file;
 mod stop;
 mod tokens;
+mod upgrade;
