@@ -7,6 +7,7 @@ mod support;
 mod contract;
 mod cursors;
 mod deletion;
+mod distribution;
 mod feed;
 mod idempotency;
 mod incoming;
