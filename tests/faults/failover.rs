@@ -69,11 +69,14 @@ async fn with_several_hosts_the_server_follows_the_one_that_can_be_written() {
     // The old primary comes back as if nothing had happened, and can be written. It comes first now.
     database.first.start().await;
     let url = database.first.url().replace(&first, &format!("{first},{second}"));
-    let server = world.with("DATABASE_URL", &url).start().await;
+    let world = world.with("DATABASE_URL", &url);
+    let server = world.start().await;
     let apps = server.get("/internal/apps").by_admin().answer().await.list();
     let app_id = apps[0]["app_id"].as_str().expect("an id").to_owned();
     let app = server.rotate_key(&App { id: app_id, key: String::new() }, None).await;
     assert_eq!(server.feed(&app).await.len(), STREAM.webhooks(), "the one that was promoted last is used");
+    drop(server);
+    world.finish().await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ const MAX_IMMEDIATE_RETRIES: usize = 2;
 
 /// Between two webhooks of a call: longer than it takes until a webhook that another server has stored is found without an
 /// announcement.
-const PAUSE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(2500);
 
 /// A number of calls, spread over the apps. Each has seven webhooks, sent one after the other.
 pub(crate) struct Load {
