@@ -21,7 +21,7 @@
 //! | [`config`] | the settings |
 //! | [`telemetry`] | the log and the metrics |
 //! | [`store`] | the database, on PostgreSQL or SQLite |
-//! | [`cluster`] | the processes on one database, and which of them works on which app |
+//! | [`cluster`] | the processes on one database: which of them works on which app, and what they announce to each other |
 //! | [`dialpad`] | requests to Dialpad: REST, OAuth, webhooks, audio |
 //! | [`recovery`], [`enrichment`] | what webhooks did not report: missed calls, recordings, transcripts |
 //! | [`jobs`] | background work |

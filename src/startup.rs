@@ -118,6 +118,7 @@ impl Application {
         // 4. The engine, and the apps that this process works on. What an earlier run has left is processed.
         let engine = start_engine(&config, &store, &client, &clock);
         tasks.spawn(push_webhooks(durable_webhooks, Arc::clone(&engine)));
+        cluster::bus::start(&tasks, &config, &store, &engine, &clock);
         let cluster = Cluster::start(store.clone(), Arc::clone(&engine), membership, &tasks).await;
 
         // 5. What talks to Dialpad for the apps.
@@ -244,6 +245,7 @@ impl Application {
 fn register_metrics() {
     telemetry::metrics::register_metrics();
     store::gauges::register_metrics();
+    cluster::bus::metrics::register_metrics();
     cluster::ownership::metrics::register_metrics();
     dialpad::register_metrics();
     recovery::metrics::register_metrics();

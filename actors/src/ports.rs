@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-pub use self::cursors::{Acked, Acquire, Acquired, Cursors, StoredConsumer, StoredCursor};
+pub use self::cursors::{
+    Acked, Acquire, Acquired, Cursors, SharingSave, StoredConsumer, StoredCursor, StoredSharing,
+};
 pub use crate::{
     clock::Clock,
     error::{AuthError, StoreError},
@@ -165,6 +167,15 @@ pub trait EventLog: Cursors + Send + Sync + 'static {
         limit: usize,
         max_bytes: usize,
     ) -> Result<Vec<Frame>, StoreError>;
+
+    /// Returns the epoch, and what [`page_within`](Self::page_within) returns, both as of one moment.
+    async fn tail(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Epoch, Vec<Frame>), StoreError>;
 
     /// Returns the calls of an app that are not over, and the newest event, both as of one moment.
     async fn active_calls(&self, app: AppId) -> Result<ActiveCalls, StoreError>;

@@ -7,13 +7,16 @@ use std::sync::{
 
 use async_trait::async_trait;
 use cti_actors::{
-    consumer::{Acked, ConsumerKey},
+    consumer::ConsumerKey,
     error::StoreError,
     event::{ActiveCalls, Frame},
     feed::Feed,
     id::{AppId, Epoch, Seq},
     model::number::Region,
-    ports::{Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, StoredConsumer, StoredCursor},
+    ports::{
+        Acquire, Acquired, Bounds, Cursors, EventLog, GapTimes, SharingSave, StoredConsumer, StoredCursor,
+        StoredSharing,
+    },
 };
 use tokio::sync::Semaphore;
 
@@ -72,6 +75,10 @@ impl EventLog for SlowLog {
     async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
         Ok(Vec::new())
     }
+
+    async fn tail(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<(Epoch, Vec<Frame>), StoreError> {
+        Ok((Epoch::default(), Vec::new()))
+    }
 }
 
 /// Nobody is a named consumer here.
@@ -93,8 +100,20 @@ impl Cursors for SlowLog {
         Ok(Vec::new())
     }
 
-    async fn advance_consumer(&self, _: AppId, _: &str, _: Seq) -> Result<Acked, StoreError> {
-        Ok(Acked::Unknown)
+    async fn advance_consumer(&self, _: AppId, _: &str, _: Seq) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn open_shared(&self, _: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
+        Ok(None)
+    }
+
+    async fn sharing(&self, _: AppId, _: &str) -> Result<Option<StoredSharing>, StoreError> {
+        Ok(None)
+    }
+
+    async fn save_sharings(&self, _: &[SharingSave]) -> Result<Vec<ConsumerKey>, StoreError> {
+        Ok(Vec::new())
     }
 
     async fn remove_consumer(&self, _: AppId, _: &str) -> Result<bool, StoreError> {

@@ -1,5 +1,6 @@
 //! Several processes on one database.
 
+pub(crate) mod bus;
 pub mod ownership;
 
 pub use self::ownership::{Cluster, JoinError};

@@ -79,6 +79,8 @@ pub struct Config {
     pub http_workers: usize,
     /// `DATABASE_URL`.
     pub database_url: DatabaseUrl,
+    /// `DATABASE_LISTEN_URL`.
+    pub database_listen_url: Option<DatabaseUrl>,
     /// `AUTO_MIGRATE`.
     pub auto_migrate: bool,
     /// `ALLOW_UNSAFE_DATABASE`.

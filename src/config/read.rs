@@ -30,6 +30,7 @@ impl Config {
 
         let database_url = settings
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
+        let database_listen_url = listen_url(settings, database_url.as_ref());
         let auto_migrate = settings.boolean("auto_migrate");
         let allow_unsafe_database = settings.boolean("allow_unsafe_database");
         let process_id = settings.parse("process_id", process_id);
@@ -78,6 +79,7 @@ impl Config {
             environment: environment?,
             http_workers: usize::try_from(http_workers?).ok()?,
             database_url: database_url?,
+            database_listen_url,
             auto_migrate: auto_migrate?,
             allow_unsafe_database: allow_unsafe_database?,
             process_id: process_id?,
@@ -123,6 +125,19 @@ impl Retention {
             interval: interval?,
         })
     }
+}
+
+/// Reads where notifications are listened for. It must be PostgreSQL, as the database is.
+fn listen_url(settings: &mut Settings, database_url: Option<&DatabaseUrl>) -> Option<DatabaseUrl> {
+    settings.text("database_listen_url")?;
+    settings.parse("database_listen_url", |text| {
+        let url = text.parse::<DatabaseUrl>().map_err(|error| error.to_string())?;
+        match (&url, database_url) {
+            (DatabaseUrl::Sqlite(_), _) => Err("must begin with postgres://".into()),
+            (_, Some(DatabaseUrl::Sqlite(_))) => Err("is only for PostgreSQL".into()),
+            _ => Ok(url),
+        }
+    })
 }
 
 /// Accepts an IP address, or a name that can't be mistaken for one. Whether the name exists is known only at the start.

@@ -146,8 +146,6 @@ codes! {
     TokenExchangeFailed = "TOKEN_EXCHANGE_FAILED", SERVICE_UNAVAILABLE;
     /// No OAuth client is configured.
     OauthNotConfigured = "OAUTH_NOT_CONFIGURED", SERVICE_UNAVAILABLE;
-    /// The connections that share the consumer are at another server.
-    ConsumerElsewhere = "CONSUMER_ELSEWHERE", SERVICE_UNAVAILABLE;
     /// The database is unavailable.
     DatabaseUnavailable = "DATABASE_UNAVAILABLE", SERVICE_UNAVAILABLE;
 }

@@ -17,6 +17,7 @@
 //! | [`cluster`] | the processes on one database, and which of them works on what |
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
+//! | [`notifications`] | what processes announce to each other through PostgreSQL |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
@@ -36,6 +37,7 @@ pub(crate) mod inspection;
 pub mod journal;
 pub(crate) mod ledger;
 mod lookups;
+pub(crate) mod notifications;
 pub mod people;
 pub mod rebuild;
 pub mod retention;
@@ -191,6 +193,8 @@ repositories! {
     reencryption => Reencryption;
     /// What is taken from another server's database.
     imports => Imports;
+    /// What processes announce to each other.
+    notifications => Notifications;
     /// The processes that run.
     processes => Processes;
     /// Which process works on which app.
@@ -280,7 +284,14 @@ impl Store {
 
     /// Closes all connections, after their work is done.
     pub async fn close(&self) {
+        self.shared.lanes.close().await;
         self.shared.database.close().await;
+    }
+
+    /// Forgets which keys are valid and where webhooks go: another process has changed it.
+    pub(crate) fn forget_access(&self) {
+        self.shared.keys.clear();
+        self.shared.routes.clear();
     }
 
     pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {

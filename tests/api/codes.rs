@@ -181,13 +181,6 @@ impl Walk {
                 let bare = bare.without("DIALPAD_SANDBOX_CLIENT_SECRET").start().await;
                 bare.get(&format!("/authorize?app_id={}", app.id)).answer().await
             }
-            ErrorCode::ConsumerElsewhere => {
-                let elsewhere = self.world.clone().start().await;
-                let mut stream = server.open_stream(&app, "?consumer=crm&mode=share").await;
-                stream.expect("connected").await;
-                let acked = elsewhere.post("/api/consumers/crm/ack").by(&app).json(&json!({"seq": 0}));
-                acked.answer().await
-            }
             ErrorCode::DatabaseUnavailable => self.order_while_the_database_is_locked().await,
         }
     }

@@ -5,6 +5,7 @@
 mod support;
 
 mod active_calls;
+mod announcements;
 mod api_keys;
 mod apps;
 mod auth;

@@ -7,6 +7,7 @@ mod support;
 mod burst;
 mod clock;
 mod cluster;
+mod command;
 mod database_away;
 mod failover;
 mod frozen_client;

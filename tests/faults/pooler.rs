@@ -2,7 +2,12 @@
 //!
 //! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without it into failures.
 
-use std::{fs, os::unix::fs::PermissionsExt, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::join_all;
 use reqwest::Url;
@@ -13,6 +18,10 @@ use tokio::net::TcpStream;
 use crate::support::{
     Ask, Call, Process, World, assert_contiguous, eventually, free_port, installed, of_call,
 };
+
+/// Each second a server looks by itself, so this many events one after the other would take half as many seconds.
+const EVENTS: i64 = 12;
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// A running PgBouncer before a database of its own.
 struct Pooler {
@@ -112,5 +121,38 @@ async fn the_log_says_how_many_connections_are_missing() {
     .await;
     server.process.kill();
     drop(server);
+    pooler.world.finish().await;
+}
+
+#[tokio::test]
+async fn servers_behind_a_pooler_hear_each_other_where_they_can_listen_directly() {
+    let Some(pooler) = Pooler::start("pooled_listening", "transaction", 8).await else { return };
+    let listening = pooler.world.clone().with("DATABASE_LISTEN_URL", pooler.direct.setting("DATABASE_URL"));
+    // This one can't hear, and announces all the same.
+    let (here, there) = (pooler.world.start().await, listening.start().await);
+    assert!(here.process.log().contains("DATABASE_LISTEN_URL is not set"), "{}", here.process.log());
+    let app = here.create_app("CRM").await;
+    eventually("the first knows that somebody listens", async || {
+        here.process.log().contains("has_others=true").then_some(())
+    })
+    .await;
+    let (mut hears, mut polls) = (there.listen(&app).await, here.listen(&app).await);
+    let mut number = 0;
+    eventually("a round of events arrives at once", async || {
+        let began = Instant::now();
+        for _ in 0..EVENTS {
+            number += 1;
+            here.webhook(&app, &Call::new(number).ring(0)).await;
+            hears.events(1).await;
+        }
+        // Only a machine that is too busy needs a second round.
+        (began.elapsed() < AT_ONCE).then_some(())
+    })
+    .await;
+    assert_contiguous(&polls.events(usize::try_from(number).expect("few")).await, 0);
+    // The other way it is found by polling.
+    there.webhook(&app, &Call::new(1000).ring(0)).await;
+    assert_eq!(polls.events(1).await, hears.events(1).await);
+    drop((hears, polls, here, there));
     pooler.world.finish().await;
 }

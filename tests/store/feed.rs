@@ -47,6 +47,17 @@ pub(crate) async fn a_page_ends_when_it_has_enough_bytes(store: &impl Subject) {
     assert_eq!(page.len(), 3);
 }
 
+pub(crate) async fn the_tail_of_a_feed_comes_with_its_epoch(store: &impl Subject) {
+    let app = store.new_app().await;
+    let epoch = store.bounds(app).await.expect("read").epoch;
+    assert_eq!(store.tail(app, Seq::START, 3, 1).await.expect("read"), (epoch, Vec::new()));
+    store.commit(unit_of(app, 1..=9)).await.expect("committed");
+    for (after, limit, max_bytes) in [(4, 3, 1), (4, 3, 1 << 20), (7, 9, 1 << 20), (9, 9, 1 << 20)] {
+        let page = store.page_within(app, Seq(after), limit, max_bytes).await.expect("read");
+        assert_eq!(store.tail(app, Seq(after), limit, max_bytes).await.expect("read"), (epoch, page));
+    }
+}
+
 pub(crate) async fn the_heads_of_several_feeds_are_read_at_once(store: &impl Subject) {
     let (one, other, quiet) = (store.new_app().await, store.new_app().await, store.new_app().await);
     store.commit(unit_of(one, 1..=9)).await.expect("committed");

@@ -81,6 +81,7 @@ on_every_store! {
     a_unit_marks_its_webhooks,
     a_page_of_the_feed_begins_after_its_cursor,
     a_page_ends_when_it_has_enough_bytes,
+    the_tail_of_a_feed_comes_with_its_epoch,
     the_heads_of_several_feeds_are_read_at_once,
     all_feeds_have_one_epoch_until_another_one_begins,
     the_active_calls_come_with_the_last_event_that_they_include,
@@ -90,7 +91,8 @@ on_every_store! {
     apps_do_not_see_each_other,
     a_consumer_begins_once_and_then_continues_at_its_cursor,
     a_cursor_never_goes_back_and_only_its_holder_keeps_it,
-    a_shared_consumer_is_not_taken_over_by_another_process,
+    what_processes_share_is_replaced_only_by_whoever_has_read_it_last,
+    what_processes_share_belongs_to_an_epoch,
     a_consumer_may_be_moved_on_and_removed,
     a_cursor_belongs_to_the_epoch_in_which_it_was_acknowledged,
 }
@@ -120,6 +122,10 @@ mod sql {
         schema::a_key_is_valid_until_it_ends(&store, &clock).await;
     }
 
+    async fn look_ups_at_the_same_time_give_each_caller_its_own(world: World) {
+        schema::look_ups_at_the_same_time_give_each_caller_its_own(&open(&world).await).await;
+    }
+
     async fn both_databases_have_the_same_tables(world: World) {
         open(&world).await.close().await;
         schema::both_databases_have_the_same_tables(&world).await;
@@ -135,6 +141,7 @@ mod sql {
         events_that_a_wrong_clock_has_dated_delete_no_others,
         a_deleted_voicemail_is_not_written_again,
         a_key_is_valid_until_it_ends,
+        look_ups_at_the_same_time_give_each_caller_its_own,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }

@@ -7,10 +7,10 @@ use tokio::{sync::watch, time::Instant};
 use super::{Mode, progress::Progress};
 use crate::id::{Epoch, Seq};
 
-/// How long the store believes that connections are open without hearing of them again. Where they share the work,
-/// another process waits for that.
+/// How long the store believes that the connections of a shared consumer are open without hearing of them again. For what is
+/// shown only: when a process goes on for another one, [`shared`](super::shared) says.
 const SHARE_LEASE: Duration = Duration::from_secs(4);
-/// The same of a single connection; no process waits for that.
+/// The same of a single connection.
 const EXCLUSIVE_LEASE: Duration = Duration::from_secs(40);
 
 /// One consumer that this process holds.
@@ -71,8 +71,11 @@ impl Entry {
         StoredState { acked, is_current: self.is_current, connections }
     }
 
-    /// Whether the store must be written: it has something else, or the lease must be renewed.
+    /// Whether the cursor of an exclusive consumer must be written: the store has something else, or the lease must be renewed.
     pub(super) fn is_due(&self, now: Instant) -> bool {
+        if matches!(self.progress, Progress::Shared(_)) {
+            return false;
+        }
         let state = self.state();
         self.stored != Some(state) || (state.connections > 0 && now >= self.renew_at)
     }
@@ -80,9 +83,9 @@ impl Entry {
     /// Records what was written to the store. Returns whether the entry can be dropped, because the store has all of it.
     pub(super) fn mark_stored(&mut self, stored: StoredState) -> bool {
         self.stored = Some(stored);
-        self.renew_at = Instant::now() + lease(self.progress.mode()) / 4;
+        self.renew_at = Instant::now() + EXCLUSIVE_LEASE / 4;
         let state = self.state();
-        state.connections == 0 && state == stored && !self.progress.is_ahead_of_low_water()
+        state.connections == 0 && state == stored
     }
 }
 

@@ -1,11 +1,8 @@
 //! A connection as a member of a consumer: joining, reading, acknowledging, leaving.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::sync::watch;
 
 use super::{Consumer, Consumers, partitions::ReadState};
 use crate::{
@@ -15,17 +12,9 @@ use crate::{
     ports::Bounds,
 };
 
-/// How long a connection waits for another process to release the consumer: a little longer than the lease of a process
-/// that has died.
-const HOLDER_TIMEOUT: Duration = Duration::from_secs(6);
-/// How often it asks whether that has happened.
-const POLL_INTERVAL: Duration = Duration::from_millis(250);
-
 /// Why a connection can't join a consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinError {
-    /// Another process holds the connections that share the work.
-    Elsewhere,
     /// The app has too many consumers, and this would be a new one.
     TooMany,
     /// The store failed.
@@ -56,16 +45,8 @@ impl Membership {
         start: Seq,
         bounds: Bounds,
     ) -> Result<Self, JoinError> {
-        let deadline = Instant::now() + HOLDER_TIMEOUT;
-        loop {
-            match consumers.join(&consumer, member, start, bounds).await {
-                Ok((changed, acked)) => {
-                    return Ok(Self { consumers: Arc::clone(consumers), consumer, member, changed, acked });
-                }
-                Err(JoinError::Elsewhere) if Instant::now() < deadline => sleep(POLL_INTERVAL).await,
-                Err(refusal) => return Err(refusal),
-            }
-        }
+        let (changed, acked) = consumers.join(&consumer, member, start, bounds).await?;
+        Ok(Self { consumers: Arc::clone(consumers), consumer, member, changed, acked })
     }
 
     /// Returns the cursor of the consumer when the connection joined.
@@ -101,7 +82,7 @@ impl Membership {
                         }
                     }
                 }
-                ReadState::Full | ReadState::NotMember => tokio::select! {
+                ReadState::Waits | ReadState::NotMember => tokio::select! {
                     biased;
                     changed = self.changed.changed() => changed,
                     batch = reader.reset() => return batch,

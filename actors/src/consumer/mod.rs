@@ -5,8 +5,8 @@
 //! connection and not acknowledged by it are delivered again. The store has one cursor per consumer: everything up to it
 //! is processed ([`cursor_store`]). That is true whichever process says so, so of two cursors the larger one counts.
 //!
-//! One process holds all connections of a consumer, and knows more than the cursor. Another process takes an exclusive
-//! consumer over; to share one, it waits until the holder has released it.
+//! An exclusive consumer is held by one process, and another one takes it over. A shared one has connections at any processes:
+//! each process owns some partitions, and the store says which ([`shared`]).
 
 mod cursor_store;
 mod entry;
@@ -15,6 +15,7 @@ mod membership;
 mod partitions;
 mod progress;
 mod registry;
+mod shared;
 
 pub(crate) use self::{
     cursor_store::CursorStore,

@@ -1,28 +1,27 @@
-//! How several connections share the work of one consumer. Pure.
+//! How the connections of one process share the partitions that the process owns. Pure.
 //!
-//! Calls are hashed to partitions, and each partition is owned by one connection: so each event is delivered to exactly
-//! one of them, and those of one call go to the same one, in their order. Every connection reads the whole feed and takes
-//! what lies in its partitions; there are no queues. Which connection is to own a partition is decided by rendezvous
-//! hashing, so that few partitions move when one joins or leaves. A partition does not move while its owner has events of
-//! it that it has not acknowledged; what follows waits for that. The new owner reads again from where the partition is,
-//! and is not delivered twice what it already had of its others.
+//! Calls are hashed to partitions, and each partition is owned by one process and one of its connections: so each event is
+//! delivered to exactly one of them, and those of one call go to the same one, in their order. Every connection reads the
+//! whole feed and takes what lies in its partitions; there are no queues. Which connection is to own a partition is decided
+//! by rendezvous hashing over the connections of all processes ([`Sharing`](crate::model::sharing::Sharing)), so that few
+//! partitions move when one joins or leaves. A partition does not move while its owner has events of it that it has not
+//! acknowledged; what follows waits for that. The new owner reads again from where the partition is, and is not delivered
+//! twice what it already had of its others.
 
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::id::{Seq, SessionId};
+use crate::{
+    id::{Seq, SessionId},
+    model::sharing::{PARTITIONS, PartitionId, weight},
+};
 
-/// How many partitions there are.
-const PARTITIONS: usize = 256;
 /// How many events a connection may have that it has not acknowledged, give or take a page.
 const MAX_UNACKED: usize = 10_000;
 
-/// The number of a partition.
-pub(super) type PartitionId = u8;
-
-/// A consumer whose connections share the work.
+/// The connections of this process that share the work, and the partitions that the process owns.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     partitions: Vec<Partition>,
@@ -30,8 +29,12 @@ pub(super) struct Group {
     max_unacked: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Partition {
+    /// Whether this process owns it.
+    is_held: bool,
+    /// Whether a connection of this process is to have it.
+    is_wanted: bool,
     /// Everything of it up to here was delivered, or is for no connection.
     delivered: Seq,
     /// The connection that gets its events.
@@ -53,52 +56,30 @@ struct Member {
 pub(super) enum ReadState {
     /// The events after this one.
     After(Seq),
-    /// Nothing: it has too many events that it has not acknowledged.
-    Full,
+    /// Nothing for now.
+    Waits,
     /// Nothing: it is not a connection of the consumer.
     NotMember,
 }
 
 impl Group {
-    /// Returns a group without members that has processed everything up to here.
-    pub(super) fn new(acked: Seq) -> Self {
-        let partitions = vec![Partition { delivered: acked, owner: None, next_owner: None }; PARTITIONS];
+    /// Returns a group without connections that owns nothing.
+    pub(super) fn new() -> Self {
+        let partitions = vec![Partition::default(); PARTITIONS];
         Self { partitions, members: BTreeMap::new(), max_unacked: MAX_UNACKED }
     }
 
-    pub(super) fn members(&self) -> impl Iterator<Item = SessionId> {
-        self.members.keys().copied()
+    pub(super) fn members(&self) -> BTreeSet<SessionId> {
+        self.members.keys().copied().collect()
     }
 
-    /// Returns the cursor: everything up to it is processed.
-    pub(super) fn low_water(&self) -> Seq {
-        let delivered = self.partitions.iter().map(|partition| partition.delivered).min();
-        let unacked = self.members.values().flat_map(|member| &member.unacked);
-        unacked.map(|(seq, _)| Seq(seq.0 - 1)).fold(delivered.unwrap_or_default(), Seq::min)
+    pub(super) fn has_member(&self, member: SessionId) -> bool {
+        self.members.contains_key(&member)
     }
 
-    /// Whether some events after the low-water mark are processed as well.
-    pub(super) fn is_ahead_of_low_water(&self) -> bool {
-        self.partitions.iter().any(|partition| partition.delivered != self.partitions[0].delivered)
-    }
-
-    /// Advances the cursor from outside. `false`: there are connections, which know better what was delivered to them.
-    pub(super) fn advance(&mut self, acked: Seq) -> bool {
-        if !self.members.is_empty() {
-            return false;
-        }
-        for partition in &mut self.partitions {
-            partition.delivered = partition.delivered.max(acked);
-        }
-        true
-    }
-
-    /// Adds a connection and gives it partitions. Elsewhere everything up to `acked` was processed.
-    pub(super) fn join(&mut self, member: SessionId, acked: Seq) {
-        self.advance(acked);
-        // No partition that it will own is further; `move_partitions` brings it back to where they are.
-        let position = self.partitions.iter().map(|partition| partition.delivered).max();
-        let position = position.unwrap_or_default();
+    /// Adds a connection and gives it partitions. Nothing that it may get is before `position`, unless it gets a partition
+    /// that is.
+    pub(super) fn join(&mut self, member: SessionId, position: Seq) {
         self.members.insert(member, Member { position, unacked: VecDeque::new() });
         self.assign();
     }
@@ -119,7 +100,7 @@ impl Group {
     pub(super) fn read_state(&self, member: SessionId) -> ReadState {
         match self.members.get(&member) {
             None => ReadState::NotMember,
-            Some(member) if member.unacked.len() >= self.max_unacked => ReadState::Full,
+            Some(member) if member.unacked.len() >= self.max_unacked => ReadState::Waits,
             Some(member) => ReadState::After(member.position),
         }
     }
@@ -162,10 +143,78 @@ impl Group {
         self.move_partitions() || was_full
     }
 
+    /// Records for each partition whether a connection of this process is to have it. Returns whether a connection may have
+    /// something new to read.
+    pub(super) fn want(&mut self, wanted: &[bool]) -> bool {
+        let is_same =
+            self.partitions.iter().zip(wanted).all(|(partition, wanted)| partition.is_wanted == *wanted);
+        if is_same {
+            return false;
+        }
+        for (partition, wanted) in self.partitions.iter_mut().zip(wanted) {
+            partition.is_wanted = *wanted;
+        }
+        self.assign();
+        true
+    }
+
+    /// Takes partitions that this process owns from now on, each with its cursor. Returns whether there were any.
+    pub(super) fn hold(&mut self, taken: impl IntoIterator<Item = (usize, Seq)>) -> bool {
+        let mut has_more = false;
+        for (id, acked) in taken {
+            let partition = &mut self.partitions[id];
+            partition.is_held = true;
+            partition.delivered = partition.delivered.max(acked);
+            has_more = true;
+        }
+        if has_more {
+            self.assign();
+        }
+        has_more
+    }
+
+    /// Whether this process owns a partition.
+    pub(super) fn holds(&self, id: usize) -> bool {
+        self.partitions[id].is_held
+    }
+
+    /// Gives a partition up, if no connection is to have it and nothing of it is unacknowledged. Returns whether it did.
+    pub(super) fn release(&mut self, id: usize) -> bool {
+        let partition = &mut self.partitions[id];
+        // What has no owner has nothing unacknowledged: a partition keeps its owner until then.
+        let is_free = partition.owner.is_none() && partition.next_owner.is_none();
+        partition.is_held &= !is_free;
+        is_free
+    }
+
+    /// Returns the cursor of each partition: everything of it up to there is processed. Valid for those that this process
+    /// owns.
+    pub(super) fn acked(&self) -> Vec<Seq> {
+        let mut acked: Vec<Seq> = self.partitions.iter().map(|partition| partition.delivered).collect();
+        for (seq, id) in self.members.values().flat_map(|member| &member.unacked) {
+            let acked = &mut acked[usize::from(*id)];
+            *acked = (*acked).min(Seq(seq.0 - 1));
+        }
+        acked
+    }
+
+    /// Forgets everything but the connections: another process has taken all partitions away.
+    pub(super) fn restart(&mut self) {
+        self.partitions = vec![Partition::default(); PARTITIONS];
+        self.members.values_mut().for_each(|member| member.unacked.clear());
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_unacked(&self, member: SessionId, seq: Seq) -> bool {
+        self.members.get(&member).is_some_and(|member| member.unacked.iter().any(|(it, _)| *it == seq))
+    }
+
     /// Decides again which connection is to own which partition.
     fn assign(&mut self) {
         for (id, partition) in self.partitions.iter_mut().enumerate() {
-            partition.next_owner = self.members.keys().copied().max_by_key(|member| weight(*member, id));
+            let is_ours = partition.is_held && partition.is_wanted;
+            let members = self.members.keys().copied().filter(|_| is_ours);
+            partition.next_owner = members.max_by_key(|member| weight(*member, id));
             if partition.owner != partition.next_owner {
                 continue;
             }
@@ -192,9 +241,9 @@ impl Group {
                 continue;
             }
             partition.owner = partition.next_owner;
+            moved = true;
             if let Some(owner) = partition.owner.and_then(|owner| self.members.get_mut(&owner)) {
                 owner.position = owner.position.min(partition.delivered);
-                moved = true;
             }
         }
         moved
@@ -205,23 +254,4 @@ impl Partition {
     fn delivers_to(&self, member: SessionId) -> bool {
         self.owner == Some(member) && self.next_owner == Some(member)
     }
-}
-
-/// Returns the weight of a member for a partition. The member with the greatest one owns it (rendezvous hashing): when
-/// one joins or leaves, only its own partitions move.
-fn weight(member: SessionId, partition: usize) -> u64 {
-    let (high, low) = member.0.as_u64_pair();
-    mix(mix(high ^ partition as u64) ^ low)
-}
-
-/// Spreads numbers that are close to each other (the last step of SplitMix64).
-fn mix(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
-}
-
-/// Returns the partition of everything with this key.
-pub(super) fn partition_of(key: u64) -> PartitionId {
-    mix(key.wrapping_add(0x9e37_79b9_7f4a_7c15)).to_le_bytes()[7]
 }

@@ -1,4 +1,7 @@
-//! The consumers of an app that this process holds.
+//! The consumers of an app that this process holds, or shares with others.
+
+mod acks;
+mod shared;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -6,10 +9,11 @@ use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Acked, Consumer, ConsumerKey, CursorStore, JoinError,
+    Consumer, ConsumerKey, CursorStore, JoinError, Mode,
     entry::{Entry, StoredState},
+    exclusive::Exclusive,
     partitions::ReadState,
-    progress::Progress,
+    progress::{Counted, Progress},
 };
 use crate::{
     error::StoreError,
@@ -17,6 +21,12 @@ use crate::{
     id::{AppId, Seq, SessionId},
     ports::{Acquire, Acquired, Bounds, EventLog, StoredConsumer, StoredCursor},
 };
+
+/// The close reasons for connections.
+const TAKEN_OVER: &str = "a newer connection of this consumer has taken over";
+const CLOSED_BY_RESET: &str = "the feed was reset: reconnect";
+/// This process has lost the consumer.
+pub(super) const LOST: &str = "another server has taken the consumer over, or it was deleted";
 
 /// Closes the connections of consumers. The sessions of an app implement it.
 pub(crate) trait CloseConnection: Send + Sync + 'static {
@@ -34,6 +44,8 @@ pub struct Consumers {
     connections: Arc<dyn CloseConnection>,
     cursor_store: Arc<CursorStore>,
     entries: Mutex<HashMap<String, Entry>>,
+    /// Held while what is shared is brought into agreement with the store, unless the lock of the cursor store is.
+    syncing: tokio::sync::Mutex<()>,
 }
 
 impl Consumers {
@@ -43,35 +55,19 @@ impl Consumers {
         connections: Arc<dyn CloseConnection>,
         cursor_store: Arc<CursorStore>,
     ) -> Arc<Self> {
-        Arc::new(Self { app_id, log, connections, cursor_store, entries: Mutex::default() })
+        Arc::new(Self {
+            app_id,
+            log,
+            connections,
+            cursor_store,
+            entries: Mutex::default(),
+            syncing: tokio::sync::Mutex::default(),
+        })
     }
 
     /// Returns a consumer's cursor in the store. `None`: there is no consumer of this name.
     pub(crate) async fn cursor(&self, name: &str) -> Result<Option<StoredCursor>, StoreError> {
         self.log.consumer(self.app_id, name).await
-    }
-
-    /// Acknowledges everything up to `seq`. Where several connections share the work, it is everything up to there that
-    /// was delivered to `connection`. Without connections, the cursor moves as asked. It never goes back.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub async fn ack(
-        &self,
-        name: &str,
-        connection: Option<SessionId>,
-        seq: Seq,
-    ) -> Result<Acked, StoreError> {
-        match self.count_ack(name, connection, seq) {
-            Some(true) => self.cursor_store.flush(&[self]).await?,
-            Some(false) => return Ok(Acked::Ambiguous),
-            None => {}
-        }
-        if self.entries.lock().contains_key(name) {
-            return Ok(Acked::Counted);
-        }
-        // Another process holds it, as the flush may have found out, or none does.
-        self.log.advance_consumer(self.app_id, name, seq).await
     }
 
     /// Removes a consumer and closes its connections. `false`: there is no consumer of this name.
@@ -108,12 +104,18 @@ impl Consumers {
         start: Seq,
         bounds: Bounds,
     ) -> Result<(watch::Receiver<()>, Seq), JoinError> {
+        if consumer.mode == Mode::Share {
+            return self.join_shared(consumer, member, start, bounds).await;
+        }
+        if self.mode_here(&consumer.name) == Some(Mode::Share) {
+            // What its connections have acknowledged counts.
+            self.cursor_store.flush(&[self]).await?;
+        }
         let _guard = self.cursor_store.lock_shared().await;
         let asked_at = Instant::now();
         let request = Acquire {
             app_id: self.app_id,
             name: &consumer.name,
-            mode: consumer.mode,
             start,
             epoch: bounds.epoch,
             head: bounds.head,
@@ -122,7 +124,6 @@ impl Consumers {
         };
         let (is_current, acked, previous_holder) = match self.log.acquire(request).await? {
             Acquired::Held { is_current, acked, before } => (is_current, acked, before),
-            Acquired::Elsewhere => return Err(JoinError::Elsewhere),
             Acquired::TooMany => return Err(JoinError::TooMany),
         };
         if previous_holder != Some(self.cursor_store.holder()) {
@@ -151,28 +152,39 @@ impl Consumers {
         bounds: Bounds,
     ) -> (watch::Receiver<()>, Seq) {
         let mut entries = self.entries.lock();
-        // What is known of an earlier epoch says nothing about this one.
-        let outdated = match entries.get(&consumer.name) {
-            Some(entry) if entry.epoch != bounds.epoch => entries.remove(&consumer.name),
-            _ => None,
-        };
-        let entry = entries
-            .entry(consumer.name.clone())
-            .or_insert_with(|| Entry::new(Progress::new(consumer.mode, acked), bounds.epoch, is_current));
-        let members_before = entry.progress.members();
-        entry.progress.join(consumer.mode, member, acked);
+        let mut exclusive = Exclusive::new(acked);
+        let mut is_current = is_current;
+        let replaced = entries.remove(&consumer.name);
+        let mut reason = TAKEN_OVER;
+        match &replaced {
+            // What is known of an earlier epoch says nothing about this one.
+            Some(entry) if entry.epoch != bounds.epoch => reason = CLOSED_BY_RESET,
+            Some(Entry { progress: Progress::Exclusive(before), is_current: was_current, .. }) => {
+                exclusive = before.clone();
+                is_current |= *was_current;
+            }
+            _ => {}
+        }
+        exclusive.join(member, acked);
+        let mut entry = Entry::new(Progress::Exclusive(exclusive), bounds.epoch, is_current);
         entry.mark_joined();
         let joined = (entry.subscribe(), entry.progress.low_water());
-        let members = entry.progress.members();
+        entries.insert(consumer.name.clone(), entry);
         drop(entries);
-        for member in outdated.map(|entry| entry.progress.members()).unwrap_or_default() {
-            self.connections.close_reset(member, "the feed was reset: reconnect");
-        }
-        for replaced in members_before.into_iter().filter(|member| !members.contains(member)) {
-            let reason = "a newer connection of this consumer has taken over";
-            self.connections.close_taken_over(replaced, reason);
+        if let Some(replaced) = replaced {
+            self.close_members(&replaced, reason);
         }
         joined
+    }
+
+    fn close_members(&self, entry: &Entry, reason: &str) {
+        for member in entry.progress.members() {
+            if reason == CLOSED_BY_RESET {
+                self.connections.close_reset(member, reason);
+            } else {
+                self.connections.close_taken_over(member, reason);
+            }
+        }
     }
 
     pub(super) fn leave(&self, name: &str, member: SessionId) {
@@ -188,7 +200,8 @@ impl Consumers {
 
     pub(super) fn read_state(&self, name: &str, member: SessionId) -> ReadState {
         let entries = self.entries.lock();
-        entries.get(name).map_or(ReadState::NotMember, |entry| entry.progress.read_state(member))
+        let now = Instant::now();
+        entries.get(name).map_or(ReadState::NotMember, |entry| entry.progress.read_state(member, now))
     }
 
     /// Leaves in a batch that a connection has read after `from` the events that are delivered to it. `false`: it has to
@@ -196,25 +209,24 @@ impl Consumers {
     pub(super) fn deliver(&self, name: &str, member: SessionId, from: Seq, batch: &mut Batch) -> bool {
         let mut entries = self.entries.lock();
         let Some(entry) = entries.get_mut(name) else { return false };
-        let delivered = entry.progress.deliver(member, from, batch);
+        let delivered = entry.progress.deliver(member, from, batch, Instant::now());
         drop(entries);
         self.cursor_store.mark_dirty();
         delivered
     }
 
-    /// Counts an acknowledgement. `None`: this process does not hold the consumer; `false`: it names no connection, and
-    /// several share the work.
-    pub(super) fn count_ack(&self, name: &str, connection: Option<SessionId>, seq: Seq) -> Option<bool> {
+    /// Counts an acknowledgement. `None`: this process does not hold the consumer.
+    pub(super) fn count_ack(&self, name: &str, connection: Option<SessionId>, seq: Seq) -> Option<Counted> {
         let mut entries = self.entries.lock();
         let entry = entries.get_mut(name)?;
         let counted = entry.progress.ack(connection, seq);
-        entry.is_current |= counted.is_some();
-        if counted == Some(true) {
+        entry.is_current |= counted != Counted::NotHere;
+        if counted == (Counted::Yes { has_more: true }) {
             entry.wake();
         }
         drop(entries);
         self.cursor_store.mark_dirty();
-        Some(counted.is_some())
+        Some(counted)
     }
 
     /// Returns the cursors that must be written to the store.
@@ -223,7 +235,7 @@ impl Consumers {
         let entries = self.entries.lock();
         let due = entries.iter().filter(|(_, entry)| entry.is_due(now)).map(|(name, entry)| {
             let StoredState { acked, is_current, connections } = entry.state();
-            let held_until = self.cursor_store.lease_end(entry.progress.mode());
+            let held_until = self.cursor_store.lease_end(Mode::Exclusive);
             let (app_id, name, epoch) = (self.app_id, name.clone(), is_current.then_some(entry.epoch));
             StoredConsumer { app_id, name, acked, epoch, connections, held_until }
         });
@@ -240,16 +252,18 @@ impl Consumers {
         }
     }
 
-    /// Returns the consumers that this process holds.
-    pub(super) fn keys(&self) -> Vec<ConsumerKey> {
-        self.entries.lock().keys().map(|name| (self.app_id, name.clone())).collect()
+    /// Returns the consumers that this process holds alone.
+    pub(super) fn exclusive_keys(&self) -> Vec<ConsumerKey> {
+        let entries = self.entries.lock();
+        let exclusive = entries.iter().filter(|(_, entry)| entry.progress.mode() == Mode::Exclusive);
+        exclusive.map(|(name, _)| (self.app_id, name.clone())).collect()
     }
 
     /// Drops a consumer and closes its connections. The caller holds the lock of the cursor store.
     pub(super) fn evict(&self, name: &str, reason: &str) {
         let entry = self.entries.lock().remove(name);
-        for member in entry.map(|entry| entry.progress.members()).unwrap_or_default() {
-            self.connections.close_taken_over(member, reason);
+        if let Some(entry) = entry {
+            self.close_members(&entry, reason);
         }
     }
 }

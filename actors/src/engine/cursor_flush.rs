@@ -10,8 +10,9 @@ use super::{periodic::periodic, tenants::Tenants};
 
 /// How long the store is left alone after a flush.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
-/// How often it is checked whether leases of the consumers must be renewed.
-const RENEW_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is checked whether leases of the consumers must be renewed, and how often a process that shares one shows that
+/// it lives.
+const RENEW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Flushes until it is stopped.
 pub(super) async fn run(tenants: Arc<Tenants>, stop: CancellationToken) {

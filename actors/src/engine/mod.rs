@@ -10,6 +10,7 @@
 
 mod arbiters;
 mod cursor_flush;
+mod elsewhere;
 mod owned_apps;
 mod periodic;
 mod refresher_handle;
@@ -125,18 +126,20 @@ impl Engine {
         tenant.submit(event)
     }
 
-    /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal. Without
-    /// effect for an app that this process does not own.
+    /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal. If another
+    /// process owns the app, they are announced to it.
     pub fn push(&self, app: AppId, events: Vec<PendingEvent>) {
-        if let Some(tenant) = self.tenants.owned(app) {
-            tenant.push(events);
+        match self.tenants.owned(app) {
+            Some(tenant) => tenant.push(events),
+            None => self.tenants.announcements().pending(app),
         }
     }
 
-    /// Makes the supervisor of an app read the journal. Without effect for an app that this process does not own.
+    /// Makes the supervisor of an app read the journal, at whatever process it is.
     pub fn notify(&self, app: AppId) {
-        if let Some(tenant) = self.tenants.owned(app) {
-            tenant.notify();
+        match self.tenants.owned(app) {
+            Some(tenant) => tenant.notify(),
+            None => self.tenants.announcements().pending(app),
         }
     }
 
@@ -271,8 +274,9 @@ impl Engine {
         }
     }
 
-    /// Closes all sessions of an app with this close code.
+    /// Closes all sessions of an app with this close code. Other processes check theirs at once.
     pub fn close_sessions_of(&self, app: AppId, code: CloseCode, reason: &str) {
+        self.announce_access(app);
         if let Some(tenant) = self.tenants.get(app) {
             tenant.handle.sessions.close_all(code, reason);
         }
@@ -286,8 +290,10 @@ impl Engine {
         }
     }
 
-    /// Forgets the events and snapshots of an app that are in memory, because stored ones were changed.
+    /// Forgets the events and snapshots of an app that are in memory, because stored ones were changed. Other processes do
+    /// the same.
     pub fn forget_feed(&self, app: AppId) {
+        self.tenants.announcements().rewritten(app);
         if let Some(tenant) = self.tenants.get(app) {
             tenant.handle.feed.forget();
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{periodic::periodic, tenants::Tenants};
+use super::{periodic::periodic_or_woken, tenants::Tenants};
 use crate::{
     error::StoreError,
     feed::Known,
@@ -19,7 +19,8 @@ use crate::{
 
 /// Watches until it is stopped.
 pub(super) async fn run(tenants: Arc<Tenants>, tuning: Tuning, stop: CancellationToken) {
-    periodic("session watch", tuning.session_watch_interval, stop, async || {
+    let wake = tenants.watch_now();
+    periodic_or_woken("session watch", tuning.session_watch_interval, wake, stop, async || {
         let listened = tenants.with_sessions();
         for tenant in &listened {
             tenant.sessions.close_stuck(tuning.stuck_session_timeout);

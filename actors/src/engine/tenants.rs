@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use dashmap::DashMap;
 use metrics::counter;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,13 +19,16 @@ use crate::{
     consumer::{Consumers, CursorStore},
     error::StoreError,
     event::Frame,
-    feed::Feed,
-    id::AppId,
+    feed::{Announcements, Feed},
+    id::{AppId, Seq},
     ports::{Authenticator, Ports},
     session::{Sessions, TenantDirectory, TenantHandle},
     state::{EngineState, SupervisorState, TokenRefresherState},
     tuning::Tuning,
 };
+
+/// How many feeds are read at a time because another process has announced new events: half of what may read.
+const MAX_TAIL_READERS: usize = 4;
 
 /// The registry of apps. An app is entered when it is first named.
 pub(super) struct Tenants {
@@ -37,6 +40,11 @@ pub(super) struct Tenants {
     process_calls: ProcessCalls,
     /// Limits how many readers read old events from the store at a time, over all feeds.
     store_readers: Arc<Semaphore>,
+    /// Limits how many feeds are read at a time because another process has announced new events.
+    tail_readers: Arc<Semaphore>,
+    announcements: Arc<Announcements>,
+    /// Notified when the session watch is to look at once.
+    watch_now: Notify,
     cursor_store: Arc<CursorStore>,
     missing_legs: MissingLegReporter,
     interaction_settle: TimeDelta,
@@ -51,8 +59,13 @@ impl Tenants {
         missing_legs: MissingLegReporter,
         stopping: CancellationToken,
     ) -> Arc<Self> {
+        let announcements = Arc::<Announcements>::default();
         Arc::new(Self {
-            cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
+            cursor_store: CursorStore::new(
+                Arc::clone(&ports.log),
+                Arc::clone(&ports.clock),
+                Arc::clone(&announcements),
+            ),
             ports,
             apps: DashMap::new(),
             owned: Arc::new(OwnedApps::new(tuning.owned)),
@@ -60,6 +73,9 @@ impl Tenants {
             max_sessions_per_app: tuning.max_sessions_per_app,
             process_calls: ProcessCalls::new(tuning.max_call_actors),
             store_readers: Arc::new(Semaphore::new(tuning.max_store_readers.max(1))),
+            tail_readers: Arc::new(Semaphore::new(MAX_TAIL_READERS)),
+            announcements,
+            watch_now: Notify::new(),
             missing_legs,
             interaction_settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),
             stopping,
@@ -72,6 +88,24 @@ impl Tenants {
 
     pub(super) fn cursor_store(&self) -> &CursorStore {
         &self.cursor_store
+    }
+
+    pub(super) fn announcements(&self) -> &Arc<Announcements> {
+        &self.announcements
+    }
+
+    /// What makes the session watch look at once.
+    pub(super) fn watch_now(&self) -> &Notify {
+        &self.watch_now
+    }
+
+    /// Lets the sessions of an app have what another process has emitted, up to this event.
+    pub(super) fn follow(&self, app: AppId, newest: Seq) {
+        let Some(tenant) = self.get(app) else { return };
+        let TenantHandle { feed, follower, log, sessions, .. } = &*tenant.handle;
+        if !sessions.is_empty() {
+            follower.follow(feed, log, &self.tail_readers, newest);
+        }
     }
 
     /// Returns an app, which is entered where it is new.
@@ -164,7 +198,8 @@ impl Tenants {
         let cursor_store = Arc::clone(&self.cursor_store);
         let handle = Arc::new(TenantHandle {
             app_id,
-            feed: Feed::with_read_limit(app_id, &self.store_readers),
+            feed: Feed::sharing(app_id, &self.store_readers, &self.announcements),
+            follower: Arc::default(),
             consumers: Consumers::new(app_id, Arc::clone(&log), sessions.clone(), cursor_store),
             log,
             sessions,

@@ -8,11 +8,13 @@
 //! The feed in the store can go back: a backup is restored, or a replica that lacks the last events takes over. The same
 //! numbers are then used again. [`reset`] says how that is noticed; readers get a gap, and go on behind it.
 
+mod announcements;
 mod position;
 mod reader;
 mod reset;
 mod ring;
 mod snapshot_cache;
+mod tail;
 
 use std::sync::{
     Arc,
@@ -22,7 +24,9 @@ use std::sync::{
 use parking_lot::RwLock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+pub(crate) use self::tail::Follower;
 pub use self::{
+    announcements::{Announcements, Due},
     position::{NoPosition, Position},
     reader::{Batch, FeedReader, Missing},
     reset::Known,
@@ -47,6 +51,8 @@ pub struct Feed {
     store_readers: Arc<Semaphore>,
     /// The active calls, for readers that begin with them.
     snapshots: SnapshotCache,
+    /// Where new events are marked for other processes.
+    announcements: Arc<Announcements>,
     /// How often stored events were changed: what was read before is not put into the ring.
     rewrites: AtomicU64,
 }
@@ -55,11 +61,15 @@ impl Feed {
     /// Returns a feed of which nothing is known yet.
     #[must_use]
     pub fn new(app_id: AppId) -> Arc<Self> {
-        Self::with_read_limit(app_id, &Arc::new(Semaphore::new(1)))
+        Self::sharing(app_id, &Arc::new(Semaphore::new(1)), &Arc::default())
     }
 
-    /// Returns a feed that shares this limit of readers with others.
-    pub(crate) fn with_read_limit(app_id: AppId, store_readers: &Arc<Semaphore>) -> Arc<Self> {
+    /// Returns a feed that shares this limit of readers, and the announcements, with others.
+    pub(crate) fn sharing(
+        app_id: AppId,
+        store_readers: &Arc<Semaphore>,
+        announcements: &Arc<Announcements>,
+    ) -> Arc<Self> {
         let (known, _) = watch::channel(Known::default());
         Arc::new(Self {
             app_id,
@@ -67,6 +77,7 @@ impl Feed {
             known,
             store_readers: Arc::clone(store_readers),
             snapshots: SnapshotCache::default(),
+            announcements: Arc::clone(announcements),
             rewrites: AtomicU64::new(0),
         })
     }
@@ -83,11 +94,12 @@ impl Feed {
         self.known.borrow().head
     }
 
-    /// Publishes durable events to the readers. They must be in order and without holes.
+    /// Publishes durable events of this process to the readers. They must be in order and without holes.
     pub fn publish(&self, frames: Vec<Frame>) {
         let Some(newest) = frames.last().map(|frame| frame.seq) else { return };
         self.ring.write().extend(frames);
         self.advance(newest);
+        self.announcements.head(self.app_id, newest);
     }
 
     /// Records that the feed reaches at least this far.

@@ -7,4 +7,5 @@ pub(crate) mod latest;
 pub mod lease;
 pub mod message;
 pub mod number;
+pub mod sharing;
 pub mod token;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     error::StoreError,
     id::{AppId, Epoch, Seq},
-    model::consumer::{ConsumerKey, Mode},
+    model::{consumer::ConsumerKey, sharing::Sharing},
 };
 
 /// The cursors of named consumers, and which process holds each consumer.
@@ -15,10 +15,10 @@ pub trait Cursors: Send + Sync + 'static {
     /// Returns a consumer's cursor. `None`: there is no consumer of this name.
     async fn consumer(&self, app: AppId, name: &str) -> Result<Option<StoredCursor>, StoreError>;
 
-    /// Makes a process the holder of a consumer, and creates the consumer if it is new.
+    /// Makes a process the holder of an exclusive consumer, and creates the consumer if it is new.
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError>;
 
-    /// Saves the cursors of consumers; a cursor never goes back, and one of another epoch does not count. Returns those that
+    /// Saves the cursors of exclusive consumers; a cursor never goes back, and one of another epoch does not count. Returns those that
     /// the process still holds. When this returns, they are durable.
     async fn save_cursors(
         &self,
@@ -26,11 +26,22 @@ pub trait Cursors: Send + Sync + 'static {
         cursors: &[StoredConsumer],
     ) -> Result<Vec<ConsumerKey>, StoreError>;
 
-    /// Returns the consumers that a process holds.
+    /// Returns the exclusive consumers that a process holds.
     async fn held_by(&self, holder: i64) -> Result<Vec<ConsumerKey>, StoreError>;
 
-    /// Advances the cursor of a consumer that this process does not hold. A cursor of another epoch is replaced.
-    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError>;
+    /// Advances the cursor of a consumer that this process does not hold and that is not shared. A cursor of another epoch is
+    /// replaced. `false`: there is no such consumer.
+    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<bool, StoreError>;
+
+    /// Returns what processes share of a consumer, which is created if it is new. `None`: the app has too many.
+    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError>;
+
+    /// Returns what processes share of a consumer. `None`: there is no consumer of this name.
+    async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError>;
+
+    /// Replaces what processes share of consumers. Returns those for which nobody has done so since it was read, and whose epoch
+    /// is still the same: only they are changed. When this returns, that is durable.
+    async fn save_sharings(&self, saves: &[SharingSave]) -> Result<Vec<ConsumerKey>, StoreError>;
 
     /// Removes a consumer. `false`: there was no consumer of this name.
     async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError>;
@@ -43,8 +54,6 @@ pub struct Acquire<'a> {
     pub app_id: AppId,
     /// The name of the consumer.
     pub name: &'a str,
-    /// Its mode from now on.
-    pub mode: Mode,
     /// Its cursor if it is new.
     pub start: Seq,
     /// The epoch of its cursor if it is new.
@@ -69,8 +78,6 @@ pub enum Acquired {
         /// The previous holder; `None` if the consumer is new.
         before: Option<i64>,
     },
-    /// The mode is shared, and another process holds connections that share the work.
-    Elsewhere,
     /// The consumer would be new, and the app has too many.
     TooMany,
 }
@@ -84,8 +91,6 @@ pub enum Acked {
     Unknown,
     /// Several connections share the work, and the acknowledgement does not name one of them.
     Ambiguous,
-    /// Another process holds the connections that share the work.
-    Elsewhere,
 }
 
 /// The cursor of a consumer.
@@ -119,5 +124,41 @@ pub struct StoredConsumer {
     /// How many connections it has.
     pub connections: usize,
     /// When the hold ends unless it is renewed.
+    pub held_until: DateTime<Utc>,
+}
+
+/// What processes share of a consumer, as the store has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSharing {
+    /// Another one after each change.
+    pub version: i64,
+    /// Everything up to here is processed.
+    pub acked: Seq,
+    /// Whether that was acknowledged in the present epoch.
+    pub is_current: bool,
+    /// The present epoch.
+    pub epoch: Epoch,
+    /// Whether the consumer has the mode `exclusive`.
+    pub is_exclusive: bool,
+    /// Whether a process has connections of it, as far as the store knows.
+    pub is_live: bool,
+    /// What they share; `None`: nothing yet.
+    pub sharing: Option<Sharing>,
+}
+
+/// What is to replace what processes share of a consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharingSave {
+    /// The app.
+    pub app_id: AppId,
+    /// The name of the consumer.
+    pub name: String,
+    /// The version that was read.
+    pub known: i64,
+    /// The version from now on: a random number.
+    pub version: i64,
+    /// What they share from now on.
+    pub sharing: Sharing,
+    /// Until when the connections count as open, unless that is renewed.
     pub held_until: DateTime<Utc>,
 }

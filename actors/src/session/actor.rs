@@ -152,9 +152,6 @@ impl SessionActor {
             Refusal::Consumer(JoinError::TooMany) => {
                 self.close(CloseCode::TooMany, "too many consumers", ctx);
             }
-            Refusal::Consumer(JoinError::Elsewhere) => {
-                self.close(CloseCode::Elsewhere, "the consumer's connections are at another server", ctx);
-            }
             Refusal::Consumer(JoinError::Store(failure)) | Refusal::Store(failure) => {
                 self.close(CloseCode::GoingAway, &failure.to_string(), ctx);
             }

@@ -18,8 +18,6 @@ pub enum CloseCode {
     NotAuthenticated = 4401,
     /// The key was revoked or the app is deactivated; don't reconnect.
     Forbidden = 4403,
-    /// The connections that share a consumer are at another server; reconnect later.
-    Elsewhere = 1013,
     /// The client reads too slowly; reconnect with your cursor.
     TooSlow = 4408,
     /// A newer connection of the same consumer took over, or the consumer was deleted; don't reconnect.
@@ -74,8 +72,6 @@ pub enum CloseReason {
     NotAuthenticated,
     /// See [`CloseCode::Forbidden`].
     Forbidden,
-    /// See [`CloseCode::Elsewhere`].
-    Elsewhere,
     /// See [`CloseCode::TooSlow`].
     TooSlow,
     /// See [`CloseCode::TakenOver`].
@@ -100,7 +96,6 @@ impl From<CloseCode> for CloseReason {
             CloseCode::BadMessage => Self::BadMessage,
             CloseCode::NotAuthenticated => Self::NotAuthenticated,
             CloseCode::Forbidden => Self::Forbidden,
-            CloseCode::Elsewhere => Self::Elsewhere,
             CloseCode::TooSlow => Self::TooSlow,
             CloseCode::TakenOver => Self::TakenOver,
             CloseCode::TooMany => Self::TooMany,

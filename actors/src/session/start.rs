@@ -37,7 +37,7 @@ impl From<JoinError> for Refusal {
     fn from(reason: JoinError) -> Self {
         match reason {
             JoinError::Store(failure) => Self::Store(failure),
-            JoinError::Elsewhere | JoinError::TooMany => Self::Consumer(reason),
+            JoinError::TooMany => Self::Consumer(reason),
         }
     }
 }

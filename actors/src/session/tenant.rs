@@ -6,7 +6,7 @@ use super::Sessions;
 use crate::{
     consumer::Consumers,
     error::StoreError,
-    feed::Feed,
+    feed::{Feed, Follower},
     id::AppId,
     ports::{Authenticator, Bounds, EventLog},
 };
@@ -15,6 +15,7 @@ use crate::{
 pub struct TenantHandle {
     pub(crate) app_id: AppId,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) follower: Arc<Follower>,
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) consumers: Arc<Consumers>,

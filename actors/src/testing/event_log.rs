@@ -72,6 +72,17 @@ impl EventLog for MemoryStore {
         });
         Ok(page.collect())
     }
+
+    async fn tail(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Epoch, Vec<Frame>), StoreError> {
+        let page = self.page_within(app, after, limit, max_bytes).await?;
+        Ok((self.state().epoch, page))
+    }
 }
 
 impl State {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
 };
@@ -14,10 +15,14 @@ use cti_actors::{
     id::Seq,
     session::{ControlType, Listener, MessageKind, OutboundMessage, Subscription, Transport},
 };
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::{random::Random, world::World};
+use crate::{
+    random::Random,
+    world::{Processes, World},
+};
 
 const CONSUMER: &str = "crm";
 
@@ -172,14 +177,20 @@ impl Client {
     }
 }
 
-/// Follows the feed for as long as the process lives.
-pub(crate) async fn follow(world: Rc<World>, engine: Arc<Engine>, who: usize) {
+/// Follows the feed for as long as the processes live.
+pub(crate) async fn follow(world: Rc<World>, processes: Rc<Processes>, who: usize) {
     let begins_at = world.with_client(who, |client| client.random.millis(0, 8000));
     sleep(begins_at).await;
     loop {
-        if let Err(problem) = connection(&world, &engine, who).await {
-            world.fail(problem);
-            return;
+        let engine = world.with_client(who, |client| processes.any(&mut client.random).clone());
+        // A panic ends the connection, as it ends that of a request.
+        match AssertUnwindSafe(connection(&world, &engine, who)).catch_unwind().await {
+            Ok(Err(problem)) => {
+                world.fail(problem);
+                return;
+            }
+            Ok(Ok(())) => {}
+            Err(_) => world.step(format_args!("client {who}: its connection panicked")),
         }
         let pause = world.with_client(who, |client| client.random.millis(1, 1500));
         sleep(pause).await;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    consumer::{Acked, ConsumerKey},
+    consumer::ConsumerKey,
     error::{AuthError, StoreError},
     event::{ActiveCalls, Frame},
     id::{AppId, DialpadCallId, Epoch, InteractionId, KeyId, Seq},
@@ -18,7 +18,8 @@ use cti_actors::{
     },
     ports::{
         Acquire, Acquired, AuthenticatedKey, Authenticator, Bounds, Connections, Cursors, EventLog, GapTimes,
-        Journal, Ledger, PendingEvent, Ports, RecentCalls, Renewal, StoredConsumer, StoredCursor, Window,
+        Journal, Ledger, PendingEvent, Ports, RecentCalls, Renewal, SharingSave, StoredConsumer,
+        StoredCursor, StoredSharing, Window,
     },
     testing::RowStatus,
     unit::{Receipt, Unit},
@@ -194,6 +195,17 @@ impl EventLog for FaultyStore {
         }
         Ok(page)
     }
+
+    async fn tail(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Epoch, Vec<Frame>), StoreError> {
+        self.read("tail").await?;
+        self.inner.tail(app, after, limit, max_bytes).await
+    }
 }
 
 #[async_trait]
@@ -222,9 +234,24 @@ impl Cursors for FaultyStore {
         self.inner.held_by(holder).await
     }
 
-    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError> {
+    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<bool, StoreError> {
         self.read("advance_consumer").await?;
         self.inner.advance_consumer(app, name, acked).await
+    }
+
+    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
+        self.read("open_shared").await?;
+        self.inner.open_shared(request).await
+    }
+
+    async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError> {
+        self.read("sharing").await?;
+        self.inner.sharing(app, name).await
+    }
+
+    async fn save_sharings(&self, saves: &[SharingSave]) -> Result<Vec<ConsumerKey>, StoreError> {
+        self.read("save_sharings").await?;
+        self.inner.save_sharings(saves).await
     }
 
     async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError> {

@@ -194,6 +194,7 @@ pub(crate) async fn replace_key(
     for old in replaced {
         close_sessions(&state.engine, app, old.id, grace);
     }
+    state.engine.announce_access(app);
     info!(app.id = %app, grace_s = grace_seconds, "an API key was rotated");
     Ok(key)
 }

@@ -23,7 +23,7 @@ use crate::{
     http::{
         error::{
             ApiError,
-            ErrorCode::{ConsumerElsewhere, ConsumerNotFound, CursorAhead, EpochChanged},
+            ErrorCode::{ConsumerNotFound, CursorAhead, EpochChanged},
         },
         extract::{
             auth::Crm,
@@ -205,7 +205,7 @@ pub(crate) async fn delete(
         (status = 200, description = "The consumer as it is now.", body = ConsumerView,
          example = json!(examples::consumer(42))),
         Errors<{
-            CRM | CHANGE | BODY | codes(&[ConsumerNotFound, ConsumerElsewhere, CursorAhead, EpochChanged])
+            CRM | CHANGE | BODY | codes(&[ConsumerNotFound, CursorAhead, EpochChanged])
         }>,
     ),
 )]
@@ -230,7 +230,6 @@ pub(crate) async fn ack(
         Acked::Ambiguous => {
             Err(ApiError::invalid("session_id: is required, because several sessions share this consumer"))
         }
-        Acked::Elsewhere => Err(feed::elsewhere()),
     }
 }
 

@@ -105,12 +105,6 @@ pub(super) async fn check_kept(
     Err(cursor_expired(bounds, times))
 }
 
-/// Returns the error of a consumer whose connections are at another process.
-pub(super) fn elsewhere() -> ApiError {
-    let sentence = "The connections that share this consumer are at another server";
-    ApiError { retry_after: Some(5), ..ApiError::new(ErrorCode::ConsumerElsewhere, sentence) }
-}
-
 /// Returns the error of a consumer beyond the maximum.
 pub(super) fn too_many_consumers() -> ApiError {
     ApiError::new(ErrorCode::TooManyConsumers, "The app has too many consumers: delete some")
@@ -124,7 +118,7 @@ impl From<Refusal> for ApiError {
                 ..Self::new(ErrorCode::TooManyConnections, "The app has too many connections")
             },
             Refusal::Consumer(JoinError::TooMany) => too_many_consumers(),
-            Refusal::Consumer(_) => elsewhere(),
+            Refusal::Consumer(JoinError::Store(error)) => error.into(),
             Refusal::Cursor(BadCursor::Ahead, bounds, _) => cursor_ahead(bounds),
             Refusal::Cursor(BadCursor::OtherEpoch, bounds, _) => epoch_changed(bounds),
             Refusal::Cursor(BadCursor::Expired, bounds, times) => cursor_expired(bounds, times),

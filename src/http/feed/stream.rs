@@ -25,7 +25,7 @@ use super::params::{FeedPosition, OpenSession};
 use crate::http::{
     error::{
         ApiError,
-        ErrorCode::{ConsumerElsewhere, CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers},
+        ErrorCode::{CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers},
     },
     extract::{
         auth::{api_key, authenticate, missing_key},
@@ -91,7 +91,7 @@ impl StreamPart {
          headers(("x-epoch" = Uuid, description = "The epoch of the feed.")),
          content((inline(StreamPart) = "text/event-stream", example = json!(StreamPart::EXAMPLE)))),
         Errors<{
-            CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers, ConsumerElsewhere])
+            CRM | codes(&[CursorAhead, CursorExpired, TooManyConnections, TooManyConsumers])
         }>,
     ),
 )]

@@ -33,7 +33,7 @@ nothing comes twice. The HTTP interface is in `/openapi.json`; both documents ar
 fn reconnecting(code: CloseCode) -> &'static str {
     match code {
         CloseCode::GoingAway | CloseCode::TooSlow => "yes, with `after`",
-        CloseCode::TooMany | CloseCode::Elsewhere => "yes, later",
+        CloseCode::TooMany => "yes, later",
         CloseCode::TooBig | CloseCode::BadMessage => "correct the client",
         CloseCode::NotAuthenticated | CloseCode::Forbidden | CloseCode::TakenOver => "no",
     }

@@ -70,7 +70,6 @@ const TEMPORARY: Codes = codes(&[
     DialpadUnavailable,
     DatabaseUnavailable,
     OutcomeUnknown,
-    ConsumerElsewhere,
 ]);
 
 /// The error responses of an operation that can fail with these codes.

@@ -58,7 +58,7 @@ impl<DB: Database> Connections<DB> {
     }
 
     /// Whether each statement needs a transaction.
-    pub(super) fn wraps_statements(&self) -> bool {
+    pub(crate) fn wraps_statements(&self) -> bool {
         self.begin.wraps_statements
     }
 

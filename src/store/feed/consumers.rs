@@ -1,14 +1,14 @@
-//! Named consumers: the cursor of each in its app's feed, and the process that holds it.
+//! Named consumers: the cursor of each in its app's feed, and the process that holds it. What processes share, `sharing` has.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use cti_actors::{
-    consumer::{Acked, ConsumerKey, Mode},
+    consumer::{ConsumerKey, Mode},
     error::StoreError,
     id::{AppId, Epoch, Seq},
-    ports::{Acquire, Acquired, Cursors, StoredConsumer, StoredCursor},
+    ports::{Acquire, Acquired, Cursors, SharingSave, StoredConsumer, StoredCursor, StoredSharing},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -27,8 +27,7 @@ use crate::store::{
 const MAX_CONSUMERS: i64 = 1000;
 
 const ONE: &str = "SELECT acked_seq, epoch FROM consumers WHERE app_id = $1 AND name = $2";
-/// Creates no consumer for an app that has `$9` of them. A shared one stays with the process that has its connections,
-/// as long as that process renews its lease. The epoch of its cursor stays until it acknowledges in another one: until then
+/// Creates no consumer for an app that has `$9` of them. The epoch of its cursor stays until it acknowledges in another one: until then
 /// each connection gets a gap.
 const ACQUIRE: &str = "INSERT INTO consumers
     (app_id, name, mode, acked_seq, holder, connections, held_until, created_at, updated_at, epoch)
@@ -40,8 +39,6 @@ const ACQUIRE: &str = "INSERT INTO consumers
         holder = EXCLUDED.holder, previous_holder = consumers.holder,
         connections = CASE WHEN consumers.holder = EXCLUDED.holder THEN consumers.connections ELSE 1 END,
         acked_seq = CASE WHEN consumers.acked_seq > $5 THEN $5 ELSE consumers.acked_seq END
-    WHERE consumers.holder = EXCLUDED.holder OR EXCLUDED.mode <> 'share' OR consumers.mode <> 'share'
-        OR consumers.connections = 0 OR consumers.held_until <= EXCLUDED.created_at
     RETURNING acked_seq, previous_holder, consumers.epoch";
 /// Creates a consumer that no process holds, unless it exists.
 const CREATE: &str = "INSERT INTO consumers
@@ -68,8 +65,7 @@ const ADVANCE: &str = "UPDATE consumers SET
         acked_seq = CASE WHEN $3 > acked_seq OR consumers.epoch <> present.epoch THEN $3 ELSE acked_seq END,
         epoch = present.epoch
     FROM feed_epoch AS present
-    WHERE app_id = $1 AND name = $2
-        AND NOT (mode = 'share' AND connections > 0 AND held_until > $4)";
+    WHERE app_id = $1 AND name = $2 AND mode <> 'share'";
 const DELETE: &str = "DELETE FROM consumers WHERE app_id = $1 AND name = $2";
 /// `$2`: the last name of the page before, or an empty text.
 const LIST: &str = "SELECT name, mode, acked_seq, connections, held_until, created_at, updated_at
@@ -180,13 +176,13 @@ impl Cursors for Store {
     }
 
     async fn acquire(&self, request: Acquire<'_>) -> Result<Acquired, StoreError> {
-        let Acquire { app_id, name, mode, start, epoch, head, holder, held_until } = request;
+        let Acquire { app_id, name, start, epoch, head, holder, held_until } = request;
         let now = self.now();
         let taken: Option<(i64, Option<i64>, Option<Id>)> = on_db!(self, write db => {
             sqlx::query_as(ACQUIRE)
                 .bind(Id::from(app_id))
                 .bind(name)
-                .bind(mode.as_str())
+                .bind(Mode::Exclusive.as_str())
                 .bind(start.0)
                 .bind(head.0)
                 .bind(holder)
@@ -201,8 +197,7 @@ impl Cursors for Store {
             let is_current = stored_epoch.is_none_or(|stored| Epoch::from(stored) == epoch);
             return Ok(Acquired::Held { is_current, acked: Seq(acked), before });
         }
-        let known = self.consumer(app_id, name).await?;
-        Ok(if known.is_some() { Acquired::Elsewhere } else { Acquired::TooMany })
+        Ok(Acquired::TooMany)
     }
 
     async fn save_cursors(
@@ -250,18 +245,25 @@ impl Cursors for Store {
         Ok(rows.into_iter().map(|(app, name)| (app.into(), name)).collect())
     }
 
-    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<Acked, StoreError> {
+    async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<bool, StoreError> {
         let now = self.now();
-        let moved = on_db!(self, write db => {
+        on_db!(self, write db => {
             let moved =
                 sqlx::query(ADVANCE).bind(Id::from(app)).bind(name).bind(acked.0).bind(now).execute(db).await?;
-            Ok(moved.rows_affected())
-        })?;
-        if moved > 0 {
-            return Ok(Acked::Counted);
-        }
-        let known = self.consumer(app, name).await?;
-        Ok(if known.is_some() { Acked::Elsewhere } else { Acked::Unknown })
+            Ok(moved.rows_affected() > 0)
+        })
+    }
+
+    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
+        self.consumers().open_shared(request).await
+    }
+
+    async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError> {
+        self.consumers().sharing(app, name).await
+    }
+
+    async fn save_sharings(&self, saves: &[SharingSave]) -> Result<Vec<ConsumerKey>, StoreError> {
+        self.consumers().save_sharings(saves).await
     }
 
     async fn remove_consumer(&self, app: AppId, name: &str) -> Result<bool, StoreError> {

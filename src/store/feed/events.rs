@@ -33,6 +33,13 @@ const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
         SELECT seq, type, dialpad_user_id, body FROM events
         WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
     WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq";
+/// The same and the epoch, in one statement. Without events it is one row.
+const TAIL: &str =
+    "SELECT epoch, page.seq, page.type, page.dialpad_user_id, page.body FROM feed_epoch LEFT JOIN (
+    SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
+        SELECT seq, type, dialpad_user_id, body FROM events
+        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
+    ON bytes - OCTET_LENGTH(body) < $4 ORDER BY page.seq";
 const HEADS: &str = "SELECT app_id, epoch, last_seq FROM feed_epoch CROSS JOIN event_feeds WHERE app_id IN (";
 const LIST_TAIL: &str = ")";
 const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events
@@ -45,6 +52,9 @@ struct EventRow {
     dialpad_user_id: Option<i64>,
     body: String,
 }
+
+/// A row of a page with the epoch.
+type TailRow = (Id, Option<i64>, Option<String>, Option<i64>, Option<String>);
 
 impl TryFrom<EventRow> for Frame {
     type Error = StoreError;
@@ -129,5 +139,24 @@ impl EventLog for Store {
             sqlx::query_as(PAGE).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
         })?;
         rows.into_iter().map(Frame::try_from).collect()
+    }
+
+    async fn tail(
+        &self,
+        app: AppId,
+        after: Seq,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<(Epoch, Vec<Frame>), StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let max_bytes = i64::try_from(max_bytes).unwrap_or(i64::MAX);
+        let rows: Vec<TailRow> = on_db!(self, read db => {
+            sqlx::query_as(TAIL).bind(Id::from(app)).bind(after.0).bind(limit).bind(max_bytes).fetch_all(db).await
+        })?;
+        let epoch = rows.first().map(|row| row.0.into()).unwrap_or_default();
+        let frames = rows.into_iter().filter_map(|(_, seq, event_type, dialpad_user_id, body)| {
+            Some(EventRow { seq: seq?, r#type: event_type?, dialpad_user_id, body: body? }.try_into())
+        });
+        Ok((epoch, frames.collect::<Result<_, StoreError>>()?))
     }
 }

@@ -4,3 +4,4 @@ pub(crate) mod active;
 pub(crate) mod append_event;
 pub mod consumers;
 pub mod events;
+mod sharing;

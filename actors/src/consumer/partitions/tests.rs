@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::model::sharing::partition_of;
 
-/// A group, its feed, and what happened to each event.
+/// A group that owns all partitions, its feed, and what happened to each event.
 struct World {
     group: Group,
     feed: Vec<PartitionId>,
@@ -16,8 +17,11 @@ struct World {
 
 impl World {
     fn new(members: usize) -> Self {
+        let mut group = Group::new();
+        group.want(&[true; PARTITIONS]);
+        group.hold((0..PARTITIONS).map(|id| (id, Seq(0))));
         let mut world = Self {
-            group: Group::new(Seq(0)),
+            group,
             feed: Vec::new(),
             members: Vec::new(),
             unacked: BTreeMap::new(),
@@ -44,6 +48,10 @@ impl World {
 
     fn publish(&mut self, key: u64) {
         self.feed.push(partition_of(key));
+    }
+
+    fn low_water(&self) -> Seq {
+        self.group.acked().into_iter().min().expect("there are partitions")
     }
 
     fn head(&self) -> Seq {
@@ -95,7 +103,7 @@ impl World {
     }
 
     fn check(&self) {
-        let low = self.group.low_water();
+        let low = self.low_water();
         let missing = (1..=low.0).map(Seq).find(|seq| !self.acked.contains(seq));
         assert_eq!(missing, None, "everything up to {low} is said to be processed");
     }
@@ -106,14 +114,14 @@ impl World {
             self.join();
         }
         for _ in 0..10_000 {
-            let before = (self.acked.len(), self.group.low_water());
+            let before = (self.acked.len(), self.low_water());
             for which in 0..self.members.len() {
                 while self.read(which, 7) {}
                 // Reads past what is not its own.
                 self.read(which, usize::MAX);
                 self.ack(which, usize::MAX);
             }
-            if before == (self.acked.len(), self.group.low_water()) {
+            if before == (self.acked.len(), self.low_water()) {
                 return;
             }
         }
@@ -163,7 +171,7 @@ proptest! {
         }
         world.settle();
         prop_assert_eq!(world.acked.len(), world.feed.len());
-        prop_assert_eq!(world.group.low_water(), world.head());
+        prop_assert_eq!(world.low_water(), world.head());
     }
 }
 
@@ -186,7 +194,7 @@ fn a_member_that_acknowledges_nothing_gets_no_more_and_delays_no_other() {
     (0..200).for_each(|key| world.publish(key));
     world.read_on(0);
     let idle = world.members[0];
-    assert_eq!(world.group.read_state(idle), ReadState::Full);
+    assert_eq!(world.group.read_state(idle), ReadState::Waits);
     while world.group.read_state(world.members[1]) != ReadState::After(world.head()) {
         world.read_on(1);
         world.ack(1, usize::MAX);
@@ -202,15 +210,19 @@ fn an_acknowledgement_of_what_was_not_delivered_does_not_count() {
     (0..10).for_each(|key| world.publish(key));
     world.read(0, 5);
     assert!(!world.group.ack(world.members[0], Seq(9)));
-    assert_eq!(world.group.low_water(), Seq(0));
+    assert_eq!(world.low_water(), Seq(0));
 }
 
 #[test]
-fn without_members_the_cursor_can_be_advanced_but_never_moved_back() {
-    let mut group = Group::new(Seq(5));
-    assert!(group.advance(Seq(9)) && group.advance(Seq(3)));
-    assert_eq!(group.low_water(), Seq(9));
-    group.join(SessionId::generate(), Seq(0));
-    assert!(!group.advance(Seq(20)));
-    assert_eq!(group.low_water(), Seq(9));
+fn a_partition_is_given_up_once_nothing_of_it_is_unacknowledged() {
+    let mut world = World::new(1);
+    (0..2000).for_each(|key| world.publish(key));
+    world.read(0, usize::MAX);
+    world.group.want(&[false; PARTITIONS]);
+    assert!(!(0..PARTITIONS).any(|id| world.group.release(id)));
+    world.publish(1);
+    assert!(!world.read(0, usize::MAX), "what follows is for another process");
+    world.ack(0, usize::MAX);
+    assert!((0..PARTITIONS).all(|id| world.group.release(id) && !world.group.holds(id)));
+    assert_eq!(world.low_water(), Seq(2000));
 }
