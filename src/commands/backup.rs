@@ -14,7 +14,7 @@ use super::{output::print_line, postgres_tools, private_file};
 use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
-    store::backup::{Check, check_sqlite, copy_sqlite, note},
+    store::backup::{Check, check_sqlite, copy_sqlite, host_of, note},
 };
 
 /// Copy the database to a file, also while a server runs.
@@ -84,7 +84,10 @@ pub async fn run(args: BackupArgs) -> Result<(), BackupError> {
     private_file::create(&partial).map_err(|error| BackupError::File { path: partial.clone(), error })?;
     let written = match &config.database_url {
         DatabaseUrl::Sqlite(database) => copy(database, &partial).await,
-        DatabaseUrl::Postgres(database) => dump(database, &partial, &file).await,
+        DatabaseUrl::Postgres(hosts) => match host_of(hosts).await {
+            Ok(database) => dump(&database, &partial, &file).await,
+            Err(error) => Err(error.into()),
+        },
     };
     let written = written.and_then(|()| {
         private_file::move_to(&partial, &file)

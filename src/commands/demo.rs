@@ -3,6 +3,7 @@
 //!
 //! | file | content |
 //! |---|---|
+//! | `cluster.rs` | several servers on one PostgreSQL, of which one is killed |
 //! | `setup.rs` | starts simulator and server, and connects an app |
 //! | `listener.rs` | the CRM: follows the app's events on a WebSocket |
 //! | `printer.rs` | combines deliveries and arrivals, and prints them |
@@ -10,6 +11,7 @@
 //! | `banner.rs`, `summary.rs` | the output before and after the events |
 
 mod banner;
+mod cluster;
 mod folder;
 mod listener;
 mod printer;
@@ -60,6 +62,11 @@ pub struct DemoArgs {
     #[arg(long, value_name = "NAME", default_value = "mixed")]
     flow: FlowChoice,
 
+    /// Servers on one PostgreSQL, behind one address; one of several is killed while calls are under way. More than one
+    /// need PostgreSQL: a database is created on the server of DATABASE_URL, or a private server is started
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    processes: u8,
+
     /// Prints JSON lines: the addresses, each event as received, the summary
     #[arg(long)]
     json: bool,
@@ -102,6 +109,8 @@ pub enum DemoError {
 const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a duplicate may still arrive after the last delivery.
 const DUPLICATE_WAIT: Duration = Duration::from_millis(300);
+/// A demo without an end kills a server in this call.
+const KILL_AFTER_CALLS: u64 = 5;
 /// How often the simulator's delivery log is read; the longest delay of a printed line.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -115,11 +124,11 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
     let format = Format::choose(args.json, args.no_color);
     // Short, so that a user can type it again.
     let seed = args.seed.unwrap_or_else(|| rand::random::<u16>().into());
-    let setup = tokio::select! {
-        setup = Setup::start(args.folder.clone(), args.port, seed) => setup?,
+    let mut setup = tokio::select! {
+        setup = Setup::start(args.folder.clone(), args.port, seed, args.processes.into()) => setup?,
         () = shutdown.recv() => return Ok(()),
     };
-    let result = show_events(&setup, &args, format, &mut shutdown).await;
+    let result = show_events(&mut setup, &args, format, &mut shutdown).await;
     tokio::select! {
         () = setup.stop() => {}
         // A second signal: what has not stopped yet ends with the process.
@@ -137,7 +146,7 @@ pub async fn run(args: DemoArgs) -> Result<(), DemoError> {
 }
 
 async fn show_events(
-    setup: &Setup,
+    setup: &mut Setup,
     args: &DemoArgs,
     format: Format,
     shutdown: &mut ShutdownSignal,
@@ -156,6 +165,9 @@ async fn show_events(
     let mut polls = interval(POLL_INTERVAL);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut drain: Option<Drain> = None;
+    // While a call is under way, in the middle of all of them.
+    let mut is_to_kill = args.processes > 1;
+    let kill_at = args.calls.map_or(KILL_AFTER_CALLS, |calls| calls.div_ceil(2));
     loop {
         tokio::select! {
             incoming = listener.next() => match incoming {
@@ -169,6 +181,13 @@ async fn show_events(
         printer.update(&setup.simulator)?;
 
         let progress = setup.simulator.progress(&run_id).unwrap_or_default();
+        if is_to_kill && progress.calls_started >= kill_at && progress.calls_started > progress.calls_finished
+        {
+            is_to_kill = false;
+            if let Some(name) = setup.kill_owner().await {
+                printer.killed(&name, &progress)?;
+            }
+        }
         if progress.done && drain.is_none() {
             drain = Some(Drain::complete());
         }

@@ -16,7 +16,7 @@ use crate::{
     config::{Config, ConfigError, Needs},
     database_url::DatabaseUrl,
     store::backup::{
-        Check, Counts, begin_epoch, check_sqlite, count, drop_tables, inspect_postgres, lock_sqlite,
+        Check, Counts, begin_epoch, check_sqlite, count, drop_tables, host_of, inspect_postgres, lock_sqlite,
         sqlite_has_data, sqlite_is_in_use,
     },
 };
@@ -93,7 +93,10 @@ pub async fn run(args: RestoreArgs) -> Result<(), RestoreError> {
     File::open(&file).map_err(at(&file))?;
     let (epoch, applied) = match &url {
         DatabaseUrl::Sqlite(database) => into_sqlite(&file, database, &url, force).await?,
-        DatabaseUrl::Postgres(database) => into_postgres(&file, database, &url, force).await?,
+        DatabaseUrl::Postgres(hosts) => {
+            let database = host_of(hosts).await?;
+            into_postgres(&file, &database, &url, force).await?
+        }
     };
     for migration in applied {
         print_line(&format!("applied {migration}"));

@@ -17,7 +17,7 @@ use super::db::{
     sqlite_file,
     types::Id,
 };
-use crate::database_url::DatabaseUrl;
+use crate::database_url::{DatabaseUrl, hosts::PostgresHosts};
 
 /// Reads one snapshot of the database and writes it without holes. Writers are not delayed, and do not delay it: the backup
 /// interface of SQLite begins again whenever another process has written, and never ends under load.
@@ -165,8 +165,9 @@ pub async fn begin_epoch(url: &DatabaseUrl) -> Result<(Epoch, Vec<String>), Stor
 /// It can't be read.
 pub async fn count(url: &DatabaseUrl) -> Result<Counts, StoreError> {
     let row: Result<(i64, i64, i64, i64), sqlx::Error> = match url {
-        DatabaseUrl::Postgres(options) => {
-            sqlx::query_as(COUNT).fetch_one(&mut open_postgres(options).await?).await
+        DatabaseUrl::Postgres(hosts) => {
+            let options = host_of(hosts).await?;
+            sqlx::query_as(COUNT).fetch_one(&mut open_postgres(&options).await?).await
         }
         DatabaseUrl::Sqlite(path) => sqlx::query_as(COUNT).fetch_one(&mut open_sqlite(path).await?).await,
     };
@@ -180,14 +181,23 @@ pub async fn count(url: &DatabaseUrl) -> Result<Counts, StoreError> {
 /// It can't be written.
 pub async fn note(url: &DatabaseUrl, at: DateTime<Utc>) -> Result<(), StoreError> {
     let noted = match url {
-        DatabaseUrl::Postgres(options) => {
-            sqlx::query(NOTE).bind(at).execute(&mut open_postgres(options).await?).await.map(|_| ())
+        DatabaseUrl::Postgres(hosts) => {
+            let options = host_of(hosts).await?;
+            sqlx::query(NOTE).bind(at).execute(&mut open_postgres(&options).await?).await.map(|_| ())
         }
         DatabaseUrl::Sqlite(path) => {
             sqlx::query(NOTE).bind(at).execute(&mut open_sqlite(path).await?).await.map(|_| ())
         }
     };
     noted.map_err(store_error)
+}
+
+/// Returns the host of a PostgreSQL database that can be written.
+///
+/// # Errors
+/// None of several can be.
+pub async fn host_of(hosts: &PostgresHosts) -> Result<PgConnectOptions, StoreError> {
+    hosts.writable().await.map_err(store_error)
 }
 
 /// What stands in the way of a restore into a PostgreSQL database.

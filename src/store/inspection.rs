@@ -59,7 +59,8 @@ impl Inspection {
                 let catalogue = "SELECT name FROM sqlite_master WHERE type = 'index'";
                 (Link::Sqlite(options.connect().await?), &migrations::SQLITE, catalogue)
             }
-            DatabaseUrl::Postgres(options) => {
+            DatabaseUrl::Postgres(hosts) => {
+                let options = hosts.writable().await?;
                 let catalogue = "SELECT indexname::text FROM pg_indexes WHERE schemaname = current_schema()";
                 (Link::Postgres(options.connect().await?), &migrations::POSTGRES, catalogue)
             }
@@ -68,9 +69,9 @@ impl Inspection {
             DatabaseUrl::Sqlite(_) => {
                 (format!("SQLite {}", link.one("SELECT sqlite_version()").await?), None)
             }
-            DatabaseUrl::Postgres(options) => {
+            DatabaseUrl::Postgres(hosts) => {
                 let version = link.one("SHOW server_version").await?;
-                let settings = PostgresSettings::read(&mut link, options).await?;
+                let settings = PostgresSettings::read(&mut link, hosts.only()).await?;
                 (format!("PostgreSQL {version}"), Some(settings))
             }
         };
@@ -123,7 +124,7 @@ impl Inspection {
 }
 
 impl PostgresSettings {
-    async fn read(link: &mut Link, options: &PgConnectOptions) -> Result<Self, sqlx::Error> {
+    async fn read(link: &mut Link, host: Option<&PgConnectOptions>) -> Result<Self, sqlx::Error> {
         let version = link.number("SELECT current_setting('server_version_num')").await?;
         let read_only =
             "SELECT (pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on')::text";
@@ -145,7 +146,9 @@ impl PostgresSettings {
             encoding: link.one("SHOW server_encoding").await?,
             is_read_only: link.one(read_only).await? == "true",
             free_connections: link.number(free).await?,
-            is_behind_another_port: port.first().is_some_and(|port| *port != options.get_port().to_string()),
+            is_behind_another_port: host
+                .zip(port.first())
+                .is_some_and(|(host, port)| *port != host.get_port().to_string()),
             weak_durability,
         })
     }

@@ -95,11 +95,12 @@ impl Listener {
     /// # Errors
     /// The database can't be reached, or it is a replica, where nothing can be heard.
     pub(crate) async fn open(url: &DatabaseUrl, process: &str) -> Result<Self, StoreError> {
-        let DatabaseUrl::Postgres(options) = url else {
+        let DatabaseUrl::Postgres(hosts) = url else {
             return Err(StoreError::Unusable("only PostgreSQL has notifications".into()));
         };
         let name = format!("{LISTENER_NAME}{process}");
-        let options = options.clone().application_name(&name).extra_float_digits(None);
+        let options = hosts.writable().await.map_err(store_error)?;
+        let options = options.application_name(&name).extra_float_digits(None);
         let pool: PgPool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(ANSWER_TIMEOUT)

@@ -6,8 +6,10 @@ mod support;
 
 mod burst;
 mod clock;
+mod cluster;
 mod command;
 mod database_away;
+mod failover;
 mod frozen_client;
 mod half_open;
 mod kill;
@@ -22,3 +24,4 @@ mod spool;
 mod sqlite_file;
 mod stop;
 mod tokens;
+mod upgrade;

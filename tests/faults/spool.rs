@@ -19,21 +19,21 @@ use crate::{
 };
 
 /// A steady stream of webhooks.
-struct Stream {
-    senders: i64,
-    calls_per_sender: i64,
+pub(crate) struct Stream {
+    pub(crate) senders: i64,
+    pub(crate) calls_per_sender: i64,
     /// Between two webhooks of a sender.
-    interval: Duration,
+    pub(crate) interval: Duration,
 }
 
 /// How long a webhook waited for its answer, and when it was sent.
-struct Answered {
+pub(crate) struct Answered {
     at: Duration,
     took: Duration,
 }
 
 impl Stream {
-    fn webhooks(&self) -> usize {
+    pub(crate) fn webhooks(&self) -> usize {
         usize::try_from(self.senders * self.calls_per_sender).expect("a few") * CALL_EVENTS.len()
     }
 
@@ -42,7 +42,7 @@ impl Stream {
     }
 
     /// Sends everything. Each webhook must be acknowledged at the first try.
-    async fn send(&self, server: &TestServer, app: &App) -> Vec<Answered> {
+    pub(crate) async fn send(&self, server: &TestServer, app: &App) -> Vec<Answered> {
         let began = Instant::now();
         let senders = (0..self.senders).map(|sender| self.send_calls(server, app, sender, began));
         join_all(senders).await.into_iter().flatten().collect()
@@ -93,7 +93,7 @@ impl Stream {
     }
 
     /// Asserts that every webhook is in the feed once, those of each call in their order.
-    async fn assert_delivered(&self, server: &TestServer, app: &App) {
+    pub(crate) async fn assert_delivered(&self, server: &TestServer, app: &App) {
         self.wait_for_the_last(server, app).await;
         let feed = server.feed(app).await;
         assert_eq!(feed.len(), self.webhooks());

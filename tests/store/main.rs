@@ -8,6 +8,7 @@ mod console_endings;
 mod contract;
 mod cursors;
 mod deletion;
+mod distribution;
 mod feed;
 mod idempotency;
 mod incoming;

@@ -23,6 +23,7 @@ mod postgres;
 mod process;
 mod proxy;
 mod registry;
+mod replicated;
 mod rest;
 mod scripted;
 mod server;
@@ -52,6 +53,7 @@ pub(crate) use self::{
     process::{Process, run_to_end},
     proxy::Proxy,
     registry::Registration,
+    replicated::{Replica, Replicated},
     scripted::{Reply, ReplyGate, ScriptedDialpad, ScriptedRequest},
     server::{Ack, App, Ask, TestServer},
     signing::{hmac, hmac_hex, jws, jws_with},
@@ -84,7 +86,8 @@ pub(crate) fn installed(name: &str, required: &str) -> Option<PathBuf> {
     found
 }
 
-const TICK: Duration = Duration::from_millis(15);
+/// Between two looks at a condition.
+pub(crate) const TICK: Duration = Duration::from_millis(15);
 
 /// Polls until the probe returns something.
 pub(crate) async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {

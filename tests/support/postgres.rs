@@ -6,80 +6,125 @@
 use std::{
     env, fs,
     io::Write,
-    net::TcpListener,
-    os::unix::{
-        fs::{MetadataExt, chown},
-        process::CommandExt,
-    },
+    os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
 };
 
+use rustix::process::geteuid;
 use sqlx::{Connection, PgConnection, Postgres, migrate::MigrateDatabase};
 use tokio::sync::OnceCell;
 
-use super::eventually;
+use super::{eventually, free_port};
 
 static CLUSTER: OnceCell<Option<Cluster>> = OnceCell::const_new();
 static DATABASES: AtomicU32 = AtomicU32::new(0);
 
 /// Runs as long as its standard input is open: when the test process ends, for any reason, it stops the cluster and removes
-/// its folder. The cluster does not sync to disk, as the servers' own folders are in memory.
+/// its folder, unless a test has stopped the cluster already. The cluster does not sync to disk, as the servers' own folders are in memory.
 const WATCHDOG: &str = r#"
 "$1" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=300 \
      -c shared_buffers=64MB >"$2/log" 2>&1 &
 server=$!
 read -r forever
+[ -f "$2/data/postmaster.pid" ] || exit 0
 kill -INT "$server"
 wait "$server"
 rm -rf "$2"
 "#;
 
+/// The cluster that all tests of this process share.
 struct Cluster {
     port: u16,
+    _node: Node,
+}
+
+/// A running cluster. It ends, and its folder is removed, when this is dropped.
+pub(super) struct Node {
     /// Its open standard input keeps the cluster running.
     _watchdog: Child,
+}
+
+/// The installed binaries, and the user that runs them.
+#[derive(Clone)]
+pub(super) struct Program {
+    binaries: PathBuf,
 }
 
 /// Returns the URL of a new, empty database; `None`, with a message, if PostgreSQL is not installed.
 pub(crate) async fn fresh_database(test: &str) -> Option<String> {
     let Some(cluster) = CLUSTER.get_or_init(Cluster::start).await else {
-        let required = env::var("CTI_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
-        assert!(!required, "PostgreSQL binaries not found, and CTI_TEST_REQUIRE_POSTGRES=1");
-        // Not eprintln: the test harness captures it.
-        let _ = writeln!(
-            std::io::stderr(),
-            "SKIPPED: PostgreSQL binaries not found (set CTI_TEST_POSTGRES_BIN to their folder): {test}"
-        );
+        skipped(test);
         return None;
     };
-    let url = cluster.url(&format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed)));
+    let url = url(cluster.port, &format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed)));
     Postgres::create_database(&url).await.expect("a database can be made");
     Some(url)
 }
 
+/// Says that a test is skipped, or fails it.
+pub(super) fn skipped(test: &str) {
+    let required = env::var("CTI_TEST_REQUIRE_POSTGRES").is_ok_and(|value| value == "1");
+    assert!(!required, "PostgreSQL binaries not found, and CTI_TEST_REQUIRE_POSTGRES=1");
+    // Not eprintln: the test harness captures it.
+    let _ = writeln!(
+        std::io::stderr(),
+        "SKIPPED: PostgreSQL binaries not found (set CTI_TEST_POSTGRES_BIN to their folder): {test}"
+    );
+}
+
 impl Cluster {
     async fn start() -> Option<Self> {
-        let binaries = binaries()?;
+        let program = Program::find()?;
+        let folder = program.create_folder();
+        program.initialize(&folder);
+        let port = free_port().parse().expect("a number");
+        Some(Self { port, _node: Node::start(&program, &folder, port).await })
+    }
+}
+
+impl Program {
+    pub(super) fn find() -> Option<Self> {
+        // A folder of links has not all of them.
+        let initdb = binaries()?.join("initdb").canonicalize().expect("it was just found");
+        Some(Self { binaries: initdb.parent().expect("a file is in a folder").to_owned() })
+    }
+
+    /// Creates a folder for a cluster, which belongs to its user.
+    pub(super) fn create_folder(&self) -> PathBuf {
         let folder =
             tempfile::Builder::new().prefix("cti-pg-").tempdir().expect("a folder can be made").keep();
-        let owner = owner_for(&folder);
-        let initdb = as_owner(Command::new(binaries.join("initdb")), owner, &folder)
+        if let Some((user, group)) = owner() {
+            chown(&folder, Some(user), Some(group)).expect("root can give a folder away");
+        }
+        folder
+    }
+
+    /// Makes an empty cluster in a folder.
+    pub(super) fn initialize(&self, folder: &Path) {
+        let initdb = self
+            .command("initdb", folder)
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync"])
             .arg(folder.join("data"))
             .output()
             .expect("initdb can be started");
         assert!(initdb.status.success(), "initdb failed: {}", String::from_utf8_lossy(&initdb.stderr));
+    }
 
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a port is free")
-            .port();
-        let mut watchdog = as_owner(Command::new("sh"), owner, &folder)
+    /// Returns the command of one of the binaries, run by the user of the folder.
+    pub(super) fn command(&self, name: &str, folder: &Path) -> Command {
+        as_owner(Command::new(self.binaries.join(name)), folder)
+    }
+}
+
+impl Node {
+    /// Starts the cluster in this folder, and waits until it takes connections.
+    pub(super) async fn start(program: &Program, folder: &Path, port: u16) -> Self {
+        let mut watchdog = as_owner(Command::new("sh"), folder)
             .args(["-c", WATCHDOG, "watchdog"])
-            .arg(binaries.join("postgres"))
-            .arg(&folder)
+            .arg(program.binaries.join("postgres"))
+            .arg(folder)
             .arg(port.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
@@ -90,7 +135,7 @@ impl Cluster {
             .expect("sh can be started");
         eventually("PostgreSQL takes connections", async || {
             let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
-            assert!(!log().contains("FATAL:  could not"), "PostgreSQL does not start:\n{}", log());
+            assert!(!log().contains("FATAL:  could not create"), "PostgreSQL does not start:\n{}", log());
             assert!(watchdog.try_wait().is_ok_and(|exit| exit.is_none()), "PostgreSQL ended:\n{}", log());
             PgConnection::connect(&url(port, "postgres")).await.ok()
         })
@@ -98,11 +143,7 @@ impl Cluster {
         .close()
         .await
         .expect("the connection can be closed");
-        Some(Self { port, _watchdog: watchdog })
-    }
-
-    fn url(&self, database: &str) -> String {
-        url(self.port, database)
+        Self { _watchdog: watchdog }
     }
 }
 
@@ -127,9 +168,8 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Returns the user of the cluster: PostgreSQL refuses to run as root, so it runs as `postgres` or `nobody`.
-fn owner_for(folder: &Path) -> Option<(u32, u32)> {
-    let made_by = fs::metadata(folder).expect("the folder was just made").uid();
-    if made_by != 0 {
+fn owner() -> Option<(u32, u32)> {
+    if !geteuid().is_root() {
         return None;
     }
     let passwd = fs::read_to_string("/etc/passwd").expect("root can read the list of users");
@@ -138,14 +178,12 @@ fn owner_for(folder: &Path) -> Option<(u32, u32)> {
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    let owner: (u32, u32) = ids("postgres").or_else(|| ids("nobody")).expect("there is a user besides root");
-    chown(folder, Some(owner.0), Some(owner.1)).expect("root can give a folder away");
-    Some(owner)
+    Some(ids("postgres").or_else(|| ids("nobody")).expect("there is a user besides root"))
 }
 
-fn as_owner(mut command: Command, owner: Option<(u32, u32)>, folder: &Path) -> Command {
+fn as_owner(mut command: Command, folder: &Path) -> Command {
     command.current_dir(folder);
-    if let Some((user, group)) = owner {
+    if let Some((user, group)) = owner() {
         command.uid(user).gid(group);
     }
     command

@@ -80,7 +80,12 @@ impl Process {
 
     /// Sends SIGTERM, as a service manager does.
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.id())]).status();
+        self.signal("TERM");
+    }
+
+    /// Sends a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.id())]).status();
         assert!(sent.is_ok_and(|status| status.success()), "{} takes no signal", self.name);
     }
 

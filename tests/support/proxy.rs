@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU16, Ordering},
 };
 
 use tokio::{
@@ -21,6 +21,8 @@ pub(crate) struct Proxy {
 struct Switch {
     is_cut: AtomicBool,
     cut: Notify,
+    /// Where new connections are forwarded to.
+    port: AtomicU16,
 }
 
 impl Proxy {
@@ -29,11 +31,12 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let own_port = listener.local_addr().expect("it is bound").port();
         let switch = Arc::<Switch>::default();
+        switch.port.store(port, Ordering::SeqCst);
         let seen = Arc::clone(&switch);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if !seen.is_cut.load(Ordering::SeqCst) {
-                    tokio::spawn(forward(near, port, Arc::clone(&seen)));
+                    tokio::spawn(forward(near, Arc::clone(&seen)));
                 }
             }
         });
@@ -46,14 +49,21 @@ impl Proxy {
         self.switch.cut.notify_waiters();
     }
 
+    /// Ends all connections, and forwards new ones to another port.
+    pub(crate) fn switch_to(&self, port: u16) {
+        self.switch.port.store(port, Ordering::SeqCst);
+        self.switch.cut.notify_waiters();
+    }
+
     /// Accepts connections again.
     pub(crate) fn mend(&self) {
         self.switch.is_cut.store(false, Ordering::SeqCst);
     }
 }
 
-async fn forward(mut near: TcpStream, port: u16, switch: Arc<Switch>) {
+async fn forward(mut near: TcpStream, switch: Arc<Switch>) {
     let cut = switch.cut.notified();
+    let port = switch.port.load(Ordering::SeqCst);
     if let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await {
         tokio::select! {
             // Either side may end it.

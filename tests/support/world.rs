@@ -40,6 +40,8 @@ const MEMORY_WANTED: u64 = 1 << 30;
 #[derive(Clone)]
 pub(crate) struct World {
     settings: BTreeMap<String, String>,
+    /// The binary that is tested, or another version of it.
+    program: PathBuf,
     /// The working folder with the SQLite file. A running server keeps it.
     folder: Arc<TempDir>,
     /// Servers that the test has dropped.
@@ -60,6 +62,11 @@ impl World {
         Some(Self::around(fresh_folder(), url))
     }
 
+    /// Creates a world with this database.
+    pub(crate) fn on(database_url: &str) -> Self {
+        Self::around(fresh_folder(), database_url.to_owned())
+    }
+
     fn around(folder: TempDir, database_url: String) -> Self {
         let settings = [
             ("HOST", "127.0.0.1"),
@@ -78,12 +85,19 @@ impl World {
             ("CANARY_INTERVAL", "off"),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        Self { settings, folder: Arc::new(folder), left: Arc::default() }
+        let program = env!("CARGO_BIN_EXE_cti-server").into();
+        Self { settings, program, folder: Arc::new(folder), left: Arc::default() }
     }
 
     /// Sets a setting.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.settings.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Runs another version of the binary.
+    pub(crate) fn with_program(mut self, program: PathBuf) -> Self {
+        self.program = program;
         self
     }
 
@@ -203,7 +217,7 @@ impl World {
 
     /// Returns the command of the binary. It inherits only the search path.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_cti-server"));
+        let mut command = Command::new(&self.program);
         command.args(args).current_dir(self.folder()).env_clear().envs(&self.settings);
         if let Some(path) = env::var_os("PATH") {
             command.env("PATH", path);

@@ -15,7 +15,7 @@ pub(super) fn json(setup: &Setup) -> Value {
         "app_id": setup.app.app_id,
         "api_key": setup.app.api_key,
         "simulator_url": setup.simulator.base_url(),
-        "database": setup.database().display().to_string(),
+        "database": setup.database(),
         "seed": setup.seed,
     })
 }
@@ -25,7 +25,8 @@ pub(super) fn text(color: ColorChoice, setup: &Setup, args: &DemoArgs) -> String
     let server = setup.base_url();
     let socket = server.replacen("http", "ws", 1);
     let simulator = setup.simulator.base_url();
-    let end = if setup.folder.is_temporary { " (removed at the end)" } else { "" };
+    let end =
+        if setup.folder.is_temporary && setup.cluster().is_none() { " (removed at the end)" } else { "" };
     let pace = args.pace;
     let calls = match args.calls {
         Some(1) => "One call".to_owned(),
@@ -39,8 +40,8 @@ pub(super) fn text(color: ColorChoice, setup: &Setup, args: &DemoArgs) -> String
         hint("the console of the server; this address signs in once, within an hour"),
         String::new(),
         color.bold("A telephone system, a server and a CRM on this machine"),
-        format!("  server     {server}"),
-        format!("  database   {}{end}", setup.database().display()),
+        format!("  server     {server}{}", servers(setup)),
+        format!("  database   {}{end}", setup.database()),
         format!("  Dialpad    {simulator} (simulated; company {DEMO_COMPANY_ID}, seed {})", setup.seed),
         format!("  app        {} (connected with OAuth)", setup.app.app_id),
         format!("  API key    {}", setup.app.api_key),
@@ -60,6 +61,13 @@ pub(super) fn text(color: ColorChoice, setup: &Setup, args: &DemoArgs) -> String
         String::new(),
     ]
     .join("\n")
+}
+
+/// Names several servers behind the address.
+fn servers(setup: &Setup) -> String {
+    let Some(cluster) = setup.cluster() else { return String::new() };
+    let each = cluster.servers().map(|(name, base_url)| format!("\n             {name} {base_url}"));
+    format!(" (gives each connection to another server){}", each.collect::<String>())
 }
 
 fn speed(pace: f64) -> String {

@@ -108,6 +108,17 @@ impl Printer {
         }
     }
 
+    /// Prints that a server was killed.
+    pub(super) fn killed(&self, server: &str, progress: &Progress) -> io::Result<()> {
+        let (webhooks, calls) = (progress.acknowledged, progress.calls_started - progress.calls_finished);
+        match self.format {
+            Format::Json => {
+                print(&json!({"killed": server, "webhooks": webhooks, "calls": calls}).to_string())
+            }
+            Format::Text(color) => print(&summary::killed(color, server, webhooks, calls)),
+        }
+    }
+
     /// Returns whether all webhooks and events up to this time are matched.
     pub(super) fn is_settled(&self, until: i64) -> bool {
         self.reconciliation.is_settled(until)

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Client, Response, Url, redirect};
 use serde::Deserialize;
@@ -11,6 +12,7 @@ use serde::de::IgnoredAny;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
+use super::cluster::{Cluster, DatabaseError};
 use super::folder::Folder;
 use super::server::{Server, ServerSettings};
 use cti_simulator::{Simulator, SimulatorOptions};
@@ -21,13 +23,35 @@ const DATABASE: &str = "cti.db";
 /// A running demo.
 pub(super) struct Setup {
     pub(super) simulator: Simulator,
-    server: Server,
+    servers: Servers,
     base_url: String,
     pub(super) app: App,
     /// The seed of all random choices.
     pub(super) seed: u64,
     /// The last field, so that it is dropped after the database is closed.
     pub(super) folder: Folder,
+}
+
+/// One server in this process, or several processes.
+enum Servers {
+    One(Server),
+    Several(Cluster),
+}
+
+impl Servers {
+    fn base_url(&self) -> String {
+        match self {
+            Self::One(server) => server.base_url(),
+            Self::Several(cluster) => cluster.base_url(),
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::One(server) => server.stop().await,
+            Self::Several(cluster) => cluster.stop().await,
+        }
+    }
 }
 
 /// The app of the CRM.
@@ -54,6 +78,9 @@ pub enum SetupError {
     /// The server did not start.
     #[error("cannot start the server: {0}")]
     Server(Box<dyn Error + Send + Sync>),
+    /// Several servers have no database.
+    #[error(transparent)]
+    Database(DatabaseError),
     /// The server or the simulator could not be reached.
     #[error("cannot {step}: {source}")]
     Unreachable {
@@ -82,7 +109,12 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Setup {
     /// Starts simulator and server, creates and connects an app, and waits for its subscriptions.
-    pub(super) async fn start(given: Option<PathBuf>, port: u16, seed: u64) -> Result<Self, SetupError> {
+    pub(super) async fn start(
+        given: Option<PathBuf>,
+        port: u16,
+        seed: u64,
+        processes: usize,
+    ) -> Result<Self, SetupError> {
         let wanted = given.clone().unwrap_or_else(std::env::temp_dir);
         let folder = Folder::open(given)
             .map_err(|source| SetupError::Folder { path: wanted.display().to_string(), source })?;
@@ -94,16 +126,22 @@ impl Setup {
         };
         let simulator = Simulator::start(options.clone()).await.map_err(SetupError::Simulator)?;
         let internal_secret = random_secret();
-        let server = Server::start(ServerSettings {
+        let settings = ServerSettings {
+            folder: folder.path(),
             database: &folder.path().join(DATABASE),
             port,
             internal_secret: &internal_secret,
+            webhook_secret: &random_secret(),
+            encryption_key: &STANDARD.encode(rand::random::<[u8; 32]>()),
             dialpad_url: simulator.base_url(),
             client_id: &options.client_id,
             client_secret: &options.client_secret,
-        })
-        .await?;
-        let base_url = server.base_url();
+        };
+        let servers = match processes {
+            1 => Servers::One(Server::start(&settings).await?),
+            _ => Servers::Several(Cluster::start(processes, settings).await?),
+        };
+        let base_url = servers.base_url();
         let connecting = async {
             let client = browser();
             let app = create_connected_app(&client, &base_url, &internal_secret).await?;
@@ -113,10 +151,10 @@ impl Setup {
             Ok(app)
         };
         match connecting.await {
-            Ok(app) => Ok(Self { simulator, server, base_url, app, seed, folder }),
+            Ok(app) => Ok(Self { simulator, servers, base_url, app, seed, folder }),
             Err(error) => {
                 simulator.stop().await;
-                server.stop().await;
+                servers.stop().await;
                 Err(error)
             }
         }
@@ -127,21 +165,43 @@ impl Setup {
         &self.base_url
     }
 
-    /// Creates an address of the console with which one person can sign in once.
+    /// Creates an address of the console. At one server one person can sign in with it once.
     pub(super) fn create_sign_in_address(&self) -> String {
-        self.server.create_sign_in_address()
+        match &self.servers {
+            Servers::One(server) => server.create_sign_in_address(),
+            Servers::Several(cluster) => format!("{}/console", cluster.base_url()),
+        }
     }
 
-    /// Returns the database file.
-    pub(super) fn database(&self) -> PathBuf {
-        self.folder.path().join(DATABASE)
+    /// Returns the database file, or the database of several servers.
+    pub(super) fn database(&self) -> String {
+        match &self.servers {
+            Servers::One(_) => self.folder.path().join(DATABASE).display().to_string(),
+            Servers::Several(cluster) => cluster.database().to_owned(),
+        }
+    }
+
+    /// Returns several servers; `None` if there is one.
+    pub(super) fn cluster(&self) -> Option<&Cluster> {
+        match &self.servers {
+            Servers::One(_) => None,
+            Servers::Several(cluster) => Some(cluster),
+        }
+    }
+
+    /// Kills the server that runs the app. Returns its name; `None` if there are no others.
+    pub(super) async fn kill_owner(&mut self) -> Option<String> {
+        match &mut self.servers {
+            Servers::One(_) => None,
+            Servers::Several(cluster) => cluster.kill_owner(&self.app.app_id).await,
+        }
     }
 
     /// Stops everything and removes a temporary folder.
     pub(super) async fn stop(self) {
         // The simulator first: it would retry webhooks to a stopped server.
         self.simulator.stop().await;
-        self.server.stop().await;
+        self.servers.stop().await;
     }
 }
 

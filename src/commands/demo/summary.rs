@@ -32,6 +32,14 @@ pub(super) fn disconnected(color: ColorChoice, reason: &str) -> String {
     color.dim(&format!("the WebSocket broke ({reason}); reconnecting after the last event"))
 }
 
+/// Formats the end of a server, and what it leaves to the others.
+pub(super) fn killed(color: ColorChoice, server: &str, webhooks: u64, calls: u64) -> String {
+    let done = format!(
+        "{server}, which ran this app, was killed after {webhooks} webhooks, with {calls} calls under way"
+    );
+    color.apply(AnsiColor::Yellow.on_default().bold(), &done)
+}
+
 /// Formats the summary.
 pub(super) fn text(color: ColorChoice, summary: &Summary, progress: &Progress) -> String {
     let Summary { webhooks, events_sent, received, lost, duplicated, updates, .. } = summary;

@@ -21,13 +21,12 @@ use cti_actors::{
     error::StoreError,
     id::AppId,
 };
-use sqlx::postgres::PgConnectOptions;
 use thiserror::Error;
 
 use self::{report::Report, row::Row, target::Target};
 use crate::{
     config::{Config, ConfigError, Needs},
-    database_url::DatabaseUrl,
+    database_url::{DatabaseUrl, hosts::PostgresHosts},
     startup::StartError,
     store::import::source::{Query, Source},
 };
@@ -38,7 +37,7 @@ use crate::{
 pub struct ImportArgs {
     /// The predecessor's database. It is only read.
     #[arg(long, value_name = "postgres://…", value_parser = postgres_url)]
-    pub from: Box<PgConnectOptions>,
+    pub from: PostgresHosts,
     /// Write nothing, and print what would be taken.
     #[arg(long)]
     pub dry_run: bool,
@@ -47,9 +46,9 @@ pub struct ImportArgs {
     pub config: Option<PathBuf>,
 }
 
-fn postgres_url(url: &str) -> Result<Box<PgConnectOptions>, String> {
+fn postgres_url(url: &str) -> Result<PostgresHosts, String> {
     match url.parse::<DatabaseUrl>() {
-        Ok(DatabaseUrl::Postgres(options)) => Ok(options),
+        Ok(DatabaseUrl::Postgres(hosts)) => Ok(hosts),
         Ok(DatabaseUrl::Sqlite(_)) => Err("must begin with postgres://".to_owned()),
         Err(error) => Err(error.to_string()),
     }
@@ -201,7 +200,7 @@ struct Import {
 /// See [`ImportError`].
 pub async fn run(args: ImportArgs) -> Result<(), ImportError> {
     let config = Config::load(args.config.as_deref(), Needs::Database)?;
-    let mut source = Source::open(&args.from).await?;
+    let mut source = Source::open(&args.from.writable().await?).await?;
     let mut report = Report::new(args.dry_run);
     let recognized = recognize(&source, &mut report)?;
     let identity = source.identity().await?;

@@ -56,7 +56,7 @@ impl Database {
                 let file = pools.write.file.clone();
                 (Pools::Sqlite(pools), file)
             }
-            DatabaseUrl::Postgres(options) => (Pools::Postgres(postgres::open(options, &trust).await?), None),
+            DatabaseUrl::Postgres(hosts) => (Pools::Postgres(postgres::open(hosts, &trust).await?), None),
         };
         info!(database = ?url, "opened the database");
         Ok(Self {

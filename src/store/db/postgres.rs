@@ -4,7 +4,7 @@
 //! session keeps is lost or somebody else's there: named statements, settings, locks. So every statement is in a
 //! transaction then, which first drops the statements that the session has and sets what it needs.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use cti_actors::error::StoreError;
 use sqlx::{
@@ -19,12 +19,15 @@ use super::{
     pool::{ACQUIRE_TIMEOUT, Pair},
     trust::Trust,
 };
+use crate::database_url::hosts::{self, PostgresHosts};
 
 /// Two lanes of group commit, and some room for other writes.
 const MAX_WRITING: u32 = 4;
 const MAX_READING: u32 = 8;
 /// How often the reason is looked for why there is no connection.
 const STARVED_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the hosts are asked while none can be written.
+const HOSTS_INTERVAL: Duration = Duration::from_millis(250);
 
 const DIRECT: Begin = Begin {
     any: "BEGIN",
@@ -40,10 +43,13 @@ const POOLED: Begin = Begin {
 /// of the connection: poolers refuse those, or leave them out. A process that is frozen in the middle of a transaction must not
 /// keep rows locked for as long as it is.
 const IN_SESSION: &str = "SET synchronous_commit TO on; SET idle_in_transaction_session_timeout TO '10s'";
+/// A standby shows a past of its primary, and the feeds would seem to have gone back.
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
 
-pub(super) async fn open(options: &PgConnectOptions, trust: &Trust) -> Result<Pair<Postgres>, StoreError> {
+pub(super) async fn open(hosts: &PostgresHosts, trust: &Trust) -> Result<Pair<Postgres>, StoreError> {
     // Poolers refuse a parameter that they don't know; no number here is a float.
-    let options = options.clone().application_name("cti-server").extra_float_digits(None);
+    let options = hosts.writable().await.map_err(no_connection)?;
+    let options = prepared(options, false);
     let mut first = limited(ACQUIRE_TIMEOUT, options.connect()).await.map_err(no_connection)?;
     let encoding = show(&mut first, "SHOW server_encoding").await.map_err(store_error)?;
     if encoding != "UTF8" {
@@ -51,21 +57,27 @@ pub(super) async fn open(options: &PgConnectOptions, trust: &Trust) -> Result<Pa
             "the database's encoding is {encoding}, and must be UTF8 (CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0)"
         )));
     }
+    refuse_standby(&mut first).await.map_err(store_error)?;
     let is_pooled = shares_sessions(&mut first, &options).await.map_err(store_error)?;
     let _ = first.close().await;
 
     let (begin, options) = if is_pooled {
         info!("a pooler runs each transaction on another session: every statement is put into a transaction");
-        (POOLED, options.statement_cache_capacity(0))
+        (POOLED, prepared(options, true))
     } else {
         (DIRECT, options)
     };
+    let has_several_hosts = hosts.only().is_none();
+    let opening = trust.clone();
     let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |db, _| {
+        let trust = opening.clone();
         Box::pin(async move {
             if !is_pooled {
                 db.execute(IN_SESSION).await?;
             }
-            Ok(())
+            let usable =
+                if has_several_hosts { refuse_read_only(db).await } else { refuse_standby(db).await };
+            usable.inspect_err(|_| trust.opened_in_vain())
         })
     });
     let pool = trust.guard(pool);
@@ -73,9 +85,18 @@ pub(super) async fn open(options: &PgConnectOptions, trust: &Trust) -> Result<Pa
     let write = write.connect_with(options.clone()).await.map_err(no_connection)?;
     let read =
         pool.max_connections(MAX_READING).connect_with(options.clone()).await.map_err(no_connection)?;
-    tokio::spawn(explain_starvation(write.clone(), options, trust.clone()));
+    if has_several_hosts {
+        let pools = [read.clone(), write.clone()];
+        tokio::spawn(follow_host(hosts.clone(), options.clone(), pools, is_pooled, trust.clone()));
+    }
+    tokio::spawn(explain_starvation(write.clone(), trust.clone()));
     let connections = |pool| Connections { pool, begin, trust: trust.clone(), file: None };
     Ok(Pair { read: connections(read), write: connections(write) })
+}
+
+fn prepared(options: PgConnectOptions, is_pooled: bool) -> PgConnectOptions {
+    let options = options.application_name("cti-server").extra_float_digits(None);
+    if is_pooled { options.statement_cache_capacity(0) } else { options }
 }
 
 /// Asks by the simple protocol, which needs no prepared statement.
@@ -98,6 +119,58 @@ async fn shares_sessions(first: &mut PgConnection, options: &PgConnectOptions) -
     Ok(shares)
 }
 
+async fn refuse_standby(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    refuse_if(db, IS_STANDBY, "the server is a standby").await
+}
+
+/// Refuses a server that another one may have replaced.
+async fn refuse_read_only(db: &mut PgConnection) -> Result<(), sqlx::Error> {
+    const IS_READ_ONLY: &str = "SELECT current_setting('transaction_read_only')::boolean";
+    // Also true of a standby.
+    refuse_if(db, IS_READ_ONLY, "the server is read-only").await
+}
+
+async fn refuse_if(
+    db: &mut PgConnection,
+    question: &'static str,
+    reason: &'static str,
+) -> Result<(), sqlx::Error> {
+    let answer: bool = limited(ACQUIRE_TIMEOUT, sqlx::raw_sql(question).fetch_one(db)).await?.try_get(0)?;
+    if answer { Err(io::Error::new(io::ErrorKind::NotConnected, reason).into()) } else { Ok(()) }
+}
+
+/// Lets the pools connect to the host that can be written, whenever that may have become another one. A host is kept as
+/// long as it can be written.
+async fn follow_host(
+    hosts: PostgresHosts,
+    mut used: PgConnectOptions,
+    pools: [PgPool; 2],
+    is_pooled: bool,
+    trust: Trust,
+) {
+    loop {
+        tokio::select! {
+            () = trust.ended() => {}
+            () = pools[0].close_event() => return,
+        }
+        while !hosts::is_writable(&used).await {
+            if pools[0].is_closed() {
+                return;
+            }
+            match hosts.writable().await {
+                Ok(host) if !hosts::is_same(&host, &used) => {
+                    warn!(from = hosts::address(&used), to = hosts::address(&host), "the database has moved");
+                    used = prepared(host, is_pooled);
+                    pools.iter().for_each(|pool| pool.set_connect_options(used.clone()));
+                    trust.end_all();
+                }
+                Ok(_) => {}
+                Err(_) => tokio::time::sleep(HOSTS_INTERVAL).await,
+            }
+        }
+    }
+}
+
 /// Says why no connection could be opened: there are too few, or the user or the database is a wrong one.
 fn no_connection(error: sqlx::Error) -> StoreError {
     let state = error.as_database_error().and_then(|failure| failure.code()).unwrap_or_default();
@@ -115,13 +188,13 @@ fn wanted() -> String {
 }
 
 /// Logs why there was no connection in time: the pool itself only says that it waited.
-async fn explain_starvation(pool: PgPool, options: PgConnectOptions, trust: Trust) {
+async fn explain_starvation(pool: PgPool, trust: Trust) {
     loop {
         tokio::select! {
             () = trust.starved() => {}
             () = pool.close_event() => return,
         }
-        match limited(ACQUIRE_TIMEOUT, options.connect()).await {
+        match limited(ACQUIRE_TIMEOUT, pool.connect_options().connect()).await {
             Ok(db) => {
                 let _ = db.close().await;
                 warn!("all connections to the database are in use; {}", wanted());

@@ -36,6 +36,8 @@ struct Marks {
     timed_out_at: AtomicU64,
     /// Notified when no connection was free in time.
     starved: Notify,
+    /// Notified when connections have become useless, and when one that was opened could not be used.
+    ended: Notify,
 }
 
 impl Trust {
@@ -45,6 +47,7 @@ impl Trust {
             ended_at: 0.into(),
             timed_out_at: 0.into(),
             starved: Notify::new(),
+            ended: Notify::new(),
         }))
     }
 
@@ -53,14 +56,32 @@ impl Trust {
         let now = self.now();
         if matches!(error, sqlx::Error::PoolTimedOut) {
             self.0.starved.notify_one();
+            self.0.ended.notify_one();
         } else if timed_out(error) {
             self.0.timed_out_at.store(now, Relaxed);
+            self.0.ended.notify_one();
         } else if ends_connection(error) {
             let last = self.0.ended_at.load(Relaxed);
             if last == 0 || now.saturating_sub(last) >= millis(MIN_REPLACE_INTERVAL) {
                 self.0.ended_at.store(now, Relaxed);
             }
+            self.0.ended.notify_one();
         }
+    }
+
+    /// Replaces all connections that are open.
+    pub(super) fn end_all(&self) {
+        self.0.ended_at.store(self.now(), Relaxed);
+    }
+
+    /// Notes that a connection was opened to a server that can't be used.
+    pub(super) fn opened_in_vain(&self) {
+        self.0.ended.notify_one();
+    }
+
+    /// Returns when the database may have moved to another host.
+    pub(super) async fn ended(&self) {
+        self.0.ended.notified().await;
     }
 
     /// Returns when no connection was free in time.

@@ -1,0 +1,113 @@
+//! Several servers on one PostgreSQL, behind HAProxy, which gives each new connection to the next of them.
+//!
+//! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without HAProxy into failures.
+
+mod balancer;
+mod crm;
+mod load;
+mod measured;
+mod survives;
+
+use std::{path::PathBuf, time::Duration};
+
+use futures_util::future::join_all;
+use reqwest::Url;
+
+use self::balancer::Balancer;
+pub(crate) use self::{crm::Crms, load::Load};
+use crate::support::{App, Proxy, TestServer, World, free_port, installed};
+
+/// A service manager typically kills after 30 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
+
+/// Servers of one database, and the balancer before them.
+pub(crate) struct Cluster {
+    pub(crate) world: World,
+    pub(crate) members: Vec<Member>,
+    pub(crate) balancer: Balancer,
+}
+
+/// A server with an address, a spool and a connection to the database of its own, which can be cut.
+pub(crate) struct Member {
+    world: World,
+    pub(crate) database: Proxy,
+    server: Option<TestServer>,
+}
+
+impl Cluster {
+    /// Starts one with this many servers; `None`, with a message, where PostgreSQL or HAProxy is not installed.
+    pub(crate) async fn start(test: &str, size: usize, settings: &[(&str, &str)]) -> Option<Self> {
+        let world = World::on_postgres(test).await?;
+        let with = |world: World, (name, value): &(&str, &str)| world.with(name, value);
+        Self::around(settings.iter().fold(world, with), size, None).await
+    }
+
+    /// Starts one whose servers are of another version.
+    pub(crate) async fn start_version(test: &str, size: usize, program: PathBuf) -> Option<Self> {
+        Self::around(World::on_postgres(test).await?, size, Some(program)).await
+    }
+
+    async fn around(world: World, size: usize, program: Option<PathBuf>) -> Option<Self> {
+        let haproxy = installed("haproxy", "CTI_TEST_REQUIRE_PROXIES")?;
+        let ports: Vec<String> = (0..size).map(|_| free_port()).collect();
+        let mut members = Vec::new();
+        for port in &ports {
+            members.push(Member::start(&world, port, program.clone()).await);
+        }
+        let balancer = Balancer::start(&haproxy, &ports).await;
+        Some(Self { world, members, balancer })
+    }
+
+    /// Returns the first server that runs.
+    pub(crate) fn any(&self) -> &TestServer {
+        self.members.iter().find_map(|member| member.server.as_ref()).expect("a server runs")
+    }
+
+    pub(crate) async fn create_apps(&self, count: usize) -> Vec<App> {
+        join_all((1..=count).map(async |number| self.any().create_app(&format!("CRM {number}")).await)).await
+    }
+
+    /// Stops what runs. The servers go before the connections to their database.
+    pub(crate) async fn finish(mut self) {
+        self.members.iter_mut().for_each(|member| drop(member.server.take()));
+        self.world.finish().await;
+    }
+}
+
+impl Member {
+    async fn start(world: &World, port: &str, program: Option<PathBuf>) -> Self {
+        let mut url = Url::parse(world.setting("DATABASE_URL")).expect("an address");
+        let database = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
+        url.set_port(Some(database.port)).expect("a port can be set");
+        let spool = world.folder().join(format!("spool-of-{port}"));
+        let world = world.clone().with("PORT", port).with("DATABASE_URL", url.as_str());
+        let world = world.with("SPOOL_DIR", spool.to_str().expect("a name in ASCII"));
+        let first = program.map_or_else(|| world.clone(), |program| world.clone().with_program(program));
+        let server = Some(first.start().await);
+        Self { world, database, server }
+    }
+
+    pub(crate) fn server(&self) -> &TestServer {
+        self.server.as_ref().expect("it runs")
+    }
+
+    /// Sends it a signal, such as `STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.server().process.signal(signal);
+    }
+
+    /// Kills it for good.
+    pub(crate) fn kill(&mut self) {
+        self.server.take().expect("it runs").process.kill();
+    }
+
+    /// Stops it as a service manager does, and starts this version.
+    pub(crate) async fn restart(&mut self) {
+        let mut server = self.server.take().expect("it runs");
+        server.process.terminate();
+        let status = server.process.exit(STOP_TIMEOUT).await;
+        assert_eq!(status.code(), Some(0), "{}", server.process.log());
+        drop(server);
+        self.server = Some(self.world.start().await);
+    }
+}

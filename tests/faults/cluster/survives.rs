@@ -1,0 +1,104 @@
+//! A server dies, freezes, loses the database or is replaced, while webhooks arrive and CRMs listen.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep_until;
+
+use super::{Cluster, crm::Crms, load::Load};
+
+const APPS: usize = 6;
+const WEBHOOKS_PER_SECOND: u32 = 60;
+/// When the fault begins.
+const BEFORE: usize = 100;
+/// What a server has spooled comes after what the others took meanwhile. Without a spool, a server that is cut off refuses
+/// webhooks, Dialpad repeats them at another one, and the order is kept.
+const STRICT: [(&str, &str); 1] = [("SPOOL", "off")];
+/// How long an app may stand still when its server has died or is cut off.
+const MAX_STANDSTILL: Duration = Duration::from_secs(10);
+
+/// Sends a load through a fault, and asserts that nothing was lost or repeated and that the order was kept. Returns the
+/// longest time from a webhook to its event.
+async fn through(mut cluster: Cluster, webhooks: usize, fault: impl AsyncFnOnce(&mut Cluster)) -> Duration {
+    let apps = cluster.create_apps(APPS).await;
+    let crms = Crms::of(&cluster, &apps);
+    let load = Load::new(WEBHOOKS_PER_SECOND, webhooks);
+    let url = cluster.balancer.url.clone();
+    let failing = async {
+        load.acknowledged(BEFORE).await;
+        fault(&mut cluster).await;
+    };
+    let (sent, ()) = tokio::join!(load.send(&url, &apps), failing);
+    let latencies = crms.finish(&cluster, &load, &sent).await;
+    cluster.finish().await;
+    latencies.into_iter().max().expect("some")
+}
+
+#[tokio::test]
+async fn two_servers_share_the_work_and_one_is_killed() {
+    let Some(cluster) = Cluster::start("one_is_killed", 2, &STRICT).await else { return };
+    let longest = through(cluster, 560, async |cluster| cluster.members[0].kill()).await;
+    assert!(longest < MAX_STANDSTILL, "{longest:?}");
+}
+
+#[tokio::test]
+async fn two_of_three_are_killed_one_after_the_other() {
+    let Some(cluster) = Cluster::start("two_of_three", 3, &STRICT).await else { return };
+    through(cluster, 840, async |cluster| {
+        cluster.members[1].kill();
+        pause(Duration::from_secs(5)).await;
+        cluster.members[0].kill();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_freezes_and_wakes_repeats_nothing() {
+    let Some(cluster) = Cluster::start("a_server_that_freezes", 2, &STRICT).await else { return };
+    let longest = through(cluster, 980, async |cluster| {
+        let frozen = &cluster.members[0];
+        frozen.signal("STOP");
+        pause(Duration::from_secs(10)).await;
+        frozen.signal("CONT");
+    })
+    .await;
+    assert!(longest < MAX_STANDSTILL, "{longest:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_its_database_leaves_the_work_to_the_others() {
+    let Some(cluster) = Cluster::start("one_without_its_database", 2, &STRICT).await else { return };
+    let longest = through(cluster, 630, async |cluster| {
+        let database = &cluster.members[1].database;
+        database.cut();
+        pause(Duration::from_secs(4)).await;
+        database.mend();
+    })
+    .await;
+    assert!(longest < MAX_STANDSTILL, "{longest:?}");
+}
+
+#[tokio::test]
+async fn servers_are_replaced_one_after_the_other_and_every_webhook_is_answered() {
+    let Some(mut cluster) = Cluster::start("rolling_restart", 2, &STRICT).await else { return };
+    let apps = cluster.create_apps(APPS).await;
+    let crms = Crms::of(&cluster, &apps);
+    let load = Load::new(WEBHOOKS_PER_SECOND, 630);
+    let url = cluster.balancer.url.clone();
+    let replacing = async {
+        for (number, acknowledged) in [(0, BEFORE), (1, 3 * BEFORE)] {
+            load.acknowledged(acknowledged).await;
+            cluster.members[number].restart().await;
+        }
+    };
+    let (sent, ()) = tokio::join!(load.send(&url, &apps), replacing);
+    // HAProxy gives a refused connection to another server.
+    let failed: Vec<_> = sent.iter().filter(|sent| !sent.failures.is_empty()).collect();
+    assert!(failed.is_empty(), "{} were repeated: {:?}", failed.len(), failed[0].failures);
+    crms.finish(&cluster, &load, &sent).await;
+    cluster.finish().await;
+}
+
+/// The time that a fault lasts.
+async fn pause(time: Duration) {
+    sleep_until((Instant::now() + time).into()).await;
+}
