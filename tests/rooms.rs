@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 14] = [
     &["http"],
     &["console"],
     &["startup", "shutdown"],
-    &["commands"],
+    &["commands", "fuzzing"],
     &["cli"],
 ];
 

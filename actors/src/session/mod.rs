@@ -18,6 +18,8 @@ mod subscribe;
 mod subscription;
 mod tenant;
 
+#[cfg(feature = "testing")]
+pub use self::actor::reads_client_message;
 pub use self::{
     actor::{SessionOptions, serve},
     close_code::{CloseCode, CloseReason, SessionEnd},

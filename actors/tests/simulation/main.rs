@@ -73,7 +73,7 @@ fn number_of(variable: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_fails_nothing_is_lost_or_told_twice_and_the_state_is_that_of_a_run_without_faults() {
+fn whatever_fails_nothing_is_lost_or_emitted_twice_and_the_state_is_that_of_a_run_without_faults() {
     if let Some(seed) = number_of("CTI_SIMULATION_SEED") {
         let run = run(seed, Plant::Nothing, true);
         eprintln!("{}\n{} steps, {:?}", run.lines.join("\n"), run.steps, run.result);

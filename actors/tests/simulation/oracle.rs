@@ -51,7 +51,7 @@ pub(crate) fn check(world: &World) -> Result<(), String> {
     every_webhook_counts_once(world, &journal, &bodies)?;
     calls_follow_their_events(world, &bodies)?;
     orders_are_kept(world, &journal, &bodies)?;
-    ends_are_told_once(world, &bodies)?;
+    ends_are_emitted_once(world, &bodies)?;
     for client in &*world.clients.borrow() {
         client_has_everything(world, client, &events, &bodies)?;
     }
@@ -108,7 +108,7 @@ fn of_call(body: &Value) -> Option<DialpadCallId> {
     body["call_id"].as_i64().map(DialpadCallId)
 }
 
-/// Whoever replays the events of a call has what REST shows of it.
+/// A client that replays the events of a call has what REST shows of it.
 fn calls_follow_their_events(world: &World, bodies: &[Value]) -> Result<(), String> {
     let mut replayed: BTreeMap<DialpadCallId, &Value> = BTreeMap::new();
     for body in bodies {
@@ -120,12 +120,12 @@ fn calls_follow_their_events(world: &World, bodies: &[Value]) -> Result<(), Stri
         let call = record.call.dialpad_call_id;
         let shown = (record.snapshot.status.as_str(), record.call.interaction_id.to_string());
         let last = replayed.get(&call).ok_or_else(|| format!("call {call} has no event"))?;
-        let told = (
+        let emitted = (
             last["status"].as_str().unwrap_or_default(),
             last["interaction_id"].as_str().unwrap_or_default().to_owned(),
         );
-        if told != shown {
-            return Err(format!("call {call} is {shown:?}, and its last event says {told:?}"));
+        if emitted != shown {
+            return Err(format!("call {call} is {shown:?}, and its last event says {emitted:?}"));
         }
         let types = |wanted: &str| {
             bodies.iter().filter(|body| of_call(body) == Some(call) && body["type"] == wanted).count()
@@ -160,7 +160,7 @@ fn orders_are_kept(world: &World, journal: &[JournalRow], bodies: &[Value]) -> R
 }
 
 /// The end of a human call is emitted once.
-fn ends_are_told_once(world: &World, bodies: &[Value]) -> Result<(), String> {
+fn ends_are_emitted_once(world: &World, bodies: &[Value]) -> Result<(), String> {
     for interaction in world.store.interactions(world.app) {
         let id = interaction.id.to_string();
         let is_end =

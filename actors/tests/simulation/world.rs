@@ -344,7 +344,7 @@ async fn send(
     }
     let stored = store.append(world.app, &webhook, content).await.ok()?;
     if world.with_lane(lane, |progress| progress.random.chance(100)) {
-        // Nobody is told of it: the sweep finds it.
+        // The supervisor is not notified: the sweep finds it.
         world.disturb(&delivery.content);
     } else {
         engine.notify(world.app);
