@@ -21,6 +21,7 @@
 //! | [`config`] | the settings |
 //! | [`telemetry`] | the log and the metrics |
 //! | [`store`] | the database, on PostgreSQL or SQLite |
+//! | [`cluster`] | the processes on one database, and which of them works on which app |
 //! | [`dialpad`] | requests to Dialpad: REST, OAuth, webhooks, audio |
 //! | [`recovery`], [`enrichment`] | what webhooks did not report: missed calls, recordings, transcripts |
 //! | [`jobs`] | background work |
@@ -33,6 +34,7 @@
 
 mod backoff;
 pub mod cli;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod console;

@@ -79,29 +79,35 @@ impl Application {
         // 3. Write the cursors of named consumers, and release the consumers for other processes.
         self.flush_cursors(deadline).await;
 
-        // 4. Let the batches in progress become durable, begin no others, and end the engine's background tasks.
+        // 4. Hand the apps over: other processes work on them from now on.
+        if timeout_at(deadline, self.cluster.leave()).await.is_err() {
+            warn!("some apps were not handed over in time; their leases end by themselves");
+        }
+
+        // 5. Let the batches in progress become durable, begin no others, and end the engine's background tasks.
         if timeout_at(deadline, self.engine.drain()).await.is_err() {
             warn!("some apps did not finish their batch in time; the journal has it");
         }
 
-        // 5. Let the requests in progress be answered. Webhooks among them become durable.
+        // 6. Let the requests in progress be answered. Webhooks among them become durable.
         sleep_until(requests_read_at).await;
         if timeout_at(deadline, self.server.stop(true)).await.is_err() {
             warn!("some requests were not answered in time");
         }
 
-        // 6. Cancel the background jobs, and wait for them.
+        // 7. Cancel the background jobs, and wait for them.
         if timeout_at(deadline, self.tasks.stop()).await.is_err() {
             warn!("some background jobs did not end in time");
         }
 
-        // 7. Close the database when its writes are done. Connections that only ended now may have moved cursors.
+        // 8. Close the database when its writes are done. Connections that only ended now may have moved cursors.
         self.flush_cursors(deadline).await;
+        drop(timeout_at(deadline, self.cluster.remove()).await);
         if timeout_at(deadline, self.store.close()).await.is_err() {
             warn!("the database was not closed in time");
         }
 
-        // 8. Stop the actors' threads.
+        // 9. Stop the actors' threads.
         if timeout_at(deadline, self.engine.stop()).await.is_err() {
             warn!("some actors did not stop in time");
         }

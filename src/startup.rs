@@ -8,7 +8,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use actix_web::{
@@ -16,8 +16,8 @@ use actix_web::{
     web::{Data, ServiceConfig},
 };
 use cti_actors::{
-    Engine, Ports, Tuning,
-    clock::{Clock, SystemClock, new_uuid},
+    Engine, Owned, Ports, Tuning,
+    clock::{Clock, SystemClock},
     model::number,
 };
 use reqwest::Url;
@@ -28,6 +28,7 @@ use tracing::{info, warn};
 pub(crate) use self::database::key_file;
 pub use self::{database::open_store, error::StartError};
 use crate::{
+    cluster::{self, Cluster},
     config::Config,
     console::{self, Console},
     dialpad::{
@@ -53,6 +54,9 @@ use crate::{
     threads,
 };
 
+/// How often the journal is swept where other processes write into it.
+const SHARED_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A running server.
 pub struct Application {
     address: SocketAddr,
@@ -60,6 +64,7 @@ pub struct Application {
     pub(crate) running: JoinHandle<io::Result<()>>,
     pub(crate) tasks: Tasks,
     pub(crate) engine: Arc<Engine>,
+    pub(crate) cluster: Arc<Cluster>,
     pub(crate) store: Store,
     console: Data<Console>,
     clock: Arc<dyn Clock>,
@@ -105,14 +110,15 @@ impl Application {
             started,
         };
         let opened = early::open(early, &listener, &mut stop_signals).await?;
-        let early::Opened { store, durable_webhooks, early_server } = opened;
+        let early::Opened { store, durable_webhooks, membership, early_server } = opened;
         if let Err(error) = store.routes().learn_all().await {
             warn!(%error, "the addresses of the apps could not be read yet");
         }
 
-        // 4. The engine. Its first sweep processes what an earlier run has left.
+        // 4. The engine, and the apps that this process works on. What an earlier run has left is processed.
         let engine = start_engine(&config, &store, &client, &clock);
         tasks.spawn(push_webhooks(durable_webhooks, Arc::clone(&engine)));
+        let cluster = Cluster::start(store.clone(), Arc::clone(&engine), membership, &tasks).await;
 
         // 5. What talks to Dialpad for the apps.
         let api_key = config.dialpad.api_key.clone();
@@ -174,7 +180,7 @@ impl Application {
             public_url,
             redirect_uri,
             clock,
-            process_id: new_uuid(),
+            cluster: Arc::clone(&cluster),
             started,
             config,
         });
@@ -207,7 +213,18 @@ impl Application {
         jobs::start(&tasks, &state.config, services);
         info!(public_url = %state.public_url, "listening on http://{address}");
         let clock = Arc::clone(&state.clock);
-        Ok(Self { address, server: handle, running, tasks, engine, store, console, clock, stop_signals })
+        Ok(Self {
+            address,
+            server: handle,
+            running,
+            tasks,
+            engine,
+            cluster,
+            store,
+            console,
+            clock,
+            stop_signals,
+        })
     }
 
     /// Returns the URL that the server listens on.
@@ -227,6 +244,7 @@ impl Application {
 fn register_metrics() {
     telemetry::metrics::register_metrics();
     store::gauges::register_metrics();
+    cluster::ownership::metrics::register_metrics();
     dialpad::register_metrics();
     recovery::metrics::register_metrics();
     spool::metrics::register_metrics();
@@ -286,7 +304,14 @@ fn start_engine(
         }),
         clock: Arc::clone(clock),
     };
+    let owned = cluster::owned_apps(store);
     let tuning = Tuning {
+        owned,
+        // Another process may have written what this one is to process.
+        sweep_interval: match owned {
+            Owned::AllApps => Tuning::default().sweep_interval,
+            Owned::LeasedApps => SHARED_SWEEP_INTERVAL,
+        },
         interaction_settle: config.interaction_settle,
         max_sessions_per_app: config.max_sessions_per_app,
         stuck_session_timeout: config.stuck_session_timeout,

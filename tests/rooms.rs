@@ -9,12 +9,13 @@ use std::{
 };
 
 /// The floors, lowest first. Rooms of one floor may import each other.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks", "threads"],
     &["webhook"],
     &["config"],
     &["telemetry"],
     &["store"],
+    &["cluster"],
     &["dialpad"],
     &["recovery", "enrichment"],
     &["jobs"],

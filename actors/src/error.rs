@@ -25,6 +25,9 @@ pub enum StoreError {
     /// Another process wrote first: read again and decide anew.
     #[error("another writer was first: {0}")]
     Conflict(String),
+    /// Another process owns the app by now: nothing was written, and what is in memory of it is out of date.
+    #[error("another process owns the app")]
+    Fenced,
     /// The journal has these webhooks already: write the rest without them.
     #[error("the journal has {} of the webhooks already", .0.len())]
     Duplicates(Vec<Duplicate>),

@@ -95,6 +95,19 @@ impl Default for Epoch {
     }
 }
 
+/// The number of one ownership of an app: it grows each time that the app gets another owner. What an earlier owner writes
+/// is refused by it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(transparent)]
+pub struct Fence(pub i64);
+
+impl Fence {
+    /// Nothing is checked: there can be no other owner.
+    pub const UNCHECKED: Fence = Fence(0);
+}
+
 impl JournalId {
     /// Returns when it was generated.
     pub(crate) fn generated_at(self) -> Option<DateTime<Utc>> {

@@ -71,5 +71,5 @@ pub use self::{
     app::{MissingLeg, NotTaken, Stored, Submission},
     engine::Engine,
     ports::Ports,
-    tuning::Tuning,
+    tuning::{Owned, Tuning},
 };

@@ -2,11 +2,22 @@
 
 use std::time::Duration;
 
+/// Which apps the process works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owned {
+    /// All: no other process can.
+    AllApps,
+    /// Those that [`Engine::own`](crate::Engine::own) names.
+    LeasedApps,
+}
+
 /// The settings of the engine.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuning {
     /// How many threads the actors share. With none, they share the thread that starts the engine.
     pub threads: usize,
+    /// Which apps the process works on. Sessions of the others are served all the same.
+    pub owned: Owned,
     /// How often the journal is swept for webhooks whose wake was lost.
     pub sweep_interval: Duration,
     /// How often it is checked which tokens are due.
@@ -32,6 +43,7 @@ impl Default for Tuning {
     fn default() -> Self {
         Self {
             threads: 1,
+            owned: Owned::AllApps,
             sweep_interval: Duration::from_secs(5),
             token_check_interval: Duration::from_secs(1),
             interaction_settle: Duration::from_secs(10),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     event::OutEvent,
-    id::{AppId, DialpadCallId, JournalId, Seq},
+    id::{AppId, DialpadCallId, Fence, JournalId, Seq},
     model::{
         call::{CallRecord, VoicemailRecord},
         interaction::StoredInteraction,
@@ -54,6 +54,8 @@ pub enum IncomingStatus {
 pub struct Unit {
     /// The app.
     pub app_id: AppId,
+    /// The ownership under which it was decided. It is refused under a later one.
+    pub fence: Fence,
     /// The time of the decision.
     pub decided_at: DateTime<Utc>,
     /// How the app's numbers are read that have no country code.
@@ -87,6 +89,7 @@ impl Unit {
     pub fn new(app_id: AppId, decided_at: DateTime<Utc>) -> Self {
         Self {
             app_id,
+            fence: Fence::UNCHECKED,
             decided_at,
             region: Region::default(),
             unseen: Vec::new(),
@@ -107,6 +110,7 @@ impl Unit {
     pub fn is_empty(&self) -> bool {
         let Self {
             app_id: _,
+            fence: _,
             decided_at: _,
             region: _,
             unseen: _,

@@ -6,6 +6,7 @@ mod check;
 mod database;
 mod host;
 mod probe;
+mod processes;
 mod server;
 mod settings;
 mod walk;

@@ -83,6 +83,8 @@ pub struct Config {
     pub auto_migrate: bool,
     /// `ALLOW_UNSAFE_DATABASE`.
     pub allow_unsafe_database: bool,
+    /// `PROCESS_ID`; `None`: a random one.
+    pub process_id: Option<String>,
     /// `SPOOL_…`; `None`: `SPOOL` is off.
     pub spool: Option<SpoolConfig>,
     /// `INTERNAL_API_SECRET`: the bearer tokens of `/internal`.

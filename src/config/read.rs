@@ -32,6 +32,7 @@ impl Config {
             .parse("database_url", |text| text.parse::<DatabaseUrl>().map_err(|error| error.to_string()));
         let auto_migrate = settings.boolean("auto_migrate");
         let allow_unsafe_database = settings.boolean("allow_unsafe_database");
+        let process_id = settings.parse("process_id", process_id);
         let spool = SpoolConfig::read(settings, database_url.as_ref());
 
         let internal_secrets = settings.secrets("internal_api_secret");
@@ -79,6 +80,7 @@ impl Config {
             database_url: database_url?,
             auto_migrate: auto_migrate?,
             allow_unsafe_database: allow_unsafe_database?,
+            process_id: process_id?,
             spool: spool?,
             internal_secrets,
             webhook_secrets,
@@ -133,6 +135,15 @@ fn host(text: &str) -> Result<String, String> {
     } else {
         Err("must be an IP address or a host name".into())
     }
+}
+
+/// Accepts a short name that is safe in a log and in a metric.
+fn process_id(text: &str) -> Result<Option<String>, String> {
+    let is_in_name = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    if text.len() > 128 || !text.chars().all(is_in_name) {
+        return Err("must be at most 128 letters, digits, -, _ and .".into());
+    }
+    Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
 fn header_name(text: &str) -> Result<String, String> {

@@ -11,7 +11,10 @@ use super::{
     page::Section,
     parts::{Tone, badge, duration, facts, notice, or_dash, table, time},
 };
-use crate::http::{AppState, health};
+use crate::{
+    cluster::ProcessView,
+    http::{AppState, health},
+};
 
 /// Shows the server. It is shown also while the database is unavailable.
 pub(super) async fn show(visitor: Visitor, state: Data<AppState>) -> HttpResponse {
@@ -19,6 +22,7 @@ pub(super) async fn show(visitor: Visitor, state: Data<AppState>) -> HttpRespons
     let content = html! {
         h1 { "System" }
         (health_section(&state, &health))
+        (processes(&state).await)
         (engine(&state).await)
         (settings(&state))
     };
@@ -37,7 +41,7 @@ fn health_section(state: &AppState, health: &Value) -> Markup {
                 ("Version", html! { (env!("CARGO_PKG_VERSION")) }),
                 ("Environment", html! { (state.config.environment.as_str()) }),
                 ("Running for", html! { (duration(uptime)) }),
-                ("Process", html! { code { (state.process_id) } }),
+                ("Process", html! { code { (state.cluster.process_id()) } }),
                 ("Public address", html! { (state.public_url) }),
                 ("Time of the server", time(state.clock.now())),
             ]))
@@ -47,6 +51,30 @@ fn health_section(state: &AppState, health: &Value) -> Markup {
                 (notice(tone, html! { (name) ": " (result) }))
             }
             @for warning in &state.config.warnings { (notice(Tone::Warning, warning)) }
+        }
+    }
+}
+
+async fn processes(state: &AppState) -> Markup {
+    let Ok(cluster) = state.cluster.state().await else { return html! {} };
+    let row = |process: &ProcessView| {
+        html! {
+            th scope="row" { code { (process.process_id) } }
+            td { (process.host) }
+            td { (process.version) }
+            td { (time(process.started_at)) }
+            td { (time(process.seen_at)) }
+            td.number { (process.apps) }
+        }
+    };
+    let rows: Vec<Markup> = cluster.processes.iter().map(row).collect();
+    let orphans = cluster.leases.iter().filter(|lease| lease.owner.is_none()).count();
+    let columns = ["Process", "Host", "Version", "Started", "Last seen", "Apps"];
+    html! {
+        section {
+            h2 { "Processes" }
+            @if orphans > 0 { (notice(Tone::Warning, html! { (orphans) " apps have no owner at the moment." })) }
+            (table("The processes on this database, and how many apps each works on", &columns, &rows))
         }
     }
 }

@@ -275,6 +275,7 @@ impl From<StoreError> for ApiError {
                 }
             }
             StoreError::Conflict(_)
+            | StoreError::Fenced
             | StoreError::Duplicates(_)
             | StoreError::Rejected(_)
             | StoreError::Corrupt { .. } => {

@@ -136,6 +136,7 @@ table! {
     "/internal/webhook-events/{id}" { get admin::journal::one }
     "/internal/webhook-events/{id}/replay" { post admin::journal::replay }
     "/internal/engine" { get admin::engine::state }
+    "/internal/cluster" { get admin::cluster::state }
     "/internal/webhooks" { get admin::webhooks::list }
     "/internal/webhooks/create" { post admin::webhooks::create }
     "/internal/webhooks/{webhook_id}" { get admin::webhooks::one, delete admin::webhooks::delete }

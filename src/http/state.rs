@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use cti_actors::{Engine, clock::Clock};
 use reqwest::Url;
-use uuid::Uuid;
 
 use crate::{
+    cluster::Cluster,
     config::Config,
     dialpad::{api::Dialpad, webhooks::WebhookReconciler},
     enrichment::CallEnrichment,
@@ -54,8 +54,8 @@ pub struct AppState {
     pub redirect_uri: Url,
     /// The time. Tests replace it.
     pub clock: Arc<dyn Clock>,
-    /// The id of this process; another one after each start.
-    pub process_id: Uuid,
+    /// This process among those that share the database. `startup` holds it too; its background tasks renew its leases.
+    pub cluster: Arc<Cluster>,
     /// When the process started, for the uptime in `/health`.
     pub started: Instant,
 }

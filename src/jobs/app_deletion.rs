@@ -9,7 +9,7 @@ use cti_actors::{Engine, error::StoreError, id::AppId, session::CloseCode};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::periodic::{every, periodic};
+use super::periodic::{every, periodic_once};
 use crate::{
     dialpad::{api::Dialpad, oauth::disconnect::disconnect_app, webhooks::WebhookReconciler},
     store::{Store, tenants::deletion::DeletionBegun},
@@ -60,7 +60,10 @@ impl AppDeletion {
     /// Finishes the deletions that were interrupted, periodically.
     pub(super) async fn run(self) {
         let ticks = every(UNFINISHED_INTERVAL);
-        periodic("finish app deletions", ticks, self, |deletion| Box::pin(deletion.finish_all())).await;
+        periodic_once(self.store.clone(), "finish app deletions", ticks, self, |deletion| {
+            Box::pin(deletion.finish_all())
+        })
+        .await;
     }
 
     async fn finish_all(&self) -> Result<(), StoreError> {

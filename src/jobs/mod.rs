@@ -1,4 +1,5 @@
-//! Background work: what runs without a request. To add a job: write its `run` on [`periodic`] and a line in [`start`].
+//! Background work: what runs without a request. To add a job: write its `run` and a line in [`start`]. Of the processes
+//! on one database, one does the job on `periodic_once`, and each of them the one on [`periodic`].
 
 pub mod app_deletion;
 mod numbers;
@@ -47,7 +48,7 @@ pub(crate) fn start(tasks: &Tasks, config: &Config, services: Services) {
     }
 
     // What Dialpad has to know, or to say.
-    tasks.spawn(webhooks::run(webhook_reconciler));
+    tasks.spawn(webhooks::run(store.clone(), webhook_reconciler));
     if let Some(key) = config.dialpad.api_key.clone() {
         let client = dialpad.client.clone();
         tasks.spawn(resolve_organizations::of_static_key(store.clone(), Arc::clone(&engine), client, key));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::periodic::{every, periodic};
+use super::periodic::{every, periodic_once};
 use crate::store::Store;
 
 /// Looks for outdated numbers. The process that changes a region computes them at once; this continues what it could not
 /// finish.
 pub(super) async fn run(store: Store, interval: Duration) {
-    periodic("numbers", every(interval), store, |store| {
+    periodic_once(store.clone(), "numbers", every(interval), store, |store| {
         Box::pin(async { store.apps().update_numbers().await })
     })
     .await;

@@ -2,9 +2,12 @@
 
 use std::{fmt::Display, time::Duration};
 
+use cti_actors::error::StoreError;
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{info, warn};
+
+use crate::store::Store;
 
 /// Returns ticks that begin now.
 pub(super) fn every(interval: Duration) -> Interval {
@@ -38,6 +41,24 @@ pub(super) async fn periodic<S, E: Display>(
         }
         is_failing = done.is_err();
     }
+}
+
+/// Does what [`periodic`] does in one of the processes that share the database: in the one that has the lease of the job.
+pub(super) async fn periodic_once<S, E: Display + From<StoreError>>(
+    store: Store,
+    name: &'static str,
+    ticks: Interval,
+    state: S,
+    work: impl for<'s> FnMut(&'s mut S) -> BoxFuture<'s, Result<(), E>> + Send,
+) where
+    S: Send,
+{
+    periodic(name, ticks, (store, state, work), |(store, state, work)| {
+        Box::pin(
+            async move { if store.job_leases().claim(name).await? { work(state).await } else { Ok(()) } },
+        )
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cti_actors::{clock::Clock, error::StoreError};
 use tracing::{info, warn};
 
-use super::periodic::{every, periodic};
+use super::periodic::{every, periodic_once};
 use crate::{
     config::Retention,
     store::{
@@ -16,8 +16,8 @@ use crate::{
 
 pub(super) async fn run(store: Store, clock: Arc<dyn Clock>, retention: Retention) {
     let ticks = every(retention.interval);
-    let pruning = Pruning { store, clock, retention, waits: false, feeds_ahead: 0 };
-    periodic("prune", ticks, pruning, |pruning| Box::pin(pruning.prune())).await;
+    let pruning = Pruning { store: store.clone(), clock, retention, waits: false, feeds_ahead: 0 };
+    periodic_once(store, "prune", ticks, pruning, |pruning| Box::pin(pruning.prune())).await;
 }
 
 struct Pruning {

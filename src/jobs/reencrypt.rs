@@ -5,7 +5,7 @@ use std::time::Duration;
 use cti_actors::error::StoreError;
 use tracing::{info, warn};
 
-use super::periodic::{every, periodic};
+use super::periodic::{every, periodic_once};
 use crate::store::{Store, crypto::reencrypt::Reencrypted};
 
 /// Runs as long as there are several keys, because another process may still encrypt with an older one.
@@ -13,8 +13,11 @@ pub(super) async fn run(store: Store, interval: Duration) {
     if !store.reencryption().is_due() {
         return;
     }
-    let state = (store, None);
-    periodic("reencrypt", every(interval), state, |(store, last)| Box::pin(reencrypt(store, last))).await;
+    let state = (store.clone(), None);
+    periodic_once(store, "reencrypt", every(interval), state, |(store, last)| {
+        Box::pin(reencrypt(store, last))
+    })
+    .await;
 }
 
 /// Encrypts everything that the first key did not encrypt. Logs the result unless it is the same as the last one.

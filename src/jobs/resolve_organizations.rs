@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::{
-    periodic::{every, periodic},
+    periodic::{every, periodic_once},
     unrouted::route_organization,
 };
 use crate::{
@@ -53,8 +53,8 @@ pub(super) async fn of_static_key(
 
 /// Asks again for the organizations that Dialpad did not name when the apps were connected.
 pub(super) async fn of_connections(store: Store, engine: Arc<Engine>, dialpad: Dialpad, interval: Duration) {
-    let state = (store, engine, dialpad);
-    periodic("resolve organizations", every(interval), state, |(store, engine, dialpad)| {
+    let state = (store.clone(), engine, dialpad);
+    periodic_once(store, "resolve organizations", every(interval), state, |(store, engine, dialpad)| {
         Box::pin(resolve_all(store, engine, dialpad))
     })
     .await;

@@ -10,7 +10,7 @@ use cti_actors::{Engine, error::StoreError, id::AppId};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use super::periodic::{every, periodic};
+use super::periodic::{every, periodic_once};
 use crate::{store::Store, tasks::Tasks};
 
 /// Longer than any process uses what it knew of an app before the activation.
@@ -58,10 +58,12 @@ pub(crate) async fn release_if_active(store: &Store, engine: &Engine, app: AppId
 }
 
 pub(super) async fn run(store: Store, engine: Arc<Engine>, interval: Duration) {
-    let state = (store, engine);
+    let state = (store.clone(), engine);
     let ticks = every(interval);
-    periodic("route unrouted webhooks", ticks, state, |(store, engine)| Box::pin(route_all(store, engine)))
-        .await;
+    periodic_once(store, "route unrouted webhooks", ticks, state, |(store, engine)| {
+        Box::pin(route_all(store, engine))
+    })
+    .await;
 }
 
 async fn route_all(store: &Store, engine: &Engine) -> Result<(), StoreError> {

@@ -14,6 +14,7 @@ use super::{
     listen_error,
 };
 use crate::{
+    cluster::{self, Membership},
     http::{self, EarlyState},
     shutdown::StopSignals,
     store::{Store, journal::pending::DurableWebhooks},
@@ -30,6 +31,7 @@ const LAST_REQUESTS_TIMEOUT: Duration = Duration::from_millis(500);
 pub(super) struct Opened {
     pub(super) store: Store,
     pub(super) durable_webhooks: DurableWebhooks,
+    pub(super) membership: Membership,
     pub(super) early_server: Option<ServerHandle>,
 }
 
@@ -47,8 +49,8 @@ pub(super) async fn open(
     let mut opening = pin!(open_when_available(&state, &failed));
     tokio::select! {
         opened = &mut opening => {
-            let (store, durable_webhooks) = opened?;
-            return Ok(Opened { store, durable_webhooks, early_server: None });
+            let (store, durable_webhooks, membership) = opened?;
+            return Ok(Opened { store, durable_webhooks, membership, early_server: None });
         }
         () = failed.notified() => {}
         () = sleep(OPEN_TIMEOUT) => {
@@ -71,9 +73,9 @@ pub(super) async fn open(
         signal = stop_signals.recv() => Err(stopped(signal)),
     };
     match opened {
-        Ok((store, durable_webhooks)) => {
+        Ok((store, durable_webhooks, membership)) => {
             info!("the database is open");
-            Ok(Opened { store, durable_webhooks, early_server: Some(handle) })
+            Ok(Opened { store, durable_webhooks, membership, early_server: Some(handle) })
         }
         Err(failure) => {
             // Requests in progress are answered.
@@ -92,7 +94,7 @@ fn stopped(signal: &str) -> StartError {
 async fn open_when_available(
     state: &EarlyState,
     failed: &Notify,
-) -> Result<(Store, DurableWebhooks), StartError> {
+) -> Result<(Store, DurableWebhooks, Membership), StartError> {
     let mut is_reported = false;
     loop {
         let failure = match try_open(state).await {
@@ -110,17 +112,17 @@ async fn open_when_available(
     }
 }
 
-async fn try_open(state: &EarlyState) -> Result<(Store, DurableWebhooks), StartError> {
+async fn try_open(state: &EarlyState) -> Result<(Store, DurableWebhooks, Membership), StartError> {
     let (store, durable_webhooks) = open_store(&state.config, Arc::clone(&state.clock)).await?;
     let checked = async {
         check_database(&state.config, &store).await?;
         migrate(&store, state.config.auto_migrate).await?;
         // Before anything is stored: no time must be earlier than what is there.
         SystemClock.start_after(&store.server_state().newest_instants().await?);
-        Ok::<(), StartError>(())
+        Ok::<_, StartError>(cluster::join(&store, state.config.process_id.as_deref()).await?)
     };
     match checked.await {
-        Ok(()) => Ok((store, durable_webhooks)),
+        Ok(membership) => Ok((store, durable_webhooks, membership)),
         Err(failure) => {
             store.close().await;
             Err(failure)

@@ -5,7 +5,7 @@ use std::io;
 use cti_actors::error::StoreError;
 use thiserror::Error;
 
-use crate::{encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads};
+use crate::{cluster::JoinError, encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads};
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -38,6 +38,9 @@ pub enum StartError {
     /// The database may lose what it has committed.
     #[error("{}; ALLOW_UNSAFE_DATABASE=true starts the server all the same", .0.join("; "))]
     UnsafeDatabase(Vec<String>),
+    /// A running process has its name.
+    #[error("{0}")]
+    NameTaken(String),
     /// The spool can't be used.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -53,4 +56,13 @@ pub enum StartError {
     /// A library can't be set up.
     #[error("{0}")]
     Setup(String),
+}
+
+impl From<JoinError> for StartError {
+    fn from(failure: JoinError) -> Self {
+        match failure {
+            JoinError::Store(failure) => Self::Store(failure),
+            taken @ JoinError::NameTaken(_) => Self::NameTaken(taken.to_string()),
+        }
+    }
 }

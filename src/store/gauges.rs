@@ -29,6 +29,9 @@ impl Store {
         if let Ok(pending) = self.journal().pending_count().await {
             gauge!("cti_journal_pending").set(to_f64(pending));
         }
+        if let Ok(owned) = self.leases().count().await {
+            gauge!("cti_leases_owned").set(to_f64(owned));
+        }
         if let Ok(pending) = self.gaps().pending().await {
             gauge!("cti_gaps_pending").set(to_f64(pending));
         }

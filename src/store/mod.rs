@@ -14,6 +14,7 @@
 //! | [`rebuild`] | calls and messages, made anew from the journal |
 //! | [`crypto`] | encryption at rest |
 //! | [`inspection`] | a database from outside, for `doctor` |
+//! | [`cluster`] | the processes on one database, and which of them works on what |
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
 //! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
@@ -23,6 +24,7 @@
 //! methods. To add one: write the SQL once for both databases, run it through `on_db!`, and test it in `tests/store`.
 
 pub mod backup;
+pub mod cluster;
 pub mod crypto;
 pub mod db;
 pub mod dialpad;
@@ -42,9 +44,10 @@ pub mod tenants;
 pub mod verify;
 pub mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cti_actors::{clock::Clock, error::StoreError, id::AppId};
+use uuid::Uuid;
 
 use self::{
     crypto::vault::Vault,
@@ -85,6 +88,8 @@ struct Shared {
     apps_with_recent_calls: Lookups<ledger::RecentKey, ()>,
     vault: Vault,
     clock: Arc<dyn Clock>,
+    /// The process that this is, once it is registered as one of those that run.
+    incarnation: OnceLock<Uuid>,
 }
 
 /// Runs one body on whichever database is open; it is compiled once for each. `read` takes the pool for reading,
@@ -186,6 +191,12 @@ repositories! {
     reencryption => Reencryption;
     /// What is taken from another server's database.
     imports => Imports;
+    /// The processes that run.
+    processes => Processes;
+    /// Which process works on which app.
+    leases => Leases;
+    /// Which process does the periodic work that is done once for all.
+    job_leases => JobLeases;
     /// What the server remembers about itself.
     server_state => ServerState;
 }
@@ -214,6 +225,7 @@ impl Store {
             apps_with_recent_calls: Lookups::default(),
             vault,
             clock,
+            incarnation: OnceLock::new(),
         };
         Ok((Self { shared: Arc::new(shared) }, durable))
     }

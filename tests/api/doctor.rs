@@ -77,6 +77,8 @@ async fn a_healthy_sandbox_passes_and_nothing_is_left_behind(world: World) {
         "metrics",
         "internal_api_closed",
         "internal_api",
+        "processes",
+        "owners",
         "test_webhook",
         "test_call",
         "key_rotation",

@@ -16,6 +16,7 @@ mod calls;
 mod calls_paging;
 mod canaries;
 mod cli;
+mod cluster;
 mod codes;
 mod connected;
 mod console;

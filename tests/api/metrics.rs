@@ -9,7 +9,7 @@ on_both_databases![
     a_token_guards_the_metrics_where_one_is_set,
 ];
 
-const COUNTERS: [&str; 9] = [
+const COUNTERS: [&str; 11] = [
     "cti_webhooks_total",
     "cti_events_emitted_total",
     "cti_ws_sessions_closed_total",
@@ -19,9 +19,12 @@ const COUNTERS: [&str; 9] = [
     "cti_calls_inferred_total",
     "cti_gaps_given_up_total",
     "cti_webhook_checks_total",
+    "cti_lease_takeovers_total",
+    "cti_fence_refusals_total",
 ];
-const GAUGES: [&str; 6] = [
+const GAUGES: [&str; 7] = [
     "cti_journal_pending",
+    "cti_leases_owned",
     "cti_gaps_pending",
     "cti_call_actors",
     "cti_ws_sessions",

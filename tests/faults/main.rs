@@ -11,6 +11,7 @@ mod frozen_client;
 mod half_open;
 mod kill;
 mod missed;
+mod owners;
 mod pooler;
 mod postgres_states;
 mod rust_client;

@@ -10,6 +10,7 @@ mod deletion;
 mod feed;
 mod idempotency;
 mod incoming;
+mod leases;
 mod own_webhooks;
 mod plans;
 mod recovery;

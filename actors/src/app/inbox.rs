@@ -36,6 +36,8 @@ pub(crate) struct Inbox {
     behind: bool,
     /// The supervisor takes nothing now: it pauses, or it has ended.
     closed: bool,
+    /// Another process owns the app: the supervisor has ended for good.
+    ended: bool,
     /// Everything up to here has been read from the journal: a webhook that is pushed late is not taken twice.
     read_up_to: Option<JournalId>,
 }
@@ -79,6 +81,7 @@ impl Default for Inbox {
             unread: true,
             behind: false,
             closed: false,
+            ended: false,
             read_up_to: None,
         }
     }
@@ -135,9 +138,21 @@ impl Inbox {
         self.incoming.drain(..).collect()
     }
 
-    /// Takes webhooks again.
+    /// Takes webhooks again, unless it has ended.
     pub(crate) fn open(&mut self) {
-        self.closed = false;
+        self.closed = self.ended;
+    }
+
+    /// Takes nothing any more, and returns what waits for an answer.
+    pub(crate) fn end(&mut self) -> Vec<Incoming> {
+        self.ended = true;
+        self.invalidate();
+        self.close()
+    }
+
+    /// Whether it takes nothing any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Returns how many webhooks are in memory.

@@ -33,10 +33,9 @@ mod work;
 #[cfg(feature = "testing")]
 pub(crate) use self::supervisor::CrashCall;
 pub(crate) use self::{
-    inbox::{SharedDue, SharedInbox},
     incoming::Incoming,
     missing_leg::MissingLegReporter,
-    pipeline::{Pipeline, Queues},
+    pipeline::{Ownership, Pipeline},
     stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Forget, Wake},
 };

@@ -12,6 +12,8 @@ pub(super) enum NextStep {
     Again,
     /// Wait for a wake: nothing is pending.
     Idle,
+    /// Take no batch any more: another process owns the app.
+    End,
     /// Take the next batch after this time: something outside is wrong.
     After(Duration),
 }

@@ -45,7 +45,7 @@ use crate::{
     error::StoreError,
     event::{Frame, OutEvent},
     feed::Feed,
-    id::{AppId, DialpadCallId},
+    id::{AppId, DialpadCallId, Fence},
     ports::{PendingEvent, Ports},
     unit::Unit,
 };
@@ -56,6 +56,8 @@ const MAX_BATCH: usize = 256;
 /// Everything that an app's supervisor works with. It moves from one batch to the next.
 pub(crate) struct Pipeline {
     app_id: AppId,
+    /// The ownership of the app that it works under.
+    fence: Fence,
     ports: Ports,
     inbox: SharedInbox,
     feed: Arc<Feed>,
@@ -83,8 +85,10 @@ pub(crate) struct Pipeline {
     resets: u64,
 }
 
-/// The queues of an app: what its supervisor takes its work from.
-pub(crate) struct Queues {
+/// What an app has for as long as this process owns it.
+#[derive(Clone)]
+pub(crate) struct Ownership {
+    pub(crate) fence: Fence,
     pub(crate) inbox: SharedInbox,
     pub(crate) due: SharedDue,
 }
@@ -93,7 +97,7 @@ impl Pipeline {
     pub(crate) fn new(
         app_id: AppId,
         ports: Ports,
-        queues: Queues,
+        ownership: Ownership,
         settle: TimeDelta,
         feed: Arc<Feed>,
         missing_legs: MissingLegReporter,
@@ -102,8 +106,9 @@ impl Pipeline {
         let roster = Roster::default();
         Self {
             app_id,
+            fence: ownership.fence,
             ports,
-            inbox: queues.inbox,
+            inbox: ownership.inbox,
             feed,
             roster,
             missing_legs,
@@ -114,7 +119,7 @@ impl Pipeline {
             has_unseen: false,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
-            due: queues.due,
+            due: ownership.due,
             interactions: InteractionCache::default(),
             settle,
             stats,
@@ -293,10 +298,11 @@ impl Pipeline {
     }
 
     /// Commits, then acts: memory and the feed follow what is durable.
-    async fn commit(&mut self, unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
+    async fn commit(&mut self, mut unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
         if unit.is_empty() {
             return Ok(());
         }
+        unit.fence = self.fence;
         let unit = Arc::new(unit);
         let known = self.feed.known();
         let committed = self.ports.ledger.commit(Arc::clone(&unit)).await;

@@ -104,6 +104,10 @@ impl AppSupervisor {
                 NextStep::Again => supervisor.work(ctx),
                 NextStep::Idle if woken => supervisor.work(ctx),
                 NextStep::Idle => {}
+                NextStep::End => {
+                    supervisor.awake.store(false, Ordering::Release);
+                    ctx.stop();
+                }
                 NextStep::After(pause) => {
                     ctx.run_later(pause, Self::work);
                 }

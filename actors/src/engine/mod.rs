@@ -10,6 +10,7 @@
 
 mod arbiters;
 mod cursor_flush;
+mod owned_apps;
 mod periodic;
 mod refresher_handle;
 mod renewal;
@@ -22,6 +23,7 @@ mod token_refresher;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use futures_util::future::{join, join_all};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -37,7 +39,7 @@ use crate::{
     error::StoreError,
     event::Frame,
     feed::Feed,
-    id::AppId,
+    id::{AppId, Fence},
     model::token::{Outcome, TokenPair},
     ports::{Bounds, Inbound, PendingEvent, Ports},
     session::{CloseCode, TenantDirectory, TenantHandle},
@@ -94,7 +96,7 @@ impl Engine {
         let tenants = || Arc::clone(&self.tenants);
         let stop = || self.stopping.clone();
         let refresher = Arc::clone(&self.refresher);
-        self.tasks.spawn_local(sweep::run(tenants(), refresher, tuning.sweep_interval, stop()));
+        self.tasks.spawn_local(sweep::run(tenants(), refresher, tuning, stop()));
         self.tasks.spawn_local(settle::run(tenants(), tuning.settle_check_interval, stop()));
         self.tasks.spawn_local(session_watch::run(tenants(), tuning, stop()));
         self.tasks.spawn_local(cursor_flush::run(tenants(), stop()));
@@ -117,19 +119,58 @@ impl Engine {
         webhook: IncomingWebhook,
         content: Inbound,
     ) -> Result<Submission, NotTaken> {
+        let tenant = self.tenants.owned(app).ok_or(NotTaken)?;
         let id = webhook.id;
         let event = PendingEvent { id, attempts: 0, content: Ok(content), incoming: Some(Arc::new(webhook)) };
-        self.tenants.of(app).submit(event)
+        tenant.submit(event)
     }
 
-    /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal.
+    /// Hands webhooks of an app to its supervisor that have just become durable, in the order of the journal. Without
+    /// effect for an app that this process does not own.
     pub fn push(&self, app: AppId, events: Vec<PendingEvent>) {
-        self.tenants.of(app).push(events);
+        if let Some(tenant) = self.tenants.owned(app) {
+            tenant.push(events);
+        }
     }
 
-    /// Makes the supervisor of an app read the journal.
+    /// Makes the supervisor of an app read the journal. Without effect for an app that this process does not own.
     pub fn notify(&self, app: AppId) {
-        self.tenants.of(app).notify();
+        if let Some(tenant) = self.tenants.owned(app) {
+            tenant.notify();
+        }
+    }
+
+    /// Works on an app from now on, under this fence. Its supervisor starts with its first work.
+    pub fn own(&self, app: AppId, fence: Fence) {
+        self.tenants.owned_apps().add(app, fence);
+    }
+
+    /// Whether this process works on an app.
+    #[must_use]
+    pub fn owns(&self, app: AppId) -> bool {
+        self.tenants.owned_apps().fence(app).is_some()
+    }
+
+    /// Returns the apps that [`own`](Self::own) named and that were not given up since.
+    #[must_use]
+    pub fn owned(&self) -> Vec<(AppId, Fence)> {
+        self.tenants.owned_apps().added()
+    }
+
+    /// Returns those of them for which the store has refused the work, because another process owned them.
+    #[must_use]
+    pub fn fenced(&self) -> Vec<AppId> {
+        let fenced = self.tenants.all().into_iter().filter(|tenant| tenant.is_fenced());
+        fenced.map(|tenant| tenant.handle.app_id).collect()
+    }
+
+    /// Works on an app no longer, and forgets what is in memory of its calls. When this returns, the batch under way is
+    /// completed; what waited is appended to the journal by its requests.
+    pub async fn give_up(&self, app: AppId) {
+        self.tenants.owned_apps().remove(app);
+        if let Some(tenant) = self.tenants.get(app) {
+            tenant.give_up().await;
+        }
     }
 
     /// Makes the supervisors of all apps read the journal that have a webhook pending for too long.
@@ -138,6 +179,14 @@ impl Engine {
     /// The store failed.
     pub async fn sweep(&self) -> Result<(), StoreError> {
         sweep::sweep(&self.tenants, sweep::MIN_AGE).await
+    }
+
+    /// Makes the supervisors of the apps that this process owns read the journal that have any pending webhook.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn take_up_pending(&self) -> Result<(), StoreError> {
+        sweep::sweep(&self.tenants, TimeDelta::zero()).await
     }
 
     /// Makes the supervisors emit the ends of all human calls that are due.
@@ -280,7 +329,7 @@ impl Engine {
     /// Makes the actor of a call panic, as a bug in it would; `false` when the call has none.
     #[cfg(feature = "testing")]
     pub async fn crash_call(&self, app: AppId, call: crate::id::DialpadCallId) -> bool {
-        let supervisor = self.tenants.of(app).supervisor();
+        let Some(supervisor) = self.tenants.of(app).supervisor() else { return false };
         supervisor.send(crate::app::CrashCall(call)).await.unwrap_or(false)
     }
 }

@@ -21,7 +21,9 @@ pub(super) async fn settle(tenants: &Tenants) -> Result<(), StoreError> {
     let ports = tenants.ports();
     let now = ports.clock.now();
     for (app, interaction) in ports.ledger.unsettled(now, MAX_DUE).await? {
-        tenants.of(app).settle(interaction);
+        if let Some(tenant) = tenants.owned(app) {
+            tenant.settle(interaction);
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     arbiters::Arbiters,
+    owned_apps::OwnedApps,
     tenant::{SupervisorSetup, Tenant},
     token_refresher::FeedUpdate,
 };
@@ -30,6 +31,7 @@ use crate::{
 pub(super) struct Tenants {
     ports: Ports,
     apps: DashMap<AppId, Arc<Tenant>>,
+    owned: Arc<OwnedApps>,
     arbiters: Arc<Arbiters>,
     max_sessions_per_app: usize,
     process_calls: ProcessCalls,
@@ -53,6 +55,7 @@ impl Tenants {
             cursor_store: CursorStore::new(Arc::clone(&ports.log), Arc::clone(&ports.clock)),
             ports,
             apps: DashMap::new(),
+            owned: Arc::new(OwnedApps::new(tuning.owned)),
             arbiters,
             max_sessions_per_app: tuning.max_sessions_per_app,
             process_calls: ProcessCalls::new(tuning.max_call_actors),
@@ -77,6 +80,15 @@ impl Tenants {
             return Arc::clone(&tenant);
         }
         Arc::clone(&self.apps.entry(app).or_insert_with(|| self.start(app)))
+    }
+
+    /// Returns an app that this process owns, which is entered where it is new.
+    pub(super) fn owned(&self, app: AppId) -> Option<Arc<Tenant>> {
+        self.owned.fence(app).map(|_| self.of(app))
+    }
+
+    pub(super) fn owned_apps(&self) -> &OwnedApps {
+        &self.owned
     }
 
     /// Returns an app, if it was entered.
@@ -163,13 +175,10 @@ impl Tenants {
             feed: Arc::clone(&handle.feed),
             missing_legs: self.missing_legs.clone(),
             arbiter: self.arbiters.of(app_id),
-            inbox: Arc::default(),
-            due: Arc::default(),
             settle: self.interaction_settle,
-            awake: Arc::default(),
             stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };
-        Tenant::start(handle, setup, self.stopping.child_token())
+        Tenant::new(handle, setup, Arc::clone(&self.owned), self.stopping.child_token())
     }
 }
 

@@ -1,9 +1,10 @@
-//! The pure model: calls, interactions, messages, tokens and named consumers. No actor, no runtime, no clock.
+//! The pure model: calls, interactions, messages, tokens, named consumers and leases. No actor, no runtime, no clock.
 
 pub mod call;
 pub mod consumer;
 pub mod interaction;
 pub(crate) mod latest;
+pub mod lease;
 pub mod message;
 pub mod number;
 pub mod token;

@@ -5,7 +5,7 @@ use std::{ops::Deref, sync::Arc, thread, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{ManualClock, MemoryConnections, MemoryStore};
-use crate::{Engine, Tuning, state::SupervisorState};
+use crate::{Engine, Owned, Tuning, state::SupervisorState};
 
 /// How long anything that should happen may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,10 +29,17 @@ impl TestEngine {
     /// Starts an engine on an empty store. Must be called within an actix system.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_with(Owned::AllApps)
+    }
+
+    /// Starts an engine that works on these apps. Must be called within an actix system.
+    #[must_use]
+    pub fn start_with(owned: Owned) -> Self {
         let (store, clock, mut ports) = MemoryStore::ports();
         let connections = MemoryConnections::new(Arc::clone(&store), Arc::clone(&clock));
         ports.connections = connections.clone();
         let tuning = Tuning {
+            owned,
             sweep_interval: NEVER,
             token_check_interval: NEVER,
             settle_check_interval: NEVER,

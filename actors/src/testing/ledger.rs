@@ -12,7 +12,7 @@ use super::{
 use crate::{
     error::{Duplicate, StoreError},
     event::Frame,
-    id::{AppId, DialpadCallId, InteractionId, JournalId},
+    id::{AppId, DialpadCallId, Fence, InteractionId, JournalId},
     model::{
         call::{Direction, StoredCall},
         interaction::{StoredInteraction, waits_for},
@@ -30,6 +30,11 @@ impl State {
     }
 
     fn check(&self, unit: &Unit) -> Result<(), StoreError> {
+        if unit.fence != Fence::UNCHECKED
+            && self.fences.get(&unit.app_id).is_some_and(|now| *now != unit.fence)
+        {
+            return Err(StoreError::Fenced);
+        }
         if let Some(refused) = &self.refused
             && unit.events.iter().any(|event| event.stored_body().contains(refused))
         {

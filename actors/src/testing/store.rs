@@ -12,7 +12,7 @@ use crate::{
     consumer::ConsumerKey,
     error::{AuthError, StoreError},
     event::Frame,
-    id::{AppId, DialpadCallId, Epoch, InteractionId, JournalId, KeyId, Seq},
+    id::{AppId, DialpadCallId, Epoch, Fence, InteractionId, JournalId, KeyId, Seq},
     model::{call::CallRecord, interaction::StoredInteraction, message::StoredMessage},
     ports::{AuthenticatedKey, Authenticator, Inbound, PendingEvent, Ports},
     unit::{DedupKey, IncomingWebhook},
@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) events: BTreeMap<(AppId, Seq), Frame>,
     pub(super) epoch: Epoch,
     pub(super) keys: BTreeMap<String, AuthenticatedKey>,
+    /// The fence of the present owner of each app.
+    pub(super) fences: BTreeMap<AppId, Fence>,
     pub(super) crm_users: BTreeMap<(AppId, i64), String>,
     pub(super) consumers: BTreeMap<ConsumerKey, cursors::Row>,
     /// Errors that the next commits return, the last one first.
@@ -96,6 +98,11 @@ impl MemoryStore {
             Row { app_id, event: event.clone(), status: RowStatus::Pending, received_at, dedup_key: None };
         self.state().journal.insert(event.id, row);
         event
+    }
+
+    /// Gives an app to an owner with this fence: units of work with another one are refused.
+    pub fn fence(&self, app: AppId, fence: Fence) {
+        self.state().fences.insert(app, fence);
     }
 
     /// Makes a webhook that is not in the journal, for [`Engine::submit`](crate::Engine::submit). Two with the same

@@ -7,7 +7,7 @@ use super::{
     apps,
     check::Check,
     probe::{Answer, Server, outcome},
-    walk,
+    processes, walk,
 };
 use crate::config::{Config, Environment};
 
@@ -41,6 +41,7 @@ pub(super) async fn check(config: &Config, url: Option<&Url>) -> Vec<Check> {
     checks.extend(administration);
     if let (true, Some(secret)) = (is_open, config.internal_secrets.first()) {
         let secret = secret.expose_secret();
+        checks.extend(processes::check(&server, secret).await);
         checks.extend(apps::check(&server, secret).await);
         checks.extend(walk::check(config, &server, secret).await);
     }

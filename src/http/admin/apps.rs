@@ -231,7 +231,11 @@ pub(crate) async fn create_with_key(
             state.store.api_keys().rotate(id, &key, TimeDelta::zero()).await?;
             app
         }
-        None => state.store.apps().create_with_id(id, name, &key).await?,
+        None => {
+            let app = state.store.apps().create_with_id(id, name, &key).await?;
+            state.cluster.created(id);
+            app
+        }
     };
     info!(app.id = %id, "an app was created");
     Ok((app, key))

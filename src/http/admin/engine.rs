@@ -4,7 +4,6 @@ use actix_web::{HttpResponse, web::Data};
 use cti_actors::state::{EngineState, SupervisorState, TokenRefresherState};
 use serde::Serialize;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use crate::{
     http::{
@@ -22,8 +21,8 @@ use crate::{
 /// What a process does at the moment.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ProcessState {
-    /// The process; another one after each start.
-    process_id: Uuid,
+    /// The process: `PROCESS_ID`, or another random name after each start.
+    process_id: String,
     /// The apps that the process has had work for since its start, by id.
     apps: Vec<SupervisorState>,
     /// How many sessions are open.
@@ -48,7 +47,7 @@ pub(crate) struct ProcessState {
 )]
 pub(crate) async fn state(_: Administrator, state: Data<AppState>) -> HttpResponse {
     let EngineState { apps, sessions, consumers, token_refresher } = state.engine.state();
-    let process_id = state.process_id;
+    let process_id = state.cluster.process_id().to_owned();
     HttpResponse::Ok().json(ProcessState {
         process_id,
         apps,

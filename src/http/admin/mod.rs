@@ -2,6 +2,7 @@
 
 pub(crate) mod api_keys;
 pub(crate) mod apps;
+pub(crate) mod cluster;
 pub(crate) mod dialpad_users;
 pub(crate) mod engine;
 pub(crate) mod journal;

@@ -126,3 +126,17 @@ pub(crate) fn engine() -> Value {
         "spool": SpoolState::example(),
     })
 }
+
+pub(crate) fn cluster() -> Value {
+    json!({
+        "processes": [
+            {"process_id": "cti-1", "host": "cti-1.example.com", "version": "0.1.0",
+             "started_at": "2024-01-01T11:00:00.120331Z", "seen_at": "2024-01-01T12:00:01.310220Z", "apps": 1},
+            {"process_id": "cti-2", "host": "cti-2.example.com", "version": "0.1.0",
+             "started_at": "2024-01-01T11:02:10.450817Z", "seen_at": "2024-01-01T12:00:01.102934Z", "apps": 0},
+        ],
+        "leases": [
+            {"app_id": APP, "owner": "cti-1", "fence": 3, "expires_at": "2024-01-01T12:00:04.810220Z"},
+        ],
+    })
+}

@@ -42,7 +42,7 @@ use self::{
 };
 use crate::http::{
     admin::{
-        api_keys, apps, dialpad_users, engine, journal, people, user_mappings,
+        api_keys, apps, cluster, dialpad_users, engine, journal, people, user_mappings,
         webhooks as registered_webhooks,
     },
     crm::{calls, interactions, messages, place_call, recordings, status, voicemails},
@@ -140,6 +140,7 @@ struct SocketApi;
     journal::one,
     journal::replay,
     engine::state,
+    cluster::state,
     registered_webhooks::list,
     registered_webhooks::create,
     registered_webhooks::one,

@@ -32,13 +32,14 @@ const DIRECT: Begin = Begin {
     wraps_statements: false,
 };
 const POOLED: Begin = Begin {
-    any: "BEGIN; SET LOCAL synchronous_commit TO on; DEALLOCATE ALL",
+    any: "BEGIN; SET LOCAL synchronous_commit TO on; SET LOCAL idle_in_transaction_session_timeout TO '10s'; DEALLOCATE ALL",
     snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; DEALLOCATE ALL",
     wraps_statements: true,
 };
 /// Whatever the server's or the user's default is, an acknowledgement promises a durable commit. Not among the parameters
-/// of the connection: poolers refuse those, or leave them out.
-const DURABLE: &str = "SET synchronous_commit TO on";
+/// of the connection: poolers refuse those, or leave them out. A process that is frozen in the middle of a transaction must not
+/// keep rows locked for as long as it is.
+const IN_SESSION: &str = "SET synchronous_commit TO on; SET idle_in_transaction_session_timeout TO '10s'";
 
 pub(super) async fn open(options: &PgConnectOptions, trust: &Trust) -> Result<Pair<Postgres>, StoreError> {
     // Poolers refuse a parameter that they don't know; no number here is a float.
@@ -62,7 +63,7 @@ pub(super) async fn open(options: &PgConnectOptions, trust: &Trust) -> Result<Pa
     let pool = PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT).after_connect(move |db, _| {
         Box::pin(async move {
             if !is_pooled {
-                db.execute(DURABLE).await?;
+                db.execute(IN_SESSION).await?;
             }
             Ok(())
         })

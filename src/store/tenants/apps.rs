@@ -8,6 +8,7 @@ use super::api_keys::{self, NewKey};
 use crate::{
     store::{
         Apps,
+        cluster::leases,
         db::types::Id,
         on_db,
         views::listing::{Cursor, Page},
@@ -17,7 +18,7 @@ use crate::{
 
 const INSERT: &str = "INSERT INTO apps (id, name, is_active, created_at, updated_at, e164_region)
     VALUES ($1, $2, $3, $4, $4, 'US')";
-const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id) VALUES ($1)";
+const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id, fence) VALUES ($1, $2)";
 const GET: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
     WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
 /// `$1`: the last app of the page before, or the largest id.
@@ -104,11 +105,13 @@ impl Apps<'_> {
         let app_id = Id::from(id);
         let key_id = Id::from(key.id);
         let audit_id = Id(new_uuid());
+        let (creator, fence) = (self.store.shared.incarnation.get().copied().map(Id), leases::FIRST_FENCE);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
             sqlx::query(INSERT).bind(app_id).bind(name).bind(true).bind(now).execute(&mut *db).await?;
-            sqlx::query(INSERT_FEED).bind(app_id).execute(&mut *db).await?;
+            sqlx::query(INSERT_FEED).bind(app_id).bind(fence.0).execute(&mut *db).await?;
+            sqlx::query(leases::INSERT).bind(app_id).bind(creator).bind(fence.0).execute(&mut *db).await?;
             sqlx::query(api_keys::INSERT).bind(key_id).bind(app_id).bind(key.hash()).bind(key.hint()).bind(now)
                 .execute(&mut *db).await?;
             sqlx::query(api_keys::AUDIT).bind(audit_id).bind(app_id).bind("created").bind(None::<String>)

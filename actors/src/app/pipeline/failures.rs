@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tracing::warn;
+use metrics::counter;
+use tracing::{info, warn};
 
 use super::Pipeline;
 use crate::{
@@ -22,6 +23,9 @@ impl Pipeline {
     /// Lets webhooks come again, because the store is unavailable or another process wrote first.
     pub(super) fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());
+        if *failure == StoreError::Fenced {
+            return self.end(work);
+        }
         warn!(app.id = %self.app_id, error = %failure, "a batch could not be written and will be tried again");
         let is_conflict = matches!(failure, StoreError::Conflict(_));
         self.conflicts = if is_conflict { self.conflicts + 1 } else { 0 };
@@ -36,6 +40,16 @@ impl Pipeline {
         NextStep::After(STORE_BACKOFF)
     }
 
+    /// Ends, because another process owns the app. What is not in the journal yet is appended by its requests.
+    fn end(&self, work: Work) -> NextStep {
+        counter!("cti_fence_refusals_total").increment(1);
+        info!(app.id = %self.app_id, fence = self.fence.0, "another process owns an app now");
+        work.leave(&self.inbox);
+        let waiting = self.inbox.lock().end();
+        waiting.into_iter().for_each(|webhook| webhook.request.not_taken());
+        NextStep::End
+    }
+
     /// Finds the webhook that the store refuses: the webhooks of this batch come again one at a time. A batch of one has
     /// used up an attempt.
     pub(super) async fn isolate(&mut self, work: Work, failure: &StoreError) -> NextStep {
@@ -47,7 +61,7 @@ impl Pipeline {
         warn!(app.id = %self.app_id, error = %failure, "a webhook could not be applied");
         let now = self.ports.clock.now();
         self.stats.record_error(failure, now);
-        let mut unit = Unit::new(self.app_id, now);
+        let mut unit = Unit { fence: self.fence, ..Unit::new(self.app_id, now) };
         for webhook in &work.webhooks {
             record_failed_attempt(webhook, &failure.to_string(), &mut unit);
         }

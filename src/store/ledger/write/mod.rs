@@ -11,10 +11,10 @@ use std::{
 
 use cti_actors::{
     error::StoreError,
-    id::{AppId, Seq},
+    id::{AppId, Fence, Seq},
     unit::{Receipt, Unit},
 };
-use sqlx::error::DatabaseError;
+use sqlx::error::{DatabaseError, ErrorKind};
 
 pub(in crate::store) use self::{
     postgres::write_postgres,
@@ -120,6 +120,7 @@ impl From<sqlx::Error> for UnitFailure {
     fn from(error: sqlx::Error) -> Self {
         match error.as_database_error() {
             Some(failure) if is_known_webhook(failure) => Self::Duplicates,
+            Some(failure) if is_fenced(failure) => Self::Store(StoreError::Fenced),
             _ => Self::Sql(error),
         }
     }
@@ -131,6 +132,11 @@ fn is_known_webhook(failure: &dyn DatabaseError) -> bool {
     failure.is_unique_violation()
         && (failure.constraint() == Some("webhook_events_dedup")
             || failure.message().ends_with("webhook_events.dedup_key"))
+}
+
+/// Whether a statement of PostgreSQL failed because a feed has another fence: its `last_seq` becomes null then.
+fn is_fenced(failure: &dyn DatabaseError) -> bool {
+    failure.kind() == ErrorKind::NotNullViolation && failure.table() == Some("event_feeds")
 }
 
 impl UnitFailure {
@@ -148,6 +154,8 @@ impl UnitFailure {
 struct Places {
     /// How many events come into each feed that gets any.
     counts: Vec<(AppId, i64)>,
+    /// The fences under which the units of each app were decided.
+    fences: BTreeMap<AppId, Fence>,
     /// Each unit's offset behind the app's last event.
     offsets: Vec<Receipt>,
 }
@@ -155,6 +163,12 @@ struct Places {
 impl Places {
     fn of(units: &[Arc<Unit>]) -> Self {
         let mut counts: BTreeMap<AppId, i64> = BTreeMap::new();
+        let mut fences: BTreeMap<AppId, Fence> = BTreeMap::new();
+        for unit in units.iter().filter(|unit| unit.fence != Fence::UNCHECKED) {
+            // Of two ownerships the earlier one counts: its unit is refused, and then each is written alone.
+            let fence = fences.entry(unit.app_id).or_insert(unit.fence);
+            *fence = unit.fence.min(*fence);
+        }
         let offsets = units.iter().map(|unit| {
             let count = counts.entry(unit.app_id).or_default();
             let offset = Receipt { last_seq_before: Seq(*count) };
@@ -162,7 +176,19 @@ impl Places {
             offset
         });
         let offsets = offsets.collect();
-        Self { counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(), offsets }
+        Self { counts: counts.into_iter().filter(|(_, count)| *count > 0).collect(), fences, offsets }
+    }
+
+    /// Returns each feed with the number of its events and the fence that it must have, those without events included.
+    fn fenced_feeds(&self) -> Rows {
+        let mut feeds: BTreeMap<AppId, i64> = self.fences.keys().map(|app| (*app, 0)).collect();
+        feeds.extend(self.counts.iter().copied());
+        let fence = |app| self.fences.get(app).copied().unwrap_or_default();
+        Rows::of(vec![
+            Column::Id(feeds.keys().map(|app| Id::from(*app)).collect()),
+            Column::Int(feeds.values().copied().collect()),
+            Column::Int(feeds.keys().map(|app| fence(app).0).collect()),
+        ])
     }
 
     /// Returns each feed with the number of its events.

@@ -20,12 +20,15 @@ use crate::store::db::{bulk::Rows, types::Id};
 
 /// Does what [`write_sqlite`] does with the same statements joined into one, because a round trip costs more than the
 /// work. Without retries and failures, that one statement is a transaction by itself.
+///
+/// The fence is a guard in the row that every unit locks: under another one, `last_seq` becomes null, which the column
+/// refuses, and the whole statement fails. Checked anywhere else, a new owner could come in between.
 pub(in crate::store) async fn write_postgres(
     db: &mut PgConnection,
     units: &[Arc<Unit>],
 ) -> Result<Vec<Receipt>, UnitFailure> {
     let places = Places::of(units);
-    let feeds = places.feeds();
+    let feeds = places.fenced_feeds();
     let rows = UnitRows::of(units, &places.offsets);
     let parts = [
         &feeds,
@@ -76,8 +79,9 @@ fn joined_statement(
     let ids = processed.unnest(number + 1);
     format!(
         "WITH feed AS (
-            UPDATE event_feeds SET last_seq = last_seq + taken.count
-            FROM {feeds} AS taken (app_id, count) WHERE event_feeds.app_id = taken.app_id
+            UPDATE event_feeds SET last_seq =
+                CASE WHEN taken.fence IN (0, event_feeds.fence) THEN last_seq + taken.count END
+            FROM {feeds} AS taken (app_id, count, fence) WHERE event_feeds.app_id = taken.app_id
             RETURNING event_feeds.app_id, event_feeds.last_seq - taken.count AS last_seq_before
         ),
         written_webhooks AS ({incoming}), nothing_known AS ({unseen}), written_calls AS ({calls}),
