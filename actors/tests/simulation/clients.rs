@@ -17,7 +17,10 @@ use cti_actors::{
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
-use crate::{random::Random, world::World};
+use crate::{
+    random::Random,
+    world::{Processes, World},
+};
 
 const CONSUMER: &str = "crm";
 
@@ -172,11 +175,12 @@ impl Client {
     }
 }
 
-/// Follows the feed for as long as the process lives.
-pub(crate) async fn follow(world: Rc<World>, engine: Arc<Engine>, who: usize) {
+/// Follows the feed for as long as the processes live.
+pub(crate) async fn follow(world: Rc<World>, processes: Rc<Processes>, who: usize) {
     let begins_at = world.with_client(who, |client| client.random.millis(0, 8000));
     sleep(begins_at).await;
     loop {
+        let engine = world.with_client(who, |client| processes.any(&mut client.random).clone());
         if let Err(problem) = connection(&world, &engine, who).await {
             world.fail(problem);
             return;

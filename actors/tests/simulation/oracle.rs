@@ -286,7 +286,7 @@ fn run_without_faults(world: &World, journal: &[JournalRow]) -> Result<Shown, St
         let (random, calm) = (Random::of(0, 0), Intensity::default());
         let trace = Arc::new(Trace::default());
         let faulty = FaultyStore::new(store.clone(), clock.clone(), trace, Plant::Nothing, random, calm);
-        let engine = Engine::start(ports(&faulty), tuning());
+        let engine = Engine::start(ports(&faulty), tuning(1));
         for row in journal {
             let event = store.append(app, world.now(), row.content.clone());
             engine.push(app, vec![event]);

@@ -1,6 +1,6 @@
-//! One simulation: a store that lasts, and the lives of a process over it, each ended by a kill or by a stop.
+//! One simulation: a store that lasts, and the lives of one process or two over it, each ended by a kill or by a stop.
 //!
-//! A life is one runtime on one thread. To kill the process is to drop that runtime, with everything in it, at whatever
+//! A life is one runtime on one thread. To kill the processes is to drop that runtime, with everything in it, at whatever
 //! each task waits for; the store, the sender and the clients remain.
 
 use std::{
@@ -15,9 +15,9 @@ use std::{
 use actix::System;
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
-    Engine, Stored, Tuning,
+    Engine, Owned, Stored, Tuning,
     clock::Clock,
-    id::{AppId, DialpadCallId, KeyId},
+    id::{AppId, DialpadCallId, Fence, KeyId},
     ports::{AuthenticatedKey, Inbound, Ledger},
     testing::{MemoryStore, NumberedIds},
 };
@@ -32,23 +32,16 @@ use crate::{
     clients::{Client, Kind, follow},
     clock::{VirtualClock, beginning},
     faults::{FaultyStore, Intensity, Plant},
+    operator::operate,
     ports::ports,
     random::Random,
+    sender::send_lane,
     stories::{Delivery, POISON, Script},
     trace::Trace,
 };
 
-/// How long a webhook waits for the supervisor to begin with it: as in the server.
-const TAKE_TIMEOUT: Duration = Duration::from_millis(300);
-/// After how long the sender gives an attempt up.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a webhook is sent before its sender gives it up.
-const MAX_ATTEMPTS: u32 = 8;
 /// In what time everything is done once nothing goes wrong any more.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(600);
-/// How many actors of calls crash at most.
-const MAX_CRASHES: u32 = 3;
-
 /// How a life ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
@@ -58,9 +51,13 @@ enum End {
     Done(Duration),
 }
 
-/// What outlives the process.
+/// What outlives the processes.
 pub(crate) struct World {
     pub(crate) app: AppId,
+    /// How many processes share the store.
+    processes: usize,
+    /// The ownership of the app that began last.
+    fence: Cell<i64>,
     pub(crate) key: AuthenticatedKey,
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) script: Script,
@@ -71,7 +68,7 @@ pub(crate) struct World {
     /// Calls one of whose webhooks was given up by the sender, or waited for the sweep.
     pub(crate) disturbed: RefCell<BTreeSet<DialpadCallId>>,
     lanes: RefCell<Vec<Progress>>,
-    crashes: Cell<u32>,
+    pub(crate) crashes: Cell<u32>,
     now: Cell<DateTime<Utc>>,
     clock: RefCell<Option<Arc<VirtualClock>>>,
     problem: RefCell<Option<String>>,
@@ -79,12 +76,31 @@ pub(crate) struct World {
     plant: Plant,
 }
 
+/// The processes of one life. They share a runtime, and die together.
+pub(crate) struct Processes {
+    pub(crate) engines: Vec<Arc<Engine>>,
+    pub(crate) store: Arc<FaultyStore>,
+    /// Which of them owns the app.
+    pub(crate) owner: Cell<usize>,
+}
+
+impl Processes {
+    /// Returns one of them, as a load balancer does.
+    pub(crate) fn any(&self, random: &mut Random) -> &Arc<Engine> {
+        &self.engines[random.below(self.engines.len() as u64) as usize]
+    }
+
+    fn is_idle(&self) -> bool {
+        self.engines.iter().all(|engine| engine.state().is_idle())
+    }
+}
+
 /// How far the sender has come with a lane.
 #[derive(Clone, Debug)]
-struct Progress {
-    next: usize,
-    attempts: u32,
-    random: Random,
+pub(crate) struct Progress {
+    pub(crate) next: usize,
+    pub(crate) attempts: u32,
+    pub(crate) random: Random,
 }
 
 impl World {
@@ -96,6 +112,7 @@ impl World {
             Arc::new(VirtualClock::begin(beginning()))
         };
         let ids = NumberedIds::begin(clock);
+        let processes = if Random::of(seed, 3).chance(400) { 2 } else { 1 };
         let app = AppId::generate();
         let key = AuthenticatedKey { app_id: app, key_id: KeyId::generate(), expires_at: None };
         let store = Arc::new(MemoryStore::default());
@@ -111,6 +128,8 @@ impl World {
         let lanes = RefCell::new((0..script.lanes.len() as u64).map(lane).collect());
         Rc::new(Self {
             app,
+            processes,
+            fence: Cell::new(0),
             key,
             store,
             script,
@@ -158,16 +177,21 @@ impl World {
                 Random::of(seed, 10 + number),
                 intensity,
             );
-            let engine = Engine::start(ports(&store), tuning());
+            let start = |_| Engine::start(ports(&store), tuning(self.processes));
+            let engines: Vec<_> = (0..self.processes).map(start).collect();
+            let owner = Cell::new(Random::of(seed, 300 + number).below(engines.len() as u64) as usize);
+            let processes = Rc::new(Processes { engines, store, owner });
+            self.begin_ownership(&processes);
             for lane in 0..self.script.lanes.len() {
-                spawn_local(send_lane(self.clone(), engine.clone(), store.clone(), lane));
+                spawn_local(send_lane(self.clone(), processes.clone(), lane));
             }
             let count = self.clients.borrow().len();
-            let clients: Vec<_> = (0..count).map(|who| follow(self.clone(), engine.clone(), who)).collect();
+            let clients: Vec<_> =
+                (0..count).map(|who| follow(self.clone(), processes.clone(), who)).collect();
             // In one task, which asks them in a fixed order: a watch channel wakes its receivers in a random one.
             spawn_local(join_all(clients));
-            spawn_local(operate(self.clone(), engine.clone(), Random::of(seed, 200 + number)));
-            self.end(end, &engine, &store).await;
+            spawn_local(operate(self.clone(), processes.clone(), Random::of(seed, 200 + number)));
+            self.end(end, &processes).await;
             self.now.set(clock.now());
             self.clock.replace(None);
         });
@@ -176,22 +200,38 @@ impl World {
         self.problem.take().map_or(Ok(()), Err)
     }
 
-    async fn end(&self, end: End, engine: &Arc<Engine>, store: &Arc<FaultyStore>) {
+    /// Makes the owner's ownership a new one, in the store first.
+    pub(crate) fn begin_ownership(&self, processes: &Processes) {
+        if self.processes == 1 {
+            return;
+        }
+        self.fence.set(self.fence.get() + 1);
+        let fence = Fence(self.fence.get());
+        if self.plant != Plant::TwoOwners {
+            self.store.fence(self.app, fence);
+        }
+        processes.engines[processes.owner.get()].own(self.app, fence);
+        self.step(format_args!("process {} owns the app, {fence:?}", processes.owner.get()));
+    }
+
+    async fn end(&self, end: End, processes: &Processes) {
         match end {
             End::Kill(after) => self.live_for(after).await,
             End::Stop(after) => {
                 self.live_for(after).await;
-                if timeout(Duration::from_secs(60), engine.drain()).await.is_err() {
-                    self.fail("the engine does not stop".into());
+                for engine in &processes.engines {
+                    if timeout(Duration::from_secs(60), engine.drain()).await.is_err() {
+                        self.fail("the engine does not stop".into());
+                    }
                 }
             }
             End::Done(after) => {
                 self.live_for(after).await;
-                store.calm_down();
+                processes.store.calm_down();
                 self.step("nothing goes wrong any more");
-                if timeout(SETTLE_TIMEOUT, self.done(engine, store)).await.is_err() {
-                    let state = engine.state();
-                    self.fail(format!("not done: {}, {state:?}", self.describe()));
+                if timeout(SETTLE_TIMEOUT, self.done(processes)).await.is_err() {
+                    let states: Vec<_> = processes.engines.iter().map(|engine| engine.state()).collect();
+                    self.fail(format!("not done: {}, {states:?}", self.describe()));
                 }
             }
         }
@@ -205,24 +245,24 @@ impl World {
         }
     }
 
-    async fn done(&self, engine: &Arc<Engine>, store: &Arc<FaultyStore>) {
+    async fn done(&self, processes: &Processes) {
         loop {
             sleep(Duration::from_millis(100)).await;
-            if self.problem.borrow().is_some() || self.is_done(engine, store).await {
+            if self.problem.borrow().is_some() || self.is_done(processes).await {
                 return;
             }
         }
     }
 
-    async fn is_done(&self, engine: &Arc<Engine>, store: &Arc<FaultyStore>) -> bool {
+    async fn is_done(&self, processes: &Processes) -> bool {
         let lanes = self.lanes.borrow();
         let all_sent =
             lanes.iter().zip(&self.script.lanes).all(|(progress, lane)| progress.next >= lane.len());
         drop(lanes);
-        if !all_sent || self.store.pending_count() > 0 || !engine.state().is_idle() {
+        if !all_sent || self.store.pending_count() > 0 || !processes.is_idle() {
             return false;
         }
-        let later = store.clock.now() + TimeDelta::days(1);
+        let later = processes.store.clock.now() + TimeDelta::days(1);
         if self.store.unsettled(later, 1).await.is_ok_and(|unsettled| !unsettled.is_empty()) {
             return false;
         }
@@ -257,21 +297,21 @@ impl World {
         self.now.get()
     }
 
-    fn next_delivery(&self, lane: usize) -> Option<Delivery> {
+    pub(crate) fn next_delivery(&self, lane: usize) -> Option<Delivery> {
         self.script.lanes[lane].get(self.lanes.borrow()[lane].next).cloned()
     }
 
-    fn with_lane<T>(&self, lane: usize, with: impl FnOnce(&mut Progress) -> T) -> T {
+    pub(crate) fn with_lane<T>(&self, lane: usize, with: impl FnOnce(&mut Progress) -> T) -> T {
         with(&mut self.lanes.borrow_mut()[lane])
     }
 
-    fn disturb(&self, content: &Inbound) {
+    pub(crate) fn disturb(&self, content: &Inbound) {
         if let Inbound::Call(event) = content {
             self.disturbed.borrow_mut().insert(event.dialpad_call_id);
         }
     }
 
-    fn acknowledge(&self, delivery: &Delivery, stored: Stored) {
+    pub(crate) fn acknowledge(&self, delivery: &Delivery, stored: Stored) {
         let (Stored::New(id) | Stored::Duplicate(id)) = stored;
         self.step(format_args!("webhook {}: acknowledged", delivery.key));
         self.acknowledged.borrow_mut().insert(delivery.key);
@@ -286,93 +326,12 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
 }
 
-pub(crate) fn tuning() -> Tuning {
+pub(crate) fn tuning(processes: usize) -> Tuning {
     Tuning {
         threads: 0,
+        owned: if processes > 1 { Owned::LeasedApps } else { Owned::AllApps },
         sweep_interval: Duration::from_secs(2),
         interaction_settle: Duration::from_secs(2),
         ..Tuning::default()
-    }
-}
-
-/// Sends the webhooks of one lane, as Dialpad does: one after the other, each until it is acknowledged or given up.
-async fn send_lane(world: Rc<World>, engine: Arc<Engine>, store: Arc<FaultyStore>, lane: usize) {
-    while let Some(delivery) = world.next_delivery(lane) {
-        let wait = (delivery.at - store.clock.millis()).max(0);
-        sleep(Duration::from_millis(wait.unsigned_abs())).await;
-        let attempts = world.with_lane(lane, |progress| {
-            progress.attempts += 1;
-            progress.attempts
-        });
-        let sent = timeout(SEND_TIMEOUT, send(&world, &engine, &store, lane, &delivery)).await;
-        let is_over = match sent {
-            Ok(Some(stored)) => {
-                world.acknowledge(&delivery, stored);
-                true
-            }
-            _ if attempts >= MAX_ATTEMPTS => {
-                world.step(format_args!("webhook {}: given up", delivery.key));
-                world.disturb(&delivery.content);
-                true
-            }
-            _ => {
-                let pause = world.with_lane(lane, |progress| progress.random.millis(200, 3000));
-                sleep(pause).await;
-                false
-            }
-        };
-        if is_over {
-            world.with_lane(lane, |progress| (progress.next, progress.attempts) = (progress.next + 1, 0));
-        }
-    }
-}
-
-/// Sends one webhook: the path of a request, without its HTTP. `None`: the answer is no acknowledgement.
-async fn send(
-    world: &Rc<World>,
-    engine: &Arc<Engine>,
-    store: &Arc<FaultyStore>,
-    lane: usize,
-    delivery: &Delivery,
-) -> Option<Stored> {
-    let content = delivery.content.clone();
-    let (webhook, content) = world.store.incoming(delivery.key, store.clock.now(), content);
-    if let Ok(submission) = engine.submit(world.app, webhook.clone(), content.clone())
-        && let Ok(stored) = submission.stored(TAKE_TIMEOUT).await
-    {
-        return Some(stored);
-    }
-    let stored = store.append(world.app, &webhook, content).await.ok()?;
-    if world.with_lane(lane, |progress| progress.random.chance(100)) {
-        // The supervisor is not notified: the sweep finds it.
-        world.disturb(&delivery.content);
-    } else {
-        engine.notify(world.app);
-    }
-    Some(stored)
-}
-
-/// Does now and then what others do to the engine.
-async fn operate(world: Rc<World>, engine: Arc<Engine>, mut random: Random) {
-    loop {
-        sleep(random.millis(100, 4000)).await;
-        let action = random.below(6);
-        world.step(format_args!("action {action}"));
-        match action {
-            0 if world.crashes.get() < MAX_CRASHES => {
-                let calls: Vec<_> = world.store.calls(world.app);
-                if !calls.is_empty() {
-                    let call = calls[random.below(calls.len() as u64) as usize].call.dialpad_call_id;
-                    world.crashes.set(world.crashes.get() + 1);
-                    let crashed = engine.crash_call(world.app, call).await;
-                    world.step(format_args!("the actor of call {call} crashed: {crashed}"));
-                }
-            }
-            1 => drop(engine.sweep().await),
-            2 => engine.forget_calls(world.app).await,
-            3 => engine.notify(world.app),
-            4 => drop(engine.settle_interactions().await),
-            _ => engine.forget_feed(world.app),
-        }
     }
 }
