@@ -113,7 +113,7 @@ impl Unit {
             fence: _,
             decided_at: _,
             region: _,
-            unseen: _,
+            unseen,
             calls,
             interactions,
             voicemails,
@@ -124,7 +124,8 @@ impl Unit {
             retried,
             failed,
         } = self;
-        calls.is_empty()
+        unseen.is_empty()
+            && calls.is_empty()
             && interactions.is_empty()
             && voicemails.is_empty()
             && messages.is_empty()

@@ -39,6 +39,6 @@ CREATE INDEX interactions_by_number ON interactions (app_id, COALESCE(external_e
     WHERE ended_updated_at IS NOT NULL;
 
 -- Room in each page for the versions of a live call, which then need no entry in any index.
-ALTER TABLE calls SET (fillfactor = 70);
-ALTER TABLE interactions SET (fillfactor = 70);
+ALTER TABLE calls SET (fillfactor = 50);
+ALTER TABLE interactions SET (fillfactor = 50);
 ALTER TABLE event_feeds SET (fillfactor = 20);

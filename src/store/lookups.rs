@@ -19,6 +19,9 @@ const MAX_CALLERS: usize = 256;
 /// What is found by keys. A key that is not found is left out.
 type Found<K, V> = Result<HashMap<K, V>, StoreError>;
 
+/// Looks keys up.
+type Read<K, V> = for<'s> fn(&'s Store, Vec<K>) -> BoxFuture<'s, Found<K, V>>;
+
 /// The callers that wait for a look-up of one kind.
 pub(super) struct Lookups<K, V> {
     waiting: Mutex<Waiting<K, V>>,
@@ -40,7 +43,7 @@ pub(super) struct Lookup<K: 'static, V: 'static> {
     /// Where its callers wait.
     pub(super) lookups: fn(&Shared) -> &Lookups<K, V>,
     /// Looks keys up, each of which is named once.
-    pub(super) read: fn(&Store, Vec<K>) -> BoxFuture<'_, Found<K, V>>,
+    pub(super) read: Read<K, V>,
 }
 
 impl<K, V> Default for Lookups<K, V> {

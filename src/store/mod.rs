@@ -280,6 +280,7 @@ impl Store {
 
     /// Closes all connections, after their work is done.
     pub async fn close(&self) {
+        self.shared.lanes.close().await;
         self.shared.database.close().await;
     }
 

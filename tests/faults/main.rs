@@ -6,6 +6,7 @@ mod support;
 
 mod burst;
 mod clock;
+mod command;
 mod database_away;
 mod frozen_client;
 mod half_open;

@@ -119,6 +119,10 @@ mod sql {
         schema::a_key_is_valid_until_it_ends(&store, &clock).await;
     }
 
+    async fn look_ups_at_the_same_time_give_each_caller_its_own(world: World) {
+        schema::look_ups_at_the_same_time_give_each_caller_its_own(&open(&world).await).await;
+    }
+
     async fn both_databases_have_the_same_tables(world: World) {
         open(&world).await.close().await;
         schema::both_databases_have_the_same_tables(&world).await;
@@ -134,6 +138,7 @@ mod sql {
         events_that_a_wrong_clock_has_dated_delete_no_others,
         a_deleted_voicemail_is_not_written_again,
         a_key_is_valid_until_it_ends,
+        look_ups_at_the_same_time_give_each_caller_its_own,
         both_databases_have_the_same_tables,
         a_second_start_has_nothing_to_migrate,
     }

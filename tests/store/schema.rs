@@ -8,7 +8,7 @@ use std::{
 
 use chrono::TimeDelta;
 use cti_actors::{
-    id::{DialpadCallId, KeyId, Seq, VoicemailId},
+    id::{AppId, DialpadCallId, KeyId, Seq, VoicemailId},
     model::call::{Direction, Voicemail, VoicemailRecord},
     ports::{Authenticator, Bounds, EventLog, GapTimes, Journal, Ledger},
     testing::ManualClock,
@@ -154,6 +154,38 @@ pub(crate) async fn a_key_is_valid_until_it_ends(store: &Store, clock: &ManualCl
     assert_eq!(valid().await, [first.id, second.id, other.id], "the old one is in its grace");
     clock.advance(TimeDelta::seconds(61));
     assert_eq!(valid().await, [second.id, other.id]);
+}
+
+/// The look-ups of callers that come while one is under way share the next query.
+pub(crate) async fn look_ups_at_the_same_time_give_each_caller_its_own(store: &Store) {
+    let mut apps = Vec::new();
+    for number in 0..12 {
+        let app = store.new_app().await;
+        let region = if number % 2 == 0 { "DE" } else { "FR" };
+        store.apps().set_region(app, region.parse().expect("a region")).await.expect("set");
+        store.user_mappings().map(app, &[(7, format!("crm-{number}"))]).await.expect("mapped");
+        if number % 3 == 0 {
+            store.receive(app, number, now()).await;
+        }
+        apps.push((number, region, app));
+    }
+    let look_up = |(number, region, app)| async move {
+        let (users, found, route, pending) = tokio::join!(
+            store.crm_users(app, &[7, 8]),
+            store.apps().region(app),
+            store.routes().of_app(app),
+            store.pending(app, 10),
+        );
+        let users: Vec<_> = users.expect("read").into_iter().collect();
+        assert_eq!(users, [(7, format!("crm-{number}"))]);
+        assert_eq!(found.expect("read").as_str(), region);
+        assert!(route.expect("read").is_some_and(|route| route.is_active));
+        assert_eq!(pending.expect("read").len(), usize::from(number % 3 == 0));
+    };
+    futures_util::future::join_all(apps.into_iter().map(look_up)).await;
+    let nobody = AppId::generate();
+    assert!(store.routes().of_app(nobody).await.expect("read").is_none());
+    assert!(store.crm_users(nobody, &[7]).await.expect("read").is_empty());
 }
 
 /// The names of all columns, table by table, are alike on both; each is compared with what is written here.

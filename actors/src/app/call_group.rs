@@ -63,8 +63,6 @@ pub(super) type InteractionLegs = BTreeMap<DialpadCallId, StoredCall>;
 /// Which calls belong together, before they decide.
 #[derive(Default)]
 pub(super) struct Correlated {
-    /// Calls that were taken for new ones without asking the store.
-    pub(super) unseen: Vec<DialpadCallId>,
     /// The interactions to which a call of the batch belongs or has belonged, with all their legs as they were before
     /// it. A call that is in none of them is by itself.
     pub(super) interactions: BTreeMap<InteractionId, InteractionLegs>,

@@ -63,7 +63,7 @@ pub(super) async fn apply_calls(
         touched.interactions.insert(call.interaction_id, (legs, *position));
     }
 
-    let Correlated { mut interactions, refs, links, smaller, left, unseen: _ } = correlated;
+    let Correlated { mut interactions, refs, links, smaller, left } = correlated;
     let found = Found { refs: &refs, links: &links, smaller: &smaller };
     let cause = related.iter().filter_map(CallGroup::first_webhook).min_by_key(|(position, _)| *position);
     if let Some(cause) = cause {

@@ -32,6 +32,8 @@ pub(super) struct CallContext<'p> {
     pub(super) missing_legs: &'p MissingLegReporter,
     /// Whether a call that begins to ring is taken for a new one, which the store confirms with the unit of work.
     pub(super) expects_new: bool,
+    /// The calls of the batch that were taken for new ones.
+    pub(super) unseen: &'p mut Vec<DialpadCallId>,
     pub(super) stats: &'p SupervisorStats,
 }
 

@@ -35,14 +35,17 @@ pub(super) async fn correlate(
 ) -> Result<Correlated, StoreError> {
     let uncertain: Vec<&CallGroup> = groups.iter().filter(|group| is_uncertain(ctx, group)).collect();
     let is_unseen = |group: &&&CallGroup| {
-        ctx.expects_new && group.begins() && !says_links(group) && ctx.roster.get(group.call).is_none()
+        let is_known = ctx.roster.get(group.call).is_some() || ctx.recent_legs.has_rung(group.call);
+        ctx.expects_new && !is_known && group.begins() && !says_links(group)
     };
-    let unseen_calls: Vec<DialpadCallId> =
-        uncertain.iter().filter(is_unseen).map(|group| group.call).collect();
     let asked = uncertain.iter().filter(|group| !is_unseen(group));
     let mentioned: BTreeSet<DialpadCallId> =
         asked.flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
     let mentioned: Vec<DialpadCallId> = mentioned.into_iter().collect();
+    // Before anything can fail: their actors must not outlive a batch that did not become durable.
+    let unseen_calls: Vec<DialpadCallId> =
+        uncertain.iter().filter(is_unseen).map(|group| group.call).collect();
+    *ctx.unseen = unseen_calls;
     let relatives = match mentioned[..] {
         [] => Vec::new(),
         _ => ctx.ledger.relatives(ctx.app_id, &mentioned).await?,
@@ -83,7 +86,7 @@ pub(super) async fn correlate(
     load_interactions(ctx, interactions, &mut legs).await?;
     legs.extend(known);
     if legs.is_empty() {
-        return Ok(Correlated { unseen: unseen_calls, ..Correlated::default() });
+        return Ok(Correlated::default());
     }
     let mut foreseen = foresee(ctx, groups, &mut legs, now).await?;
     for (call, other) in ringing.links {
@@ -92,7 +95,6 @@ pub(super) async fn correlate(
         }
     }
     let mut correlated = regroup(ctx, legs, foreseen).await?;
-    correlated.unseen = unseen_calls;
     start_actors(ctx, groups, &mut correlated, now);
     Ok(correlated)
 }

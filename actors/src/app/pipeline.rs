@@ -71,8 +71,10 @@ pub(crate) struct Pipeline {
     conflicts: u32,
     /// Whether calls that begin to ring are taken for new ones. Not in the batch after one in which they were not.
     expects_new: bool,
-    /// Whether there was such a call in the batch under way.
-    has_unseen: bool,
+    /// Such calls of the batch under way.
+    unseen: Vec<DialpadCallId>,
+    /// Whether the roster has what the batch under way decided, and which no commit has settled yet.
+    is_ahead: bool,
     recent_keys: RecentKeys,
     recent_legs: RecentLegs,
     /// The interactions whose end may be due.
@@ -116,7 +118,8 @@ impl Pipeline {
             singles_left: 0,
             conflicts: 0,
             expects_new: true,
-            has_unseen: false,
+            unseen: Vec::new(),
+            is_ahead: false,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
             due: ownership.due,
@@ -199,7 +202,11 @@ impl Pipeline {
 
     async fn work(&mut self, work: Work, ends: &Ends) -> NextStep {
         let count = work.webhooks.len();
-        match self.process(&work.webhooks, ends).await {
+        let processed = self.process(&work.webhooks, ends).await;
+        if processed.is_err() {
+            self.forget_undurable();
+        }
+        match processed {
             Ok((next, decided)) => {
                 self.conflicts = 0;
                 self.expects_new = true;
@@ -212,7 +219,7 @@ impl Pipeline {
                 work.without(&duplicates, &mut self.recent_keys, &self.inbox);
                 NextStep::Again
             }
-            Err(StoreError::Conflict(_)) if self.has_unseen => {
+            Err(StoreError::Conflict(_)) if !self.unseen.is_empty() => {
                 // A call that was taken for a new one is known.
                 self.expects_new = false;
                 work.put_back(&self.inbox);
@@ -239,7 +246,8 @@ impl Pipeline {
         webhooks: &[PendingEvent],
         ends: &Ends,
     ) -> Result<(NextStep, Vec<bool>), StoreError> {
-        self.has_unseen = false;
+        self.unseen.clear();
+        self.is_ahead = true;
         let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
         let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
         if let Some((rings, waits)) = self.recent_legs.unread_since(batch.now) {
@@ -255,18 +263,17 @@ impl Pipeline {
             recent_legs: &mut self.recent_legs,
             missing_legs: &self.missing_legs,
             expects_new: self.expects_new,
+            unseen: &mut self.unseen,
             stats: &self.stats,
         };
-        let mut correlated = correlate(&mut ctx, &groups, batch.now).await?;
-        let unseen = std::mem::take(&mut correlated.unseen);
+        let correlated = correlate(&mut ctx, &groups, batch.now).await?;
         let (next, touched) = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
         apply_whole(&ctx, &self.interactions, &touched, self.settle, &mut batch).await?;
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
         let (mut unit, decided) = batch.into_unit();
-        self.has_unseen = !unseen.is_empty();
-        unit.unseen = unseen;
+        unit.unseen.clone_from(&self.unseen);
         ends.add_to(&mut unit, &touched);
         self.complete(&mut unit).await?;
         self.commit(unit, &drafted).await?;
@@ -299,6 +306,7 @@ impl Pipeline {
 
     /// Commits, then acts: memory and the feed follow what is durable.
     async fn commit(&mut self, mut unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
+        self.is_ahead = false;
         if unit.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@
 //! It is read from the store once. From then on it is complete, because every leg of the app passes through its
 //! supervisor. It may name legs that did not become durable: the store is asked about what it names.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -35,6 +35,8 @@ pub(super) struct RecentLegs {
 struct Read {
     /// By the caller's number, then by the user who was rung; each in the order in which they became known.
     rings: HashMap<String, HashMap<i64, VecDeque<Ring>>>,
+    /// All of them.
+    calls: HashSet<DialpadCallId>,
     /// The keys of all of them, the oldest first.
     order: VecDeque<(DateTime<Utc>, String, i64)>,
     /// The newest instant at which a leg of the user or group is waited for.
@@ -57,9 +59,9 @@ impl RecentLegs {
 
     /// Begins with what the store has.
     pub(super) fn start(&mut self, stored: RecentCalls, now: DateTime<Utc>) {
-        let (rings, order) = (HashMap::new(), VecDeque::new());
+        let (rings, calls, order) = (HashMap::new(), HashSet::new(), VecDeque::new());
         let waited_for = stored.waited_for.into_iter().collect();
-        self.read = Some(Read { rings, order, waited_for, waits_since: now - WAIT_TIMEOUT });
+        self.read = Some(Read { rings, calls, order, waited_for, waits_since: now - WAIT_TIMEOUT });
         for call in &stored.first_seen {
             self.add_ring(call.dialpad_call_id, &call.facts, now);
         }
@@ -68,6 +70,11 @@ impl RecentLegs {
     /// Forgets everything: another process has written.
     pub(super) fn forget(&mut self) {
         self.read = None;
+    }
+
+    /// Whether this leg is one that rang.
+    pub(super) fn has_rung(&self, call: DialpadCallId) -> bool {
+        self.read.as_ref().is_some_and(|read| read.calls.contains(&call))
     }
 
     /// Returns the legs that may have rung with this one.
@@ -96,6 +103,7 @@ impl RecentLegs {
             return;
         }
         rings.push_back(Ring { call, began });
+        read.calls.insert(call);
         read.order.push_back((now, number, target));
     }
 
@@ -120,7 +128,9 @@ impl Read {
         let Some((_, number, target)) = self.order.pop_front() else { return };
         let Some(of_number) = self.rings.get_mut(&number) else { return };
         if let Some(rings) = of_number.get_mut(&target) {
-            rings.pop_front();
+            if let Some(ring) = rings.pop_front() {
+                self.calls.remove(&ring.call);
+            }
             if rings.is_empty() {
                 of_number.remove(&target);
             }

@@ -1,17 +1,19 @@
 //! The one way in which background tasks of the engine repeat themselves.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::error::StoreError;
 
 /// How long a task that has failed waits at least.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Runs `work` now and `interval` after each end of it, until `stop` is cancelled. Work under way is completed first.
+/// Runs `work` now and `interval` after each end of it, until `stop` is cancelled. Work under way is completed first. Work
+/// that fails or panics is begun again.
 pub(super) async fn periodic(
     name: &'static str,
     interval: Duration,
@@ -20,9 +22,17 @@ pub(super) async fn periodic(
 ) {
     let mut outage = Outage::new(name);
     while !stop.is_cancelled() {
-        let result = work().await;
-        outage.observe(&result);
-        let pause = if result.is_err() { interval.max(MIN_BACKOFF) } else { interval };
+        let pause = match AssertUnwindSafe(work()).catch_unwind().await {
+            Ok(result) => {
+                outage.observe(&result);
+                if result.is_err() { interval.max(MIN_BACKOFF) } else { interval }
+            }
+            // Without it, what only this task does would not be done until the next start.
+            Err(_) => {
+                error!(task = name, "a background task panicked and begins again");
+                interval.max(MIN_BACKOFF)
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(pause) => {}
@@ -53,5 +63,24 @@ impl Outage {
             }
             Ok(_) | Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_panics_begins_again() {
+        let mut runs = 0;
+        let task = periodic("test", Duration::from_secs(10), CancellationToken::new(), async || {
+            runs += 1;
+            assert!(runs != 1, "a bug");
+            Ok(())
+        });
+        assert!(timeout(Duration::from_secs(25), task).await.is_err(), "it does not end");
+        assert_eq!(runs, 3);
     }
 }

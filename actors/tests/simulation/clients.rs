@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
 };
@@ -14,6 +15,7 @@ use cti_actors::{
     id::Seq,
     session::{ControlType, Listener, MessageKind, OutboundMessage, Subscription, Transport},
 };
+use futures_util::FutureExt;
 use serde_json::Value;
 use tokio::time::{sleep, timeout};
 
@@ -181,9 +183,14 @@ pub(crate) async fn follow(world: Rc<World>, processes: Rc<Processes>, who: usiz
     sleep(begins_at).await;
     loop {
         let engine = world.with_client(who, |client| processes.any(&mut client.random).clone());
-        if let Err(problem) = connection(&world, &engine, who).await {
-            world.fail(problem);
-            return;
+        // A panic ends the connection, as it ends that of a request.
+        match AssertUnwindSafe(connection(&world, &engine, who)).catch_unwind().await {
+            Ok(Err(problem)) => {
+                world.fail(problem);
+                return;
+            }
+            Ok(Ok(())) => {}
+            Err(_) => world.step(format_args!("client {who}: its connection panicked")),
         }
         let pause = world.with_client(who, |client| client.random.millis(1, 1500));
         sleep(pause).await;

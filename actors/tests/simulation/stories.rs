@@ -120,7 +120,7 @@ impl Script {
             expected.extend(["call.held", "call.resumed"]);
             at += 1000;
         }
-        if random.chance(300) {
+        if random.chance(600) {
             plot = self.probe(plot, at + 100);
         }
         at += random.between(200, 5000);

@@ -207,9 +207,7 @@ impl World {
         }
         self.fence.set(self.fence.get() + 1);
         let fence = Fence(self.fence.get());
-        if self.plant != Plant::TwoOwners {
-            self.store.fence(self.app, fence);
-        }
+        self.store.fence(self.app, fence);
         processes.engines[processes.owner.get()].own(self.app, fence);
         self.step(format_args!("process {} owns the app, {fence:?}", processes.owner.get()));
     }

@@ -1,4 +1,5 @@
-//! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite.
+//! Many rows in one statement: arrays through `UNNEST` on PostgreSQL, repeated `VALUES` on SQLite. Units of work are written
+//! on SQLite by a statement for each row, see [`super::sqlite_writer`].
 //!
 //! A [`Rows`] holds columns and writes the table expression for them; the rest of the statement is the same text for
 //! both databases, and only this file joins text into SQL. SQLite gets the rows in chunks of few different sizes, so
@@ -6,7 +7,8 @@
 
 use std::ops::Range;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
+use rusqlite::Statement;
 use sqlx::{
     AssertSqlSafe, PgConnection, SqliteConnection,
     postgres::PgArguments,
@@ -56,6 +58,11 @@ macro_rules! columns {
                 match self { $(Self::$variant(values) => query.with(values)),* }
             }
 
+            /// Binds one cell to a parameter of SQLite.
+            fn bind_to(&self, statement: &mut Statement<'_>, number: usize, row: usize) -> rusqlite::Result<()> {
+                match self { $(Self::$variant(values) => bind(statement, number, &values[row])),* }
+            }
+
             /// Binds one cell.
             fn bind_cell<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, row: usize, query: Q) -> Q {
                 match self { $(Self::$variant(values) => query.with(&values[row])),* }
@@ -79,6 +86,50 @@ columns! {
     Json(String, "json"),
     OptJson(Option<String>, "json"),
 }
+
+/// A value as SQLite stores it, the same as sqlx writes.
+pub(crate) trait Cell {
+    fn bind_to(&self, statement: &mut Statement<'_>, number: usize) -> rusqlite::Result<()>;
+}
+
+/// Binds a value to the parameter with this number.
+pub(crate) fn bind(statement: &mut Statement<'_>, number: usize, cell: &impl Cell) -> rusqlite::Result<()> {
+    cell.bind_to(statement, number)
+}
+
+impl Cell for Id {
+    fn bind_to(&self, statement: &mut Statement<'_>, number: usize) -> rusqlite::Result<()> {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        statement.raw_bind_parameter(number, &*self.0.hyphenated().encode_lower(&mut text))
+    }
+}
+
+impl Cell for DateTime<Utc> {
+    fn bind_to(&self, statement: &mut Statement<'_>, number: usize) -> rusqlite::Result<()> {
+        statement.raw_bind_parameter(number, self.to_rfc3339_opts(SecondsFormat::AutoSi, false))
+    }
+}
+
+impl<T: Cell> Cell for Option<T> {
+    fn bind_to(&self, statement: &mut Statement<'_>, number: usize) -> rusqlite::Result<()> {
+        match self {
+            Some(value) => value.bind_to(statement, number),
+            None => statement.raw_bind_parameter(number, rusqlite::types::Null),
+        }
+    }
+}
+
+macro_rules! plain_cells {
+    ($($type:ty),*) => {$(
+        impl Cell for $type {
+            fn bind_to(&self, statement: &mut Statement<'_>, number: usize) -> rusqlite::Result<()> {
+                statement.raw_bind_parameter(number, self)
+            }
+        }
+    )*};
+}
+
+plain_cells!(String, i64, bool, Vec<u8>);
 
 /// The two kinds of sqlx query that take arguments.
 pub(crate) trait Bind<'q, DB: sqlx::Database>: Sized {
@@ -206,20 +257,31 @@ impl Rows {
         self.columns.len()
     }
 
-    /// Returns a statement for SQLite with all rows, to be bound by [`Rows::bind_all_cells`]; `None` without rows.
-    pub(crate) fn values_of_all(&self, head: &str, tail: &str) -> Option<String> {
-        (self.count > 0).then(|| self.values(head, self.count, tail).0)
-    }
-
-    /// Does the same with another text for each row than `(?, ?, …)`.
-    pub(crate) fn values_of_all_as(&self, head: &str, row: &str, tail: &str) -> Option<String> {
-        let values = || format!("{head} VALUES {} {tail}", vec![row; self.count].join(", "));
-        (self.count > 0).then(values)
-    }
-
-    /// Binds all rows on SQLite.
-    pub(crate) fn bind_all_cells<'q, Q: Bind<'q, sqlx::Sqlite>>(&'q self, query: Q) -> Q {
-        if self.count == 0 { query } else { self.bind_cells(0..self.count, query) }
+    /// Runs a statement on SQLite once for each row.
+    pub(crate) fn write_sqlite(
+        &self,
+        db: &rusqlite::Connection,
+        head: &'static str,
+        tail: &'static str,
+    ) -> rusqlite::Result<()> {
+        if self.count == 0 {
+            return Ok(());
+        }
+        let mut statement = db.prepare_cached(&self.values(head, 1, tail).0)?;
+        for row in 0..self.count {
+            let mut number = 1;
+            match &self.first {
+                Some(FirstParam::Id(id)) => bind(&mut statement, number, id)?,
+                Some(FirstParam::Time(time)) => bind(&mut statement, number, time)?,
+                None => number = 0,
+            }
+            for column in &self.columns {
+                number += 1;
+                column.bind_to(&mut statement, number, row)?;
+            }
+            statement.raw_execute()?;
+        }
+        Ok(())
     }
 
     /// Writes a statement for SQLite: `VALUES (?, …), (…)`. The parameters have no numbers, because SQLite looks
@@ -229,35 +291,6 @@ impl Rows {
         let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
         AssertSqlSafe(format!("{head} VALUES {} {tail}", vec![row; rows].join(", ")))
     }
-}
-
-/// Rows, and the statement that they are written by: its text before and after them.
-pub(crate) type Part<'p> = (&'p Rows, &'static str, &'static str);
-
-/// Runs one statement for each of the parts on SQLite, in as few calls as possible: each call changes threads twice, which
-/// costs more than writing a row. The chunks of all parts that have the same size share a call, so that few distinct texts
-/// exist. The order in which rows of different parts are written is not defined.
-pub(crate) async fn write_sqlite_together(
-    db: &mut SqliteConnection,
-    parts: &[Part<'_>],
-) -> Result<(), sqlx::Error> {
-    for size in CHUNKS {
-        let mut script = Vec::new();
-        let mut bound = Vec::new();
-        for (rows, head, tail) in parts {
-            for (start, _) in chunks(rows.count).filter(|(_, count)| *count == size) {
-                script.push(rows.values(head, size, tail).0);
-                bound.push((rows, start..start + size));
-            }
-        }
-        if script.is_empty() {
-            continue;
-        }
-        let query = sqlx::query(AssertSqlSafe(script.join(";")));
-        let query = bound.into_iter().fold(query, |query, (rows, range)| rows.bind_cells(range, query));
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
 }
 
 /// Splits `count` rows into chunks, the largest first, each given by its start and length.

@@ -9,6 +9,7 @@ pub(crate) mod pool;
 mod postgres;
 mod sqlite;
 pub(in crate::store) mod sqlite_file;
+pub(crate) mod sqlite_writer;
 pub(crate) mod statistics;
 mod trust;
 pub(crate) mod types;

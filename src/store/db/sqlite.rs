@@ -9,7 +9,7 @@ use std::{
 use cti_actors::error::StoreError;
 use sqlx::{
     ConnectOptions, Connection, Pool, Sqlite, SqliteConnection,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tracing::{info, warn};
 
@@ -22,7 +22,20 @@ use super::{
 };
 
 /// How long SQLite waits while another process writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The settings of each connection.
+pub(super) const PRAGMAS: [(&str, &str); 7] = [
+    ("synchronous", "FULL"),
+    ("foreign_keys", "ON"),
+    // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a file.
+    ("temp_store", "MEMORY"),
+    // What is deleted or replaced is overwritten: an erased person is in no free page.
+    ("secure_delete", "ON"),
+    ("cache_size", "-32768"),
+    ("wal_autocheckpoint", "4000"),
+    // That of `MAX_LOG_BYTES`.
+    ("journal_size_limit", "67108864"),
+];
 /// How long the check of the file may take at the start.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many steps SQLite makes between two looks at the clock; some milliseconds.
@@ -33,10 +46,6 @@ const MAX_LOG_BYTES: u64 = 64 << 20;
 const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How long writers may wait for a reader while the log is cut.
 const LOG_CUT_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// How many statements the writing connection keeps prepared: those that write units exist for each size of a chunk of
-/// rows, and for each set of tables that have one of that size.
-const WRITE_STATEMENTS: usize = 256;
 
 const READ: Begin = Begin { any: "BEGIN", snapshot: "BEGIN", wraps_statements: false };
 const WRITE: Begin = Begin { any: "BEGIN IMMEDIATE", snapshot: "BEGIN", wraps_statements: false };
@@ -58,17 +67,8 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .foreign_keys(true)
-        .busy_timeout(BUSY_TIMEOUT)
-        // A statement of many rows saves the pages that it changes, in case it fails half-way: in memory, not in a
-        // file.
-        .pragma("temp_store", "MEMORY")
-        // What is deleted or replaced is overwritten: an erased person is in no free page.
-        .pragma("secure_delete", "ON")
-        .pragma("cache_size", "-32768")
-        .pragma("wal_autocheckpoint", "4000")
-        .pragma("journal_size_limit", MAX_LOG_BYTES.to_string());
+        .busy_timeout(BUSY_TIMEOUT);
+    let options = PRAGMAS.into_iter().fold(options, |options, (name, value)| options.pragma(name, value));
     // Only here: a connection that is replaced later must not create another file.
     let mut first =
         options.clone().create_if_missing(true).connect().await.map_err(|error| unusable(path, error))?;
@@ -87,8 +87,7 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
         });
     let pool = trust.guard(pool);
     let write = pool.clone().max_connections(1).idle_timeout(None).max_lifetime(None);
-    let write_options = options.clone().statement_cache_capacity(WRITE_STATEMENTS);
-    let write = write.connect_with(write_options).await.map_err(|error| unusable(path, error))?;
+    let write = write.connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
     let read = pool.max_connections(4).connect_with(options.clone()).await;
     let read = read.map_err(|error| unusable(path, error))?;
     // After the others are open: the last connection that closes copies the log and removes it.

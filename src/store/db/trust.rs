@@ -73,7 +73,7 @@ impl Trust {
     }
 
     /// Whether a connection of this age was opened before an error that made connections useless.
-    fn is_replaced(&self, age: Duration) -> bool {
+    pub(super) fn is_replaced(&self, age: Duration) -> bool {
         let ended_at = self.0.ended_at.load(Relaxed);
         ended_at > 0 && self.now().saturating_sub(millis(age)) <= ended_at
     }

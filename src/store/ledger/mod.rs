@@ -23,7 +23,7 @@ use cti_actors::{
 };
 
 pub(super) use self::recent::RecentKey;
-pub(super) use self::write::{UnitFailure, is_small, write_postgres, write_sqlite, write_sqlite_at_once};
+pub(super) use self::write::{UnitFailure, write_postgres, write_sqlite};
 use super::{
     Store,
     db::{

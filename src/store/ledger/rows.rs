@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use cti_actors::{
     event::{OutEvent, recording_bodies},
-    id::{AppId, JournalId},
+    id::JournalId,
     model::{
         call::{CallRecord, Direction, Recording, VoicemailRecord},
         interaction::{StoredInteraction, waits_for},
@@ -262,17 +262,6 @@ fn event_rows(units: &[Arc<Unit>], receipts: &[Receipt]) -> Rows {
         Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect()),
         Column::Int(seqs.collect()),
     ];
-    Rows::of(places.into_iter().chain(event_columns(&events)).collect())
-}
-
-/// Returns events with their distance to the last one of their feed in place of a `seq`. `offsets` are those of the units
-/// behind the feed's last event before; `counts` says how many events come into each feed.
-pub(super) fn events_from_the_end(units: &[Arc<Unit>], offsets: &[Receipt], counts: &[(AppId, i64)]) -> Rows {
-    let count = |app: AppId| counts.iter().find(|(known, _)| *known == app).map_or(0, |(_, count)| *count);
-    let events: Vec<_> = each(units, |unit| &unit.events).collect();
-    let apps = || Column::Id(events.iter().map(|(unit, _)| unit.app_id.into()).collect());
-    let distances = seqs(units, offsets).zip(&events).map(|(seq, (unit, _))| count(unit.app_id) - seq);
-    let places = vec![apps(), apps(), Column::Int(distances.collect())];
     Rows::of(places.into_iter().chain(event_columns(&events)).collect())
 }
 

@@ -28,6 +28,7 @@ use super::{append::Appended, pending::DurableSender};
 use crate::{
     store::db::{
         pool::{Database, Pools},
+        sqlite_writer::SqliteWriter,
         statistics::Statistics,
     },
     webhook::new_webhook::NewWebhook,
@@ -48,6 +49,8 @@ pub(crate) struct Lanes {
     units: mpsc::Sender<UnitJob>,
     /// How many jobs both lanes were given.
     jobs: AtomicU64,
+    /// Writes units on SQLite.
+    sqlite_writer: Option<Arc<SqliteWriter>>,
 }
 
 impl Lanes {
@@ -56,6 +59,7 @@ impl Lanes {
     pub(crate) fn start(database: &Database, durable: DurableSender) -> Self {
         let (appends, append_jobs) = mpsc::channel(MAX_WAITING);
         let (units, unit_jobs) = mpsc::channel(MAX_WAITING);
+        let mut sqlite_writer = None;
         match database.pools() {
             Pools::Postgres(pools) => {
                 let writer = || Writer::Postgres(pools.write.clone());
@@ -64,11 +68,13 @@ impl Lanes {
                 database.runtime().spawn(unit_lane(writer(), unit_jobs, statistics));
             }
             Pools::Sqlite(pools) => {
-                let writer = Writer::Sqlite(pools.write.clone());
+                let units = Arc::new(SqliteWriter::new(pools.write.clone()));
+                let writer = Writer::Sqlite(pools.write.clone(), Arc::clone(&units));
+                sqlite_writer = Some(units);
                 database.runtime().spawn(single_lane(writer, append_jobs, unit_jobs, durable));
             }
         }
-        Self { appends, units, jobs: AtomicU64::new(0) }
+        Self { appends, units, jobs: AtomicU64::new(0), sqlite_writer }
     }
 
     /// Writes the webhooks of one request. They are written even if the caller stops waiting.
@@ -78,6 +84,13 @@ impl Lanes {
         // A full lane refuses at once: Dialpad retries, and waiting here would only lengthen the queue.
         self.appends.try_send(AppendJob { webhooks, reply }).map_err(|_| overloaded())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Closes the connection that writes units on SQLite, after those that were given before.
+    pub(crate) async fn close(&self) {
+        if let Some(writer) = &self.sqlite_writer {
+            writer.close().await;
+        }
     }
 
     /// Returns how many jobs the lanes were given until now.

@@ -9,7 +9,7 @@ use cti_actors::{
 use sqlx::{Postgres, Sqlite};
 
 use crate::store::{
-    db::{connections::Connections, errors::limited},
+    db::{connections::Connections, errors::limited, sqlite_writer::SqliteWriter},
     journal::append::{self, Inserted, JournalRow},
     ledger::{self, UnitFailure},
 };
@@ -21,14 +21,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connections that a lane writes with. What it returns as written is in the file that the database has now.
 pub(super) enum Writer {
     Postgres(Connections<Postgres>),
-    Sqlite(Connections<Sqlite>),
+    /// With the thread that writes units.
+    Sqlite(Connections<Sqlite>, Arc<SqliteWriter>),
 }
 
 impl Writer {
     pub(super) async fn append(&self, rows: Vec<&JournalRow>) -> Result<Inserted, sqlx::Error> {
         let appended = match self {
             Self::Postgres(pool) => limited(WRITE_TIMEOUT, append_postgres(pool, rows)).await,
-            Self::Sqlite(pool) => append_sqlite(pool, rows).await,
+            Self::Sqlite(pool, _) => append_sqlite(pool, rows).await,
         };
         appended
             .and_then(|inserted| self.check_file().map(|()| inserted))
@@ -41,7 +42,10 @@ impl Writer {
                 let written = async { Ok(write_postgres(pool, units).await) };
                 limited(WRITE_TIMEOUT, written).await.unwrap_or_else(|error| Err(error.into()))
             }
-            Self::Sqlite(pool) => write_sqlite(pool, units).await,
+            Self::Sqlite(_, writer) => {
+                let units = units.to_vec();
+                writer.run(move |db| ledger::write_sqlite(db, &units)).await
+            }
         };
         let written = written.and_then(|receipts| {
             self.check_file()?;
@@ -68,7 +72,7 @@ impl Writer {
                 };
                 limited(WRITE_TIMEOUT, known).await
             }
-            Self::Sqlite(pool) => append::known_sqlite(&mut *pool.acquire().await?, units).await,
+            Self::Sqlite(pool, _) => append::known_sqlite(&mut *pool.acquire().await?, units).await,
         };
         known.inspect_err(|error| self.observe(error))
     }
@@ -76,14 +80,14 @@ impl Writer {
     fn check_file(&self) -> Result<(), sqlx::Error> {
         match self {
             Self::Postgres(_) => Ok(()),
-            Self::Sqlite(pool) => pool.check_file(),
+            Self::Sqlite(pool, _) => pool.check_file(),
         }
     }
 
     fn observe(&self, error: &sqlx::Error) {
         match self {
             Self::Postgres(pool) => pool.observe(error),
-            Self::Sqlite(pool) => pool.observe(error),
+            Self::Sqlite(pool, _) => pool.observe(error),
         }
     }
 }
@@ -118,16 +122,6 @@ async fn write_postgres(
     }
     let mut transaction = pool.begin().await?;
     let receipts = ledger::write_postgres(&mut transaction, units).await?;
-    transaction.commit().await?;
-    Ok(receipts)
-}
-
-async fn write_sqlite(pool: &Connections<Sqlite>, units: &[Arc<Unit>]) -> Result<Vec<Receipt>, UnitFailure> {
-    if ledger::is_small(units) {
-        return ledger::write_sqlite_at_once(&mut *pool.acquire().await?, units).await;
-    }
-    let mut transaction = pool.begin().await?;
-    let receipts = ledger::write_sqlite(&mut transaction, units).await?;
     transaction.commit().await?;
     Ok(receipts)
 }

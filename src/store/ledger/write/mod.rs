@@ -16,10 +16,7 @@ use cti_actors::{
 };
 use sqlx::error::{DatabaseError, ErrorKind};
 
-pub(in crate::store) use self::{
-    postgres::write_postgres,
-    sqlite::{is_small, write_sqlite, write_sqlite_at_once},
-};
+pub(in crate::store) use self::{postgres::write_postgres, sqlite::write_sqlite};
 use super::{LIST_TAIL, rows::UnitRows};
 use crate::store::db::{
     bulk::{Column, Rows},
@@ -188,14 +185,6 @@ impl Places {
             Column::Id(feeds.keys().map(|app| Id::from(*app)).collect()),
             Column::Int(feeds.values().copied().collect()),
             Column::Int(feeds.keys().map(|app| fence(app).0).collect()),
-        ])
-    }
-
-    /// Returns each feed with the number of its events.
-    fn feeds(&self) -> Rows {
-        Rows::of(vec![
-            Column::Id(self.counts.iter().map(|(app, _)| Id::from(*app)).collect()),
-            Column::Int(self.counts.iter().map(|(_, count)| *count).collect()),
         ])
     }
 
