@@ -34,8 +34,6 @@ pub(crate) enum Plant {
     RepeatedWebhook,
     /// A page of the feed lacks an event.
     HoleInAPage,
-    /// What a process commits that no longer owns the app is not refused.
-    TwoOwners,
 }
 
 /// How much goes wrong, in permille of the calls.
