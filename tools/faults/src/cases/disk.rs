@@ -115,7 +115,7 @@ pub(super) async fn no_permission(trial: &mut Trial) -> Result<(), Failure> {
                 .iter()
                 .map(|path| fs::metadata(path).map(|file| file.permissions()))
                 .collect::<Result<_, _>>()?;
-            closed.iter().try_for_each(|path| fs::set_permissions(path, Permissions::from_mode(0)))?;
+            closed.iter().try_for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o000)))?;
             sleep(pause).await;
             closed.iter().zip(modes).try_for_each(|(path, mode)| fs::set_permissions(path, mode))?;
         }
