@@ -78,8 +78,10 @@ pub fn jws(data: &[u8]) {
     };
     if let Ok(payload) = verify(&signature) {
         assert_eq!(payload, claims);
-        let header: serde_json::Value = serde_json::from_slice(header).unwrap_or_default();
-        assert_eq!(header["alg"], "HS256");
+        // As text: what the server does not read of a header may be no UTF-8.
+        let header: serde_json::Value =
+            serde_json::from_str(&String::from_utf8_lossy(header)).unwrap_or_default();
+        assert!(header["alg"] == "HS256" || header[0] == "HS256", "{header}");
     }
     signature[0] ^= 1;
     assert!(verify(&signature).is_err(), "a changed signature is refused");

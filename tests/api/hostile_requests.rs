@@ -188,7 +188,8 @@ async fn upgrade(server: &TestServer, app: &App) -> TcpStream {
     );
     wire.write_all(handshake.as_bytes()).await.expect("it is sent");
     let mut received = Vec::new();
-    while !String::from_utf8_lossy(&received).contains("\"connected\"") {
+    // Until the message is whole: it ends with a brace.
+    while !String::from_utf8_lossy(&received).contains("\"connected\"") || received.last() != Some(&b'}') {
         let read = timeout(WAIT_TIMEOUT, wire.read_buf(&mut received)).await.expect("it is answered in time");
         assert!(read.expect("it can be read") > 0, "closed: {}", String::from_utf8_lossy(&received));
     }
