@@ -30,6 +30,7 @@
 //! | [`console`] | the pages for administrators |
 //! | [`startup`], [`shutdown`] | the server as a whole |
 //! | [`commands`], [`cli`] | the program |
+//! | `fuzzing` | what reads bytes of strangers, for the targets in `fuzz/` |
 
 mod backoff;
 pub mod cli;
@@ -42,6 +43,8 @@ pub mod dialpad;
 pub mod encryption_keys;
 pub mod enrichment;
 mod epoch;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 pub mod http;
 pub mod jobs;
 mod net;

@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 15] = [
     &["http"],
     &["console"],
     &["startup", "shutdown"],
-    &["commands"],
+    &["commands", "fuzzing"],
     &["cli"],
 ];
 

@@ -6,6 +6,8 @@ mod early;
 pub mod error;
 pub(crate) mod extract;
 mod feed;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub(crate) mod health;
 pub(crate) mod metrics;
 pub(crate) mod middleware;

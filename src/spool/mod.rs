@@ -15,6 +15,8 @@
 pub(crate) mod drain;
 mod folder;
 mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gate;
 pub(crate) mod metrics;
 mod record;

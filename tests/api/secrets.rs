@@ -89,7 +89,7 @@ async fn no_secret_key_token_or_code_is_ever_logged(world: World) {
 
 /// Everything that goes to Dialpad with a token: a recording, a call that is placed, a token that is renewed because it
 /// was revoked, a webhook's secret that is rotated. Gives the secrets of the app's webhook, the old one and the new.
-async fn ask_dialpad_for_everything(
+pub(super) async fn ask_dialpad_for_everything(
     dialpad: &Dialpad,
     server: &TestServer,
     app: &App,

@@ -81,6 +81,17 @@ pub fn serve(
     ws::WsResponseBuilder::new(session, request, received).frame_size(MAX_MESSAGE_BYTES).start()
 }
 
+/// Whether the server understands this message of a client.
+#[cfg(feature = "testing")]
+#[must_use]
+pub fn reads_client_message(text: &[u8]) -> bool {
+    match serde_json::from_slice(text) {
+        Ok(ClientMessage::Subscribe(subscribe)) => subscribe.subscription().is_ok(),
+        Ok(ClientMessage::Ack { seq }) => seq >= 0,
+        Err(_) => false,
+    }
+}
+
 struct SessionActor {
     id: SessionId,
     options: SessionOptions,

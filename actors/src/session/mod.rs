@@ -19,6 +19,8 @@ mod subscription;
 mod tenant;
 mod watermark;
 
+#[cfg(feature = "testing")]
+pub use self::actor::reads_client_message;
 pub use self::{
     actor::{SessionOptions, serve},
     close_code::{CloseCode, CloseReason, SessionEnd},

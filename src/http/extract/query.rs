@@ -53,7 +53,7 @@ pub(crate) fn read_query<Q: DeserializeOwned>(request: &HttpRequest) -> Result<Q
     Ok(read(request.query_string())?)
 }
 
-fn read<Q: DeserializeOwned>(query: &str) -> Result<Q, InvalidField> {
+pub(crate) fn read<Q: DeserializeOwned>(query: &str) -> Result<Q, InvalidField> {
     let given = parse_strictly(query)?;
     let parameters = Q::deserialize(Given(&given))?;
     match given.iter().find(|parameter| !parameter.is_read.get()) {
