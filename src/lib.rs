@@ -16,7 +16,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `backoff`, `epoch`, `net`, [`tasks`], [`database_url`], [`encryption_keys`] | small tools without knowledge of the others |
+//! | `backoff`, `epoch`, `net`, [`tasks`], [`tls`], [`database_url`], [`encryption_keys`] | small tools without knowledge of the others |
 //! | [`webhook`] | verifies, parses and routes webhooks |
 //! | [`config`] | the settings |
 //! | [`telemetry`] | the log and the metrics |
@@ -53,4 +53,5 @@ pub mod store;
 pub mod tasks;
 pub mod telemetry;
 mod threads;
+pub mod tls;
 pub mod webhook;

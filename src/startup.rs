@@ -21,7 +21,7 @@ use cti_actors::{
     model::number,
 };
 use reqwest::Url;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -52,6 +52,7 @@ use crate::{
     tasks::Tasks,
     telemetry::{self, metrics::Metrics},
     threads,
+    tls::{self, Tls},
 };
 
 /// How often the journal is swept where other processes write into it.
@@ -66,7 +67,9 @@ pub struct Application {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) store: Store,
-    console: Data<Console>,
+    scheme: &'static str,
+    /// A secret of the administrators.
+    secret: SecretString,
     clock: Arc<dyn Clock>,
     pub(crate) stop_signals: StopSignals,
 }
@@ -85,6 +88,7 @@ impl Application {
         let mut stop_signals = StopSignals::new().map_err(setup)?;
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
 
         // The first number that needs a plan would block the thread of its request. Without optimization it takes half
         // a second of the processor, in each of the many servers that the tests start.
@@ -95,8 +99,12 @@ impl Application {
         // 2. The address, before anything durable happens: a second server on the same port fails here.
         let listener = listen(&config)?;
         let address = listener.local_addr().map_err(|error| listen_error(&config, error))?;
-        let public_url = public_url(&config, address);
+        let public_url = public_url(&config, tls.as_ref(), address);
         let redirect_uri = redirect_uri(&config, &public_url);
+
+        if let Some(tls) = &tls {
+            tasks.spawn(tls.clone().reload());
+        }
 
         // 3. The spool, and the database with its schema. Until that is there, webhooks go to the spool.
         let spool = Spool::open(config.spool.as_ref())?;
@@ -109,7 +117,7 @@ impl Application {
             public_url: public_url.clone(),
             started,
         };
-        let opened = early::open(early, &listener, &mut stop_signals).await?;
+        let opened = early::open(early, &listener, tls.as_ref(), &mut stop_signals).await?;
         let early::Opened { store, durable_webhooks, membership, early_server } = opened;
         if let Err(error) = store.routes().learn_all().await {
             warn!(%error, "the addresses of the apps could not be read yet");
@@ -193,7 +201,7 @@ impl Application {
                 console::routes(app);
             }
         };
-        let server = http::serve(&state, listener, of_console);
+        let server = http::serve(&state, listener, tls.as_ref(), of_console);
         let server = server.map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
@@ -210,10 +218,15 @@ impl Application {
             tasks.spawn(early::end(early_server));
         }
 
+        let metrics = state.metrics.clone();
+        tasks.spawn(async move { console.collect(&metrics).await });
+
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
-        info!(public_url = %state.public_url, "listening on http://{address}");
-        let clock = Arc::clone(&state.clock);
+        let scheme = tls::scheme(tls.as_ref());
+        info!(public_url = %state.public_url, "listening on {scheme}://{address}");
+        let (clock, secret) =
+            (Arc::clone(&state.clock), state.config.internal_secrets.first().cloned().unwrap_or_default());
         Ok(Self {
             address,
             server: handle,
@@ -222,7 +235,8 @@ impl Application {
             engine,
             cluster,
             store,
-            console,
+            scheme,
+            secret,
             clock,
             stop_signals,
         })
@@ -231,13 +245,14 @@ impl Application {
     /// Returns the URL that the server listens on.
     #[must_use]
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("{}://{}", self.scheme, self.address)
     }
 
-    /// Creates an address of the console with which one person can sign in once.
+    /// Creates an address of the console with which one person can sign in once. Without a secret of administrators,
+    /// nobody can sign in.
     #[must_use]
     pub fn create_sign_in_address(&self) -> String {
-        let token = self.console.create_sign_in_token(self.clock.now());
+        let token = console::create_sign_in_token(&self.secret, self.clock.now());
         format!("{}/console/sign-in?token={}", self.base_url(), token.expose_secret())
     }
 }
@@ -251,6 +266,7 @@ fn register_metrics() {
     recovery::metrics::register_metrics();
     spool::metrics::register_metrics();
     http::metrics::register_metrics();
+    tls::register_metrics();
 }
 
 fn setup(error: impl std::fmt::Display) -> StartError {
@@ -272,9 +288,9 @@ fn listen_error(config: &Config, error: io::Error) -> StartError {
     StartError::Listen { address: format!("{}:{}", config.host, config.port), error }
 }
 
-fn public_url(config: &Config, address: SocketAddr) -> Url {
+fn public_url(config: &Config, tls: Option<&Tls>, address: SocketAddr) -> Url {
     config.public_url.clone().unwrap_or_else(|| {
-        Url::parse(&format!("http://{address}")).expect("a socket address makes a valid URL")
+        Url::parse(&format!("{}://{address}", tls::scheme(tls))).expect("a socket address makes a valid URL")
     })
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 /// The floors, lowest first. Rooms of one floor may import each other.
 const FLOORS: [&[&str]; 15] = [
-    &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks", "threads"],
+    &["backoff", "database_url", "encryption_keys", "epoch", "net", "tasks", "threads", "tls"],
     &["webhook"],
     &["config"],
     &["telemetry"],

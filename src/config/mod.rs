@@ -32,7 +32,7 @@ pub use self::{
     recovery::RecoveryConfig,
     spool::SpoolConfig,
 };
-use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
+use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys, tls::TlsFiles};
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// `CTI_ENV`.
     pub environment: Environment,
+    /// `TLS_CERT_FILE` and `TLS_KEY_FILE`; `None`: a proxy does TLS.
+    pub tls: Option<TlsFiles>,
     /// `HTTP_WORKERS`; 0 is one per core.
     pub http_workers: usize,
     /// `DATABASE_URL`.

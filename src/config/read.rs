@@ -1,6 +1,6 @@
 //! Parsing and checking every setting. A wrong one is reported, and the others are still read.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
@@ -9,7 +9,11 @@ use super::{
     Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention,
     SpoolConfig, secrets, settings::Settings,
 };
-use crate::{database_url::DatabaseUrl, encryption_keys::EncryptionKeys};
+use crate::{
+    database_url::DatabaseUrl,
+    encryption_keys::EncryptionKeys,
+    tls::{self, TlsFiles},
+};
 
 impl Config {
     /// Reads all settings. Returns `None` after a problem that leaves a field without a value.
@@ -23,9 +27,16 @@ impl Config {
         let host = settings.parse("host", host);
         let port = settings.number("port", 0, u16::MAX.into());
         let http_workers = settings.number("http_workers", 0, 1024);
+        let tls = tls_files(settings, is_serving);
         let public_url = settings.url("public_url", is_production);
         if is_serving && is_production && public_url.is_none() && !settings.has_problem("public_url") {
             settings.report("public_url", "is required in production, and must be https");
+        }
+        if tls.is_some() && public_url.as_ref().is_some_and(|url| url.scheme() == "http") {
+            settings.warn(
+                "public_url",
+                "begins with http://, but with TLS_CERT_FILE the server speaks https only",
+            );
         }
 
         let database_url = settings
@@ -76,6 +87,7 @@ impl Config {
             host: host?,
             port: u16::try_from(port?).ok()?,
             public_url,
+            tls,
             environment: environment?,
             http_workers: usize::try_from(http_workers?).ok()?,
             database_url: database_url?,
@@ -105,6 +117,24 @@ impl Config {
             shown: settings.shown(),
         })
     }
+}
+
+/// Reads the files of the certificate. Only a server presents it, so only then must they be there.
+fn tls_files(settings: &mut Settings, is_serving: bool) -> Option<TlsFiles> {
+    let path = |name: &str| settings.text(name).map(PathBuf::from);
+    let (cert, key) = (path("tls_cert_file"), path("tls_key_file"));
+    let files = match tls::files(cert.as_deref(), key.as_deref()) {
+        Ok(files) => files?,
+        Err(missing) => {
+            settings
+                .report(missing, "is required, because its counterpart is set: give both files or neither");
+            return None;
+        }
+    };
+    if is_serving && let Err(problem) = files.check() {
+        settings.problems.push(problem.to_string());
+    }
+    Some(files)
 }
 
 /// How long the end of an interaction may be held back.

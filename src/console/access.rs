@@ -1,33 +1,31 @@
 //! What a request of the console needs: a session, and for a form its CSRF token.
 
-use std::{borrow::Cow, collections::HashMap, fmt};
+use std::{borrow::Cow, fmt};
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse, ResponseError,
+    FromRequest, HttpMessage, HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
     cookie::{Cookie, SameSite, time::Duration as CookieAge},
-    dev::Payload,
-    http::StatusCode,
-    web::{Bytes, Data},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::Next,
+    web::Data,
 };
 use cti_actors::error::StoreError;
-use futures_util::{
-    FutureExt,
-    future::{LocalBoxFuture, Ready, ready},
-};
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
 use super::{
-    Console,
+    fields::{Fields, read_form},
     page::{self, Section},
-    sessions::{MAX_AGE, Use},
+    sessions::{MAX_AGE, Session},
 };
 use crate::{
     config::Environment,
     http::{
         AppState,
         error::{ApiError, ErrorCode},
-        extract::query::parse,
     },
 };
 
@@ -50,10 +48,6 @@ pub(super) struct Submitted {
     pub(super) fields: Fields,
 }
 
-/// The fields of a query or a form. Empty ones count as not given: that is how browsers send them.
-#[derive(Default)]
-pub(super) struct Fields(HashMap<String, String>);
-
 /// Why a request has no page.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -66,51 +60,22 @@ pub(super) enum Failure {
     Error(ApiError),
 }
 
-impl Fields {
-    /// Reads the query of a request.
-    pub(super) fn of_query(request: &HttpRequest) -> Self {
-        Self::of(request.query_string())
-    }
-
-    fn of(text: &str) -> Self {
-        let fields = parse(text).map(|(name, value)| (name.into_owned(), value.trim().replace('\0', "")));
-        Self(fields.filter(|(_, value)| !value.is_empty()).collect())
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// Parses a field, if it is given.
-    ///
-    /// # Errors
-    /// It can't be parsed.
-    pub(super) fn parsed<T>(
-        &self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Failure> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        let invalid = || ApiError::invalid(format!("{name}: {text} is not valid")).into();
-        parse(text).map(Some).ok_or_else(invalid)
-    }
-}
-
 impl FromRequest for Visitor {
     type Error = Failure;
-    type Future = Ready<Result<Self, Failure>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Failure>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(visitor(request, Use::Active))
+        visitor(request.clone(), Use::Active).boxed_local()
     }
 }
 
 impl FromRequest for Refresh {
     type Error = Failure;
-    type Future = Ready<Result<Self, Failure>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Failure>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(visitor(request, Use::Background).map(|_| Self))
+        let visitor = visitor(request.clone(), Use::Background);
+        async move { visitor.await.map(|_| Self) }.boxed_local()
     }
 }
 
@@ -119,10 +84,12 @@ impl FromRequest for Submitted {
     type Future = LocalBoxFuture<'static, Result<Self, Failure>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let visitor = check_origin(request).and_then(|()| visitor(request, Use::Active));
+        let origin = check_origin(request);
         let form = read_form(request, payload);
+        let visitor = visitor(request.clone(), Use::Active);
         async move {
-            let (visitor, fields) = (visitor?, form.await?);
+            origin?;
+            let (visitor, fields) = (visitor.await?, form.await?);
             let given = fields.get(CSRF_FIELD).unwrap_or_default();
             if !bool::from(given.as_bytes().ct_eq(visitor.csrf.as_bytes())) {
                 let sentence = "The form is not from a page of this session: open the page again";
@@ -132,21 +99,6 @@ impl FromRequest for Submitted {
         }
         .boxed_local()
     }
-}
-
-/// Reads the body of a request as a form.
-pub(super) fn read_form(
-    request: &HttpRequest,
-    payload: &mut Payload,
-) -> LocalBoxFuture<'static, Result<Fields, Failure>> {
-    let body = Bytes::from_request(request, payload);
-    async move {
-        let body = body.await.map_err(|_| ApiError::new(ErrorCode::PayloadTooLarge, "The form is too large"));
-        let body = body?;
-        let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("The form must be UTF-8"))?;
-        Ok(Fields::of(text))
-    }
-    .boxed_local()
 }
 
 /// Refuses a form that a page of another site sent. Browsers that don't say where a form is from rely on the cookie
@@ -161,7 +113,7 @@ pub(super) fn check_origin(request: &HttpRequest) -> Result<(), Failure> {
         Some("cross-site" | "same-site") => false,
         _ => header("origin").is_none_or(|origin| {
             let host = origin.split_once("://").map(|(_, host)| host);
-            let public = shared(request).0.public_url.origin().ascii_serialization();
+            let public = shared(request).public_url.origin().ascii_serialization();
             host.is_some_and(|host| header("host") == Some(host)) || origin == public
         }),
     };
@@ -171,14 +123,59 @@ pub(super) fn check_origin(request: &HttpRequest) -> Result<(), Failure> {
     Err(ApiError::new(ErrorCode::Forbidden, "The form is from a page of another site").into())
 }
 
-fn visitor(request: &HttpRequest, usage: Use) -> Result<Visitor, Failure> {
-    let (state, console) = shared(request);
-    let session =
-        |cookie: &SecretString| console.sessions.find(cookie.expose_secret(), state.clock.now(), usage);
-    match cookie_of(request).as_ref().and_then(session) {
-        Some(csrf) => Ok(Visitor { csrf }),
-        None => Err(Failure::SignedOut { next: next_of(request) }),
+/// Whether a request shows that a person is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// A page or a form.
+    Active,
+    /// A page that updates itself.
+    Background,
+}
+
+/// The cookie of a session that is used.
+struct RenewedCookie(Cookie<'static>);
+
+async fn visitor(request: HttpRequest, usage: Use) -> Result<Visitor, Failure> {
+    let state = shared(&request);
+    let Some(session) = find_session(&request).await else {
+        return Err(Failure::SignedOut { next: next_of(&request) });
+    };
+    if usage == Use::Active
+        && let Some(renewed) = session.renewed(state.clock.now())
+    {
+        request.extensions_mut().insert(RenewedCookie(session_cookie(state, &renewed)));
     }
+    Ok(Visitor { csrf: session.csrf() })
+}
+
+/// Returns the session of a request. While the database is away, it is not known who has signed out: what can be seen
+/// then are settings and states, and no form can change anything.
+pub(super) async fn find_session(request: &HttpRequest) -> Option<Session<'_>> {
+    let state = shared(request);
+    let session =
+        Session::of_cookie(&cookie_of(request)?, &state.config.internal_secrets, state.clock.now())?;
+    if state.spool.database_problem().is_some() {
+        return Some(session);
+    }
+    match state.store.console_endings().includes(session.id).await {
+        Ok(true) => None,
+        Ok(false) | Err(_) => Some(session),
+    }
+}
+
+/// Adds the cookie of a session that is used to the answer, unless it has one already.
+pub(super) async fn renew_cookie(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut answer = next.call(request).await?;
+    let renewed = answer.request().extensions_mut().remove::<RenewedCookie>();
+    if let Some(RenewedCookie(cookie)) = renewed
+        && !answer.headers().contains_key(header::SET_COOKIE)
+    {
+        answer.response_mut().add_cookie(&cookie)?;
+    }
+    Ok(answer)
 }
 
 /// Returns the page to continue with: only one that can be opened again by its address.
@@ -194,9 +191,8 @@ pub(super) fn is_inside(path: &str) -> bool {
 }
 
 /// Returns the shared state of a request.
-pub(super) fn shared(request: &HttpRequest) -> (&Data<AppState>, &Data<Console>) {
-    let state = request.app_data().expect("every route has the shared state");
-    (state, request.app_data().expect("every route has the console's state"))
+pub(super) fn shared(request: &HttpRequest) -> &Data<AppState> {
+    request.app_data().expect("every route has the shared state")
 }
 
 fn is_secure(state: &AppState) -> bool {
@@ -209,14 +205,20 @@ fn cookie_name(state: &AppState) -> &'static str {
 }
 
 /// Returns the session's value in a request.
-pub(super) fn cookie_of(request: &HttpRequest) -> Option<SecretString> {
-    let cookie = request.cookie(cookie_name(shared(request).0))?;
+fn cookie_of(request: &HttpRequest) -> Option<SecretString> {
+    let cookie = request.cookie(cookie_name(shared(request)))?;
     Some(cookie.value().to_owned().into())
 }
 
 /// Returns the cookie of a session.
-pub(super) fn session_cookie(state: &AppState, value: &SecretString) -> Cookie<'static> {
-    cookie(state, value.expose_secret().to_owned(), CookieAge::seconds(MAX_AGE.num_seconds()))
+pub(super) fn session_cookie(state: &AppState, session: &Session<'_>) -> Cookie<'static> {
+    // The second that has begun counts.
+    let left = (session.expires_at() - state.clock.now()).num_milliseconds().div_euclid(1000) + 1;
+    cookie(
+        state,
+        session.cookie().expose_secret().to_owned(),
+        CookieAge::seconds(left.min(MAX_AGE.num_seconds())),
+    )
 }
 
 /// Returns the cookie that removes a session's cookie.
@@ -307,14 +309,5 @@ mod tests {
             assert!(!is_inside(path), "{path}");
         }
         assert!(!is_inside("/console/\r\nset-cookie: a=b"));
-    }
-
-    #[test]
-    fn an_empty_field_counts_as_not_given() {
-        let fields = Fields::of("status=&call=+12+&app=a%00b");
-        assert_eq!(
-            (fields.get("status"), fields.get("call"), fields.get("app")),
-            (None, Some("12"), Some("ab"))
-        );
     }
 }

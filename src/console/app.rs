@@ -1,90 +1,99 @@
-//! One app: its connection, its webhook, its keys, its consumers, its users.
+//! One app: what is known of it, and what can be changed about it. The sections of its page are in the files beside this
+//! one.
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-use cti_actors::{id::AppId, ports::EventLog, session::CloseCode};
+use cti_actors::{id::AppId, model::number::Region, session::CloseCode};
 use maud::{Markup, html};
+use strum::{EnumString, IntoStaticStr};
 use tracing::info;
 
 use super::{
     access::{Failure, Submitted, Visitor},
-    apps::connect_address,
-    keys,
+    clients, connection,
+    fields::Fields,
+    keys, mappings,
     page::{Section, hidden, see_other},
-    parts::{Tone, address, app_address, badge, facts, notice, or_dash, table, time, time_or_dash},
+    parts::{Tone, address, app_address, badge, confirmed, facts, notice, time},
 };
 use crate::{
-    dialpad::oauth::scopes,
     http::{
         AppState,
-        crm::status::{AppStatus, status_of},
-        extract::app::{AppPath, app_not_found},
+        admin::apps::change_region,
+        crm::status::status_of,
+        error::ApiError,
+        extract::{
+            app::{AppPath, app_not_found},
+            values::within,
+        },
     },
     jobs::unrouted,
     store::tenants::apps::App,
 };
 
-/// How many consumers and mappings are shown.
-const MAX_SHOWN: usize = 100;
+/// What was done, which the page says when it is opened again.
+#[derive(Clone, Copy, Debug, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
+pub(super) enum Done {
+    Changed,
+    WebhookRegistered,
+    SecretRotated,
+    WebhookRemoved,
+    Disconnected,
+    KeysRevoked,
+    SessionClosed,
+}
+
+impl Done {
+    fn sentence(self) -> &'static str {
+        match self {
+            Self::Changed => "The app is changed.",
+            Self::WebhookRegistered => "The webhook and its subscriptions are at Dialpad.",
+            Self::SecretRotated => {
+                "Dialpad signs with the new secret. The old one is accepted for 24 hours more."
+            }
+            Self::WebhookRemoved => "The webhook is removed.",
+            Self::Disconnected => "The app is disconnected.",
+            Self::KeysRevoked => "All API keys of the app have ended, and its sessions are closed.",
+            Self::SessionClosed => "The session is closed.",
+        }
+    }
+}
+
+/// Returns to the page of an app, which says what was done.
+pub(super) fn done(app: AppId, done: Done) -> HttpResponse {
+    see_other(&address(&app_address(app), &[("done", Some(done.into()))]))
+}
 
 /// Shows an app.
 pub(super) async fn show(
     visitor: Visitor,
+    request: HttpRequest,
     state: Data<AppState>,
     path: Path<AppPath>,
 ) -> Result<HttpResponse, Failure> {
     let id = path.find(&state).await?;
     let app = state.store.apps().find(id).await?.ok_or_else(app_not_found)?;
     let status = status_of(&state, id).await?;
+    let query = Fields::of_query(&request);
+    let done: Option<Done> = query.get("done").and_then(|done| done.parse().ok());
     let content = html! {
         h1 { (app.name) @if !app.is_active { " " (badge("inactive")) } }
         p { code { (id) } }
-        (connection(&state, id, &status).await?)
+        @if let Some(done) = done { (notice(Tone::Good, done.sentence())) }
+        (connection::section(&visitor, &state, id, &status).await?)
+        (connection::webhook(&visitor, &state, id).await?)
         (amounts(&state, &app).await?)
-        (webhook(&state, id).await?)
         (keys::section(&visitor, &state, id).await?)
-        (consumers(&state, id).await?)
-        (mappings(&state, id).await?)
+        (clients::consumers(&state, id).await?)
+        (clients::sessions(&visitor, &state, id).await?)
+        (users(&state, id).await?)
+        (settings(&visitor, &app))
         (activation(&visitor, &app))
     };
     Ok(visitor.page(Section::Apps, &app.name, &content))
-}
-
-async fn connection(state: &AppState, app: AppId, status: &AppStatus) -> Result<Markup, Failure> {
-    let granted = state.store.webhooks().granted_scopes(app).await?;
-    let missing: Vec<_> = granted.iter().flat_map(|granted| scopes::missing(granted)).collect();
-    let gaps: Vec<Markup> = status
-        .unrecovered_gaps
-        .iter()
-        .map(|gap| {
-            let reason = gap.reason.as_deref().unwrap_or("it was too long ago");
-            html! { td { (time(gap.since)) } td { (time(gap.until)) } td { (reason) } }
-        })
-        .collect();
-    let link = if status.connected { "Connect again" } else { "Connect to Dialpad" };
-    Ok(html! {
-        section {
-            h2 { "Connection" }
-            (facts(&[
-                ("Status", html! { (badge(status.status)) " " (status.message) "." }),
-                ("Problem", or_dash(status.problem.as_deref())),
-                ("Organization", or_dash(status.dialpad_org_id)),
-                ("Environment", html! { (status.environment) }),
-                ("Connected", time_or_dash(status.connected_at)),
-                ("Token expires", time_or_dash(status.token_expires_at)),
-                ("Degraded since", time_or_dash(status.degraded_since)),
-            ]))
-            @for (scope, consequence) in missing {
-                (notice(Tone::Warning, html! { "The scope " code { (scope) } " is missing: " (consequence) "." }))
-            }
-            @if !gaps.is_empty() {
-                (table("Periods whose calls could not be fetched", &["From", "Until", "Reason"], &gaps))
-            }
-            p { a href=(connect_address(app)) { (link) } }
-        }
-    })
 }
 
 async fn amounts(state: &AppState, app: &App) -> Result<Markup, Failure> {
@@ -100,101 +109,90 @@ async fn amounts(state: &AppState, app: &App) -> Result<Markup, Failure> {
                 ("Voicemails", html! { (counts.voicemails) }),
                 ("Messages", html! { (counts.messages) }),
                 ("Events kept", html! { (counts.events.unwrap_or_default()) }),
-                ("Sessions at this process", html! { (state.engine.session_count_of(app.id)) }),
                 ("Webhooks pending", html! { a href=(of_status("pending")) { (counts.pending_webhooks) } }),
                 ("Webhooks unrouted", html! { a href=(of_status("unrouted")) { (counts.unrouted_webhooks) } }),
-                ("Region of numbers", html! { (app.region) }),
                 ("Created", time(app.created_at)),
             ]))
         }
     })
 }
 
-async fn webhook(state: &AppState, app: AppId) -> Result<Markup, Failure> {
-    let webhook = state.store.webhooks().of_app(app).await?;
-    let Some(webhook) = webhook else {
-        return Ok(html! { section { h2 { "Webhook at Dialpad" } p.none { "None" } } });
-    };
-    Ok(html! {
-        section {
-            h2 { "Webhook at Dialpad" }
-            (facts(&[
-                ("State", badge(webhook.state().as_str())),
-                ("Address", html! { code { (webhook.hook_url) } }),
-                ("Dialpad's id", or_dash(webhook.dialpad_webhook_id.as_deref())),
-                ("Subscription to calls", or_dash(webhook.call_subscription.as_deref())),
-                ("Subscription to messages", or_dash(webhook.sms_subscription.as_deref())),
-                ("Verified", time_or_dash(webhook.verified_at)),
-                ("Checked", time_or_dash(webhook.checked_at)),
-            ]))
-            @for problem in &webhook.problems { (notice(Tone::Warning, problem)) }
-        }
-    })
-}
-
-async fn consumers(state: &AppState, app: AppId) -> Result<Markup, Failure> {
-    let head = state.store.bounds(app).await?.head;
-    let consumers = state.store.consumers().list(app, "", MAX_SHOWN, head).await?;
-    let rows: Vec<Markup> = consumers
-        .iter()
-        .map(|consumer| {
-            html! {
-                th scope="row" { (consumer.name) }
-                td { (consumer.mode) }
-                td.number { (consumer.acked_seq) }
-                td.number { (consumer.behind) }
-                td.number { (consumer.connections) }
-                td { (time(consumer.updated_at)) }
-            }
-        })
-        .collect();
-    let columns = ["Consumer", "Mode", "Acknowledged", "Events behind", "Connections", "Last moved"];
-    Ok(html! {
-        section {
-            h2 { "Consumers" }
-            p { "The newest event of the app is " (head) "." }
-            (table("Named consumers", &columns, &rows))
-        }
-    })
-}
-
-async fn mappings(state: &AppState, app: AppId) -> Result<Markup, Failure> {
-    let page = state.store.user_mappings().list(app, None, None, MAX_SHOWN).await?;
-    let rows: Vec<Markup> = page
-        .items
-        .iter()
-        .map(|mapping| {
-            html! {
-                th scope="row" { (mapping.dialpad_user_id) }
-                td { (mapping.crm_user_id) }
-                td { (time(mapping.updated_at)) }
-            }
-        })
-        .collect();
+async fn users(state: &AppState, app: AppId) -> Result<Markup, Failure> {
+    const SHOWN: usize = 10;
+    let page = state.store.user_mappings().list(app, None, None, SHOWN).await?;
+    let pairs: Vec<String> =
+        page.items.iter().map(|it| format!("{} is {}", it.dialpad_user_id, it.crm_user_id)).collect();
+    let more = if page.next.is_some() { ", …" } else { "" };
     Ok(html! {
         section {
             h2 { "Users" }
-            (table("Dialpad users and users of the CRM", &["Dialpad user", "CRM user", "Changed"], &rows))
-            @if page.next.is_some() { p { "Only the newest " (MAX_SHOWN) " are shown." } }
+            @if pairs.is_empty() {
+                p.none { "No Dialpad user is mapped to a user of the CRM" }
+            } @else {
+                p { (pairs.join(", ")) (more) }
+            }
+            p { a href=(mappings::users_address(app)) { "Map users of the CRM" } }
         }
     })
 }
 
-fn activation(visitor: &Visitor, app: &App) -> Markup {
-    let (value, text) =
-        if app.is_active { ("false", "Deactivate the app") } else { ("true", "Activate the app") };
+fn settings(visitor: &Visitor, app: &App) -> Markup {
     html! {
         section {
-            h2 { "Activation" }
+            h2 { "Name and region" }
+            form.line method="post" action=(format!("{}/change", app_address(app.id))) {
+                (visitor.csrf_field())
+                label for="name" { "Name" }
+                input #name name="name" required maxlength="255" value=(app.name) autocomplete="off";
+                label for="region" { "Region of numbers without a country code" }
+                input #region name="region" required pattern="[A-Z]{2}" maxlength="2" size="3" value=(app.region)
+                    autocomplete="off";
+                button { "Change" }
+            }
+        }
+    }
+}
+
+fn activation(visitor: &Visitor, app: &App) -> Markup {
+    let active = format!("{}/active", app_address(app.id));
+    let set_active = |value: &str, class: &str, text: &str| {
+        html! {
+            form.line method="post" action=(active) {
+                (visitor.csrf_field())
+                (hidden("active", value))
+                button class=(class) { (text) }
+            }
+        }
+    };
+    let delete = html! {
+        form.line method="post" action=(format!("{}/delete", app_address(app.id))) {
+            (visitor.csrf_field())
+            label for="delete-name" { "Its name, to be sure" }
+            input #delete-name name="name" required autocomplete="off";
+            button.danger { "Delete the app and its data" }
+        }
+    };
+    html! {
+        section {
+            h2 { "Activation and deletion" }
             p {
                 "An app that is not active keeps its data. Its requests are refused, its sessions are closed, and its \
                  webhooks wait."
             }
-            form method="post" action=(format!("{}/active", app_address(app.id))) {
-                (visitor.csrf_field())
-                (hidden("active", value))
-                button { (text) }
+            @if app.is_active {
+                (confirmed(
+                    "Deactivate",
+                    "Its clients are cut off until it is activated again.",
+                    set_active("false", "danger", "Deactivate the app"),
+                ))
+            } @else {
+                (set_active("true", "", "Activate the app"))
             }
+            (confirmed(
+                "Delete",
+                "Its calls, messages, events and keys are deleted and can't be restored, and it is disconnected from Dialpad.",
+                delete,
+            ))
         }
     }
 }
@@ -213,5 +211,38 @@ pub(super) async fn set_active(
         state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
         info!(app.id = %app, "an app was deactivated");
     }
-    Ok(see_other(&app_address(app)))
+    Ok(done(app, Done::Changed))
+}
+
+/// Changes the name and the region of an app.
+pub(super) async fn change(
+    submitted: Submitted,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<HttpResponse, Failure> {
+    let app = path.find(&state).await?;
+    let name = submitted.fields.parsed("name", within::<255>)?;
+    let region: Option<Region> = submitted.fields.parsed("region", |text| text.parse().ok())?;
+    if let Some(name) = name {
+        state.store.apps().rename(app, &name).await?;
+    }
+    if let Some(region) = region {
+        change_region(&state, app, region).await?;
+    }
+    Ok(done(app, Done::Changed))
+}
+
+/// Deletes an app with all its data. Its name must be given.
+pub(super) async fn delete(
+    submitted: Submitted,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<HttpResponse, Failure> {
+    let id = path.find(&state).await?;
+    let app = state.store.apps().find(id).await?.ok_or_else(app_not_found)?;
+    if submitted.fields.get("name") != Some(app.name.trim()) {
+        return Err(ApiError::invalid("name: is not the name of the app, so it was not deleted").into());
+    }
+    state.app_deletion.remove(id).await?;
+    Ok(see_other("/console"))
 }

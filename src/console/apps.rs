@@ -9,7 +9,8 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::{
-    access::{Failure, Fields, Submitted, Visitor},
+    access::{Failure, Submitted, Visitor},
+    fields::Fields,
     keys, named_app,
     page::{Section, hidden},
     parts::{Tone, address, app_address, badge, cursor, next_page, notice, or_dash, table},

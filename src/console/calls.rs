@@ -12,12 +12,12 @@ use cti_actors::{
 };
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
-    access::{Failure, Fields, Visitor},
+    access::{Failure, Visitor},
     apps::choose_app,
-    causes::{self, Emitted},
+    causes::{Causes, Emitted},
+    fields::Fields,
     page::Section,
     parts::{app_address, badge, cursor, duration, facts, next_page, or_dash, table, time, time_or_dash},
     timeline::{LegSpan, timeline},
@@ -129,12 +129,6 @@ fn status(interaction: &InteractionView) -> Markup {
     badge(interaction.outcome.map_or(interaction.status.as_str(), |outcome| outcome.as_str()))
 }
 
-/// A leg with its events.
-struct LegShown<'c> {
-    call: &'c CallView,
-    events: Vec<Emitted>,
-}
-
 /// Shows the interaction that a call belongs to.
 pub(super) async fn one(
     visitor: Visitor,
@@ -143,14 +137,19 @@ pub(super) async fn one(
 ) -> Result<HttpResponse, Failure> {
     let (app, call) = path.app_and_call(&state).await?;
     let interaction = state.store.interactions().find(app, call).await?.ok_or_else(not_found)?;
-    let mut legs = Vec::with_capacity(interaction.calls.len());
-    for call in &interaction.calls {
-        let id = DialpadCallId(call.dialpad_call_id);
-        let events = state.store.feed().of_call(app, id, Seq::START, MAX_EVENTS).await?;
-        legs.push(LegShown { call, events: events.iter().map(Emitted::of).collect() });
+    let legs = &interaction.calls;
+    let mut events = Vec::new();
+    for leg in legs {
+        let id = DialpadCallId(leg.dialpad_call_id);
+        let of_leg = state.store.feed().of_call(app, id, Seq::START, MAX_EVENTS).await?;
+        events.extend(of_leg.iter().map(Emitted::of));
     }
-    let spans: Vec<LegSpan> = legs.iter().map(LegShown::span).collect();
-    let mut content = html! {
+    let spans: Vec<LegSpan> = legs.iter().map(|leg| span(leg, &events)).collect();
+    let causes = Causes::read(&state, app, legs, events).await?;
+    let name_of_leg = |call: i64| {
+        legs.iter().find(|leg| leg.dialpad_call_id == call).map_or_else(|| call.to_string(), label)
+    };
+    let content = html! {
         h1 { "Call " @if let Some(number) = &interaction.external_number { (number) } }
         (facts(&[
             ("Status", status(&interaction)),
@@ -163,45 +162,40 @@ pub(super) async fn one(
             ("Hold", or_dash(interaction.hold_seconds.map(duration))),
         ]))
         (timeline(&spans, state.clock.now()))
+        (causes.show(name_of_leg))
+        @for leg in legs { (leg_section(app, leg)) }
     };
-    for leg in legs {
-        content = html! { (content) (leg_section(&state, app, leg).await?) };
-    }
     Ok(visitor.page(Section::Calls, "Call", &content))
 }
 
-impl LegShown<'_> {
-    fn label(&self) -> String {
-        let target = self.call.target_name.clone();
-        let user = || self.call.dialpad_user_id.map(|user| format!("user {user}"));
-        target.or_else(user).unwrap_or_else(|| self.call.dialpad_call_id.to_string())
-    }
+/// Returns what a leg is called: by its person or group, or else by its id.
+fn label(leg: &CallView) -> String {
+    let user = || leg.dialpad_user_id.map(|user| format!("user {user}"));
+    leg.target_name.clone().or_else(user).unwrap_or_else(|| leg.dialpad_call_id.to_string())
+}
 
-    fn span(&self) -> LegSpan {
-        let of_type = |name: &str, field: &str| -> Vec<DateTime<Utc>> {
-            let events = self.events.iter().filter(|event| event.event_type == name);
-            events.filter_map(|event| event.fields.get(field)?.as_str()?.parse().ok()).collect()
-        };
-        let resumed = of_type("call.resumed", "resumed_at");
-        let hold = |began: DateTime<Utc>| (began, resumed.iter().copied().filter(|at| *at >= began).min());
-        LegSpan {
-            label: self.label(),
-            began_at: self.call.ringing_at.or(self.call.answered_at).unwrap_or(self.call.created_at),
-            answered_at: self.call.answered_at,
-            ended_at: self.call.ended_at,
-            holds: of_type("call.held", "held_at").into_iter().map(hold).collect(),
-        }
+fn span(leg: &CallView, events: &[Emitted]) -> LegSpan {
+    let of_type = |name: &str, field: &str| -> Vec<DateTime<Utc>> {
+        let of_leg = events.iter().filter(|event| event.call() == Some(leg.dialpad_call_id));
+        let events = of_leg.filter(|event| event.event_type == name);
+        events.filter_map(|event| event.fields.get(field)?.as_str()?.parse().ok()).collect()
+    };
+    let resumed = of_type("call.resumed", "resumed_at");
+    let hold = |began: DateTime<Utc>| (began, resumed.iter().copied().filter(|at| *at >= began).min());
+    LegSpan {
+        label: label(leg),
+        began_at: leg.ringing_at.or(leg.answered_at).unwrap_or(leg.created_at),
+        answered_at: leg.answered_at,
+        ended_at: leg.ended_at,
+        holds: of_type("call.held", "held_at").into_iter().map(hold).collect(),
     }
 }
 
-async fn leg_section(state: &AppState, app: AppId, leg: LegShown<'_>) -> Result<Markup, Failure> {
-    let call = leg.call;
-    let label = leg.label();
-    let causes = causes::read(state, app, call, leg.events).await?;
+fn leg_section(app: AppId, call: &CallView) -> Markup {
     let word = call.outcome.map_or(call.status.as_str(), |outcome| outcome.as_str());
-    Ok(html! {
+    html! {
         section {
-            h2 { "Leg " (label) " " (badge(word)) }
+            h2 { "Leg " (label(call)) " " (badge(word)) }
             (facts(&[
                 ("Dialpad's id", html! { code { (call.dialpad_call_id) } }),
                 ("Kind", or_dash(call.leg.map(|leg| leg.as_str()))),
@@ -216,9 +210,8 @@ async fn leg_section(state: &AppState, app: AppId, leg: LegShown<'_>) -> Result<
             ]))
             @if call.answered_elsewhere { p { "It ended because another leg was answered." } }
             (players(app, call))
-            (causes::show(&causes))
         }
-    })
+    }
 }
 
 fn players(app: AppId, call: &CallView) -> Markup {
@@ -263,13 +256,4 @@ pub(super) async fn voicemail(
 ) -> Result<HttpResponse, Failure> {
     let (app, call) = path.find(&state).await?;
     Ok(recordings::voicemail_audio(&request, &state, app, &call).await?)
-}
-
-/// Returns a field of an event as text.
-pub(super) fn text_of(fields: &Value, name: &str) -> Option<String> {
-    match fields.get(name)? {
-        Value::Null => None,
-        Value::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
-    }
 }

@@ -1,9 +1,14 @@
-//! Why a call is what it is: its webhooks in the order of arrival, and the events that each caused.
+//! Why a call is what it is: the webhooks about its legs in the order of arrival, what each of them added and changed, and
+//! the events that it caused. What a webhook did is computed anew by the model: nothing of it is stored.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     event::Frame,
     id::{AppId, DialpadCallId, JournalId, Seq},
+    model::{
+        call::CallEvent,
+        interaction::{HistoryStep, history},
+    },
     ports::Inbound,
 };
 use maud::{Markup, html};
@@ -12,9 +17,10 @@ use uuid::Uuid;
 
 use super::{
     access::Failure,
-    calls::text_of,
+    differences::differences,
+    evidence::{Moment, assign},
     journal::entry_address,
-    parts::{badge, or_dash, table, time},
+    parts::{badge, duration, or_dash, table, text_of, time},
 };
 use crate::{
     http::AppState,
@@ -25,10 +31,12 @@ use crate::{
     webhook::payload,
 };
 
-/// How many webhooks of a leg are shown.
-const MAX_WEBHOOKS: usize = 200;
+/// How many webhooks are shown.
+const MAX_WEBHOOKS: usize = 300;
 /// How long before the first sign of a call, and after its last change, its webhooks are searched.
 const MARGIN: TimeDelta = TimeDelta::minutes(10);
+/// Dialpad sends within seconds. What comes later was retried, or kept somewhere.
+const SLOW: TimeDelta = TimeDelta::seconds(10);
 
 /// An event as it was emitted.
 pub(super) struct Emitted {
@@ -37,21 +45,32 @@ pub(super) struct Emitted {
     pub(super) fields: Value,
 }
 
-/// A webhook about a call.
+/// A webhook about a leg.
 struct Received {
     id: JournalId,
     received_at: DateTime<Utc>,
+    processed_at: Option<DateTime<Utc>>,
     event_type: String,
     status: String,
     reason: Option<String>,
-    /// When it happened, by the payload.
-    at: Option<DateTime<Utc>>,
+    /// What it says of the call; `None` if it can't be read.
+    content: Option<CallEvent>,
 }
 
-/// A webhook and its events; events without a webhook are those that the server decided about by itself.
-pub(super) struct Cause {
+/// A webhook, what it did, and its events; events without a webhook are those that the server decided about by itself.
+struct Cause {
     webhook: Option<Received>,
+    step: Option<HistoryStep>,
+    /// Whether something that happened later came before it.
+    is_late: bool,
     events: Vec<Emitted>,
+}
+
+/// Why the legs of an interaction are what they are.
+pub(super) struct Causes {
+    rows: Vec<Cause>,
+    /// Whether there are older webhooks, so that what the shown ones did is not exact.
+    is_cut: bool,
 }
 
 impl Emitted {
@@ -60,7 +79,11 @@ impl Emitted {
         Self { seq: frame.seq, event_type: frame.event_type.to_string(), fields }
     }
 
-    fn moment(&self) -> Moment {
+    pub(super) fn call(&self) -> Option<i64> {
+        self.fields.get("call_id")?.as_i64()
+    }
+
+    pub(super) fn moment(&self) -> Moment {
         let id = self.fields.get("event_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
         Moment {
             second: self.fields.get("timestamp").and_then(Value::as_i64),
@@ -69,116 +92,170 @@ impl Emitted {
     }
 }
 
-/// When something happened, by the payload, and when it was written down, by its id.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    second: Option<i64>,
-    millis: Option<i64>,
-}
-
 /// Returns the time in an id.
 fn millis_of(id: Uuid) -> Option<i64> {
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     i64::try_from(seconds.checked_mul(1000)?).ok()?.checked_add(i64::from(nanos / 1_000_000))
 }
 
-/// Reads the webhooks of a call, and gives each event to the webhook that caused it.
-///
-/// # Errors
-/// The database is unavailable.
-pub(super) async fn read(
-    state: &AppState,
-    app: AppId,
-    call: &CallView,
-    events: Vec<Emitted>,
-) -> Result<Vec<Cause>, Failure> {
-    let filter = JournalFilter {
-        app: Some(app),
-        since: Some(call.created_at - MARGIN),
-        until: Some(call.updated_at + MARGIN),
-        digits: Some(call.dialpad_call_id.to_string()),
-        ..JournalFilter::default()
-    };
-    let page = state.store.journal().list(&filter, None, MAX_WEBHOOKS).await?;
-    let call = DialpadCallId(call.dialpad_call_id);
-    let webhooks: Vec<Received> =
-        page.items.into_iter().rev().filter_map(|entry| Received::about(entry, call)).collect();
-    let moments: Vec<Moment> = webhooks.iter().map(Received::moment).collect();
-    let mut causes: Vec<Cause> =
-        webhooks.into_iter().map(|webhook| Cause { webhook: Some(webhook), events: Vec::new() }).collect();
-    let mut of_the_server = Vec::new();
-    for event in events {
-        match cause_of(event.moment(), &moments) {
-            Some(index) => causes[index].events.push(event),
-            None => of_the_server.push(event),
+impl Causes {
+    /// Reads the webhooks about these legs, and gives each event to the webhook that caused it.
+    ///
+    /// # Errors
+    /// The database is unavailable.
+    pub(super) async fn read(
+        state: &AppState,
+        app: AppId,
+        legs: &[CallView],
+        mut events: Vec<Emitted>,
+    ) -> Result<Self, Failure> {
+        let first = legs.iter().map(|leg| leg.created_at).min();
+        let last = legs.iter().map(|leg| leg.updated_at).max();
+        let filter = JournalFilter {
+            app: Some(app),
+            since: first.map(|first| first - MARGIN),
+            until: last.map(|last| last + MARGIN),
+            digits: legs.iter().map(|leg| leg.dialpad_call_id.to_string()).collect(),
+            ..JournalFilter::default()
+        };
+        let page = state.store.journal().list(&filter, None, MAX_WEBHOOKS).await?;
+        let webhooks = page.items.into_iter().rev().filter_map(|entry| Received::about(entry, legs));
+        let mut rows = applied(webhooks.collect());
+        events.sort_by_key(|event| event.seq);
+        let moments: Vec<Option<(i64, Moment)>> =
+            rows.iter().map(|row| row.webhook.as_ref()?.moment()).collect();
+        let steps: Vec<Option<(&HistoryStep, i64)>> = rows.iter().map(Cause::step_at).collect();
+        let causes = assign(&events, &steps, &moments);
+        let mut of_the_server = Vec::new();
+        for (event, cause) in events.into_iter().zip(causes) {
+            match cause {
+                Some(row) => rows[row].events.push(event),
+                None => of_the_server.push(event),
+            }
+        }
+        if !of_the_server.is_empty() {
+            rows.push(Cause { webhook: None, step: None, is_late: false, events: of_the_server });
+        }
+        Ok(Self { rows, is_cut: page.next.is_some() })
+    }
+
+    /// Shows them. A leg is named as the page names it.
+    pub(super) fn show(&self, label: impl Fn(i64) -> String) -> Markup {
+        let rows: Vec<Markup> = self.rows.iter().map(|cause| cause.row(&label)).collect();
+        let columns =
+            ["Received", "Leg", "Webhook", "Result", "What it added and changed", "Emitted because of it"];
+        html! {
+            section {
+                h2 { "Why" }
+                @if self.is_cut { p { "Only the last " (MAX_WEBHOOKS) " webhooks are shown." } }
+                (table("Webhooks in the order of arrival, what they did, and the events that followed", &columns, &rows))
+            }
         }
     }
-    if !of_the_server.is_empty() {
-        causes.push(Cause { webhook: None, events: of_the_server });
-    }
-    Ok(causes)
 }
 
-/// Returns which webhook caused an event: one of the same second of the payloads, and of these the one that was written
-/// nearest to the event.
-fn cause_of(event: Moment, webhooks: &[Moment]) -> Option<usize> {
-    let same_second = webhooks.iter().enumerate().filter(|(_, webhook)| webhook.second == event.second);
-    let distance = |webhook: &Moment| match (webhook.millis, event.millis) {
-        (Some(webhook), Some(event)) => webhook.abs_diff(event),
-        _ => u64::MAX,
-    };
-    event.second?;
-    same_second.min_by_key(|(_, webhook)| distance(webhook)).map(|(index, _)| index)
+/// Computes what each webhook did, in the order in which they were applied.
+fn applied(webhooks: Vec<Received>) -> Vec<Cause> {
+    let is_applied = |(_, webhook): &(usize, &Received)| webhook.status == "processed";
+    let mut order: Vec<(usize, &Received)> = webhooks.iter().enumerate().filter(is_applied).collect();
+    order.sort_by_key(|(_, webhook)| (webhook.processed_at, webhook.id));
+    let contents: Vec<(usize, CallEvent)> =
+        order.into_iter().filter_map(|(index, webhook)| Some((index, webhook.content.clone()?))).collect();
+    let events: Vec<CallEvent> = contents.iter().map(|(_, event)| event.clone()).collect();
+    let mut steps: Vec<Option<HistoryStep>> = webhooks.iter().map(|_| None).collect();
+    for ((index, _), step) in contents.iter().zip(history(&events)) {
+        steps[*index] = Some(step);
+    }
+    let late: Vec<bool> = (0..webhooks.len()).map(|index| is_late(&webhooks[..=index])).collect();
+    let rows = webhooks.into_iter().zip(steps).zip(late);
+    rows.map(|((webhook, step), is_late)| Cause { webhook: Some(webhook), step, is_late, events: Vec::new() })
+        .collect()
+}
+
+/// Returns whether what the last webhook says happened before what an earlier one says of the same leg.
+fn is_late(webhooks: &[Received]) -> bool {
+    let Some((last, earlier)) = webhooks.split_last() else { return false };
+    let Some(content) = &last.content else { return false };
+    let same_leg = earlier.iter().filter_map(|webhook| webhook.content.as_ref());
+    same_leg
+        .filter(|other| other.dialpad_call_id == content.dialpad_call_id)
+        .any(|other| other.at > content.at)
 }
 
 impl Received {
-    /// Reads a webhook whose payload has the digits of a call. `None` if it is about something else.
-    fn about(entry: JournalEntry, call: DialpadCallId) -> Option<Self> {
+    /// Reads a webhook whose payload has the digits of a leg. `None` if it is about something else.
+    fn about(entry: JournalEntry, legs: &[CallView]) -> Option<Self> {
         let mut reading = payload::read(&entry.payload, entry.received_at);
         if reading.event_type != entry.event_type {
             reading = payload::read_webhook(&entry.payload, entry.received_at);
         }
-        let at = match reading.content {
-            Ok(Inbound::Call(event)) if event.dialpad_call_id == call => Some(event.at),
+        let is_leg = |call: DialpadCallId| legs.iter().any(|leg| leg.dialpad_call_id == call.0);
+        let content = match reading.content {
+            Ok(Inbound::Call(event)) if is_leg(event.dialpad_call_id) => Some(event),
             Ok(_) => return None,
             // It may be about the call: this is why it is shown.
             Err(_) => None,
         };
-        let JournalEntry { id, received_at, event_type, status, reason, .. } = entry;
-        Some(Self { id, received_at, event_type, status, reason, at })
+        let JournalEntry { id, received_at, processed_at, event_type, status, reason, .. } = entry;
+        Some(Self { id, received_at, processed_at, event_type, status, reason, content })
     }
 
-    fn moment(&self) -> Moment {
-        Moment { second: self.at.map(|at| at.timestamp()), millis: millis_of(self.id.0) }
+    /// Returns its leg, and when it happened and was received.
+    fn moment(&self) -> Option<(i64, Moment)> {
+        let content = self.content.as_ref()?;
+        let moment = Moment { second: Some(content.at.timestamp()), millis: millis_of(self.id.0) };
+        Some((content.dialpad_call_id.0, moment))
+    }
+
+    /// Returns how long after its time it was received, if that is long.
+    fn delay(&self) -> Option<TimeDelta> {
+        let delay = self.received_at - self.content.as_ref()?.at;
+        (delay >= SLOW).then_some(delay)
     }
 }
 
-/// Shows the webhooks with their events.
-pub(super) fn show(causes: &[Cause]) -> Markup {
-    let rows: Vec<Markup> = causes.iter().map(row).collect();
-    let columns = ["Received", "Webhook", "Result", "Emitted after it"];
-    table("Webhooks in the order of arrival, and the events that followed", &columns, &rows)
-}
+impl Cause {
+    fn step_at(&self) -> Option<(&HistoryStep, i64)> {
+        let content = self.webhook.as_ref()?.content.as_ref()?;
+        Some((self.step.as_ref()?, content.at.timestamp()))
+    }
 
-fn row(cause: &Cause) -> Markup {
-    html! {
-        @match &cause.webhook {
-            Some(webhook) => {
-                td { a href=(entry_address(webhook.id)) { (time(webhook.received_at)) } }
-                td { (webhook.event_type) }
-                td { (badge(&webhook.status)) " " (or_dash(webhook.reason.as_deref())) }
+    fn row(&self, label: impl Fn(i64) -> String) -> Markup {
+        let leg = self.webhook.as_ref().and_then(|webhook| Some(webhook.content.as_ref()?.dialpad_call_id.0));
+        html! {
+            @match &self.webhook {
+                Some(webhook) => {
+                    td {
+                        a href=(entry_address(webhook.id)) { (time(webhook.received_at)) }
+                        @if self.is_late { " " (badge("late")) }
+                        @if let Some(delay) = webhook.delay() {
+                            br; span.hint { (duration(delay.num_seconds())) " after it happened" }
+                        }
+                    }
+                    td { (or_dash(leg.map(&label))) }
+                    td { (webhook.event_type) }
+                    td { (badge(&webhook.status)) " " (or_dash(webhook.reason.as_deref())) }
+                    td { (self.effect()) }
+                }
+                None => {
+                    td colspan="5" { "No webhook that is kept: decided by the server, or older than the journal" }
+                }
             }
-            None => { td colspan="3" { "No webhook that is kept: decided by the server, or older than the journal" } }
+            td { (emitted(&self.events, leg, label)) }
         }
-        td {
-            @if cause.events.is_empty() { span.none { "nothing" } }
+    }
+
+    fn effect(&self) -> Markup {
+        let Some(step) = &self.step else { return html! { span.none { "not applied" } } };
+        let differences = differences(step.before.as_ref(), step.after.as_ref());
+        html! {
+            @if !step.is_news { span.none { "nothing new" } }
+            @else if differences.is_empty() { span.none { "kept; nothing that is shown changed" } }
             @else {
                 ul.events {
-                    @for event in &cause.events {
-                        li {
-                            (event.event_type) " (seq " (event.seq) ")"
-                            @if let Some(status) = text_of(&event.fields, "status") { ", " (status) }
-                        }
+                    @for difference in &differences {
+                        li { (difference.name) ": " @if let Some(before) = &difference.before { (before) " → " }
+                            (difference.after.as_deref().unwrap_or("unknown")) }
                     }
                 }
             }
@@ -186,22 +263,19 @@ fn row(cause: &Cause) -> Markup {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn moment(second: i64, millis: i64) -> Moment {
-        Moment { second: Some(second), millis: Some(millis) }
-    }
-
-    #[test]
-    fn an_event_belongs_to_the_webhook_of_its_time() {
-        let webhooks = [moment(10, 1_000), moment(10, 5_000), moment(20, 5_001)];
-        assert_eq!(cause_of(moment(10, 1_002), &webhooks), Some(0));
-        assert_eq!(cause_of(moment(10, 4_999), &webhooks), Some(1));
-        assert_eq!(cause_of(moment(20, 1_000), &webhooks), Some(2), "it was processed late");
-        assert_eq!(cause_of(moment(30, 5_000), &webhooks), None, "decided by the server");
-        let unknown = Moment { second: None, millis: Some(1) };
-        assert_eq!(cause_of(unknown, &[unknown]), None);
+fn emitted(events: &[Emitted], leg: Option<i64>, label: impl Fn(i64) -> String) -> Markup {
+    html! {
+        @if events.is_empty() { span.none { "nothing" } }
+        @else {
+            ul.events {
+                @for event in events {
+                    li {
+                        (event.event_type) " (seq " (event.seq) ")"
+                        @if let Some(status) = text_of(&event.fields, "status") { ", " (status) }
+                        @if let Some(other) = event.call().filter(|call| leg != Some(*call)) { " of " (label(other)) }
+                    }
+                }
+            }
+        }
     }
 }

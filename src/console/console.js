@@ -27,6 +27,20 @@ setInterval(tick, 1000);
 
 // Parts that are fetched again and again: <div data-refresh="address">. What they contain is escaped by the server.
 const REFRESH_INTERVAL = 2000;
+// What a person is doing inside is not disturbed: the keyboard's place, and a text that is being selected.
+const isInUse = (part) => {
+  const selection = getSelection();
+  return part.contains(document.activeElement) || (!selection.isCollapsed && part.contains(selection.anchorNode));
+};
+// Lists stay where they were scrolled to.
+const replace = (part, content) => {
+  const lists = () => [...part.querySelectorAll(".scroll")];
+  const places = new Map(lists().map((list) => [list.getAttribute("aria-label"), [list.scrollLeft, list.scrollTop]]));
+  part.innerHTML = content;
+  for (const list of lists()) {
+    [list.scrollLeft, list.scrollTop] = places.get(list.getAttribute("aria-label")) ?? [0, 0];
+  }
+};
 const refresh = async (part) => {
   try {
     const response = await fetch(part.dataset.refresh, { redirect: "manual" });
@@ -35,9 +49,9 @@ const refresh = async (part) => {
       location.reload();
       return;
     }
-    // A person who is inside with the keyboard keeps the place.
-    if (response.ok && !part.contains(document.activeElement)) {
-      part.innerHTML = await response.text();
+    const content = await response.text();
+    if (response.ok && !isInUse(part)) {
+      replace(part, content);
       part.classList.remove("stale");
       tick();
     }

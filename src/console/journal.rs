@@ -10,8 +10,9 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::{
-    access::{Failure, Fields, Visitor},
+    access::{Failure, Visitor},
     apps::AppNames,
+    fields::Fields,
     named_app,
     page::{Section, hidden},
     parts::{Tone, address, badge, cursor, facts, next_page, notice, or_dash, table, time, time_or_dash},
@@ -59,7 +60,7 @@ pub(super) async fn read_filter(state: &AppState, fields: &Fields) -> Result<Jou
         event_type: fields.get("type").map(str::to_owned),
         since: given.or(searched),
         until: fields.parsed("until", instant)?,
-        digits,
+        digits: digits.into_iter().collect(),
     })
 }
 

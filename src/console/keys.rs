@@ -10,14 +10,22 @@ use secrecy::ExposeSecret;
 
 use super::{
     access::{Failure, Submitted, Visitor},
+    app::{Done, done},
     page::Section,
-    parts::{Tone, app_address, notice, table, time, time_or_dash},
+    parts::{Tone, app_address, button_form, confirmed, notice, table, time, time_or_dash},
 };
-use crate::http::{AppState, admin::api_keys::replace_key, error::ApiError, extract::app::AppPath};
+use crate::http::{
+    AppState,
+    admin::api_keys::{replace_key, revoke_keys},
+    error::ApiError,
+    extract::app::AppPath,
+};
 
 /// The grace times that the form offers, in seconds.
 const GRACE: [(i64, &str); 4] =
     [(0, "end at once"), (3600, "end in an hour"), (86_400, "end in a day"), (604_800, "end in a week")];
+/// Ends nothing that is in use.
+const DEFAULT_GRACE: i64 = 86_400;
 /// How many changes of the keys are shown.
 const MAX_AUDIT: usize = 10;
 
@@ -65,9 +73,16 @@ pub(super) async fn section(visitor: &Visitor, state: &AppState, app: AppId) -> 
                 (visitor.csrf_field())
                 label for="grace" { "The valid keys" }
                 select #grace name="grace_seconds" {
-                    @for (seconds, text) in GRACE { option value=(seconds) { (text) } }
+                    @for (seconds, text) in GRACE { option value=(seconds) selected[seconds == DEFAULT_GRACE] { (text) } }
                 }
-                button { "Rotate the key" }
+                button { (if keys.is_empty() { "Create a key" } else { "Rotate the key" }) }
+            }
+            @if !keys.is_empty() {
+                (confirmed(
+                    "Revoke",
+                    "All keys end at once, and all sessions are closed: no client gets in until a new key is created.",
+                    button_form(visitor, &format!("{}/key/revoke", app_address(app)), "danger", "Revoke all keys"),
+                ))
             }
             details {
                 summary { "Changes" }
@@ -95,4 +110,15 @@ pub(super) async fn rotate(
         p { a href=(app_address(app)) { "Back to the app" } }
     };
     Ok(visitor.page(Section::Apps, "A new API key", &content))
+}
+
+/// Revokes all keys.
+pub(super) async fn revoke(
+    _: Submitted,
+    state: Data<AppState>,
+    path: Path<AppPath>,
+) -> Result<HttpResponse, Failure> {
+    let app = path.find(&state).await?;
+    revoke_keys(&state, app).await?;
+    Ok(done(app, Done::KeysRevoked))
 }

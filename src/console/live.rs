@@ -1,77 +1,122 @@
-//! What happens now: active calls with running timers, the newest events, and what keeps calls from arriving. The page
-//! fetches its part again every two seconds.
+//! What happens now: active calls with running timers, the event stream, throughput and latency, and what keeps calls
+//! from arriving. The page fetches its part again every two seconds.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use chrono::{DateTime, SecondsFormat, Utc};
-use cti_actors::{
-    id::{AppId, Seq},
-    ports::EventLog,
-};
+use cti_actors::id::AppId;
 use maud::{Markup, html};
 
 use super::{
-    access::{Failure, Fields, Refresh, Visitor},
-    apps::{Backlogs, choose_app},
-    calls::{call_address, text_of},
-    causes::Emitted,
+    Console,
+    access::{Failure, Refresh, Visitor},
+    apps::choose_app,
+    banners::banners,
+    calls::call_address,
+    fields::Fields,
     page::{self, Section},
-    parts::{Tone, address, app_address, badge, duration, notice, or_dash, table, time},
+    parts::{Tone, address, badge, cursor, duration, next_page, notice, or_dash, table},
+    plot::{Line, plot},
+    samples::{MAX_SAMPLES, Sample},
+    stream::{KINDS, stream},
 };
-use crate::{
-    http::{AppState, crm::status::describe_connection},
-    store::{tenants::apps::App, views::calls::CallView},
-};
+use crate::{http::AppState, store::views::calls::CallView};
 
+/// How many active calls a page has.
 const MAX_CALLS: usize = 100;
-const MAX_EVENTS: usize = 20;
-/// How many bytes of events are read at most.
-const MAX_EVENT_BYTES: usize = 512 << 10;
-/// From how many waiting webhooks on the journal lags.
-const LAG: i64 = 500;
+/// The fields of the page that its parts keep.
+pub(super) const FIELDS: [&str; 4] = ["app", "kind", "number", "cursor"];
 
 /// Shows the page.
-pub(super) async fn show(visitor: Visitor, request: HttpRequest, state: Data<AppState>) -> HttpResponse {
+pub(super) async fn show(
+    visitor: Visitor,
+    request: HttpRequest,
+    state: Data<AppState>,
+    console: Data<Console>,
+) -> HttpResponse {
     let query = Fields::of_query(&request);
-    let source = address("/console/live/now", &[("app", query.get("app"))]);
+    let source = address("/console/live/now", &FIELDS.map(|name| (name, query.get(name))));
     let content = html! {
         h1 { "Live" }
         noscript { p.hint { "Without JavaScript, reload the page to update it." } }
-        div data-refresh=(source) { (now(&state, &query).await) }
+        (filter_form(&query))
+        div data-refresh=(source) { (now(&state, &console, &query).await) }
     };
     visitor.page(Section::Live, "Live", &content)
 }
 
 /// Returns the part of the page that changes.
-pub(super) async fn refresh(_: Refresh, request: HttpRequest, state: Data<AppState>) -> HttpResponse {
-    page::fragment(now(&state, &Fields::of_query(&request)).await)
+pub(super) async fn refresh(
+    _: Refresh,
+    request: HttpRequest,
+    state: Data<AppState>,
+    console: Data<Console>,
+) -> HttpResponse {
+    page::fragment(now(&state, &console, &Fields::of_query(&request)).await)
+}
+
+fn filter_form(query: &Fields) -> Markup {
+    html! {
+        form.line method="get" action="/console/live" {
+            @if let Some(app) = query.get("app") { (page::hidden("app", app)) }
+            label for="kind" { "Events" }
+            select #kind name="kind" {
+                option value="" { "all" }
+                @for (kind, text) in KINDS { option value=(kind) selected[query.get("kind") == Some(kind)] { (text) } }
+            }
+            label for="number" { "Number" }
+            input #number name="number" inputmode="tel" value=[query.get("number")];
+            button { "Filter" }
+        }
+    }
 }
 
 /// Shows what is known now, also while the database is unavailable.
-async fn now(state: &AppState, query: &Fields) -> Markup {
+async fn now(state: &AppState, console: &Console, query: &Fields) -> Markup {
+    let plots = plots(&console.samples.all());
     match read(state, query).await {
-        Ok(content) => content,
+        Ok((banners, content)) => html! { div.banners { (banners) } (plots) (content) },
         Err(failure) => html! {
-            (notice(Tone::Bad, html! { (failure) ". What follows is of this process only." }))
+            div.banners { (notice(Tone::Bad, html! { (failure) ". What follows is of this process only." })) }
+            (plots)
             p { "Sessions at this process: " (state.engine.session_count()) "." }
         },
     }
 }
 
-async fn read(state: &AppState, query: &Fields) -> Result<Markup, Failure> {
-    let backlogs = Backlogs::read(state).await?;
-    let Some((app, apps)) = choose_app(state, query).await? else {
-        return Ok(html! { p { "There is no app yet. " a href="/console" { "Create one" } "." } });
+fn plots(samples: &[Sample]) -> Markup {
+    let line = |name, class, value: fn(&Sample) -> Option<f64>| Line {
+        name,
+        class,
+        values: samples.iter().map(value).collect(),
     };
-    let pending = backlogs.total("pending");
-    let (calls, ..) = state.store.calls().list_active(app, None, MAX_CALLS).await?;
+    let rates = [
+        line("webhooks", "first", |sample| Some(sample.webhooks_per_second)),
+        line("events", "second", |sample| Some(sample.events_per_second)),
+    ];
+    let times = [
+        line("half within", "first", |sample| sample.ack.map(|ack| ack.median)),
+        line("99 of 100 within", "second", |sample| sample.ack.map(|ack| ack.p99)),
+    ];
+    html! {
+        div.plots {
+            (plot("plot-rates", "At this process", "per second", "5 minutes ago", MAX_SAMPLES, &rates))
+            (plot("plot-times", "Webhooks acknowledged", "milliseconds", "5 minutes ago", MAX_SAMPLES, &times))
+        }
+    }
+}
+
+async fn read(state: &AppState, query: &Fields) -> Result<(Markup, Markup), Failure> {
+    let Some((app, apps)) = choose_app(state, query).await? else {
+        let content = html! { p { "There is no app yet. " a href="/console" { "Create one" } "." } };
+        return Ok((html! {}, content));
+    };
+    let (banners, pending) = banners(state, &apps).await?;
+    let (calls, ..) = state.store.calls().list_active(app, cursor(query)?, MAX_CALLS).await?;
+    let count = state.store.calls().count_active(app).await?;
     let at = state.clock.now();
     let rows: Vec<Markup> = calls.items.iter().map(|call| call_row(app, call, at)).collect();
     let columns = ["Call", "Status", "For", "From", "To", "User"];
-    Ok(html! {
-        @for app in &apps { (connection(state, app).await?) }
-        @if pending >= LAG {
-            (notice(Tone::Warning, html! { "The journal lags: " (pending) " webhooks wait to be processed." }))
-        }
+    let content = html! {
         nav.tabs aria-label="App" {
             @for one in &apps {
                 a href=(address("/console/live", &[("app", Some(&one.id.to_string()))]))
@@ -79,25 +124,23 @@ async fn read(state: &AppState, query: &Fields) -> Result<Markup, Failure> {
             }
         }
         p {
-            "Sessions at this process: " (state.engine.session_count_of(app))
+            "Active calls: " (count) ". Sessions at this process: " (state.engine.session_count_of(app))
             ". Webhooks pending, of all apps: " (pending) "."
         }
-        (table("Active calls, the newest first", &columns, &rows))
-        @if calls.next.is_some() { p { "Only the newest " (MAX_CALLS) " are shown." } }
-        (events(state, app).await?)
-    })
-}
-
-async fn connection(state: &AppState, app: &App) -> Result<Markup, Failure> {
-    let connection = state.store.connections().state(app.id).await?;
-    let Some(connection) = connection else { return Ok(html! {}) };
-    let (status, sentence) = describe_connection(&connection, state.config.environment.as_str());
-    let tone = match status {
-        "connected" => return Ok(html! {}),
-        "degraded" => Tone::Warning,
-        _ => Tone::Bad,
+        div.columns {
+            div {
+                div.tall { (table("Active calls, the newest first", &columns, &rows)) }
+                div.pages {
+                    @if query.get("cursor").is_some() {
+                        a href=(address("/console/live", &[("app", query.get("app"))])) { "Newest" } " "
+                    }
+                    (next_page("/console/live", query, &FIELDS[..3], calls.next))
+                }
+            }
+            div { div.tall { (stream(state, app, query).await?) } }
+        }
     };
-    Ok(notice(tone, html! { a href=(app_address(app.id)) { (app.name) } ": " (sentence) "." }))
+    Ok((banners, content))
 }
 
 fn call_row(app: AppId, call: &CallView, now: DateTime<Utc>) -> Markup {
@@ -113,27 +156,5 @@ fn call_row(app: AppId, call: &CallView, now: DateTime<Utc>) -> Markup {
         td { (or_dash(call.from_number.as_deref())) }
         td { (or_dash(call.to_number.as_deref())) }
         td { (or_dash(call.crm_user_id.clone().or(call.dialpad_user_id.map(|user| user.to_string())))) }
-    }
-}
-
-async fn events(state: &AppState, app: AppId) -> Result<Markup, Failure> {
-    let bounds = state.store.bounds(app).await?;
-    let count = i64::try_from(MAX_EVENTS).unwrap_or(i64::MAX);
-    let after = Seq((bounds.head.0 - count).max(bounds.oldest.0 - 1));
-    let frames = state.store.page_within(app, after, MAX_EVENTS, MAX_EVENT_BYTES).await?;
-    let rows: Vec<Markup> = frames.iter().rev().map(|frame| event_row(app, &Emitted::of(frame))).collect();
-    Ok(table("The newest events", &["Seq", "Type", "Happened", "Call", "Status"], &rows))
-}
-
-fn event_row(app: AppId, event: &Emitted) -> Markup {
-    let at = event.fields.get("timestamp").and_then(serde_json::Value::as_i64);
-    let at = at.and_then(|seconds| DateTime::from_timestamp(seconds, 0));
-    let call = text_of(&event.fields, "call_id");
-    html! {
-        th.number scope="row" { (event.seq) }
-        td { (event.event_type) }
-        td { (or_dash(at.map(time))) }
-        td { (or_dash(call.map(|call| html! { a href=(call_address(app, &call)) { (call) } }))) }
-        td { (or_dash(text_of(&event.fields, "status"))) }
     }
 }

@@ -3,12 +3,14 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `access.rs`, `sessions.rs`, `sign_in.rs` | who is signed in; forms and their CSRF tokens |
+//! | `access.rs`, `sessions.rs`, `sign_in.rs`, `fields.rs` | who is signed in; forms, their fields and CSRF tokens |
 //! | `page.rs`, `assets.rs`, `parts.rs` | the frame of every page, its style and script, what pages share |
-//! | `apps.rs`, `app.rs`, `keys.rs` | apps: the list, one app, what can be changed about it |
+//! | `apps.rs`, `app.rs`, `connection.rs`, `keys.rs`, `clients.rs`, `mappings.rs` | apps: the list, one app, what can be changed about it |
 //! | `journal.rs`, `replays.rs` | received webhooks, and replays |
-//! | `calls.rs`, `timeline.rs`, `causes.rs` | calls: the list, one call over time, why it has its status |
-//! | `live.rs`, `system.rs` | what happens now; the server and its settings |
+//! | `calls.rs`, `timeline.rs` | calls: the list, one call over time |
+//! | `causes.rs`, `evidence.rs`, `differences.rs` | why a call has its status: what each webhook did |
+//! | `live.rs`, `stream.rs`, `banners.rs`, `samples.rs`, `plot.rs` | what happens now |
+//! | `system.rs`, `vitals.rs` | the server, its metrics and its settings |
 //!
 //! To add a page: a handler that takes a [`access::Visitor`] (or [`access::Submitted`] for a form) and returns
 //! `visitor.page(…)`, and a line in [`routes`].
@@ -17,21 +19,33 @@ mod access;
 mod app;
 mod apps;
 mod assets;
+mod banners;
 mod calls;
 mod causes;
+mod clients;
+mod connection;
+mod differences;
+mod evidence;
+mod fields;
 mod journal;
 mod keys;
 mod live;
+mod mappings;
 mod page;
 mod parts;
+mod plot;
 mod replays;
+mod samples;
 mod sessions;
 mod sign_in;
+mod stream;
 mod system;
 mod timeline;
+mod vitals;
 
 use actix_web::{
     Resource, guard,
+    middleware::from_fn,
     web::{self, ServiceConfig},
 };
 use chrono::{DateTime, Utc};
@@ -40,33 +54,43 @@ use secrecy::SecretString;
 
 use self::{
     access::{Failure, Visitor},
-    sessions::Sessions,
+    samples::Samples,
 };
-use crate::http::{
-    AppState,
-    error::{ApiError, ErrorCode},
+use crate::{
+    http::{
+        AppState,
+        error::{ApiError, ErrorCode},
+    },
+    telemetry::metrics::Metrics,
 };
 
-/// The largest form that is read, in bytes.
-const MAX_FORM: usize = 16 << 10;
+/// The largest form that is read, in bytes: a list of users.
+const MAX_FORM: usize = 512 << 10;
 
-/// The state of the console of this process.
+/// What the console of this process has seen.
 #[derive(Default)]
 pub struct Console {
-    sessions: Sessions,
+    samples: Samples,
 }
 
 impl Console {
-    /// Creates a token with which one person can sign in once, at `/console/sign-in?token=…`.
-    #[must_use]
-    pub fn create_sign_in_token(&self, now: DateTime<Utc>) -> SecretString {
-        self.sessions.create_token(now)
+    /// Collects what the live page plots, until it is dropped.
+    pub async fn collect(&self, metrics: &Metrics) {
+        self.samples.collect(metrics).await;
     }
 }
 
-/// Adds the pages. The state is added by the caller, as one for all workers.
+/// Creates a token with which one person can sign in once, at `/console/sign-in?token=…` of any process that has this
+/// secret of administrators.
+#[must_use]
+pub fn create_sign_in_token(secret: &SecretString, now: DateTime<Utc>) -> SecretString {
+    sessions::create_token(secret, now)
+}
+
+/// Adds the pages. [`Console`] is added by the caller, as one for all workers.
 pub fn routes(app: &mut ServiceConfig) {
     let console = web::scope("/console")
+        .wrap(from_fn(access::renew_cookie))
         .app_data(web::PayloadConfig::new(MAX_FORM))
         .service(page_at("").get(apps::list).done())
         .service(page_at("/").get(apps::list).done())
@@ -77,6 +101,17 @@ pub fn routes(app: &mut ServiceConfig) {
         .service(page_at("/apps").post(apps::create).done())
         .service(page_at("/apps/{app_id}").get(app::show).done())
         .service(page_at("/apps/{app_id}/key").post(keys::rotate).done())
+        .service(page_at("/apps/{app_id}/key/revoke").post(keys::revoke).done())
+        .service(page_at("/apps/{app_id}/change").post(app::change).done())
+        .service(page_at("/apps/{app_id}/delete").post(app::delete).done())
+        .service(page_at("/apps/{app_id}/disconnect").post(connection::disconnect).done())
+        .service(page_at("/apps/{app_id}/webhook").post(connection::register).done())
+        .service(page_at("/apps/{app_id}/webhook/secret").post(connection::rotate_secret).done())
+        .service(page_at("/apps/{app_id}/webhook/delete").post(connection::remove_webhook).done())
+        .service(page_at("/apps/{app_id}/sessions/{session_id}/close").post(clients::close).done())
+        .service(page_at("/apps/{app_id}/users").get(mappings::list).post(mappings::map).done())
+        .service(page_at("/apps/{app_id}/users/paste").post(mappings::paste).done())
+        .service(page_at("/apps/{app_id}/users/{dialpad_user_id}/delete").post(mappings::delete).done())
         .service(page_at("/apps/{app_id}/active").post(app::set_active).done())
         .service(page_at("/apps/{app_id}/calls/{id}").get(calls::one).done())
         .service(page_at("/apps/{app_id}/calls/{id}/recording").get(calls::recording).done())
@@ -132,7 +167,7 @@ impl Page {
 }
 
 /// Returns the app of a form or a query, if one is named.
-async fn named_app(state: &AppState, fields: &access::Fields) -> Result<Option<AppId>, Failure> {
+async fn named_app(state: &AppState, fields: &fields::Fields) -> Result<Option<AppId>, Failure> {
     match fields.get("app") {
         Some(app) => Ok(Some(crate::http::extract::app::existing(state, app).await?)),
         None => Ok(None),

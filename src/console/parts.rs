@@ -3,8 +3,9 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use cti_actors::id::AppId;
 use maud::{Markup, Render, html};
+use serde_json::Value;
 
-use super::access::Fields;
+use super::{access::Visitor, fields::Fields};
 use crate::store::views::listing::Cursor;
 
 /// How a state is shown.
@@ -21,9 +22,8 @@ impl Tone {
     pub(super) fn of(word: &str) -> Self {
         match word {
             "connected" | "active" | "answered" | "processed" | "healthy" | "ok" => Self::Good,
-            "degraded" | "pending" | "unrouted" | "held" | "ringing" | "missed" | "abandoned" => {
-                Self::Warning
-            }
+            "degraded" | "pending" | "unrouted" | "held" | "ringing" | "missed" | "abandoned" | "late"
+            | "unusual" => Self::Warning,
             "expired" | "failed" | "unhealthy" | "inactive" => Self::Bad,
             _ => Self::Neutral,
         }
@@ -86,13 +86,40 @@ pub(super) fn notice(tone: Tone, text: impl Render) -> Markup {
     html! { p class=(class) role="status" { (text) } }
 }
 
+/// Shows a button that first shows what will happen, and the form that does it.
+pub(super) fn confirmed(text: &str, consequence: impl Render, form: Markup) -> Markup {
+    html! {
+        details.confirm {
+            summary { (text) "…" }
+            div { p { (consequence) } (form) }
+        }
+    }
+}
+
+/// Shows a form with one button.
+pub(super) fn button_form(visitor: &Visitor, action: &str, class: &str, text: &str) -> Markup {
+    html! {
+        form.line method="post" action=(action) {
+            (visitor.csrf_field())
+            button class=(class) { (text) }
+        }
+    }
+}
+
 /// Shows a table that a narrow screen can scroll.
 pub(super) fn table(caption: &str, columns: &[&str], rows: &[Markup]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption { (caption) }
-                thead { tr { @for column in columns { th scope="col" { (column) } } } }
+                thead {
+                    tr {
+                        @for column in columns {
+                            // A column of buttons has no name.
+                            @if column.is_empty() { td {} } @else { th scope="col" { (column) } }
+                        }
+                    }
+                }
                 tbody {
                     @for row in rows { tr { (row) } }
                     @if rows.is_empty() { tr { td.none colspan=(columns.len()) { "None" } } }
@@ -133,6 +160,15 @@ pub(super) fn cursor(query: &Fields) -> Result<Option<Cursor>, super::access::Fa
 /// Returns the address of an app's page.
 pub(super) fn app_address(app: AppId) -> String {
     format!("/console/apps/{app}")
+}
+
+/// Returns a field of an event as text.
+pub(super) fn text_of(fields: &Value, name: &str) -> Option<String> {
+    match fields.get(name)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 /// Formats seconds as people say them.

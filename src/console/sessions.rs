@@ -1,12 +1,14 @@
-//! Who is signed in: sessions and single-use sign-in tokens, in the memory of this process. Of a secret that a browser
-//! has, only the hash is kept.
+//! Who is signed in. A session is what its cookie says, signed with the administrators' secret: every process knows it,
+//! also after a restart and while the database is away, and it ends with the secret. What ends earlier, by signing out,
+//! is in the database.
 
-use std::collections::HashMap;
-
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
-use parking_lot::Mutex;
+use cti_actors::clock::new_uuid;
+use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
+use uuid::Uuid;
 
 /// How long a session lasts at most.
 pub(super) const MAX_AGE: TimeDelta = TimeDelta::hours(12);
@@ -14,98 +16,150 @@ pub(super) const MAX_AGE: TimeDelta = TimeDelta::hours(12);
 pub(super) const IDLE_TIMEOUT: TimeDelta = TimeDelta::hours(1);
 /// How long a sign-in token is valid.
 const TOKEN_TIMEOUT: TimeDelta = TimeDelta::hours(1);
-/// How many sessions there are at a time. Beyond it, the one that was used longest ago ends.
-const MAX_SESSIONS: usize = 1000;
+/// How often a cookie is replaced by one that says when the session was used.
+const RENEW_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-type Hash = [u8; 32];
+const ID_LEN: usize = 16;
+const INSTANT_LEN: usize = 8;
 
-/// The sessions of this process.
-#[derive(Default)]
-pub(super) struct Sessions(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    by_hash: HashMap<Hash, Session>,
-    /// The end of each sign-in token that was not used.
-    tokens: HashMap<Hash, DateTime<Utc>>,
+/// What a signature is for: one kind is never valid as another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Session,
+    SignIn,
+    Form,
 }
 
-struct Session {
+impl Purpose {
+    fn label(self) -> &'static [u8] {
+        match self {
+            Self::Session => b"cti-server console session\0",
+            Self::SignIn => b"cti-server console sign-in\0",
+            Self::Form => b"cti-server console form\0",
+        }
+    }
+}
+
+/// A session, by a cookie of it.
+#[derive(Clone, Copy)]
+pub(super) struct Session<'s> {
+    pub(super) id: Uuid,
     began_at: DateTime<Utc>,
     used_at: DateTime<Utc>,
-    csrf: String,
+    /// The secret that signs it.
+    secret: &'s SecretString,
 }
 
-impl Session {
-    fn is_valid(&self, now: DateTime<Utc>) -> bool {
-        now - self.began_at < MAX_AGE && now - self.used_at < IDLE_TIMEOUT
-    }
+/// A token with which one person can sign in once.
+pub(super) struct SignInToken<'s> {
+    pub(super) id: Uuid,
+    pub(super) expires_at: DateTime<Utc>,
+    pub(super) secret: &'s SecretString,
 }
 
-/// Whether a request shows that a person is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
-    /// A page or a form.
-    Active,
-    /// A page that updates itself.
-    Background,
-}
-
-impl Sessions {
-    /// Begins a session, and returns its cookie's value.
-    pub(super) fn begin(&self, now: DateTime<Utc>) -> SecretString {
-        let cookie = random_text();
-        let mut state = self.0.lock();
-        state.by_hash.retain(|_, session| session.is_valid(now));
-        if state.by_hash.len() >= MAX_SESSIONS {
-            let oldest = state.by_hash.iter().min_by_key(|(_, session)| session.used_at);
-            if let Some(oldest) = oldest.map(|(hash, _)| *hash) {
-                state.by_hash.remove(&oldest);
-            }
-        }
-        let session = Session { began_at: now, used_at: now, csrf: random_text() };
-        state.by_hash.insert(hash_of(&cookie), session);
-        cookie.into()
+impl<'s> Session<'s> {
+    /// Begins a session of a person who knows this secret.
+    pub(super) fn begin(secret: &'s SecretString, now: DateTime<Utc>) -> Self {
+        Self { id: new_uuid(), began_at: now, used_at: now, secret }
     }
 
-    /// Returns the CSRF token of a valid session.
-    pub(super) fn find(&self, cookie: &str, now: DateTime<Utc>, usage: Use) -> Option<String> {
-        let mut state = self.0.lock();
-        let session = state.by_hash.get_mut(&hash_of(cookie)).filter(|session| session.is_valid(now))?;
-        if usage == Use::Active {
-            session.used_at = now;
-        }
-        Some(session.csrf.clone())
+    /// Returns the session of a cookie, if it is valid. Whether the person has signed out is in the database.
+    pub(super) fn of_cookie(
+        cookie: &SecretString,
+        secrets: &'s [SecretString],
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let (secret, [id, began_at, used_at]) = opened(Purpose::Session, cookie.expose_secret(), secrets)?;
+        let session = Self {
+            id: Uuid::from_slice(&id).ok()?,
+            began_at: instant(&began_at)?,
+            used_at: instant(&used_at)?,
+            secret,
+        };
+        (now - session.began_at < MAX_AGE && now - session.used_at < IDLE_TIMEOUT).then_some(session)
     }
 
-    /// Ends a session.
-    pub(super) fn end(&self, cookie: &str) {
-        self.0.lock().by_hash.remove(&hash_of(cookie));
+    /// Returns the value of its cookie.
+    pub(super) fn cookie(&self) -> SecretString {
+        let parts: [&[u8]; 3] = [self.id.as_bytes(), &seconds(self.began_at), &seconds(self.used_at)];
+        signed(Purpose::Session, &parts, self.secret)
     }
 
-    /// Creates a token with which one person can sign in once.
-    pub(super) fn create_token(&self, now: DateTime<Utc>) -> SecretString {
-        let token = random_text();
-        let mut state = self.0.lock();
-        state.tokens.retain(|_, until| *until > now);
-        state.tokens.insert(hash_of(&token), now + TOKEN_TIMEOUT);
-        token.into()
+    /// Returns the token that its forms carry.
+    pub(super) fn csrf(&self) -> String {
+        hex::encode(signature(Purpose::Form, &[self.id.as_bytes()], self.secret).finalize().into_bytes())
     }
 
-    /// Uses up a token. Returns whether it was valid.
-    pub(super) fn take_token(&self, token: &SecretString, now: DateTime<Utc>) -> bool {
-        let until = self.0.lock().tokens.remove(&hash_of(token.expose_secret()));
-        until.is_some_and(|until| until > now)
+    /// Returns when it ends at the latest.
+    pub(super) fn expires_at(&self) -> DateTime<Utc> {
+        self.began_at + MAX_AGE
+    }
+
+    /// Returns the session as it is used now, if its cookie should be replaced to say so.
+    pub(super) fn renewed(&self, now: DateTime<Utc>) -> Option<Self> {
+        (now - self.used_at >= RENEW_INTERVAL).then_some(Self { used_at: now, ..*self })
     }
 }
 
-/// Returns 256 random bits as text.
-fn random_text() -> String {
-    hex::encode(rand::random::<[u8; 32]>())
+impl<'s> SignInToken<'s> {
+    /// Returns what is in a token that was not tampered with and has not expired. Whether it was used is in the database.
+    pub(super) fn open(
+        token: &SecretString,
+        secrets: &'s [SecretString],
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let (secret, [id, expires_at]) = opened(Purpose::SignIn, token.expose_secret(), secrets)?;
+        let token = Self { id: Uuid::from_slice(&id).ok()?, expires_at: instant(&expires_at)?, secret };
+        (token.expires_at > now).then_some(token)
+    }
 }
 
-fn hash_of(text: &str) -> Hash {
-    Sha256::digest(text).into()
+/// Creates a token with which one person can sign in once.
+pub(super) fn create_token(secret: &SecretString, now: DateTime<Utc>) -> SecretString {
+    signed(Purpose::SignIn, &[new_uuid().as_bytes(), &seconds(now + TOKEN_TIMEOUT)], secret)
+}
+
+fn seconds(at: DateTime<Utc>) -> [u8; INSTANT_LEN] {
+    at.timestamp().to_be_bytes()
+}
+
+fn instant(bytes: &[u8]) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(i64::from_be_bytes(bytes.try_into().ok()?), 0)
+}
+
+fn signature(purpose: Purpose, parts: &[&[u8]], secret: &SecretString) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .expect("HMAC takes keys of any length");
+    mac.update(purpose.label());
+    parts.iter().for_each(|part| mac.update(part));
+    mac
+}
+
+/// Returns parts of fixed lengths with their signature as text.
+fn signed(purpose: Purpose, parts: &[&[u8]], secret: &SecretString) -> SecretString {
+    let mut bytes = parts.concat();
+    bytes.extend(signature(purpose, parts, secret).finalize().into_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes).into()
+}
+
+/// Returns the parts of a signed text, an id and instants, and the secret that signed it.
+fn opened<'s, const PARTS: usize>(
+    purpose: Purpose,
+    text: &str,
+    secrets: &'s [SecretString],
+) -> Option<(&'s SecretString, [Vec<u8>; PARTS])> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?;
+    let (content, mac) = bytes.split_at_checked(ID_LEN + INSTANT_LEN * (PARTS - 1))?;
+    let is_signed_with =
+        |secret: &&SecretString| signature(purpose, &[content], secret).verify_slice(mac).is_ok();
+    let secret = secrets.iter().find(is_signed_with)?;
+    let mut rest = content;
+    let parts = std::array::from_fn(|part| {
+        let (first, others) = rest.split_at(if part == 0 { ID_LEN } else { INSTANT_LEN });
+        rest = others;
+        first.to_vec()
+    });
+    Some((secret, parts))
 }
 
 #[cfg(test)]
@@ -116,54 +170,69 @@ mod tests {
         DateTime::from_timestamp(1_704_110_400 + 60 * minute, 0).expect("an instant")
     }
 
+    fn secrets(texts: &[&str]) -> Vec<SecretString> {
+        texts.iter().map(|text| SecretString::from(*text)).collect()
+    }
+
     #[test]
     fn a_session_ends_after_an_hour_without_a_request() {
-        let sessions = Sessions::default();
-        let cookie = sessions.begin(at(0));
-        let find = |minute, usage| sessions.find(cookie.expose_secret(), at(minute), usage);
-        let csrf = find(59, Use::Active).expect("it was used a moment ago");
-        assert_eq!(find(118, Use::Background), Some(csrf), "an hour after the last request");
-        assert_eq!(find(119, Use::Active), None, "a page that updates itself is no request of a person");
+        let secrets = secrets(&["one"]);
+        let began = Session::begin(&secrets[0], at(0));
+        let find =
+            |session: &Session<'_>, minute| Session::of_cookie(&session.cookie(), &secrets, at(minute));
+        let used = find(&began, 59).expect("it was used a moment ago");
+        assert_eq!(used.csrf(), began.csrf(), "forms stay valid");
+        let renewed = used.renewed(at(59)).expect("its cookie is old");
+        assert!(find(&began, 60).is_none(), "the cookie that was not replaced");
+        assert!(find(&renewed, 118).is_some());
+        assert!(find(&renewed, 119).is_none());
     }
 
     #[test]
     fn a_session_ends_after_twelve_hours_however_often_it_is_used() {
-        let sessions = Sessions::default();
-        let cookie = sessions.begin(at(0));
+        let secrets = secrets(&["one"]);
+        let mut session = Session::begin(&secrets[0], at(0));
         for minute in (0..720).step_by(30) {
-            assert!(sessions.find(cookie.expose_secret(), at(minute), Use::Active).is_some(), "{minute}");
+            let found = Session::of_cookie(&session.cookie(), &secrets, at(minute)).expect("it is used");
+            session = found.renewed(at(minute)).unwrap_or(found);
         }
-        assert!(sessions.find(cookie.expose_secret(), at(719), Use::Active).is_some());
-        assert_eq!(sessions.find(cookie.expose_secret(), at(720), Use::Active), None);
+        assert!(Session::of_cookie(&session.cookie(), &secrets, at(719)).is_some());
+        assert!(Session::of_cookie(&session.cookie(), &secrets, at(720)).is_none());
+        assert_eq!(session.expires_at(), at(720));
     }
 
     #[test]
-    fn a_session_that_was_ended_is_not_found() {
-        let sessions = Sessions::default();
-        let (one, other) = (sessions.begin(at(0)), sessions.begin(at(0)));
-        sessions.end(one.expose_secret());
-        assert_eq!(sessions.find(one.expose_secret(), at(0), Use::Active), None);
-        assert!(sessions.find(other.expose_secret(), at(0), Use::Active).is_some());
+    fn a_session_ends_with_the_secret_that_signed_it() {
+        let (old, both, new) = (secrets(&["old"]), secrets(&["new", "old"]), secrets(&["new"]));
+        let cookie = Session::begin(&old[0], at(0)).cookie();
+        assert!(Session::of_cookie(&cookie, &both, at(1)).is_some());
+        assert!(Session::of_cookie(&cookie, &new, at(1)).is_none());
     }
 
     #[test]
-    fn a_token_signs_in_once_and_for_an_hour() {
-        let sessions = Sessions::default();
-        let (used, late) = (sessions.create_token(at(0)), sessions.create_token(at(0)));
-        assert!(sessions.take_token(&used, at(59)));
-        assert!(!sessions.take_token(&used, at(59)));
-        assert!(!sessions.take_token(&late, at(60)));
-        assert!(!sessions.take_token(&SecretString::from("a guess"), at(0)));
-    }
-
-    #[test]
-    fn the_number_of_sessions_is_limited() {
-        let sessions = Sessions::default();
-        let first = sessions.begin(at(0));
-        for _ in 0..MAX_SESSIONS {
-            sessions.begin(at(1));
+    fn what_was_changed_or_signed_for_something_else_is_no_session() {
+        let secrets = secrets(&["one"]);
+        let cookie = Session::begin(&secrets[0], at(0)).cookie();
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(cookie.expose_secret()).expect("base64");
+        for index in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[index] ^= 1;
+            let changed = SecretString::from(BASE64_URL_SAFE_NO_PAD.encode(changed));
+            assert!(Session::of_cookie(&changed, &secrets, at(0)).is_none(), "byte {index}");
         }
-        assert_eq!(sessions.find(first.expose_secret(), at(1), Use::Active), None);
-        assert_eq!(sessions.0.lock().by_hash.len(), MAX_SESSIONS);
+        let token = create_token(&secrets[0], at(0));
+        assert!(Session::of_cookie(&token, &secrets, at(0)).is_none());
+        assert!(SignInToken::open(&cookie, &secrets, at(0)).is_none());
+        for text in ["", "a", "0000", &"0".repeat(64)] {
+            assert!(Session::of_cookie(&SecretString::from(text), &secrets, at(0)).is_none());
+        }
+    }
+
+    #[test]
+    fn a_token_is_valid_for_an_hour() {
+        let secrets = secrets(&["one"]);
+        let token = create_token(&secrets[0], at(0));
+        assert!(SignInToken::open(&token, &secrets, at(59)).is_some());
+        assert!(SignInToken::open(&token, &secrets, at(60)).is_none());
     }
 }

@@ -1,22 +1,22 @@
 //! Signing in with the administrators' secret or a single-use token, and signing out.
 
 use actix_web::{
-    FromRequest, HttpRequest, HttpResponse,
+    FromRequest, HttpRequest, HttpResponse, ResponseError,
     dev::Payload,
     http::{Method, StatusCode},
 };
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use maud::html;
 use secrecy::SecretString;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     access::{
-        Failure, Fields, Submitted, check_origin, cookie_of, is_inside, read_form, removed_cookie,
-        session_cookie, shared,
+        Failure, Submitted, check_origin, find_session, is_inside, removed_cookie, session_cookie, shared,
     },
+    fields::{Fields, read_form},
     page,
-    sessions::Use,
+    sessions::{Session, SignInToken},
 };
 use crate::http::{
     extract::auth::is_one_of,
@@ -44,21 +44,16 @@ impl FromRequest for Credentials {
 
 /// Shows the form, or signs in with the token in the address.
 pub(super) async fn show(request: HttpRequest) -> Result<HttpResponse, Failure> {
-    let (state, console) = shared(&request);
     let query = Fields::of_query(&request);
     let next = query.get("next").filter(|next| is_inside(next));
     // A HEAD must change nothing.
     if let Some(token) = query.get("token").filter(|_| *request.method() == Method::GET) {
-        if console.sessions.take_token(&SecretString::from(token), state.clock.now()) {
-            return Ok(signed_in(&request, next));
-        }
-        return wrong(&request, next, "This address was used already, or is no longer valid");
+        return match secret_of(&request, &SecretString::from(token)).await? {
+            Some(secret) => Ok(signed_in(&request, secret, next)),
+            None => wrong(&request, next, "This address was used already, or is no longer valid"),
+        };
     }
-    let is_signed_in = cookie_of(&request).is_some_and(|cookie| {
-        let cookie = secrecy::ExposeSecret::expose_secret(&cookie);
-        console.sessions.find(cookie, state.clock.now(), Use::Active).is_some()
-    });
-    if is_signed_in {
+    if find_session(&request).await.is_some() {
         return Ok(page::redirect(StatusCode::FOUND, next.unwrap_or(HOME)));
     }
     Ok(form(StatusCode::OK, next, None))
@@ -73,36 +68,54 @@ pub(super) async fn submit(
     let Some(secret) = fields.get("secret") else {
         return Ok(form(StatusCode::UNAUTHORIZED, next, Some("Enter the secret")));
     };
-    if is_one_of(&SecretString::from(secret), &shared(&request).0.config.internal_secrets) {
-        return Ok(signed_in(&request, next));
+    let given = SecretString::from(secret);
+    let mut secrets = shared(&request).config.internal_secrets.iter();
+    if let Some(secret) = secrets.find(|secret| is_one_of(&given, std::slice::from_ref(secret))) {
+        return Ok(signed_in(&request, secret, next));
     }
     wrong(&request, next, "The secret is wrong")
 }
 
-/// Ends the session.
+/// Uses a token up. Returns the secret that signed it; `None` if it is not valid, or was used before at any process.
+async fn secret_of<'r>(
+    request: &'r HttpRequest,
+    token: &SecretString,
+) -> Result<Option<&'r SecretString>, Failure> {
+    let state = shared(request);
+    let Some(token) = SignInToken::open(token, &state.config.internal_secrets, state.clock.now()) else {
+        return Ok(None);
+    };
+    let is_first = state.store.console_endings().end(token.id, token.expires_at).await?;
+    Ok(is_first.then_some(token.secret))
+}
+
+/// Ends the session at every process. Where that can't be stored, the browser forgets it all the same.
 pub(super) async fn sign_out(request: HttpRequest, _: Submitted) -> HttpResponse {
-    let (state, console) = shared(&request);
-    if let Some(cookie) = cookie_of(&request) {
-        console.sessions.end(secrecy::ExposeSecret::expose_secret(&cookie));
-    }
+    let state = shared(&request);
     let mut answer = page::see_other("/console/sign-in");
+    if let Some(session) = find_session(&request).await
+        && let Err(error) = state.store.console_endings().end(session.id, session.expires_at()).await
+    {
+        warn!(%error, "the end of a session of the console could not be stored");
+        answer = Failure::from(error).error_response();
+    }
     // The cookie of a session that is over is harmless: this only tidies up.
     let _ = answer.add_cookie(&removed_cookie(state));
     answer
 }
 
-fn signed_in(request: &HttpRequest, next: Option<&str>) -> HttpResponse {
-    let (state, console) = shared(request);
-    let cookie = console.sessions.begin(state.clock.now());
+fn signed_in(request: &HttpRequest, secret: &SecretString, next: Option<&str>) -> HttpResponse {
+    let state = shared(request);
+    let session = Session::begin(secret, state.clock.now());
     info!("an administrator signed in to the console");
     let status = if *request.method() == Method::GET { StatusCode::FOUND } else { StatusCode::SEE_OTHER };
     let mut answer = page::redirect(status, next.unwrap_or(HOME));
-    answer.add_cookie(&session_cookie(state, &cookie)).expect("hexadecimal digits are valid in a cookie");
+    answer.add_cookie(&session_cookie(state, &session)).expect("base64 is valid in a cookie");
     answer
 }
 
 fn wrong(request: &HttpRequest, next: Option<&str>, problem: &str) -> Result<HttpResponse, Failure> {
-    rate_limit::check(request, shared(request).0, Attempt::Credentials)?;
+    rate_limit::check(request, shared(request), Attempt::Credentials)?;
     info!("a sign-in to the console failed");
     Ok(form(StatusCode::UNAUTHORIZED, next, Some(problem)))
 }

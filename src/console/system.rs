@@ -1,15 +1,18 @@
 //! The server: its health, its engine, its build, its settings.
 
 use actix_web::{HttpResponse, web::Data};
+use bytesize::ByteSize;
 use cti_actors::state::{LastError, SupervisorState};
 use maud::{Markup, html};
 use serde_json::Value;
 
 use super::{
+    Console,
     access::{Failure, Visitor},
     apps::AppNames,
     page::Section,
     parts::{Tone, badge, duration, facts, notice, or_dash, table, time},
+    vitals::vitals,
 };
 use crate::{
     cluster::ProcessView,
@@ -17,11 +20,12 @@ use crate::{
 };
 
 /// Shows the server. It is shown also while the database is unavailable.
-pub(super) async fn show(visitor: Visitor, state: Data<AppState>) -> HttpResponse {
+pub(super) async fn show(visitor: Visitor, state: Data<AppState>, console: Data<Console>) -> HttpResponse {
     let health = serde_json::to_value(health::check(&state).await).unwrap_or_default();
     let content = html! {
         h1 { "System" }
         (health_section(&state, &health))
+        (vitals(&state.metrics.render(), &console.samples.all()))
         (processes(&state).await)
         (engine(&state).await)
         (settings(&state))
@@ -32,6 +36,8 @@ pub(super) async fn show(visitor: Visitor, state: Data<AppState>) -> HttpRespons
 fn health_section(state: &AppState, health: &Value) -> Markup {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let checks = health["checks"].as_object().into_iter().flatten();
+    let spool = state.spool.state();
+    let spool = html! { (spool.state) ", " (spool.webhooks) " webhooks, " (ByteSize(spool.bytes)) };
     let uptime = i64::try_from(state.started.elapsed().as_secs()).unwrap_or(i64::MAX);
     html! {
         section {
@@ -42,6 +48,7 @@ fn health_section(state: &AppState, health: &Value) -> Markup {
                 ("Environment", html! { (state.config.environment.as_str()) }),
                 ("Running for", html! { (duration(uptime)) }),
                 ("Process", html! { code { (state.cluster.process_id()) } }),
+                ("Spool", spool),
                 ("Public address", html! { (state.public_url) }),
                 ("Time of the server", time(state.clock.now())),
             ]))

@@ -1,7 +1,8 @@
 //! The HTTP server: what happens around the routes, and to a connection.
 
-use std::{io, net::TcpListener, sync::Arc, time::Duration};
+use std::{any::Any, io, net::TcpListener, sync::Arc, time::Duration};
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     App, HttpServer,
     dev::Server,
@@ -28,6 +29,7 @@ use super::{
     routes,
     state::AppState,
 };
+use crate::tls::Tls;
 
 /// How long an idle HTTP connection is kept: longer than load balancers do, which must close it first.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
@@ -35,6 +37,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The same, while the database is not open.
 const EARLY_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a TLS handshake may take: after a restart, all clients begin one at once.
+const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const EARLY_THREADS: usize = 2;
 
 /// Starts to accept connections. `more` adds further routes before these.
@@ -44,6 +48,7 @@ const EARLY_THREADS: usize = 2;
 pub(crate) fn serve(
     state: &Data<AppState>,
     listener: TcpListener,
+    tls: Option<&Tls>,
     more: impl Fn(&mut ServiceConfig) + Clone + Send + 'static,
 ) -> io::Result<Server> {
     let workers = state.config.http_workers;
@@ -65,7 +70,7 @@ pub(crate) fn serve(
             .wrap(TracingLogger::<RequestSpan>::new())
     })
     .on_connect(move |connection, data| {
-        if let Some(stream) = connection.downcast_ref::<TcpStream>()
+        if let Some(stream) = socket_of(connection)
             && let Some(counted) = limit.accept(stream)
         {
             data.insert(counted);
@@ -81,14 +86,30 @@ pub(crate) fn serve(
     if workers > 0 {
         server = server.workers(workers);
     }
-    Ok(server.listen(listener)?.run())
+    let server = match tls {
+        Some(tls) => server
+            .tls_handshake_timeout(TLS_HANDSHAKE_TIMEOUT)
+            .listen_rustls_0_23(listener, tls.server_config())?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
+}
+
+/// Returns the socket of a connection that was just accepted, over TLS or not.
+fn socket_of(connection: &dyn Any) -> Option<&TcpStream> {
+    let of_tls = || connection.downcast_ref::<TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
+    connection.downcast_ref::<TcpStream>().or_else(of_tls)
 }
 
 /// Starts to accept connections before the database is open.
 ///
 /// # Errors
 /// The listener can't be used.
-pub(crate) fn serve_early(state: &Data<EarlyState>, listener: TcpListener) -> io::Result<Server> {
+pub(crate) fn serve_early(
+    state: &Data<EarlyState>,
+    listener: TcpListener,
+    tls: Option<&Tls>,
+) -> io::Result<Server> {
     let state = state.clone();
     let server = HttpServer::new(move || {
         App::new()
@@ -106,5 +127,9 @@ pub(crate) fn serve_early(state: &Data<EarlyState>, listener: TcpListener) -> io
     .keep_alive(KeepAlive::Disabled)
     .disable_signals()
     .shutdown_timeout(EARLY_SHUTDOWN_TIMEOUT.as_secs());
-    Ok(server.listen(listener)?.run())
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls.server_config())?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }

@@ -45,10 +45,11 @@ impl Pruning {
         }
         let keys = self.store.idempotency().prune().await;
         let authorizations = self.store.oauth_sessions().prune().await;
+        let console = self.store.console_endings().prune().await;
         let processed = self.prune_processed().await;
         let unrouted = self.prune_unrouted().await;
         let calls = self.prune_calls().await;
-        processed.and(unrouted).and(calls).and(keys).and(authorizations)?;
+        processed.and(unrouted).and(calls).and(keys).and(authorizations).and(console)?;
         self.store.retention().completed();
         Ok(())
     }

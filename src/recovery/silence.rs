@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
 use dashmap::DashMap;
 use tracing::debug;
@@ -36,6 +36,11 @@ impl SilenceDetector {
     /// Records that an app received a webhook.
     pub fn note(&self, app: AppId, at: DateTime<Utc>) {
         self.apps.insert(app, LastWebhook { known_until: at, silent_since: at, checks: 0 });
+    }
+
+    /// Returns for how long an app that received webhooks has received none.
+    pub(crate) fn silent_for(&self, app: AppId, now: DateTime<Utc>) -> Option<TimeDelta> {
+        self.apps.get(&app).map(|last| now - last.silent_since)
     }
 
     /// Records that calls were found which no webhook reported: the office has not closed.
@@ -81,6 +86,11 @@ pub(crate) async fn check(recovery: &Recovery) -> Result<(), StoreError> {
     let now = recovery.clock.now();
     let mut result = Ok(());
     for (app, since) in recovery.silence.take_due(now, recovery.settings.webhook_silence) {
+        // Another process may have received what did not come to this one.
+        if let Some(at) = recovery.store.journal().newest_webhook(app, since).await? {
+            recovery.silence.note(app, at);
+            continue;
+        }
         debug!(app.id = %app, "no webhooks arrive");
         match recovery.store.gaps().record(app, since, now, GapReason::Silence).await {
             Ok(()) => recovery.silence.note_checked(app, now),

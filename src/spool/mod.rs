@@ -70,11 +70,11 @@ pub(crate) enum Refused {
 pub(crate) struct SpoolState {
     /// `empty`: webhooks go to the database; `filling`: the database can't take them; `draining`: they are being written
     /// to the database; `off`.
-    state: &'static str,
+    pub(crate) state: &'static str,
     /// How many bytes it has on disk.
-    bytes: u64,
+    pub(crate) bytes: u64,
     /// How many webhooks are in it.
-    webhooks: u64,
+    pub(crate) webhooks: u64,
 }
 
 impl SpoolState {

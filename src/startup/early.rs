@@ -18,6 +18,7 @@ use crate::{
     http::{self, EarlyState},
     shutdown::StopSignals,
     store::{Store, journal::pending::DurableWebhooks},
+    tls::{self, Tls},
 };
 
 /// How long the migrations may take before the small server starts. It starts at once when the database is away.
@@ -42,6 +43,7 @@ pub(super) struct Opened {
 pub(super) async fn open(
     early: EarlyState,
     listener: &TcpListener,
+    tls: Option<&Tls>,
     stop_signals: &mut StopSignals,
 ) -> Result<Opened, StartError> {
     let state = Data::new(early);
@@ -58,14 +60,15 @@ pub(super) async fn open(
         }
         signal = stop_signals.recv() => return Err(stopped(signal)),
     }
-    let early_server = listener.try_clone().and_then(|listener| http::serve_early(&state, listener));
+    let early_server = listener.try_clone().and_then(|listener| http::serve_early(&state, listener, tls));
     let early_server = early_server.map_err(|error| listen_error(&state.config, error))?;
     let handle = early_server.handle();
     tokio::spawn(early_server);
     if let Ok(address) = listener.local_addr() {
         info!(
             public_url = %state.public_url,
-            "listening on http://{address}; webhooks are kept in the spool until the database is open"
+            "listening on {}://{address}; webhooks are kept in the spool until the database is open",
+            tls::scheme(tls)
         );
     }
     let opened = tokio::select! {

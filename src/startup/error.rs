@@ -5,7 +5,9 @@ use std::io;
 use cti_actors::error::StoreError;
 use thiserror::Error;
 
-use crate::{cluster::JoinError, encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads};
+use crate::{
+    cluster::JoinError, encryption_keys::KeyError, spool::SpoolError, threads::TooFewThreads, tls::TlsError,
+};
 
 /// Why the server could not start.
 #[derive(Debug, Error)]
@@ -47,6 +49,9 @@ pub enum StartError {
     /// There is no key to encrypt tokens with.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The certificate of the server can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There are not enough threads.
     #[error(transparent)]
     Threads(#[from] TooFewThreads),

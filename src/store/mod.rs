@@ -18,7 +18,7 @@
 //! | [`backup`] | copies of the database, and what follows a restore |
 //! | [`import`] | the database of another server, and what is taken from it |
 //! | [`notifications`] | what processes announce to each other through PostgreSQL |
-//! | [`idempotency`], [`retention`], [`server_state`] | one table or task each |
+//! | [`console_endings`], [`idempotency`], [`retention`], [`server_state`] | one table or task each |
 //! | [`db`] | the two databases: pools, bulk statements, types |
 //!
 //! [`Store`] gives access by repositories: `store.apps().create(…)`. A file has its SQL first, then the rows, then the
@@ -26,6 +26,7 @@
 
 pub mod backup;
 pub mod cluster;
+mod console_endings;
 pub mod crypto;
 pub mod db;
 pub mod dialpad;
@@ -181,6 +182,8 @@ repositories! {
     oauth_sessions => OauthSessions;
     /// Periods for which webhooks may be missing.
     gaps => Gaps;
+    /// What the console has signed and what ended before its time.
+    console_endings => ConsoleEndings;
     /// Answers stored under an idempotency key.
     idempotency => Idempotency;
     /// Deletion of old rows.

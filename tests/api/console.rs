@@ -39,9 +39,9 @@ on_sqlite![
 
 /// A person who is signed in.
 pub(crate) struct Person<'s> {
-    server: &'s TestServer,
+    pub(crate) server: &'s TestServer,
     /// As the browser sends it: `name=value`.
-    cookie: String,
+    pub(crate) cookie: String,
 }
 
 impl<'s> Person<'s> {
@@ -63,9 +63,14 @@ impl<'s> Person<'s> {
         answer.body
     }
 
+    /// Returns the token of the person's forms.
+    pub(crate) async fn csrf(&self) -> String {
+        token_of(&self.open("/console").await)
+    }
+
     /// Sends a form of a page, with the page's token.
-    async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let token = token_of(&self.open("/console").await);
+    pub(crate) async fn submit(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let token = self.csrf().await;
         let fields: Vec<(&str, &str)> = fields.iter().copied().chain([("csrf", token.as_str())]).collect();
         self.server.post(path).header("cookie", &self.cookie).form(&fields).answer().await
     }
@@ -75,7 +80,7 @@ async fn sign_in(server: &TestServer, secret: &str) -> Answer {
     server.post("/console/sign-in").form(&[("secret", secret)]).answer().await
 }
 
-fn cookie_of(answer: &Answer) -> String {
+pub(crate) fn cookie_of(answer: &Answer) -> String {
     let cookie = answer.header("set-cookie").unwrap_or_else(|| panic!("no cookie: {answer}"));
     cookie.split(';').next().expect("a name and a value").to_owned()
 }
@@ -475,6 +480,7 @@ async fn settings_are_shown_without_secrets(world: World) {
     let person = Person::sign_in(&server).await;
     let page = person.open("/console/system").await;
     shows(&page, &["INTERACTION_SETTLE", "1h", "INTERNAL_API_SECRET", "(set)", "healthy", "database: ok"]);
+    shows(&page, &["cti_webhooks_given_up_total", "at most 10000", "Spool"]);
     for secret in [ADMIN_SECRET, WEBHOOK_SECRET, world.setting("TOKEN_ENCRYPTION_KEY")] {
         assert!(!page.contains(secret), "a secret is shown");
     }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod console_endings;
 mod contract;
 mod cursors;
 mod deletion;

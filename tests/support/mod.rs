@@ -60,7 +60,7 @@ pub(crate) use self::{
     socket::{Received, Socket},
     stream::{EventStream, StreamPart},
     tls::TlsProxy,
-    world::{ADMIN_SECRET, WEBHOOK_SECRET, World},
+    world::{ADMIN_SECRET, WEBHOOK_SECRET, World, listening_at},
 };
 
 /// How long a test waits for a condition.

@@ -243,8 +243,9 @@ fn fresh_folder() -> TempDir {
     in_memory.unwrap_or_else(|| folder.tempdir().expect("a temporary folder can be made"))
 }
 
-fn listening_at(line: &str) -> Option<String> {
-    let rest = line.split_once("http://127.0.0.1:").filter(|_| line.contains("listening"))?.1;
+pub(crate) fn listening_at(line: &str) -> Option<String> {
+    let (before, rest) = line.split_once("://127.0.0.1:").filter(|_| line.contains("listening"))?;
+    let scheme = if before.ends_with("https") { "https" } else { "http" };
     let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-    (!port.is_empty()).then(|| format!("http://127.0.0.1:{port}"))
+    (!port.is_empty()).then(|| format!("{scheme}://127.0.0.1:{port}"))
 }

@@ -23,7 +23,7 @@ pub use self::{
     close_code::{CloseCode, CloseReason, SessionEnd},
     listener::Listener,
     protocol::{BadCursor, ControlType, MessageKind, OutboundBatch, OutboundMessage},
-    registry::{Sessions, Transport},
+    registry::{OpenSession, Sessions, Transport},
     start::Refusal,
     subscription::{Subscription, SubscriptionError},
     tenant::{TenantDirectory, TenantHandle},

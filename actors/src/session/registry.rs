@@ -45,6 +45,7 @@ pub struct Sessions {
 
 struct Entry {
     key_id: KeyId,
+    transport: Transport,
     progress: Arc<DeliveryProgress>,
     /// Taken by what closes the session first.
     close_tx: Option<oneshot::Sender<SessionEnd>>,
@@ -57,6 +58,19 @@ impl Entry {
             let _ = close_tx.send(SessionEnd { code, reason: reason.to_owned() });
         }
     }
+}
+
+/// An open session, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenSession {
+    /// The session.
+    pub id: SessionId,
+    /// The key that opened it.
+    pub key_id: KeyId,
+    /// How its events are delivered.
+    pub transport: Transport,
+    /// For how long its client has not taken what it was sent.
+    pub stalled_for: Duration,
 }
 
 /// A session's registration. Dropping it removes the session.
@@ -89,6 +103,32 @@ impl Sessions {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Returns the sessions that have been open for the longest time, at most so many: their ids begin with the time.
+    #[must_use]
+    pub fn oldest(&self, max: usize) -> Vec<OpenSession> {
+        let open = self.open.lock();
+        let mut listed: Vec<OpenSession> = open
+            .iter()
+            .map(|(id, entry)| OpenSession {
+                id: *id,
+                key_id: entry.key_id,
+                transport: entry.transport,
+                stalled_for: entry.progress.stalled_for(),
+            })
+            .collect();
+        drop(open);
+        listed.sort_unstable_by_key(|session| session.id);
+        listed.truncate(max);
+        listed
+    }
+
+    /// Closes one session. Returns whether it was open.
+    pub fn close_one(&self, id: SessionId, code: CloseCode, reason: &str) -> bool {
+        let mut open = self.open.lock();
+        let entry = open.get_mut(&id);
+        entry.map(|entry| entry.close(code, reason)).is_some()
     }
 
     /// Closes the sessions that a key opened.
@@ -137,7 +177,8 @@ impl Sessions {
         }
         let (close_tx, close_rx) = oneshot::channel();
         let progress = Arc::<DeliveryProgress>::default();
-        open.insert(id, Entry { key_id, progress: Arc::clone(&progress), close_tx: Some(close_tx) });
+        let entry = Entry { key_id, transport, progress: Arc::clone(&progress), close_tx: Some(close_tx) };
+        open.insert(id, entry);
         gauge!("cti_feed_listeners", "transport" => transport.as_str()).increment(1);
         Some((SessionGuard { sessions: Arc::clone(self), id, transport, progress }, close_rx))
     }

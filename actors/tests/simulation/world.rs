@@ -253,11 +253,7 @@ impl World {
     }
 
     async fn is_done(&self, processes: &Processes) -> bool {
-        let lanes = self.lanes.borrow();
-        let all_sent =
-            lanes.iter().zip(&self.script.lanes).all(|(progress, lane)| progress.next >= lane.len());
-        drop(lanes);
-        if !all_sent || self.store.pending_count() > 0 || !processes.is_idle() {
+        if !self.all_is_sent() || self.store.pending_count() > 0 || !processes.is_idle() {
             return false;
         }
         let later = processes.store.clock.now() + TimeDelta::days(1);
@@ -266,6 +262,11 @@ impl World {
         }
         let head = self.store.events(self.app).last().map(|frame| frame.seq);
         self.clients.borrow().iter().all(|client| client.cursor >= head)
+    }
+
+    fn all_is_sent(&self) -> bool {
+        let lanes = self.lanes.borrow();
+        lanes.iter().zip(&self.script.lanes).all(|(progress, lane)| progress.next >= lane.len())
     }
 
     fn describe(&self) -> String {

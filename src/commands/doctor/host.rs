@@ -6,11 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
+use cti_actors::clock::{Clock, SystemClock};
 use rustix::fs::statvfs;
 
 use super::check::Check;
 use crate::{
     commands::serve::MIN_OPEN_FILES, config::Config, database_url::DatabaseUrl, net, startup::key_file,
+    tls::TlsFiles,
 };
 
 /// With less, the database can be full within hours.
@@ -18,6 +21,8 @@ const MIN_FREE_BYTES: u64 = 200 << 20;
 /// Room for some minutes without the database.
 const MIN_SPOOL_BYTES: u64 = 64 << 20;
 const LOW_FREE_BYTES: u64 = 2 << 30;
+/// Certificates of 90 days are usually renewed 30 days before their end.
+const RENEWAL: TimeDelta = TimeDelta::days(14);
 
 pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check> {
     let mut checks = vec![open_files()];
@@ -29,6 +34,17 @@ pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check>
         let file = key_file(&config.database_url);
         let fix = format!("chmod 600 {}", file.display());
         checks.push(private("key_file", &file, 0o077, "it decrypts all tokens", fix));
+    }
+    if let Some(tls) = &config.tls {
+        let fix = format!("chmod 640 {}", tls.key.display());
+        checks.push(private(
+            "tls_key_file",
+            &tls.key,
+            0o007,
+            "it is the key of the server's certificate",
+            fix,
+        ));
+        checks.push(certificate(tls, SystemClock.now()));
     }
     if let DatabaseUrl::Sqlite(path) = &config.database_url {
         let fix = format!("chmod 640 {}", path.display());
@@ -46,6 +62,21 @@ pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check>
         ),
     });
     checks
+}
+
+fn certificate(tls: &TlsFiles, now: DateTime<Utc>) -> Check {
+    const FIX: &str = "renew the certificate and replace both files: the server uses them without a restart";
+    match tls.check() {
+        Ok(expires_at) => {
+            let how =
+                format!("{} expires at {}", tls.cert.display(), expires_at.format("%Y-%m-%d %H:%M UTC"));
+            if expires_at <= now {
+                return Check::fail("tls_certificate", how, FIX);
+            }
+            Check::advise("tls_certificate", expires_at - now >= RENEWAL, how, FIX)
+        }
+        Err(error) => Check::fail("tls_certificate", error.to_string(), FIX),
+    }
 }
 
 fn open_files() -> Check {

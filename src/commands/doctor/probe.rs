@@ -31,7 +31,8 @@ impl Server {
                 host => host,
             };
             let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-            Url::parse(&format!("http://{host}:{}", config.port)).map_err(|error| error.to_string())
+            let scheme = if config.tls.is_some() { "https" } else { "http" };
+            Url::parse(&format!("{scheme}://{host}:{}", config.port)).map_err(|error| error.to_string())
         };
         let base = match url.or(config.public_url.as_ref()) {
             Some(url) => url.clone(),

@@ -40,7 +40,7 @@ use crate::{
         },
         state::AppState,
     },
-    store::tenants::api_keys::NewKey,
+    store::tenants::api_keys::{KeyInfo, NewKey},
 };
 
 /// For how many seconds replaced keys stay valid: at most a week.
@@ -230,13 +230,22 @@ pub(crate) async fn revoke(
     path: Path<AppPath>,
 ) -> Result<HttpResponse, ApiError> {
     let app = path.find(&state).await?;
+    let revoked = revoke_keys(&state, app).await?;
+    let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
+    let revoked = revoked.into_iter().map(|key| key.hint).collect();
+    Ok(HttpResponse::Ok().json(RevokedKeys { app_id: app, message, revoked }))
+}
+
+/// Revokes all keys of an app, and closes its sessions.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn revoke_keys(state: &AppState, app: AppId) -> Result<Vec<KeyInfo>, StoreError> {
     let revoked = state.store.api_keys().revoke(app).await?;
     // No session of the app has a valid key any more.
     state.engine.close_sessions_of(app, CloseCode::Forbidden, "the API key was revoked");
     info!(app.id = %app, keys = revoked.len(), "API keys were revoked");
-    let message = if revoked.is_empty() { "App had no API key" } else { "API keys revoked" };
-    let revoked = revoked.into_iter().map(|key| key.hint).collect();
-    Ok(HttpResponse::Ok().json(RevokedKeys { app_id: app, message, revoked }))
+    Ok(revoked)
 }
 
 /// Returns the valid keys of an app.

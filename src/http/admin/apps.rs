@@ -304,16 +304,8 @@ pub(crate) async fn change(
     if let Some(Trimmed(name)) = name {
         state.store.apps().rename(app, &name).await?;
     }
-    if let Some(region) = region
-        && state.store.apps().set_region(app, region).await?
-    {
-        info!(app.id = %app, %region, "the region of an app was changed");
-        let store = state.store.clone();
-        state.tasks.spawn(async move {
-            if let Err(failure) = store.apps().update_numbers().await {
-                warn!(error = %failure, "the stored numbers could not be computed and will be later");
-            }
-        });
+    if let Some(region) = region {
+        change_region(&state, app, region).await?;
     }
     match is_active {
         Some(true) => unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?,
@@ -325,6 +317,24 @@ pub(crate) async fn change(
         None => {}
     }
     Ok(Reply(details(&state, app).await?, administrator.query))
+}
+
+/// Changes the region of an app. Its stored numbers are computed again in the background.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn change_region(state: &AppState, app: AppId, region: Region) -> Result<(), StoreError> {
+    if !state.store.apps().set_region(app, region).await? {
+        return Ok(());
+    }
+    info!(app.id = %app, %region, "the region of an app was changed");
+    let store = state.store.clone();
+    state.tasks.spawn(async move {
+        if let Err(failure) = store.apps().update_numbers().await {
+            warn!(error = %failure, "the stored numbers could not be computed and will be later");
+        }
+    });
+    Ok(())
 }
 
 /// Deletes an app with all its data.

@@ -196,7 +196,7 @@ pub(crate) async fn list(
         event_type: filter.event_type,
         since: filter.since.map(|time| time.0),
         until: filter.until.map(|time| time.0),
-        digits: None,
+        digits: Vec::new(),
     };
     let page = state.store.journal().list(&filter, paging.cursor(), paging.limit()).await?;
     let items = page.items.into_iter().map(|entry| WebhookEvent::new(entry, ids)).collect();

@@ -270,7 +270,10 @@ async fn find(state: &AppState, path: &WebhookPath) -> Result<WebhookView, ApiEr
 }
 
 /// Completes work even if the client disconnects: it has several steps, here and at Dialpad.
-async fn complete<T: Send + 'static>(
+///
+/// # Errors
+/// Those of the work.
+pub(crate) async fn complete<T: Send + 'static>(
     work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
 ) -> Result<T, ApiError> {
     Ok(tokio::spawn(work).await.map_err(|_| ApiError::internal())??)

@@ -226,7 +226,8 @@ impl<'de, const MAX: usize> Deserialize<'de> for Verbatim<MAX> {
     }
 }
 
-fn within<const MAX: usize>(text: &str) -> Option<String> {
+/// Returns a text of a sender, if it has from 1 to so many characters and is not blank.
+pub(crate) fn within<const MAX: usize>(text: &str) -> Option<String> {
     let is_blank = text.trim().is_empty();
     // PostgreSQL has no NUL in texts.
     (!is_blank && text.chars().count() <= MAX && !text.contains('\0')).then(|| text.to_owned())

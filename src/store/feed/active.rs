@@ -26,6 +26,7 @@ use crate::store::{
 const HEAD: &str = "SELECT epoch, last_seq FROM feed_epoch LEFT JOIN event_feeds ON app_id = $1";
 /// Written so that the index of live calls is used.
 const NOT_ENDED: &str = " AND c.ended_updated_at IS NULL";
+const COUNT: &str = "SELECT COUNT(*) FROM calls c WHERE c.app_id = ";
 /// How many calls are read at a time.
 const PAGE: i64 = 500;
 
@@ -52,6 +53,15 @@ impl Calls<'_> {
         })?;
         let page = filter.page(rows.into_iter().map(CallView::from).collect(), limit);
         Ok((page, epoch.into(), Seq(head.unwrap_or_default())))
+    }
+
+    /// Counts an app's active calls.
+    pub async fn count_active(self, app: AppId) -> Result<i64, StoreError> {
+        on_db!(self.store, read db => {
+            let mut query = QueryBuilder::new(COUNT);
+            query.push_bind(Id::from(app)).push(NOT_ENDED);
+            query.build_query_scalar().fetch_one(db).await
+        })
     }
 
     /// Returns all active calls of an app as JSON, and the last event that they include.

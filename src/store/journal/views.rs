@@ -47,8 +47,9 @@ pub struct JournalFilter {
     pub since: Option<DateTime<Utc>>,
     /// Only what was received before this instant.
     pub until: Option<DateTime<Utc>>,
-    /// Only payloads with these digits in a row. Every payload that the other fields leave is read: limit the times.
-    pub digits: Option<String>,
+    /// Only payloads with one of these texts of digits. Every payload that the other fields leave is read: limit the
+    /// times.
+    pub digits: Vec<String>,
 }
 
 /// How many webhooks of an app wait or failed.
@@ -139,10 +140,14 @@ impl JournalFilter {
             query.push(" AND received_at < ").push_bind(until);
             query.push(" AND id < ").push_bind(first_id_at(until + MAX_ID_DELAY));
         }
-        if let Some(digits) = &self.digits {
+        for (index, digits) in self.digits.iter().enumerate() {
             // Without wildcards of the caller: the databases escape them differently.
             let digits: String = digits.chars().filter(char::is_ascii_digit).collect();
-            query.push(" AND payload LIKE ").push_bind(format!("%{digits}%").into_bytes());
+            query.push(if index == 0 { " AND (payload LIKE " } else { " OR payload LIKE " });
+            query.push_bind(format!("%{digits}%").into_bytes());
+        }
+        if !self.digits.is_empty() {
+            query.push(")");
         }
         if let Some(cursor) = cursor {
             query.push(" AND id < ").push_bind(Id(cursor.id));

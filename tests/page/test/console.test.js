@@ -1,7 +1,8 @@
 // Every page of the console in both color schemes, on a phone, with the keyboard, and without JavaScript.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
@@ -10,6 +11,7 @@ import { Server } from '../../clients/node/support/server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const skip = existsSync(executablePath) ? false : 'Chromium not found';
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const quiet = ['--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-quic'];
 
 let server;
@@ -27,6 +29,7 @@ before(async () => {
     { ...call, event_type: 'call.ring', timestamp: now - 60 },
     { ...call, event_type: 'call.started', timestamp: now - 50 },
   ]);
+  await server.internal('POST', `/internal/apps/${app.app_id}/users/map`, { dialpad_user_id: 555, crm_user_id: 'agent-7' });
   failed = (await server.webhook(app, { event_type: 'call.ring' })).event_id;
 });
 after(async () => {
@@ -52,8 +55,10 @@ async function signIn(options = {}) {
   return { context, page, errors };
 }
 
+const CONTROLS = 'a, button, input:not([type=hidden]), select, summary, textarea';
+
 const pages = () => [
-  '/console', `/console/apps/${app.app_id}`, '/console/journal', '/console/journal?status=failed', `/console/journal/${failed}`,
+  '/console', `/console/apps/${app.app_id}`, `/console/apps/${app.app_id}/users`, '/console/journal', '/console/journal?status=failed', `/console/journal/${failed}`,
   '/console/calls', `/console/apps/${app.app_id}/calls/4711`, '/console/live', '/console/system', '/console/nothing',
 ];
 
@@ -83,12 +88,12 @@ test('the keyboard reaches the content and every control, and shows where it is'
     await page.goto(`${server.url}${path}`);
     await page.keyboard.press('Tab');
     assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Skip to the content', path);
-    const controls = await page.locator('a, button, input:not([type=hidden]), select, summary').count();
+    const controls = await page.locator(CONTROLS).count();
     const reached = new Set();
     for (let step = 0; step < 3 * controls + 20; step += 1) {
       const focus = await page.evaluate(() => {
         const element = document.activeElement;
-        const all = [...document.querySelectorAll('a, button, input, select, summary')];
+        const all = [...document.querySelectorAll('a, button, input, select, summary, textarea')];
         return { index: all.indexOf(element), outline: getComputedStyle(element).outlineStyle };
       });
       if (focus.index >= 0) {
@@ -98,7 +103,7 @@ test('the keyboard reaches the content and every control, and shows where it is'
       await page.keyboard.press('Tab');
     }
     const expected = await page.evaluate(() => {
-      const all = [...document.querySelectorAll('a, button, input, select, summary')];
+      const all = [...document.querySelectorAll('a, button, input, select, summary, textarea')];
       return all.filter((element) => element.checkVisibility() && element.type !== 'hidden').length;
     });
     assert.equal(reached.size, expected, path);
@@ -111,7 +116,7 @@ test('every field has a label, and every table a caption and headers', { skip },
   for (const path of pages()) {
     await page.goto(`${server.url}${path}`);
     const unnamed = await page.evaluate(() => {
-      const fields = [...document.querySelectorAll('input:not([type=hidden]), select')];
+      const fields = [...document.querySelectorAll('input:not([type=hidden]), select, textarea')];
       const tables = [...document.querySelectorAll('table')];
       return [
         ...fields.filter((field) => field.labels.length === 0).map((field) => field.outerHTML),
@@ -120,6 +125,71 @@ test('every field has a label, and every table a caption and headers', { skip },
     });
     assert.deepEqual(unnamed, [], path);
   }
+  await context.close();
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  test(`no page breaks a rule of accessibility in ${colorScheme}`, { skip }, async () => {
+    const { context, page } = await signIn({ colorScheme });
+    for (const path of [...pages(), '/console/sign-in']) {
+      if (path === '/console/sign-in') await context.clearCookies();
+      await page.goto(`${server.url}${path}`);
+      // What is closed is checked as well.
+      await page.evaluate(() => document.querySelectorAll('details').forEach((details) => (details.open = true)));
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).join(' | ')}`);
+      assert.deepEqual(found, [], path);
+    }
+    await context.close();
+  });
+}
+
+test('nothing moves while a page loads or updates itself', { skip }, async () => {
+  const { context, page } = await signIn();
+  await context.addInitScript(() => {
+    window.shifts = [];
+    const observer = new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value);
+    });
+    observer.observe({ type: 'layout-shift', buffered: true });
+  });
+  for (const path of pages()) {
+    await page.goto(`${server.url}${path}`);
+    if (path === '/console/live') {
+      const ring = { event_type: 'call.ring', call_id: 9000, direction: 'inbound', timestamp: Math.floor(Date.now() / 1000) };
+      await server.webhook(app, ring);
+      await page.waitForSelector('a:text-is("9000")');
+    }
+    const frames = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    await page.evaluate(frames);
+    assert.deepEqual(await page.evaluate(() => window.shifts), [], path);
+  }
+  await context.close();
+});
+
+test('with the keyboard alone a user is mapped, and the mapping is deleted', { skip }, async () => {
+  const { context, page } = await signIn();
+  await page.goto(`${server.url}/console/apps/${app.app_id}/users`);
+  const focus = async (selector) => {
+    for (let step = 0; step < 60; step += 1) {
+      if (await page.evaluate((wanted) => document.activeElement.matches(wanted), selector)) return;
+      await page.keyboard.press('Tab');
+    }
+    assert.fail(`${selector} is not reached`);
+  };
+  await focus('#dialpad');
+  await page.keyboard.type('777');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type('agent-777');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('text=1 user is mapped');
+  await focus('summary');
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'Delete 777…');
+  await page.keyboard.press('Enter');
+  await focus('details[open] button');
+  await page.keyboard.press('Enter');
+  await page.waitForSelector('text=The mapping is deleted');
   await context.close();
 });
 

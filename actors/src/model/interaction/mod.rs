@@ -8,6 +8,7 @@
 //! which legs belong together, whatever their order of arrival; [`proof`](self::proof) is what follows for each of them
 //! from the others: that a group's leg was answered, or that a person's leg ended because another person answered.
 
+mod history;
 mod identity;
 pub(crate) mod join;
 mod links;
@@ -19,16 +20,17 @@ mod stored;
 mod summary;
 mod transfer;
 
+pub use self::{
+    history::{HistoryStep, history},
+    links::waits_for,
+    span::Window,
+    stored::{InteractionChange, StoredInteraction},
+    summary::{LegShown, Part, Summary, VoicemailShown},
+};
 pub(crate) use self::{
     join::{LegLinks, join},
     links::{find_links, may_be_linked, sources_of, waiters_of},
     proof::proofs,
     ring::{RINGING_APART_AT_MOST, rang_together, rang_with, ringing_key},
     stored::news,
-};
-pub use self::{
-    links::waits_for,
-    span::Window,
-    stored::{InteractionChange, StoredInteraction},
-    summary::{LegShown, Part, Summary, VoicemailShown},
 };
