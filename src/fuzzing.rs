@@ -24,8 +24,11 @@ use crate::{
 
 const SECRET: &str = "a secret of the targets";
 
+/// A function that takes any bytes and must not panic.
+pub type Target = fn(&[u8]);
+
 /// The functions by the names of their targets.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("signature", signature_header),
     ("jws", jws),
     ("payload", webhook_payload),

@@ -1,12 +1,13 @@
 //! The start, in numbered steps, and the running server. [`crate::shutdown`] is the reverse.
 
+mod address;
 mod database;
 mod early;
 mod error;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,11 +21,11 @@ use cti_actors::{
     clock::{Clock, SystemClock},
     model::number,
 };
-use reqwest::Url;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::{info, warn};
 
+use self::address::{listen, listen_error, public_url, redirect_uri};
 pub(crate) use self::database::key_file;
 pub use self::{database::open_store, error::StartError};
 use crate::{
@@ -41,7 +42,6 @@ use crate::{
     enrichment::CallEnrichment,
     http::{self, AppState, EarlyState},
     jobs::{self, Services, app_deletion::AppDeletion},
-    net,
     recovery::{self, Recovery},
     shutdown::StopSignals,
     spool::{
@@ -282,35 +282,6 @@ fn register_metrics() {
 
 fn setup(error: impl std::fmt::Display) -> StartError {
     StartError::Setup(error.to_string())
-}
-
-fn listen(config: &Config) -> Result<TcpListener, StartError> {
-    if let Some(listener) = net::inherited().map_err(StartError::Inherited)? {
-        info!("the service manager opened the socket; HOST and PORT are not used");
-        return Ok(listener);
-    }
-    net::listen(&config.host, config.port).map_err(|error| match error.kind() {
-        io::ErrorKind::AddrNotAvailable => StartError::Host { host: config.host.clone(), error },
-        _ => listen_error(config, error),
-    })
-}
-
-fn listen_error(config: &Config, error: io::Error) -> StartError {
-    StartError::Listen { address: format!("{}:{}", config.host, config.port), error }
-}
-
-fn public_url(config: &Config, tls: Option<&Tls>, address: SocketAddr) -> Url {
-    config.public_url.clone().unwrap_or_else(|| {
-        Url::parse(&format!("{}://{address}", tls::scheme(tls))).expect("a socket address makes a valid URL")
-    })
-}
-
-fn redirect_uri(config: &Config, public_url: &Url) -> Url {
-    config.dialpad.redirect_uri.clone().unwrap_or_else(|| {
-        let mut uri = public_url.clone();
-        uri.set_path(&format!("{}/callback", public_url.path().trim_end_matches('/')));
-        uri
-    })
 }
 
 fn start_engine(

@@ -4,6 +4,8 @@
 //! clock of the machine slowly, so a wall clock that is set forward or back for a moment changes nothing: see
 //! [`program`].
 
+#[cfg(feature = "testing")]
+pub(crate) mod numbered;
 mod program;
 
 use std::{
@@ -137,7 +139,7 @@ impl Clock for SystemClock {
 #[must_use]
 pub fn new_uuid() -> Uuid {
     #[cfg(feature = "testing")]
-    if let Some(id) = crate::testing::numbered_uuid() {
+    if let Some(id) = numbered::numbered_uuid() {
         return id;
     }
     static CONTEXT: LazyLock<std::sync::Mutex<ContextV7>> =

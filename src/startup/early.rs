@@ -10,8 +10,8 @@ use tracing::{info, warn};
 
 use super::{
     StartError,
+    address::listen_error,
     database::{check_database, migrate, open_store},
-    listen_error,
 };
 use crate::{
     cluster::{self, Membership},

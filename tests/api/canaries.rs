@@ -85,7 +85,7 @@ async fn no_secret_is_found_in_any_file_answer_or_page(world: World) {
     server.post_webhook("/webhooks", &body).await.ok();
 
     errors_echo_no_secret(&server, &app, &canaries).await;
-    spooled_webhooks_have_no_secret(&world, &server, &canaries).await;
+    spooled_webhooks_have_no_secret(&world, &server, &app, &canaries).await;
     answers_and_pages_have_no_secret(&server, &app, &canaries).await;
 
     let next = server.rotate_key(&app, None).await;

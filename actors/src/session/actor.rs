@@ -14,7 +14,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, StreamHandler, WrapFuture, fut::ready};
 use actix_http::ws::Item;
-use actix_web::{Error, HttpRequest, HttpResponse, web};
+use actix_web::{Error, HttpRequest, HttpResponse, error::PayloadError, web};
 use actix_web_actors::ws;
 use futures_util::{StreamExt as _, stream};
 use metrics::{counter, gauge};
@@ -23,6 +23,7 @@ use tracing::debug;
 use super::{
     Listener, OutboundBatch, Refusal, TenantDirectory, Transport,
     close_code::{CloseCode, CloseReason},
+    frame_limit::FrameLimit,
     liveness::{Check, Liveness},
     progress::DeliveryProgress,
     protocol::ClientMessage,
@@ -67,8 +68,10 @@ pub fn serve(
     options: SessionOptions,
 ) -> Result<HttpResponse, Error> {
     let id = SessionId::generate();
+    let is_frame_too_long = Rc::new(Cell::new(false));
     let session = SessionActor {
         id,
+        is_frame_too_long: Rc::clone(&is_frame_too_long),
         options,
         progress: None,
         acknowledger: None,
@@ -78,6 +81,16 @@ pub fn serve(
     };
     // A connection that breaks, even in the middle of a frame, ends what comes of it, and is no violation of the protocol.
     let received = payload.take_while(|part| futures_util::future::ready(part.is_ok()));
+    let mut limit = FrameLimit::default();
+    let received = received.map(move |part| {
+        part.and_then(|bytes| match limit.admits(&bytes, MAX_MESSAGE_BYTES as u64) {
+            true => Ok(bytes),
+            false => {
+                is_frame_too_long.set(true);
+                Err(PayloadError::Overflow)
+            }
+        })
+    });
     ws::WsResponseBuilder::new(session, request, received).frame_size(MAX_MESSAGE_BYTES).start()
 }
 
@@ -94,6 +107,8 @@ pub fn reads_client_message(text: &[u8]) -> bool {
 
 struct SessionActor {
     id: SessionId,
+    /// Set once the client has announced a frame that is too long, of which nothing is read.
+    is_frame_too_long: Rc<Cell<bool>>,
     options: SessionOptions,
     /// The progress of its deliveries, once it is authenticated.
     progress: Option<Arc<DeliveryProgress>>,
@@ -302,6 +317,9 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for SessionActor {
                 ctx.stop();
             }
             Err(ws::ProtocolError::Overflow) => self.close(CloseCode::TooBig, "the message is too big", ctx),
+            Err(_) if self.is_frame_too_long.get() => {
+                self.close(CloseCode::TooBig, "the message is too big", ctx);
+            }
             Err(_) => self.end(PROTOCOL_ERROR, CloseReason::ProtocolError, "not a WebSocket frame", ctx),
         }
     }

@@ -6,6 +6,7 @@
 
 mod actor;
 mod close_code;
+mod frame_limit;
 mod listener;
 mod liveness;
 mod progress;

@@ -6,7 +6,6 @@ mod connections;
 mod cursors;
 mod engine;
 mod event_log;
-mod ids;
 mod inspection;
 mod ledger;
 mod store;
@@ -15,7 +14,7 @@ pub use self::{
     clock::ManualClock,
     connections::{Answer, MemoryConnections},
     engine::{TestEngine, eventually},
-    ids::{NumberedIds, numbered_uuid},
     inspection::JournalRow,
     store::{MemoryStore, RowStatus},
 };
+pub use crate::clock::numbered::NumberedIds;

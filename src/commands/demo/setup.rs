@@ -34,7 +34,7 @@ pub(super) struct Setup {
 
 /// One server in this process, or several processes.
 enum Servers {
-    One(Server),
+    One(Box<Server>),
     Several(Cluster),
 }
 
@@ -138,7 +138,7 @@ impl Setup {
             client_secret: &options.client_secret,
         };
         let servers = match processes {
-            1 => Servers::One(Server::start(&settings).await?),
+            1 => Servers::One(Box::new(Server::start(&settings).await?)),
             _ => Servers::Several(Cluster::start(processes, settings).await?),
         };
         let base_url = servers.base_url();

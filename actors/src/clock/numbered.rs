@@ -4,7 +4,7 @@ use std::{cell::RefCell, sync::Arc};
 
 use uuid::{Builder, Uuid};
 
-use crate::clock::Clock;
+use super::Clock;
 
 thread_local! {
     static NUMBERED: RefCell<Option<Numbered>> = const { RefCell::new(None) };
@@ -44,8 +44,7 @@ impl Drop for NumberedIds {
 }
 
 /// Returns the next id of this thread, if it numbers them.
-#[must_use]
-pub fn numbered_uuid() -> Option<Uuid> {
+pub(super) fn numbered_uuid() -> Option<Uuid> {
     NUMBERED.with_borrow_mut(|numbered| {
         let numbered = numbered.as_mut()?;
         numbered.generated += 1;
