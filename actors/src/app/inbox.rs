@@ -40,6 +40,9 @@ pub(crate) struct Inbox {
     ended: bool,
     /// Everything up to here has been read from the journal: a webhook that is pushed late is not taken twice.
     read_up_to: Option<JournalId>,
+    /// How many incoming webhooks were here before the last read of the journal, where that counts: see
+    /// [`read_before_incoming`](Self::read_before_incoming).
+    may_follow: Option<usize>,
 }
 
 /// An inbox that a supervisor and those who feed it share.
@@ -83,6 +86,7 @@ impl Default for Inbox {
             closed: false,
             ended: false,
             read_up_to: None,
+            may_follow: None,
         }
     }
 }
@@ -102,8 +106,15 @@ impl Inbox {
 
     /// Takes a webhook back that has not been taken. Returns whether it was still there.
     pub(crate) fn withdraw(&mut self, id: JournalId) -> bool {
-        let position = self.incoming.iter().position(|webhook| webhook.event.id == id);
-        position.is_some_and(|position| self.incoming.remove(position).is_some())
+        let Some(position) = self.incoming.iter().position(|webhook| webhook.event.id == id) else {
+            return false;
+        };
+        if let Some(count) = &mut self.may_follow
+            && position < *count
+        {
+            *count -= 1;
+        }
+        self.incoming.remove(position).is_some()
     }
 
     /// Puts webhooks back that were taken: they are the next ones again.
@@ -170,6 +181,15 @@ impl Inbox {
         oldest.map_or(Oldest::Nothing, Oldest::Webhook)
     }
 
+    /// Has the journal read before incoming webhooks are taken, because other processes append to it: what they have
+    /// acknowledged goes before what came later. What comes after that read waits for the next one.
+    pub(crate) fn read_before_incoming(&mut self) {
+        if self.pending.is_empty() && !self.incoming.is_empty() && self.may_follow.is_none() {
+            self.may_follow = Some(self.incoming.len());
+            self.unread = true;
+        }
+    }
+
     /// Takes at most `limit` webhooks out.
     pub(crate) fn next(&mut self, limit: usize) -> Next {
         if self.unread {
@@ -183,11 +203,18 @@ impl Inbox {
             return Next::Pending(self.pending.drain(..count).collect());
         }
         // A request that no longer waits was answered that nothing is kept: its sender repeats it.
+        let may_follow = self.may_follow.take();
+        let may_follow = may_follow
+            .map(|count| self.incoming.iter().take(count).filter(|it| it.request.is_open()).count());
         self.incoming.retain(|webhook| webhook.request.is_open());
         if self.incoming.is_empty() {
             return Next::Nothing;
         }
-        let count = limit.min(self.incoming.len());
+        if may_follow == Some(0) {
+            self.may_follow = Some(self.incoming.len());
+            return Next::ReadJournal;
+        }
+        let count = limit.min(may_follow.unwrap_or(usize::MAX)).min(self.incoming.len());
         Next::Incoming(self.incoming.drain(..count).collect())
     }
 
@@ -274,6 +301,41 @@ mod tests {
         read(&mut inbox, &[1], 10);
         inbox.push(vec![event(2)]);
         assert_eq!(ids(inbox.next(10)), [2]);
+        assert_eq!(ids(inbox.next(10)), [9]);
+    }
+
+    #[test]
+    fn what_another_process_has_acknowledged_goes_before_what_came_later() {
+        let mut inbox = Inbox::default();
+        read(&mut inbox, &[], 10);
+        let (first, _first) = Incoming::new(event(8));
+        inbox.submit(first).expect("there is room");
+        inbox.read_before_incoming();
+        assert!(matches!(inbox.next(10), Next::ReadJournal));
+        let (second, _second) = Incoming::new(event(9));
+        inbox.submit(second).expect("there is room");
+        inbox.on_journal_read(&[event(1)], 10);
+        inbox.read_before_incoming();
+        assert_eq!(ids(inbox.next(10)), [8], "the other one came after the read");
+        inbox.read_before_incoming();
+        read(&mut inbox, &[2], 10);
+        assert_eq!(ids(inbox.next(10)), [9]);
+    }
+
+    #[test]
+    fn the_journal_is_read_again_for_what_came_after_one_that_was_withdrawn() {
+        let mut inbox = Inbox::default();
+        read(&mut inbox, &[], 10);
+        let (first, _first) = Incoming::new(event(8));
+        inbox.submit(first).expect("there is room");
+        inbox.read_before_incoming();
+        assert!(matches!(inbox.next(10), Next::ReadJournal));
+        let (second, _second) = Incoming::new(event(9));
+        inbox.submit(second).expect("there is room");
+        assert!(inbox.withdraw(event(8).id));
+        inbox.on_journal_read(&[], 10);
+        assert!(matches!(inbox.next(10), Next::ReadJournal));
+        inbox.on_journal_read(&[], 10);
         assert_eq!(ids(inbox.next(10)), [9]);
     }
 

@@ -187,7 +187,13 @@ impl Pipeline {
 
     async fn take_work(&mut self) -> Result<Option<Work>, StoreError> {
         let limit = if self.singles_left > 0 { 1 } else { MAX_BATCH };
-        let next = self.inbox.lock().next(limit);
+        let next = {
+            let mut inbox = self.inbox.lock();
+            if self.feed.is_shared() {
+                inbox.read_before_incoming();
+            }
+            inbox.next(limit)
+        };
         match next {
             Next::Nothing => Ok(None),
             Next::Pending(webhooks) => Ok(Some(Work::pending(webhooks))),

@@ -17,6 +17,9 @@ mod progress;
 mod registry;
 mod shared;
 
+// Not that of `std`: a simulation makes this time pass.
+use tokio::time::Instant;
+
 pub(crate) use self::{
     cursor_store::CursorStore,
     membership::{Acknowledger, Membership},

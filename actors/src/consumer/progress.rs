@@ -1,8 +1,6 @@
 //! How far a consumer has come, in either mode. Pure: instants are arguments.
 
-use tokio::time::Instant;
-
-use super::{Mode, exclusive::Exclusive, partitions::ReadState, shared::Shared};
+use super::{Instant, Mode, exclusive::Exclusive, partitions::ReadState, shared::Shared};
 use crate::{
     feed::Batch,
     id::{Seq, SessionId},

@@ -44,6 +44,11 @@ impl Announcements {
         self.is_wanted.store(is_wanted, Relaxed);
     }
 
+    /// Whether anybody would get what is marked: other processes work on the same database.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_wanted.load(Relaxed)
+    }
+
     /// Marks that a feed has new events.
     pub(crate) fn head(&self, app: AppId, newest: Seq) {
         self.mark(|due| {

@@ -113,6 +113,11 @@ impl Feed {
         self.known.borrow().head
     }
 
+    /// Whether other processes work on the same database.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.announcements.is_wanted()
+    }
+
     /// Publishes durable events of this process to the readers. They must be in order and without holes.
     pub fn publish(&self, frames: Vec<Frame>) {
         let Some(newest) = frames.last().map(|frame| frame.seq) else { return };
