@@ -1,5 +1,6 @@
 //! The server writes periodically that it is running. The time between two heartbeats that are too far apart, and
-//! between the last one and a start, is a gap for every app: no process was there to receive webhooks.
+//! between the last one and a start, is a gap for every app: no process was there to receive webhooks. A start beside a
+//! process that was running by then is none.
 //!
 //! This includes a database outage, during which no heartbeat can be written, and a suspended machine.
 
@@ -40,7 +41,9 @@ impl Heartbeat {
         match store.server_state().last_alive().await? {
             None => info!("the first heartbeat on this database: no webhook was missed before"),
             Some(previous) => {
-                if let Some(since) = gap_since(previous, now, self.is_start) {
+                // Another process was there all the time: nothing was missed because this one was not.
+                let is_start = self.is_start && !store.processes().others_since(previous).await?;
+                if let Some(since) = gap_since(previous, now, is_start) {
                     self.record_gaps(since, now).await?;
                 }
             }

@@ -86,6 +86,11 @@ pub(crate) async fn check(recovery: &Recovery) -> Result<(), StoreError> {
     let now = recovery.clock.now();
     let mut result = Ok(());
     for (app, since) in recovery.silence.take_due(now, recovery.settings.webhook_silence) {
+        // Another process may have received what did not come to this one.
+        if let Some(at) = recovery.store.journal().newest_webhook(app, since).await? {
+            recovery.silence.note(app, at);
+            continue;
+        }
         debug!(app.id = %app, "no webhooks arrive");
         match recovery.store.gaps().record(app, since, now, GapReason::Silence).await {
             Ok(()) => recovery.silence.note_checked(app, now),

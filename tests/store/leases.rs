@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::TimeDelta;
 use cti_actors::{
     error::StoreError,
     id::{AppId, Fence},
@@ -30,6 +31,7 @@ on_postgres![
     the_creator_of_an_app_owns_it,
     a_name_is_free_once_its_process_is_dead,
     what_a_removed_process_held_is_free,
+    a_process_knows_whether_another_one_was_there,
 ];
 
 on_both_databases![a_deleted_app_has_no_lease];
@@ -211,6 +213,19 @@ async fn what_a_removed_process_held_is_free(world: World) {
     one.store.processes().remove(one.id).await.expect("removed");
     assert_eq!(two.take().await.len(), 1);
     assert!(two.claim("prune").await);
+}
+
+async fn a_process_knows_whether_another_one_was_there(world: World) {
+    let one = Process::start(&world, "one").await;
+    let before = one.store.processes().alive().await.expect("read")[0].started_at;
+    let others_since =
+        async |process: &Process, at| process.store.processes().others_since(at).await.expect("read");
+    assert!(!others_since(&one, before + TimeDelta::hours(1)).await, "it is alone");
+    let two = Process::start(&world, "two").await;
+    assert!(others_since(&two, before + TimeDelta::milliseconds(1)).await, "the first one was there before");
+    assert!(!others_since(&two, before).await, "it was not there yet");
+    one.expire().await;
+    assert!(!others_since(&two, before + TimeDelta::hours(1)).await, "it is dead");
 }
 
 async fn a_deleted_app_has_no_lease(world: World) {

@@ -45,6 +45,8 @@ const ALIVE: &str =
 const ALL_SQLITE: &str =
     "SELECT process_id, incarnation, host, machine, pid, version, is_stopping, started_at, seen_at,
     expires_at FROM processes ORDER BY process_id";
+const OTHERS_SINCE: &str = "SELECT EXISTS (SELECT 1 FROM processes
+    WHERE expires_at > clock_timestamp() AND started_at < $1 AND NOT is_stopping AND incarnation <> $2)";
 const SEEN_AT: &str = "SELECT incarnation, machine, pid, seen_at FROM processes WHERE process_id = $1";
 
 /// A process that starts.
@@ -200,6 +202,14 @@ impl Processes<'_> {
         on_db!(self.store, read db => {
             sqlx::query(REMOVE_DEAD).bind(milliseconds(time)).execute(db).await.map(|_| ())
         })
+    }
+
+    /// Whether another process is alive that started before this instant.
+    pub async fn others_since(self, at: DateTime<Utc>) -> Result<bool, StoreError> {
+        let Some(own) = self.store.shared.incarnation.get().filter(|_| self.are_shared()) else {
+            return Ok(false);
+        };
+        on_db!(self.store, read db => sqlx::query_scalar(OTHERS_SINCE).bind(at).bind(Id(*own)).fetch_one(db).await)
     }
 
     /// Returns the processes that are alive, by name.

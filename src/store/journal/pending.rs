@@ -17,7 +17,7 @@ use crate::{
         JournalStore, Store,
         db::{
             bulk::{Column, Rows},
-            types::Id,
+            types::{Id, first_id_at},
         },
         lookups::Lookup,
         on_db,
@@ -37,6 +37,9 @@ const BACKLOG: &str = "SELECT DISTINCT app_id FROM webhook_events
 const PENDING_APPS: &str = "SELECT DISTINCT app_id FROM webhook_events WHERE status = 'pending'
     AND app_id IS NOT NULL";
 const PENDING_COUNT: &str = "SELECT COUNT(*) FROM webhook_events WHERE status = 'pending'";
+/// Findings are the server's own.
+const NEWEST_WEBHOOK: &str = "SELECT received_at FROM webhook_events
+    WHERE app_id = $1 AND id >= $2 AND received_at > $3 AND event_type NOT LIKE 'finding.%' ORDER BY id DESC LIMIT 1";
 /// How far the clocks of processes may differ.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::minutes(1);
 
@@ -86,6 +89,18 @@ impl JournalStore<'_> {
         let apps: Vec<(Id,)> =
             on_db!(self.store, read db => sqlx::query_as(PENDING_APPS).fetch_all(db).await)?;
         Ok(apps.into_iter().map(|(app,)| app.into()).collect())
+    }
+
+    /// Returns when the newest webhook of an app came, if that was after this instant.
+    pub(crate) async fn newest_webhook(
+        self,
+        app: AppId,
+        after: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (app, first) = (Id::from(app), first_id_at(after));
+        on_db!(self.store, read db => {
+            sqlx::query_scalar(NEWEST_WEBHOOK).bind(app).bind(first).bind(after).fetch_optional(db).await
+        })
     }
 
     /// Counts the webhooks that wait to be processed.

@@ -54,8 +54,9 @@ impl Pipeline {
     fn end(&self, work: Work) -> NextStep {
         counter!("cti_fence_refusals_total").increment(1);
         info!(app.id = %self.app_id, fence = self.fence.0, "another process owns an app now");
-        work.leave(&self.inbox);
+        // First, so that the app is seen as not owned once a request is answered.
         let waiting = self.inbox.lock().end();
+        work.leave(&self.inbox);
         waiting.into_iter().for_each(|webhook| webhook.request.not_taken());
         NextStep::End
     }
