@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn what_was_unknown_is_added_and_what_was_known_is_changed() {
-        let before = CallFacts::default().snapshot();
+        let before = Snapshot { status: Status::Ringing, ..CallFacts::default().snapshot() };
         let answered = Snapshot {
             status: Status::Active,
             answered_at: DateTime::from_timestamp(9, 0),
