@@ -115,7 +115,7 @@ mod tests {
             hours.insert(NOW - week * WEEK, *count);
             hours.insert(NOW - 1 - week * WEEK, *count);
         }
-        History { first_hour: NOW - WEEK * counts.len() as i64, last_at, hours }
+        History { first_hour: NOW - 1 - WEEK * counts.len() as i64, last_at, hours }
     }
 
     #[test]

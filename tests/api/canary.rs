@@ -1,5 +1,7 @@
 //! The canary: a webhook of the server's own through the whole path, which nobody sees but in `/health` and its metrics.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::support::{Ask, Call, Shows, TestServer, World, eventually};
@@ -9,6 +11,8 @@ on_both_databases![
     a_broken_path_is_told_by_health_until_it_is_whole_again,
     without_a_canary_health_does_not_name_it,
 ];
+
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 async fn runs(server: &TestServer, outcome: &str) -> f64 {
     server.metrics().await.sum("cti_canary_runs_total", &[&format!("outcome=\"{outcome}\"")])
@@ -24,7 +28,7 @@ async fn canary_is(server: &TestServer, wanted: impl Fn(&str) -> bool) {
 }
 
 async fn the_canary_takes_the_whole_path_and_leaves_nothing_behind(world: World) {
-    let server = world.clone().with("CANARY_INTERVAL", "1s").start().await;
+    let mut server = world.clone().with("CANARY_INTERVAL", "1s").start().await;
     let app = server.create_app("CRM").await;
     let mut listener = server.listen(&app).await;
     canary_is(&server, |verdict| verdict == "ok").await;
@@ -51,7 +55,7 @@ async fn the_canary_takes_the_whole_path_and_leaves_nothing_behind(world: World)
     }
 
     server.process.terminate();
-    eventually("the server has stopped", async || server.get("/health/live").send().await.err()).await;
+    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
     let rows = "SELECT (SELECT COUNT(*) FROM webhook_events) + (SELECT COUNT(*) FROM events)
         + (SELECT COUNT(*) FROM calls) + (SELECT COUNT(*) FROM interactions)";
     assert!(world.count(rows).await <= 8, "at most those of the call and of one interrupted run");

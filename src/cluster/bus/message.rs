@@ -11,6 +11,7 @@ use cti_actors::{
     id::{AppId, Seq},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 /// PostgreSQL refuses payloads of 8000 bytes and more.
@@ -64,7 +65,10 @@ impl Message {
 
     /// Reads a payload. One that can't be read says "look for yourself".
     pub(super) fn parse(payload: &str) -> Self {
-        serde_json::from_str(payload).unwrap_or_else(|_| Self { poll: true, ..Self::default() })
+        // By way of an object, because an array of nothing would be read too.
+        let message =
+            serde_json::from_str(payload).and_then(|fields| serde_json::from_value(Value::Object(fields)));
+        message.unwrap_or_else(|_| Self { poll: true, ..Self::default() })
     }
 }
 
