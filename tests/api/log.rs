@@ -1,10 +1,10 @@
 //! The log: what a machine can rely on in it, and that it stays readable under load.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 
-use crate::support::{Ask, Call, TestServer, World, eventually};
+use crate::support::{Ask, Call, TestServer, World, eventually, within};
 
 on_both_databases![
     a_line_in_json_has_stable_fields,
@@ -99,5 +99,8 @@ async fn a_line_that_repeats_is_counted(world: World) {
     };
     let errors = |log: &str| log.lines().filter(failed).count();
     assert_eq!(errors(&log()), 20, "{}", log());
-    eventually("the count", async || log().contains(": repeated 40 times").then_some(())).await;
+    within(Duration::from_secs(40), "the count", async || {
+        log().contains(": repeated 40 times").then_some(())
+    })
+    .await;
 }

@@ -194,7 +194,12 @@ async fn the_end_of_tokens_is_shown_for_each_state_of_a_connection(world: World)
 
 async fn the_process_and_its_runtimes_are_shown(world: World) {
     let server = world.with("HTTP_WORKERS", "3").start().await;
-    let metrics = server.metrics().await;
+    // The workers start after the socket is open.
+    let metrics = eventually("all workers run", async || {
+        let metrics = server.metrics().await;
+        (metrics.sum("cti_runtime_threads", &["runtime=\"http\""]) >= 3.0).then_some(metrics)
+    })
+    .await;
     let runtime = |kind: &str| metrics.sum("cti_runtime_threads", &[&format!("runtime=\"{kind}\"")]);
     assert_eq!((runtime("main"), runtime("http")), (2.0, 3.0), "{}", metrics.text());
     assert!(runtime("engine") >= 1.0, "{}", metrics.text());

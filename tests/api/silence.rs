@@ -1,6 +1,8 @@
 //! Whether Dialpad is silent, or nothing happens: by what each app usually receives at that hour of the week.
 
-use chrono::{TimeDelta, Utc};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use crate::support::{App, Ask, Call, Shows, World, eventually};
@@ -10,19 +12,20 @@ on_both_databases![
     what_an_app_receives_is_counted_by_the_hour,
 ];
 
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 const WEEK: i64 = 168;
 
 /// Writes that the app received so many webhooks in each hour around this one, in each of three weeks before, and the last
 /// one half an hour ago.
 async fn write_history(world: &World, app: &App, webhooks: i64) {
-    let now = Utc::now();
+    let now = DateTime::<Utc>::from(SystemTime::now());
     let hour = now.timestamp().div_euclid(3600);
     let last = now - TimeDelta::minutes(30);
     let mut rows = vec![(last.timestamp().div_euclid(3600), 1, last)];
     for week in 1..=3 {
         for hour in hour - 2..=hour {
             let hour = hour - week * WEEK;
-            rows.push((hour, webhooks, chrono::DateTime::UNIX_EPOCH + TimeDelta::hours(hour)));
+            rows.push((hour, webhooks, DateTime::UNIX_EPOCH + TimeDelta::hours(hour)));
         }
     }
     for (hour, webhooks, last) in rows {
@@ -57,11 +60,11 @@ async fn an_app_that_usually_receives_webhooks_now_is_silent_when_none_come(worl
 }
 
 async fn what_an_app_receives_is_counted_by_the_hour(world: World) {
-    let server = world.start().await;
+    let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
     server.process.terminate();
-    eventually("the server has stopped", async || server.get("/health/live").send().await.err()).await;
+    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
     drop(server);
     world.start().await.get("/health").answer().await.ok().shows(json!({"status": "healthy"}));
     let counted = "SELECT CAST(COALESCE(SUM(webhooks), 0) AS BIGINT) FROM webhook_hours";

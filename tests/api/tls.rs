@@ -151,7 +151,9 @@ async fn the_server_speaks_https_and_wss(world: World) {
     let cookie = signed_in.header("set-cookie").unwrap_or_default();
     assert!(cookie.starts_with("__Host-cti_console=") && cookie.contains("Secure"), "{signed_in}");
     #[cfg(target_os = "linux")]
-    assert!(has_keepalive(&address), "the options of the socket are set under TLS");
+    // While data waits to be acknowledged, another timer is shown.
+    eventually("the options of the socket are set under TLS", async || has_keepalive(&address).then_some(()))
+        .await;
     let plain =
         Client::builder().no_proxy().build().expect("a client").get(format!("http://{address}/health"));
     assert!(plain.send().await.is_err(), "plain HTTP is not spoken");

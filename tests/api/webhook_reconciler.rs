@@ -303,9 +303,10 @@ async fn two_servers_leave_one_webhook(world: World) {
     for app in &apps {
         dialpad.wait_for_registration(app).await;
     }
-    eventually("both have looked", async || {
+    // One of them looks for both.
+    eventually("one has looked", async || {
         let looks = [one.webhook_checks().await, other.webhook_checks().await];
-        looks.iter().all(|looks| *looks > 0.0).then_some(())
+        (looks.iter().sum::<f64>() > 1.0).then_some(())
     })
     .await;
     for app in &apps {
