@@ -6,6 +6,7 @@ pub mod interaction;
 pub(crate) mod latest;
 pub mod lease;
 pub mod message;
+mod mix;
 pub mod number;
 pub mod sharing;
 pub mod token;

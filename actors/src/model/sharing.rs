@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::mix::mix;
 use crate::id::{Epoch, Seq, SessionId};
 
 /// How many partitions there are.
@@ -142,13 +143,6 @@ pub fn weight(member: SessionId, partition: usize) -> (u64, SessionId) {
 #[must_use]
 pub fn partition_of(key: u64) -> PartitionId {
     mix(key.wrapping_add(0x9e37_79b9_7f4a_7c15)).to_le_bytes()[7]
-}
-
-/// Spreads numbers that are close to each other (the last step of SplitMix64).
-fn mix(number: u64) -> u64 {
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }
 
 /// The same as it is stored: the cursors relative to the lowest one, the owners by their place in the list of processes.

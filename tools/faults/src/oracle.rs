@@ -161,12 +161,14 @@ impl Verdict {
         }
     }
 
+    /// Returns the sentences, by kind of fault.
+    pub(crate) fn faults(&self) -> [&[String]; 4] {
+        [&self.lost, &self.duplicated, &self.out_of_order, &self.stale]
+    }
+
     /// Whether nothing was found.
     pub(crate) fn is_clean(&self) -> bool {
-        self.lost.is_empty()
-            && self.duplicated.is_empty()
-            && self.out_of_order.is_empty()
-            && self.stale.is_empty()
+        self.faults().iter().all(|kind| kind.is_empty())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Child processes that are signalled, and that end with this one.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,14 +23,14 @@ pub(crate) struct Process {
     child: Child,
     log: PathBuf,
     /// Where its own part of the log begins.
-    log_start: usize,
+    log_start: u64,
 }
 
 impl Process {
     /// Starts a command. It inherits the search path and nothing else.
     pub(crate) fn spawn(command: &mut Command, log: &Path) -> Result<Self, Failure> {
         let output = File::options().append(true).create(true).open(log)?;
-        let log_start = usize::try_from(output.metadata()?.len())?;
+        let log_start = output.metadata()?.len();
         let own: Vec<_> = command
             .get_envs()
             .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
@@ -82,8 +83,13 @@ impl Process {
 
     /// Returns its output so far.
     pub(crate) fn output(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(bytes.get(self.log_start..).unwrap_or_default()).into_owned()
+        let mut bytes = Vec::new();
+        // What can't be read is shown as nothing.
+        let _ = File::open(&self.log).and_then(|mut log| {
+            log.seek(SeekFrom::Start(self.log_start))?;
+            log.read_to_end(&mut bytes)
+        });
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

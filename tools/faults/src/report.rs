@@ -44,8 +44,7 @@ pub(crate) struct Counts {
 
 impl From<Verdict> for Counts {
     fn from(verdict: Verdict) -> Self {
-        let kinds = [&verdict.lost, &verdict.duplicated, &verdict.out_of_order, &verdict.stale];
-        let faults = kinds.iter().flat_map(|kind| kind.iter().take(MAX_SHOWN).cloned()).collect();
+        let faults = verdict.faults().iter().flat_map(|kind| kind.iter().take(MAX_SHOWN).cloned()).collect();
         Self {
             sent: verdict.sent,
             acknowledged: verdict.acknowledged,

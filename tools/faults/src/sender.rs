@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -67,8 +67,8 @@ impl Sender {
         }
     }
 
-    /// Sends a webhook until it is acknowledged or given up. Returns whether it was acknowledged.
-    pub(crate) async fn send(&self, call: Call, step: Step) -> bool {
+    /// Sends a webhook until it is acknowledged or given up.
+    async fn send(&self, call: Call, step: Step) {
         self.tally.sending(call.number, step);
         let body = call.webhook(step);
         let began = Instant::now();
@@ -79,14 +79,13 @@ impl Sender {
             if let Some(answer) = self.post(server, &body).await {
                 let is_spooled = answer.status.as_deref() == Some("spooled");
                 self.tally.acknowledged(call.number, step, Answer { at, took: at.elapsed() }, is_spooled);
-                return true;
+                return;
             }
             if began.elapsed() + self.retry_interval > GIVE_UP_AFTER {
-                break;
+                return;
             }
             sleep(self.retry_interval).await;
         }
-        false
     }
 
     /// Posts a webhook several times at once. Returns how many copies were acknowledged, and how many of those were not
@@ -145,38 +144,39 @@ impl Sender {
 #[derive(Debug)]
 pub(crate) struct Load {
     is_over: Arc<AtomicBool>,
-    next_call: Arc<AtomicU32>,
-    running: JoinHandle<()>,
+    /// Returns the number of the next call.
+    running: JoinHandle<u32>,
 }
 
 impl Load {
     /// Starts calls from this number on, with so many webhooks per second in total.
     pub(crate) fn start(sender: &Sender, first_call: u32, webhooks_per_second: u32) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
-        let next_call = Arc::new(AtomicU32::new(first_call));
-        let (sender, over, next) = (sender.clone(), Arc::clone(&is_over), Arc::clone(&next_call));
+        let (sender, over) = (sender.clone(), Arc::clone(&is_over));
         let calls_per_second = f64::from(webhooks_per_second) / Step::ALL.len() as f64;
         let running = tokio::spawn(async move {
             let mut ticks = interval(Duration::from_secs_f64(1.0 / calls_per_second.max(0.1)));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             let mut calls = JoinSet::new();
+            let mut next_call = first_call;
             while !over.load(Ordering::Acquire) {
                 ticks.tick().await;
-                let call = Call::recent(next.fetch_add(1, Ordering::AcqRel));
+                let call = Call::recent(next_call);
+                next_call += 1;
                 let sender = sender.clone();
                 calls.spawn(async move { sender.send_call(call, &Step::ALL).await });
                 while calls.try_join_next().is_some() {}
             }
             while calls.join_next().await.is_some() {}
+            next_call
         });
-        Self { is_over, next_call, running }
+        Self { is_over, running }
     }
 
     /// Starts no more calls, and waits until each webhook of those that began is acknowledged or given up. Returns the
     /// number of the next call.
     pub(crate) async fn finish(self) -> Result<u32, Failure> {
         self.is_over.store(true, Ordering::Release);
-        self.running.await?;
-        Ok(self.next_call.load(Ordering::Acquire))
+        Ok(self.running.await?)
     }
 }

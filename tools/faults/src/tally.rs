@@ -96,14 +96,9 @@ impl Tally {
         self.state().awaited.values().filter(|at| **at <= by).count()
     }
 
-    /// Returns when the first request was sent that came after this and was acknowledged, and how long it took.
-    pub(crate) fn first_answer_since(&self, since: Instant) -> Option<Answer> {
-        self.state()
-            .answers
-            .iter()
-            .filter(|answer| answer.at >= since)
-            .min_by_key(|answer| answer.at)
-            .copied()
+    /// Whether a request was acknowledged that was sent after this.
+    pub(crate) fn has_answer_since(&self, since: Instant) -> bool {
+        self.state().answers.iter().rev().any(|answer| answer.at >= since)
     }
 
     /// Records with each acknowledgement how long this file is.
@@ -144,9 +139,14 @@ impl Tally {
         self.state().deliveries.clone()
     }
 
-    /// Awaits no more webhooks that have an event only in their order.
+    /// States that the webhooks of a call are not sent in their order: those that have an event only in it are not awaited.
     pub(crate) fn without_order(&self) {
         self.state().is_unordered = true;
+    }
+
+    /// Whether the webhooks of a call are sent in their order.
+    pub(crate) fn in_order(&self) -> bool {
+        !self.state().is_unordered
     }
 
     /// Returns what was sent.

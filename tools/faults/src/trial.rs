@@ -32,8 +32,6 @@ pub(crate) struct Trial {
     pub(crate) kind: Kind,
     pub(crate) site: Site,
     pub(crate) server: Option<Process>,
-    /// Further servers, which run until the end.
-    others: Vec<Process>,
     pub(crate) api: Api,
     pub(crate) app: App,
     pub(crate) sender: Sender,
@@ -42,7 +40,6 @@ pub(crate) struct Trial {
     load: Option<Load>,
     /// The number of the next call that no load has sent.
     next_call: u32,
-    in_order: bool,
     tried: u32,
     /// When the first fault began, and the last one ended.
     fault_began: Option<Instant>,
@@ -76,7 +73,6 @@ impl Trial {
             kind,
             site,
             server: Some(server),
-            others: Vec::new(),
             api,
             app,
             sender,
@@ -84,7 +80,6 @@ impl Trial {
             random: Xoshiro256PlusPlus::seed_from_u64(plan.seed),
             load: None,
             next_call: 0,
-            in_order: true,
             tried: 0,
             fault_began: None,
             fault_ended: None,
@@ -123,20 +118,9 @@ impl Trial {
         first..self.next_call
     }
 
-    /// States that the webhooks of a call are not sent in their order.
-    pub(crate) fn without_order(&mut self) {
-        self.in_order = false;
-        self.tally().without_order();
-    }
-
     /// Returns a random time between these.
     pub(crate) fn moment(&mut self, min: Duration, max: Duration) -> Duration {
         min + (max - min).mul_f64(self.random.random::<f64>())
-    }
-
-    /// Lets another server run until the end.
-    pub(crate) fn beside(&mut self, server: Process) {
-        self.others.push(server);
     }
 
     /// Records that a fault begins.
@@ -155,7 +139,7 @@ impl Trial {
     pub(crate) async fn recovers(&mut self, limit: Duration) -> Result<(), Failure> {
         let ended = self.fault_ended.unwrap_or_else(Instant::now);
         loop {
-            if self.tally().first_answer_since(ended).is_some() && self.tally().awaited(ended) == 0 {
+            if self.tally().has_answer_since(ended) && self.tally().awaited(ended) == 0 {
                 self.recovery = self.recovery.max(Some(ended.elapsed()));
                 return Ok(());
             }
@@ -245,7 +229,7 @@ impl Trial {
             }
         }
         self.problems.extend(tally.problems());
-        let in_order = self.in_order;
+        let in_order = tally.in_order();
         let began = self.fault_began;
         let (socket, missed) = self.receiver.finish();
         self.problems.extend(missed);

@@ -2,20 +2,13 @@
 //! goes, only its own apps move.
 
 use super::ProcessId;
-use crate::id::AppId;
+use crate::{id::AppId, model::mix::mix};
 
 /// FNV-1a. Not the hash of the standard library: processes of different versions must agree.
 fn hash(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// Spreads every bit over all others (the finalizer of SplitMix64).
-fn mix(mut bits: u64) -> u64 {
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    bits ^ (bits >> 31)
 }
 
 /// A process with the hash of its name.

@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use rand::RngExt;
-use serde_json::Value;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -21,13 +20,12 @@ use super::postgres::calm;
 use crate::Failure;
 use crate::call::Call;
 use crate::process::TICK;
+use crate::receiver::{lock, parse};
 use crate::slow_stream::SlowStream;
 use crate::tally::quantile;
 use crate::trial::Trial;
 
 const SLOW_BYTES_PER_SECOND: usize = 1_024;
-/// The load has calls of so many Dialpad users; each reconnecting client follows one.
-const USERS: i64 = 50;
 /// Within this time after a break, a client connects again.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(1_000);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -65,9 +63,7 @@ async fn read(socket: &mut WebSocketStream<SlowStream<TcpStream>>, until: Instan
 
 /// Returns the `seq` of an event; `None` for any other message.
 fn event_seq(text: &str) -> Option<u64> {
-    let message: Value = serde_json::from_str(text).ok()?;
-    message.get("event_id")?;
-    message["seq"].as_u64()
+    Some(parse(&serde_json::from_str(text).ok()?)?.seq)
 }
 
 pub(super) async fn slow(trial: &mut Trial) -> Result<(), Failure> {
@@ -105,7 +101,7 @@ pub(super) async fn slow(trial: &mut Trial) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What one reconnecting client has received.
+/// What one reconnecting client, which follows one Dialpad user, has received.
 #[derive(Debug, Default)]
 struct Followed {
     user: i64,
@@ -114,7 +110,7 @@ struct Followed {
 
 impl Followed {
     fn last(&self) -> u64 {
-        self.seqs.lock().unwrap_or_else(PoisonError::into_inner).last().copied().unwrap_or_default()
+        lock(&self.seqs).last().copied().unwrap_or_default()
     }
 }
 
@@ -130,8 +126,7 @@ impl Crowd {
         let connected = Arc::<AtomicUsize>::default();
         let mut crowd = Self { clients: Vec::new(), running: Vec::new(), connected };
         for number in 0..count {
-            let followed =
-                Arc::new(Followed { user: 500 + i64::from(number) % USERS, ..Followed::default() });
+            let followed = Arc::new(Followed { user: Call::recent(number).user(), ..Followed::default() });
             crowd.clients.push(Arc::clone(&followed));
             let (api_key, connected) = (api_key.to_owned(), Arc::clone(&crowd.connected));
             let delay = MAX_RECONNECT_DELAY.mul_f64(trial.random.random::<f64>());
@@ -144,7 +139,7 @@ impl Crowd {
                     while let Some(Ok(message)) = socket.next().await {
                         let Message::Text(text) = message else { continue };
                         if let Some(seq) = event_seq(&text) {
-                            followed.seqs.lock().unwrap_or_else(PoisonError::into_inner).push(seq);
+                            lock(&followed.seqs).push(seq);
                         }
                     }
                     connected.fetch_sub(1, Ordering::AcqRel);
@@ -212,8 +207,7 @@ async fn check(trial: &mut Trial, crowd: &Crowd) -> Result<(), Failure> {
     while differing > 0 && began.elapsed() < RECOVERY_TIMEOUT {
         sleep(TICK * 20).await;
         let differs = |client: &&Arc<Followed>| {
-            let seqs = client.seqs.lock().unwrap_or_else(PoisonError::into_inner);
-            *seqs != by_user.get(&client.user).cloned().unwrap_or_default()
+            *lock(&client.seqs) != by_user.get(&client.user).cloned().unwrap_or_default()
         };
         differing = crowd.clients.iter().filter(differs).count();
     }

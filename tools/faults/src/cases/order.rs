@@ -39,7 +39,7 @@ pub(super) async fn copies(trial: &mut Trial) -> Result<(), Failure> {
 }
 
 pub(super) async fn permutations(trial: &mut Trial) -> Result<(), Failure> {
-    trial.without_order();
+    trial.tally().without_order();
     trial.fault_begins();
     let all = permutations_of(&PERMUTED);
     for _ in 0..trial.plan.count(10, 1) {

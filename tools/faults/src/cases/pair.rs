@@ -22,15 +22,14 @@ pub(super) async fn run(plan: &Plan, kind: Kind) -> Result<Row, Failure> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into();
-    let name = Case::TwoProcesses.name();
     match kind {
-        Kind::Sqlite => refused(plan, site, &second).await?.finish(name).await,
-        Kind::Postgres => shared(plan, site, &second, port).await?.finish(name).await,
+        Kind::Sqlite => refused(plan, site, &second).await,
+        Kind::Postgres => shared(plan, site, &second, port).await,
     }
 }
 
 /// On SQLite the second one does not start, and the first one takes no notice.
-async fn refused(plan: &Plan, site: Site, second: &BTreeMap<String, String>) -> Result<Trial, Failure> {
+async fn refused(plan: &Plan, site: Site, second: &BTreeMap<String, String>) -> Result<Row, Failure> {
     let mut trial = Trial::start(plan, Kind::Sqlite, site).await?;
     trial.begin_load();
     for _ in 0..plan.count(10, 2) {
@@ -43,7 +42,7 @@ async fn refused(plan: &Plan, site: Site, second: &BTreeMap<String, String>) -> 
         trial.fault_ends();
     }
     trial.recovers(RECOVERY_TIMEOUT).await?;
-    Ok(trial)
+    trial.finish(Case::TwoProcesses.name()).await
 }
 
 /// On PostgreSQL both work. The webhooks of each call go to them in turn, and each is killed while the other goes on.
@@ -52,7 +51,7 @@ async fn shared(
     site: Site,
     settings: &BTreeMap<String, String>,
     port: u16,
-) -> Result<Trial, Failure> {
+) -> Result<Row, Failure> {
     let mut second = site.start_with(settings).await?;
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     let mut trial = Trial::start_on(plan, Kind::Postgres, site, vec![addr]).await?;
@@ -73,6 +72,7 @@ async fn shared(
         trial.fault_ends();
         trial.recovers(RECOVERY_TIMEOUT).await?;
     }
-    trial.beside(second);
-    Ok(trial)
+    let row = trial.finish(Case::TwoProcesses.name()).await;
+    drop(second);
+    row
 }

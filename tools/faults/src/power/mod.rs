@@ -197,7 +197,7 @@ async fn check(
         let statuses = api.statuses(app).await?;
         let evidence =
             Evidence { sent: &sent, socket: &listed, listed: &listed, statuses: &statuses, in_order: true };
-        let mut faults = faults_of(Verdict::of(&evidence));
+        let mut faults = Verdict::of(&evidence).faults().concat();
         for seen in &received {
             let now = usize::try_from(seen.seq - 1).ok().and_then(|index| listed.get(index));
             if now != Some(seen) {
@@ -209,9 +209,4 @@ async fn check(
         }
         sleep(TICK * 20).await;
     }
-}
-
-fn faults_of(verdict: Verdict) -> Vec<String> {
-    let Verdict { lost, duplicated, out_of_order, stale, .. } = verdict;
-    [lost, duplicated, out_of_order, stale].concat()
 }
