@@ -104,7 +104,13 @@ impl Cursors for SlowLog {
         Ok(false)
     }
 
-    async fn open_shared(&self, _: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
+    async fn open_shared(
+        &self,
+        _: AppId,
+        _: &str,
+        _: Seq,
+        _: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError> {
         Ok(None)
     }
 

@@ -29,12 +29,18 @@ const FULL_CHECK: &str = "PRAGMA integrity_check";
 const FOREIGN_KEY_CHECK: &str = "SELECT COUNT(*) FROM pragma_foreign_key_check";
 const BEGIN_EPOCH: &str = "UPDATE feed_epoch SET epoch = $1";
 /// The hidden app of the canary is no data.
-const HAS_DATA: &str = "SELECT EXISTS (SELECT 1 FROM apps
-    WHERE id NOT IN (SELECT app_id FROM deleted_apps WHERE purged_at IS NOT NULL))
-    OR EXISTS (SELECT 1 FROM webhook_events)";
-const COUNT: &str = "SELECT (SELECT COUNT(*) FROM apps
-    WHERE id NOT IN (SELECT app_id FROM deleted_apps WHERE purged_at IS NOT NULL)), (SELECT COUNT(*) FROM calls), (SELECT COUNT(*) FROM events),
-    (SELECT COUNT(*) FROM webhook_events)";
+macro_rules! real_apps {
+    () => {
+        "apps WHERE id NOT IN (SELECT app_id FROM deleted_apps WHERE purged_at IS NOT NULL)"
+    };
+}
+const HAS_DATA: &str =
+    concat!("SELECT EXISTS (SELECT 1 FROM ", real_apps!(), ") OR EXISTS (SELECT 1 FROM webhook_events)");
+const COUNT: &str = concat!(
+    "SELECT (SELECT COUNT(*) FROM ",
+    real_apps!(),
+    "), (SELECT COUNT(*) FROM calls), (SELECT COUNT(*) FROM events), (SELECT COUNT(*) FROM webhook_events)"
+);
 const NOTE: &str = "INSERT INTO server_state (name, at) VALUES ('backup', $1)
     ON CONFLICT (name) DO UPDATE SET at = EXCLUDED.at";
 const POSTGRES_TABLES: &str = "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema()";

@@ -11,17 +11,14 @@ use super::{
     cluster::leases,
     db::types::{Id, first_id_at},
     on_db,
+    retention::{DELETE_EVENTS, RAISE},
+    tenants::apps,
 };
 
 const INSERT_APP: &str = "INSERT INTO apps (id, name, is_active, created_at, updated_at, e164_region)
     VALUES ($1, 'canary', $2, $3, $3, 'US') ON CONFLICT DO NOTHING";
 const HIDE: &str = "INSERT INTO deleted_apps (app_id, deleted_at, purged_at) VALUES ($1, $2, $2)
     ON CONFLICT DO NOTHING";
-const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id, fence) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-/// First the bound, then the rows, as for every feed.
-const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2, newest_expired_at = $3
-    WHERE app_id = $1 AND oldest_seq < $2";
-const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
 /// Those of one call, and those of runs that are over (`$3`).
 const DELETE_INTERACTIONS: &str = "DELETE FROM interactions WHERE app_id = $1 AND (updated_at < $3
     OR id IN (SELECT COALESCE(interaction_id, id) FROM calls WHERE app_id = $1 AND dialpad_call_id = $2))";
@@ -46,7 +43,7 @@ impl Canary<'_> {
     /// Creates the hidden app, which this process then owns, unless it is there. Returns whether it was not.
     pub(crate) async fn prepare(self) -> Result<bool, StoreError> {
         let (id, now) = (Id::from(AppId::CANARY), self.store.now());
-        let (creator, fence) = (self.store.shared.incarnation.get().copied().map(Id), leases::FIRST_FENCE.0);
+        let (creator, fence) = (self.store.incarnation(), leases::FIRST_FENCE.0);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
@@ -54,7 +51,7 @@ impl Canary<'_> {
             let is_new = inserted.rows_affected() > 0;
             if is_new {
                 sqlx::query(HIDE).bind(id).bind(now).execute(&mut *db).await?;
-                sqlx::query(INSERT_FEED).bind(id).bind(fence).execute(&mut *db).await?;
+                sqlx::query(apps::INSERT_FEED).bind(id).bind(fence).execute(&mut *db).await?;
                 sqlx::query(leases::INSERT).bind(id).bind(creator).bind(fence).execute(&mut *db).await?;
             }
             transaction.commit().await?;

@@ -59,7 +59,7 @@ use self::{
     db::{
         bulk::Rows,
         pool::{Database, Pools},
-        types::AnyRow,
+        types::{AnyRow, Id},
     },
     journal::{
         group_commit::Lanes,
@@ -250,17 +250,39 @@ impl Store {
         tail: &'static str,
         listed: Rows,
     ) -> Result<Vec<T>, StoreError> {
+        self.run_listed(false, head, tail, listed).await
+    }
+
+    /// Does the same on the connections that write.
+    async fn write_listed<T: AnyRow>(
+        &self,
+        head: &'static str,
+        tail: &'static str,
+        listed: Rows,
+    ) -> Result<Vec<T>, StoreError> {
+        self.run_listed(true, head, tail, listed).await
+    }
+
+    async fn run_listed<T: AnyRow>(
+        &self,
+        writes: bool,
+        head: &'static str,
+        tail: &'static str,
+        listed: Rows,
+    ) -> Result<Vec<T>, StoreError> {
         let database = &self.shared.database;
         let work = async {
             match database.pools() {
                 Pools::Postgres(pools) => {
-                    let mut db = pools.read.acquire().await?;
+                    let pool = if writes { &pools.write } else { &pools.read };
+                    let mut db = pool.acquire().await?;
                     let rows = listed.fetch_postgres(&mut db, head, tail).await?;
                     db.done().await?;
                     Ok(rows)
                 }
                 Pools::Sqlite(pools) => {
-                    listed.fetch_sqlite(&mut *pools.read.acquire().await?, head, tail).await
+                    let pool = if writes { &pools.write } else { &pools.read };
+                    listed.fetch_sqlite(&mut *pool.acquire().await?, head, tail).await
                 }
             }
         };
@@ -297,10 +319,15 @@ impl Store {
         self.shared.database.close().await;
     }
 
-    /// Forgets which keys are valid and where webhooks go: another process has changed it.
+    /// Forgets which keys are valid and where webhooks go, because that has changed.
     pub(crate) fn forget_access(&self) {
         self.shared.keys.clear();
         self.shared.routes.clear();
+    }
+
+    /// Returns this process, once it is registered as one of those that run.
+    fn incarnation(&self) -> Option<Id> {
+        self.shared.incarnation.get().copied().map(Id)
     }
 
     pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {

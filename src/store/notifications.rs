@@ -32,12 +32,6 @@ const OTHER_LISTENERS: &str =
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 impl Notifications<'_> {
-    /// Whether the database can announce anything.
-    #[must_use]
-    pub fn are_possible(self) -> bool {
-        matches!(self.store.shared.database.pools(), Pools::Postgres(_))
-    }
-
     /// Whether the connections to the database are shared by a pooler, so that none of them can listen.
     #[must_use]
     pub fn are_pooled(self) -> bool {

@@ -35,12 +35,12 @@ const OLD: &str =
     SELECT MIN(seq), MIN(published_at), MAX(seq), MAX(published_at) FROM page
     WHERE seq < COALESCE((SELECT MIN(seq) FROM page WHERE published_at >= $2), 9223372036854775807)";
 /// First the bound, then the rows: a reader never meets a hole that the bound does not announce.
-const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2, newest_expired_at = $3
+pub(super) const RAISE: &str = "UPDATE event_feeds SET oldest_seq = $2, newest_expired_at = $3
     WHERE app_id = $1 AND oldest_seq < $2";
 const KEEP_TIME: &str = "INSERT INTO expired_event_times (app_id, seq, published_at) SELECT $1, $2, $3
     WHERE NOT EXISTS (SELECT 1 FROM expired_event_times WHERE app_id = $1 AND published_at > $4)
     ON CONFLICT DO NOTHING";
-const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
+pub(super) const DELETE_EVENTS: &str = "DELETE FROM events WHERE app_id = $1 AND seq < $2";
 /// Ids begin with the time: the old ones are at the beginning of the primary key.
 const OLD_WEBHOOKS: &str = "SELECT id, received_at FROM webhook_events
     WHERE id > $1 AND id < $2 AND status IN ('processed', 'failed') ORDER BY id LIMIT $3";

@@ -1,18 +1,14 @@
 //! The canary: a webhook of the server's own through the whole path, which nobody sees but in `/health` and its metrics.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use crate::support::{Ask, Call, Shows, TestServer, World, eventually};
+use crate::support::{Ask, Call, STOP_TIMEOUT, Shows, TestServer, World, eventually};
 
 on_both_databases![
     the_canary_takes_the_whole_path_and_leaves_nothing_behind,
     a_broken_path_is_told_by_health_until_it_is_whole_again,
     without_a_canary_health_does_not_name_it,
 ];
-
-const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 async fn runs(server: &TestServer, outcome: &str) -> f64 {
     server.metrics().await.sum("cti_canary_runs_total", &[&format!("outcome=\"{outcome}\"")])
@@ -54,8 +50,7 @@ async fn the_canary_takes_the_whole_path_and_leaves_nothing_behind(world: World)
         assert_eq!(listed.as_array().map(Vec::len), Some(expected), "{path}: {listed:#}");
     }
 
-    server.process.terminate();
-    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
+    server.process.stop(STOP_TIMEOUT).await;
     let rows = "SELECT (SELECT COUNT(*) FROM webhook_events) + (SELECT COUNT(*) FROM events)
         + (SELECT COUNT(*) FROM calls) + (SELECT COUNT(*) FROM interactions)";
     assert!(world.count(rows).await <= 8, "at most those of the call and of one interrupted run");

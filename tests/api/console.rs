@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::{
-    ADMIN_SECRET, Answer, App, Ask, Call, Dialpad, Process, Proxy, TestServer, WEBHOOK_SECRET, World,
-    eventually, kinds,
+    ADMIN_SECRET, Answer, App, Ask, Call, Dialpad, Process, TestServer, WEBHOOK_SECRET, World, eventually,
+    kinds,
 };
 
 on_both_databases![
@@ -529,10 +529,7 @@ async fn a_recording_is_played_on_the_page_of_its_call(world: World) {
 #[tokio::test]
 async fn what_needs_no_database_is_shown_while_it_is_away() {
     let Some(world) = World::on_postgres("console_without_the_database").await else { return };
-    let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");
-    let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
-    url.set_port(Some(proxy.port)).expect("a port can be set");
-    let world = world.with("DATABASE_URL", url.as_str());
+    let (world, proxy) = world.behind_a_proxy().await;
     let server = world.start().await;
     server.create_app("CRM").await;
     proxy.cut();

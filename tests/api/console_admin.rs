@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     console::{Person, cookie_of, shows},
-    support::{ADMIN_SECRET, App, Ask, Call, Dialpad, Received, TestServer, World, eventually},
+    support::{ADMIN_SECRET, App, Ask, Call, Dialpad, TestServer, World, eventually},
 };
 
 on_both_databases![
@@ -99,14 +99,7 @@ async fn sessions_of_clients_are_listed_and_closed(world: World) {
     let id = &rest[..36];
     let close = format!("/console/apps/{}/sessions/{id}/close", app.id);
     assert_eq!(person.submit(&close, &[]).await.status, 303);
-    let end = loop {
-        match one.receive().await {
-            // What is said before the end: the cursor, and when to connect again.
-            Received::Message(_) => {}
-            closed @ Received::Closed(_) => break closed,
-        }
-    };
-    assert_eq!(end, Received::Closed(Some(1001)), "the one that was open longer");
+    assert_eq!(one.close_code().await, Some(1001), "the one that was open longer");
     server.webhook(&app, &Call::new(1).ring(0)).await;
     other.expect("call.ring").await;
     assert_eq!(person.submit(&close, &[]).await.status, 303, "it is closed already");

@@ -25,8 +25,7 @@ async fn a_restart_refuses_no_connection_where_the_service_manager_opened_the_so
     // A client that makes a new connection for each request, one after the other, across the whole restart.
     let ended = Arc::new(AtomicBool::new(false));
     let client = tokio::spawn(requests(server.base_url.clone(), Arc::clone(&ended)));
-    server.process.terminate();
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    server.process.stop(STOP_WITHIN).await;
     TcpStream::connect(("127.0.0.1", port)).expect("the socket is open while no server runs");
     server = world.start_on(&socket).await;
     let answered = server.get("/health/live").send().await.expect("the new server answers");

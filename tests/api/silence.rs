@@ -1,18 +1,17 @@
 //! Whether Dialpad is silent, or nothing happens: by what each app usually receives at that hour of the week.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use crate::support::{App, Ask, Call, Shows, World, eventually};
+use crate::support::{App, Ask, Call, STOP_TIMEOUT, Shows, World, eventually};
 
 on_both_databases![
     an_app_that_usually_receives_webhooks_now_is_silent_when_none_come,
     what_an_app_receives_is_counted_by_the_hour,
 ];
 
-const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 const WEEK: i64 = 168;
 
 /// Writes that the app received so many webhooks in each hour around this one, in each of three weeks before, and the last
@@ -63,8 +62,7 @@ async fn what_an_app_receives_is_counted_by_the_hour(world: World) {
     let mut server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhooks(&app, &Call::new(1).life()).await;
-    server.process.terminate();
-    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
+    server.process.stop(STOP_TIMEOUT).await;
     drop(server);
     world.start().await.get("/health").answer().await.ok().shows(json!({"status": "healthy"}));
     let counted = "SELECT CAST(COALESCE(SUM(webhooks), 0) AS BIGINT) FROM webhook_hours";

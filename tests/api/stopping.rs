@@ -24,14 +24,13 @@ async fn sockets_are_asked_to_come_back_before_the_server_ends(world: World) {
         assert!(reconnect["after_ms"].as_u64().is_some(), "{reconnect:#}");
         assert_eq!(socket.receive().await, Received::Closed(Some(1001)));
     }
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    server.process.exit_cleanly(STOP_WITHIN).await;
 }
 
 async fn a_server_without_work_ends_at_once(world: World) {
     let mut server = world.start().await;
     server.get("/health").answer().await.ok();
-    server.process.terminate();
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    server.process.stop(STOP_WITHIN).await;
 }
 
 async fn what_was_acknowledged_before_the_stop_is_emitted_after_it(world: World) {
@@ -39,8 +38,7 @@ async fn what_was_acknowledged_before_the_stop_is_emitted_after_it(world: World)
     let app = server.create_app("CRM").await;
     let lives: Vec<[Value; 5]> = (1..=30).map(|id| Call::new(id).life()).collect();
     futures_util::future::join_all(lives.iter().map(|life| server.webhooks(&app, life))).await;
-    server.process.terminate();
-    assert_eq!(server.process.exit(STOP_WITHIN).await.code(), Some(0), "{}", server.process.log());
+    server.process.stop(STOP_WITHIN).await;
 
     let server = world.start().await;
     let feed = server.wait_for_events(&app, 150).await;

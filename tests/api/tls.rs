@@ -24,7 +24,7 @@ use tokio_rustls::{
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::client::IntoClientRequest};
 
 use crate::support::{
-    ADMIN_SECRET, Ask, Call, Process, Proxy, WEBHOOK_SECRET, World, eventually, hmac_hex, listening_at,
+    ADMIN_SECRET, Ask, Call, Process, WEBHOOK_SECRET, World, eventually, hmac_hex, listening_at,
 };
 
 const STOP_WITHIN: Duration = Duration::from_secs(12);
@@ -109,8 +109,7 @@ async fn start(world: &World) -> (Process, String) {
 }
 
 async fn stop(mut process: Process) {
-    process.terminate();
-    assert_eq!(process.exit(STOP_WITHIN).await.code(), Some(0), "{}", process.log());
+    process.stop(STOP_WITHIN).await;
 }
 
 async fn create_app(http: &Client, base_url: &str) -> (String, String) {
@@ -258,11 +257,9 @@ async fn the_doctor_sees_when_the_certificate_expires(world: World) {
 async fn the_server_speaks_tls_before_its_database_is_there(world: World) {
     let files = Files::in_folder(world.folder());
     files.renew(2090);
-    let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");
-    let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
-    url.set_port(Some(proxy.port)).expect("a port can be set");
+    let (world, proxy) = world.behind_a_proxy().await;
     proxy.cut();
-    let (process, base_url) = start(&with_tls(&world, &files).with("DATABASE_URL", url.as_str())).await;
+    let (process, base_url) = start(&with_tls(&world, &files)).await;
     let http = files.client();
     let health = http.get(format!("{base_url}/health")).send().await.expect("an answer");
     assert_eq!(health.status(), 503);

@@ -126,9 +126,5 @@ async fn a_connection_broken_in_the_middle_of_a_burst_neither_loses_nor_duplicat
 
 /// Returns a world whose PostgreSQL is reached through a proxy that can be cut.
 pub(crate) async fn behind_a_proxy(test: &str) -> Option<(World, Proxy)> {
-    let world = World::on_postgres(test).await?;
-    let mut url = reqwest::Url::parse(world.setting("DATABASE_URL")).expect("an address");
-    let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
-    url.set_port(Some(proxy.port)).expect("a port can be set");
-    Some((world.with("DATABASE_URL", url.as_str()), proxy))
+    Some(World::on_postgres(test).await?.behind_a_proxy().await)
 }

@@ -5,11 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::{
-    spool::Stream,
-    support::{
-        App, Ask, Call, Proxy, Received, Replicated, Shows, TestServer, World, assert_contiguous, eventually,
-        kinds,
-    },
+    spool::{Stream, is_healthy},
+    support::{App, Ask, Call, Replicated, Shows, TestServer, World, assert_contiguous, eventually, kinds},
 };
 
 /// Webhooks for about 3 s.
@@ -40,9 +37,8 @@ async fn nothing_is_lost(world: &World, fail_over: impl AsyncFnOnce()) {
 async fn behind_one_address_a_synchronous_replica_takes_over_and_nothing_is_lost() {
     let Some(mut database) = Replicated::start("behind_one_address").await else { return };
     database.synchronous().await;
-    let proxy = Proxy::to(database.first.port).await;
-    let url = database.first.url().replace(&database.first.port.to_string(), &proxy.port.to_string());
-    nothing_is_lost(&World::on(&url), async || {
+    let (world, proxy) = World::on(&database.first.url()).behind_a_proxy().await;
+    nothing_is_lost(&world, async || {
         database.first.crash().await;
         // Before the replica is promoted: what it shows must not be taken for the truth.
         proxy.switch_to(database.second.port);
@@ -96,17 +92,14 @@ async fn a_primary_that_becomes_read_only_is_left_for_the_one_that_can_be_writte
 #[tokio::test]
 async fn a_replica_that_lags_is_never_taken_for_the_truth() {
     let Some(database) = Replicated::start("a_replica_that_lags").await else { return };
-    let proxy = Proxy::to(database.first.port).await;
-    let url = database.first.url().replace(&database.first.port.to_string(), &proxy.port.to_string());
-    let world = World::on(&url).with("SPOOL", "off");
+    let (world, proxy) = World::on(&database.first.url()).behind_a_proxy().await;
+    let world = world.with("SPOOL", "off");
     let server = world.start().await;
     let app = server.create_app("CRM").await;
     server.webhook(&app, &Call::new(1).ring(0)).await;
     let mut socket = server.subscribe(&app, "?after=0").await;
     socket.expect("call.ring").await;
-    let caught_up = "SELECT COUNT(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
-    eventually("the replica has it", async || (database.first.count(caught_up).await == 1).then_some(()))
-        .await;
+    database.caught_up().await;
     database.second.execute("SELECT pg_wal_replay_pause()").await;
     server.webhook(&app, &Call::new(1).started(3)).await;
     socket.expect("call.started").await;
@@ -120,10 +113,7 @@ async fn a_replica_that_lags_is_never_taken_for_the_truth() {
     assert!(server.process.log().contains("the server is a standby"), "{}", server.process.log());
 
     proxy.switch_to(database.first.port);
-    eventually("the server is healthy again", async || {
-        (server.get("/health").answer().await.status == 200).then_some(())
-    })
-    .await;
+    is_healthy(&server).await;
     server.webhook(&app, &Call::new(1).held(45)).await;
     // The socket is still open, and no gap came before the event.
     socket.expect("call.held").await;
@@ -143,9 +133,7 @@ async fn what_an_asynchronous_replica_never_got_is_announced_as_another_epoch() 
     server.webhook(&app, &Call::new(1).ring(0)).await;
     let mut socket = server.subscribe(&app, "?after=0").await;
     socket.expect("call.ring").await;
-    let caught_up = "SELECT COUNT(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
-    eventually("the replica has it", async || (database.first.count(caught_up).await == 1).then_some(()))
-        .await;
+    database.caught_up().await;
     database.second.stop().await;
     server.webhooks(&app, [&Call::new(1).started(3), &Call::new(2).ring(4)]).await;
     socket.expect("call.started").await;
@@ -154,13 +142,7 @@ async fn what_an_asynchronous_replica_never_got_is_announced_as_another_epoch() 
     database.first.crash().await;
     database.second.start().await;
     database.second.promote().await;
-    let gap = loop {
-        match socket.receive().await {
-            Received::Message(message) if message["type"] == "cursor" => {}
-            Received::Message(message) => break message,
-            Received::Closed(code) => panic!("the socket was closed with {code:?}"),
-        }
-    };
+    let gap = socket.next_event().await;
     gap.shows(json!({"type": "gap", "reason": "epoch_changed"}));
     // Dialpad goes on with the calls, and the CRM hears of them.
     let path = format!("/webhooks/{}", app.id);

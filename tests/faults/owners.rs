@@ -1,9 +1,6 @@
 //! Two processes on one database: each app has one owner, and another one when that is killed, paused or stopped.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -51,11 +48,6 @@ async fn owned_by(server: &TestServer, app: &App, process: &str) -> Duration {
     })
     .await;
     began.elapsed()
-}
-
-fn signal(server: &TestServer, name: &str) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", server.process.id())]).status();
-    assert!(sent.is_ok_and(|status| status.success()), "the server takes no signal");
 }
 
 /// Two servers, and an app that the first one owns.
@@ -131,7 +123,7 @@ async fn a_paused_owner_is_replaced_and_writes_nothing_when_it_wakes(world: Worl
     const WEBHOOKS: i64 = 20;
     let Pair { first, second, app } = Pair::start(&world).await;
     first.webhook(&app, &Call::new(1).ring(0)).await;
-    signal(&first, "STOP");
+    first.process.signal("STOP");
     // They wait in the sockets of the paused process.
     let late = (100..100 + WEBHOOKS).map(Call::new).map(|call| call.ring(1)).collect::<Vec<_>>();
     let waiting = join_all(late.iter().map(|webhook| first.webhook(&app, webhook)));
@@ -141,7 +133,7 @@ async fn a_paused_owner_is_replaced_and_writes_nothing_when_it_wakes(world: Worl
         assert!(time < TAKEOVER_TIMEOUT, "{time:?}");
         second.webhook(&app, &Call::new(1).ended(5)).await;
         second.wait_for_events(&app, 2).await;
-        signal(&first, "CONT");
+        first.process.signal("CONT");
     };
     let (acknowledged, ()) = tokio::join!(waiting, meanwhile);
     assert!(acknowledged.iter().all(|ack| !ack.duplicate && ack.status.is_none()));

@@ -104,7 +104,7 @@ impl Stream {
     }
 }
 
-async fn is_healthy(server: &TestServer) {
+pub(crate) async fn is_healthy(server: &TestServer) {
     eventually("the server is healthy", async || {
         (server.get("/health").answer().await.status == 200).then_some(())
     })

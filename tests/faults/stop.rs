@@ -1,20 +1,15 @@
 //! A planned stop at a bad moment: in the middle of a burst, and with a client that never reads.
 
-use std::time::Duration;
-
 use crate::{
     burst::{Burst, CALL_EVENTS},
     frozen_client::never_reading,
-    support::{Call, With, World, assert_contiguous, eventually},
+    support::{Call, STOP_TIMEOUT, With, World, assert_contiguous, eventually},
 };
 
 on_both_databases![
     a_stop_in_the_middle_of_a_burst_neither_loses_nor_duplicates,
     a_client_that_never_reads_does_not_delay_the_stop,
 ];
-
-/// A service manager typically kills after 30 s.
-const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 async fn a_stop_in_the_middle_of_a_burst_neither_loses_nor_duplicates(world: World) {
     let mut server = world.start().await;
@@ -28,7 +23,7 @@ async fn a_stop_in_the_middle_of_a_burst_neither_loses_nor_duplicates(world: Wor
         assert!(sent.is_ok_and(|status| status.success()), "the server was gone before it was stopped");
     };
     tokio::join!(burst.send_all(&server, &app, 24), stopping);
-    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
+    server.process.exit_cleanly(STOP_TIMEOUT).await;
 
     let server = world.start().await;
     eventually("everything acknowledged is in the feed", async || {
@@ -57,5 +52,5 @@ async fn a_client_that_never_reads_does_not_delay_the_stop(world: World) {
     server.process.terminate();
     healthy.expect("reconnect").await;
     assert_eq!(healthy.close_code().await, Some(1001));
-    assert_eq!(server.process.exit(STOP_TIMEOUT).await.code(), Some(0), "{}", server.process.log());
+    server.process.exit_cleanly(STOP_TIMEOUT).await;
 }

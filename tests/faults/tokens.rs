@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use crate::{
     database_away::behind_a_proxy,
-    support::{Answer, App, Ask, Dialpad, TestServer, World, assert_contiguous, eventually, kinds, within},
+    support::{
+        Answer, App, Ask, Dialpad, STOP_TIMEOUT, TestServer, World, assert_contiguous, eventually, kinds,
+        within,
+    },
 };
 
 on_both_databases![
@@ -27,7 +30,6 @@ on_postgres![
 
 /// After a kill, the next process waits until the lease of the killed one has ended.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(40);
-const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// An app connected to a Dialpad that revokes on reuse.
 struct Fixture {
@@ -169,9 +171,7 @@ async fn a_planned_stop_waits_for_new_tokens(world: World) {
             .then_some(())
     })
     .await;
-    fixture.server.process.terminate();
-    let ended = fixture.server.process.exit(STOP_TIMEOUT).await;
-    assert_eq!(ended.code(), Some(0), "{}", fixture.server.process.log());
+    fixture.server.process.stop(STOP_TIMEOUT).await;
     fixture.restart(&json!({"token_answer_delay_ms": 0})).await;
     assert_eq!(fixture.place_call(1).await.status, 201, "immediately, without waiting for a lease");
     assert_eq!(fixture.refreshes().await.len(), 2, "one of them is the second connection's");

@@ -112,16 +112,7 @@ pub(crate) async fn what_processes_share_is_replaced_only_by_whoever_has_read_it
     let app = store.new_app().await;
     assert_eq!(store.sharing(app, "crm").await.expect("read"), None);
     let epoch = epoch(store, app).await;
-    let request = Acquire {
-        app_id: app,
-        name: "crm",
-        start: Seq(4),
-        epoch,
-        head: Seq(9),
-        holder: HERE,
-        held_until: soon(),
-    };
-    let opened = store.open_shared(request).await.expect("opened").expect("it exists");
+    let opened = store.open_shared(app, "crm", Seq(4), epoch).await.expect("opened").expect("it exists");
     assert_eq!((opened.acked, opened.epoch, opened.is_current, opened.is_live), (Seq(4), epoch, true, false));
     assert!(opened.sharing.is_none());
 

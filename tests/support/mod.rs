@@ -50,7 +50,7 @@ pub(crate) use self::{
     metrics::Metrics,
     outage::Outage,
     postgres::fresh_database,
-    process::{Process, run_to_end},
+    process::{Process, STOP_TIMEOUT, run_to_end},
     proxy::Proxy,
     registry::Registration,
     replicated::{Replica, Replicated},

@@ -12,6 +12,8 @@ use super::{eventually, within};
 
 /// How many lines of the log a failed test prints.
 const SHOWN_LINES: usize = 80;
+/// How long a server may take to stop: service managers kill it after some 30 s.
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 const HANDED_OVER: &str = "the process was not handed over";
 
 /// A running child. Dropping it kills it.
@@ -93,6 +95,18 @@ impl Process {
     pub(crate) async fn exit(&mut self, limit: Duration) -> ExitStatus {
         let name = self.name;
         within(limit, &format!("{name} ends"), async || self.ended()).await
+    }
+
+    /// Waits until the process ends by itself, and asserts that it did not fail.
+    pub(crate) async fn exit_cleanly(&mut self, limit: Duration) {
+        let status = self.exit(limit).await;
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Stops the process as a service manager does.
+    pub(crate) async fn stop(&mut self, limit: Duration) {
+        self.terminate();
+        self.exit_cleanly(limit).await;
     }
 
     /// Returns its output so far.

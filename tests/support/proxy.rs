@@ -5,11 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU16, Ordering},
 };
 
+use reqwest::Url;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::Notify,
 };
+
+use super::world::World;
 
 /// Forwards every connection, until it is cut.
 pub(crate) struct Proxy {
@@ -58,6 +61,16 @@ impl Proxy {
     /// Accepts connections again.
     pub(crate) fn mend(&self) {
         self.switch.is_cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl World {
+    /// Returns the world whose PostgreSQL is reached through a proxy that can be cut.
+    pub(crate) async fn behind_a_proxy(self) -> (Self, Proxy) {
+        let mut url = Url::parse(self.setting("DATABASE_URL")).expect("an address");
+        let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
+        url.set_port(Some(proxy.port)).expect("a port can be set");
+        (self.with("DATABASE_URL", url.as_str()), proxy)
     }
 }
 

@@ -60,6 +60,13 @@ impl Replicated {
         .await;
     }
 
+    /// Waits until the second has everything that the first has.
+    pub(crate) async fn caught_up(&self) {
+        let caught_up = "SELECT COUNT(*) FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
+        eventually("the replica has it", async || (self.first.count(caught_up).await == 1).then_some(()))
+            .await;
+    }
+
     async fn wait_until_streaming(&self) {
         let streaming = "SELECT COUNT(*) FROM pg_stat_replication WHERE state = 'streaming'";
         eventually("the replica follows", async || (self.first.count(streaming).await == 1).then_some(()))

@@ -34,18 +34,16 @@ pub(super) async fn correlate(
     now: DateTime<Utc>,
 ) -> Result<Correlated, StoreError> {
     let uncertain: Vec<&CallGroup> = groups.iter().filter(|group| is_uncertain(ctx, group)).collect();
-    let is_unseen = |group: &&&CallGroup| {
+    let is_unseen = |group: &&CallGroup| {
         let is_known = ctx.roster.get(group.call).is_some() || ctx.recent_legs.has_rung(group.call);
         ctx.expects_new && !is_known && group.begins() && !says_links(group)
     };
-    let asked = uncertain.iter().filter(|group| !is_unseen(group));
-    let mentioned: BTreeSet<DialpadCallId> =
-        asked.flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
-    let mentioned: Vec<DialpadCallId> = mentioned.into_iter().collect();
+    let (new, asked): (Vec<&CallGroup>, Vec<&CallGroup>) = uncertain.iter().copied().partition(is_unseen);
     // Before anything can fail: their actors must not outlive a batch that did not become durable.
-    let unseen_calls: Vec<DialpadCallId> =
-        uncertain.iter().filter(is_unseen).map(|group| group.call).collect();
-    *ctx.unseen = unseen_calls;
+    *ctx.unseen = new.iter().map(|group| group.call).collect();
+    let mentioned: BTreeSet<DialpadCallId> =
+        asked.iter().flat_map(|group| group.names().map(DialpadCallId).chain([group.call])).collect();
+    let mentioned: Vec<DialpadCallId> = mentioned.into_iter().collect();
     let relatives = match mentioned[..] {
         [] => Vec::new(),
         _ => ctx.ledger.relatives(ctx.app_id, &mentioned).await?,

@@ -236,6 +236,7 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::incoming::Answer;
 
     fn event(n: u128) -> PendingEvent {
         let content = Err("a test".into());
@@ -248,6 +249,13 @@ mod tests {
             Next::Incoming(webhooks) => webhooks.iter().map(|it| it.event.id.0.as_u128()).collect(),
             Next::ReadJournal | Next::Nothing => Vec::new(),
         }
+    }
+
+    /// Submits a webhook. Its request waits for as long as what is returned lives.
+    fn submit(inbox: &mut Inbox, n: u128) -> Answer {
+        let (webhook, request) = Incoming::new(event(n));
+        inbox.submit(webhook).expect("there is room");
+        request
     }
 
     fn read(inbox: &mut Inbox, rows: &[u128], limit: usize) {
@@ -296,8 +304,7 @@ mod tests {
     #[test]
     fn what_is_pending_goes_before_what_is_incoming() {
         let mut inbox = Inbox::default();
-        let (webhook, _request) = Incoming::new(event(9));
-        inbox.submit(webhook).expect("there is room");
+        let _request = submit(&mut inbox, 9);
         read(&mut inbox, &[1], 10);
         inbox.push(vec![event(2)]);
         assert_eq!(ids(inbox.next(10)), [2]);
@@ -308,12 +315,10 @@ mod tests {
     fn what_another_process_has_acknowledged_goes_before_what_came_later() {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[], 10);
-        let (first, _first) = Incoming::new(event(8));
-        inbox.submit(first).expect("there is room");
+        let _first = submit(&mut inbox, 8);
         inbox.read_before_incoming();
         assert!(matches!(inbox.next(10), Next::ReadJournal));
-        let (second, _second) = Incoming::new(event(9));
-        inbox.submit(second).expect("there is room");
+        let _second = submit(&mut inbox, 9);
         inbox.on_journal_read(&[event(1)], 10);
         inbox.read_before_incoming();
         assert_eq!(ids(inbox.next(10)), [8], "the other one came after the read");
@@ -326,12 +331,10 @@ mod tests {
     fn the_journal_is_read_again_for_what_came_after_one_that_was_withdrawn() {
         let mut inbox = Inbox::default();
         read(&mut inbox, &[], 10);
-        let (first, _first) = Incoming::new(event(8));
-        inbox.submit(first).expect("there is room");
+        let _first = submit(&mut inbox, 8);
         inbox.read_before_incoming();
         assert!(matches!(inbox.next(10), Next::ReadJournal));
-        let (second, _second) = Incoming::new(event(9));
-        inbox.submit(second).expect("there is room");
+        let _second = submit(&mut inbox, 9);
         assert!(inbox.withdraw(event(8).id));
         inbox.on_journal_read(&[], 10);
         assert!(matches!(inbox.next(10), Next::ReadJournal));
@@ -345,8 +348,7 @@ mod tests {
         assert_eq!(inbox.oldest(), Oldest::Unread);
         read(&mut inbox, &[], 10);
         assert_eq!(inbox.oldest(), Oldest::Nothing);
-        let (webhook, _request) = Incoming::new(event(9));
-        inbox.submit(webhook).expect("there is room");
+        let _request = submit(&mut inbox, 9);
         assert_eq!(inbox.oldest(), Oldest::Webhook(event(9).id));
         inbox.push(vec![event(2)]);
         assert_eq!(inbox.oldest(), Oldest::Webhook(event(2).id));

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     id::{DialpadCallId, InteractionId},
     model::{
-        call::{CallCommand, CallEvent, Links, StoredCall},
-        interaction::proofs,
+        call::{CallCommand, CallEvent, CallFacts, Links, StoredCall},
+        interaction::{new_proofs, with_proof},
     },
 };
 
@@ -66,7 +66,7 @@ pub(super) async fn apply_interaction(
     }
     let has_decided = is_smaller || !moves.is_empty() || !webhooks.is_empty();
     for (position, event) in webhooks {
-        let command = Some(with_proof(event, legs));
+        let command = Some(with_proof(event, &facts_of(legs)));
         let step = Step { call: event.dialpad_call_id, command, position, interaction, links };
         decide(ctx, step, legs, batch).await?;
         apply_proofs(ctx, decisions, position, event, legs, batch).await?;
@@ -87,7 +87,7 @@ async fn apply_proofs(
     batch: &mut Batch<'_>,
 ) -> Result<(), ActorDied> {
     let Decisions { interaction, links, .. } = *decisions;
-    for (call, proven) in new_proofs(cause, legs) {
+    for (call, proven) in new_proofs(cause, &facts_of(legs)) {
         let step = Step { call, command: Some(proven), position, interaction, links };
         decide(ctx, step, legs, batch).await?;
     }
@@ -106,26 +106,9 @@ fn legs_to_move(decisions: &Decisions<'_>, legs: &InteractionLegs) -> Vec<Dialpa
     moves.filter(|call| !has_webhooks(*call)).collect()
 }
 
-/// Returns a webhook with what the other legs prove about its leg once it is known.
-fn with_proof(event: &CallEvent, legs: &InteractionLegs) -> CallCommand {
-    let call = event.dialpad_call_id;
-    let mut facts = legs.get(&call).map(|leg| leg.facts.clone()).unwrap_or_default();
-    facts.absorb(event);
-    let others = legs.iter().filter(|(other, _)| **other != call).map(|(other, leg)| (*other, &leg.facts));
-    let all: Vec<_> = std::iter::once((call, &facts)).chain(others).collect();
-    CallCommand::Webhook { event: event.clone(), proof: proofs(&all).into_iter().next() }
-}
-
-/// Returns the legs about which the others prove something else since this webhook, each with the command to say so.
-fn new_proofs(cause: &CallEvent, legs: &InteractionLegs) -> Vec<(DialpadCallId, CallCommand)> {
-    let facts: Vec<_> = legs.iter().map(|(call, leg)| (*call, &leg.facts)).collect();
-    let mut proven = Vec::new();
-    for ((call, facts), proof) in facts.iter().zip(proofs(&facts)) {
-        if facts.proof() != proof {
-            proven.push((*call, CallCommand::Proven { proof, at: cause.at, origin: cause.origin }));
-        }
-    }
-    proven
+/// Returns what is known of each leg.
+fn facts_of(legs: &InteractionLegs) -> Vec<(DialpadCallId, &CallFacts)> {
+    legs.iter().map(|(call, leg)| (*call, &leg.facts)).collect()
 }
 
 /// Reports the operators' legs that are named and were never received.

@@ -46,13 +46,6 @@ impl Entry {
         Self { progress, epoch, is_current, changed, joined_at: now, stored: None, renew_at: now }
     }
 
-    /// Records that a connection has joined.
-    pub(super) fn mark_joined(&mut self) {
-        self.joined_at = Instant::now();
-        self.stored = None;
-        self.wake();
-    }
-
     pub(super) fn joined_before(&self, instant: Instant) -> bool {
         self.joined_at < instant
     }

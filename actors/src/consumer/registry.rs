@@ -166,8 +166,7 @@ impl Consumers {
             _ => {}
         }
         exclusive.join(member, acked);
-        let mut entry = Entry::new(Progress::Exclusive(exclusive), bounds.epoch, is_current);
-        entry.mark_joined();
+        let entry = Entry::new(Progress::Exclusive(exclusive), bounds.epoch, is_current);
         let joined = (entry.subscribe(), entry.progress.low_water());
         entries.insert(consumer.name.clone(), entry);
         drop(entries);

@@ -39,9 +39,9 @@ pub struct Due {
 }
 
 impl Announcements {
-    /// Says whether anybody would get what is marked from now on.
-    pub fn set_wanted(&self, is_wanted: bool) {
-        self.is_wanted.store(is_wanted, Relaxed);
+    /// Says whether anybody would get what is marked from now on. Returns whether that has changed.
+    pub fn set_wanted(&self, is_wanted: bool) -> bool {
+        self.is_wanted.swap(is_wanted, Relaxed) != is_wanted
     }
 
     /// Whether anybody would get what is marked: other processes work on the same database.

@@ -34,7 +34,14 @@ pub trait Cursors: Send + Sync + 'static {
     async fn advance_consumer(&self, app: AppId, name: &str, acked: Seq) -> Result<bool, StoreError>;
 
     /// Returns what processes share of a consumer, which is created if it is new. `None`: the app has too many.
-    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError>;
+    /// A new one has processed everything up to `start` in this epoch.
+    async fn open_shared(
+        &self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError>;
 
     /// Returns what processes share of a consumer. `None`: there is no consumer of this name.
     async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError>;

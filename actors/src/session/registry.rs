@@ -227,14 +227,10 @@ impl Sessions {
 
 impl CloseConnection for Sessions {
     fn close_reset(&self, connection: SessionId, reason: &str) {
-        if let Some(entry) = self.open.lock().get_mut(&connection) {
-            entry.close(CloseCode::GoingAway, reason);
-        }
+        self.close_one(connection, CloseCode::GoingAway, reason);
     }
 
     fn close_taken_over(&self, connection: SessionId, reason: &str) {
-        if let Some(entry) = self.open.lock().get_mut(&connection) {
-            entry.close(CloseCode::TakenOver, reason);
-        }
+        self.close_one(connection, CloseCode::TakenOver, reason);
     }
 }

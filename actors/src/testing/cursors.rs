@@ -82,11 +82,16 @@ impl Cursors for MemoryStore {
         Ok(true)
     }
 
-    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
-        let Acquire { app_id, name, start, epoch, .. } = request;
+    async fn open_shared(
+        &self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError> {
         let new = Row { acked: start, epoch, holder: 0, connections: 0, sharing: None };
-        self.state().consumers.entry((app_id, name.to_owned())).or_insert(new);
-        self.sharing(app_id, name).await
+        self.state().consumers.entry((app, name.to_owned())).or_insert(new);
+        self.sharing(app, name).await
     }
 
     async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError> {

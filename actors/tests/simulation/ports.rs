@@ -239,9 +239,15 @@ impl Cursors for FaultyStore {
         self.inner.advance_consumer(app, name, acked).await
     }
 
-    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
+    async fn open_shared(
+        &self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError> {
         self.read("open_shared").await?;
-        self.inner.open_shared(request).await
+        self.inner.open_shared(app, name, start, epoch).await
     }
 
     async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError> {

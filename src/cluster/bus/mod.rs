@@ -9,10 +9,7 @@ mod message;
 pub(crate) mod metrics;
 mod sender;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
-};
+use std::sync::Arc;
 
 use cti_actors::{
     Engine,
@@ -33,15 +30,12 @@ struct Bus {
     announcements: Arc<Announcements>,
     /// A random id, by which a process knows its own announcements.
     process: Uuid,
-    /// Whether another process listens.
-    has_others: Arc<AtomicBool>,
 }
 
 impl Bus {
     /// Records whether another process listens. While none does, nothing is sent.
     fn set_others(&self, has_others: bool) {
-        self.announcements.set_wanted(has_others);
-        if self.has_others.swap(has_others, Relaxed) != has_others {
+        if self.announcements.set_wanted(has_others) {
             info!(has_others, "other processes on the database listen to announcements, or no longer do");
         }
     }
@@ -55,7 +49,7 @@ pub(crate) fn start(
     engine: &Arc<Engine>,
     clock: &Arc<dyn Clock>,
 ) {
-    if !store.notifications().are_possible() {
+    if !store.processes().are_shared() {
         return;
     }
     let bus = Bus {
@@ -64,7 +58,6 @@ pub(crate) fn start(
         clock: Arc::clone(clock),
         announcements: engine.announcements(),
         process: new_uuid(),
-        has_others: Arc::default(),
     };
     tasks.spawn(sender::run(bus.clone()));
     let is_pooled = store.notifications().are_pooled();

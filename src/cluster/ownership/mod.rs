@@ -49,7 +49,6 @@ pub struct Cluster {
     store: Store,
     engine: Arc<Engine>,
     process: NewProcess,
-    process_id: ProcessId,
     /// Held during a round; the stop waits for it.
     machine: tokio::sync::Mutex<LeaseMachine>,
     /// Once set, nothing is taken any more.
@@ -67,13 +66,11 @@ impl Cluster {
         tasks: &Tasks,
     ) -> Arc<Self> {
         let process = membership.process;
-        let process_id = ProcessId::from(process.process_id.clone());
         let cluster = Arc::new(Self {
-            machine: tokio::sync::Mutex::new(LeaseMachine::new(process_id.clone())),
+            machine: tokio::sync::Mutex::new(LeaseMachine::new(ProcessId::from(process.process_id.clone()))),
             store,
             engine,
             process,
-            process_id,
             is_stopping: AtomicBool::new(false),
             renewed_at: Mutex::new(Instant::now()),
             wanted: Notify::new(),
@@ -89,7 +86,7 @@ impl Cluster {
     /// Returns the name of this process.
     #[must_use]
     pub fn process_id(&self) -> &str {
-        self.process_id.as_str()
+        &self.process.process_id
     }
 
     /// Whether other processes can use the database at the same time.

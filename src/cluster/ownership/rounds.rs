@@ -230,7 +230,7 @@ impl Cluster {
             Registered::Done => Ok(()),
             Registered::NameTaken { .. } => Err(StoreError::Conflict(format!(
                 "another process is called {} by now; this one works on no app",
-                self.process_id
+                self.process.process_id
             ))),
         }
     }

@@ -2,7 +2,7 @@
 
 use cti_actors::error::StoreError;
 
-use crate::store::{JobLeases, db::types::Id, on_db};
+use crate::store::{JobLeases, on_db};
 
 /// Takes a job that nobody has, or whose owner is dead.
 const CLAIM: &str = "INSERT INTO job_leases (name, owner)
@@ -18,7 +18,7 @@ impl JobLeases<'_> {
         if !self.store.processes().are_shared() {
             return Ok(true);
         }
-        let process = self.store.shared.incarnation.get().copied().map(Id);
+        let process = self.store.incarnation();
         let owner: Option<String> = on_db!(self.store, write db => {
             sqlx::query_scalar(CLAIM).bind(job).bind(process).fetch_optional(db).await
         })?;

@@ -89,7 +89,7 @@ impl Leases<'_> {
 
     /// Counts what this process holds.
     pub async fn count(self) -> Result<i64, StoreError> {
-        let process = self.store.shared.incarnation.get().copied().map(Id);
+        let process = self.store.incarnation();
         on_db!(self.store, read db => sqlx::query_scalar(COUNT).bind(process).fetch_one(db).await)
     }
 

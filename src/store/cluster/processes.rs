@@ -12,6 +12,12 @@ use crate::store::{
     on_db,
 };
 
+macro_rules! processes {
+    () => {
+        "SELECT process_id, incarnation, host, machine, pid, version, is_stopping, started_at, seen_at FROM processes"
+    };
+}
+
 /// `$6`: for how many milliseconds it is alive. Does nothing while another incarnation of this name is alive.
 const REGISTER: &str = "INSERT INTO processes
     (process_id, incarnation, host, machine, pid, version, is_stopping, started_at, seen_at, expires_at)
@@ -39,12 +45,8 @@ const EXPIRE: &str = "UPDATE processes SET expires_at = seen_at WHERE incarnatio
 const REMOVE: &str = "DELETE FROM processes WHERE incarnation = $1";
 const REMOVE_DEAD: &str =
     "DELETE FROM processes WHERE expires_at < clock_timestamp() - $1 * INTERVAL '1 millisecond'";
-const ALIVE: &str =
-    "SELECT process_id, incarnation, host, machine, pid, version, is_stopping, started_at, seen_at,
-    expires_at FROM processes WHERE expires_at > clock_timestamp() ORDER BY process_id";
-const ALL_SQLITE: &str =
-    "SELECT process_id, incarnation, host, machine, pid, version, is_stopping, started_at, seen_at,
-    expires_at FROM processes ORDER BY process_id";
+const ALIVE: &str = concat!(processes!(), " WHERE expires_at > clock_timestamp() ORDER BY process_id");
+const ALL_SQLITE: &str = concat!(processes!(), " ORDER BY process_id");
 const OTHERS_SINCE: &str = "SELECT EXISTS (SELECT 1 FROM processes
     WHERE expires_at > clock_timestamp() AND started_at < $1 AND NOT is_stopping AND incarnation <> $2)";
 const SEEN_AT: &str = "SELECT incarnation, machine, pid, seen_at FROM processes WHERE process_id = $1";
@@ -113,8 +115,6 @@ pub struct ProcessRow {
     pub started_at: DateTime<Utc>,
     /// When it last renewed.
     pub seen_at: DateTime<Utc>,
-    /// Until when it is alive without another renewal.
-    pub expires_at: DateTime<Utc>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -206,10 +206,10 @@ impl Processes<'_> {
 
     /// Whether another process is alive that started before this instant.
     pub async fn others_since(self, at: DateTime<Utc>) -> Result<bool, StoreError> {
-        let Some(own) = self.store.shared.incarnation.get().filter(|_| self.are_shared()) else {
+        let Some(own) = self.store.incarnation().filter(|_| self.are_shared()) else {
             return Ok(false);
         };
-        on_db!(self.store, read db => sqlx::query_scalar(OTHERS_SINCE).bind(at).bind(Id(*own)).fetch_one(db).await)
+        on_db!(self.store, read db => sqlx::query_scalar(OTHERS_SINCE).bind(at).bind(own).fetch_one(db).await)
     }
 
     /// Returns the processes that are alive, by name.

@@ -40,9 +40,7 @@ impl SqliteFile {
 
     /// Returns how large the write-ahead log beside it is.
     pub(super) fn wal_bytes(&self) -> u64 {
-        let mut path = self.path.clone().into_os_string();
-        path.push("-wal");
-        fs::metadata(path).map_or(0, |found| found.len())
+        size_of(&log_of(&self.path))
     }
 
     /// Takes the lock of the file, until what is returned is dropped, and notes there which file it is.

@@ -17,7 +17,6 @@ use crate::store::{
     ConsumerStore, Store,
     db::{
         bulk::{Column, Rows},
-        pool::Pools,
         types::Id,
     },
     on_db,
@@ -220,22 +219,7 @@ impl Cursors for Store {
             Column::Time(each().map(|it| it.held_until).collect()),
             Column::Time(each().map(|_| now).collect()),
         ]);
-        let database = &self.shared.database;
-        let work = async {
-            match database.pools() {
-                Pools::Postgres(pools) => {
-                    let mut db = pools.write.acquire().await?;
-                    let kept = rows.fetch_postgres::<(Id, String)>(&mut db, KEEP_HEAD, KEEP_TAIL).await?;
-                    db.done().await?;
-                    Ok(kept)
-                }
-                Pools::Sqlite(pools) => {
-                    let mut db = pools.write.acquire().await?;
-                    rows.fetch_sqlite::<(Id, String)>(&mut db, KEEP_HEAD, KEEP_TAIL).await
-                }
-            }
-        };
-        let kept = database.in_time(Box::pin(work)).await?;
+        let kept: Vec<(Id, String)> = self.write_listed(KEEP_HEAD, KEEP_TAIL, rows).await?;
         Ok(kept.into_iter().map(|(app, name)| (app.into(), name)).collect())
     }
 
@@ -254,8 +238,14 @@ impl Cursors for Store {
         })
     }
 
-    async fn open_shared(&self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
-        self.consumers().open_shared(request).await
+    async fn open_shared(
+        &self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError> {
+        self.consumers().open_shared(app, name, start, epoch).await
     }
 
     async fn sharing(&self, app: AppId, name: &str) -> Result<Option<StoredSharing>, StoreError> {

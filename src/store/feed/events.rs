@@ -28,18 +28,24 @@ const GAP_TIMES: &str = "SELECT (SELECT published_at FROM expired_event_times
     WHERE app_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1), newest_expired_at FROM event_feeds WHERE app_id = $1";
 /// A row is on the page while the rows before it have fewer than `$4` bytes together. The innermost limit comes first,
 /// so that the whole feed is never summed up.
-const PAGE: &str = "SELECT seq, type, dialpad_user_id, body FROM (
-    SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
+macro_rules! page {
+    () => {
+        "SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
         SELECT seq, type, dialpad_user_id, body FROM events
-        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
-    WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq";
+        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows"
+    };
+}
+const PAGE: &str = concat!(
+    "SELECT seq, type, dialpad_user_id, body FROM (",
+    page!(),
+    ") AS page WHERE bytes - OCTET_LENGTH(body) < $4 ORDER BY seq"
+);
 /// The same and the epoch, in one statement. Without events it is one row.
-const TAIL: &str =
-    "SELECT epoch, page.seq, page.type, page.dialpad_user_id, page.body FROM feed_epoch LEFT JOIN (
-    SELECT seq, type, dialpad_user_id, body, SUM(OCTET_LENGTH(body)) OVER (ORDER BY seq) AS bytes FROM (
-        SELECT seq, type, dialpad_user_id, body FROM events
-        WHERE app_id = $1 AND seq > $2 ORDER BY seq LIMIT $3) AS rows) AS page
-    ON bytes - OCTET_LENGTH(body) < $4 ORDER BY page.seq";
+const TAIL: &str = concat!(
+    "SELECT epoch, page.seq, page.type, page.dialpad_user_id, page.body FROM feed_epoch LEFT JOIN (",
+    page!(),
+    ") AS page ON bytes - OCTET_LENGTH(body) < $4 ORDER BY page.seq"
+);
 const HEADS: &str = "SELECT app_id, epoch, last_seq FROM feed_epoch CROSS JOIN event_feeds WHERE app_id IN (";
 const LIST_TAIL: &str = ")";
 const OF_CALL: &str = "SELECT seq, type, dialpad_user_id, body FROM events

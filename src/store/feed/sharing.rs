@@ -7,16 +7,15 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     consumer::ConsumerKey,
     error::StoreError,
-    id::{AppId, Seq},
+    id::{AppId, Epoch, Seq},
     model::sharing::Sharing,
-    ports::{Acquire, SharingSave, StoredSharing},
+    ports::{SharingSave, StoredSharing},
 };
 
 use crate::store::{
     ConsumerStore,
     db::{
         bulk::{Column, Rows},
-        pool::Pools,
         types::Id,
     },
     on_db,
@@ -46,13 +45,18 @@ type Row = (String, i64, i64, Option<Id>, Id, Option<String>, i64, DateTime<Utc>
 
 impl ConsumerStore<'_> {
     /// Returns what processes share of a consumer, which is created if it is new; `None`: the app has too many.
-    pub(super) async fn open_shared(self, request: Acquire<'_>) -> Result<Option<StoredSharing>, StoreError> {
-        let Acquire { app_id, name, start, epoch, .. } = request;
-        if let Some(known) = self.sharing(app_id, name).await? {
+    pub(super) async fn open_shared(
+        self,
+        app: AppId,
+        name: &str,
+        start: Seq,
+        epoch: Epoch,
+    ) -> Result<Option<StoredSharing>, StoreError> {
+        if let Some(known) = self.sharing(app, name).await? {
             return Ok(Some(known));
         }
-        self.find_or_create(app_id, name, start, epoch).await?;
-        self.sharing(app_id, name).await
+        self.find_or_create(app, name, start, epoch).await?;
+        self.sharing(app, name).await
     }
 
     /// Returns what processes share of a consumer; `None`: there is no consumer of this name.
@@ -104,22 +108,7 @@ impl ConsumerStore<'_> {
             Column::Time(each().map(|it| it.held_until).collect()),
             Column::Time(each().map(|_| now).collect()),
         ]);
-        let database = &self.store.shared.database;
-        let work = async {
-            match database.pools() {
-                Pools::Postgres(pools) => {
-                    let mut db = pools.write.acquire().await?;
-                    let saved = rows.fetch_postgres::<(Id, String)>(&mut db, SAVE_HEAD, SAVE_TAIL).await?;
-                    db.done().await?;
-                    Ok(saved)
-                }
-                Pools::Sqlite(pools) => {
-                    let mut db = pools.write.acquire().await?;
-                    rows.fetch_sqlite::<(Id, String)>(&mut db, SAVE_HEAD, SAVE_TAIL).await
-                }
-            }
-        };
-        let saved = database.in_time(Box::pin(work)).await?;
+        let saved: Vec<(Id, String)> = self.store.write_listed(SAVE_HEAD, SAVE_TAIL, rows).await?;
         Ok(saved.into_iter().map(|(app, name)| (app.into(), name)).collect())
     }
 }

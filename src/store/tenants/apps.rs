@@ -18,7 +18,7 @@ use crate::{
 
 const INSERT: &str = "INSERT INTO apps (id, name, is_active, created_at, updated_at, e164_region)
     VALUES ($1, $2, $3, $4, $4, 'US')";
-const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id, fence) VALUES ($1, $2)";
+pub(in crate::store) const INSERT_FEED: &str = "INSERT INTO event_feeds (app_id, fence) VALUES ($1, $2)";
 const GET: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
     WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
 /// `$1`: the last app of the page before, or the largest id.
@@ -105,7 +105,7 @@ impl Apps<'_> {
         let app_id = Id::from(id);
         let key_id = Id::from(key.id);
         let audit_id = Id(new_uuid());
-        let (creator, fence) = (self.store.shared.incarnation.get().copied().map(Id), leases::FIRST_FENCE);
+        let (creator, fence) = (self.store.incarnation(), leases::FIRST_FENCE);
         on_db!(self.store, write db => {
             let mut transaction = db.begin().await?;
             let db = &mut *transaction;
@@ -168,7 +168,7 @@ impl Apps<'_> {
             let changed = sqlx::query(SET_ACTIVE).bind(Id::from(app)).bind(false).bind(now).execute(db).await;
             changed.map(|done| done.rows_affected() > 0)
         });
-        self.clear_caches();
+        self.store.forget_access();
         changed
     }
 
@@ -188,7 +188,7 @@ impl Apps<'_> {
             transaction.commit().await?;
             Ok(changed > 0)
         });
-        self.clear_caches();
+        self.store.forget_access();
         changed
     }
 
@@ -221,11 +221,5 @@ impl Apps<'_> {
             sqlx::query_as(ACTIVE_WITH_UNROUTED).bind(reason).fetch_all(db).await
         })?;
         Ok(rows.into_iter().map(|(id,)| id.into()).collect())
-    }
-
-    /// Empties the caches of keys and routes: both depend on whether an app is active.
-    pub(crate) fn clear_caches(self) {
-        self.store.shared.keys.clear();
-        self.store.shared.routes.clear();
     }
 }

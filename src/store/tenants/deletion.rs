@@ -70,7 +70,7 @@ impl Apps<'_> {
                 None => DeletionBegun::NoSuchApp,
             })
         });
-        self.clear_caches();
+        self.store.forget_access();
         self.store.routes().changed(app).await;
         begun
     }

@@ -8,17 +8,13 @@ mod load;
 mod measured;
 mod survives;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use futures_util::future::join_all;
-use reqwest::Url;
 
 use self::balancer::Balancer;
 pub(crate) use self::{crm::Crms, load::Load};
-use crate::support::{App, Proxy, TestServer, World, free_port, installed};
-
-/// A service manager typically kills after 30 s.
-const STOP_TIMEOUT: Duration = Duration::from_secs(25);
+use crate::support::{App, Proxy, STOP_TIMEOUT, TestServer, World, free_port, installed};
 
 /// Servers of one database, and the balancer before them.
 pub(crate) struct Cluster {
@@ -76,12 +72,9 @@ impl Cluster {
 
 impl Member {
     async fn start(world: &World, port: &str, program: Option<PathBuf>) -> Self {
-        let mut url = Url::parse(world.setting("DATABASE_URL")).expect("an address");
-        let database = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
-        url.set_port(Some(database.port)).expect("a port can be set");
+        let (world, database) = world.clone().behind_a_proxy().await;
         let spool = world.folder().join(format!("spool-of-{port}"));
-        let world = world.clone().with("PORT", port).with("DATABASE_URL", url.as_str());
-        let world = world.with("SPOOL_DIR", spool.to_str().expect("a name in ASCII"));
+        let world = world.with("PORT", port).with("SPOOL_DIR", spool.to_str().expect("a name in ASCII"));
         let first = program.map_or_else(|| world.clone(), |program| world.clone().with_program(program));
         let server = Some(first.start().await);
         Self { world, database, server }
@@ -104,9 +97,7 @@ impl Member {
     /// Stops it as a service manager does, and starts this version.
     pub(crate) async fn restart(&mut self) {
         let mut server = self.server.take().expect("it runs");
-        server.process.terminate();
-        let status = server.process.exit(STOP_TIMEOUT).await;
-        assert_eq!(status.code(), Some(0), "{}", server.process.log());
+        server.process.stop(STOP_TIMEOUT).await;
         drop(server);
         self.server = Some(self.world.start().await);
     }

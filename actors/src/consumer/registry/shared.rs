@@ -13,7 +13,7 @@ use crate::{
     error::StoreError,
     id::{Seq, SessionId},
     model::sharing::Sharing,
-    ports::{Acquire, Bounds, SharingSave, StoredSharing},
+    ports::{Bounds, SharingSave, StoredSharing},
 };
 
 /// How often a save is tried again that another process was faster than.
@@ -45,26 +45,15 @@ impl Consumers {
         }
         let _guard = self.cursor_store.lock_shared().await;
         let _syncing = self.syncing.lock().await;
-        let floor = Seq(bounds.oldest.0 - 1);
-        let request = Acquire {
-            app_id: self.app_id,
-            name: &consumer.name,
-            start,
-            epoch: bounds.epoch,
-            head: bounds.head,
-            holder: self.cursor_store.holder(),
-            held_until: self.cursor_store.lease_end(Mode::Share),
-        };
-        let Some(mut found) = self.log.open_shared(request).await? else { return Err(JoinError::TooMany) };
-        if found.sharing.as_ref().is_none_or(|sharing| sharing.epoch != bounds.epoch) {
-            let acked = found.acked.min(bounds.head);
-            found.sharing = Some(Sharing::new(bounds.epoch, found.is_current, acked));
-        }
-        if let Some(sharing) = &mut found.sharing {
-            // Events that are no longer kept need no acknowledgement.
-            sharing.advance(floor);
-        }
-        let position = found.sharing.as_ref().map(Sharing::high_water).unwrap_or_default();
+        let opened = self.log.open_shared(self.app_id, &consumer.name, start, bounds.epoch).await?;
+        let Some(mut found) = opened else { return Err(JoinError::TooMany) };
+        let sharing = found.sharing.take().filter(|sharing| sharing.epoch == bounds.epoch);
+        let mut sharing = sharing
+            .unwrap_or_else(|| Sharing::new(bounds.epoch, found.is_current, found.acked.min(bounds.head)));
+        // Events that are no longer kept need no acknowledgement.
+        sharing.advance(Seq(bounds.oldest.0 - 1));
+        let position = sharing.high_water();
+        found.sharing = Some(sharing);
         let changed = self.enter_shared(consumer, member, position, bounds);
         let joined = self.sync(&consumer.name, Some(found)).await;
         let low_water = self.entries.lock().get(&consumer.name).map(|entry| entry.progress.low_water());

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::proof::proofs;
+use super::proof::{new_proofs, with_proof};
 use crate::{
     id::DialpadCallId,
-    model::call::{self, CallChange, CallCommand, CallEvent, CallFacts, Snapshot},
+    model::call::{self, CallChange, CallEvent, CallFacts, Snapshot},
 };
 
 /// What one webhook did.
@@ -31,41 +31,22 @@ pub fn history(webhooks: &[CallEvent]) -> Vec<HistoryStep> {
 fn step(webhook: &CallEvent, legs: &mut BTreeMap<DialpadCallId, CallFacts>) -> HistoryStep {
     let leg = webhook.dialpad_call_id;
     let known = legs.get(&leg).cloned().unwrap_or_default();
-    let mut facts = known.clone();
-    facts.absorb(webhook);
-    let others = legs.iter().filter(|(other, _)| **other != leg).map(|(other, facts)| (*other, facts));
-    let all: Vec<(DialpadCallId, &CallFacts)> = std::iter::once((leg, &facts)).chain(others).collect();
-    let proof = if all.len() > 1 { proofs(&all).into_iter().next() } else { None };
-    let decided = call::apply(&known, &CallCommand::Webhook { event: webhook.clone(), proof });
+    let decided = call::apply(&known, &with_proof(webhook, &all(legs)));
+    let (before, after, is_news) = (shown(&known), shown(&decided.facts), decided.facts != known);
     let mut changes: Vec<_> = decided.changes.into_iter().map(|change| (leg, change)).collect();
-    let is_news = decided.facts != known;
-    let after = shown(&decided.facts);
     legs.insert(leg, decided.facts);
-    changes.extend(follow(webhook, legs));
-    HistoryStep { before: shown(&known), after, is_news, changes }
-}
-
-/// Lets every leg decide on what the others prove since this webhook.
-fn follow(
-    webhook: &CallEvent,
-    legs: &mut BTreeMap<DialpadCallId, CallFacts>,
-) -> Vec<(DialpadCallId, CallChange)> {
-    let all: Vec<(DialpadCallId, &CallFacts)> = legs.iter().map(|(leg, facts)| (*leg, facts)).collect();
-    let proven: Vec<_> = all
-        .iter()
-        .zip(proofs(&all))
-        .filter(|((_, facts), proof)| facts.proof() != *proof)
-        .map(|((leg, _), proof)| (*leg, proof))
-        .collect();
-    let mut changes = Vec::new();
-    for (leg, proof) in proven {
+    // Every leg decides on what the others prove since this webhook.
+    for (leg, command) in new_proofs(webhook, &all(legs)) {
         let Some(facts) = legs.get_mut(&leg) else { continue };
-        let command = CallCommand::Proven { proof, at: webhook.at, origin: webhook.origin };
         let decided = call::apply(facts, &command);
         *facts = decided.facts;
         changes.extend(decided.changes.into_iter().map(|change| (leg, change)));
     }
-    changes
+    HistoryStep { before, after, is_news, changes }
+}
+
+fn all(legs: &BTreeMap<DialpadCallId, CallFacts>) -> Vec<(DialpadCallId, &CallFacts)> {
+    legs.iter().map(|(leg, facts)| (*leg, facts)).collect()
 }
 
 fn shown(facts: &CallFacts) -> Option<Snapshot> {

@@ -30,7 +30,7 @@ pub use self::{
 pub(crate) use self::{
     join::{LegLinks, join},
     links::{find_links, may_be_linked, sources_of, waiters_of},
-    proof::proofs,
+    proof::{new_proofs, with_proof},
     ring::{RINGING_APART_AT_MOST, rang_together, rang_with, ringing_key},
     stored::news,
 };

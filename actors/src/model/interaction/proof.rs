@@ -7,11 +7,36 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     id::DialpadCallId,
-    model::call::{CallFacts, Leg, Proof},
+    model::call::{CallCommand, CallEvent, CallFacts, Leg, Proof},
 };
 
+/// Returns a webhook with what the other legs prove about its leg once it is known.
+pub(crate) fn with_proof(event: &CallEvent, legs: &[(DialpadCallId, &CallFacts)]) -> CallCommand {
+    let call = event.dialpad_call_id;
+    let known = legs.iter().find(|(leg, _)| *leg == call);
+    let mut facts = known.map(|(_, facts)| (*facts).clone()).unwrap_or_default();
+    facts.absorb(event);
+    let others = legs.iter().copied().filter(|(other, _)| *other != call);
+    let all: Vec<_> = std::iter::once((call, &facts)).chain(others).collect();
+    CallCommand::Webhook { event: event.clone(), proof: proofs(&all).into_iter().next() }
+}
+
+/// Returns the legs about which the others prove something else since this webhook, each with the command to say so.
+pub(crate) fn new_proofs(
+    cause: &CallEvent,
+    legs: &[(DialpadCallId, &CallFacts)],
+) -> Vec<(DialpadCallId, CallCommand)> {
+    let mut proven = Vec::new();
+    for ((call, facts), proof) in legs.iter().zip(proofs(legs)) {
+        if facts.proof() != proof {
+            proven.push((*call, CallCommand::Proven { proof, at: cause.at, origin: cause.origin }));
+        }
+    }
+    proven
+}
+
 /// Returns what the others prove of each leg, in the order of the legs.
-pub(crate) fn proofs(legs: &[(DialpadCallId, &CallFacts)]) -> Vec<Proof> {
+fn proofs(legs: &[(DialpadCallId, &CallFacts)]) -> Vec<Proof> {
     let taken = taken_at(legs);
     legs.iter()
         .map(|(call, facts)| {
@@ -82,7 +107,7 @@ mod tests {
     use chrono::TimeDelta;
 
     use super::*;
-    use crate::model::call::{CallEvent, EndKind, Knowledge, Origin, Signal};
+    use crate::model::call::{EndKind, Knowledge, Origin, Signal};
 
     const QUEUE: i64 = 1;
 
