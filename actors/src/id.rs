@@ -22,6 +22,13 @@ macro_rules! uuid_id {
             pub fn generate() -> Self {
                 Self(crate::clock::new_uuid())
             }
+
+            /// Returns when it was generated.
+            #[must_use]
+            pub fn generated_at(self) -> Option<DateTime<Utc>> {
+                let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+                DateTime::from_timestamp(seconds.try_into().ok()?, nanoseconds)
+            }
         }
 
         impl fmt::Display for $name {
@@ -112,14 +119,6 @@ pub struct Fence(pub i64);
 impl Fence {
     /// Nothing is checked: there can be no other owner.
     pub const UNCHECKED: Fence = Fence(0);
-}
-
-impl JournalId {
-    /// Returns when it was generated.
-    pub(crate) fn generated_at(self) -> Option<DateTime<Utc>> {
-        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
-        DateTime::from_timestamp(seconds.try_into().ok()?, nanoseconds)
-    }
 }
 
 impl From<CallId> for InteractionId {

@@ -5,10 +5,9 @@ use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-use cti_actors::{id::AppId, model::number::Region, session::CloseCode};
+use cti_actors::{id::AppId, model::number::Region};
 use maud::{Markup, html};
 use strum::{EnumString, IntoStaticStr};
-use tracing::info;
 
 use super::{
     access::{Failure, Submitted, Visitor},
@@ -21,7 +20,7 @@ use super::{
 use crate::{
     http::{
         AppState,
-        admin::apps::change_region,
+        admin::apps::{change_activation, change_region},
         crm::status::status_of,
         error::ApiError,
         extract::{
@@ -29,7 +28,6 @@ use crate::{
             values::within,
         },
     },
-    jobs::unrouted,
     store::tenants::apps::App,
 };
 
@@ -204,13 +202,7 @@ pub(super) async fn set_active(
     path: Path<AppPath>,
 ) -> Result<HttpResponse, Failure> {
     let app = path.find(&state).await?;
-    if submitted.fields.get("active") == Some("true") {
-        unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?;
-    } else {
-        state.store.apps().deactivate(app).await?;
-        state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
-        info!(app.id = %app, "an app was deactivated");
-    }
+    change_activation(&state, app, submitted.fields.get("active") == Some("true")).await?;
     Ok(done(app, Done::Changed))
 }
 

@@ -1,6 +1,5 @@
 //! What keeps calls from arriving: shown where somebody watches.
 
-use chrono::TimeDelta;
 use maud::{Markup, html};
 
 use super::{
@@ -10,6 +9,7 @@ use super::{
 };
 use crate::{
     http::{AppState, crm::status::describe_connection},
+    recovery::time_delta,
     store::tenants::apps::App,
 };
 
@@ -61,7 +61,7 @@ async fn connection(state: &AppState, app: &App) -> Result<Markup, Failure> {
 /// Says that nothing came for an app that received webhooks before. Offices close: it is no error.
 fn silence(state: &AppState, app: &App) -> Markup {
     let silent_for = state.silence.silent_for(app.id, state.clock.now());
-    let limit = TimeDelta::from_std(state.config.recovery.webhook_silence).unwrap_or(TimeDelta::MAX);
+    let limit = time_delta(state.config.recovery.webhook_silence);
     html! {
         @if let Some(silent_for) = silent_for.filter(|silent_for| *silent_for >= limit) {
             (notice(Tone::Neutral, html! {

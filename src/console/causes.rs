@@ -4,7 +4,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{
     event::Frame,
-    id::{AppId, DialpadCallId, JournalId, Seq},
+    id::{AppId, DialpadCallId, EventId, JournalId, Seq},
     model::{
         call::CallEvent,
         interaction::{HistoryStep, history},
@@ -13,7 +13,6 @@ use cti_actors::{
 };
 use maud::{Markup, html};
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::{
     access::Failure,
@@ -84,18 +83,13 @@ impl Emitted {
     }
 
     pub(super) fn moment(&self) -> Moment {
-        let id = self.fields.get("event_id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let id = self.fields.get("event_id").and_then(Value::as_str);
+        let at = id.and_then(|id| id.parse::<EventId>().ok()?.generated_at());
         Moment {
             second: self.fields.get("timestamp").and_then(Value::as_i64),
-            millis: id.and_then(millis_of),
+            millis: at.map(|at| at.timestamp_millis()),
         }
     }
-}
-
-/// Returns the time in an id.
-fn millis_of(id: Uuid) -> Option<i64> {
-    let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    i64::try_from(seconds.checked_mul(1000)?).ok()?.checked_add(i64::from(nanos / 1_000_000))
 }
 
 impl Causes {
@@ -203,7 +197,10 @@ impl Received {
     /// Returns its leg, and when it happened and was received.
     fn moment(&self) -> Option<(i64, Moment)> {
         let content = self.content.as_ref()?;
-        let moment = Moment { second: Some(content.at.timestamp()), millis: millis_of(self.id.0) };
+        let moment = Moment {
+            second: Some(content.at.timestamp()),
+            millis: self.id.generated_at().map(|at| at.timestamp_millis()),
+        };
         Some((content.dialpad_call_id.0, moment))
     }
 

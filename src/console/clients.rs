@@ -6,7 +6,6 @@ use actix_web::{
     HttpResponse,
     web::{Data, Path},
 };
-use chrono::DateTime;
 use cti_actors::{
     id::{AppId, KeyId, SessionId},
     ports::EventLog,
@@ -85,18 +84,12 @@ fn row(visitor: &Visitor, app: AppId, session: &OpenSession, hints: &HashMap<Key
     let consequence = "It is closed, and its client usually connects again at once, where it stopped.";
     html! {
         th scope="row" { code { (session.id) } }
-        td { (time_or_dash(opened_at(session.id))) }
+        td { (time_or_dash(session.id.generated_at())) }
         td { (session.transport.as_str()) }
         td { (or_dash(hints.get(&session.key_id).map(|hint| html! { code { (hint) } }))) }
         td { @if stalled > 0 { (duration(stalled)) } @else { "no" } }
         td { (confirmed("Close", consequence, button_form(visitor, &close, "danger", "Close the session"))) }
     }
-}
-
-/// Returns the time in an id.
-fn opened_at(id: SessionId) -> Option<DateTime<chrono::Utc>> {
-    let (seconds, nanos) = id.0.get_timestamp()?.to_unix();
-    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
 }
 
 /// Closes a session. One that has ended by itself is closed.

@@ -48,7 +48,7 @@ impl Samples {
         let mut last: Option<(Reading, Instant)> = None;
         loop {
             let now = ticks.tick().await;
-            let reading = Reading::of(&metrics.render());
+            let reading = Reading::of(&metrics.render_counted());
             if let Some((last, at)) = &last {
                 self.add(reading.since(last, now.duration_since(*at)));
             }

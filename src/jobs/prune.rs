@@ -8,6 +8,7 @@ use tracing::{info, warn};
 use super::periodic::{every, periodic_once};
 use crate::{
     config::Retention,
+    recovery::traffic,
     store::{
         Store,
         retention::{Pace, Pruned, PrunedCalls},
@@ -46,10 +47,11 @@ impl Pruning {
         let keys = self.store.idempotency().prune().await;
         let authorizations = self.store.oauth_sessions().prune().await;
         let console = self.store.console_endings().prune().await;
+        let hours = self.store.webhook_hours().prune(traffic::oldest_hour(self.clock.now())).await;
         let processed = self.prune_processed().await;
         let unrouted = self.prune_unrouted().await;
         let calls = self.prune_calls().await;
-        processed.and(unrouted).and(calls).and(keys).and(authorizations).and(console)?;
+        processed.and(unrouted).and(calls).and(keys).and(authorizations).and(console).and(hours)?;
         self.store.retention().completed();
         Ok(())
     }

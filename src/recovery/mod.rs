@@ -59,6 +59,6 @@ impl Recovery {
 }
 
 /// Converts a duration; settings are far below the maximum.
-fn time_delta(duration: Duration) -> TimeDelta {
+pub(crate) fn time_delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
 }

@@ -1,7 +1,7 @@
 //! Watches whether each app's webhooks come as they usually do at that hour of the week, so that "Dialpad is silent" can be
 //! distinguished from "nothing happens". Webhooks are counted in memory and added to a small table once a minute.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cti_actors::{error::StoreError, id::AppId};
@@ -87,17 +87,23 @@ pub(crate) async fn flush(recovery: &Recovery) -> Result<(), StoreError> {
     result
 }
 
-/// Adds the counted webhooks to the table, judges every app, and removes what is too old to be looked at.
+/// Returns the first hour that is looked at, in hours since 1970.
+pub(crate) fn oldest_hour(now: DateTime<Utc>) -> i64 {
+    hour_of(now - TimeDelta::weeks(MAX_WEEKS)) - 24
+}
+
+/// Adds the counted webhooks to the table, and judges every app.
 ///
 /// # Errors
 /// The store failed. The next run does the same again.
 pub(crate) async fn watch(recovery: &Recovery) -> Result<(), StoreError> {
     flush(recovery).await?;
     let (hours, now) = (recovery.store.webhook_hours(), recovery.clock.now());
-    let oldest = hour_of(now - TimeDelta::weeks(MAX_WEEKS)) - 24;
+    let oldest = oldest_hour(now);
     let ranges = hours.ranges().await?;
     let traffic = recovery.silence.traffic();
-    traffic.verdicts.retain(|app, _| ranges.iter().any(|range| range.app == *app));
+    let known: HashSet<AppId> = ranges.iter().map(|range| range.app).collect();
+    traffic.verdicts.retain(|app, _| known.contains(app));
     for range in ranges {
         // Most apps have just received one, and need no history.
         let is_silent = (MIN_SILENCE..=MAX_SILENCE).contains(&(now - range.last_at));
@@ -109,5 +115,5 @@ pub(crate) async fn watch(recovery: &Recovery) -> Result<(), StoreError> {
     let silent =
         traffic.verdicts.iter().filter(|verdict| matches!(**verdict, Traffic::Silent { .. })).count();
     gauge!("cti_apps_silent").set(silent as f64);
-    hours.prune(oldest).await
+    Ok(())
 }

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
+use cti_actors::id::JournalId;
 use sqlx::{
     ConnectOptions, Connection, PgConnection, Row, SqliteConnection, migrate::Migrator,
     postgres::PgConnectOptions, sqlite::SqliteConnectOptions,
 };
-use uuid::Uuid;
 
 use super::db::{durability, migrations};
 use crate::database_url::DatabaseUrl;
@@ -106,11 +106,7 @@ impl Inspection {
             "SELECT CAST(id AS TEXT) FROM webhook_events WHERE status = 'pending' ORDER BY id LIMIT 1";
         let oldest = link.column(oldest).await?.into_iter().next();
         // Ids are UUIDs of version 7: they hold the time at which they were made.
-        let (seconds, nanos) = match oldest.and_then(|id| id.parse::<Uuid>().ok()?.get_timestamp()) {
-            Some(at) => at.to_unix(),
-            None => return self.count_webhooks(link).await,
-        };
-        self.oldest_pending = DateTime::from_timestamp(seconds.cast_signed(), nanos);
+        self.oldest_pending = oldest.and_then(|id| id.parse::<JournalId>().ok()?.generated_at());
         self.count_webhooks(link).await
     }
 

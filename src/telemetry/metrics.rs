@@ -66,6 +66,11 @@ impl Metrics {
     pub fn render(&self) -> String {
         process::update();
         self.runtimes.update();
+        self.render_counted()
+    }
+
+    /// Returns the same without reading the figures of the process and its runtimes anew.
+    pub(crate) fn render_counted(&self) -> String {
         self.handle.run_upkeep();
         self.handle.render()
     }

@@ -16,7 +16,9 @@ use tracing::{
     callsite::Identifier,
     error,
     field::{Field, Visit},
-    info, warn,
+    info,
+    level_filters::LevelFilter,
+    warn,
 };
 use tracing_subscriber::layer::{Context, Filter};
 
@@ -116,6 +118,12 @@ impl<S: Subscriber> Filter<S> for Repeats {
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
         self.admit(event, Instant::now())
     }
+
+    /// None of its own. Left out, it would lift the limit of the filter beside it, and every statement of SQL would be
+    /// formatted to be dropped.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::TRACE)
+    }
 }
 
 impl Line {
@@ -150,7 +158,7 @@ mod tests {
     use std::io;
 
     use tracing::{debug, subscriber::with_default};
-    use tracing_subscriber::{Layer, fmt, prelude::*};
+    use tracing_subscriber::{EnvFilter, Layer, Registry, filter::FilterExt, fmt, prelude::*};
 
     use super::*;
 
@@ -165,6 +173,12 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn what_the_filter_beside_it_cuts_off_by_its_level_is_never_formatted() {
+        let both = FilterExt::<Registry>::and(EnvFilter::new("info"), Repeats::default());
+        assert_eq!(Filter::<Registry>::max_level_hint(&both), Some(LevelFilter::INFO));
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Ledger for MemoryStore {
     ) -> Result<RecentCalls, StoreError> {
         let state = self.state();
         let is_recent = |call: &StoredCall| {
-            let seen_at = JournalId(call.id.0).generated_at();
+            let seen_at = call.id.generated_at();
             call.facts.direction() == Some(Direction::Inbound) && seen_at >= Some(first_seen_since)
         };
         let mut first_seen = state.calls_where(app, is_recent);

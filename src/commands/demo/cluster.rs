@@ -10,6 +10,7 @@ use std::{
 };
 
 use reqwest::Client;
+use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -151,7 +152,8 @@ impl Cluster {
     pub(super) async fn stop(self) {
         let mut children: Vec<Child> = self.servers.into_iter().filter_map(|server| server.child).collect();
         for child in &children {
-            terminate(child);
+            // It fails only if the server has ended.
+            let _ = kill_process(Pid::from_child(child), Signal::TERM);
         }
         for child in &mut children {
             let began = Instant::now();
@@ -162,15 +164,6 @@ impl Cluster {
             let _ = child.kill();
         }
         self.database.remove().await;
-    }
-}
-
-/// Asks a child to stop.
-fn terminate(child: &Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
-        // It fails only if the child has ended.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 }
 

@@ -307,16 +307,28 @@ pub(crate) async fn change(
     if let Some(region) = region {
         change_region(&state, app, region).await?;
     }
-    match is_active {
-        Some(true) => unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await?,
-        Some(false) => {
-            state.store.apps().deactivate(app).await?;
-            state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
-            info!(app.id = %app, "an app was deactivated");
-        }
-        None => {}
+    if let Some(is_active) = is_active {
+        change_activation(&state, app, is_active).await?;
     }
     Ok(Reply(details(&state, app).await?, administrator.query))
+}
+
+/// Activates an app, or deactivates it and closes its sessions.
+///
+/// # Errors
+/// Of the database.
+pub(crate) async fn change_activation(
+    state: &AppState,
+    app: AppId,
+    is_active: bool,
+) -> Result<(), StoreError> {
+    if is_active {
+        return unrouted::activate_app(&state.store, &state.engine, &state.tasks, app).await;
+    }
+    state.store.apps().deactivate(app).await?;
+    state.engine.close_sessions_of(app, CloseCode::Forbidden, "the app was deactivated");
+    info!(app.id = %app, "an app was deactivated");
+    Ok(())
 }
 
 /// Changes the region of an app. Its stored numbers are computed again in the background.

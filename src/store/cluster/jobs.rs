@@ -4,6 +4,10 @@ use cti_actors::error::StoreError;
 
 use crate::store::{JobLeases, on_db};
 
+/// Whether this process has the job. No row: nobody has it, or a process that is dead or stops.
+const IS_OWN: &str =
+    "SELECT COALESCE(incarnation = $2, FALSE) FROM job_leases JOIN processes ON process_id = owner
+    WHERE name = $1 AND NOT is_stopping AND expires_at > clock_timestamp()";
 /// Takes a job that nobody has, or whose owner is dead.
 const CLAIM: &str = "INSERT INTO job_leases (name, owner)
     SELECT $1, process_id FROM processes WHERE incarnation = $2 AND NOT is_stopping
@@ -19,6 +23,13 @@ impl JobLeases<'_> {
             return Ok(true);
         }
         let process = self.store.incarnation();
+        // Asked at every tick: only a job that is free is worth a write.
+        let is_own: Option<bool> = on_db!(self.store, read db => {
+            sqlx::query_scalar(IS_OWN).bind(job).bind(process).fetch_optional(db).await
+        })?;
+        if let Some(is_own) = is_own {
+            return Ok(is_own);
+        }
         let owner: Option<String> = on_db!(self.store, write db => {
             sqlx::query_scalar(CLAIM).bind(job).bind(process).fetch_optional(db).await
         })?;

@@ -10,9 +10,12 @@ const ADD: &str = "INSERT INTO webhook_hours (app_id, hour, webhooks, last_at)
     SELECT id, $2, $3, $4 FROM apps WHERE id = $1
     ON CONFLICT (app_id, hour) DO UPDATE SET webhooks = webhook_hours.webhooks + EXCLUDED.webhooks,
     last_at = CASE WHEN EXCLUDED.last_at > webhook_hours.last_at THEN EXCLUDED.last_at ELSE webhook_hours.last_at END";
-const RANGES: &str = "SELECT app_id, MIN(hour) AS first_hour, MAX(last_at) AS last_at FROM webhook_hours
-    JOIN apps ON apps.id = webhook_hours.app_id WHERE apps.is_active
-    AND apps.id NOT IN (SELECT app_id FROM deleted_apps) GROUP BY app_id";
+/// The last webhook came in the newest hour: two look-ups in the primary key for each app.
+const RANGES: &str = "SELECT app_id, first_hour, last_at FROM (SELECT id AS app_id,
+        (SELECT MIN(hour) FROM webhook_hours WHERE app_id = apps.id) AS first_hour,
+        (SELECT last_at FROM webhook_hours WHERE app_id = apps.id ORDER BY hour DESC LIMIT 1) AS last_at
+    FROM apps WHERE is_active AND id NOT IN (SELECT app_id FROM deleted_apps)) AS of_apps
+    WHERE first_hour IS NOT NULL";
 const OF_APP: &str = "SELECT hour, webhooks FROM webhook_hours WHERE app_id = $1 AND hour >= $2";
 const DELETE_OLD: &str = "DELETE FROM webhook_hours WHERE hour < $1";
 

@@ -82,10 +82,8 @@ impl Database {
             let _ = Postgres::force_drop_database(&self.url).await;
             return;
         };
-        if let Some(pid) = i32::try_from(server.id()).ok().and_then(Pid::from_raw) {
-            // It fails only if the server has ended.
-            let _ = kill_process(pid, Signal::INT);
-        }
+        // It fails only if the server has ended.
+        let _ = kill_process(Pid::from_child(&server), Signal::INT);
         let _ = tokio::task::spawn_blocking(move || server.wait()).await;
     }
 }
