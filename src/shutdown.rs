@@ -19,6 +19,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long the sessions have to take their close message.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the last spans may take. Nobody who waits for the stop needs them.
+const TRACES_TIMEOUT: Duration = Duration::from_secs(2);
 const CLOSE_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The signals that stop the server. Since this exists, they end the process only through it.
@@ -113,6 +115,13 @@ impl Application {
         // 9. Stop the actors' threads.
         if timeout_at(deadline, self.engine.stop()).await.is_err() {
             warn!("some actors did not stop in time");
+        }
+
+        // 10. Send the last spans, which have ended with all that.
+        if let Some(traces) = self.traces
+            && traces.stop(deadline.min(Instant::now() + TRACES_TIMEOUT)).await.is_err()
+        {
+            warn!("the last spans of traces were not sent in time");
         }
         info!("stopped");
     }

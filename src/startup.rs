@@ -50,7 +50,7 @@ use crate::{
     },
     store::{self, Store, journal::pending::DurableWebhooks},
     tasks::Tasks,
-    telemetry::{self, RuntimeKind, metrics::Metrics},
+    telemetry::{self, RuntimeKind, metrics::Metrics, traces},
     threads,
     tls::{self, Tls},
 };
@@ -68,6 +68,7 @@ pub struct Application {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) store: Store,
     pub(crate) recovery: Recovery,
+    pub(crate) traces: Option<traces::Export>,
     scheme: &'static str,
     /// A secret of the administrators.
     secret: SecretString,
@@ -90,6 +91,7 @@ impl Application {
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
         metrics.watch_runtime(RuntimeKind::Main, &Handle::current());
         tasks.spawn(telemetry::report_repeats());
+        let traces = config.otlp.as_ref().map(traces::start).transpose().map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
 
@@ -246,6 +248,7 @@ impl Application {
             cluster,
             store,
             recovery,
+            traces,
             scheme,
             secret,
             clock,

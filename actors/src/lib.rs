@@ -42,6 +42,7 @@
 //! | [`model`] | the pure rules of calls, interactions, messages and tokens |
 //! | [`event`] | what is delivered, as data: events, frames, filters, schemas |
 //! | [`unit`](mod@unit), [`clock`], [`ports`] | the unit of work, and everything that the engine needs from outside, as traits |
+//! | `trace` | the engine's spans in the traces of webhooks |
 //! | [`feed`] | the events of one app, read by cursors |
 //! | [`consumer`], [`session`] | named consumers, whose cursor the server keeps, and open sessions; they know each other |
 //! | `app` | the work of one app: its supervisor, its batches, its call actors |
@@ -64,6 +65,7 @@ pub mod session;
 pub mod state;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod tuning;
 pub mod unit;
 

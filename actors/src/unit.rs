@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use opentelemetry::trace::SpanContext;
 
 use crate::{
     event::OutEvent,
@@ -33,6 +34,8 @@ pub struct IncomingWebhook {
     pub remark: Option<String>,
     /// When it came.
     pub received_at: DateTime<Utc>,
+    /// The span of its request, if that is recorded.
+    pub trace: Option<SpanContext>,
 }
 
 /// What makes two webhooks of an app the same one, as the journal stores it.

@@ -8,6 +8,7 @@ mod dialpad;
 #[cfg(test)]
 mod docs;
 mod limits;
+mod otlp;
 mod read;
 mod recovery;
 mod secrets;
@@ -29,6 +30,7 @@ pub use self::{
     cors::CorsOrigins,
     dialpad::{DialpadConfig, OauthClient},
     limits::RateLimits,
+    otlp::OtlpConfig,
     recovery::RecoveryConfig,
     spool::SpoolConfig,
 };
@@ -127,6 +129,8 @@ pub struct Config {
     pub log_filter: String,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
+    /// `OTLP_…`; `None`: traces are not recorded.
+    pub otlp: Option<OtlpConfig>,
     /// What is accepted, but should be changed; one line each.
     pub warnings: Vec<String>,
     /// Each variable with its value in force, for people: of a secret, only whether it is set.

@@ -6,8 +6,8 @@ use actix_web::http::header::HeaderName;
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, CorsOrigins, DialpadConfig, Environment, Needs, RateLimits, RecoveryConfig, Retention,
-    SpoolConfig, secrets, settings::Settings,
+    Config, CorsOrigins, DialpadConfig, Environment, Needs, OtlpConfig, RateLimits, RecoveryConfig,
+    Retention, SpoolConfig, secrets, settings::Settings,
 };
 use crate::{
     database_url::DatabaseUrl,
@@ -83,6 +83,7 @@ impl Config {
         let log_filter = settings.parse("rust_log", log_filter);
         let log_format =
             settings.parse("log_format", |text| text.parse().map_err(|_| "must be text or json".into()));
+        let otlp = OtlpConfig::read(settings);
 
         Some(Self {
             host: host?,
@@ -115,6 +116,7 @@ impl Config {
             stuck_session_timeout: stuck_session_timeout?,
             log_filter: log_filter?,
             log_format: log_format?,
+            otlp: otlp?,
             warnings: std::mem::take(&mut settings.warnings),
             shown: settings.shown(),
         })

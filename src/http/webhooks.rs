@@ -49,6 +49,7 @@ use super::{
 use crate::{
     jobs::unrouted,
     store::journal::append::Appended,
+    telemetry::traces,
     webhook::{
         new_webhook::NewWebhook,
         payload::{self, Family, Reading},
@@ -144,7 +145,7 @@ async fn receive(
     let accepted = if is_direct { accept_in_time(request, state, body, app).await } else { Ok(None) };
     let answer = match accepted {
         Ok(Some(taken)) => Ok(taken),
-        Ok(None) => SpoolEntry::of(state).take(request, body, app).await,
+        Ok(None) => traces::step("spool", SpoolEntry::of(state).take(request, body, app)).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &answer {
@@ -222,6 +223,7 @@ async fn accept(
     let (event_id, duplicate) = store(state, webhooks, received_at).await?;
     if let Some(id) = event_id {
         Span::current().record("webhook.id", field::display(id));
+        traces::describe("webhook.id", &id);
         debug!(webhook.id = %id, event_type = reading.event_type, duplicate, "a webhook was taken");
     }
 
@@ -280,6 +282,7 @@ async fn store_one(state: &AppState, webhook: NewWebhook) -> Result<Stored, Stor
         payload: Arc::clone(&webhook.payload),
         remark: webhook.unreadable.clone(),
         received_at: webhook.received_at,
+        trace: traces::current(),
     };
     if let Ok(submission) = state.engine.submit(app, incoming, *content)
         && let Ok(stored) = submission.stored(TAKE_TIMEOUT).await
@@ -305,7 +308,7 @@ async fn append(
     let (app, key) = (webhook.app_id, webhook.dedup_key);
     let awaits_activation = webhook.disposition.awaits_activation();
     let journal = state.store.journal();
-    let appended = journal.append(vec![webhook]).await?;
+    let appended = traces::step("journal", journal.append(vec![webhook])).await?;
     if let Some(app) = app.filter(|_| awaits_activation) {
         unrouted::release_if_active(&state.store, &state.engine, app).await;
     }

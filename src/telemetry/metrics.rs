@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use super::{
     open_metrics, process,
     runtimes::{self, RuntimeKind, Runtimes},
+    traces,
 };
 
 /// Buckets in seconds, from 0.1 ms to 10 s.
@@ -90,6 +91,7 @@ pub(crate) fn register_metrics() {
 
     process::register_metrics();
     runtimes::register_metrics();
+    traces::register_metrics();
 
     describe_counter!("cti_clock_steps_total", "Times that the wall clock was set, by more than 2 s");
     counter!("cti_clock_steps_total").absolute(0);

@@ -1,4 +1,4 @@
-//! The log and the metrics.
+//! The log, the metrics and the traces.
 
 pub mod log;
 mod log_writer;
@@ -7,5 +7,6 @@ mod open_metrics;
 mod process;
 mod repeats;
 mod runtimes;
+pub(crate) mod traces;
 
 pub(crate) use self::{repeats::report_repeats, runtimes::RuntimeKind};

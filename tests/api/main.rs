@@ -81,6 +81,7 @@ mod stopping;
 mod tenants;
 mod tls;
 mod tokens;
+mod traces;
 mod unreadable;
 mod user_mappings;
 mod verify;

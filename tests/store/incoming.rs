@@ -16,6 +16,7 @@ use crate::contract::{Subject, event, now, webhook};
 fn row(app: AppId, call: i64) -> Arc<IncomingWebhook> {
     let webhook = webhook(app, call, now());
     Arc::new(IncomingWebhook {
+        trace: None,
         id: JournalId::generate(),
         organization_id: None,
         dedup_key: webhook.dedup_key.into_bytes(),

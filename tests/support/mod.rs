@@ -12,6 +12,7 @@
 
 mod answer;
 mod call;
+mod collector;
 mod dialpad;
 mod documents;
 mod events;
@@ -43,6 +44,7 @@ use std::{
 pub(crate) use self::{
     answer::{Answer, Shows, object_keys},
     call::{Call, NOON, With, lengthened},
+    collector::{Answering, Collector, ReceivedSpan},
     dialpad::{CLIENT_SECRET, Dialpad},
     documents::problems_of,
     events::{assert_contiguous, kinds, of_call, seqs},

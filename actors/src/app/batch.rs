@@ -139,6 +139,11 @@ impl<'p> Batch<'p> {
         record_failed_attempt(&self.pending[position], reason, &mut self.unit);
     }
 
+    /// Returns how many events each webhook causes, by position.
+    pub(super) fn event_counts(&self) -> impl Iterator<Item = usize> {
+        self.events.iter().map(Vec::len)
+    }
+
     /// Returns everything that is to be written, and which webhooks have a status with it, by position. The others come
     /// again.
     pub(super) fn into_unit(self) -> (Unit, Vec<bool>) {

@@ -12,6 +12,7 @@
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
+mod commit;
 mod failures;
 mod feed_reset;
 mod settling;
@@ -20,12 +21,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use actix::Addr;
 use chrono::TimeDelta;
-use metrics::counter;
 
 use self::settling::Ends;
 use super::{
-    batch::{Batch, log_processed},
-    call_actor::{CallActor, Settle},
+    batch::Batch,
+    call_actor::CallActor,
     call_group::group_by_call,
     calls::apply_calls,
     context::CallContext,
@@ -43,10 +43,11 @@ use super::{
 };
 use crate::{
     error::StoreError,
-    event::{Frame, OutEvent},
+    event::OutEvent,
     feed::Feed,
     id::{AppId, DialpadCallId, Fence},
     ports::{PendingEvent, Ports},
+    trace::UnitSpans,
     unit::Unit,
 };
 
@@ -208,10 +209,13 @@ impl Pipeline {
 
     async fn work(&mut self, work: Work, ends: &Ends) -> NextStep {
         let count = work.webhooks.len();
-        let processed = self.process(&work.webhooks, ends).await;
-        if processed.is_err() {
+        let mut spans = UnitSpans::start(self.app_id, &work.webhooks);
+        let processed = self.process(&work.webhooks, ends, &mut spans).await;
+        if let Err(failure) = &processed {
+            spans.fail(failure);
             self.forget_undurable();
         }
+        drop(spans);
         match processed {
             Ok((next, decided)) => {
                 self.conflicts = 0;
@@ -251,7 +255,9 @@ impl Pipeline {
         &mut self,
         webhooks: &[PendingEvent],
         ends: &Ends,
+        spans: &mut UnitSpans,
     ) -> Result<(NextStep, Vec<bool>), StoreError> {
+        let applying = spans.step("apply");
         self.unseen.clear();
         self.is_ahead = true;
         let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
@@ -278,11 +284,13 @@ impl Pipeline {
         self.stats.set_quarantined(self.quarantined.len());
         apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
         let drafted = batch.drafted_calls();
+        spans.set_events(batch.event_counts());
         let (mut unit, decided) = batch.into_unit();
         unit.unseen.clone_from(&self.unseen);
         ends.add_to(&mut unit, &touched);
         self.complete(&mut unit).await?;
-        self.commit(unit, &drafted).await?;
+        applying.end();
+        self.commit(unit, &drafted, spans).await?;
         Ok((next, decided))
     }
 
@@ -307,47 +315,6 @@ impl Pipeline {
                 event.set_crm_user_id(name);
             }
         }
-        Ok(())
-    }
-
-    /// Commits, then acts: memory and the feed follow what is durable.
-    async fn commit(&mut self, mut unit: Unit, staged: &[DialpadCallId]) -> Result<(), StoreError> {
-        self.is_ahead = false;
-        if unit.is_empty() {
-            return Ok(());
-        }
-        unit.fence = self.fence;
-        let unit = Arc::new(unit);
-        let known = self.feed.known();
-        let committed = self.ports.ledger.commit(Arc::clone(&unit)).await;
-        let settle = if committed.is_ok() { Settle::Adopt } else { Settle::Discard };
-        for call in staged {
-            if let Some(actor) = self.roster.get(*call) {
-                actor.do_send(settle);
-            }
-            if committed.is_err() {
-                // What they hold may differ from what the store holds, their interaction too: let them be rebuilt.
-                self.roster.remove(*call);
-            }
-        }
-        match &committed {
-            Ok(_) => self.interactions.adopt(&unit.interactions, unit.decided_at),
-            Err(_) => self.interactions.forget(&unit.interactions),
-        }
-        let receipt = committed?;
-        if !unit.events.is_empty() && known.head > receipt.last_seq_before {
-            self.check_feed(known, receipt.last_seq_before).await;
-        }
-        let mut seq = receipt.last_seq_before;
-        let frames = unit.events.iter().map(|event| {
-            seq = seq.next();
-            if self.app_id != AppId::CANARY {
-                counter!("cti_events_emitted_total", "type" => event.event_type.as_str()).increment(1);
-            }
-            Frame::new(seq, event)
-        });
-        self.feed.publish(frames.collect());
-        log_processed(&unit, receipt);
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! An event at its place in the feed, as the text that every session shares.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytestring::ByteString;
 use serde::{
@@ -11,7 +11,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    OutEvent, TypeName, ids_as_text,
+    EventTrace, OutEvent, TypeName, ids_as_text,
     keys::{EventKeys, LazyKeys},
 };
 use crate::{error::StoreError, id::Seq};
@@ -27,6 +27,8 @@ pub struct Frame {
     pub dialpad_user_id: Option<i64>,
     /// The whole event as a JSON object.
     pub text: ByteString,
+    /// The trace of the webhook that caused it, if it has one.
+    pub(crate) trace: Option<Arc<EventTrace>>,
     keys: LazyKeys,
 }
 
@@ -39,8 +41,13 @@ impl Frame {
             event_type: event.event_type.into(),
             dialpad_user_id: event.dialpad_user_id(),
             text: event.text_at(seq).into(),
+            trace: None,
             keys: event.keys().into(),
         }
+    }
+
+    pub(crate) fn traced(self, trace: Option<Arc<EventTrace>>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Puts a stored event at its place. `body` is its [`OutEvent::stored_body`], which may be that of another version
@@ -60,7 +67,14 @@ impl Frame {
             .and_then(|fields| serde_json::to_string(&PlacedFields { event_type: &event_type, seq, fields }));
         let text =
             text.map_err(|_| StoreError::Corrupt { table: "events", column: "body", id: seq.to_string() })?;
-        Ok(Self { seq, event_type, dialpad_user_id, text: text.into(), keys: LazyKeys::default() })
+        Ok(Self {
+            seq,
+            event_type,
+            dialpad_user_id,
+            text: text.into(),
+            trace: None,
+            keys: LazyKeys::default(),
+        })
     }
 
     /// Returns the event with Dialpad's ids as strings, for clients whose numbers are not exact up to 64 bits.

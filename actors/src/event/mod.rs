@@ -4,6 +4,7 @@ mod active_calls;
 mod call_event;
 mod connection_event;
 mod erasure;
+mod event_trace;
 mod event_type;
 mod filter;
 mod frame;
@@ -15,6 +16,7 @@ mod out_event;
 mod recording;
 pub mod schema;
 
+pub(crate) use self::event_trace::EventTrace;
 pub use self::{
     active_calls::{ActiveCall, ActiveCalls},
     call_event::{CallBody, call_event},

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use opentelemetry::global::BoxedSpan;
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -25,6 +26,7 @@ use crate::{
     feed::{Batch, FeedReader, Missing},
     id::{Epoch, Seq, SessionId},
     ports::{AuthenticatedKey, Bounds, GapTimes},
+    trace,
 };
 
 /// How long a session waits after it could not read the store.
@@ -52,6 +54,8 @@ pub struct Listener {
     watermarks: Option<Watermarks>,
     /// When to announce the cursor, because events were skipped since it was announced last.
     announce_at: Option<Instant>,
+    /// The deliveries that its client has not taken yet, of those that are traced.
+    delivering: Vec<BoxedSpan>,
     has_ended: bool,
 }
 
@@ -115,6 +119,7 @@ impl Listener {
             epoch,
             watermarks: subscription.watermark.then(|| Watermarks::begin(Instant::now())),
             announce_at: None,
+            delivering: Vec::new(),
             has_ended: false,
         })
     }
@@ -147,6 +152,7 @@ impl Listener {
         // is room for another one. Nothing is prepared for a client that does not read.
         tokio::task::yield_now().await;
         self.guard.progress.taken();
+        self.delivering.clear();
         let batch = match self.opening_batch() {
             Some(batch) => batch,
             None => self.live_batch().await,
@@ -229,6 +235,8 @@ impl Listener {
             let (first_seq, last_seq) = (first.seq.0, last.seq.0);
             debug!(session.id = %self.guard.id, first_seq, last_seq, "events were sent to a client");
         }
+        let (id, transport) = (self.guard.id, self.guard.transport.as_str());
+        self.delivering.extend(batch.frames.iter().filter_map(|it| trace::delivery(id, transport, it)));
         messages
             .extend(batch.frames.into_iter().map(|frame| OutboundMessage::of_event(frame, self.ids_as_text)));
         let announced = messages.last().and_then(|message| message.cursor);

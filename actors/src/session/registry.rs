@@ -98,7 +98,7 @@ pub struct OpenSession {
 pub(super) struct SessionGuard {
     sessions: Arc<Sessions>,
     pub(super) id: SessionId,
-    transport: Transport,
+    pub(super) transport: Transport,
     delivered: Counter,
     pub(super) progress: Arc<DeliveryProgress>,
 }

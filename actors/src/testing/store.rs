@@ -116,6 +116,7 @@ impl MemoryStore {
         let id = JournalId::generate();
         self.state().contents.insert(id, content.clone());
         let webhook = IncomingWebhook {
+            trace: None,
             id,
             organization_id: None,
             dedup_key: std::array::from_fn(|place| key.to_be_bytes()[place % 2]),

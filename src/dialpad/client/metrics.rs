@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use strum::{IntoStaticStr, VariantArray};
 
 use super::{DialpadError, request::Endpoint};
+use crate::telemetry::traces;
 
 /// The result of a request; the `outcome` label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr, VariantArray)]
@@ -97,6 +98,7 @@ pub(super) fn count(endpoint: Endpoint, outcome: Outcome) {
 /// Counts a request that was sent, and how long its answer took.
 pub(super) fn record(endpoint: Endpoint, outcome: Outcome, duration: Duration) {
     count(endpoint, outcome);
+    traces::record_dialpad_request(endpoint.as_str(), outcome.as_str(), outcome.is_failure(), duration);
     histogram!("cti_dialpad_request_seconds", "endpoint" => endpoint.as_str()).record(duration);
 }
 

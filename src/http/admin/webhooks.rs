@@ -9,6 +9,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use cti_actors::{event::number_or_text, event::schema::DialpadId, id::AppId};
+use opentelemetry::trace::FutureExt;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
@@ -276,7 +277,7 @@ async fn find(state: &AppState, path: &WebhookPath) -> Result<WebhookView, ApiEr
 pub(crate) async fn complete<T: Send + 'static>(
     work: impl Future<Output = Result<T, ReconcileError>> + Send + 'static,
 ) -> Result<T, ApiError> {
-    Ok(tokio::spawn(work).await.map_err(|_| ApiError::internal())??)
+    Ok(tokio::spawn(work.with_current_context()).await.map_err(|_| ApiError::internal())??)
 }
 
 impl From<ReconcileError> for ApiError {

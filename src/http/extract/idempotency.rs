@@ -18,6 +18,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use cti_actors::{clock::new_uuid, error::StoreError};
+use opentelemetry::trace::FutureExt;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep};
@@ -223,7 +224,7 @@ fn replay(stored: &StoredAnswer) -> Result<HttpResponse, ApiError> {
 async fn complete(
     work: impl Future<Output = Result<HttpResponse, ApiError>> + 'static,
 ) -> Result<HttpResponse, ApiError> {
-    rt::spawn(work.in_current_span()).await.unwrap_or_else(|error| {
+    rt::spawn(work.in_current_span().with_current_context()).await.unwrap_or_else(|error| {
         tracing::error!(%error, "a request was not completed");
         Err(ApiError::internal())
     })

@@ -1,4 +1,4 @@
-//! Measures every request, and gives every error answer the one form that errors have.
+//! Measures and traces every request, and gives every error answer the one form that errors have.
 
 use std::time::Instant;
 
@@ -10,8 +10,9 @@ use actix_web::{
     middleware::Next,
 };
 use metrics::histogram;
+use opentelemetry::trace::FutureExt;
 
-use super::span::request_id;
+use super::{span::request_id, trace::RequestTrace};
 use crate::http::error::{ApiError, ErrorCode};
 
 /// Records the duration of a request, and rewrites its error, if it has one.
@@ -25,11 +26,18 @@ pub(crate) async fn observe<B: MessageBody + 'static>(
     let started = Instant::now();
     let method = method_label(request.method());
     let route = request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
-    let answer = next.call(request).await;
+    let trace = RequestTrace::start(&request, method, &route);
+    let answer = match &trace {
+        Some(trace) => next.call(request).with_context(trace.0.clone()).await,
+        None => next.call(request).await,
+    };
     let status = match &answer {
         Ok(answer) => answer.status(),
         Err(error) => error.as_response_error().status_code(),
     };
+    if let Some(trace) = trace {
+        trace.end(status);
+    }
     let labels = [("method", method.to_owned()), ("route", route), ("status", status.as_str().to_owned())];
     histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
 

@@ -10,4 +10,5 @@ pub(crate) mod panics;
 pub(crate) mod rate_limit;
 pub(crate) mod span;
 pub(crate) mod tcp_timeout;
+mod trace;
 pub(crate) mod webhook_path;

@@ -16,9 +16,11 @@ impl RootSpanBuilder for RequestSpan {
         let id = request_id(request.request());
         let (method, path) = (request.method(), request.path());
         if path.starts_with("/webhooks") {
-            return info_span!("webhook", %method, path, request.id = id, webhook.id = Empty);
+            return info_span!(
+                "webhook", %method, path, request.id = id, webhook.id = Empty, trace.id = Empty
+            );
         }
-        info_span!("request", %method, path, request.id = id)
+        info_span!("request", %method, path, request.id = id, trace.id = Empty)
     }
 
     fn on_request_end<B: MessageBody>(_: Span, _: &Result<ServiceResponse<B>, Error>) {}

@@ -12,6 +12,7 @@ use actix_web::{
     web::{Data, Path},
 };
 use cti_actors::id::AppId;
+use opentelemetry::trace::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
@@ -222,7 +223,7 @@ pub(super) async fn callback(request: HttpRequest, state: Data<AppState>) -> Res
     }
     let code = query.code.ok_or_else(|| ApiError::invalid("code: is required"))?;
     // In a task of its own: the first attempt uses up the code, and a browser that disconnects would drop this request.
-    let connecting = rt::spawn(connect(state, session, code));
+    let connecting = rt::spawn(connect(state, session, code).with_current_context());
     let session = connecting.await.map_err(|_| ApiError::internal())??;
     Ok(connected(&request, &session))
 }

@@ -10,6 +10,7 @@ use crate::{
     event::interaction_event,
     id::{AppId, InteractionId, JournalId},
     model::interaction::{InteractionChange, StoredInteraction},
+    trace::UnitSpans,
     unit::Unit,
 };
 
@@ -80,7 +81,7 @@ impl Pipeline {
         let mut unit = Unit::new(self.app_id, ends.now);
         ends.add_to(&mut unit, &Touched::default());
         self.complete(&mut unit).await?;
-        match self.commit(unit, &[]).await {
+        match self.commit(unit, &[], &UnitSpans::default()).await {
             // Another process was first, or a webhook: whatever is still due is found again.
             Err(StoreError::Conflict(_)) => Ok(()),
             Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
