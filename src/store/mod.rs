@@ -228,7 +228,7 @@ impl Store {
         let database = Database::open(url).await?;
         let (sender, durable) = DurableSender::channel();
         let shared = Shared {
-            lanes: Lanes::start(&database, sender),
+            lanes: Lanes::start(&database, sender)?,
             database,
             keys: KeyCache::default(),
             routes: RouteCache::default(),

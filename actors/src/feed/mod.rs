@@ -9,6 +9,7 @@
 //! numbers are then used again. [`reset`] says how that is noticed; readers get a gap, and go on behind it.
 
 mod announcements;
+mod pages;
 mod position;
 mod reader;
 mod reset;
@@ -16,9 +17,12 @@ mod ring;
 mod snapshot_cache;
 mod tail;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -26,7 +30,7 @@ use metrics::counter;
 use parking_lot::RwLock;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::Instant,
+    time::{Instant, sleep},
 };
 
 pub(crate) use self::tail::Follower;
@@ -44,6 +48,9 @@ use crate::{
     event::Frame,
     id::{AppId, Epoch, Seq},
 };
+
+/// How long a page from the store is kept for readers that want the same one.
+const PAGE_LIFETIME: Duration = Duration::from_secs(1);
 
 /// What the store said about the end of a feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,17 +150,28 @@ impl Feed {
         *self.checked.read()
     }
 
-    /// Puts a page from the store into the ring, if it reaches the head: after a restart, or where another process
-    /// publishes, all readers would otherwise read the same page from the store. `epoch` and `rewrites` were known before it
-    /// was read.
-    fn backfill(&self, epoch: Option<Epoch>, page: &[Frame], rewrites: u64) {
+    /// Shares a page from the store with all readers: after a restart, after a burst, or where another process publishes,
+    /// each would otherwise read the same one. It is kept for a moment; in an empty ring, one that reaches the head stays.
+    /// `epoch` and `rewrites` were known before it was read. Must be called within a runtime.
+    fn share(self: &Arc<Self>, epoch: Option<Epoch>, page: &[Frame], rewrites: u64) {
         let known = self.known();
-        if known.epoch == epoch && page.last().is_some_and(|newest| newest.seq == known.head) {
-            let mut ring = self.ring.write();
-            if self.rewrites() == rewrites {
-                ring.extend(page.to_vec());
-            }
+        let Some(newest) = page.last().filter(|_| known.epoch == epoch) else { return };
+        let mut ring = self.ring.write();
+        if self.rewrites() != rewrites {
+            return;
         }
+        if newest.seq == known.head {
+            ring.extend(page.to_vec());
+        }
+        let page: Arc<[Frame]> = page.into();
+        ring.keep(Arc::clone(&page));
+        let feed = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(PAGE_LIFETIME).await;
+            if let Some(feed) = feed.upgrade() {
+                feed.ring.write().release(&page);
+            }
+        });
     }
 
     /// Forgets everything in memory, because stored events were changed: all of it is read anew.

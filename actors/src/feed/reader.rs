@@ -215,7 +215,7 @@ async fn read_store(feed: Arc<Feed>, log: Arc<dyn EventLog>, cursor: Seq) -> Res
         if last.seq < feed.head() {
             release_after(permit, began_at.elapsed());
         }
-        feed.backfill(epoch, &page, rewrites);
+        feed.share(epoch, &page, rewrites);
         return Ok(Stored::Frames(page));
     }
     // Not the head: an event may have been published since the page was read.

@@ -1,7 +1,8 @@
-//! The last few frames of a feed, in memory. Pure.
+//! The frames of a feed that are in memory: the last few, and what was just read for readers that are behind them. Pure.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
+use super::pages::Pages;
 use crate::{event::Frame, id::Seq};
 
 /// How many frames are kept at most.
@@ -14,6 +15,7 @@ const MAX_BYTES: usize = 1 << 20;
 pub(super) struct Ring {
     frames: VecDeque<Frame>,
     bytes: usize,
+    pages: Pages,
 }
 
 /// What the ring has after a cursor.
@@ -23,7 +25,7 @@ pub(super) enum Slice {
     Frames(Vec<Frame>),
     /// Nothing: the cursor is at the head.
     UpToDate,
-    /// The next frame is no longer (or not yet) in the ring: read the store.
+    /// The next frame is no longer (or not yet) in memory: read the store.
     Behind,
 }
 
@@ -33,7 +35,7 @@ impl Ring {
         for frame in frames {
             match self.frames.back() {
                 Some(newest) if frame.seq <= newest.seq => continue,
-                Some(newest) if frame.seq != newest.seq.next() => self.clear(),
+                Some(newest) if frame.seq != newest.seq.next() => self.clear_frames(),
                 _ => {}
             }
             self.bytes += frame.text.len();
@@ -45,11 +47,26 @@ impl Ring {
         }
     }
 
-    /// Returns the frames right after a cursor: at most `max_frames`, and no more once they have `max_bytes`, but at least
-    /// one.
+    /// Keeps a page from the store, which has no hole, until it is released.
+    pub(super) fn keep(&mut self, page: Arc<[Frame]>) {
+        self.pages.add(page);
+    }
+
+    /// Releases a page.
+    pub(super) fn release(&mut self, page: &Arc<[Frame]>) {
+        self.pages.remove(page);
+    }
+
+    /// Returns the frames right after a cursor: of the last ones at most `max_frames`, and no more once they have
+    /// `max_bytes`, but at least one; of a page all.
     pub(super) fn after(&self, cursor: Seq, max_frames: usize, max_bytes: usize) -> Slice {
-        let Some(oldest) = self.frames.front() else { return Slice::Behind };
-        let Ok(skip) = usize::try_from(cursor.0 + 1 - oldest.seq.0) else { return Slice::Behind };
+        let last = self.last_after(cursor, max_frames, max_bytes);
+        last.or_else(|| self.pages.after(cursor)).map_or(Slice::Behind, Slice::Frames)
+    }
+
+    fn last_after(&self, cursor: Seq, max_frames: usize, max_bytes: usize) -> Option<Vec<Frame>> {
+        let oldest = self.frames.front()?;
+        let skip = usize::try_from(cursor.0 + 1 - oldest.seq.0).ok()?;
         let mut bytes = 0;
         let frames: Vec<Frame> = self
             .frames
@@ -63,11 +80,16 @@ impl Ring {
             })
             .cloned()
             .collect();
-        if frames.is_empty() { Slice::Behind } else { Slice::Frames(frames) }
+        (!frames.is_empty()).then_some(frames)
     }
 
-    /// Drops all frames.
+    /// Drops all frames, those of pages as well.
     pub(super) fn clear(&mut self) {
+        self.clear_frames();
+        self.pages.clear();
+    }
+
+    fn clear_frames(&mut self) {
         self.frames.clear();
         self.bytes = 0;
     }
@@ -104,6 +126,21 @@ mod tests {
         ring.extend(vec![frame(5)]);
         assert_eq!(ring.after(Seq(2), 3, 1000), Slice::Behind);
         assert_eq!(seqs(ring.after(Seq(4), 3, 1000)), [5]);
+    }
+
+    #[test]
+    fn readers_that_are_behind_share_a_page_until_it_is_released_or_everything_is_dropped() {
+        let mut ring = Ring::default();
+        ring.extend((8..=9).map(frame).collect());
+        let page: Arc<[Frame]> = (2..=4).map(frame).collect();
+        ring.keep(Arc::clone(&page));
+        assert_eq!(seqs(ring.after(Seq(2), 1, 1)), [3, 4]);
+        assert_eq!(seqs(ring.after(Seq(7), 3, 1000)), [8, 9]);
+        ring.release(&page);
+        assert_eq!(ring.after(Seq(2), 3, 1000), Slice::Behind);
+        ring.keep(page);
+        ring.clear();
+        assert_eq!(ring.after(Seq(2), 3, 1000), Slice::Behind);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::{
     fmt,
     ops::{Deref, DerefMut},
     sync::Arc,
+    time::Instant,
 };
 
 use futures_util::{
@@ -65,6 +66,11 @@ impl<DB: Database> Connections<DB> {
     /// Notes the error of a statement that ran on a connection of these.
     pub(crate) fn observe(&self, error: &sqlx::Error) {
         self.trust.observe(error);
+    }
+
+    /// Whether a connection that was taken then must not be used any more.
+    pub(crate) fn are_replaced_since(&self, taken_at: Instant) -> bool {
+        self.trust.is_replaced(taken_at.elapsed())
     }
 
     /// Fails if the file of SQLite is no longer the one that was opened: then nothing that is written can be found again.

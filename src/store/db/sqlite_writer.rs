@@ -1,43 +1,38 @@
-//! The thread that writes units of work on SQLite.
+//! The connection that writes units of work on SQLite, in the thread of the lane that uses it.
 //!
 //! sqlx runs each statement by a change of threads, there and back, and needs another prepared statement for each number of
-//! rows. Here a whole transaction is one change of threads, and each table has one statement, which is run once for each
-//! row. A statement of a single row can't fail half-way: SQLite keeps no journal for it.
+//! rows. Here a whole transaction stays in one thread, and each table has one statement, which is run once for each row. A
+//! statement of a single row can't fail half-way: SQLite keeps no journal for it.
 
 use std::{
     error::Error,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{OnceLock, mpsc},
-    thread,
     time::Instant,
 };
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use sqlx::{
     Sqlite,
     error::{DatabaseError, ErrorKind},
 };
-use tokio::sync::oneshot;
 
 use super::{
-    connections::Connections,
+    connections::{Connections, Taken},
     sqlite::{BUSY_TIMEOUT, PRAGMAS},
 };
 
 /// How many statements are kept prepared; there are fewer.
 const MAX_STATEMENTS: usize = 64;
 
-type Job = Box<dyn FnOnce(&mut Slot) + Send>;
-
-/// Gives work to the thread, which starts with the first.
+/// Writes in the thread that calls it.
 pub(crate) struct SqliteWriter {
-    jobs: OnceLock<mpsc::Sender<Job>>,
-    others: Connections<Sqlite>,
+    slot: Mutex<Slot>,
 }
 
-/// The thread's connection.
+/// The connection.
 struct Slot {
     open: Option<(Connection, Instant)>,
     /// The pool of the connection that writes everything else: for the same file, and replaced after the same errors.
@@ -47,62 +42,35 @@ struct Slot {
 impl SqliteWriter {
     /// Returns one that writes into the file of these connections.
     pub(crate) fn new(others: Connections<Sqlite>) -> Self {
-        Self { jobs: OnceLock::new(), others }
+        Self { slot: Mutex::new(Slot { open: None, others }) }
     }
 
-    /// Runs work in a transaction and commits it.
-    pub(crate) async fn run<T, E>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E>
+    /// Runs work in a transaction and commits it. Blocks the thread meanwhile.
+    pub(crate) async fn run<T, E>(&self, work: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E>
     where
-        T: Send + 'static,
-        E: From<sqlx::Error> + Send + 'static,
+        E: From<sqlx::Error>,
     {
-        // Only for the right to write: SQLite has one writer, and there is one queue for it.
-        let _right_to_write = self.others.acquire().await?;
-        let (reply, done) = oneshot::channel();
-        let job: Job = Box::new(move |slot| {
-            // The caller may have gone; the transaction is complete all the same.
-            let _ = reply.send(slot.run(work));
-        });
-        self.jobs()?.send(job).map_err(|_| ended())?;
-        done.await.map_err(|_| ended())?
-    }
-
-    /// Closes the connection, after the work that was given before.
-    pub(crate) async fn close(&self) {
-        let Some(jobs) = self.jobs.get() else { return };
-        let (reply, done) = oneshot::channel();
-        let job: Job = Box::new(move |slot| {
+        let _turn = self.turn().await?;
+        let mut slot = self.slot.lock();
+        catch_unwind(AssertUnwindSafe(|| slot.run(work))).unwrap_or_else(|_| {
             slot.open = None;
-            let _ = reply.send(());
-        });
-        if jobs.send(job).is_ok() {
-            let _ = done.await;
-        }
+            Err(sqlx::Error::WorkerCrashed.into())
+        })
     }
 
-    fn jobs(&self) -> Result<&mpsc::Sender<Job>, sqlx::Error> {
-        if let Some(jobs) = self.jobs.get() {
-            return Ok(jobs);
-        }
-        let (sender, jobs) = mpsc::channel::<Job>();
-        let mut slot = Slot { open: None, others: self.others.clone() };
-        let work = move || {
-            for job in jobs {
-                if catch_unwind(AssertUnwindSafe(|| job(&mut slot))).is_err() {
-                    slot.open = None;
-                }
-            }
-        };
-        thread::Builder::new().name("cti-sqlite-writer".into()).spawn(work)?;
-        Ok(self.jobs.get_or_init(|| sender))
+    /// Waits for whoever writes on the other connection, in the order of the calls: SQLite's own way to wait is to look
+    /// again and again. Where nobody does, it is not taken, because giving it back costs two changes of threads. Whoever
+    /// takes it meanwhile waits for this one transaction.
+    async fn turn(&self) -> Result<Option<Taken<Sqlite>>, sqlx::Error> {
+        let others = self.slot.lock().others.clone();
+        let is_free = others.pool.num_idle() == others.pool.size() as usize;
+        if is_free { Ok(None) } else { others.acquire().await.map(Some) }
     }
-}
 
-fn ended() -> sqlx::Error {
-    sqlx::Error::WorkerCrashed
+    /// Closes the connection.
+    pub(crate) fn close(&self) {
+        self.slot.lock().open = None;
+    }
 }
 
 impl Slot {

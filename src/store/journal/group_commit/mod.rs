@@ -2,27 +2,35 @@
 //! so a single request never waits for others to come.
 //!
 //! There are two lanes: units of work, which contain most webhooks, and appends to the journal of those that are not
-//! processed now. PostgreSQL runs them side by side. SQLite has one writer: there, appends go first.
+//! processed now. PostgreSQL runs them side by side. SQLite has one writer: there, appends go first, and both have a thread
+//! of their own, because SQLite's functions block.
 
 mod appends;
 mod units;
 mod writer;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
 };
 
 use cti_actors::{
     error::StoreError,
     unit::{Receipt, Unit},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use self::{
     appends::{AppendJob, write_appends},
     units::{UnitJob, write_units},
-    writer::Writer,
+    writer::{PostgresWriter, Writer},
 };
 use super::{append::Appended, pending::DurableSender};
 use crate::{
@@ -42,6 +50,8 @@ const MAX_APPENDS: usize = 512;
 const MAX_UNITS: usize = 256;
 /// How many webhooks they may be about together; the last unit may exceed it.
 const MAX_UNIT_WEBHOOKS: usize = 512;
+/// How long the lane of units keeps a connection of PostgreSQL while none comes.
+const KEEP_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The entrances of both lanes.
 pub(crate) struct Lanes {
@@ -49,32 +59,43 @@ pub(crate) struct Lanes {
     units: mpsc::Sender<UnitJob>,
     /// How many jobs both lanes were given.
     jobs: AtomicU64,
-    /// Writes units on SQLite.
-    sqlite_writer: Option<Arc<SqliteWriter>>,
+    /// Has the lane of SQLite close its connection.
+    close: Option<mpsc::Sender<oneshot::Sender<()>>>,
 }
 
 impl Lanes {
     /// Starts the lanes on the runtime that owns the connections. They end when this is dropped. What becomes durable
     /// is sent to `durable`.
-    pub(crate) fn start(database: &Database, durable: DurableSender) -> Self {
+    ///
+    /// # Errors
+    /// No thread could be started.
+    pub(crate) fn start(database: &Database, durable: DurableSender) -> Result<Self, StoreError> {
         let (appends, append_jobs) = mpsc::channel(MAX_WAITING);
         let (units, unit_jobs) = mpsc::channel(MAX_WAITING);
-        let mut sqlite_writer = None;
+        let mut close = None;
         match database.pools() {
             Pools::Postgres(pools) => {
-                let writer = || Writer::Postgres(pools.write.clone());
+                let writer = || Writer::Postgres(PostgresWriter::new(pools.write.clone()));
                 database.runtime().spawn(append_lane(writer(), append_jobs, durable));
                 let statistics = Statistics::new(pools.write.clone());
                 database.runtime().spawn(unit_lane(writer(), unit_jobs, statistics));
             }
             Pools::Sqlite(pools) => {
-                let units = Arc::new(SqliteWriter::new(pools.write.clone()));
-                let writer = Writer::Sqlite(pools.write.clone(), Arc::clone(&units));
-                sqlite_writer = Some(units);
-                database.runtime().spawn(single_lane(writer, append_jobs, unit_jobs, durable));
+                let (closing, closes) = mpsc::channel(1);
+                close = Some(closing);
+                let connections = pools.write.clone();
+                let runtime = database.runtime().clone();
+                let lane = move || {
+                    let writer = Writer::Sqlite(connections.clone(), SqliteWriter::new(connections));
+                    runtime.block_on(single_lane(writer, append_jobs, unit_jobs, closes, durable));
+                };
+                let started = thread::Builder::new().name("cti-sqlite-writer".into()).spawn(lane);
+                started.map_err(|error| {
+                    StoreError::Unavailable(format!("the thread that writes could not be started: {error}"))
+                })?;
             }
         }
-        Self { appends, units, jobs: AtomicU64::new(0), sqlite_writer }
+        Ok(Self { appends, units, jobs: AtomicU64::new(0), close })
     }
 
     /// Writes the webhooks of one request. They are written even if the caller stops waiting.
@@ -88,8 +109,10 @@ impl Lanes {
 
     /// Closes the connection that writes units on SQLite, after those that were given before.
     pub(crate) async fn close(&self) {
-        if let Some(writer) = &self.sqlite_writer {
-            writer.close().await;
+        let Some(close) = &self.close else { return };
+        let (reply, closed) = oneshot::channel();
+        if close.send(reply).await.is_ok() {
+            let _ = closed.await;
         }
     }
 
@@ -155,7 +178,7 @@ async fn append_lane(writer: Writer, mut jobs: mpsc::Receiver<AppendJob>, durabl
 }
 
 async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>, mut statistics: Statistics) {
-    while let Some(first) = jobs.recv().await {
+    while let Some(first) = next_unit(&writer, &mut jobs).await {
         let batch = gather_units(first, &mut jobs);
         let webhooks = batch.iter().map(UnitJob::webhooks).sum();
         write_units(&writer, batch).await;
@@ -163,11 +186,23 @@ async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>, mut statis
     }
 }
 
-/// Runs both kinds of work on one writer: appends first, but two batches of them never pass a waiting unit.
+/// Waits for a unit, and lets others have the writer's connection if none comes soon.
+async fn next_unit(writer: &Writer, jobs: &mut mpsc::Receiver<UnitJob>) -> Option<UnitJob> {
+    if writer.keeps_connection() {
+        if let Ok(next) = timeout(KEEP_TIMEOUT, jobs.recv()).await {
+            return next;
+        }
+        writer.release();
+    }
+    jobs.recv().await
+}
+
+/// Runs both kinds of work on one writer: appends first, but two batches of them never pass a waiting unit. Blocks its thread.
 async fn single_lane(
     writer: Writer,
     mut appends: mpsc::Receiver<AppendJob>,
     mut units: mpsc::Receiver<UnitJob>,
+    mut closes: mpsc::Receiver<oneshot::Sender<()>>,
     durable: DurableSender,
 ) {
     loop {
@@ -180,6 +215,10 @@ async fn single_lane(
                 }
             }
             Some(first) = units.recv() => write_units(&writer, gather_units(first, &mut units)).await,
+            Some(closed) = closes.recv() => {
+                writer.release();
+                let _ = closed.send(());
+            }
             else => return,
         }
     }

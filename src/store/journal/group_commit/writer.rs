@@ -1,15 +1,24 @@
 //! The connections that a lane writes with.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use cti_actors::{
     id::{AppId, JournalId},
     unit::{DedupKey, Receipt, Unit},
 };
+use parking_lot::Mutex;
 use sqlx::{Postgres, Sqlite};
 
 use crate::store::{
-    db::{connections::Connections, errors::limited, sqlite_writer::SqliteWriter},
+    db::{
+        connections::{Connections, Taken},
+        errors::limited,
+        sqlite_writer::SqliteWriter,
+    },
     journal::append::{self, Inserted, JournalRow},
     ledger::{self, UnitFailure},
 };
@@ -20,15 +29,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The connections that a lane writes with. What it returns as written is in the file that the database has now.
 pub(super) enum Writer {
-    Postgres(Connections<Postgres>),
-    /// With the thread that writes units.
-    Sqlite(Connections<Sqlite>, Arc<SqliteWriter>),
+    Postgres(PostgresWriter),
+    /// With what writes units, and blocks the thread.
+    Sqlite(Connections<Sqlite>, SqliteWriter),
 }
 
 impl Writer {
     pub(super) async fn append(&self, rows: Vec<&JournalRow>) -> Result<Inserted, sqlx::Error> {
         let appended = match self {
-            Self::Postgres(pool) => limited(WRITE_TIMEOUT, append_postgres(pool, rows)).await,
+            Self::Postgres(it) => limited(WRITE_TIMEOUT, append_postgres(&it.connections, rows)).await,
             Self::Sqlite(pool, _) => append_sqlite(pool, rows).await,
         };
         appended
@@ -38,14 +47,11 @@ impl Writer {
 
     pub(super) async fn write(&self, units: &[Arc<Unit>]) -> Result<Vec<Receipt>, UnitFailure> {
         let written = match self {
-            Self::Postgres(pool) => {
-                let written = async { Ok(write_postgres(pool, units).await) };
+            Self::Postgres(writer) => {
+                let written = async { Ok(writer.write(units).await) };
                 limited(WRITE_TIMEOUT, written).await.unwrap_or_else(|error| Err(error.into()))
             }
-            Self::Sqlite(_, writer) => {
-                let units = units.to_vec();
-                writer.run(move |db| ledger::write_sqlite(db, &units)).await
-            }
+            Self::Sqlite(_, writer) => writer.run(|db| ledger::write_sqlite(db, units)).await,
         };
         let written = written.and_then(|receipts| {
             self.check_file()?;
@@ -63,9 +69,9 @@ impl Writer {
         units: &[Arc<Unit>],
     ) -> Result<HashMap<(AppId, DedupKey), JournalId>, sqlx::Error> {
         let known = match self {
-            Self::Postgres(pool) => {
+            Self::Postgres(writer) => {
                 let known = async {
-                    let mut db = pool.acquire().await?;
+                    let mut db = writer.connections.acquire().await?;
                     let known = append::known_postgres(&mut db, units).await?;
                     db.done().await?;
                     Ok(known)
@@ -77,6 +83,22 @@ impl Writer {
         known.inspect_err(|error| self.observe(error))
     }
 
+    /// Whether a connection is kept from one unit to the next.
+    pub(super) fn keeps_connection(&self) -> bool {
+        match self {
+            Self::Postgres(writer) => writer.kept.lock().is_some(),
+            Self::Sqlite(..) => true,
+        }
+    }
+
+    /// Gives that connection back, or closes it.
+    pub(super) fn release(&self) {
+        match self {
+            Self::Postgres(writer) => *writer.kept.lock() = None,
+            Self::Sqlite(_, writer) => writer.close(),
+        }
+    }
+
     fn check_file(&self) -> Result<(), sqlx::Error> {
         match self {
             Self::Postgres(_) => Ok(()),
@@ -86,7 +108,7 @@ impl Writer {
 
     fn observe(&self, error: &sqlx::Error) {
         match self {
-            Self::Postgres(pool) => pool.observe(error),
+            Self::Postgres(writer) => writer.connections.observe(error),
             Self::Sqlite(pool, _) => pool.observe(error),
         }
     }
@@ -109,19 +131,38 @@ async fn append_sqlite(pool: &Connections<Sqlite>, rows: Vec<&JournalRow>) -> Re
     Ok(inserted)
 }
 
-async fn write_postgres(
-    pool: &Connections<Postgres>,
-    units: &[Arc<Unit>],
-) -> Result<Vec<Receipt>, UnitFailure> {
-    // A single statement is a transaction by itself; only units with retries or failures need several.
-    if units.iter().all(|unit| unit.retried.is_empty() && unit.failed.is_empty()) {
-        let mut db = pool.acquire().await?;
-        let receipts = ledger::write_postgres(&mut db, units).await?;
-        db.done().await?;
-        return Ok(receipts);
+/// Writes on PostgreSQL. Keeps its connection from one unit to the next while they follow each other: sqlx has each
+/// connection answer once more that is given back.
+pub(super) struct PostgresWriter {
+    connections: Connections<Postgres>,
+    /// With the time at which it was taken.
+    kept: Mutex<Option<(Taken<Postgres>, Instant)>>,
+}
+
+impl PostgresWriter {
+    pub(super) fn new(connections: Connections<Postgres>) -> Self {
+        Self { connections, kept: Mutex::default() }
     }
-    let mut transaction = pool.begin().await?;
-    let receipts = ledger::write_postgres(&mut transaction, units).await?;
-    transaction.commit().await?;
-    Ok(receipts)
+
+    async fn write(&self, units: &[Arc<Unit>]) -> Result<Vec<Receipt>, UnitFailure> {
+        // A single statement is a transaction by itself; only units with retries or failures need several.
+        if units.iter().any(|unit| !unit.retried.is_empty() || !unit.failed.is_empty()) {
+            let mut transaction = self.connections.begin().await?;
+            let receipts = ledger::write_postgres(&mut transaction, units).await?;
+            transaction.commit().await?;
+            return Ok(receipts);
+        }
+        let kept = self.kept.lock().take();
+        let usable = kept.filter(|(_, taken_at)| !self.connections.are_replaced_since(*taken_at));
+        let (mut db, taken_at) = match usable {
+            Some(kept) => kept,
+            None => (self.connections.acquire().await?, Instant::now()),
+        };
+        let receipts = ledger::write_postgres(&mut db, units).await?;
+        match db {
+            Taken::Connection(_) => *self.kept.lock() = Some((db, taken_at)),
+            Taken::Transaction(_) => db.done().await?,
+        }
+        Ok(receipts)
+    }
 }

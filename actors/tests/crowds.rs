@@ -1,4 +1,5 @@
-//! Readers that begin with the active calls: what they share, and what they do not.
+//! Many readers that come at once: those that begin with the active calls, and those that have missed much. What they
+//! share, and what they do not.
 
 use std::sync::{
     Arc,
@@ -9,8 +10,8 @@ use async_trait::async_trait;
 use cti_actors::{
     consumer::ConsumerKey,
     error::StoreError,
-    event::{ActiveCalls, Frame},
-    feed::Feed,
+    event::{ActiveCalls, Filter, Frame},
+    feed::{Feed, FeedReader},
     id::{AppId, Epoch, Seq},
     model::number::Region,
     ports::{
@@ -20,9 +21,10 @@ use cti_actors::{
 };
 use tokio::sync::Semaphore;
 
-/// A log whose active calls are read slowly, and counted.
+/// A log whose active calls are read slowly, and counted, as pages of events are.
 struct SlowLog {
     reads: AtomicUsize,
+    pages: AtomicUsize,
     /// As of which place the next one is.
     head: AtomicUsize,
     may_end: Semaphore,
@@ -31,8 +33,8 @@ struct SlowLog {
 
 impl SlowLog {
     fn new(fails: bool) -> Arc<Self> {
-        let (reads, head) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { reads, head, may_end: Semaphore::new(0), fails })
+        let (reads, pages, head) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { reads, pages, head, may_end: Semaphore::new(0), fails })
     }
 
     fn reads(&self) -> usize {
@@ -72,13 +74,26 @@ impl EventLog for SlowLog {
         Ok(ActiveCalls { epoch: Epoch::default(), as_of: Seq(as_of), calls: Vec::new() })
     }
 
-    async fn page_within(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<Vec<Frame>, StoreError> {
-        Ok(Vec::new())
+    async fn page_within(
+        &self,
+        _: AppId,
+        after: Seq,
+        limit: usize,
+        _: usize,
+    ) -> Result<Vec<Frame>, StoreError> {
+        self.pages.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let head = i64::try_from(self.head.load(Ordering::SeqCst)).expect("small");
+        Ok((after.next().0..=head).take(limit).map(frame).collect())
     }
 
     async fn tail(&self, _: AppId, _: Seq, _: usize, _: usize) -> Result<(Epoch, Vec<Frame>), StoreError> {
         Ok((Epoch::default(), Vec::new()))
     }
+}
+
+fn frame(seq: i64) -> Frame {
+    Frame::stored(Seq(seq), "call.ring", None, "{}").expect("an object")
 }
 
 /// Nobody is a named consumer here.
@@ -151,7 +166,7 @@ impl Desk {
     /// The feed goes on, so far that memory does not have all of it.
     fn goes_on_to(&self, seq: i64) {
         self.log.head.store(usize::try_from(seq).expect("small"), Ordering::SeqCst);
-        self.feed.publish(vec![Frame::stored(Seq(seq), "call.ring", None, "{}").expect("an object")]);
+        self.feed.publish(vec![frame(seq)]);
     }
 }
 
@@ -229,4 +244,33 @@ async fn whoever_goes_away_holds_up_nobody() {
     }
     desk.log.may_end.add_permits(20);
     desk.feed.active_calls(&desk.port).await.expect("read");
+}
+
+/// Reads up to an event. Returns what came.
+async fn read(mut reader: FeedReader, last: i64) -> Vec<i64> {
+    let mut seqs = Vec::new();
+    while seqs.last() != Some(&last) {
+        let batch = reader.next().await.expect("readable").expect("the feed goes on");
+        seqs.extend(batch.frames.iter().map(|frame| frame.seq.0));
+    }
+    seqs
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_has_missed_much_reads_each_page_of_the_store_about_once() {
+    // More than memory has.
+    const HEAD: i64 = 10_000;
+    let desk = Desk::open(false);
+    desk.goes_on_to(HEAD);
+    let crowd: Vec<_> = (0..1000)
+        .map(|seen| {
+            let (feed, log) = (Arc::clone(&desk.feed), Arc::clone(&desk.log));
+            tokio::spawn(read(FeedReader::new(feed, log, Seq(seen % 100), Filter::default()), HEAD))
+        })
+        .collect();
+    for (seen, reader) in (0..).zip(crowd) {
+        assert_eq!(reader.await.expect("no panic"), Vec::from_iter(seen % 100 + 1..=HEAD));
+    }
+    let pages = desk.log.pages.load(Ordering::SeqCst);
+    assert!(pages < 3 * usize::try_from(HEAD).expect("small") / 256, "{pages}");
 }
