@@ -1,6 +1,9 @@
 //! Webhooks that come into the journal with the unit of work that processes them.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicI64, Ordering::SeqCst},
+};
 
 use cti_actors::{
     error::{Duplicate, StoreError},
@@ -9,6 +12,7 @@ use cti_actors::{
     unit::{IncomingStatus, IncomingWebhook, Unit},
 };
 use cti_server::store::Store;
+use futures_util::future::{join, join_all};
 
 use crate::contract::{Subject, event, now, webhook};
 
@@ -97,4 +101,24 @@ pub(crate) async fn a_unit_of_an_app_that_is_gone_is_refused(store: &Store) {
     let app = store.new_app().await;
     let row = self::row(app, 1);
     store.commit(unit(app, &[&row], &IncomingStatus::Processed)).await.expect("the next one is committed");
+}
+
+pub(crate) async fn who_writes_beside_units_that_never_pause_has_its_turn(store: &Store) {
+    let app = store.new_app().await;
+    let done = AtomicBool::new(false);
+    let calls = AtomicI64::new(0);
+    let units = join_all((0..4).map(|_| async {
+        while !done.load(SeqCst) {
+            let row = row(app, calls.fetch_add(1, SeqCst));
+            store.commit(unit(app, &[&row], &IncomingStatus::Processed)).await.expect("committed");
+        }
+    }));
+    let others = async {
+        for _ in 0..20 {
+            store.new_app().await;
+        }
+        done.store(true, SeqCst);
+    };
+    join(units, others).await;
+    assert_eq!(store.bounds(app).await.expect("read").head.0, calls.into_inner());
 }

@@ -168,6 +168,7 @@ mod one_commit {
         a_webhook_whose_attempt_failed_is_pending_and_one_that_failed_is_not,
         a_unit_with_a_known_webhook_names_it_and_writes_nothing,
         a_unit_of_an_app_that_is_gone_is_refused,
+        who_writes_beside_units_that_never_pause_has_its_turn,
     }
 }
 
