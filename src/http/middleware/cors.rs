@@ -56,8 +56,10 @@ pub(crate) async fn answer_preflight<B: MessageBody + 'static>(
     let is_preflight = *request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
         && Grant::of(&request).origin.is_some();
-    let methods = request.match_pattern().filter(|_| is_preflight).and_then(|route| methods_of(&route));
-    let Some(methods) = methods else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let route = if is_preflight { request.match_pattern() } else { None };
+    let Some(methods) = route.and_then(|route| methods_of(&route)) else {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    };
     let answer = HttpResponse::NoContent()
         .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, methods))
         .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, ALLOWED_HEADERS))

@@ -44,6 +44,10 @@ const CHECK_STEPS: i32 = 100_000;
 const MAX_LOG_BYTES: u64 = 64 << 20;
 /// How often its size is looked at.
 const LOG_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the log is copied into the database while it grows, and how often it is looked at otherwise.
+const LOG_COPY_INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// A log that grew by more frames between two looks is left to the writers.
+const MAX_COPIED_FRAMES: i64 = 1000;
 /// How long writers may wait for a reader while the log is cut.
 const LOG_CUT_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -90,6 +94,7 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
     let write = write.connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
     let read = pool.max_connections(4).connect_with(options.clone()).await;
     let read = read.map_err(|error| unusable(path, error))?;
+    tokio::spawn(copy_log(read.clone(), Arc::clone(&file)));
     // After the others are open: the last connection that closes copies the log and removes it.
     let _ = first.close().await;
     tokio::spawn(keep_log_small(write.clone(), options, Arc::clone(&file), log_of(path)));
@@ -154,6 +159,36 @@ async fn check_content(path: &Path) -> Result<(), StoreError> {
         }
         Err(error) => Err(unusable(path, error)),
     }
+}
+
+/// Copies the write-ahead log into the database beside the writers. A writer whose log has become long copies it itself,
+/// and whoever waits for that commit waits for some thousand pages: without this, one webhook in fifty at 500 a second. When
+/// writers have much to do, they are left alone: their flushes would wait for this one.
+async fn copy_log(pool: Pool<Sqlite>, file: Arc<SqliteFile>) {
+    let [while_it_grows, otherwise] = LOG_COPY_INTERVALS;
+    let (mut interval, mut known) = (otherwise, 0);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = pool.close_event() => return,
+        }
+        if file.check().is_err() {
+            continue;
+        }
+        // What fails here, a writer does, or its error shows.
+        let (_, frames, copied) = log_state(&pool, "PRAGMA wal_checkpoint(NOOP)").await.unwrap_or_default();
+        let new = if frames < known { frames } else { frames - known };
+        if frames > copied && new <= MAX_COPIED_FRAMES {
+            let _ = log_state(&pool, "PRAGMA wal_checkpoint(PASSIVE)").await;
+        }
+        interval = if new == 0 { otherwise } else { while_it_grows };
+        known = frames;
+    }
+}
+
+/// Returns whether somebody prevented it, how many frames the log has, and how many of them are copied.
+async fn log_state(pool: &Pool<Sqlite>, checkpoint: &'static str) -> Result<(i64, i64, i64), sqlx::Error> {
+    sqlx::query_as(checkpoint).fetch_one(pool).await
 }
 
 /// Cuts the write-ahead log when it has become large. Beside a reader that stays, it grows: SQLite begins with it anew only
