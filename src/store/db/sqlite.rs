@@ -162,7 +162,7 @@ async fn check_content(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Copies the write-ahead log into the database beside the writers. A writer whose log has become long copies it itself,
-/// and whoever waits for that commit waits for some thousand pages: without this, one webhook in fifty at 500 a second. When
+/// and what waits for that commit waits for some thousand pages: without this, one webhook in fifty at 500 a second. When
 /// writers have much to do, they are left alone: their flushes would wait for this one.
 async fn copy_log(pool: Pool<Sqlite>, file: Arc<SqliteFile>) {
     let [while_it_grows, otherwise] = LOG_COPY_INTERVALS;

@@ -58,8 +58,8 @@ impl SqliteWriter {
         })
     }
 
-    /// Waits for whoever writes on the other connection, in the order of the calls: SQLite's own way to wait is to look
-    /// again and again. Where nobody does, it is not taken, because giving it back costs two changes of threads. Whoever
+    /// Waits for what is written on the other connection, in the order of the calls: SQLite's own way to wait is to look
+    /// again and again. Where nothing is, it is not taken, because giving it back costs two changes of threads. What
     /// takes it meanwhile waits for this one transaction.
     async fn turn(&self) -> Result<Option<Taken<Sqlite>>, sqlx::Error> {
         let others = self.slot.lock().others.clone();
