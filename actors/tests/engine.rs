@@ -327,14 +327,18 @@ async fn a_removed_app_leaves_no_actor_and_no_state() {
 const TAKE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl World {
-    fn submit(&self, key: u16, call: i64, signal: Signal) -> Submission {
-        let event = CallEvent {
+    fn call_event(key: u16, call: i64, signal: Signal) -> CallEvent {
+        CallEvent {
             dialpad_call_id: DialpadCallId(call),
             at: at(i64::from(key)),
             signal,
             knowledge: Knowledge::default(),
             origin: Origin::Webhook,
-        };
+        }
+    }
+
+    fn submit(&self, key: u16, call: i64, signal: Signal) -> Submission {
+        let event = Self::call_event(key, call, signal);
         let (webhook, content) =
             self.engine.store.incoming(key, self.engine.clock.now(), Inbound::Call(event));
         self.engine.submit(self.app, webhook, content).expect("the supervisor takes it")
@@ -391,6 +395,22 @@ async fn a_duplicate_that_only_the_journal_knows_holds_up_no_other_webhook() {
         assert!(matches!(world.stored(new).await, Stored::New(_)));
     }
     assert_eq!(world.emitted(), ["call.ring", "call.ring", "call.ended"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_webhook_whose_acceptance_got_lost_is_processed_before_what_its_sender_sends_next() {
+    let world = World::new();
+    world.stored(world.submit(1, 1, Signal::Ringing)).await;
+    // It is written, and the connection breaks before its request learns that.
+    let event = World::call_event(2, 1, Signal::Connected);
+    let (webhook, content) = world.engine.store.incoming(2, world.engine.clock.now(), Inbound::Call(event));
+    let lost = world.engine.store.append_incoming(world.app, &webhook, content);
+    let Stored::New(first) = lost else { panic!("it is no duplicate") };
+    assert_eq!(world.stored(world.submit(2, 1, Signal::Connected)).await, Stored::Duplicate(first));
+    world.stored(world.submit(3, 1, HANGUP)).await;
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), ["call.ring", "call.started", "call.ended"]);
     world.engine.finish().await;
 }
 

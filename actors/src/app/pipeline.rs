@@ -196,7 +196,12 @@ impl Pipeline {
             inbox.next(limit)
         };
         match next {
-            Next::Nothing => Ok(None),
+            Next::Nothing => {
+                // The webhook that is looked for is gone: nobody waits for it any more, or another process took it. Ends
+                // that wait until it is found would have the supervisor begin again and again, without a pause.
+                self.singles_left = 0;
+                Ok(None)
+            }
             Next::Pending(webhooks) => Ok(Some(Work::pending(webhooks))),
             Next::Incoming(webhooks) => Ok(Some(Work::incoming(webhooks, &self.recent_keys, &self.inbox))),
             Next::ReadJournal => {
@@ -227,6 +232,9 @@ impl Pipeline {
             Err(StoreError::Duplicates(duplicates)) => {
                 self.singles_left = self.singles_left.saturating_sub(duplicates.len());
                 work.without(&duplicates, &mut self.recent_keys, &self.inbox);
+                // It may wait in the journal, unknown here: appended by a request whose answer was lost. Its sender sends the
+                // next one of the call now, which must not overtake it.
+                self.inbox.lock().invalidate();
                 NextStep::Again
             }
             Err(StoreError::Conflict(_)) if !self.unseen.is_empty() => {
