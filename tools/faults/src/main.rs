@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum, value_parser};
 use cti_faults::{Case, Databases, Failure, Plan, run};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// The in-memory file system of Linux: the disk of a shared machine would be measured otherwise.
 const MEMORY: &str = "/dev/shm";
@@ -65,6 +66,7 @@ async fn main() -> ExitCode {
 }
 
 async fn main_run(arguments: Arguments) -> Result<bool, Failure> {
+    raise_nofile();
     let began = Instant::now();
     let is_short = arguments.short;
     let (rate, kills) = if is_short { (100, 3) } else { (500, 200) };
@@ -100,4 +102,11 @@ async fn main_run(arguments: Arguments) -> Result<bool, Failure> {
         }
         plan.seed = plan.seed.wrapping_add(1);
     }
+}
+
+/// Raises the limit of open files as far as it may: a crowd of clients needs one for each. Too few show in the report.
+fn raise_nofile() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
