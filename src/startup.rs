@@ -90,7 +90,7 @@ impl Application {
         let mut stop_signals = StopSignals::new().map_err(setup)?;
         let metrics = Metrics::install(register_metrics).map_err(setup)?;
         metrics.watch_runtime(RuntimeKind::Main, &Handle::current());
-        tasks.spawn(telemetry::report_repeats());
+        tasks.keep("report repeated lines", (), |()| Box::pin(telemetry::report_repeats()));
         let traces = config.otlp.as_ref().map(traces::start).transpose().map_err(setup)?;
         let client = DialpadClient::new(config.dialpad.base_url.clone()).map_err(setup)?;
         let tls = config.tls.as_ref().map(Tls::load).transpose()?;
@@ -108,12 +108,12 @@ impl Application {
         let redirect_uri = redirect_uri(&config, &public_url);
 
         if let Some(tls) = &tls {
-            tasks.spawn(tls.clone().reload());
+            tasks.keep("reload the certificate", tls.clone(), |tls| Box::pin(tls.reload()));
         }
 
         // 3. The spool, and the database with its schema. Until that is there, webhooks go to the spool.
         let spool = Spool::open(config.spool.as_ref())?;
-        tasks.spawn(drain::check_disk(Arc::clone(&spool)));
+        tasks.keep("check the disk", Arc::clone(&spool), |spool| Box::pin(drain::check_disk(spool)));
         let early = EarlyState {
             config: config.clone(),
             spool: Arc::clone(&spool),
@@ -130,7 +130,8 @@ impl Application {
 
         // 4. The engine, and the apps that this process works on. What an earlier run has left is processed.
         let engine = start_engine(&config, &store, &client, &clock);
-        tasks.spawn(push_webhooks(durable_webhooks, Arc::clone(&engine)));
+        let pushing = (durable_webhooks, Arc::clone(&engine));
+        tasks.keep("push webhooks", pushing, |(durable, engine)| Box::pin(push_webhooks(durable, engine)));
         cluster::bus::start(&tasks, &config, &store, &engine, &clock);
         let cluster = Cluster::start(store.clone(), Arc::clone(&engine), membership, &tasks).await;
 
@@ -214,21 +215,19 @@ impl Application {
         let server = server.map_err(|error| listen_error(&state.config, error))?;
         let handle = server.handle();
         let running = tokio::spawn(server);
-        tasks.spawn(
-            Drain {
-                spool,
-                store: store.clone(),
-                engine: Arc::clone(&engine),
-                silence: Arc::clone(&state.silence),
-            }
-            .run(),
-        );
+        Drain {
+            spool,
+            store: store.clone(),
+            engine: Arc::clone(&engine),
+            silence: Arc::clone(&state.silence),
+        }
+        .start(&tasks);
         if let Some(early_server) = early_server {
             tasks.spawn(early::end(early_server));
         }
 
-        let metrics = state.metrics.clone();
-        tasks.spawn(async move { console.collect(&metrics).await });
+        let plotted = (console, state.metrics.clone());
+        tasks.keep("collect samples", plotted, |(console, metrics)| Box::pin(console.collect(metrics)));
 
         // 7. The background jobs, which look for what was missed until now.
         jobs::start(&tasks, &state.config, services);
@@ -324,7 +323,7 @@ fn start_engine(
 }
 
 /// Gives the engine the webhooks that have become durable.
-async fn push_webhooks(mut durable: DurableWebhooks, engine: Arc<Engine>) {
+async fn push_webhooks(durable: &mut DurableWebhooks, engine: &Engine) {
     while let Some(batch) = durable.recv().await {
         engine.push(batch.app, batch.events);
     }

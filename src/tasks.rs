@@ -2,6 +2,8 @@
 
 use std::future::Future;
 
+use cti_actors::background::resume;
+use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument;
@@ -33,6 +35,16 @@ impl Tasks {
         let stop = self.stop.clone();
         let until_stopped = async move { stop.run_until_cancelled(work).await };
         self.tracker.spawn_on(until_stopped.in_current_span(), &self.runtime)
+    }
+
+    /// Runs an endless `work` on `state` until [`Self::stop`] cancels it. After a panic it begins again on the same state.
+    pub(crate) fn keep<S: Send + 'static>(
+        &self,
+        task: &'static str,
+        state: S,
+        work: impl for<'s> FnMut(&'s mut S) -> BoxFuture<'s, ()> + Send + 'static,
+    ) -> JoinHandle<Option<()>> {
+        self.spawn(resume(task, state, work))
     }
 
     /// Cancels every task, also one that is spawned later, and waits until all of them have ended.

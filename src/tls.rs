@@ -170,7 +170,7 @@ impl Tls {
 
     /// Presents the certificate that the files have, whenever they change. Files that can't be used are reported, and
     /// change nothing. Never returns.
-    pub(crate) async fn reload(self) {
+    pub(crate) async fn reload(&self) {
         let mut known: Option<Contents> = None;
         let mut reported: Option<String> = None;
         loop {

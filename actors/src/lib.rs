@@ -39,6 +39,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`id`], [`error`], [`state`] | ids, errors of the ports, and what can be observed |
+//! | [`background`] | background work that outlives a panic |
 //! | [`model`] | the pure rules of calls, interactions, messages and tokens |
 //! | [`event`] | what is delivered, as data: events, frames, filters, schemas |
 //! | [`unit`](mod@unit), [`clock`], [`ports`] | the unit of work, and everything that the engine needs from outside, as traits |
@@ -52,6 +53,7 @@
 //! runtime, no clock; a test lists them and holds them to it.
 
 mod app;
+pub mod background;
 pub mod clock;
 pub mod consumer;
 mod engine;

@@ -8,8 +8,22 @@ use std::{
 
 /// The rooms, the lowest first: each may import those before it.
 const ROOMS: &[&str] = &[
-    "clock", "id", "error", "tuning", "state", "model", "event", "unit", "ports", "trace", "feed",
-    "consumer", "session", "app", "engine",
+    "background",
+    "clock",
+    "id",
+    "error",
+    "tuning",
+    "state",
+    "model",
+    "event",
+    "unit",
+    "ports",
+    "trace",
+    "feed",
+    "consumer",
+    "session",
+    "app",
+    "engine",
 ];
 /// The fakes for tests may import every room, and no room imports them.
 const TESTING: &str = "testing";

@@ -27,7 +27,7 @@ const fn none(metric: &'static str, label: &'static str, meaning: &'static str) 
 }
 
 /// Counters are those since the start of the process.
-const VITALS: [Vital; 14] = [
+const VITALS: [Vital; 15] = [
     none("cti_webhooks_given_up_total", "", "acknowledged webhooks that could not be applied"),
     none("cti_spool_webhooks", "", "webhooks that wait on the local disk"),
     none("cti_spool_damaged_total", "", "damaged records of the spool"),
@@ -35,6 +35,7 @@ const VITALS: [Vital; 14] = [
     none("cti_token_refreshes_total", "outcome=\"failed\"", "renewals of tokens that failed"),
     none("cti_token_refreshes_total", "outcome=\"expired\"", "connections that Dialpad has ended"),
     none("cti_call_actor_crashes_total", "", "call actors that panicked"),
+    none("cti_background_panics_total", "", "background tasks that panicked"),
     none("cti_feed_resets_total", "", "feeds that have gone back in the database"),
     none("cti_connections_refused_total", "", "connections closed because their address has too many"),
     none("cti_rate_limited_total", "", "requests refused after too many wrong credentials"),

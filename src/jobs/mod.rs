@@ -44,14 +44,19 @@ pub(crate) fn start(tasks: &Tasks, config: &Config, services: Services) {
     // What was missed while no server was listening.
     recovery::start(tasks, &recovery);
     if let Some(legs) = engine.missing_legs() {
-        tasks.spawn(missing_legs::run(dialpad.clone(), store.clone(), legs));
+        let state = (dialpad.clone(), store.clone(), legs);
+        tasks.keep("request missing legs", state, |(dialpad, store, legs)| {
+            Box::pin(missing_legs::run(dialpad, store, legs))
+        });
     }
 
     // What Dialpad has to know, or to say.
     tasks.spawn(webhooks::run(store.clone(), webhook_reconciler));
     if let Some(key) = config.dialpad.api_key.clone() {
-        let client = dialpad.client.clone();
-        tasks.spawn(resolve_organizations::of_static_key(store.clone(), Arc::clone(&engine), client, key));
+        let state = (store.clone(), Arc::clone(&engine), dialpad.client.clone(), key);
+        tasks.keep("resolve the organization of the key", state, |(store, engine, client, key)| {
+            Box::pin(resolve_organizations::of_static_key(store, engine, client, key))
+        });
     }
     tasks.spawn(resolve_organizations::of_connections(store.clone(), Arc::clone(&engine), dialpad, interval));
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
-use cti_actors::error::StoreError;
+use cti_actors::{background::caught, error::StoreError};
 use futures_util::future::BoxFuture;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tracing::{info, warn};
@@ -19,8 +19,8 @@ pub(crate) fn every_after(interval: Duration) -> Interval {
     tokio::time::interval_at(Instant::now() + interval, interval)
 }
 
-/// Runs `work` on `state` at every tick and never returns. A run that fails is repeated at the next tick. Of an outage
-/// only its first failure and its end are logged.
+/// Runs `work` on `state` at every tick and never returns. A run that fails or panics is repeated at the next tick. Of an
+/// outage only its first failure and its end are logged.
 pub(crate) async fn periodic<S, E: Display>(
     name: &'static str,
     mut ticks: Interval,
@@ -31,7 +31,7 @@ pub(crate) async fn periodic<S, E: Display>(
     let mut is_failing = false;
     loop {
         ticks.tick().await;
-        let done = work(&mut state).await;
+        let Some(done) = caught(name, async { work(&mut state).await }).await else { continue };
         match &done {
             Err(error) if !is_failing => {
                 warn!(task = name, %error, "a background task failed and is retried")
@@ -97,6 +97,29 @@ mod tests {
         });
         assert!(timeout(Duration::from_secs(35), job).await.is_err(), "it never ends by itself");
         assert_eq!(runs, 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_panics_is_logged_and_the_next_one_is_at_its_time() {
+        let log = Log::default();
+        let to_log = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || to_log.clone()).with_ansi(false).finish();
+        let _guard = set_default(subscriber);
+        let began_at = Instant::now();
+        let mut runs = Vec::new();
+        let job = periodic("test", every_after(Duration::from_secs(10)), &mut runs, |runs| {
+            Box::pin(async move {
+                runs.push(began_at.elapsed().as_secs());
+                assert!(runs.len() != 1, "a bug");
+                Ok::<_, String>(())
+            })
+        });
+        assert!(timeout(Duration::from_secs(35), job).await.is_err(), "it never ends by itself");
+        assert_eq!(runs, [10, 20, 30]);
+        let log = String::from_utf8(log.0.lock().expect("no writer panics").clone()).expect("text");
+        let line = "a background task panicked and begins again task=\"test\" panic=\"a bug\"";
+        assert_eq!(log.matches(line).count(), 1, "{log}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -29,14 +29,14 @@ const STATIC_KEY_BACKOFF: Backoff =
 /// Asks for the organization of the static key until Dialpad has answered. Webhooks that waited for that organization
 /// are then processed.
 pub(super) async fn of_static_key(
-    store: Store,
-    engine: Arc<Engine>,
-    dialpad: DialpadClient,
-    key: SecretString,
+    store: &Store,
+    engine: &Engine,
+    dialpad: &DialpadClient,
+    key: &SecretString,
 ) {
     let mut failures = 0;
     let organization = loop {
-        match dialpad.organization_of(&key).await {
+        match dialpad.organization_of(key).await {
             Ok(Some(organization)) => break organization,
             Ok(None) => return warn!("Dialpad names no organization for DIALPAD_API_KEY"),
             Err(error) => warn!(%error, "Dialpad did not name the organization of DIALPAD_API_KEY"),
@@ -45,7 +45,7 @@ pub(super) async fn of_static_key(
         sleep(STATIC_KEY_BACKOFF.ceiling(failures)).await;
     };
     store.routes().set_static_organization(organization);
-    if let Err(error) = route_organization(&store, &engine, organization).await {
+    if let Err(error) = route_organization(store, engine, organization).await {
         warn!(%error, "webhooks that wait for their organization could not be routed yet");
     }
     info!(organization, "apps without a connection belong to the organization of DIALPAD_API_KEY");

@@ -28,7 +28,7 @@ const MAX_CONCURRENT: usize = 32;
 const REMEMBERED_FOR: TimeDelta = TimeDelta::minutes(10);
 
 /// Requests the missing legs that the engine reports, until the engine ends.
-pub(crate) async fn run(dialpad: Dialpad, store: Store, mut missing_legs: mpsc::Receiver<MissingLeg>) {
+pub(crate) async fn run(dialpad: &Dialpad, store: &Store, missing_legs: &mut mpsc::Receiver<MissingLeg>) {
     let mut requested: HashMap<MissingLeg, DateTime<Utc>> = HashMap::new();
     let mut in_progress = JoinSet::new();
     while let Some(leg) = missing_legs.recv().await {

@@ -24,6 +24,7 @@ use crate::{
     jobs::unrouted,
     recovery::SilenceDetector,
     store::Store,
+    tasks::Tasks,
     webhook::{
         new_webhook::NewWebhook,
         payload,
@@ -63,15 +64,20 @@ struct Backlog {
 }
 
 impl Drain {
-    /// Runs until it is cancelled.
-    pub(crate) async fn run(self) {
-        tokio::join!(self.watch(), self.learn_routes());
+    /// Runs until the tasks are stopped.
+    pub(crate) fn start(self, tasks: &Tasks) {
+        let drain = Arc::new(self);
+        tasks.keep("learn routes", Arc::clone(&drain), |drain| Box::pin(drain.learn_routes()));
+        // The backlog outlives a panic: nobody else knows these segments before the next start.
+        tasks.keep("drain the spool", (drain, Backlog::default()), |(drain, backlog)| {
+            Box::pin(drain.watch(backlog))
+        });
     }
 
-    async fn watch(&self) {
+    async fn watch(&self, backlog: &mut Backlog) {
         loop {
             self.spool.shared.gate.left_direct().await;
-            self.until_direct().await;
+            self.until_direct(backlog).await;
         }
     }
 
@@ -86,14 +92,14 @@ impl Drain {
     }
 
     /// Works until webhooks go to the database again.
-    async fn until_direct(&self) {
-        let mut backlog = Backlog::default();
+    async fn until_direct(&self, backlog: &mut Backlog) {
         loop {
             self.wait_for_the_database().await;
-            match Box::pin(self.drain(&mut backlog)).await {
+            match Box::pin(self.drain(backlog)).await {
                 Ok(()) => {
-                    if backlog.drained > 0 {
-                        info!(webhooks = backlog.drained, "the spool was written to the database");
+                    let webhooks = std::mem::take(&mut backlog.drained);
+                    if webhooks > 0 {
+                        info!(webhooks, "the spool was written to the database");
                     }
                     return;
                 }
@@ -143,17 +149,17 @@ impl Drain {
         backlog: &mut Backlog,
     ) -> Result<(), StoreError> {
         if backlog.reading.is_none()
-            && let Some(segment) = backlog.segments.pop_front()
+            && let Some(segment) = backlog.segments.front().copied()
         {
             let records = match segment::read(&files.folder, segment.number).await {
                 Ok(records) => records,
                 Err(error) => {
                     warn!(%error, segment = segment.number, "a segment of the spool can't be read; it is tried again");
-                    backlog.segments.push_front(segment);
                     return Err(StoreError::Unavailable(format!("the spool can't be read: {error}")));
                 }
             };
             backlog.reading = Some((segment, records.into()));
+            backlog.segments.pop_front();
         }
         let Some((segment, records)) = &mut backlog.reading else { return Ok(()) };
         while !records.is_empty() {
@@ -276,7 +282,7 @@ async fn ask<T>(files: &Files, job: impl FnOnce(oneshot::Sender<T>) -> Job) -> R
 }
 
 /// Tries the disk again after it refused a webhook. Runs until it is cancelled.
-pub(crate) async fn check_disk(spool: Arc<Spool>) {
+pub(crate) async fn check_disk(spool: &Spool) {
     let Some(files) = &spool.files else { return };
     loop {
         sleep(CHECK_INTERVAL).await;

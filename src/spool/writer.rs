@@ -11,6 +11,7 @@ use std::{
     thread,
 };
 
+use cti_actors::background::caught_blocking;
 use tokio::sync::oneshot;
 use tracing::warn;
 
@@ -58,7 +59,12 @@ pub(super) fn start(
     let next_number = sealed.last().map_or(1, |last| last.number + 1);
     let max_segment = (max_bytes / MIN_SEGMENTS).min(MAX_SEGMENT_BYTES);
     let writer = Writer { folder, shared, max_bytes, max_segment, next_number, newest: None, sealed };
-    thread::Builder::new().name("cti-spool".into()).spawn(move || writer.run(&received))?;
+    thread::Builder::new().name("cti-spool".into()).spawn(move || {
+        let mut writer = writer;
+        while caught_blocking("write the spool", || writer.run(&received)).is_none() {
+            writer.abandon();
+        }
+    })?;
     Ok(jobs)
 }
 
@@ -81,7 +87,7 @@ struct Newest {
 type Append = (Vec<u8>, oneshot::Sender<Result<(), Refused>>);
 
 impl Writer {
-    fn run(mut self, jobs: &Receiver<Job>) {
+    fn run(&mut self, jobs: &Receiver<Job>) {
         while let Ok(first) = jobs.recv() {
             let mut appends: Vec<Append> = Vec::new();
             let mut next = Some(first);
@@ -189,7 +195,7 @@ impl Writer {
         self.sealed.extend(self.newest.take().map(|newest| newest.segment));
     }
 
-    /// Ends the newest segment after a failure: after a failed fsync, nothing later in the same file can be trusted.
+    /// Ends the newest segment after a failure or a panic: after a failed fsync, nothing later in the same file can be trusted.
     fn abandon(&mut self) {
         let Some(newest) = self.newest.take() else { return };
         // Frames that stay there all the same were not acknowledged; they are authentic, so they may be drained.

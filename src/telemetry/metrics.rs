@@ -101,6 +101,9 @@ pub(crate) fn register_metrics() {
     );
     counter!("cti_log_lines_dropped_total").absolute(0);
 
+    describe_counter!("cti_background_panics_total", "Background tasks that panicked; each began again");
+    counter!("cti_background_panics_total").absolute(0);
+
     describe_counter!("cti_events_emitted_total", "Emitted events");
     for event_type in EventType::VARIANTS {
         counter!("cti_events_emitted_total", "type" => *event_type).absolute(0);

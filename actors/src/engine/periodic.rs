@@ -1,13 +1,12 @@
 //! The one way in which background tasks of the engine repeat themselves.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::time::Duration;
 
-use futures_util::FutureExt;
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
-use crate::error::StoreError;
+use crate::{background::caught, error::StoreError};
 
 /// How long a task that has failed waits at least.
 const MIN_BACKOFF: Duration = Duration::from_secs(1);
@@ -33,12 +32,10 @@ pub(super) async fn periodic_or_woken(
 ) {
     let mut outage = Outage::new(name);
     while !stop.is_cancelled() {
-        let done = AssertUnwindSafe(work()).catch_unwind().await;
-        let is_well = matches!(done, Ok(Ok(())));
-        match done {
-            Ok(result) => outage.observe(&result),
-            // Without it, what only this task does would not be done until the next start.
-            Err(_) => error!(task = name, "a background task panicked and begins again"),
+        let done = caught(name, work()).await;
+        let is_well = matches!(done, Some(Ok(())));
+        if let Some(result) = done {
+            outage.observe(&result);
         }
         let pause = if is_well { interval } else { interval.max(MIN_BACKOFF) };
         tokio::select! {

@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{Feed, Known};
 use crate::{
+    background::caught,
     error::StoreError,
     event::Frame,
     id::{Epoch, Seq},
@@ -46,7 +47,12 @@ impl Follower {
         }
         let (follower, feed) = (Arc::clone(self), Arc::clone(feed));
         let (log, permits) = (Arc::clone(log), Arc::clone(permits));
-        tokio::spawn(async move { follower.read(&feed, &*log, &permits).await });
+        tokio::spawn(async move {
+            if caught("feed tail", follower.read(&feed, &*log, &permits)).await.is_none() {
+                // The next announcement begins again; until then, the session watch finds the events.
+                follower.is_reading.store(false, SeqCst);
+            }
+        });
     }
 
     async fn read(&self, feed: &Feed, log: &dyn EventLog, permits: &Semaphore) {

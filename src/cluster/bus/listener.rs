@@ -19,15 +19,15 @@ const RECONNECT_BACKOFF: Backoff =
     Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(5), jitter: 0.5 };
 
 /// Listens until the task is cancelled.
-pub(super) async fn run(bus: Bus, url: DatabaseUrl) {
+pub(super) async fn run(bus: &Bus, url: &DatabaseUrl) {
     let mut failures = 0_u32;
     loop {
-        let ended = match Listener::open(&url, &bus.process.to_string()).await {
+        let ended = match Listener::open(url, &bus.process.to_string()).await {
             Ok(listener) => {
                 failures = 0;
                 info!("this process hears what others on the database announce");
                 metrics::set_connected(true);
-                let ended = listen(&bus, listener).await;
+                let ended = listen(bus, listener).await;
                 metrics::set_connected(false);
                 ended
             }
@@ -94,7 +94,7 @@ async fn look_for_all(bus: &Bus) {
 }
 
 /// Asks again and again whether other processes listen, for a process that can't listen itself.
-pub(super) async fn poll_others(bus: Bus) {
+pub(super) async fn poll_others(bus: &Bus) {
     loop {
         if let Ok(has_others) = bus.store.notifications().has_listeners().await {
             bus.set_others(has_others);

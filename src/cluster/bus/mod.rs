@@ -59,17 +59,20 @@ pub(crate) fn start(
         announcements: engine.announcements(),
         process: new_uuid(),
     };
-    tasks.spawn(sender::run(bus.clone()));
+    tasks.keep("announce", bus.clone(), |bus| Box::pin(sender::run(bus)));
     let is_pooled = store.notifications().are_pooled();
     let url = config.database_listen_url.as_ref().or((!is_pooled).then_some(&config.database_url));
     match url {
-        Some(url) => _ = tasks.spawn(listener::run(bus, url.clone())),
+        Some(url) => {
+            let state = (bus, url.clone());
+            tasks.keep("listen to announcements", state, |(bus, url)| Box::pin(listener::run(bus, url)));
+        }
         None => {
             info!(
                 "DATABASE_LISTEN_URL is not set, and DATABASE_URL leads to a pooler: what other processes \
                  announce is found by polling, within a second"
             );
-            tasks.spawn(listener::poll_others(bus));
+            tasks.keep("look for listeners", bus, |bus| Box::pin(listener::poll_others(bus)));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Bus, message, metrics};
 const MIN_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Sends until the task is cancelled.
-pub(super) async fn run(bus: Bus) {
+pub(super) async fn run(bus: &Bus) {
     let mut next_at = Instant::now();
     loop {
         bus.announcements.marked().await;

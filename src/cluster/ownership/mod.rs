@@ -74,8 +74,8 @@ impl Cluster {
         });
         if cluster.is_shared() {
             rounds::first(&cluster).await;
-            tasks.spawn(rounds::run(Arc::clone(&cluster)));
-            tasks.spawn(rounds::keep_alive(Arc::clone(&cluster)));
+            tasks.keep("own apps", Arc::clone(&cluster), |cluster| Box::pin(rounds::run(cluster)));
+            tasks.keep("stay alive", Arc::clone(&cluster), |cluster| Box::pin(rounds::keep_alive(cluster)));
         }
         cluster
     }

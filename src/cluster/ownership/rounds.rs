@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, atomic::Ordering},
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -43,7 +43,7 @@ pub(super) async fn first(cluster: &Cluster) {
 }
 
 /// Has rounds, and never returns.
-pub(super) async fn run(cluster: Arc<Cluster>) {
+pub(super) async fn run(cluster: &Cluster) {
     let mut is_failing = false;
     for number in 1u32.. {
         sleep(ROUND_INTERVAL).await;
@@ -61,7 +61,7 @@ pub(super) async fn run(cluster: Arc<Cluster>) {
 }
 
 /// Renews while a round takes long, and never returns.
-pub(super) async fn keep_alive(cluster: Arc<Cluster>) {
+pub(super) async fn keep_alive(cluster: &Cluster) {
     loop {
         sleep(KEEP_ALIVE_INTERVAL / 4).await;
         if cluster.renewed_at.lock().elapsed() >= KEEP_ALIVE_INTERVAL {

@@ -6,7 +6,7 @@
 
 use std::{io, time::Duration};
 
-use cti_actors::error::StoreError;
+use cti_actors::{background::resume, error::StoreError};
 use sqlx::{
     ConnectOptions, Connection, Executor, PgConnection, PgPool, Postgres, Row,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -87,9 +87,14 @@ pub(super) async fn open(hosts: &PostgresHosts, trust: &Trust) -> Result<Pair<Po
         pool.max_connections(MAX_READING).connect_with(options.clone()).await.map_err(no_connection)?;
     if has_several_hosts {
         let pools = [read.clone(), write.clone()];
-        tokio::spawn(follow_host(hosts.clone(), options.clone(), pools, is_pooled, trust.clone()));
+        let state = (hosts.clone(), options.clone(), pools, trust.clone());
+        tokio::spawn(resume("follow the database", state, move |(hosts, used, pools, trust)| {
+            Box::pin(follow_host(hosts, used, pools, is_pooled, trust))
+        }));
     }
-    tokio::spawn(explain_starvation(write.clone(), trust.clone()));
+    tokio::spawn(resume("explain a lack of connections", (write.clone(), trust.clone()), |(pool, trust)| {
+        Box::pin(explain_starvation(pool, trust))
+    }));
     let connections = |pool| Connections { pool, begin, trust: trust.clone(), file: None };
     Ok(Pair { read: connections(read), write: connections(write) })
 }
@@ -142,25 +147,25 @@ async fn refuse_if(
 /// Lets the pools connect to the host that can be written, whenever that may have become another one. A host is kept as
 /// long as it can be written.
 async fn follow_host(
-    hosts: PostgresHosts,
-    mut used: PgConnectOptions,
-    pools: [PgPool; 2],
+    hosts: &PostgresHosts,
+    used: &mut PgConnectOptions,
+    pools: &[PgPool; 2],
     is_pooled: bool,
-    trust: Trust,
+    trust: &Trust,
 ) {
     loop {
         tokio::select! {
             () = trust.ended() => {}
             () = pools[0].close_event() => return,
         }
-        while !hosts::is_writable(&used).await {
+        while !hosts::is_writable(used).await {
             if pools[0].is_closed() {
                 return;
             }
             match hosts.writable().await {
-                Ok(host) if !hosts::is_same(&host, &used) => {
-                    warn!(from = hosts::address(&used), to = hosts::address(&host), "the database has moved");
-                    used = prepared(host, is_pooled);
+                Ok(host) if !hosts::is_same(&host, used) => {
+                    warn!(from = hosts::address(used), to = hosts::address(&host), "the database has moved");
+                    *used = prepared(host, is_pooled);
                     pools.iter().for_each(|pool| pool.set_connect_options(used.clone()));
                     trust.end_all();
                 }
@@ -188,7 +193,7 @@ fn wanted() -> String {
 }
 
 /// Logs why there was no connection in time: the pool itself only says that it waited.
-async fn explain_starvation(pool: PgPool, trust: Trust) {
+async fn explain_starvation(pool: &PgPool, trust: &Trust) {
     loop {
         tokio::select! {
             () = trust.starved() => {}

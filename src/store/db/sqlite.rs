@@ -1,12 +1,12 @@
 //! Opening SQLite.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use cti_actors::error::StoreError;
+use cti_actors::{background::resume, error::StoreError};
 use sqlx::{
     ConnectOptions, Connection, Pool, Sqlite, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
@@ -97,7 +97,10 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
     tokio::spawn(copy_log(read.clone(), Arc::clone(&file)));
     // After the others are open: the last connection that closes copies the log and removes it.
     let _ = first.close().await;
-    tokio::spawn(keep_log_small(write.clone(), options, Arc::clone(&file), log_of(path)));
+    let state = (write.clone(), options, Arc::clone(&file), log_of(path));
+    tokio::spawn(resume("keep the write-ahead log small", state, |(pool, options, file, log)| {
+        Box::pin(keep_log_small(pool, options, file, log))
+    }));
     let connections =
         |pool, begin| Connections { pool, begin, trust: trust.clone(), file: Some(Arc::clone(&file)) };
     Ok(Pair { read: connections(read, READ), write: connections(write, WRITE) })
@@ -193,24 +196,19 @@ async fn log_state(pool: &Pool<Sqlite>, checkpoint: &'static str) -> Result<(i64
 
 /// Cuts the write-ahead log when it has become large. Beside a reader that stays, it grows: SQLite begins with it anew only
 /// when nobody reads from it, and never makes it smaller by itself.
-async fn keep_log_small(
-    pool: Pool<Sqlite>,
-    options: SqliteConnectOptions,
-    file: Arc<SqliteFile>,
-    log: PathBuf,
-) {
-    let options = options.busy_timeout(LOG_CUT_TIMEOUT);
+async fn keep_log_small(pool: &Pool<Sqlite>, options: &SqliteConnectOptions, file: &SqliteFile, log: &Path) {
+    let options = options.clone().busy_timeout(LOG_CUT_TIMEOUT);
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOG_CHECK_INTERVAL) => {}
             () = pool.close_event() => return,
         }
-        if size_of(&log) <= MAX_LOG_BYTES || file.check().is_err() {
+        if size_of(log) <= MAX_LOG_BYTES || file.check().is_err() {
             continue;
         }
         match cut_log(&options).await {
             Ok(0) => info!("the write-ahead log was cut"),
-            Ok(_) => warn!(bytes = size_of(&log), "a reader keeps the write-ahead log from being cut"),
+            Ok(_) => warn!(bytes = size_of(log), "a reader keeps the write-ahead log from being cut"),
             Err(error) => warn!(%error, "the write-ahead log could not be cut"),
         }
     }

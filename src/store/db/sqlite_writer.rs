@@ -4,14 +4,9 @@
 //! rows. Here a whole transaction stays in one thread, and each table has one statement, which is run once for each row. A
 //! statement of a single row can't fail half-way: SQLite keeps no journal for it.
 
-use std::{
-    error::Error,
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    time::Instant,
-};
+use std::{error::Error, fmt, path::Path, time::Instant};
 
+use cti_actors::background::caught_blocking;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use sqlx::{
@@ -52,7 +47,7 @@ impl SqliteWriter {
     {
         let _turn = self.turn().await?;
         let mut slot = self.slot.lock();
-        catch_unwind(AssertUnwindSafe(|| slot.run(work))).unwrap_or_else(|_| {
+        caught_blocking("write to SQLite", || slot.run(work)).unwrap_or_else(|| {
             slot.open = None;
             Err(sqlx::Error::WorkerCrashed.into())
         })

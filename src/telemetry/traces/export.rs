@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use cti_actors::background::resume;
 use opentelemetry::Context;
 use opentelemetry_sdk::{
     error::OTelSdkResult,
@@ -46,7 +47,8 @@ pub(super) fn start(exporter: impl SpanExporter + 'static) -> (Queue, Export) {
     let (queue, spans) = mpsc::channel(MAX_QUEUED);
     let stop = CancellationToken::new();
     let sender = Sender { exporter, spans, stop: stop.clone(), is_failing: false };
-    (Queue(queue), Export { stop, task: tokio::spawn(sender.run()) })
+    let task = tokio::spawn(resume("send spans", sender, |sender| Box::pin(sender.run())));
+    (Queue(queue), Export { stop, task })
 }
 
 impl Export {
@@ -88,7 +90,7 @@ struct Sender<E> {
 }
 
 impl<E: SpanExporter> Sender<E> {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         while !self.stop.is_cancelled() {
             let batch = self.next_batch().await;
             if !batch.is_empty() {

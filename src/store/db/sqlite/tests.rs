@@ -1,4 +1,4 @@
-use std::{fs, future::Future, os::unix::fs::PermissionsExt};
+use std::{fs, future::Future, os::unix::fs::PermissionsExt, path::PathBuf};
 
 use tempfile::TempDir;
 

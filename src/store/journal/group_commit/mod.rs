@@ -19,6 +19,7 @@ use std::{
 };
 
 use cti_actors::{
+    background::resume,
     error::StoreError,
     unit::{Receipt, Unit},
 };
@@ -76,9 +77,15 @@ impl Lanes {
         match database.pools() {
             Pools::Postgres(pools) => {
                 let writer = || Writer::Postgres(PostgresWriter::new(pools.write.clone()));
-                database.runtime().spawn(append_lane(writer(), append_jobs, durable));
+                let appending = (writer(), append_jobs, durable);
+                database.runtime().spawn(resume("write webhooks", appending, |(writer, jobs, durable)| {
+                    Box::pin(append_lane(writer, jobs, durable))
+                }));
                 let statistics = Statistics::new(pools.write.clone());
-                database.runtime().spawn(unit_lane(writer(), unit_jobs, statistics));
+                let writing = (writer(), unit_jobs, statistics);
+                database.runtime().spawn(resume("write units", writing, |(writer, jobs, statistics)| {
+                    Box::pin(unit_lane(writer, jobs, statistics))
+                }));
             }
             Pools::Sqlite(pools) => {
                 let (closing, closes) = mpsc::channel(1);
@@ -87,7 +94,8 @@ impl Lanes {
                 let runtime = database.runtime().clone();
                 let lane = move || {
                     let writer = Writer::Sqlite(connections.clone(), SqliteWriter::new(connections));
-                    runtime.block_on(single_lane(writer, append_jobs, unit_jobs, closes, durable));
+                    let lane = SingleLane { writer, appends: append_jobs, units: unit_jobs, closes, durable };
+                    runtime.block_on(resume("write", lane, |lane| Box::pin(lane.run())));
                 };
                 let started = thread::Builder::new().name("cti-sqlite-writer".into()).spawn(lane);
                 started.map_err(|error| {
@@ -171,17 +179,17 @@ fn gather_units(first: UnitJob, jobs: &mut mpsc::Receiver<UnitJob>) -> Vec<UnitJ
     batch
 }
 
-async fn append_lane(writer: Writer, mut jobs: mpsc::Receiver<AppendJob>, durable: DurableSender) {
+async fn append_lane(writer: &Writer, jobs: &mut mpsc::Receiver<AppendJob>, durable: &DurableSender) {
     while let Some(first) = jobs.recv().await {
-        write_appends(&writer, gather(first, &mut jobs, MAX_APPENDS), &durable).await;
+        write_appends(writer, gather(first, jobs, MAX_APPENDS), durable).await;
     }
 }
 
-async fn unit_lane(writer: Writer, mut jobs: mpsc::Receiver<UnitJob>, mut statistics: Statistics) {
-    while let Some(first) = next_unit(&writer, &mut jobs).await {
-        let batch = gather_units(first, &mut jobs);
+async fn unit_lane(writer: &Writer, jobs: &mut mpsc::Receiver<UnitJob>, statistics: &mut Statistics) {
+    while let Some(first) = next_unit(writer, jobs).await {
+        let batch = gather_units(first, jobs);
         let webhooks = batch.iter().map(UnitJob::webhooks).sum();
-        write_units(&writer, batch).await;
+        write_units(writer, batch).await;
         statistics.wrote(webhooks);
     }
 }
@@ -197,29 +205,35 @@ async fn next_unit(writer: &Writer, jobs: &mut mpsc::Receiver<UnitJob>) -> Optio
     jobs.recv().await
 }
 
-/// Runs both kinds of work on one writer: appends first, but two batches of them never pass a waiting unit. Blocks its thread.
-async fn single_lane(
+/// Both kinds of work on one writer, which blocks its thread.
+struct SingleLane {
     writer: Writer,
-    mut appends: mpsc::Receiver<AppendJob>,
-    mut units: mpsc::Receiver<UnitJob>,
-    mut closes: mpsc::Receiver<oneshot::Sender<()>>,
+    appends: mpsc::Receiver<AppendJob>,
+    units: mpsc::Receiver<UnitJob>,
+    closes: mpsc::Receiver<oneshot::Sender<()>>,
     durable: DurableSender,
-) {
-    loop {
-        tokio::select! {
-            biased;
-            Some(first) = appends.recv() => {
-                write_appends(&writer, gather(first, &mut appends, MAX_APPENDS), &durable).await;
-                if let Ok(first) = units.try_recv() {
-                    write_units(&writer, gather_units(first, &mut units)).await;
+}
+
+impl SingleLane {
+    /// Writes appends first, but two batches of them never pass a waiting unit.
+    async fn run(&mut self) {
+        let Self { writer, appends, units, closes, durable } = self;
+        loop {
+            tokio::select! {
+                biased;
+                Some(first) = appends.recv() => {
+                    write_appends(writer, gather(first, appends, MAX_APPENDS), durable).await;
+                    if let Ok(first) = units.try_recv() {
+                        write_units(writer, gather_units(first, units)).await;
+                    }
                 }
+                Some(first) = units.recv() => write_units(writer, gather_units(first, units)).await,
+                Some(closed) = closes.recv() => {
+                    writer.release();
+                    let _ = closed.send(());
+                }
+                else => return,
             }
-            Some(first) = units.recv() => write_units(&writer, gather_units(first, &mut units)).await,
-            Some(closed) = closes.recv() => {
-                writer.release();
-                let _ = closed.send(());
-            }
-            else => return,
         }
     }
 }
