@@ -196,16 +196,17 @@ pub(super) async fn reconnect(trial: &mut Trial) -> Result<(), Failure> {
 
 /// Checks that each client has received exactly the events of its user.
 async fn check(trial: &mut Trial, crowd: &Crowd) -> Result<(), Failure> {
-    let mut by_user: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
-    for seen in trial.api.events(&trial.app).await? {
-        if let Some(call) = seen.call {
-            by_user.entry(Call::recent(call).user()).or_default().push(seen.seq);
-        }
-    }
     let began = Instant::now();
     let mut differing = crowd.clients.len();
     while differing > 0 && began.elapsed() < RECOVERY_TIMEOUT {
-        sleep(TICK * 20).await;
+        sleep(TICK * 100).await;
+        // Each time: the ends of interactions are emitted a while after their calls.
+        let mut by_user: BTreeMap<i64, Vec<u64>> = BTreeMap::new();
+        for seen in trial.api.events(&trial.app).await? {
+            if let Some(call) = seen.call {
+                by_user.entry(Call::recent(call).user()).or_default().push(seen.seq);
+            }
+        }
         let differs = |client: &&Arc<Followed>| {
             *lock(&client.seqs) != by_user.get(&client.user).cloned().unwrap_or_default()
         };
