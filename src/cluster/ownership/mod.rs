@@ -28,7 +28,6 @@ use cti_actors::{
     model::lease::{LeaseMachine, ProcessId},
 };
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 pub use self::join::JoinError;
 pub(crate) use self::{
@@ -54,7 +53,6 @@ pub struct Cluster {
     /// Once set, nothing is taken any more.
     is_stopping: AtomicBool,
     renewed_at: Mutex<Instant>,
-    wanted: Notify,
 }
 
 impl Cluster {
@@ -73,7 +71,6 @@ impl Cluster {
             process,
             is_stopping: AtomicBool::new(false),
             renewed_at: Mutex::new(Instant::now()),
-            wanted: Notify::new(),
         });
         if cluster.is_shared() {
             rounds::first(&cluster).await;
@@ -100,11 +97,6 @@ impl Cluster {
         if !self.is_stopping.load(Ordering::Acquire) {
             self.engine.own(app, crate::store::cluster::FIRST_FENCE);
         }
-    }
-
-    /// Has the next round now: something may have become free.
-    pub fn wake(&self) {
-        self.wanted.notify_one();
     }
 }
 

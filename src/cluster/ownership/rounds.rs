@@ -46,10 +46,7 @@ pub(super) async fn first(cluster: &Cluster) {
 pub(super) async fn run(cluster: Arc<Cluster>) {
     let mut is_failing = false;
     for number in 1u32.. {
-        tokio::select! {
-            () = sleep(ROUND_INTERVAL) => {}
-            () = cluster.wanted.notified() => {}
-        }
+        sleep(ROUND_INTERVAL).await;
         let mut done = cluster.round().await;
         if done.is_ok() && number.is_multiple_of(TIDY_ROUNDS) {
             done = cluster.tidy().await;

@@ -1,22 +1,20 @@
 //! Apps, for administrators.
 
+mod bodies;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path},
 };
-use chrono::{DateTime, TimeDelta, Utc};
-use cti_actors::{
-    error::StoreError, event::schema::DialpadId, id::AppId, model::number::Region, session::CloseCode,
-};
+use chrono::TimeDelta;
+use cti_actors::{error::StoreError, id::AppId, model::number::Region, session::CloseCode};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use tracing::{info, warn};
-use utoipa::ToSchema;
 
+use self::bodies::{AppChange, AppDetails, AppView, Connection, Counts, CreateAppRequest, CreatedApp};
 use crate::{
     http::{
-        crm::status::describe_connection,
         error::{ApiError, ErrorCode::AppNotFound},
         extract::{
             app::{AppPath, app_not_found},
@@ -25,7 +23,7 @@ use crate::{
             idempotency::{ADMINISTRATORS, Attempt, IdempotencyKey, Outcome, once},
             ids::{Ids, Listing, Reply},
             lists::Paging,
-            values::{Trimmed, not_null, parse_text},
+            values::Trimmed,
         },
         openapi::{
             admin_examples,
@@ -36,144 +34,10 @@ use crate::{
     },
     jobs::unrouted,
     store::{
-        dialpad::connections::ConnectionState,
-        tenants::{
-            api_keys::NewKey,
-            apps::{App, AppCounts},
-            deletion::DeletionBegun,
-        },
+        tenants::{api_keys::NewKey, apps::App, deletion::DeletionBegun},
         views::listing::Page,
     },
 };
-
-/// The name of an app.
-type AppName = Trimmed<255>;
-
-/// A new app.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateAppRequest {
-    /// The name of the app, for people.
-    #[schema(value_type = String, min_length = 1, max_length = 255, pattern = r"\S")]
-    name: AppName,
-}
-
-/// The fields of an app that change.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct AppChange {
-    /// The name of the app, for people.
-    #[serde(default, deserialize_with = "not_null")]
-    #[schema(value_type = Option<String>, nullable = false, min_length = 1, max_length = 255, pattern = r"\S")]
-    name: Option<AppName>,
-    /// Whether the app may use the server.
-    #[serde(default, deserialize_with = "not_null")]
-    #[schema(nullable = false)]
-    is_active: Option<bool>,
-    /// How numbers are read that have no country code: the ISO 3166 code of a country, in capitals.
-    #[serde(default, deserialize_with = "region")]
-    #[schema(value_type = Option<String>, nullable = false, pattern = "^[A-Z]{2}$")]
-    region: Option<Region>,
-}
-
-fn region<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Region>, D::Error> {
-    let expected = "the ISO 3166 code of a country, in capitals";
-    parse_text(deserializer, expected, |text| text.parse().ok()).map(Some)
-}
-
-/// A created app.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AppMade)]
-pub(crate) struct CreatedApp<'a> {
-    app_id: AppId,
-    /// `raw_` and 64 hexadecimal digits. Shown this once: only a hash is stored.
-    api_key: &'a str,
-    /// A sentence for people.
-    message: &'static str,
-    name: &'a str,
-    created_at: DateTime<Utc>,
-}
-
-/// An app in a list.
-#[derive(Serialize, ToSchema)]
-#[schema(as = App)]
-pub(crate) struct AppView {
-    app_id: AppId,
-    name: String,
-    /// Whether the app may use the server.
-    is_active: bool,
-    /// How numbers are read that have no country code: the ISO 3166 code of a country.
-    #[schema(value_type = String)]
-    region: Region,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-/// An app with its connection and its counts.
-#[derive(Serialize, ToSchema)]
-#[schema(as = AppInFull)]
-pub(crate) struct AppDetails {
-    #[serde(flatten)]
-    app: AppView,
-    connection: Option<Connection>,
-    counts: Counts,
-}
-
-/// An app's connection to Dialpad.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Connection {
-    /// `connected`, `degraded`, `expired` or `disconnected`.
-    status: &'static str,
-    /// `sandbox` or `production`.
-    environment: String,
-    /// The organization that the app is connected to.
-    #[schema(value_type = Option<DialpadId>)]
-    dialpad_org_id: Option<i64>,
-    connected_at: DateTime<Utc>,
-    /// When the current token expires; null for a token that does not expire.
-    token_expires_at: Option<DateTime<Utc>>,
-    /// Since when the tokens can't be refreshed.
-    degraded_since: Option<DateTime<Utc>>,
-    /// Why the tokens can't be refreshed.
-    problem: Option<String>,
-}
-
-/// How much data an app has.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Counts {
-    #[serde(flatten)]
-    stored: AppCounts,
-    /// The open sessions at this process.
-    sessions: usize,
-}
-
-impl From<App> for AppView {
-    fn from(app: App) -> Self {
-        Self {
-            app_id: app.id,
-            name: app.name,
-            is_active: app.is_active,
-            region: app.region,
-            created_at: app.created_at,
-            updated_at: app.updated_at,
-        }
-    }
-}
-
-impl Connection {
-    fn new(connection: ConnectionState, environment: &str) -> Self {
-        let (status, _) = describe_connection(&connection, environment);
-        Self {
-            status,
-            environment: connection.environment,
-            dialpad_org_id: connection.dialpad_org_id,
-            connected_at: connection.connected_at,
-            token_expires_at: connection.expires_at,
-            degraded_since: connection.degraded_since,
-            problem: connection.refresh_problem,
-        }
-    }
-}
 
 /// Creates an app.
 ///
