@@ -199,7 +199,7 @@ impl Application {
             started,
             config,
         });
-        for runtime in engine.runtimes().await {
+        for runtime in engine.runtimes() {
             state.metrics.watch_runtime(RuntimeKind::Engine, &runtime);
         }
         let console = Data::new(Console::default());

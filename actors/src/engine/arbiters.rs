@@ -2,11 +2,11 @@
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    sync::Arc,
     thread,
 };
 
 use actix_rt::{Arbiter, ArbiterHandle};
-use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -17,8 +17,8 @@ pub(super) struct Arbiters {
     handles: Vec<ArbiterHandle>,
     /// Taken by the first stop, which waits for the threads.
     threads: Mutex<Vec<Arbiter>>,
-    /// The runtime of each thread, once it has begun. Taken by the first who asks.
-    runtimes: Mutex<Vec<oneshot::Receiver<Handle>>>,
+    /// The runtime of each thread that has begun.
+    runtimes: Arc<Mutex<Vec<Handle>>>,
 }
 
 impl Arbiters {
@@ -26,23 +26,21 @@ impl Arbiters {
     pub(super) fn start(count: usize) -> Self {
         let threads: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
         let mut handles: Vec<ArbiterHandle> = threads.iter().map(Arbiter::handle).collect();
-        let mut runtimes = Vec::new();
+        let runtimes = Arc::<Mutex<Vec<Handle>>>::default();
         for thread in &threads {
-            let (began, has_begun) = oneshot::channel();
+            let runtimes = Arc::clone(&runtimes);
             // Fails only where the thread has ended already.
-            let _ = thread.spawn_fn(move || drop(began.send(Handle::current())));
-            runtimes.push(has_begun);
+            let _ = thread.spawn_fn(move || runtimes.lock().push(Handle::current()));
         }
         if handles.is_empty() {
             handles.push(Arbiter::current());
         }
-        Self { handles, threads: Mutex::new(threads), runtimes: Mutex::new(runtimes) }
+        Self { handles, threads: Mutex::new(threads), runtimes }
     }
 
-    /// Returns the runtimes of the threads, once these have begun. Only the first caller gets them.
-    pub(super) async fn runtimes(&self) -> Vec<Handle> {
-        let begun = std::mem::take(&mut *self.runtimes.lock());
-        join_all(begun).await.into_iter().flatten().collect()
+    /// Returns the runtimes of the threads that have begun.
+    pub(super) fn runtimes(&self) -> Vec<Handle> {
+        self.runtimes.lock().clone()
     }
 
     /// Returns the thread of an app.

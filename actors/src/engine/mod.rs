@@ -218,9 +218,10 @@ impl Engine {
         listened.iter().map(|tenant| tenant.sessions.backlog()).fold(SessionBacklog::default(), Add::add)
     }
 
-    /// Returns the runtimes of the threads of the actors, once these have begun. Only the first caller gets them.
-    pub async fn runtimes(&self) -> Vec<Handle> {
-        self.arbiters.runtimes().await
+    /// Returns the runtimes of the threads of the actors that have begun.
+    #[must_use]
+    pub fn runtimes(&self) -> Vec<Handle> {
+        self.arbiters.runtimes()
     }
 
     /// Returns what finds the app of a session.
