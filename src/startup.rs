@@ -21,7 +21,7 @@ use cti_actors::{
     clock::{Clock, SystemClock},
     model::number,
 };
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use tokio::{runtime::Handle, task::JoinHandle};
 use tracing::{info, warn};
 
@@ -265,8 +265,7 @@ impl Application {
     /// nobody can sign in.
     #[must_use]
     pub fn create_sign_in_address(&self) -> String {
-        let token = console::create_sign_in_token(&self.secret, self.clock.now());
-        format!("{}/console/sign-in?token={}", self.base_url(), token.expose_secret())
+        console::create_sign_in_address(&self.base_url(), &self.secret, self.clock.now())
     }
 }
 

@@ -50,7 +50,7 @@ use actix_web::{
 };
 use chrono::{DateTime, Utc};
 use cti_actors::id::AppId;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use self::{
     access::{Failure, Visitor},
@@ -80,11 +80,11 @@ impl Console {
     }
 }
 
-/// Creates a token with which one person can sign in once, at `/console/sign-in?token=…` of any process that has this
-/// secret of administrators.
+/// Creates an address with which one person can sign in once, at any process that has this secret of administrators.
 #[must_use]
-pub fn create_sign_in_token(secret: &SecretString, now: DateTime<Utc>) -> SecretString {
-    sessions::create_token(secret, now)
+pub fn create_sign_in_address(base_url: &str, secret: &SecretString, now: DateTime<Utc>) -> String {
+    let token = sessions::create_token(secret, now);
+    format!("{base_url}/console/sign-in?token={}", token.expose_secret())
 }
 
 /// Adds the pages. [`Console`] is added by the caller, as one for all workers.

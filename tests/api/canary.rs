@@ -10,6 +10,9 @@ on_both_databases![
     without_a_canary_health_does_not_name_it,
 ];
 
+// Servers that share a database: on SQLite a second one is refused.
+on_postgres![each_process_has_a_canary_of_its_own_also_where_another_one_works_on_its_app];
+
 async fn runs(server: &TestServer, outcome: &str) -> f64 {
     server.metrics().await.sum("cti_canary_runs_total", &[&format!("outcome=\"{outcome}\"")])
 }
@@ -73,4 +76,17 @@ async fn without_a_canary_health_does_not_name_it(world: World) {
     let server = world.with("CANARY_INTERVAL", "off").start().await;
     let health = server.get("/health").answer().await.ok();
     assert_eq!(health["checks"].get("canary"), None, "{health:#}");
+}
+
+async fn each_process_has_a_canary_of_its_own_also_where_another_one_works_on_its_app(world: World) {
+    let world = world.with("CANARY_INTERVAL", "1s");
+    let mut servers = [world.start().await, world.start().await];
+    for server in &servers {
+        eventually("two runs", async || (runs(server, "ok").await >= 2.0).then_some(())).await;
+        canary_is(server, |verdict| verdict == "ok").await;
+        assert_eq!(runs(server, "failed").await, 0.0, "{}", server.process.log());
+    }
+    for server in &mut servers {
+        server.process.stop(STOP_TIMEOUT).await;
+    }
 }

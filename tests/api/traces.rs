@@ -146,9 +146,10 @@ async fn a_receiver_that_is_away_or_refuses_or_hangs_is_not_missed(world: World)
     works().await;
     let name = "unit of work";
     collector.span("a span again", |span| span.name == name).await;
-    let log = server.process.log();
-    assert_eq!(log.lines().filter(|line| line.contains("traces can't be exported")).count(), 1, "{log}");
-    assert_eq!(log.lines().filter(|line| line.contains("traces are exported again")).count(), 1, "{log}");
+    let lines = |text: &str| server.process.log().lines().filter(|line| line.contains(text)).count();
+    let again = "traces are exported again";
+    eventually("the end of the outage in the log", async || (lines(again) > 0).then_some(())).await;
+    assert_eq!((lines("traces can't be exported"), lines(again)), (1, 1), "{}", server.process.log());
 
     drop(collector);
     works().await;

@@ -19,6 +19,7 @@ mod recovery;
 mod reencryption;
 mod renewals;
 mod schema;
+mod webhook_hours;
 
 use std::sync::Arc;
 

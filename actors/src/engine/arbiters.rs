@@ -2,7 +2,7 @@
 
 use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
-    sync::Arc,
+    sync::mpsc,
     thread,
 };
 
@@ -17,8 +17,8 @@ pub(super) struct Arbiters {
     handles: Vec<ArbiterHandle>,
     /// Taken by the first stop, which waits for the threads.
     threads: Mutex<Vec<Arbiter>>,
-    /// The runtime of each thread that has begun.
-    runtimes: Arc<Mutex<Vec<Handle>>>,
+    /// The runtime of each thread.
+    runtimes: Vec<Handle>,
 }
 
 impl Arbiters {
@@ -26,21 +26,16 @@ impl Arbiters {
     pub(super) fn start(count: usize) -> Self {
         let threads: Vec<Arbiter> = (0..count).map(|_| Arbiter::new()).collect();
         let mut handles: Vec<ArbiterHandle> = threads.iter().map(Arbiter::handle).collect();
-        let runtimes = Arc::<Mutex<Vec<Handle>>>::default();
-        for thread in &threads {
-            let runtimes = Arc::clone(&runtimes);
-            // Fails only where the thread has ended already.
-            let _ = thread.spawn_fn(move || runtimes.lock().push(Handle::current()));
-        }
+        let runtimes = threads.iter().filter_map(runtime_of).collect();
         if handles.is_empty() {
             handles.push(Arbiter::current());
         }
         Self { handles, threads: Mutex::new(threads), runtimes }
     }
 
-    /// Returns the runtimes of the threads that have begun.
+    /// Returns the runtimes of the threads.
     pub(super) fn runtimes(&self) -> Vec<Handle> {
-        self.runtimes.lock().clone()
+        self.runtimes.clone()
     }
 
     /// Returns the thread of an app.
@@ -79,4 +74,10 @@ impl Arbiters {
             let _ = thread.stop();
         }
     }
+}
+/// Returns the runtime of a thread, which has begun; `None`: it has ended already.
+fn runtime_of(thread: &Arbiter) -> Option<Handle> {
+    let (reply, runtime) = mpsc::channel();
+    thread.spawn_fn(move || drop(reply.send(Handle::current())));
+    runtime.recv().ok()
 }

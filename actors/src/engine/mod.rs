@@ -218,7 +218,7 @@ impl Engine {
         listened.iter().map(|tenant| tenant.sessions.backlog()).fold(SessionBacklog::default(), Add::add)
     }
 
-    /// Returns the runtimes of the threads of the actors that have begun.
+    /// Returns the runtimes of the threads of the actors.
     #[must_use]
     pub fn runtimes(&self) -> Vec<Handle> {
         self.arbiters.runtimes()

@@ -9,14 +9,17 @@ use std::{
     time::Duration,
 };
 
+use cti_actors::clock::{Clock, SystemClock};
 use reqwest::Client;
 use rustix::process::{Pid, Signal, kill_process};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
 pub(super) use self::database::DatabaseError;
 use self::{balancer::Balancer, database::Database};
 use super::{server::ServerSettings, setup::SetupError};
+use crate::console;
 
 /// How long the servers may take to start, the first of them with all migrations.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -27,7 +30,7 @@ pub(super) struct Cluster {
     servers: Vec<Server>,
     balancer: Balancer,
     database: Database,
-    internal_secret: String,
+    internal_secret: SecretString,
     client: Client,
 }
 
@@ -57,7 +60,7 @@ impl Cluster {
         let balancer = Balancer::start(settings.port).await.map_err(failed)?;
         let database = Database::create(settings.folder).await.map_err(SetupError::Database)?;
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().map_err(failed)?;
-        let internal_secret = settings.internal_secret.to_owned();
+        let internal_secret = SecretString::from(settings.internal_secret);
         let mut cluster = Self { servers: Vec::new(), balancer, database, internal_secret, client };
         for number in 1..=size {
             if let Err(error) = cluster.add(number, &settings).await {
@@ -113,6 +116,11 @@ impl Cluster {
         format!("http://127.0.0.1:{}", self.balancer.port())
     }
 
+    /// Creates an address of the console with which one person can sign in once, at whichever server the balancer picks.
+    pub(super) fn create_sign_in_address(&self) -> String {
+        console::create_sign_in_address(&self.base_url(), &self.internal_secret, SystemClock.now())
+    }
+
     /// Returns the addresses of the servers that run.
     pub(super) fn servers(&self) -> impl Iterator<Item = (&str, &str)> {
         let running = self.servers.iter().filter(|server| server.child.is_some());
@@ -142,8 +150,10 @@ impl Cluster {
     /// Returns the server that runs the app now; `None` if nobody says.
     pub(super) async fn owner(&self, app_id: &str) -> Option<String> {
         let (_, base_url) = self.servers().next()?;
-        let asked =
-            self.client.get(format!("{base_url}/internal/cluster")).bearer_auth(&self.internal_secret);
+        let asked = self
+            .client
+            .get(format!("{base_url}/internal/cluster"))
+            .bearer_auth(self.internal_secret.expose_secret());
         let Leases { leases } = asked.send().await.ok()?.json().await.ok()?;
         leases.into_iter().find(|lease| lease.app_id == app_id)?.owner
     }

@@ -165,11 +165,11 @@ impl Setup {
         &self.base_url
     }
 
-    /// Creates an address of the console. At one server one person can sign in with it once.
+    /// Creates an address of the console with which one person can sign in once.
     pub(super) fn create_sign_in_address(&self) -> String {
         match &self.servers {
             Servers::One(server) => server.create_sign_in_address(),
-            Servers::Several(cluster) => format!("{}/console", cluster.base_url()),
+            Servers::Several(cluster) => cluster.create_sign_in_address(),
         }
     }
 

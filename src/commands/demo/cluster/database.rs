@@ -2,7 +2,10 @@
 
 use std::{
     env, fs, io,
-    os::unix::{fs::chown, process::CommandExt},
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -94,7 +97,7 @@ async fn private(binaries: &Path, demo: &Path) -> Result<Database, DatabaseError
         |program| move |error: io::Error| DatabaseError::Program { program, reason: error.to_string() };
     let folder = demo.join("postgres");
     fs::create_dir(&folder).map_err(failed("initdb"))?;
-    let user = owner(&folder).map_err(failed("initdb"))?;
+    let user = owner(demo, &folder).map_err(failed("initdb"))?;
     let run = |name: &str| {
         let mut command = Command::new(binaries.join(name));
         command.current_dir(&folder).stdin(Stdio::null());
@@ -159,8 +162,9 @@ fn binaries() -> Option<PathBuf> {
     folders.into_iter().find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file())
 }
 
-/// Gives the folder to another user where this one is root, as which PostgreSQL refuses to run.
-fn owner(folder: &Path) -> io::Result<Option<(u32, u32)>> {
+/// Gives the folder, which is in that of the demo, to another user where this one is root, as which PostgreSQL refuses to
+/// run.
+fn owner(demo: &Path, folder: &Path) -> io::Result<Option<(u32, u32)>> {
     if !geteuid().is_root() {
         return Ok(None);
     }
@@ -173,6 +177,11 @@ fn owner(folder: &Path) -> io::Result<Option<(u32, u32)>> {
     let found = ids("postgres").or_else(|| ids("nobody"));
     if let Some((user, group)) = found {
         chown(folder, Some(user), Some(group))?;
+        // A temporary folder is root's alone: that user must get through it.
+        if fs::metadata(demo)?.permissions().mode() & 0o001 == 0 {
+            chown(demo, None, Some(group))?;
+            fs::set_permissions(demo, fs::Permissions::from_mode(0o710))?;
+        }
     }
     Ok(found)
 }
