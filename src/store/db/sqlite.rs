@@ -8,7 +8,7 @@ use std::{
 
 use cti_actors::{background::resume, error::StoreError};
 use sqlx::{
-    ConnectOptions, Connection, Pool, Sqlite, SqliteConnection,
+    ConnectOptions, Connection, Pool, Sqlite, SqliteConnection, SqliteExecutor,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
 };
 use tracing::{info, warn};
@@ -94,7 +94,8 @@ pub(super) async fn open(path: &Path, trust: &Trust) -> Result<Pair<Sqlite>, Sto
     let write = write.connect_with(options.clone()).await.map_err(|error| unusable(path, error))?;
     let read = pool.max_connections(4).connect_with(options.clone()).await;
     let read = read.map_err(|error| unusable(path, error))?;
-    tokio::spawn(copy_log(read.clone(), Arc::clone(&file)));
+    let state = (read.clone(), Arc::clone(&file));
+    tokio::spawn(resume("copy the write-ahead log", state, |(pool, file)| Box::pin(copy_log(pool, file))));
     // After the others are open: the last connection that closes copies the log and removes it.
     let _ = first.close().await;
     let state = (write.clone(), options, Arc::clone(&file), log_of(path));
@@ -167,7 +168,7 @@ async fn check_content(path: &Path) -> Result<(), StoreError> {
 /// Copies the write-ahead log into the database beside the writers. A writer whose log has become long copies it itself,
 /// and what waits for that commit waits for some thousand pages: without this, one webhook in fifty at 500 a second. When
 /// writers have much to do, they are left alone: their flushes would wait for this one.
-async fn copy_log(pool: Pool<Sqlite>, file: Arc<SqliteFile>) {
+async fn copy_log(pool: &Pool<Sqlite>, file: &SqliteFile) {
     let [while_it_grows, otherwise] = LOG_COPY_INTERVALS;
     let (mut interval, mut known) = (otherwise, 0);
     loop {
@@ -179,19 +180,14 @@ async fn copy_log(pool: Pool<Sqlite>, file: Arc<SqliteFile>) {
             continue;
         }
         // What fails here, a writer does, or its error shows.
-        let (_, frames, copied) = log_state(&pool, "PRAGMA wal_checkpoint(NOOP)").await.unwrap_or_default();
+        let (_, frames, copied) = checkpoint(pool, "PRAGMA wal_checkpoint(NOOP)").await.unwrap_or_default();
         let new = if frames < known { frames } else { frames - known };
         if frames > copied && new <= MAX_COPIED_FRAMES {
-            let _ = log_state(&pool, "PRAGMA wal_checkpoint(PASSIVE)").await;
+            let _ = checkpoint(pool, "PRAGMA wal_checkpoint(PASSIVE)").await;
         }
         interval = if new == 0 { otherwise } else { while_it_grows };
         known = frames;
     }
-}
-
-/// Returns whether somebody prevented it, how many frames the log has, and how many of them are copied.
-async fn log_state(pool: &Pool<Sqlite>, checkpoint: &'static str) -> Result<(i64, i64, i64), sqlx::Error> {
-    sqlx::query_as(checkpoint).fetch_one(pool).await
 }
 
 /// Cuts the write-ahead log when it has become large. Beside a reader that stays, it grows: SQLite begins with it anew only
@@ -217,10 +213,17 @@ async fn keep_log_small(pool: &Pool<Sqlite>, options: &SqliteConnectOptions, fil
 /// Returns 0 if the log was cut, 1 if somebody reads from it.
 async fn cut_log(options: &SqliteConnectOptions) -> Result<i64, sqlx::Error> {
     let mut db = options.connect().await?;
-    let (busy, _, _): (i64, i64, i64) =
-        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut db).await?;
+    let (busy, _, _) = checkpoint(&mut db, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
     db.close().await?;
     Ok(busy)
+}
+
+/// Returns 1 if somebody prevented it, how many frames the log has, and how many of them are copied.
+async fn checkpoint(
+    db: impl SqliteExecutor<'_>,
+    statement: &'static str,
+) -> Result<(i64, i64, i64), sqlx::Error> {
+    sqlx::query_as(statement).fetch_one(db).await
 }
 
 #[cfg(test)]

@@ -24,20 +24,16 @@ const MAX_STATEMENTS: usize = 64;
 
 /// Writes in the thread that calls it.
 pub(crate) struct SqliteWriter {
-    slot: Mutex<Slot>,
-}
-
-/// The connection.
-struct Slot {
-    open: Option<(Connection, Instant)>,
     /// The pool of the connection that writes everything else: for the same file, and replaced after the same errors.
-    others: Connections<Sqlite>,
+    pub(crate) others: Connections<Sqlite>,
+    /// The connection, and when it was opened.
+    open: Mutex<Option<(Connection, Instant)>>,
 }
 
 impl SqliteWriter {
     /// Returns one that writes into the file of these connections.
     pub(crate) fn new(others: Connections<Sqlite>) -> Self {
-        Self { slot: Mutex::new(Slot { open: None, others }) }
+        Self { others, open: Mutex::default() }
     }
 
     /// Runs work in a transaction and commits it. Blocks the thread meanwhile.
@@ -46,9 +42,9 @@ impl SqliteWriter {
         E: From<sqlx::Error>,
     {
         let _turn = self.turn().await?;
-        let mut slot = self.slot.lock();
-        caught_blocking("write to SQLite", || slot.run(work)).unwrap_or_else(|| {
-            slot.open = None;
+        let mut open = self.open.lock();
+        caught_blocking("write to SQLite", || self.write(&mut open, work)).unwrap_or_else(|| {
+            *open = None;
             Err(sqlx::Error::WorkerCrashed.into())
         })
     }
@@ -57,51 +53,51 @@ impl SqliteWriter {
     /// again and again. Where nothing is, it is not taken, because giving it back costs two changes of threads. What
     /// takes it meanwhile waits for this one transaction.
     async fn turn(&self) -> Result<Option<Taken<Sqlite>>, sqlx::Error> {
-        let others = self.slot.lock().others.clone();
-        let is_free = others.pool.num_idle() == others.pool.size() as usize;
-        if is_free { Ok(None) } else { others.acquire().await.map(Some) }
+        let pool = &self.others.pool;
+        let is_free = pool.num_idle() == pool.size() as usize;
+        if is_free { Ok(None) } else { self.others.acquire().await.map(Some) }
     }
 
     /// Closes the connection.
     pub(crate) fn close(&self) {
-        self.slot.lock().open = None;
+        *self.open.lock() = None;
     }
-}
 
-impl Slot {
-    fn run<T, E: From<sqlx::Error>>(
-        &mut self,
+    fn write<T, E: From<sqlx::Error>>(
+        &self,
+        open: &mut Option<(Connection, Instant)>,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let db = self.connection()?;
+        let db = self.connection(open)?;
         let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(sql)?;
         let done = work(&transaction)?;
         transaction.commit().map_err(sql)?;
         Ok(done)
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, sqlx::Error> {
+    fn connection<'o>(
+        &self,
+        open: &'o mut Option<(Connection, Instant)>,
+    ) -> Result<&'o mut Connection, sqlx::Error> {
         // After a failed rollback, a transaction is left.
-        let is_useless = |(db, opened): &(Connection, Instant)| {
-            !db.is_autocommit() || self.others.trust.is_replaced(opened.elapsed())
+        let is_usable = |(db, opened): &(Connection, Instant)| {
+            db.is_autocommit() && !self.others.are_replaced_since(*opened)
         };
-        if self.open.as_ref().is_some_and(is_useless) {
-            self.open = None;
-        }
-        let (db, _) = match self.open.take() {
-            Some(open) => self.open.insert(open),
+        let usable = open.take().filter(is_usable);
+        let (db, _) = match usable {
+            Some(usable) => open.insert(usable),
             None => {
                 // Another file at the path would take the log of this one for its own.
                 self.others.check_file()?;
                 let options = self.others.pool.connect_options();
-                self.open.insert((open(options.get_filename()).map_err(sql)?, Instant::now()))
+                open.insert((open_file(options.get_filename()).map_err(sql)?, Instant::now()))
             }
         };
         Ok(db)
     }
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(BUSY_TIMEOUT)?;

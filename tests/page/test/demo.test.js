@@ -28,9 +28,10 @@ print(given_up.rowcount)
 `;
 const REASON = 'given up after 3 attempts: the database refused the data';
 
-test('the demo opens signed in, and the recording of one of its calls is played', { skip, timeout: 180_000 }, async (t) => {
+/** Starts the demo in a folder of its own, and a browser. */
+async function startDemo(t, ...options) {
   const folder = await mkdtemp(join(tmpdir(), 'cti-demo-'));
-  const demo = new Process(['demo', '--rate', '2'], { cwd: folder, env: {} });
+  const demo = new Process(['demo', '--rate', '2', ...options], { cwd: folder, env: {} });
   t.after(async () => {
     await demo.kill();
     await rm(folder, { recursive: true, force: true });
@@ -38,7 +39,11 @@ test('the demo opens signed in, and the recording of one of its calls is played'
   const [address] = await demo.waitForLine(/http:\/\/\S+\/console\/sign-in\?token=\S+/);
   const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] });
   t.after(() => browser.close());
-  const page = await browser.newPage();
+  return { page: await browser.newPage(), address, folder };
+}
+
+test('the demo opens signed in, and the recording of one of its calls is played', { skip, timeout: 180_000 }, async (t) => {
+  const { page, address } = await startDemo(t);
   const errors = [];
   page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
   await page.goto(address);
@@ -68,16 +73,7 @@ test('the demo opens signed in, and the recording of one of its calls is played'
 });
 
 test('a failed webhook is found, understood and replayed in three clicks', { skip: skip || (python ? false : 'python3 not found'), timeout: 180_000 }, async (t) => {
-  const folder = await mkdtemp(join(tmpdir(), 'cti-demo-'));
-  const demo = new Process(['demo', '--rate', '2', '--folder', join(folder, 'demo')], { cwd: folder, env: {} });
-  t.after(async () => {
-    await demo.kill();
-    await rm(folder, { recursive: true, force: true });
-  });
-  const [address] = await demo.waitForLine(/http:\/\/\S+\/console\/sign-in\?token=\S+/);
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--no-first-run'] });
-  t.after(() => browser.close());
-  const page = await browser.newPage();
+  const { page, address, folder } = await startDemo(t, '--folder', 'demo');
   await eventually('a webhook that was given up', () => {
     const ended = spawnSync('python3', ['-c', GIVE_UP, join(folder, 'demo', 'cti.db'), REASON], { encoding: 'utf8' });
     assert.equal(ended.status, 0, ended.stderr);

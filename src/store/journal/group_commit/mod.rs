@@ -93,7 +93,7 @@ impl Lanes {
                 let connections = pools.write.clone();
                 let runtime = database.runtime().clone();
                 let lane = move || {
-                    let writer = Writer::Sqlite(connections.clone(), SqliteWriter::new(connections));
+                    let writer = Writer::Sqlite(SqliteWriter::new(connections));
                     let lane = SingleLane { writer, appends: append_jobs, units: unit_jobs, closes, durable };
                     runtime.block_on(resume("write", lane, |lane| Box::pin(lane.run())));
                 };

@@ -30,15 +30,15 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The connections that a lane writes with. What it returns as written is in the file that the database has now.
 pub(super) enum Writer {
     Postgres(PostgresWriter),
-    /// With what writes units, and blocks the thread.
-    Sqlite(Connections<Sqlite>, SqliteWriter),
+    /// Blocks the thread while it writes units.
+    Sqlite(SqliteWriter),
 }
 
 impl Writer {
     pub(super) async fn append(&self, rows: Vec<&JournalRow>) -> Result<Inserted, sqlx::Error> {
         let appended = match self {
             Self::Postgres(it) => limited(WRITE_TIMEOUT, append_postgres(&it.connections, rows)).await,
-            Self::Sqlite(pool, _) => append_sqlite(pool, rows).await,
+            Self::Sqlite(writer) => append_sqlite(&writer.others, rows).await,
         };
         appended
             .and_then(|inserted| self.check_file().map(|()| inserted))
@@ -51,7 +51,7 @@ impl Writer {
                 let written = async { Ok(writer.write(units).await) };
                 limited(WRITE_TIMEOUT, written).await.unwrap_or_else(|error| Err(error.into()))
             }
-            Self::Sqlite(_, writer) => writer.run(|db| ledger::write_sqlite(db, units)).await,
+            Self::Sqlite(writer) => writer.run(|db| ledger::write_sqlite(db, units)).await,
         };
         let written = written.and_then(|receipts| {
             self.check_file()?;
@@ -78,7 +78,7 @@ impl Writer {
                 };
                 limited(WRITE_TIMEOUT, known).await
             }
-            Self::Sqlite(pool, _) => append::known_sqlite(&mut *pool.acquire().await?, units).await,
+            Self::Sqlite(writer) => append::known_sqlite(&mut *writer.others.acquire().await?, units).await,
         };
         known.inspect_err(|error| self.observe(error))
     }
@@ -95,21 +95,21 @@ impl Writer {
     pub(super) fn release(&self) {
         match self {
             Self::Postgres(writer) => *writer.kept.lock() = None,
-            Self::Sqlite(_, writer) => writer.close(),
+            Self::Sqlite(writer) => writer.close(),
         }
     }
 
     fn check_file(&self) -> Result<(), sqlx::Error> {
         match self {
             Self::Postgres(_) => Ok(()),
-            Self::Sqlite(pool, _) => pool.check_file(),
+            Self::Sqlite(writer) => writer.others.check_file(),
         }
     }
 
     fn observe(&self, error: &sqlx::Error) {
         match self {
             Self::Postgres(writer) => writer.connections.observe(error),
-            Self::Sqlite(pool, _) => pool.observe(error),
+            Self::Sqlite(writer) => writer.others.observe(error),
         }
     }
 }
