@@ -16,6 +16,10 @@ use crate::receiver::parse;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long a page of a list may be refused, and how often it is asked for: no CRM repeats faster.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long the first request may take, while all else starts.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -112,6 +116,19 @@ impl Api {
         Ok(statuses)
     }
 
+    /// Returns a page of a list. One that is refused with 503, or not answered, is asked for again, as a client does.
+    async fn page(&self, app: &App, path: &str) -> Result<reqwest::Response, Failure> {
+        let began = Instant::now();
+        loop {
+            let request = self.http.get(self.url(path)).header("x-api-key", &app.api_key);
+            match request.send().await {
+                Ok(answer) if answer.status().as_u16() != 503 => return Ok(answer.error_for_status()?),
+                failed if began.elapsed() > PAGE_TIMEOUT => return Ok(failed?.error_for_status()?),
+                _ => sleep(RETRY_INTERVAL).await,
+            }
+        }
+    }
+
     /// Calls `each` with every item of a list.
     pub(crate) async fn pages(
         &self,
@@ -121,8 +138,7 @@ impl Api {
     ) -> Result<(), Failure> {
         let mut path = Some(first);
         while let Some(page) = path.take() {
-            let request = self.http.get(self.url(&page)).header("x-api-key", &app.api_key);
-            let answer = request.send().await?.error_for_status()?;
+            let answer = self.page(app, &page).await?;
             let link = answer.headers().get("link").and_then(|link| link.to_str().ok());
             path = link.and_then(|link| Some(link.strip_prefix('<')?.split_once('>')?.0.to_owned()));
             let items: Vec<Value> = answer.json().await?;

@@ -18,6 +18,9 @@ use crate::site::{ADMIN_SECRET, Kind, Site, WEBHOOK_SECRET};
 use crate::tally::{Tally, quantile};
 use crate::{Failure, Plan};
 
+/// How long the load runs before and after a fault: seconds, and milliseconds in the short form.
+const CALM: (u64, u64) = (3, 700);
+pub(crate) const RECOVERY_TIMEOUT: Duration = Duration::from_secs(90);
 /// How long everything acknowledged may take to be delivered after the load.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a server may take to stop.
@@ -134,17 +137,38 @@ impl Trial {
         self.fault_ended = Some(Instant::now());
     }
 
+    /// Lets the load run undisturbed for a while.
+    pub(crate) async fn calm(&self) {
+        sleep(self.plan.time(CALM.0, CALM.1)).await;
+    }
+
+    /// Lets a fault come and go so many times, each time after a calm, and waits each time for the recovery.
+    pub(crate) async fn rounds(
+        &mut self,
+        count: u32,
+        mut fault: impl AsyncFnMut(&mut Self, u32) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        for round in 0..count {
+            self.calm().await;
+            self.fault_begins();
+            fault(self, round).await?;
+            self.fault_ends();
+            self.recovers().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until a webhook is acknowledged that was sent after the end of the fault, and until everything that was
     /// acknowledged before is delivered. The longest such time is the recovery time.
-    pub(crate) async fn recovers(&mut self, limit: Duration) -> Result<(), Failure> {
+    pub(crate) async fn recovers(&mut self) -> Result<(), Failure> {
         let ended = self.fault_ended.unwrap_or_else(Instant::now);
         loop {
             if self.tally().has_answer_since(ended) && self.tally().awaited(ended) == 0 {
                 self.recovery = self.recovery.max(Some(ended.elapsed()));
                 return Ok(());
             }
-            if ended.elapsed() > limit {
-                self.problem(format!("no recovery within {limit:?}: {}", self.state().await));
+            if ended.elapsed() > RECOVERY_TIMEOUT {
+                self.problem(format!("no recovery within {RECOVERY_TIMEOUT:?}: {}", self.state().await));
                 return Ok(());
             }
             sleep(TICK).await;

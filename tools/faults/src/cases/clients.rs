@@ -16,20 +16,18 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use super::postgres::calm;
 use crate::Failure;
 use crate::call::Call;
 use crate::process::TICK;
 use crate::receiver::{lock, parse};
 use crate::slow_stream::SlowStream;
 use crate::tally::quantile;
-use crate::trial::Trial;
+use crate::trial::{RECOVERY_TIMEOUT, Trial};
 
 const SLOW_BYTES_PER_SECOND: usize = 1_024;
 /// Within this time after a break, a client connects again.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_millis(1_000);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(120);
 /// How late an event may be for others beside a slow client.
 const MAX_DELAY: Duration = Duration::from_secs(5);
 
@@ -70,7 +68,7 @@ pub(super) async fn slow(trial: &mut Trial) -> Result<(), Failure> {
     let (server, key) = (trial.site.addr, trial.app.api_key.clone());
     let mut socket = open(server, &key, "after=0", Some(SLOW_BYTES_PER_SECOND)).await?;
     trial.begin_load();
-    calm(trial).await;
+    trial.calm().await;
     trial.fault_begins();
     let mut seqs = Vec::new();
     let until = Instant::now() + trial.plan.time(90, 4_000);
@@ -85,7 +83,7 @@ pub(super) async fn slow(trial: &mut Trial) -> Result<(), Failure> {
         &format!("beside a slow client, events came {delay:?} after their answers"),
     );
     trial.end_load().await?;
-    trial.recovers(RECOVERY_TIMEOUT).await?;
+    trial.recovers().await?;
 
     let wanted = trial.receiver.last_seq();
     let resumed = Instant::now();
@@ -174,21 +172,20 @@ pub(super) async fn reconnect(trial: &mut Trial) -> Result<(), Failure> {
     let is_open = crowd.all_connected(RECOVERY_TIMEOUT).await;
     trial.expect(is_open, "not all clients could connect");
     trial.begin_load();
-    for _ in 0..trial.plan.count(3, 2) {
-        calm(trial).await;
-        trial.fault_begins();
-        trial.kill_server()?;
-        while crowd.connected.load(Ordering::Acquire) > 0 {
-            sleep(TICK).await;
-        }
-        trial.start_server().await?;
-        trial.fault_ends();
-        let is_open = crowd.all_connected(RECOVERY_TIMEOUT).await;
-        trial.expect(is_open, "not all clients could connect again");
-        trial.recovers(RECOVERY_TIMEOUT).await?;
-    }
+    let rounds = trial.plan.count(3, 2);
+    trial
+        .rounds(rounds, async |trial, _| {
+            trial.kill_server()?;
+            while crowd.connected.load(Ordering::Acquire) > 0 {
+                sleep(TICK).await;
+            }
+            trial.start_server().await
+        })
+        .await?;
+    let is_open = crowd.all_connected(RECOVERY_TIMEOUT).await;
+    trial.expect(is_open, "not all clients could connect again");
     trial.end_load().await?;
-    calm(trial).await;
+    trial.calm().await;
     check(trial, &crowd).await?;
     trial.note(format!("{count} clients"));
     Ok(())

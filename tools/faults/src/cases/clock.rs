@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use tokio::time::sleep;
 
-use super::postgres::{RECOVERY_TIMEOUT, calm};
 use crate::Failure;
 use crate::site::Site;
 use crate::trial::Trial;
@@ -55,7 +54,7 @@ pub(super) fn prepare(site: &mut Site) -> Result<(), Failure> {
 
 pub(super) async fn set(trial: &mut Trial) -> Result<(), Failure> {
     trial.begin_load();
-    calm(trial).await;
+    trial.calm().await;
     for offset in OFFSETS {
         trial.fault_begins();
         set_to(&trial.site, offset)?;
@@ -65,15 +64,15 @@ pub(super) async fn set(trial: &mut Trial) -> Result<(), Failure> {
     let steps = trial.api.metric("cti_clock_steps_total").await?;
     trial.expect(steps > 0.0, "the server did not notice that its clock was set");
     trial.note(format!("the server noticed {steps} steps of its clock"));
-    trial.recovers(RECOVERY_TIMEOUT).await?;
-    for offset in AT_RESTART {
-        trial.fault_begins();
-        trial.stop_server().await?;
-        set_to(&trial.site, offset)?;
-        trial.start_server().await?;
-        trial.fault_ends();
-        sleep(trial.plan.time(4, 700)).await;
-        trial.recovers(RECOVERY_TIMEOUT).await?;
-    }
+    trial.recovers().await?;
+    let rounds = u32::try_from(AT_RESTART.len())?;
+    trial
+        .rounds(rounds, async |trial, round| {
+            trial.stop_server().await?;
+            set_to(&trial.site, AT_RESTART[round as usize])?;
+            trial.start_server().await
+        })
+        .await?;
+    trial.calm().await;
     Ok(())
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use super::postgres::{RECOVERY_TIMEOUT, calm};
 use crate::postgres::ROLE;
 use crate::process::{TICK, other_user};
 use crate::report::Row;
@@ -33,17 +32,13 @@ pub(super) async fn full(plan: &Plan, kind: Kind) -> Result<Row, Failure> {
     let mut trial = Trial::start(plan, kind, site).await?;
     // A disk of this size is full of events soon.
     trial.begin_load_of(plan.rate.min(200));
-    for _ in 0..plan.count(3, 1) {
-        calm(&trial).await;
-        fill_and_free(&mut trial, &disk).await?;
-    }
+    trial.rounds(plan.count(3, 1), async |trial, _| fill_and_free(trial, &disk).await).await?;
     let row = trial.finish(Case::DiskFull.name()).await;
     drop(disk);
     row
 }
 
 async fn fill_and_free(trial: &mut Trial, disk: &SmallDisk) -> Result<(), Failure> {
-    trial.fault_begins();
     let (began, before) = (Instant::now(), trial.tally().refusals());
     disk.fill()?;
     while trial.tally().refusals() == before && began.elapsed() < REFUSAL_TIMEOUT {
@@ -68,8 +63,7 @@ async fn fill_and_free(trial: &mut Trial, disk: &SmallDisk) -> Result<(), Failur
             cluster.start().await?;
         }
     }
-    trial.fault_ends();
-    trial.recovers(RECOVERY_TIMEOUT).await
+    Ok(())
 }
 
 /// Whether `/health` becomes 503. PostgreSQL may have freed something, and taken a webhook again.
@@ -93,34 +87,31 @@ pub(super) fn run_as_other_user(site: &mut Site) -> Result<(), Failure> {
 
 pub(super) async fn no_permission(trial: &mut Trial) -> Result<(), Failure> {
     trial.begin_load();
-    for _ in 0..trial.plan.count(3, 1) {
-        calm(trial).await;
-        trial.fault_begins();
-        let pause = trial.plan.time(8, 1_500);
-        if trial.kind == Kind::Postgres {
-            let cluster = trial.site.postgres()?;
-            let rights = "INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public";
-            cluster.admin(&format!("REVOKE {rights} FROM {ROLE}")).await?;
-            sleep(pause).await;
-            cluster.admin(&format!("GRANT {rights} TO {ROLE}")).await?;
-        } else {
-            let folder = trial.site.folder().to_owned();
-            let closed: Vec<PathBuf> = ["cti.db", "cti.db-wal", "cti.db-shm", "spool"]
-                .into_iter()
-                .map(|name| folder.join(name))
-                .filter(|path| path.exists())
-                .chain([folder.clone()])
-                .collect();
-            let modes: Vec<Permissions> = closed
-                .iter()
-                .map(|path| fs::metadata(path).map(|file| file.permissions()))
-                .collect::<Result<_, _>>()?;
-            closed.iter().try_for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o000)))?;
-            sleep(pause).await;
-            closed.iter().zip(modes).try_for_each(|(path, mode)| fs::set_permissions(path, mode))?;
-        }
-        trial.fault_ends();
-        trial.recovers(RECOVERY_TIMEOUT).await?;
+    let rounds = trial.plan.count(3, 1);
+    trial.rounds(rounds, async |trial, _| take_and_give_back(trial).await).await
+}
+
+async fn take_and_give_back(trial: &mut Trial) -> Result<(), Failure> {
+    let pause = trial.plan.time(8, 1_500);
+    if trial.kind == Kind::Postgres {
+        let cluster = trial.site.postgres()?;
+        let rights = "INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public";
+        cluster.admin(&format!("REVOKE {rights} FROM {ROLE}")).await?;
+        sleep(pause).await;
+        return cluster.admin(&format!("GRANT {rights} TO {ROLE}")).await;
     }
-    Ok(())
+    let folder = trial.site.folder().to_owned();
+    let closed: Vec<PathBuf> = ["cti.db", "cti.db-wal", "cti.db-shm", "spool"]
+        .into_iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.exists())
+        .chain([folder.clone()])
+        .collect();
+    let modes: Vec<Permissions> = closed
+        .iter()
+        .map(|path| fs::metadata(path).map(|file| file.permissions()))
+        .collect::<Result<_, _>>()?;
+    closed.iter().try_for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o000)))?;
+    sleep(pause).await;
+    Ok(closed.iter().zip(modes).try_for_each(|(path, mode)| fs::set_permissions(path, mode))?)
 }

@@ -9,7 +9,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::sleep;
 
-use super::postgres::calm;
 use crate::process::{TICK, run as run_command};
 use crate::report::{Report, Row};
 use crate::site::{Kind, Site};
@@ -68,7 +67,7 @@ async fn inside(plan: &Plan, kind: Kind) -> Result<Row, Failure> {
         let (path, headers) = if number % 2 == 0 { ("/ws", UPGRADE) } else { ("/api/events/stream", "") };
         lost.push(connect(&trial, path, headers).await?);
     }
-    calm(&trial).await;
+    trial.calm().await;
     trial.fault_begins();
     run_command("sh", &["-c", VANISH])?;
     let vanished = Instant::now();
@@ -83,7 +82,7 @@ async fn inside(plan: &Plan, kind: Kind) -> Result<Row, Failure> {
     }
     trial.note(format!("{} vanished clients were noticed in {:.0?}", lost.len(), vanished.elapsed()));
     trial.fault_ends();
-    trial.recovers(DETECTION_TIMEOUT).await?;
+    trial.recovers().await?;
     trial.finish(Case::HalfOpen.name()).await
 }
 

@@ -114,56 +114,66 @@ impl Case {
         if let Some(reason) = missing {
             return Row::skipped(self.name(), &database, reason);
         }
-        let running: Running<'_> = match self {
-            Self::PowerLoss => Box::pin(power::run(plan)),
-            Self::HalfOpen => Box::pin(half_open::run(plan, kind)),
-            Self::TwoProcesses => Box::pin(pair::run(plan, kind)),
-            Self::DiskFull => Box::pin(disk::full(plan, kind)),
-            _ => Box::pin(self.under_load(plan, kind)),
-        };
+        let running = self.running(plan, kind);
         running.await.unwrap_or_else(|failure| Row::failed(self.name(), &database, failure.to_string()))
     }
 
-    async fn under_load(self, plan: &Plan, kind: Kind) -> Result<Row, Failure> {
-        let mut site = Site::create(plan, kind).await?;
+    /// Returns what carries it out.
+    fn running<'a>(self, plan: &'a Plan, kind: Kind) -> Running<'a> {
         match self {
-            Self::ConnectionsCut | Self::ConnectionsDelayed => {
-                return postgres::behind_a_proxy(self, plan, site).await;
-            }
-            Self::Pooler => return pooler::run(plan, site).await,
-            Self::Clock => clock::prepare(&mut site)?,
-            Self::NoPermission => disk::run_as_other_user(&mut site)?,
-            _ => {}
+            Self::Kill => self.under_load(plan, kind, process::kill),
+            Self::Terminate => self.under_load(plan, kind, process::terminate),
+            Self::PostgresStopped => self.under_load(plan, kind, postgres::stopped),
+            Self::PostgresRestarted => self.under_load(plan, kind, postgres::restarted),
+            Self::PostgresKilled => self.under_load(plan, kind, postgres::killed),
+            Self::PostgresFrozen => self.under_load(plan, kind, postgres::frozen),
+            Self::ConnectionsCut => Box::pin(postgres::behind_a_proxy(self, plan, postgres::cut)),
+            Self::ConnectionsDelayed => Box::pin(postgres::behind_a_proxy(self, plan, postgres::delayed)),
+            Self::OneConnection => self.under_load(plan, kind, postgres_states::one_connection),
+            Self::ReadOnly => self.under_load(plan, kind, postgres_states::read_only),
+            Self::StatementTimeout => self.under_load(plan, kind, postgres_states::statement_timeout),
+            Self::Serialization => self.under_load(plan, kind, postgres_states::serialization),
+            Self::Pooler => Box::pin(pooler::run(plan)),
+            Self::DiskFull => Box::pin(disk::full(plan, kind)),
+            Self::NoPermission => self.prepared(plan, kind, disk::run_as_other_user, disk::no_permission),
+            Self::Copies => self.under_load(plan, kind, order::copies),
+            Self::Permutations => self.under_load(plan, kind, order::permutations),
+            Self::FourHoursLate => self.under_load(plan, kind, order::four_hours_late),
+            Self::Poison => self.under_load(plan, kind, poison::poison),
+            Self::Clock => self.prepared(plan, kind, clock::prepare, clock::set),
+            Self::HalfOpen => Box::pin(half_open::run(plan, kind)),
+            Self::SlowClient => self.under_load(plan, kind, clients::slow),
+            Self::Reconnect => self.under_load(plan, kind, clients::reconnect),
+            Self::TwoProcesses => Box::pin(pair::run(plan, kind)),
+            Self::PowerLoss => Box::pin(power::run(plan)),
         }
-        let mut trial = Trial::start(plan, kind, site).await?;
-        match self {
-            Self::Kill => process::kill(&mut trial).await?,
-            Self::Terminate => process::terminate(&mut trial).await?,
-            Self::PostgresStopped => postgres::stopped(&mut trial).await?,
-            Self::PostgresRestarted => postgres::restarted(&mut trial).await?,
-            Self::PostgresKilled => postgres::killed(&mut trial).await?,
-            Self::PostgresFrozen => postgres::frozen(&mut trial).await?,
-            Self::OneConnection => postgres_states::one_connection(&mut trial).await?,
-            Self::ReadOnly => postgres_states::read_only(&mut trial).await?,
-            Self::StatementTimeout => postgres_states::statement_timeout(&mut trial).await?,
-            Self::Serialization => postgres_states::serialization(&mut trial).await?,
-            Self::NoPermission => disk::no_permission(&mut trial).await?,
-            Self::Copies => order::copies(&mut trial).await?,
-            Self::Permutations => order::permutations(&mut trial).await?,
-            Self::FourHoursLate => order::four_hours_late(&mut trial).await?,
-            Self::Poison => poison::poison(&mut trial).await?,
-            Self::Clock => clock::set(&mut trial).await?,
-            Self::SlowClient => clients::slow(&mut trial).await?,
-            Self::Reconnect => clients::reconnect(&mut trial).await?,
-            Self::ConnectionsCut
-            | Self::ConnectionsDelayed
-            | Self::Pooler
-            | Self::DiskFull
-            | Self::HalfOpen
-            | Self::TwoProcesses
-            | Self::PowerLoss => unreachable!("these have a setup of their own"),
-        }
-        trial.finish(self.name()).await
+    }
+
+    /// Lets a fault come to a server on a new database, as it is.
+    fn under_load<'a>(
+        self,
+        plan: &'a Plan,
+        kind: Kind,
+        fault: impl AsyncFnOnce(&mut Trial) -> Result<(), Failure> + 'a,
+    ) -> Running<'a> {
+        self.prepared(plan, kind, |_| Ok(()), fault)
+    }
+
+    /// The same, after its site was changed.
+    fn prepared<'a>(
+        self,
+        plan: &'a Plan,
+        kind: Kind,
+        prepare: fn(&mut Site) -> Result<(), Failure>,
+        fault: impl AsyncFnOnce(&mut Trial) -> Result<(), Failure> + 'a,
+    ) -> Running<'a> {
+        Box::pin(async move {
+            let mut site = Site::create(plan, kind).await?;
+            prepare(&mut site)?;
+            let mut trial = Trial::start(plan, kind, site).await?;
+            fault(&mut trial).await?;
+            trial.finish(self.name()).await
+        })
     }
 
     /// Returns what this machine lacks for the case.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::postgres::{RECOVERY_TIMEOUT, calm};
 use crate::report::Row;
 use crate::site::{Kind, Site, free_port};
 use crate::trial::Trial;
@@ -32,16 +31,15 @@ pub(super) async fn run(plan: &Plan, kind: Kind) -> Result<Row, Failure> {
 async fn refused(plan: &Plan, site: Site, second: &BTreeMap<String, String>) -> Result<Row, Failure> {
     let mut trial = Trial::start(plan, Kind::Sqlite, site).await?;
     trial.begin_load();
-    for _ in 0..plan.count(10, 2) {
-        calm(&trial).await;
-        trial.fault_begins();
-        let mut process = trial.site.spawn(second)?;
-        let status = process.exit(Duration::from_secs(30)).await?;
-        let is_refused = status.code() == Some(1) && process.output().contains("another server");
-        trial.expect(is_refused, &format!("a second server ended with {status}"));
-        trial.fault_ends();
-    }
-    trial.recovers(RECOVERY_TIMEOUT).await?;
+    trial
+        .rounds(plan.count(10, 2), async |trial, _| {
+            let mut process = trial.site.spawn(second)?;
+            let status = process.exit(Duration::from_secs(30)).await?;
+            let is_refused = status.code() == Some(1) && process.output().contains("another server");
+            trial.expect(is_refused, &format!("a second server ended with {status}"));
+            Ok(())
+        })
+        .await?;
     trial.finish(Case::TwoProcesses.name()).await
 }
 
@@ -56,22 +54,21 @@ async fn shared(
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     let mut trial = Trial::start_on(plan, Kind::Postgres, site, vec![addr]).await?;
     trial.begin_load_of(plan.rate / 2);
-    for round in 0..plan.count(10, 2) {
-        calm(&trial).await;
-        trial.fault_begins();
-        let pause = trial.moment(Duration::ZERO, Duration::from_secs(3));
-        if round % 2 == 0 {
-            trial.kill_server()?;
-            sleep(pause).await;
-            trial.start_server().await?;
-        } else {
-            second.kill()?;
-            sleep(pause).await;
-            second = trial.site.start_with(settings).await?;
-        }
-        trial.fault_ends();
-        trial.recovers(RECOVERY_TIMEOUT).await?;
-    }
+    trial
+        .rounds(plan.count(10, 2), async |trial, round| {
+            let pause = trial.moment(Duration::ZERO, Duration::from_secs(3));
+            if round % 2 == 0 {
+                trial.kill_server()?;
+                sleep(pause).await;
+                trial.start_server().await?;
+            } else {
+                second.kill()?;
+                sleep(pause).await;
+                second = trial.site.start_with(settings).await?;
+            }
+            Ok(())
+        })
+        .await?;
     let row = trial.finish(Case::TwoProcesses.name()).await;
     drop(second);
     row

@@ -7,7 +7,6 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::sleep;
 
-use super::postgres::calm;
 use crate::Failure;
 use crate::call::{Call, Step};
 use crate::process::TICK;
@@ -25,7 +24,7 @@ pub(super) async fn poison(trial: &mut Trial) -> Result<(), Failure> {
     let poisoned = trial.reserve_calls(trial.plan.count(5, 1));
     execute(trial, &refuse(trial.kind, &poisoned)).await?;
     trial.begin_load();
-    calm(trial).await;
+    trial.calm().await;
     trial.fault_begins();
     for number in poisoned.clone() {
         trial.sender.send_call(Call::recent(number), &REFUSED).await;
@@ -46,7 +45,7 @@ pub(super) async fn poison(trial: &mut Trial) -> Result<(), Failure> {
         trial.api.admin(Method::POST, &format!("/internal/webhook-events/{id}/replay")).await?;
     }
     until(trial, "all refused webhooks are processed", Vec::is_empty).await?;
-    trial.recovers(TIMEOUT).await?;
+    trial.recovers().await?;
     trial.note(format!("{wanted} webhooks were given up, and processed when they were replayed"));
     Ok(())
 }

@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::postgres::{RECOVERY_TIMEOUT, calm};
 use crate::postgres::{Cluster, ROLE};
 use crate::process::{Process, Signal, TICK, installed};
 use crate::report::Row;
 use crate::site::{Kind, Site, free_port};
-use crate::trial::Trial;
+use crate::trial::{RECOVERY_TIMEOUT, Trial};
 use crate::{Case, Failure, Plan};
 
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-pub(super) async fn run(plan: &Plan, mut site: Site) -> Result<Row, Failure> {
+pub(super) async fn run(plan: &Plan) -> Result<Row, Failure> {
+    let mut site = Site::create(plan, Kind::Postgres).await?;
     let folder = tempfile::Builder::new().prefix("cti-faults-pooler-").tempdir_in(&plan.folder)?;
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
     let (behind, port) = (site.postgres()?.port, free_port()?);
@@ -50,15 +50,14 @@ pub(super) async fn run(plan: &Plan, mut site: Site) -> Result<Row, Failure> {
     site.set("DATABASE_URL", Cluster::url(port));
     let mut trial = Trial::start(plan, Kind::Postgres, site).await?;
     trial.begin_load();
-    for round in 0..plan.count(6, 2) {
-        calm(&trial).await;
-        trial.fault_begins();
-        pooler.signal(if round % 2 == 0 { Signal::KILL } else { Signal::INT })?;
-        pooler.exit(RECOVERY_TIMEOUT).await?;
-        pooler = start().await?;
-        trial.fault_ends();
-        trial.recovers(RECOVERY_TIMEOUT).await?;
-    }
+    trial
+        .rounds(plan.count(6, 2), async |_, round| {
+            pooler.signal(if round % 2 == 0 { Signal::KILL } else { Signal::INT })?;
+            pooler.exit(RECOVERY_TIMEOUT).await?;
+            pooler = start().await?;
+            Ok(())
+        })
+        .await?;
     let row = trial.finish(Case::Pooler.name()).await;
     drop(pooler);
     row

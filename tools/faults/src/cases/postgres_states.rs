@@ -5,50 +5,49 @@ use std::time::Duration;
 use sqlx::Connection;
 use tokio::time::sleep;
 
-use super::postgres::{RECOVERY_TIMEOUT, calm};
 use crate::Failure;
 use crate::postgres::ROLE;
 use crate::trial::Trial;
 
 pub(super) async fn one_connection(trial: &mut Trial) -> Result<(), Failure> {
     trial.begin_load();
-    calm(trial).await;
-    trial.fault_begins();
-    trial.site.postgres()?.set_default("CONNECTION LIMIT 1").await?;
-    sleep(trial.plan.time(20, 2_000)).await;
-    trial.site.postgres()?.admin(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1")).await?;
-    trial.fault_ends();
-    trial.recovers(RECOVERY_TIMEOUT).await
+    trial
+        .rounds(1, async |trial, _| {
+            trial.site.postgres()?.set_default("CONNECTION LIMIT 1").await?;
+            sleep(trial.plan.time(20, 2_000)).await;
+            trial.site.postgres()?.admin(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT -1")).await
+        })
+        .await
 }
 
 pub(super) async fn read_only(trial: &mut Trial) -> Result<(), Failure> {
     trial.begin_load();
-    calm(trial).await;
-    trial.fault_begins();
-    trial.site.postgres()?.set_default("SET default_transaction_read_only = on").await?;
-    sleep(trial.plan.time(20, 2_000)).await;
-    // Also those who were connected before may go on.
-    trial.site.postgres()?.admin(&format!("ALTER ROLE {ROLE} RESET default_transaction_read_only")).await?;
-    trial.fault_ends();
-    trial.recovers(RECOVERY_TIMEOUT).await
+    trial
+        .rounds(1, async |trial, _| {
+            trial.site.postgres()?.set_default("SET default_transaction_read_only = on").await?;
+            sleep(trial.plan.time(20, 2_000)).await;
+            // Also those who were connected before may go on.
+            let reset = format!("ALTER ROLE {ROLE} RESET default_transaction_read_only");
+            trial.site.postgres()?.admin(&reset).await
+        })
+        .await
 }
 
 pub(super) async fn statement_timeout(trial: &mut Trial) -> Result<(), Failure> {
     trial.site.postgres()?.set_default("SET statement_timeout = '200ms'").await?;
     trial.begin_load();
-    for table in ["calls", "webhook_events", "events"].iter().cycle().take(trial.plan.count(6, 2) as usize) {
-        calm(trial).await;
-        trial.fault_begins();
-        let mut session = trial.site.postgres()?.session().await?;
-        let mut lock = session.begin().await?;
-        let statement = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *lock).await?;
-        sleep(trial.plan.time(4, 1_000)).await;
-        lock.rollback().await?;
-        trial.fault_ends();
-        trial.recovers(RECOVERY_TIMEOUT).await?;
-    }
-    Ok(())
+    let rounds = trial.plan.count(6, 2);
+    trial
+        .rounds(rounds, async |trial, round| {
+            let table = ["calls", "webhook_events", "events"][round as usize % 3];
+            let mut session = trial.site.postgres()?.session().await?;
+            let mut lock = session.begin().await?;
+            let statement = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+            sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *lock).await?;
+            sleep(trial.plan.time(4, 1_000)).await;
+            Ok(lock.rollback().await?)
+        })
+        .await
 }
 
 /// Rows of the feed, of calls and of the journal are locked by another session, and every transaction of the server must
@@ -74,5 +73,5 @@ pub(super) async fn serialization(trial: &mut Trial) -> Result<(), Failure> {
         lock.commit().await?;
         trial.fault_ends();
     }
-    trial.recovers(RECOVERY_TIMEOUT).await
+    trial.recovers().await
 }

@@ -16,7 +16,6 @@ const KILLED_STARTS: f64 = 0.2;
 const MAX_START: Duration = Duration::from_millis(400);
 /// After so many rounds the recovery is measured. In the others, the server is killed while it recovers.
 const MEASURED_ROUND: u32 = 10;
-const RECOVERY_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) async fn kill(trial: &mut Trial) -> Result<(), Failure> {
     trial.begin_load();
@@ -34,7 +33,7 @@ pub(super) async fn kill(trial: &mut Trial) -> Result<(), Failure> {
         trial.start_server().await?;
         trial.fault_ends();
         if round % MEASURED_ROUND == 0 || round == trial.plan.kills {
-            trial.recovers(RECOVERY_TIMEOUT).await?;
+            trial.recovers().await?;
         }
     }
     Ok(())
@@ -50,7 +49,7 @@ pub(super) async fn terminate(trial: &mut Trial) -> Result<(), Failure> {
         trial.start_server().await?;
         trial.fault_ends();
         if round % MEASURED_ROUND == 0 || round == trial.plan.kills {
-            trial.recovers(RECOVERY_TIMEOUT).await?;
+            trial.recovers().await?;
         }
     }
     Ok(())
