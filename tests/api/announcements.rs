@@ -1,11 +1,9 @@
 //! What processes on one PostgreSQL announce to each other: each delivers what the other has emitted, at once and not only when
 //! it looks.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
-use crate::support::{Ask, Call, TestServer, World, assert_contiguous, eventually, seqs};
+use crate::support::{Ask, Call, TestServer, World, are_announced, assert_contiguous, eventually, seqs};
 
 // Servers that share a database: on SQLite a second one is refused.
 on_postgres![
@@ -16,10 +14,6 @@ on_postgres![
 ];
 
 on_both_databases![a_server_alone_says_whether_it_hears_others];
-
-/// Each second a server looks by itself, so this many events one after the other would take half as many seconds.
-const EVENTS: i64 = 12;
-const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// Waits until two servers know of each other.
 async fn hear_each_other(servers: [&TestServer; 2]) {
@@ -43,15 +37,9 @@ async fn an_event_reaches_subscribers_at_another_server_at_once(world: World) {
     hear_each_other([&here, &there]).await;
     let (mut socket, mut stream) = (there.listen(&app).await, there.stream(&app, "").await);
     let mut heard = Vec::new();
-    eventually("a round of events arrives at once", async || {
-        let began = Instant::now();
-        for _ in 0..EVENTS {
-            let number = i64::try_from(heard.len()).expect("few") + 1;
-            here.webhook(&app, &Call::new(number).ring(0)).await;
-            heard.extend(socket.events(1).await);
-        }
-        // Only a machine that is too busy needs a second round.
-        (began.elapsed() < AT_ONCE).then_some(())
+    are_announced(async |number| {
+        here.webhook(&app, &Call::new(number).ring(0)).await;
+        heard.extend(socket.events(1).await);
     })
     .await;
     assert_contiguous(&heard, 0);
@@ -72,19 +60,12 @@ async fn a_webhook_at_any_server_is_processed_at_once(world: World) {
     hear_each_other([&here, &there]).await;
     // One of the two works on the app.
     let (mut first, mut second) = (here.listen(&app).await, there.listen(&app).await);
-    let mut number = 0;
-    eventually("a round of webhooks is processed at once", async || {
-        let began = Instant::now();
-        for _ in 0..EVENTS {
-            number += 1;
-            let server = if number % 2 == 0 { &here } else { &there };
-            server.webhook(&app, &Call::new(number).ring(0)).await;
-            let heard = first.events(1).await;
-            assert_eq!(seqs(&heard), [number]);
-            assert_eq!(second.events(1).await, heard);
-        }
-        // Only a machine that is too busy needs a second round.
-        (began.elapsed() < AT_ONCE).then_some(())
+    are_announced(async |number| {
+        let server = if number % 2 == 0 { &here } else { &there };
+        server.webhook(&app, &Call::new(number).ring(0)).await;
+        let heard = first.events(1).await;
+        assert_eq!(seqs(&heard), [number]);
+        assert_eq!(second.events(1).await, heard);
     })
     .await;
 }

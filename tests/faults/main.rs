@@ -14,6 +14,7 @@ mod frozen_client;
 mod half_open;
 mod kill;
 mod missed;
+mod network;
 mod owners;
 mod pooler;
 mod postgres_states;

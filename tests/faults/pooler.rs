@@ -2,12 +2,7 @@
 //!
 //! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without it into failures.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use futures_util::future::join_all;
 use reqwest::Url;
@@ -16,12 +11,8 @@ use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::support::{
-    Ask, Call, Process, World, assert_contiguous, eventually, free_port, installed, of_call,
+    Ask, Call, Process, World, are_announced, assert_contiguous, eventually, free_port, installed, of_call,
 };
-
-/// Each second a server looks by itself, so this many events one after the other would take half as many seconds.
-const EVENTS: i64 = 12;
-const AT_ONCE: Duration = Duration::from_secs(3);
 
 /// A running PgBouncer before a database of its own.
 struct Pooler {
@@ -137,19 +128,12 @@ async fn servers_behind_a_pooler_hear_each_other_where_they_can_listen_directly(
     })
     .await;
     let (mut hears, mut polls) = (there.listen(&app).await, here.listen(&app).await);
-    let mut number = 0;
-    eventually("a round of events arrives at once", async || {
-        let began = Instant::now();
-        for _ in 0..EVENTS {
-            number += 1;
-            here.webhook(&app, &Call::new(number).ring(0)).await;
-            hears.events(1).await;
-        }
-        // Only a machine that is too busy needs a second round.
-        (began.elapsed() < AT_ONCE).then_some(())
+    let count = are_announced(async |number| {
+        here.webhook(&app, &Call::new(number).ring(0)).await;
+        hears.events(1).await;
     })
     .await;
-    assert_contiguous(&polls.events(usize::try_from(number).expect("few")).await, 0);
+    assert_contiguous(&polls.events(count).await, 0);
     // The other way it is found by polling.
     there.webhook(&app, &Call::new(1000).ring(0)).await;
     assert_eq!(polls.events(1).await, hears.events(1).await);

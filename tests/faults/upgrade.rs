@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
 use crate::{
-    cluster::{Cluster, Crms, Load},
+    cluster::{Cluster, Load},
     support::{Process, World, eventually},
 };
 
@@ -70,18 +70,14 @@ const EXPANSION: [&str; 6] = [
 #[tokio::test]
 async fn the_tables_are_extended_while_servers_of_this_version_work() {
     let Some(cluster) = Cluster::start("extended_tables", 2, &[("SPOOL", "off")]).await else { return };
-    let apps = cluster.create_apps(4).await;
-    let crms = Crms::of(&cluster, &apps);
-    let load = Load::new(60, 420);
-    let extending = async {
-        load.acknowledged(100).await;
-        for change in EXPANSION {
-            cluster.world.execute(change).await;
-        }
-    };
-    let (sent, ()) = tokio::join!(load.send(&cluster.balancer.url, &apps), extending);
-    crms.finish(&cluster, &load, &sent).await;
-    cluster.finish().await;
+    cluster
+        .through(4, Load::new(60, 420), async |cluster, load| {
+            load.acknowledged(100).await;
+            for change in EXPANSION {
+                cluster.world.execute(change).await;
+            }
+        })
+        .await;
 }
 
 /// The version before and this one run side by side: the servers are replaced one after the other.
@@ -89,19 +85,14 @@ async fn the_tables_are_extended_while_servers_of_this_version_work() {
 #[ignore = "needs the binary of the version before: tests/upgrade/run"]
 async fn servers_of_the_version_before_are_replaced_under_traffic() {
     let previous = env::var_os(PREVIOUS).unwrap_or_else(|| panic!("{PREVIOUS} names no binary"));
-    let Some(mut cluster) = Cluster::start_version("upgrade", 2, previous.into()).await else { return };
-    let apps = cluster.create_apps(6).await;
-    let crms = Crms::of(&cluster, &apps);
-    let load = Load::new(60, 1050);
-    let url = cluster.balancer.url.clone();
-    let replacing = async {
-        load.acknowledged(200).await;
-        cluster.members[0].restart().await;
-        load.acknowledged(600).await;
-        cluster.members[1].restart().await;
-    };
-    let (sent, ()) = tokio::join!(load.send(&url, &apps), replacing);
-    assert!(sent.iter().all(|sent| sent.failures.is_empty()), "a webhook had to be repeated");
-    crms.finish(&cluster, &load, &sent).await;
-    cluster.finish().await;
+    let Some(cluster) = Cluster::start_version("upgrade", 2, previous.into()).await else { return };
+    let sent = cluster
+        .through(6, Load::new(60, 1050), async |cluster, load| {
+            for (number, acknowledged) in [(0, 200), (1, 600)] {
+                load.acknowledged(acknowledged).await;
+                cluster.members[number].restart().await;
+            }
+        })
+        .await;
+    assert!(sent.iter().all(|(sent, _)| sent.failures.is_empty()), "a webhook had to be repeated");
 }

@@ -108,6 +108,27 @@ pub(crate) async fn within<T>(limit: Duration, what: &str, mut probe: impl Async
     }
 }
 
+/// A server that nobody tells anything looks by itself each second. So this many events one after the other would take it half
+/// as many seconds, and a round of them that took less was announced.
+const ANNOUNCED_EVENTS: usize = 12;
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(3);
+
+/// Causes rounds of events, one after the other, until a round was announced. Only a machine that is too busy needs a second
+/// one. Returns how many events there were.
+pub(crate) async fn are_announced(mut cause: impl AsyncFnMut(i64)) -> usize {
+    let mut count = 0;
+    eventually("a round of events is announced", async || {
+        let began = Instant::now();
+        for _ in 0..ANNOUNCED_EVENTS {
+            count += 1;
+            cause(i64::try_from(count).expect("few")).await;
+        }
+        (began.elapsed() < ANNOUNCED_WITHIN).then_some(())
+    })
+    .await;
+    count
+}
+
 /// Creates a test `sqlite_only::name` per function (`async fn name(world: World)`).
 macro_rules! on_sqlite {
     ($($test:ident),+ $(,)?) => {

@@ -29,9 +29,9 @@ struct Switch {
 }
 
 impl Proxy {
-    /// Listens on a free port and forwards to this port.
-    pub(crate) async fn to(port: u16) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
+    /// Listens on a free port of this address and forwards to this port.
+    async fn on(address: &str, port: u16) -> Self {
+        let listener = TcpListener::bind((address, 0)).await.expect("a port is free");
         let own_port = listener.local_addr().expect("it is bound").port();
         let switch = Arc::<Switch>::default();
         switch.port.store(port, Ordering::SeqCst);
@@ -67,8 +67,14 @@ impl Proxy {
 impl World {
     /// Returns the world whose PostgreSQL is reached through a proxy that can be cut.
     pub(crate) async fn behind_a_proxy(self) -> (Self, Proxy) {
+        self.behind_a_proxy_on("127.0.0.1").await
+    }
+
+    /// Returns the same, with a proxy on this address.
+    pub(crate) async fn behind_a_proxy_on(self, address: &str) -> (Self, Proxy) {
         let mut url = Url::parse(self.setting("DATABASE_URL")).expect("an address");
-        let proxy = Proxy::to(url.port().expect("the cluster has a port of its own")).await;
+        let proxy = Proxy::on(address, url.port().expect("the cluster has a port of its own")).await;
+        url.set_host(Some(address)).expect("an address can be set");
         url.set_port(Some(proxy.port)).expect("a port can be set");
         (self.with("DATABASE_URL", url.as_str()), proxy)
     }

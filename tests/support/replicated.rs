@@ -99,14 +99,31 @@ impl Replica {
         self.signal("QUIT").await;
     }
 
+    /// Kills it. What is left of it ends by itself, and it is not started again.
+    pub(crate) async fn kill(&mut self) {
+        self.send("KILL");
+        let file = self.pid_file();
+        fs::remove_file(file).expect("it is left behind");
+        drop(self.node.take());
+    }
+
     async fn signal(&mut self, signal: &str) {
-        let file = self.folder.join("data/postmaster.pid");
+        self.send(signal);
+        let file = self.pid_file();
+        eventually("PostgreSQL ends", async || (!file.exists()).then_some(())).await;
+        drop(self.node.take());
+    }
+
+    fn pid_file(&self) -> PathBuf {
+        self.folder.join("data/postmaster.pid")
+    }
+
+    fn send(&self, signal: &str) {
+        let file = self.pid_file();
         let pid = fs::read_to_string(&file).expect("it runs");
         let pid = pid.lines().next().expect("its process id");
         let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {pid}")]).status();
         assert!(sent.is_ok_and(|status| status.success()), "PostgreSQL takes no signal");
-        eventually("PostgreSQL ends", async || (!file.exists()).then_some(())).await;
-        drop(self.node.take());
     }
 
     /// Makes a replica the primary.

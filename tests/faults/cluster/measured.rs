@@ -13,7 +13,8 @@ use std::{
 use futures_util::future::join_all;
 use tokio::time::sleep_until;
 
-use super::{Cluster, crm::Crms, load::Load};
+use super::{Cluster, LOCALHOST, Load};
+use crate::network::{self, Address};
 use crate::support::{App, Call, TestServer, World};
 
 const APPS: usize = 40;
@@ -32,6 +33,9 @@ enum Fault {
     Stop,
 }
 
+/// The way of the first server to the database, where it can be lost.
+const WAY: Address = Address("10.99.99.99");
+
 impl Fault {
     async fn befall(self, cluster: &mut Cluster) {
         let member = &mut cluster.members[0];
@@ -44,48 +48,71 @@ impl Fault {
                 member.signal("CONT");
             }
             Self::Cut => {
-                member.database.cut();
+                WAY.lose();
                 sleep_until(end.into()).await;
-                member.database.mend();
+                WAY.find();
             }
             Self::Stop => member.restart().await,
         }
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "measures for ten minutes"]
-async fn how_long_apps_stand_still() {
-    for fault in [Fault::Kill, Fault::Freeze, Fault::Cut, Fault::Stop] {
-        for size in [2, 3] {
-            let mut longest = Vec::new();
-            for round in 0..ROUNDS {
-                let name = format!("{fault:?}_{size}_{round}");
-                let Some(mut cluster) = start(&name, size).await else { return };
-                let apps = cluster.create_apps(APPS).await;
-                let crms = Crms::of(&cluster, &apps);
-                let load = Load::new(WEBHOOKS_PER_SECOND, SECONDS * WEBHOOKS_PER_SECOND as usize);
-                let url = cluster.balancer.url.clone();
-                let failing = async {
-                    load.acknowledged(5 * WEBHOOKS_PER_SECOND as usize).await;
-                    fault.befall(&mut cluster).await;
-                };
-                let (sent, ()) = tokio::join!(load.send(&url, &apps), failing);
-                let latencies = crms.finish(&cluster, &load, &sent).await;
-                for app in 0..APPS {
-                    let of_app = sent.iter().zip(&latencies).filter(|(sent, _)| sent.app == app);
-                    longest.extend(of_app.map(|(_, latency)| *latency).max());
-                }
-                cluster.finish().await;
-            }
-            report(&format!("{fault:?}, {size} servers"), &mut longest);
+/// Each is measured for three minutes.
+macro_rules! measured {
+    ($($test:ident => $fault:ident),+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[ignore = "measures for three minutes"]
+        async fn $test() {
+            how_long_apps_stand_still(Fault::$fault).await;
         }
+    )+};
+}
+
+measured![
+    how_long_apps_stand_still_after_a_kill => Kill,
+    how_long_apps_stand_still_while_a_server_is_frozen => Freeze,
+    how_long_apps_stand_still_at_a_planned_stop => Stop
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "measures for three minutes"]
+async fn how_long_apps_stand_still_while_the_network_loses_packets() {
+    let this = "cluster::measured::how_long_apps_stand_still_while_the_network_loses_packets";
+    if network::is_own(this, true) {
+        WAY.take();
+        how_long_apps_stand_still(Fault::Cut).await;
     }
 }
 
-async fn start(name: &str, size: usize) -> Option<Cluster> {
+async fn how_long_apps_stand_still(fault: Fault) {
+    for size in [2, 3] {
+        let mut longest = Vec::new();
+        for round in 0..ROUNDS {
+            let mut ways = vec![LOCALHOST; size];
+            if matches!(fault, Fault::Cut) {
+                ways[0] = WAY.0;
+            }
+            let Some(cluster) = start(&format!("{fault:?}_{size}_{round}"), &ways).await else { return };
+            let load = Load::new(WEBHOOKS_PER_SECOND, SECONDS * WEBHOOKS_PER_SECOND as usize);
+            let sent = cluster
+                .through(APPS, load, async |cluster, load| {
+                    load.acknowledged(5 * WEBHOOKS_PER_SECOND as usize).await;
+                    fault.befall(cluster).await;
+                })
+                .await;
+            for app in 0..APPS {
+                let of_app = sent.iter().filter(|(sent, _)| sent.app == app);
+                longest.extend(of_app.map(|(_, latency)| *latency).max());
+            }
+        }
+        report(&format!("{fault:?}, {size} servers"), &mut longest);
+    }
+}
+
+async fn start(name: &str, ways: &[&str]) -> Option<Cluster> {
     let world = World::on_postgres(name).await?.with("SPOOL", "off");
-    Cluster::around(world, size, env::var_os("CTI_MEASURED_SERVER").map(Into::into)).await
+    let ways: Vec<Option<&str>> = ways.iter().copied().map(Some).collect();
+    Cluster::around(world, &ways, env::var_os("CTI_MEASURED_SERVER").map(Into::into)).await
 }
 
 /// How many webhooks are sent at the same time, and for how long.
@@ -98,7 +125,9 @@ async fn two_servers_take_as_many_webhooks_as_one() {
     let (mut ones, mut twos) = (Vec::new(), Vec::new());
     for round in 0..3 {
         for (size, rates) in [(1, &mut ones), (2, &mut twos)] {
-            let Some(cluster) = start(&format!("ingest_{size}_{round}"), size).await else { return };
+            let Some(cluster) = start(&format!("ingest_{size}_{round}"), &vec![LOCALHOST; size]).await else {
+                return;
+            };
             let apps = cluster.create_apps(APPS).await;
             // Until the servers share the apps.
             sleep_until((Instant::now() + Duration::from_secs(10)).into()).await;

@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep_until;
 
-use super::{Cluster, crm::Crms, load::Load};
+use super::{Cluster, LOCALHOST, Load};
+use crate::{
+    network::{self, Address},
+    support::World,
+};
 
 const APPS: usize = 6;
 const WEBHOOKS_PER_SECOND: u32 = 60;
@@ -12,25 +16,24 @@ const WEBHOOKS_PER_SECOND: u32 = 60;
 const BEFORE: usize = 100;
 /// What a server has spooled comes after what the others took meanwhile. Without a spool, a server that is cut off refuses
 /// webhooks, Dialpad repeats them at another one, and the order is kept.
-const STRICT: [(&str, &str); 1] = [("SPOOL", "off")];
+pub(super) const STRICT: [(&str, &str); 1] = [("SPOOL", "off")];
 /// How long an app may stand still when its server has died or is cut off.
 const MAX_STANDSTILL: Duration = Duration::from_secs(10);
 
 /// Sends a load through a fault, and asserts that nothing was lost or repeated and that the order was kept. Returns the
 /// longest time from a webhook to its event.
-async fn through(mut cluster: Cluster, webhooks: usize, fault: impl AsyncFnOnce(&mut Cluster)) -> Duration {
-    let apps = cluster.create_apps(APPS).await;
-    let crms = Crms::of(&cluster, &apps);
-    let load = Load::new(WEBHOOKS_PER_SECOND, webhooks);
-    let url = cluster.balancer.url.clone();
-    let failing = async {
-        load.acknowledged(BEFORE).await;
-        fault(&mut cluster).await;
-    };
-    let (sent, ()) = tokio::join!(load.send(&url, &apps), failing);
-    let latencies = crms.finish(&cluster, &load, &sent).await;
-    cluster.finish().await;
-    latencies.into_iter().max().expect("some")
+pub(super) async fn through(
+    cluster: Cluster,
+    webhooks: usize,
+    fault: impl AsyncFnOnce(&mut Cluster),
+) -> Duration {
+    let sent = cluster
+        .through(APPS, Load::new(WEBHOOKS_PER_SECOND, webhooks), async |cluster, load| {
+            load.acknowledged(BEFORE).await;
+            fault(cluster).await;
+        })
+        .await;
+    sent.into_iter().map(|(_, latency)| latency).max().expect("some")
 }
 
 #[tokio::test]
@@ -68,7 +71,7 @@ async fn a_server_that_freezes_and_wakes_repeats_nothing() {
 async fn a_server_without_its_database_leaves_the_work_to_the_others() {
     let Some(cluster) = Cluster::start("one_without_its_database", 2, &STRICT).await else { return };
     let longest = through(cluster, 630, async |cluster| {
-        let database = &cluster.members[1].database;
+        let database = cluster.members[1].database();
         database.cut();
         pause(Duration::from_secs(4)).await;
         database.mend();
@@ -77,28 +80,44 @@ async fn a_server_without_its_database_leaves_the_work_to_the_others() {
     assert!(longest < MAX_STANDSTILL, "{longest:?}");
 }
 
+/// The network between it and PostgreSQL: packets disappear, and no connection is closed.
+#[tokio::test]
+async fn a_server_that_is_silently_cut_off_from_its_database_leaves_the_work_to_the_others() {
+    const THIS: &str = "cluster::survives::a_server_that_is_silently_cut_off_from_its_database_leaves_the_work_to_the_others";
+    const WAY: Address = Address("10.99.99.99");
+    if !network::is_own(THIS, true) {
+        return;
+    }
+    WAY.take();
+    let Some(world) = World::on_postgres("silently_cut_off").await else { return };
+    let ways = [Some(LOCALHOST), Some(WAY.0)];
+    let Some(cluster) = Cluster::around(world.with("SPOOL", "off"), &ways, None).await else { return };
+    let longest = through(cluster, 980, async |_| {
+        WAY.lose();
+        pause(Duration::from_secs(10)).await;
+        WAY.find();
+    })
+    .await;
+    assert!(longest < MAX_STANDSTILL, "{longest:?}");
+}
+
 #[tokio::test]
 async fn servers_are_replaced_one_after_the_other_and_every_webhook_is_answered() {
-    let Some(mut cluster) = Cluster::start("rolling_restart", 2, &STRICT).await else { return };
-    let apps = cluster.create_apps(APPS).await;
-    let crms = Crms::of(&cluster, &apps);
-    let load = Load::new(WEBHOOKS_PER_SECOND, 630);
-    let url = cluster.balancer.url.clone();
-    let replacing = async {
-        for (number, acknowledged) in [(0, BEFORE), (1, 3 * BEFORE)] {
-            load.acknowledged(acknowledged).await;
-            cluster.members[number].restart().await;
-        }
-    };
-    let (sent, ()) = tokio::join!(load.send(&url, &apps), replacing);
+    let Some(cluster) = Cluster::start("rolling_restart", 2, &STRICT).await else { return };
+    let sent = cluster
+        .through(APPS, Load::new(WEBHOOKS_PER_SECOND, 630), async |cluster, load| {
+            for (number, acknowledged) in [(0, BEFORE), (1, 3 * BEFORE)] {
+                load.acknowledged(acknowledged).await;
+                cluster.members[number].restart().await;
+            }
+        })
+        .await;
     // HAProxy gives a refused connection to another server.
-    let failed: Vec<_> = sent.iter().filter(|sent| !sent.failures.is_empty()).collect();
-    assert!(failed.is_empty(), "{} were repeated: {:?}", failed.len(), failed[0].failures);
-    crms.finish(&cluster, &load, &sent).await;
-    cluster.finish().await;
+    let failed: Vec<_> = sent.iter().filter(|(sent, _)| !sent.failures.is_empty()).collect();
+    assert!(failed.is_empty(), "{} were repeated: {:?}", failed.len(), failed[0].0.failures);
 }
 
 /// The time that a fault lasts.
-async fn pause(time: Duration) {
+pub(super) async fn pause(time: Duration) {
     sleep_until((Instant::now() + time).into()).await;
 }
