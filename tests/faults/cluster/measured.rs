@@ -110,9 +110,13 @@ async fn how_long_apps_stand_still(fault: Fault) {
 }
 
 async fn start(name: &str, ways: &[&str]) -> Option<Cluster> {
-    let world = World::on_postgres(name).await?.with("SPOOL", "off");
+    let mut world = World::on_postgres(name).await?.with("SPOOL", "off");
+    if let Some(program) = env::var_os("CTI_MEASURED_SERVER") {
+        // Also after a restart.
+        world = world.with_program(program.into());
+    }
     let ways: Vec<Option<&str>> = ways.iter().copied().map(Some).collect();
-    Cluster::around(world, &ways, env::var_os("CTI_MEASURED_SERVER").map(Into::into)).await
+    Cluster::around(world, &ways, None).await
 }
 
 /// How many webhooks are sent at the same time, and for how long.
