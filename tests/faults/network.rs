@@ -26,7 +26,7 @@ impl Address {
         self.change("ip address add ADDRESS/32 dev lo");
     }
 
-    /// Loses it: what is sent to it disappears, and nobody is told.
+    /// Loses it: what is sent to it disappears, and no connection is closed.
     pub(crate) fn lose(self) {
         self.change("ip address del ADDRESS/32 dev lo && ip route add ADDRESS/32 dev v0");
     }
