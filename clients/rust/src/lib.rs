@@ -48,11 +48,13 @@
 
 mod address;
 mod backoff;
+mod call;
 mod cursor;
 mod enums;
 mod error;
 mod event;
 mod feed;
+mod interaction;
 mod ledger;
 mod message;
 mod session;
@@ -69,15 +71,16 @@ struct ReadMe;
 
 pub use self::{
     backoff::Backoff,
+    call::{
+        Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated, Recording,
+        Voicemail,
+    },
     cursor::{Cursor, CursorStore, FileCursor, InvalidCursor, MemoryCursor},
     enums::{Direction, Leg, Outcome, Status},
     error::{FeedError, InvalidSubscription, InvalidUrl},
-    event::{
-        Body, Call, CallEnded, CallHeld, CallRaw, CallResumed, CallRing, CallStarted, CallUpdated,
-        Connection, DialpadId, Event, Interaction, InteractionRecording, InteractionVoicemail, Recording,
-        TextMessage, Voicemail,
-    },
+    event::{Body, Connection, DialpadId, Event, TextMessage},
     feed::{Feed, Item, Notice},
+    interaction::{Interaction, InteractionRecording, InteractionVoicemail},
     message::Gap,
     snapshot::{ActiveCall, Snapshot},
     subscription::Subscription,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::event::Call;
+use crate::call::Call;
 
 /// The active calls as of one event. The feed continues with the next event.
 #[derive(Clone, Debug, PartialEq)]
