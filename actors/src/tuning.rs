@@ -24,6 +24,8 @@ pub struct Tuning {
     pub token_check_interval: Duration,
     /// How long nothing must come of a human call that is over before its end is emitted.
     pub interaction_settle: Duration,
+    /// How many webhooks of an app must wait for the next batch to be decided on while one is written.
+    pub min_ahead: usize,
     /// How often it is checked which human calls are over.
     pub settle_check_interval: Duration,
     /// How often open sessions are checked.
@@ -47,6 +49,7 @@ impl Default for Tuning {
             sweep_interval: Duration::from_secs(5),
             token_check_interval: Duration::from_secs(1),
             interaction_settle: Duration::from_secs(10),
+            min_ahead: 16,
             settle_check_interval: Duration::from_millis(500),
             session_watch_interval: Duration::from_secs(1),
             max_sessions_per_app: 10_000,

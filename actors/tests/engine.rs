@@ -482,3 +482,107 @@ async fn a_supervisor_that_ends_takes_nothing_more() {
     drained.await.expect("the drain ends");
     world.engine.finish().await;
 }
+
+/// How many webhooks must wait for the next batch to be decided on while one is written.
+const MIN_AHEAD: u16 = 16;
+
+impl World {
+    /// Submits a ring whose commit is held, and then what comes while it waits: the same call is answered, others ring.
+    /// When this returns, the supervisor has taken all of it.
+    async fn work_ahead(&self) -> (Submission, Vec<Submission>) {
+        self.engine.store.hold_commits(true);
+        let held = self.submit(1, 1, Signal::Ringing);
+        let is_taken = || self.state().is_some_and(|state| state.inbox == 0);
+        eventually("the batch took the webhook", is_taken).await;
+        let mut ahead = vec![self.submit(2, 1, Signal::Connected)];
+        ahead.extend((1..MIN_AHEAD).map(|n| self.submit(100 + n, i64::from(100 + n), Signal::Ringing)));
+        eventually("the next batch is decided on", is_taken).await;
+        (held, ahead)
+    }
+
+    /// The events of all webhooks of [`work_ahead`](Self::work_ahead).
+    fn assert_all_emitted(&self) {
+        let mut expected = vec!["call.ring", "call.started"];
+        expected.extend((1..MIN_AHEAD).map(|_| "call.ring"));
+        assert_eq!(self.emitted(), expected);
+    }
+}
+
+#[actix::test]
+async fn while_a_batch_is_written_the_next_one_is_decided_on() {
+    let world = World::new();
+    let (held, ahead) = world.work_ahead().await;
+    assert_eq!(world.emitted(), Vec::<String>::new(), "nothing is emitted before it is durable");
+    // The same webhook again, while the first one is written, or decided on.
+    let again = [world.submit(1, 1, Signal::Ringing), world.submit(2, 1, Signal::Connected)];
+    world.engine.store.hold_commits(false);
+    for new in [held].into_iter().chain(ahead) {
+        assert!(matches!(world.stored(new).await, Stored::New(_)));
+    }
+    for again in again {
+        assert!(matches!(world.stored(again).await, Stored::Duplicate(_)));
+    }
+    world.assert_all_emitted();
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn what_was_decided_on_ahead_of_a_lost_race_is_decided_again() {
+    let world = World::new();
+    let (held, ahead) = world.work_ahead().await;
+    world.engine.store.fail_next_commit(StoreError::Conflict("another writer was first".into()));
+    world.engine.store.hold_commits(false);
+    for new in [held].into_iter().chain(ahead) {
+        assert!(matches!(world.stored(new).await, Stored::New(_)));
+    }
+    world.assert_all_emitted();
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn what_was_decided_on_ahead_of_an_outage_is_not_kept() {
+    let world = World::new();
+    let (held, ahead) = world.work_ahead().await;
+    world.engine.store.fail_next_commit(StoreError::Unavailable("no connection".into()));
+    world.engine.store.hold_commits(false);
+    for lost in [held].into_iter().chain(ahead) {
+        assert_eq!(lost.stored(TAKE_TIMEOUT).await, Err(NotTaken));
+    }
+    world.engine.settled().await;
+    assert_eq!(world.emitted(), Vec::<String>::new());
+    // Nothing of it is left in memory: the call begins anew.
+    world.stored(world.submit(1, 1, Signal::Ringing)).await;
+    assert_eq!(world.emitted(), ["call.ring"]);
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn a_supervisor_that_ends_writes_what_was_decided_on_ahead() {
+    let world = World::new();
+    let (held, ahead) = world.work_ahead().await;
+    let engine = world.engine.engine();
+    let drained = actix::spawn(async move { engine.drain().await });
+    world.engine.store.hold_commits(false);
+    for new in [held].into_iter().chain(ahead) {
+        assert!(matches!(world.stored(new).await, Stored::New(_)));
+    }
+    drained.await.expect("the drain ends");
+    world.assert_all_emitted();
+    world.engine.finish().await;
+}
+
+#[actix::test]
+async fn what_was_decided_on_ahead_is_written_before_memory_is_forgotten() {
+    let world = World::new();
+    let (held, ahead) = world.work_ahead().await;
+    let engine = world.engine.engine();
+    let app = world.app;
+    let forgotten = actix::spawn(async move { engine.forget_calls(app).await });
+    world.engine.store.hold_commits(false);
+    for new in [held].into_iter().chain(ahead) {
+        assert!(matches!(world.stored(new).await, Stored::New(_)));
+    }
+    forgotten.await.expect("it is forgotten");
+    world.assert_all_emitted();
+    world.engine.finish().await;
+}

@@ -1,8 +1,8 @@
-//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and adopts the change only
-//! when the supervisor reports that it is durable.
+//! One live call as an actor: it holds the facts, stages what a batch of webhooks changes, and adopts the change when the
+//! supervisor says so.
 //!
-//! Decide, commit, act: between [`Apply`] and [`Settle`] the actor holds two versions of the call, and a batch that
-//! could not be written leaves no trace.
+//! Between [`Apply`] and [`Adopt`] the actor holds two versions of the call. The actors of a batch that could not be
+//! written are dropped, and started again from what the store has.
 
 use actix::{Actor, Context, Handler, Message, MessageResult};
 use chrono::{DateTime, Utc};
@@ -57,15 +57,10 @@ pub(crate) struct ApplyOutcome {
     pub voicemail: Option<VoicemailRecord>,
 }
 
-/// Ends a batch.
+/// Takes what was staged for what the store has: it is durable, or will be before anything that follows from it.
 #[derive(Clone, Copy, Message)]
 #[rtype(result = "()")]
-pub(crate) enum Settle {
-    /// What was staged is in the store.
-    Adopt,
-    /// What was staged could not be written; the batch will come again.
-    Discard,
-}
+pub(crate) struct Adopt;
 
 /// Makes the actor panic, as a bug in it would.
 #[cfg(feature = "testing")]
@@ -186,11 +181,11 @@ impl Handler<Apply> for CallActor {
     }
 }
 
-impl Handler<Settle> for CallActor {
+impl Handler<Adopt> for CallActor {
     type Result = ();
 
-    fn handle(&mut self, settle: Settle, _: &mut Self::Context) {
-        if let (Settle::Adopt, Some(call)) = (settle, self.staged.take()) {
+    fn handle(&mut self, _: Adopt, _: &mut Self::Context) {
+        if let Some(call) = self.staged.take() {
             self.settled = call;
         }
     }

@@ -12,7 +12,7 @@ use tracing::{error, warn};
 
 use super::{
     batch::Batch,
-    call_actor::{Apply, Settle},
+    call_actor::Apply,
     call_group::{CallGroup, Correlated, InteractionLegs},
     context::CallContext,
     correlate::{load_interactions, regroup},
@@ -241,13 +241,8 @@ fn requeue(
     let members: BTreeSet<DialpadCallId> = legs.keys().copied().chain([died.call]).collect();
     let positions: Vec<usize> = groups.iter().flat_map(|group| group.positions.iter().copied()).collect();
     batch.discard(&members, &positions);
-    for call in &members {
-        if let Some(actor) = ctx.roster.get(*call) {
-            actor.do_send(Settle::Discard);
-        }
-        // The interaction that the roster has for it may not have become durable.
-        ctx.roster.remove(*call);
-    }
+    // What they have staged, and the interactions that the roster has for them, will not become durable.
+    members.iter().for_each(|call| ctx.roster.remove(*call));
     batch.record_failed_attempt(died.position, ACTOR_DIED);
     record_crash(ctx, died.call, batch.now)
 }

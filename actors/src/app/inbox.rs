@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::incoming::{Incoming, NotTaken};
+use super::incoming::{Enough, Incoming, NotTaken};
 use crate::{
     id::{InteractionId, JournalId},
     ports::PendingEvent,
@@ -43,6 +43,8 @@ pub(crate) struct Inbox {
     /// How many incoming webhooks were here before the last read of the journal, where that counts: see
     /// [`read_before_incoming`](Self::read_before_incoming).
     may_follow: Option<usize>,
+    /// Notified when so many incoming webhooks wait.
+    enough: Option<(usize, Enough)>,
 }
 
 /// An inbox that a supervisor and those who feed it share.
@@ -87,6 +89,7 @@ impl Default for Inbox {
             ended: false,
             read_up_to: None,
             may_follow: None,
+            enough: None,
         }
     }
 }
@@ -101,7 +104,20 @@ impl Inbox {
             return Err(NotTaken);
         }
         self.incoming.push_back(webhook);
+        if let Some((_, enough)) = self.enough.take_if(|(count, _)| self.incoming.len() >= *count) {
+            enough.notify();
+        }
         Ok(())
+    }
+
+    /// Has it notified when so many incoming webhooks wait. It takes the place of an earlier one.
+    pub(crate) fn notify_at(&mut self, count: usize, enough: Enough) {
+        self.enough = if self.incoming.len() >= count {
+            enough.notify();
+            None
+        } else {
+            Some((count, enough))
+        };
     }
 
     /// Takes a webhook back that has not been taken. Returns whether it was still there.
@@ -216,6 +232,17 @@ impl Inbox {
         }
         let count = limit.min(may_follow.unwrap_or(usize::MAX)).min(self.incoming.len());
         Next::Incoming(self.incoming.drain(..count).collect())
+    }
+
+    /// Takes at most `limit` incoming webhooks out. `None`: something else comes before them, or none waits.
+    pub(crate) fn next_incoming(&mut self, limit: usize) -> Option<Vec<Incoming>> {
+        if self.closed || self.unread || !self.pending.is_empty() || self.may_follow.is_some() {
+            return None;
+        }
+        match self.next(limit) {
+            Next::Incoming(webhooks) => Some(webhooks),
+            _ => None,
+        }
     }
 
     /// Records what a read of the journal with this limit returned. A full page means that there may be more.

@@ -31,6 +31,23 @@ pub enum Stored {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotTaken;
 
+/// Notifies a supervisor that enough webhooks wait.
+#[derive(Debug)]
+pub(crate) struct Enough(oneshot::Sender<()>);
+
+impl Enough {
+    /// Returns it, and what it notifies.
+    pub(crate) fn new() -> (Self, oneshot::Receiver<()>) {
+        let (sender, notified) = oneshot::channel();
+        (Self(sender), notified)
+    }
+
+    pub(crate) fn notify(self) {
+        // The supervisor may have gone on meanwhile.
+        let _ = self.0.send(());
+    }
+}
+
 impl Incoming {
     /// Returns a webhook and what its request waits for.
     pub(crate) fn new(event: PendingEvent) -> (Self, Answer) {

@@ -35,7 +35,7 @@ pub(crate) use self::supervisor::CrashCall;
 pub(crate) use self::{
     incoming::Incoming,
     missing_leg::MissingLegReporter,
-    pipeline::{Ownership, Pipeline},
+    pipeline::{Ownership, Pipeline, PipelineTuning},
     stats::{ProcessCalls, SupervisorStats},
     supervisor::{AppSupervisor, Drain, Forget, Wake},
 };

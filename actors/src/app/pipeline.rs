@@ -1,10 +1,11 @@
 //! The work of an app's supervisor: one batch of webhooks, its call actors, one unit of work, the feed.
 //!
 //! ```text
-//! inbox or journal ─► correlate ─► calls (Apply), messages ─► one Unit ─► ledger.commit ─► calls (Settle) ─► feed
+//! inbox or journal ─► correlate ─► calls (Apply), messages ─► one Unit ─► ledger.commit ─► calls (Adopt) ─► feed
 //! ```
 //!
-//! This file decides which batch is next, and what happens when it can be written and when it can't.
+//! This file decides which batch is next, and what happens when it can be written and when it can't. While one is
+//! written, the next one is decided on, if enough webhooks wait for it: see [`ahead`].
 //!
 //! The unit of work contains the journal's rows as well: of an incoming webhook a new row, of a pending one its status.
 //! Nothing is published or acknowledged before the unit is durable. Whatever goes wrong on the way, pending webhooks are
@@ -12,9 +13,12 @@
 //! be applied is given up after [`MAX_ATTEMPTS`](super::batch::MAX_ATTEMPTS) attempts and does not delay the others any
 //! longer.
 
+mod ahead;
 mod commit;
+mod decide;
 mod failures;
 mod feed_reset;
+mod ledger_after;
 mod settling;
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -22,33 +26,24 @@ use std::{collections::BTreeSet, sync::Arc};
 use actix::Addr;
 use chrono::TimeDelta;
 
-use self::settling::Ends;
+use self::{decide::Decided, settling::Ends};
 use super::{
-    batch::Batch,
     call_actor::CallActor,
-    call_group::group_by_call,
-    calls::apply_calls,
-    context::CallContext,
-    correlate::correlate,
     inbox::{Next, SharedDue, SharedInbox},
-    messages::apply_messages,
     missing_leg::MissingLegReporter,
     next_step::NextStep,
     recent_keys::RecentKeys,
     recent_legs::RecentLegs,
     roster::Roster,
     stats::SupervisorStats,
-    whole::{InteractionCache, apply_whole},
+    whole::InteractionCache,
     work::Work,
 };
 use crate::{
     error::StoreError,
-    event::OutEvent,
     feed::Feed,
     id::{AppId, DialpadCallId, Fence},
-    ports::{PendingEvent, Ports},
-    trace::UnitSpans,
-    unit::Unit,
+    ports::Ports,
 };
 
 /// How many webhooks share a unit of work.
@@ -72,17 +67,14 @@ pub(crate) struct Pipeline {
     conflicts: u32,
     /// Whether calls that begin to ring are taken for new ones. Not in the batch after one in which they were not.
     expects_new: bool,
-    /// Such calls of the batch under way.
-    unseen: Vec<DialpadCallId>,
-    /// Whether the roster has what the batch under way decided, and which no commit has settled yet.
-    is_ahead: bool,
+    /// The batch that was decided on while the one before it was written, and is written now.
+    ahead: Option<Decided>,
     recent_keys: RecentKeys,
     recent_legs: RecentLegs,
     /// The interactions whose end may be due.
     due: SharedDue,
     interactions: InteractionCache,
-    /// How long nothing must come of an interaction that is over before its end is emitted.
-    settle: TimeDelta,
+    tuning: PipelineTuning,
     stats: Arc<SupervisorStats>,
     /// How often the feed had been reset when the last batch began.
     resets: u64,
@@ -96,12 +88,21 @@ pub(crate) struct Ownership {
     pub(crate) due: SharedDue,
 }
 
+/// What can be set of the work on an app.
+#[derive(Clone, Copy)]
+pub(crate) struct PipelineTuning {
+    /// How long nothing must come of an interaction that is over before its end is emitted.
+    pub(crate) settle: TimeDelta,
+    /// How many webhooks must wait for the next batch to be decided on while one is written.
+    pub(crate) min_ahead: usize,
+}
+
 impl Pipeline {
     pub(crate) fn new(
         app_id: AppId,
         ports: Ports,
         ownership: Ownership,
-        settle: TimeDelta,
+        tuning: PipelineTuning,
         feed: Arc<Feed>,
         missing_legs: MissingLegReporter,
         stats: Arc<SupervisorStats>,
@@ -119,13 +120,12 @@ impl Pipeline {
             singles_left: 0,
             conflicts: 0,
             expects_new: true,
-            unseen: Vec::new(),
-            is_ahead: false,
+            ahead: None,
             recent_keys: RecentKeys::default(),
             recent_legs: RecentLegs::default(),
             due: ownership.due,
             interactions: InteractionCache::default(),
-            settle,
+            tuning,
             stats,
             resets: 0,
         }
@@ -152,16 +152,20 @@ impl Pipeline {
         self.roster.get(call).cloned()
     }
 
-    /// Applies one batch.
+    /// Applies one batch, and those that are decided on while it is written, and so on.
     pub(super) async fn step(&mut self) -> NextStep {
         self.inbox.lock().open();
         self.forget_before_reset();
         // Here as well: a supervisor that always has a batch under way has no other moment for it.
         self.evict();
-        let next = match self.due_ends().await {
-            Ok(ends) => self.next_step(&ends).await,
+        let ledger = Arc::clone(&self.ports.ledger);
+        let mut next = match self.due_ends(&*ledger).await {
+            Ok(ends) => self.next_step(ends).await,
             Err(failure) => self.retry_later(Work::default(), &failure),
         };
+        while let Some(ahead) = self.ahead.take() {
+            next = self.write(ahead).await;
+        }
         if let NextStep::After(_) = next {
             // Nothing waits here meanwhile: it would wait for too long.
             let waiting = self.inbox.lock().close();
@@ -170,12 +174,12 @@ impl Pipeline {
         next
     }
 
-    async fn next_step(&mut self, ends: &Ends) -> NextStep {
+    async fn next_step(&mut self, ends: Ends) -> NextStep {
         let taken = match self.take_work().await {
             Ok(Some(work)) if !work.webhooks.is_empty() => return self.work(work, ends).await,
             taken => taken.map(|work| work.is_some()),
         };
-        if let Err(failure) = self.settle(ends).await {
+        if let Err(failure) = self.settle(&ends).await {
             return self.retry_later(Work::default(), &failure);
         }
         match taken {
@@ -203,7 +207,9 @@ impl Pipeline {
                 Ok(None)
             }
             Next::Pending(webhooks) => Ok(Some(Work::pending(webhooks))),
-            Next::Incoming(webhooks) => Ok(Some(Work::incoming(webhooks, &self.recent_keys, &self.inbox))),
+            Next::Incoming(webhooks) => {
+                Ok(Some(Work::incoming(webhooks, None, &self.recent_keys, &self.inbox)))
+            }
             Next::ReadJournal => {
                 let webhooks = self.ports.journal.pending(self.app_id, limit).await?;
                 self.inbox.lock().on_journal_read(&webhooks, limit);
@@ -212,24 +218,38 @@ impl Pipeline {
         }
     }
 
-    async fn work(&mut self, work: Work, ends: &Ends) -> NextStep {
-        let count = work.webhooks.len();
-        let mut spans = UnitSpans::start(self.app_id, &work.webhooks);
-        let processed = self.process(&work.webhooks, ends, &mut spans).await;
-        if let Err(failure) = &processed {
-            spans.fail(failure);
-            self.forget_undurable();
+    async fn work(&mut self, work: Work, ends: Ends) -> NextStep {
+        let ledger = Arc::clone(&self.ports.ledger);
+        match self.decide(&*ledger, work, ends).await {
+            Ok(decided) => self.write(decided).await,
+            Err((work, ends, failure)) => self.not_written(work, &ends, false, failure).await,
         }
-        drop(spans);
-        match processed {
-            Ok((next, decided)) => {
-                self.conflicts = 0;
-                self.expects_new = true;
-                self.singles_left = self.singles_left.saturating_sub(count);
-                work.committed(&decided, &mut self.recent_keys, &self.inbox);
-                next
-            }
-            Err(StoreError::Duplicates(duplicates)) => {
+    }
+
+    async fn write(&mut self, decided: Decided) -> NextStep {
+        let Decided { work, ends, with_status, unseen, next, writing } = decided;
+        if let Err(failure) = self.commit(writing, (next == NextStep::Again).then_some(&work)).await {
+            // Whether these calls are new was not confirmed.
+            unseen.iter().for_each(|call| self.roster.remove(*call));
+            return self.not_written(work, &ends, !unseen.is_empty(), failure).await;
+        }
+        self.conflicts = 0;
+        self.expects_new = true;
+        self.singles_left = self.singles_left.saturating_sub(work.webhooks.len());
+        work.committed(&with_status, &mut self.recent_keys, &self.inbox);
+        next
+    }
+
+    /// Decides how to go on after a batch that is not durable. `has_unseen`: it has calls that were taken for new ones.
+    async fn not_written(
+        &mut self,
+        work: Work,
+        ends: &Ends,
+        has_unseen: bool,
+        failure: StoreError,
+    ) -> NextStep {
+        match failure {
+            StoreError::Duplicates(duplicates) => {
                 self.singles_left = self.singles_left.saturating_sub(duplicates.len());
                 work.without(&duplicates, &mut self.recent_keys, &self.inbox);
                 // It may wait in the journal, unknown here: appended by a request whose answer was lost. Its sender sends the
@@ -237,92 +257,22 @@ impl Pipeline {
                 self.inbox.lock().invalidate();
                 NextStep::Again
             }
-            Err(StoreError::Conflict(_)) if !self.unseen.is_empty() => {
+            StoreError::Conflict(_) if has_unseen => {
                 // A call that was taken for a new one is known.
                 self.expects_new = false;
                 work.put_back(&self.inbox);
                 NextStep::Again
             }
             // It may be an end that the store refuses, and none of the webhooks.
-            Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) if !ends.is_empty() => {
+            StoreError::Rejected(_) | StoreError::Corrupt { .. } if !ends.is_empty() => {
                 work.put_back(&self.inbox);
                 match self.settle(ends).await {
                     Ok(()) => NextStep::Again,
                     Err(failure) => self.retry_later(Work::default(), &failure),
                 }
             }
-            Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
-                self.isolate(work, &failure).await
-            }
-            Err(failure) => self.retry_later(work, &failure),
+            StoreError::Rejected(_) | StoreError::Corrupt { .. } => self.isolate(work, &failure).await,
+            _ => self.retry_later(work, &failure),
         }
-    }
-
-    /// Decides on webhooks and commits what follows, together with these ends. Returns which of them have a status with it.
-    async fn process(
-        &mut self,
-        webhooks: &[PendingEvent],
-        ends: &Ends,
-        spans: &mut UnitSpans,
-    ) -> Result<(NextStep, Vec<bool>), StoreError> {
-        let applying = spans.step("apply");
-        self.unseen.clear();
-        self.is_ahead = true;
-        let mut batch = Batch::new(self.app_id, webhooks, self.ports.clock.now());
-        let (groups, messages) = group_by_call(&mut batch, &self.quarantined);
-        if let Some((rings, waits)) = self.recent_legs.unread_since(batch.now) {
-            let stored = self.ports.ledger.recent_calls(self.app_id, rings, waits).await?;
-            self.recent_legs.start(stored, batch.now);
-        }
-        let mut ctx = CallContext {
-            app_id: self.app_id,
-            ledger: &*self.ports.ledger,
-            inbox: &self.inbox,
-            roster: &mut self.roster,
-            quarantined: &mut self.quarantined,
-            recent_legs: &mut self.recent_legs,
-            missing_legs: &self.missing_legs,
-            expects_new: self.expects_new,
-            unseen: &mut self.unseen,
-            stats: &self.stats,
-        };
-        let correlated = correlate(&mut ctx, &groups, batch.now).await?;
-        let (next, touched) = apply_calls(&mut ctx, groups, correlated, &mut batch).await?;
-        apply_whole(&ctx, &self.interactions, &touched, self.settle, &mut batch).await?;
-        self.stats.set_quarantined(self.quarantined.len());
-        apply_messages(self.app_id, &*self.ports.ledger, &messages, &mut batch).await?;
-        let drafted = batch.drafted_calls();
-        spans.set_events(batch.event_counts());
-        let (mut unit, decided) = batch.into_unit();
-        unit.unseen.clone_from(&self.unseen);
-        ends.add_to(&mut unit, &touched);
-        self.complete(&mut unit).await?;
-        applying.end();
-        self.commit(unit, &drafted, spans).await?;
-        Ok((next, decided))
-    }
-
-    /// Adds to a unit what is known of the app: its region, and the CRM's names of its users.
-    async fn complete(&self, unit: &mut Unit) -> Result<(), StoreError> {
-        self.name_crm_users(unit).await?;
-        unit.region = self.ports.log.region(self.app_id).await?;
-        unit.events.iter_mut().for_each(|event| event.set_e164(unit.region));
-        Ok(())
-    }
-
-    /// Adds the CRM's name of the Dialpad user to each event, as it is known now. Events emitted earlier keep theirs.
-    async fn name_crm_users(&self, unit: &mut Unit) -> Result<(), StoreError> {
-        let users: BTreeSet<i64> = unit.events.iter().filter_map(OutEvent::named_user).collect();
-        if users.is_empty() {
-            return Ok(());
-        }
-        let users: Vec<i64> = users.into_iter().collect();
-        let names = self.ports.ledger.crm_users(self.app_id, &users).await?;
-        for event in &mut unit.events {
-            if let Some(name) = event.named_user().and_then(|user| names.get(&user)) {
-                event.set_crm_user_id(name);
-            }
-        }
-        Ok(())
     }
 }

@@ -111,9 +111,14 @@ impl<A> Roster<A> {
         }
     }
 
+    /// Whether idle actors are to be looked for.
+    pub(crate) fn is_eviction_due(&self, now: DateTime<Utc>) -> bool {
+        self.evicted_at.is_none_or(|at| now - at >= EVICTION_INTERVAL)
+    }
+
     /// Drops the actors that have been idle for too long, at most once a second.
     pub(crate) fn evict_idle(&mut self, now: DateTime<Utc>) {
-        if self.evicted_at.is_some_and(|at| now - at < EVICTION_INTERVAL) {
+        if !self.is_eviction_due(now) {
             return;
         }
         self.evicted_at = Some(now);

@@ -1,5 +1,7 @@
 //! The webhooks that a supervisor has taken for a batch, and their requests.
 
+use std::collections::HashSet;
+
 use super::{
     inbox::SharedInbox,
     incoming::{Incoming, Request, Stored},
@@ -22,15 +24,21 @@ impl Work {
     }
 
     /// Returns webhooks that are not in the journal. Those that are known already are answered. Of two that are the
-    /// same, the second one is put back: it is known once the first one is durable.
-    pub(super) fn incoming(taken: Vec<Incoming>, known: &RecentKeys, inbox: &SharedInbox) -> Self {
+    /// same, the second one is put back: it is known once the first one is durable, which may be one of `written`.
+    pub(super) fn incoming(
+        taken: Vec<Incoming>,
+        written: Option<&Self>,
+        known: &RecentKeys,
+        inbox: &SharedInbox,
+    ) -> Self {
         let mut work = Self::default();
         let mut later = Vec::new();
+        let mut keys: HashSet<[u8; 36]> = written.into_iter().flat_map(Self::keys).collect();
         for webhook in taken {
             let key = webhook.event.incoming.as_ref().map(|row| row.dedup_key);
             if let Some(first) = key.and_then(|key| known.get(&key)) {
                 webhook.request.stored(Stored::Duplicate(first));
-            } else if work.has_key(key) {
+            } else if key.is_some_and(|key| !keys.insert(key)) {
                 later.push(webhook);
             } else {
                 work.webhooks.push(webhook.event);
@@ -43,9 +51,8 @@ impl Work {
         work
     }
 
-    fn has_key(&self, key: Option<[u8; 36]>) -> bool {
-        let keys = self.webhooks.iter().map(|webhook| webhook.incoming.as_ref().map(|row| row.dedup_key));
-        key.is_some() && keys.into_iter().any(|known| known == key)
+    fn keys(&self) -> impl Iterator<Item = [u8; 36]> {
+        self.webhooks.iter().filter_map(|webhook| Some(webhook.incoming.as_ref()?.dedup_key))
     }
 
     /// Answers the requests of the webhooks that have a status in the journal now. The others come again.

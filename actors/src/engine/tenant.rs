@@ -7,7 +7,6 @@ use std::sync::{
 
 use actix::{Actor, Addr};
 use actix_rt::ArbiterHandle;
-use chrono::TimeDelta;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +16,7 @@ use super::owned_apps::OwnedApps;
 use crate::{
     app::{
         AppSupervisor, Drain, Forget, Incoming, MissingLegReporter, NotTaken, Ownership, Pipeline,
-        Submission, SupervisorStats, Wake,
+        PipelineTuning, Submission, SupervisorStats, Wake,
     },
     feed::Feed,
     id::{AppId, Fence, InteractionId},
@@ -55,8 +54,7 @@ pub(super) struct SupervisorSetup {
     pub(super) missing_legs: MissingLegReporter,
     /// The thread that it runs on.
     pub(super) arbiter: ArbiterHandle,
-    /// How long nothing must come of an interaction that is over before its end is emitted.
-    pub(super) settle: TimeDelta,
+    pub(super) tuning: PipelineTuning,
     pub(super) stats: Arc<SupervisorStats>,
 }
 
@@ -73,7 +71,7 @@ impl SupervisorSetup {
             self.app_id,
             self.ports.clone(),
             ownership.clone(),
-            self.settle,
+            self.tuning,
             Arc::clone(&self.feed),
             self.missing_legs.clone(),
             Arc::clone(&self.stats),

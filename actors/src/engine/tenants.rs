@@ -15,7 +15,7 @@ use super::{
     token_refresher::FeedUpdate,
 };
 use crate::{
-    app::{MissingLegReporter, ProcessCalls, SupervisorStats},
+    app::{MissingLegReporter, PipelineTuning, ProcessCalls, SupervisorStats},
     consumer::{Consumers, CursorStore},
     error::StoreError,
     event::Frame,
@@ -47,7 +47,7 @@ pub(super) struct Tenants {
     watch_now: Notify,
     cursor_store: Arc<CursorStore>,
     missing_legs: MissingLegReporter,
-    interaction_settle: TimeDelta,
+    pipeline_tuning: PipelineTuning,
     stopping: CancellationToken,
 }
 
@@ -77,7 +77,10 @@ impl Tenants {
             announcements,
             watch_now: Notify::new(),
             missing_legs,
-            interaction_settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),
+            pipeline_tuning: PipelineTuning {
+                settle: TimeDelta::from_std(tuning.interaction_settle).unwrap_or(TimeDelta::MAX),
+                min_ahead: tuning.min_ahead,
+            },
             stopping,
         })
     }
@@ -210,7 +213,7 @@ impl Tenants {
             feed: Arc::clone(&handle.feed),
             missing_legs: self.missing_legs.clone(),
             arbiter: self.arbiters.of(app_id),
-            settle: self.interaction_settle,
+            tuning: self.pipeline_tuning,
             stats: Arc::new(SupervisorStats::new(self.process_calls.clone())),
         };
         Tenant::new(handle, setup, Arc::clone(&self.owned), self.stopping.child_token())

@@ -36,7 +36,7 @@ pub(crate) enum Plant {
     HoleInAPage,
 }
 
-/// How much goes wrong, in permille of the calls.
+/// How much goes wrong, in permille of the calls, and how slow the disk is.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Intensity {
     pub(crate) unavailable: u64,
@@ -45,6 +45,8 @@ pub(crate) struct Intensity {
     pub(crate) panic: u64,
     pub(crate) slow: u64,
     pub(crate) outage: u64,
+    /// How many milliseconds a commit takes at most.
+    pub(crate) commit_millis: i64,
 }
 
 impl Intensity {
@@ -57,6 +59,7 @@ impl Intensity {
             panic: up_to(25),
             slow: up_to(200),
             outage: up_to(12),
+            commit_millis: 0,
         }
     }
 }
@@ -232,6 +235,7 @@ impl FaultyStore {
     pub(crate) async fn commit_unit(&self, unit: Arc<Unit>) -> Result<Receipt, StoreError> {
         use cti_actors::ports::Ledger;
         self.pause().await;
+        self.wait_for_disk().await;
         let fate = self.draw(true);
         if matches!(fate, Fate::Fails | Fate::Panics) {
             self.end("commit", fate)?;
@@ -258,6 +262,16 @@ impl FaultyStore {
         }
         self.pause().await;
         written
+    }
+
+    async fn wait_for_disk(&self) {
+        let wait = {
+            let State { random, intensity, .. } = &mut *self.state.lock();
+            (intensity.commit_millis > 0).then(|| random.millis(1, intensity.commit_millis))
+        };
+        if let Some(wait) = wait {
+            sleep(wait).await;
+        }
     }
 
     /// Writes the webhooks of a unit and nothing that follows from them.

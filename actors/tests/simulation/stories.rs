@@ -72,10 +72,13 @@ fn instant(millis: i64) -> DateTime<Utc> {
 }
 
 impl Script {
-    pub(crate) fn random(random: &mut Random) -> Self {
+    /// Returns a few calls and messages, or, in a rush, many within a second.
+    pub(crate) fn random(random: &mut Random, is_rush: bool) -> Self {
         let mut script = Self { next_call: 1, ..Self::default() };
-        for _ in 0..random.between(2, 12) {
-            let from = random.between(0, 20_000);
+        let (stories, period) =
+            if is_rush { (random.between(20, 50), 1000) } else { (random.between(2, 12), 20_000) };
+        for _ in 0..stories {
+            let from = random.between(0, period);
             match random.below(8) {
                 0 => script.add_group(random, from),
                 1 => script.add_transfer(random, from),

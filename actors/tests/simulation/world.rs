@@ -54,6 +54,8 @@ enum End {
 /// What outlives the processes.
 pub(crate) struct World {
     pub(crate) app: AppId,
+    /// Whether much happens at once.
+    is_rush: bool,
     /// How many processes share the store.
     processes: usize,
     /// The ownership of the app that began last.
@@ -105,7 +107,8 @@ pub(crate) struct Progress {
 
 impl World {
     pub(crate) fn new(seed: u64, plant: Plant, keeps_trace: bool) -> Rc<Self> {
-        let script = Script::random(&mut Random::of(seed, 1));
+        let is_rush = Random::of(seed, 4).chance(250);
+        let script = Script::random(&mut Random::of(seed, 1), is_rush);
         let start = runtime();
         let clock = {
             let _guard = start.enter();
@@ -128,6 +131,7 @@ impl World {
         let lanes = RefCell::new((0..script.lanes.len() as u64).map(lane).collect());
         Rc::new(Self {
             app,
+            is_rush,
             processes,
             fence: Cell::new(0),
             key,
@@ -156,10 +160,15 @@ impl World {
         for number in 0..random.below(5) {
             let length = random.millis(20, 12_000);
             let end = if random.chance(700) { End::Kill(length) } else { End::Stop(length) };
-            self.live(seed, number, end, Intensity::random(&mut random))?;
+            self.live(seed, number, end, self.intensity(&mut random))?;
         }
         let faulty = random.millis(0, 20_000);
-        self.live(seed, 99, End::Done(faulty), Intensity::random(&mut random))
+        self.live(seed, 99, End::Done(faulty), self.intensity(&mut random))
+    }
+
+    /// Draws how much goes wrong. In a rush the disk is slow, so that webhooks wait for a commit.
+    fn intensity(&self, random: &mut Random) -> Intensity {
+        Intensity { commit_millis: if self.is_rush { 60 } else { 0 }, ..Intensity::random(random) }
     }
 
     fn live(self: &Rc<Self>, seed: u64, number: u64, end: End, intensity: Intensity) -> Result<(), String> {
@@ -331,6 +340,7 @@ pub(crate) fn tuning(processes: usize) -> Tuning {
         owned: if processes > 1 { Owned::LeasedApps } else { Owned::AllApps },
         sweep_interval: Duration::from_secs(2),
         interaction_settle: Duration::from_secs(2),
+        min_ahead: 1,
         ..Tuning::default()
     }
 }

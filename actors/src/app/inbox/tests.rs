@@ -157,3 +157,31 @@ fn while_a_backlog_is_read_nothing_incoming_waits_for_it() {
     let (webhook, _request) = Incoming::new(event(9));
     assert!(inbox.submit(webhook).is_ok());
 }
+
+#[test]
+fn it_notifies_when_enough_wait() {
+    let mut inbox = Inbox::default();
+    read(&mut inbox, &[], 10);
+    let (enough, mut notified) = Enough::new();
+    inbox.notify_at(2, enough);
+    let _first = submit(&mut inbox, 1);
+    assert!(notified.try_recv().is_err());
+    let _second = submit(&mut inbox, 2);
+    assert_eq!(notified.try_recv(), Ok(()));
+    let (enough, mut notified) = Enough::new();
+    inbox.notify_at(2, enough);
+    assert_eq!(notified.try_recv(), Ok(()), "they wait already");
+}
+
+#[test]
+fn incoming_webhooks_are_taken_ahead_only_where_nothing_comes_before_them() {
+    let mut inbox = Inbox::default();
+    let _request = submit(&mut inbox, 9);
+    assert!(inbox.next_incoming(10).is_none(), "the journal was not read");
+    read(&mut inbox, &[], 10);
+    inbox.push(vec![event(1)]);
+    assert!(inbox.next_incoming(10).is_none(), "a webhook is pending");
+    assert_eq!(ids(inbox.next(10)), [1]);
+    assert_eq!(inbox.next_incoming(10).map(|webhooks| webhooks.len()), Some(1));
+    assert!(inbox.next_incoming(10).is_none(), "none waits");
+}

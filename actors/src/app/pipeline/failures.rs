@@ -20,16 +20,6 @@ use crate::{
 const MAX_CONFLICTS: u32 = 8;
 
 impl Pipeline {
-    /// Forgets what the roster has of a batch that did not become durable.
-    pub(super) fn forget_undurable(&mut self) {
-        // Whether these calls are new was not confirmed.
-        self.unseen.iter().for_each(|call| self.roster.remove(*call));
-        if std::mem::take(&mut self.is_ahead) {
-            // It failed on the way: legs may be bound to interactions that the store does not have.
-            self.roster.clear();
-        }
-    }
-
     /// Lets webhooks come again, because the store is unavailable or another process wrote first.
     pub(super) fn retry_later(&mut self, work: Work, failure: &StoreError) -> NextStep {
         self.stats.record_error(failure, self.ports.clock.now());

@@ -3,13 +3,14 @@
 use chrono::{DateTime, Utc};
 use tracing::warn;
 
-use super::Pipeline;
+use super::{Pipeline, commit::Writing};
 use crate::{
     app::{calls::Touched, inbox::Oldest},
     error::StoreError,
     event::interaction_event,
     id::{AppId, InteractionId, JournalId},
     model::interaction::{InteractionChange, StoredInteraction},
+    ports::Ledger,
     trace::UnitSpans,
     unit::Unit,
 };
@@ -47,7 +48,7 @@ impl Pipeline {
     /// Takes ends of interactions that are due: over, and nothing more came for a while. What was received before and is
     /// not processed yet may be such news, after a restart for instance: then they wait. A few at a time, so that no webhook
     /// waits long for them.
-    pub(super) async fn due_ends(&mut self) -> Result<Ends, StoreError> {
+    pub(super) async fn due_ends(&mut self, ledger: &dyn Ledger) -> Result<Ends, StoreError> {
         let now = self.ports.clock.now();
         let mut ends = Ends { app_id: self.app_id, now, settled: Vec::new() };
         // While it is looked for a webhook that the store refuses, nothing else is written with it.
@@ -62,7 +63,7 @@ impl Pipeline {
             Oldest::Unread => self.ports.journal.pending(self.app_id, 1).await?.first().map(|it| it.id),
         };
         let until = oldest.and_then(JournalId::generated_at).map_or(now, |at| at.min(now));
-        let stored = self.interactions.read(&*self.ports.ledger, self.app_id, &due).await?;
+        let stored = self.interactions.read(ledger, self.app_id, &due).await?;
         ends.settled = stored.iter().filter_map(|interaction| interaction.settled(until, now)).collect();
         Ok(ends)
     }
@@ -78,10 +79,10 @@ impl Pipeline {
         if ends.is_empty() {
             return Ok(());
         }
-        let mut unit = Unit::new(self.app_id, ends.now);
+        let mut unit = Unit { fence: self.fence, ..Unit::new(self.app_id, ends.now) };
         ends.add_to(&mut unit, &Touched::default());
         self.complete(&mut unit).await?;
-        match self.commit(unit, &[], &UnitSpans::default()).await {
+        match self.commit(Writing::new(unit, Vec::new(), UnitSpans::default()), None).await {
             // Another process was first, or a webhook: whatever is still due is found again.
             Err(StoreError::Conflict(_)) => Ok(()),
             Err(failure @ (StoreError::Rejected(_) | StoreError::Corrupt { .. })) => {
