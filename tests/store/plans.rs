@@ -85,6 +85,9 @@ pub(crate) async fn fill(world: &World, app: AppId) {
     }
     if world.is_on_postgres() {
         world.execute("ANALYZE").await;
+    } else {
+        // PostgreSQL computes it.
+        world.execute("UPDATE calls SET ended_updated_at = updated_at").await;
     }
 }
 

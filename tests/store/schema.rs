@@ -227,11 +227,13 @@ fn written_tables() -> BTreeMap<String, Vec<String>> {
     let texts = files.iter().map(|file| std::fs::read_to_string(file).expect("a readable migration"));
     let migrations: String = texts.collect();
     for line in migrations.lines() {
-        if let Some((table, rest)) =
-            line.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_once(" ADD COLUMN "))
-        {
+        let altered = line.strip_prefix("ALTER TABLE ");
+        if let Some((table, rest)) = altered.and_then(|rest| rest.split_once(" ADD COLUMN ")) {
             let column = rest.split_whitespace().next().unwrap_or_default();
-            tables.entry(table.to_owned()).or_default().push(column.to_owned());
+            tables.entry(table.to_owned()).or_default().push(column.trim_end_matches(';').to_owned());
+        } else if let Some((table, column)) = altered.and_then(|rest| rest.split_once(" DROP COLUMN ")) {
+            let column = column.trim_end_matches(';');
+            tables.entry(table.to_owned()).or_default().retain(|known| known != column);
         } else if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
             current = rest.split_whitespace().next().map(str::to_owned);
         } else if line.starts_with(')') {

@@ -257,29 +257,58 @@ impl Rows {
         self.columns.len()
     }
 
+    /// Adds a column.
+    pub(crate) fn with(mut self, column: Column) -> Self {
+        debug_assert!(column.len() == self.count, "columns of unequal length");
+        self.columns.push(column);
+        self
+    }
+
     /// Runs a statement on SQLite once for each row.
     pub(crate) fn write_sqlite(
         &self,
         db: &rusqlite::Connection,
-        head: &'static str,
-        tail: &'static str,
+        head: &str,
+        tail: &str,
+    ) -> rusqlite::Result<()> {
+        self.write_sqlite_or(db, head, [tail])
+    }
+
+    /// Runs the first of several statements on SQLite that changes something, once for each row.
+    pub(crate) fn write_sqlite_or<const N: usize>(
+        &self,
+        db: &rusqlite::Connection,
+        head: &str,
+        tails: [&str; N],
     ) -> rusqlite::Result<()> {
         if self.count == 0 {
             return Ok(());
         }
-        let mut statement = db.prepare_cached(&self.values(head, 1, tail).0)?;
+        let mut statements = Vec::with_capacity(N);
+        for tail in tails {
+            statements.push(db.prepare_cached(&self.values(head, 1, tail).0)?);
+        }
         for row in 0..self.count {
-            let mut number = 1;
-            match &self.first {
-                Some(FirstParam::Id(id)) => bind(&mut statement, number, id)?,
-                Some(FirstParam::Time(time)) => bind(&mut statement, number, time)?,
-                None => number = 0,
+            for statement in &mut statements {
+                self.bind_row(statement, row)?;
+                if statement.raw_execute()? > 0 {
+                    break;
+                }
             }
-            for column in &self.columns {
-                number += 1;
-                column.bind_to(&mut statement, number, row)?;
-            }
-            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    fn bind_row(&self, statement: &mut Statement<'_>, row: usize) -> rusqlite::Result<()> {
+        let mut number = 1;
+        match &self.first {
+            Some(FirstParam::Id(id)) => bind(statement, number, id)?,
+            Some(FirstParam::Time(time)) => bind(statement, number, time)?,
+            None => number = 0,
+        }
+        for column in &self.columns {
+            number += 1;
+            column.bind_to(statement, number, row)?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use cti_actors::{
     event::{OutEvent, recording_bodies},
     id::JournalId,
     model::{
-        call::{CallRecord, Direction, Recording, VoicemailRecord},
+        call::{CallRecord, Direction, Recording, Status, VoicemailRecord},
         interaction::{StoredInteraction, waits_for},
         message::{Message, StoredMessage},
         number::{Region, e164, e164_list},
@@ -188,6 +188,21 @@ fn interaction_rows(records: &[(&Unit, &StoredInteraction)]) -> Rows {
         Column::Time(records.iter().map(|(unit, _)| unit.decided_at).collect()),
         Column::Time(records.iter().map(|(_, it)| it.updated_at).collect()),
     ])
+}
+
+/// Returns since when calls have been as they are, if they are over: PostgreSQL computes that column.
+pub(super) fn calls_over(units: &[Arc<Unit>]) -> Column {
+    let records = each(units, |unit| &unit.calls).map(|(_, record)| record);
+    Column::OptTime(
+        records.map(|it| (it.snapshot.status == Status::Ended).then_some(it.call.updated_at)).collect(),
+    )
+}
+
+/// The same of interactions. One that became a part of another is over as well.
+pub(super) fn interactions_over(units: &[Arc<Unit>]) -> Column {
+    let records = each(units, |unit| &unit.interactions).map(|(_, record)| record);
+    let is_over = |it: &StoredInteraction| it.summary.status == Status::Ended || it.merged_into.is_some();
+    Column::OptTime(records.map(|it| is_over(it).then_some(it.updated_at)).collect())
 }
 
 fn voicemail_rows(records: &[(&Unit, &VoicemailRecord)]) -> Rows {

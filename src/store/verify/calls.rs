@@ -13,7 +13,8 @@ pub(in crate::store) const CALLS: &str = "SELECT id, dialpad_call_id, COALESCE(i
     target_name, is_internal, callback_requested, CAST(custom_data AS TEXT) AS custom_data,
     CAST(recordings AS TEXT) AS recordings, status, dialpad_state, outcome, dialpad_user_id, ringing_at, answered_at,
     ended_at, duration_seconds, talk_seconds, hold_seconds, recording_url, is_voicemail, leg, master_call_id,
-    entry_point_call_id, operator_call_id, target_id, link_target, link_at, answered_elsewhere, created_at
+    entry_point_call_id, operator_call_id, target_id, link_target, link_at, answered_elsewhere, created_at,
+    (ended_updated_at IS NOT NULL AND ended_updated_at = updated_at) AS is_over
     FROM calls WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 #[derive(sqlx::FromRow)]

@@ -5,8 +5,8 @@ use chrono::{DateTime, Utc};
 use cti_actors::{
     event::recording_bodies,
     model::{
-        call::StoredCall,
-        interaction::{Summary, waits_for},
+        call::{Status, StoredCall},
+        interaction::{StoredInteraction, waits_for},
         message::StoredMessage,
         number::{Region, e164, e164_list},
     },
@@ -44,6 +44,7 @@ columns! {
         custom_data: Option<String>,
         recordings: Option<String>,
         status: String,
+        is_over: bool,
         dialpad_state: Option<String>,
         outcome: Option<String>,
         dialpad_user_id: Option<i64>,
@@ -88,6 +89,7 @@ columns! {
     /// The columns of an interaction.
     InteractionColumns {
         status: String,
+        is_over: bool,
         outcome: Option<String>,
         direction: Option<String>,
         external_number: Option<String>,
@@ -136,10 +138,12 @@ impl VoicemailColumns {
 }
 
 impl InteractionColumns {
-    /// Returns the columns that follow from what is shown of an interaction.
-    pub(in crate::store) fn of(shown: &Summary, region: Region) -> Self {
+    /// Returns the columns that follow from what is stored of an interaction.
+    pub(in crate::store) fn of(interaction: &StoredInteraction, region: Region) -> Self {
+        let shown = &interaction.summary;
         Self {
             status: shown.status.as_str().to_owned(),
+            is_over: shown.status == Status::Ended || interaction.merged_into.is_some(),
             outcome: shown.outcome.map(|it| it.as_str().to_owned()),
             direction: shown.direction.map(|it| it.as_str().to_owned()),
             external_number: shown.external_number.clone(),
@@ -174,6 +178,7 @@ impl CallColumns {
             recordings: (!recordings.is_empty())
                 .then(|| serde_json::to_string(&recordings).unwrap_or_default()),
             status: shown.status.as_str().to_owned(),
+            is_over: shown.status == Status::Ended,
             dialpad_state: shown.dialpad_state.map(|it| it.as_str().to_owned()),
             outcome: shown.outcome.map(|it| it.as_str().to_owned()),
             dialpad_user_id: shown.dialpad_user_id,

@@ -21,7 +21,8 @@ use crate::store::{
 
 const INTERACTIONS: &str =
     "SELECT id, version, CAST(summary AS TEXT) AS summary, merged_into, settles_at, has_settled,
-    updated_at, status, outcome, direction, external_number, external_e164 FROM interactions WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+    updated_at, status, outcome, direction, external_number, external_e164,
+    (ended_updated_at IS NOT NULL AND ended_updated_at = updated_at) AS is_over FROM interactions WHERE app_id = $1 AND id > $2 ORDER BY id LIMIT $3";
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -55,7 +56,7 @@ pub(super) async fn check<S: Snapshot>(
                 continue;
             };
             let legs = legs.remove(&interaction.id).unwrap_or_default();
-            let expected = InteractionColumns::of(&interaction.summary, app.region());
+            let expected = InteractionColumns::of(&interaction, app.region());
             let differing = if app.has_current_numbers() {
                 columns.differences(&expected)
             } else {
