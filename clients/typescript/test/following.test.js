@@ -206,7 +206,15 @@ test('a browser that can not pause closes the connection and loses nothing', asy
   const connections = Array.from({ length: 40 }, () => ({ keyInMessage: true, send, stay: true }));
   const { url, requests } = await scriptedServer(t, connections);
   const notices = [];
-  const feed = new AnyFeed(options(url, { after: 0, onNotice: (notice) => notices.push(notice) }), browserTransport);
+  let feed;
+  // Nothing is read before the queue is full for the first time, so it is known where that connection ends.
+  await new Promise((resolve) => {
+    const onNotice = (notice) => {
+      notices.push(notice);
+      if (notice.type === 'disconnected') resolve();
+    };
+    feed = new AnyFeed(options(url, { after: 0, onNotice }), browserTransport);
+  });
   for await (const item of feed) {
     // Slower than the server.
     if (received.length % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
