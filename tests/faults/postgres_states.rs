@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::{Connection, PgConnection};
 
@@ -72,16 +73,20 @@ async fn the_server_writes_again_as_soon_as_postgresql_is_no_longer_read_only() 
     let mapping = json!({"dialpad_user_id": 555, "crm_user_id": "ann"});
     let mappings = format!("/internal/apps/{}/users/map", app.id);
     let map = || server.post(&mappings).by_admin().json(&mapping).answer();
-    let refused = map().await;
-    refused.refuses(503, "DATABASE_UNAVAILABLE");
-    assert!(refused.header("retry-after").is_some(), "{refused}");
+    // At the same time, so that several connections are open that began while it was read-only.
+    for refused in join_all((0..8).map(|_| map())).await {
+        refused.refuses(503, "DATABASE_UNAVAILABLE");
+        assert!(refused.header("retry-after").is_some(), "{refused}");
+    }
     assert_eq!(server.get("/api/calls").by(&app).answer().await.list().len(), 1, "it can be read");
 
     set(&world, "RESET default_transaction_read_only").await;
     health(200, "ok").await;
     let answer = server.post_webhook(&path, &started.to_string()).await;
     assert!(!Ack::of(&answer).duplicate, "{answer}");
-    map().await.ok();
+    for mapped in join_all((0..8).map(|_| map())).await {
+        mapped.ok();
+    }
     assert_eq!(kinds(&server.wait_for_events(&app, 2).await), ["call.ring", "call.started"]);
     drop(server);
     world.finish().await;

@@ -103,6 +103,11 @@ impl Database {
         done.inspect_err(|error| self.trust.observe(error)).map_err(store_error)
     }
 
+    /// Lets no connection be used any longer that is open now.
+    pub(super) fn replace_connections(&self) {
+        self.trust.end_all();
+    }
+
     /// The file of SQLite.
     pub(super) fn file(&self) -> Option<&SqliteFile> {
         self.file.as_deref()

@@ -44,6 +44,10 @@ impl Store {
         }
         let now = self.now();
         let answer = on_db!(self, write db => sqlx::query(WRITE).bind(now).execute(db).await.map(|_| ()));
+        if answer.is_ok() && matches!(&*last, Some((_, Err(_)))) {
+            // Those that were opened while the server was read-only stay so, and the next webhook would be refused by one.
+            self.shared.database.replace_connections();
+        }
         *last = Some((Instant::now(), answer.clone()));
         answer
     }
