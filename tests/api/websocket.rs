@@ -67,6 +67,8 @@ async fn a_watermark_says_that_silence_is_health(world: World) {
     let mut stream = server.stream(&app, "?watermark=true").await;
     let first = socket.expect("watermark").await;
     assert_eq!(first["seq"], 0, "{first:#}");
+    stream.expect("watermark").await;
+    assert_eq!(stream.last_id, Some(0));
     server.webhooks(&app, &Call::new(1).life()).await;
     assert_eq!(socket.events(5).await.len(), 5);
     let second = socket.expect("watermark").await;
@@ -76,8 +78,6 @@ async fn a_watermark_says_that_silence_is_health(world: World) {
     };
     assert!((4..9).contains(&(at(&second) - at(&first)).num_seconds()), "{first:#}, {second:#}");
     while filtered.expect("watermark").await["seq"] != 5 {}
-    stream.expect("watermark").await;
-    assert_eq!(stream.last_id, Some(0));
 }
 
 async fn no_watermark_comes_unasked_or_where_it_would_mean_nothing(world: World) {
