@@ -19,6 +19,9 @@ use super::{
     sqlite::{BUSY_TIMEOUT, PRAGMAS},
 };
 
+/// Negative: in KiB. SQLite looks through the whole cache at nearly every commit, and what a batch reads again is in the
+/// operating system's cache.
+const CACHE_SIZE: i64 = -4096;
 /// How many statements are kept prepared; there are fewer.
 const MAX_STATEMENTS: usize = 64;
 
@@ -104,6 +107,7 @@ fn open_file(path: &Path) -> rusqlite::Result<Connection> {
     for (name, value) in PRAGMAS {
         db.pragma_update(None, name, value)?;
     }
+    db.pragma_update(None, "cache_size", CACHE_SIZE)?;
     db.set_prepared_statement_cache_capacity(MAX_STATEMENTS);
     Ok(db)
 }
