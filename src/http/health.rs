@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse, Responder,
-    http::header::{self, Accept, Header, Quality},
+    http::header::{self, Accept, Header, HeaderValue, Quality},
     web::Data,
 };
 use chrono::SecondsFormat;
@@ -29,6 +29,8 @@ use super::{
 use crate::{config::Config, spool::Spool, telemetry::metrics::Metrics};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The user agent of `cti-server doctor`, by which it is not taken for Prometheus.
+pub(crate) const DOCTOR: &str = concat!("cti-server-doctor/", env!("CARGO_PKG_VERSION"));
 
 /// What the server is.
 #[derive(Serialize, ToSchema)]
@@ -246,7 +248,13 @@ pub(super) async fn metrics(request: HttpRequest, state: Data<AppState>) -> Resu
     if state.spool.database_problem().is_none() {
         state.store.update_gauges().await;
     }
-    Ok(rendered(&request, &state.metrics))
+    let answer = rendered(&request, &state.metrics);
+    let user_agent = request.headers().get(header::USER_AGENT).map(HeaderValue::as_bytes);
+    if user_agent != Some(DOCTOR.as_bytes()) {
+        // Shows the request before this one.
+        gauge!("cti_metrics_last_scrape_timestamp_seconds").set(state.clock.now().timestamp() as f64);
+    }
+    Ok(answer)
 }
 
 /// Answers with the metrics.

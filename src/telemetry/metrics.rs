@@ -150,6 +150,11 @@ pub(crate) fn register_metrics() {
         "Bytes that sessions were given and their clients have not taken yet"
     );
     gauge!("cti_session_queued_bytes").set(0.0);
+    describe_gauge!(
+        "cti_metrics_last_scrape_timestamp_seconds",
+        "When the metrics were last asked for, before this request and not by `cti-server doctor`; 0 before the first time"
+    );
+    gauge!("cti_metrics_last_scrape_timestamp_seconds").set(0.0);
     describe_gauge!("cti_sessions_lagging", "Sessions whose client has taken nothing for more than a second");
     gauge!("cti_sessions_lagging").set(0.0);
 }

@@ -11,6 +11,7 @@ on_both_databases![
     faults_of_the_journal_are_found,
     faults_of_the_schema_are_found,
     connections_that_ended_are_found,
+    webhooks_and_scopes_that_dialpad_refused_are_found,
     faults_of_the_server_of_the_database_are_found,
 ];
 
@@ -126,18 +127,26 @@ async fn faults_of_files_are_found(world: World) {
     drop(world.start().await);
     world.finish().await;
     let file = world.folder().join("settings.toml");
-    fs::write(&file, "").expect("written");
+    fs::write(&file, "internal_api_secret = \"a secret of a test\"").expect("written");
+    fs::write(world.folder().join("cti.db-wal"), "").expect("written");
     let set = |name: &str, mode| {
         let file = world.folder().join(name);
         fs::set_permissions(file, fs::Permissions::from_mode(mode)).expect("set");
     };
-    for (mode, expected) in [(0o600, "ok"), (0o606, "fail")] {
-        ["settings.toml", "cti.key", "cti.db"].iter().for_each(|name| set(name, mode));
+    set("cti.db", 0o600);
+    for (mode, expected) in [(0o600, "ok"), (0o644, "warn"), (0o606, "fail")] {
+        ["settings.toml", "cti.key", "cti.db-wal"].iter().for_each(|name| set(name, mode));
         let ended = world.run(&["doctor", "--json", "--config", "settings.toml"]).await;
         let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
         let names = ["settings_file", "key_file", "database_file"];
         assert_statuses(&report, &names.map(|name| (name, expected)));
     }
+    // As the package installs it.
+    fs::write(&file, "# metrics_token = \"\"\nport = 4000").expect("written");
+    set("settings.toml", 0o644);
+    let ended = world.run(&["doctor", "--json", "--config", "settings.toml"]).await;
+    let report: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_statuses(&report, &[("settings_file", "ok")]);
 }
 
 async fn settings_that_differ_from_the_server_are_found(world: World) {
@@ -153,7 +162,10 @@ async fn settings_that_differ_from_the_server_are_found(world: World) {
 
 async fn a_server_that_nobody_monitors_is_found(world: World) {
     let server = world.start().await;
-    assert_statuses(&doctor(&world, Some(&server)).await.1, &[("monitoring", "warn")]);
+    for _ in 0..2 {
+        assert_statuses(&doctor(&world, Some(&server)).await.1, &[("monitoring", "warn")]);
+    }
+    assert_eq!(server.get("/metrics").answer().await.status, 200);
     assert_statuses(&doctor(&world, Some(&server)).await.1, &[("monitoring", "ok")]);
 }
 
@@ -208,6 +220,31 @@ async fn connections_that_ended_are_found(world: World) {
     let (code, report) = doctor(&world, Some(&server)).await;
     assert_eq!(code, Some(1));
     assert_statuses(&report, &[("expired_connections", "fail"), ("unconnected_apps", "warn")]);
+}
+
+async fn webhooks_and_scopes_that_dialpad_refused_are_found(world: World) {
+    let dialpad = Dialpad::start().await;
+    let world = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false");
+    let server = world.start().await;
+    let app = server.create_app("the oldest app").await;
+    server.connect(&app).await;
+    // It is on the second page.
+    for number in 0..100 {
+        server.create_app(&format!("app {number}")).await;
+    }
+    let expected =
+        [("confirmed_webhooks", "ok"), ("registered_webhooks", "warn"), ("granted_scopes", "warn")];
+    assert_statuses(&doctor(&world, Some(&server)).await.1, &expected);
+
+    let forbidden = json!([{"to": "api", "only": "POST /api/v2/subscriptions/call", "answer": "forbidden"}]);
+    dialpad.switch(&json!({"next_answers": forbidden})).await;
+    let create = server.post(&format!("/internal/webhooks/create?app_id={}", app.id));
+    create.by_admin().answer().await.refuses(502, "DIALPAD_REFUSED");
+    let (code, report) = doctor(&world, Some(&server)).await;
+    assert_eq!(code, Some(1));
+    assert_statuses(&report, &[("confirmed_webhooks", "fail"), ("registered_webhooks", "ok")]);
+    let found = report["checks"].to_string();
+    assert!(found.contains("the oldest app (") && found.contains("403"), "{report:#}");
 }
 
 async fn faults_of_the_server_of_the_database_are_found(world: World) {

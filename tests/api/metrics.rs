@@ -40,7 +40,7 @@ const COUNTERS: [&str; 14] = [
     "cti_lease_takeovers_total",
     "cti_fence_refusals_total",
 ];
-const GAUGES: [&str; 14] = [
+const GAUGES: [&str; 15] = [
     "cti_journal_pending",
     "cti_leases_owned",
     "cti_gaps_pending",
@@ -53,6 +53,7 @@ const GAUGES: [&str; 14] = [
     "cti_journal_failed",
     "cti_token_expiry_seconds",
     "cti_session_queued_bytes",
+    "cti_metrics_last_scrape_timestamp_seconds",
     "cti_sessions_lagging",
     "cti_sqlite_wal_bytes",
 ];

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
     /// As it should be.
@@ -49,6 +49,11 @@ impl Check {
         fix: impl Into<String>,
     ) -> Self {
         if holds { Self::ok(name, how) } else { Self::fail(name, how, fix) }
+    }
+
+    /// Returns the worse of two results; the first one if they are alike.
+    pub(super) fn worse(self, other: Self) -> Self {
+        if other.status > self.status { other } else { self }
     }
 
     /// Ok if the condition holds, otherwise a warning.

@@ -127,18 +127,26 @@ fn postgres(settings: &PostgresSettings, config: &Config) -> Vec<Check> {
             "with PgBouncer, let the server connect to PostgreSQL itself, or use session pooling",
         ),
     ];
-    let weak = &settings.weak_durability;
-    let how = if weak.is_empty() {
-        "fsync, full_page_writes and synchronous_commit are on".to_owned()
-    } else {
-        format!("a crash can lose acknowledged webhooks: {}", weak.join(", "))
-    };
-    let fix = "set fsync, full_page_writes and synchronous_commit to on";
-    checks.push(match weak.is_empty() || !is_production {
-        true => Check::advise("durability", weak.is_empty(), how, fix),
-        false => Check::fail("durability", how, fix),
-    });
+    checks.push(durability(&settings.weak_durability, is_production));
     checks
+}
+
+/// The server sets `synchronous_commit` for its own commits; `fsync` and `full_page_writes` are not its to set.
+fn durability(weak: &[String], is_production: bool) -> Check {
+    let name = "durability";
+    let fix = "set fsync, full_page_writes and synchronous_commit to on";
+    if weak.is_empty() {
+        return Check::ok(name, "fsync, full_page_writes and synchronous_commit are on");
+    }
+    if weak.iter().all(|setting| setting.starts_with("synchronous_commit")) {
+        let how = format!(
+            "{}: the server turns it on for its own commits, other programs may not",
+            weak.join(", ")
+        );
+        return Check::warn(name, how, fix);
+    }
+    let how = format!("a crash can lose acknowledged webhooks: {}", weak.join(", "));
+    if is_production { Check::fail(name, how, fix) } else { Check::warn(name, how, fix) }
 }
 
 fn backup(found: &Inspection) -> Check {

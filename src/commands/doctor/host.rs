@@ -27,8 +27,12 @@ const RENEWAL: TimeDelta = TimeDelta::days(14);
 pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check> {
     let mut checks = vec![open_files()];
     checks.extend(settings_file.map(|file| {
-        let fix = format!("chmod 640 {}", file.display());
-        private("settings_file", file, 0o007, "it holds secrets", fix)
+        // Without a secret, others may read it: the package installs it so.
+        let (refused, why) =
+            if holds_secret(file) { (0o007, "it holds secrets") } else { (0o002, "it holds no secret") };
+        let shown = file.display();
+        let fix = format!("chgrp GROUP {shown} && chmod 640 {shown}, with the group of the server's user");
+        private("settings_file", file, refused, why, fix)
     }));
     if config.token_encryption_keys.is_none() {
         let file = key_file(&config.database_url);
@@ -47,8 +51,7 @@ pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check>
         checks.push(certificate(tls, SystemClock.now()));
     }
     if let DatabaseUrl::Sqlite(path) = &config.database_url {
-        let fix = format!("chmod 640 {}", path.display());
-        checks.push(private("database_file", path, 0o007, "it holds calls and messages of people", fix));
+        checks.push(database_file(path));
         checks.push(room("disk", &folder_of(path), MIN_FREE_BYTES, LOW_FREE_BYTES));
     }
     checks.push(match &config.spool {
@@ -62,6 +65,29 @@ pub(super) fn check(config: &Config, settings_file: Option<&Path>) -> Vec<Check>
         ),
     });
     checks
+}
+
+/// Whether a settings file sets a secret.
+fn holds_secret(file: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(file) else { return true };
+    let names = text.lines().filter_map(|line| Some(line.split_once('=')?.0.trim().to_ascii_lowercase()));
+    let of_secrets = ["secret", "token", "key", "database_url"];
+    names.into_iter().any(|name| !name.starts_with('#') && of_secrets.iter().any(|part| name.contains(part)))
+}
+
+/// Checks the file of SQLite and those beside it: the newest calls are in the write-ahead log.
+fn database_file(path: &Path) -> Check {
+    let (name, why) = ("database_file", "it holds calls and messages of people");
+    let fix = format!("chmod 640 {}*", path.display());
+    let beside = ["-wal", "-shm"].map(|suffix| {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        PathBuf::from(file)
+    });
+    let beside = beside.into_iter().filter(|file| file.exists());
+    let checks = beside.map(|file| private(name, &file, 0o007, why, fix.clone()));
+    let of_file = private(name, path, 0o007, why, fix.clone());
+    std::iter::once(of_file).chain(checks).reduce(Check::worse).unwrap_or_else(|| Check::ok(name, why))
 }
 
 fn certificate(tls: &TlsFiles, now: DateTime<Utc>) -> Check {

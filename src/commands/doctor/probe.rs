@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
+use reqwest::{
+    Client, Method, Response, StatusCode, Url,
+    header::{self, HeaderMap},
+    redirect,
+};
 use serde_json::Value;
 
-use crate::{commands::error_chain, config::Config};
+use crate::{commands::error_chain, config::Config, http::health::DOCTOR};
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -19,6 +23,8 @@ pub(super) struct Server {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) text: String,
+    /// The query of the next page of a list.
+    next: Option<String>,
 }
 
 impl Server {
@@ -38,7 +44,8 @@ impl Server {
             Some(url) => url.clone(),
             None => local()?,
         };
-        let client = Client::builder().timeout(TIMEOUT).redirect(redirect::Policy::none()).build();
+        let client =
+            Client::builder().user_agent(DOCTOR).timeout(TIMEOUT).redirect(redirect::Policy::none()).build();
         Ok(Self { client: client.map_err(|error| error_chain(&error))?, base })
     }
 
@@ -67,13 +74,31 @@ impl Server {
         }
         let read = async {
             let answer: Response = request.send().await?;
-            Ok(Answer { status: answer.status(), text: answer.text().await? })
+            let (status, next) = (answer.status(), next_page(answer.headers()));
+            Ok(Answer { status, next, text: answer.text().await? })
         };
         read.await.map_err(|error: reqwest::Error| error_chain(&error.without_url()))
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Answer, String> {
         self.send(Method::GET, path, &[], None).await
+    }
+
+    /// Reads a list of an administrator with all its pages, up to a number of items.
+    pub(super) async fn list(&self, path: &str, secret: &str, max: usize) -> Result<Vec<Value>, String> {
+        let (mut items, mut query) = (Vec::new(), "limit=100".to_owned());
+        loop {
+            let answer = self.administer(Method::GET, &format!("{path}?{query}"), secret, None).await;
+            let answer = match answer {
+                Ok(answer) if answer.status == StatusCode::OK => answer,
+                failed => return Err(format!("GET {path} {}", outcome(&failed))),
+            };
+            items.extend(answer.json().as_array().into_iter().flatten().cloned());
+            match answer.next {
+                Some(next) if items.len() < max => query = next,
+                _ => return Ok(items),
+            }
+        }
     }
 
     /// Sends a request of an administrator.
@@ -87,6 +112,14 @@ impl Server {
         let bearer = format!("Bearer {secret}");
         self.send(method, path, &[("authorization", &bearer)], body.map(|body| body.to_string())).await
     }
+}
+
+/// Returns the query of the next page, as the `Link` header names it.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let link = headers.get(header::LINK)?.to_str().ok()?;
+    let next = link.split(',').find(|one| one.contains("rel=\"next\""))?;
+    let (_, query) = next.split_once('<')?.1.split_once('>')?.0.split_once('?')?;
+    Some(query.to_owned())
 }
 
 impl Answer {

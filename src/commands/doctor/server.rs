@@ -1,5 +1,7 @@
 //! Checks of the running server.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use reqwest::{Method, StatusCode, Url};
 use secrecy::ExposeSecret;
 
@@ -11,6 +13,8 @@ use super::{
 };
 use crate::config::{Config, Environment};
 
+/// Prometheus asks each minute, or more often.
+const MAX_SCRAPE_AGE: Duration = Duration::from_secs(600);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) async fn check(config: &Config, url: Option<&Url>) -> Vec<Check> {
@@ -105,9 +109,9 @@ async fn metrics(config: &Config, server: &Server) -> Vec<Check> {
     let answer = server.send(Method::GET, "/metrics", &headers, None).await;
     let text = answer.as_ref().map(|answer| answer.text.as_str()).unwrap_or_default();
     let is_served = is(&answer, StatusCode::OK) && text.contains("cti_build_info");
-    let is_scraped = text.lines().any(|line| {
-        line.starts_with("http_request_duration_seconds_count") && line.contains(r#"route="/metrics""#)
-    });
+    let scraped_at =
+        text.lines().find_map(|line| line.strip_prefix("cti_metrics_last_scrape_timestamp_seconds "));
+    let scraped_at = scraped_at.and_then(|at| at.trim().parse::<f64>().ok()).filter(|at| *at > 0.0);
     let mut checks = vec![Check::require(
         "metrics",
         is_served,
@@ -115,13 +119,14 @@ async fn metrics(config: &Config, server: &Server) -> Vec<Check> {
         "let Prometheus reach /metrics, with METRICS_TOKEN if it is set",
     )];
     if is_served {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let age = scraped_at.map(|at| (now - at).max(0.0));
         checks.push(Check::advise(
             "monitoring",
-            is_scraped,
-            if is_scraped {
-                "/metrics was asked before"
-            } else {
-                "nobody has asked for /metrics since the start"
+            age.is_some_and(|age| age <= MAX_SCRAPE_AGE.as_secs_f64()),
+            match age {
+                Some(age) => format!("/metrics was last asked for {age:.0} s ago"),
+                None => "nobody has asked for /metrics since the start".to_owned(),
             },
             "let Prometheus scrape /metrics, and load the alerts",
         ));

@@ -240,9 +240,10 @@ async fn details(state: &AppState, id: AppId) -> Result<AppDetails, ApiError> {
     let connection = state.store.connections().state(id).await?;
     let counts = state.store.apps().counts(id).await?;
     let environment = state.config.environment.as_str();
+    let granted = state.store.webhooks().granted_scopes(id).await?;
     Ok(AppDetails {
         app: app.into(),
-        connection: connection.map(|connection| Connection::new(connection, environment)),
+        connection: connection.map(|connection| Connection::new(connection, environment, granted.as_deref())),
         counts: Counts { stored: counts, sessions: state.engine.session_count_of(id) },
     })
 }

@@ -20,7 +20,7 @@ pub(crate) fn app_details() -> Value {
         "connection": {
             "status": "connected", "environment": "sandbox", "dialpad_org_id": 12_345_678,
             "connected_at": "2024-01-01T11:50:12.004310Z", "token_expires_at": "2024-01-01T12:50:12.004310Z",
-            "degraded_since": null, "problem": null,
+            "degraded_since": null, "problem": null, "missing_scopes": [],
         },
         "counts": {
             "calls": 1204, "active_calls": 3, "voicemails": 17, "messages": 80, "events": 6411,

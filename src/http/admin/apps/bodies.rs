@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
+    dialpad::oauth::scopes,
     http::{
         crm::status::describe_connection,
         extract::values::{Trimmed, not_null, parse_text},
@@ -106,6 +107,8 @@ pub(crate) struct Connection {
     pub(super) degraded_since: Option<DateTime<Utc>>,
     /// Why the tokens can't be refreshed.
     pub(super) problem: Option<String>,
+    /// Scopes that the server needs and the connection does not have.
+    pub(super) missing_scopes: Vec<&'static str>,
 }
 
 /// How much data an app has.
@@ -131,7 +134,7 @@ impl From<App> for AppView {
 }
 
 impl Connection {
-    pub(super) fn new(connection: ConnectionState, environment: &str) -> Self {
+    pub(super) fn new(connection: ConnectionState, environment: &str, granted: Option<&str>) -> Self {
         let (status, _) = describe_connection(&connection, environment);
         Self {
             status,
@@ -141,6 +144,7 @@ impl Connection {
             token_expires_at: connection.expires_at,
             degraded_since: connection.degraded_since,
             problem: connection.refresh_problem,
+            missing_scopes: granted.into_iter().flat_map(scopes::missing).map(|(scope, _)| scope).collect(),
         }
     }
 }
