@@ -98,12 +98,14 @@ async fn amounts(state: &AppState, app: &App) -> Result<Markup, Failure> {
     let counts = state.store.apps().counts(app.id).await?;
     let id = app.id.to_string();
     let of_status = |status| address("/console/journal", &[("status", Some(status)), ("app", Some(&id))]);
-    let calls = address("/console/calls", &[("app", Some(&id))]);
+    let [calls, live] = ["/console/calls", "/console/live"].map(|page| address(page, &[("app", Some(&id))]));
     Ok(html! {
         section {
             h2 { "Data" }
             (facts(&[
-                ("Calls", html! { a href=(calls) { (counts.calls) } ", " (counts.active_calls) " active" }),
+                ("Calls", html! {
+                    a href=(calls) { (counts.calls) } ", " a href=(live) { (counts.active_calls) " active" }
+                }),
                 ("Voicemails", html! { (counts.voicemails) }),
                 ("Messages", html! { (counts.messages) }),
                 ("Events kept", html! { (counts.events.unwrap_or_default()) }),

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::{
     access::{Failure, Submitted, Visitor},
+    banners::cut_off,
     fields::Fields,
     keys, named_app,
     page::{Section, hidden},
@@ -17,11 +18,11 @@ use super::{
 };
 use crate::{
     http::{AppState, admin::apps::create_with_key, crm::status::describe_connection, error::ApiError},
-    store::{journal::views::Backlog, tenants::apps::App},
+    store::{dialpad::webhook_views::WebhookState, journal::views::Backlog, tenants::apps::App},
 };
 
 /// How many apps a page has.
-const PAGE: usize = 50;
+pub(super) const PAGE: usize = 50;
 const MAX_NAME_LEN: usize = 255;
 
 /// The webhooks that wait or failed, by app and status.
@@ -65,6 +66,7 @@ pub(super) async fn list(
     let columns = ["App", "Connection", "Sessions", "Pending", "Failed", "Unrouted", ""];
     let content = html! {
         h1 { "Apps" }
+        (cut_off(&state).await?)
         (attention(&backlogs))
         (table("Apps, the newest first", &columns, &rows))
         (next_page("/console", &query, &[], page.next))
@@ -93,6 +95,7 @@ async fn row(state: &AppState, app: &App, backlogs: &Backlogs) -> Result<Markup,
     let environment = state.config.environment.as_str();
     let status = connection.as_ref().map_or("disconnected", |it| describe_connection(it, environment).0);
     let problem = connection.and_then(|connection| connection.refresh_problem);
+    let webhook = state.store.webhooks().of_app(app.id).await?.map(|webhook| webhook.state());
     let count = |status: &str| {
         let count = backlogs.of(app.id, status);
         let app = app.id.to_string();
@@ -104,7 +107,10 @@ async fn row(state: &AppState, app: &App, backlogs: &Backlogs) -> Result<Markup,
             a href=(app_address(app.id)) { (app.name) }
             @if !app.is_active { " " (badge("inactive")) }
         }
-        td { (badge(status)) @if let Some(problem) = problem { " " (problem) } }
+        td {
+            (badge(status)) @if let Some(problem) = problem { " " (problem) }
+            @if webhook == Some(WebhookState::Degraded) { " webhook " (badge(WebhookState::Degraded.as_str())) }
+        }
         td.number { (state.engine.session_count_of(app.id)) }
         (count("pending"))
         (count("failed"))

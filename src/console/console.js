@@ -11,37 +11,48 @@ for (const button of document.querySelectorAll("[data-copy]")) {
   });
 }
 
-// Running timers: <span class="timer" data-since="…">.
+// Running timers: <span class="timer" data-seconds="…">, with the seconds that had passed at the server when it was shown.
 const clock = (seconds) => {
   const two = (number) => String(number).padStart(2, "0");
   const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds % 60)}` : `${minutes}:${two(seconds % 60)}`;
 };
 const tick = () => {
-  for (const timer of document.querySelectorAll(".timer[data-since]")) {
-    const seconds = Math.floor((Date.now() - Date.parse(timer.dataset.since)) / 1000);
-    timer.textContent = clock(Math.max(0, seconds));
+  for (const timer of document.querySelectorAll(".timer[data-seconds]")) {
+    // What is shown is old: the call may have ended.
+    if (timer.closest(".stale")) continue;
+    timer.began ??= performance.now() - Number(timer.dataset.seconds) * 1000;
+    timer.textContent = clock(Math.floor((performance.now() - timer.began) / 1000));
   }
 };
+tick();
 setInterval(tick, 1000);
 
 // Parts that are fetched again and again: <div data-refresh="address">. What they contain is escaped by the server.
 const REFRESH_INTERVAL = 2000;
-// What a person is doing inside is not disturbed: the keyboard's place, and a text that is being selected.
+// What a person is writing or selecting inside is not disturbed.
 const isInUse = (part) => {
   const selection = getSelection();
-  return part.contains(document.activeElement) || (!selection.isCollapsed && part.contains(selection.anchorNode));
+  const writes = part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
+  return writes || (!selection.isCollapsed && part.contains(selection.anchorNode));
 };
-// Lists stay where they were scrolled to.
+// Lists stay where they were scrolled to, and the keyboard stays where it was: at a list, or at a link.
 const replace = (part, content) => {
   const lists = () => [...part.querySelectorAll(".scroll")];
-  const places = new Map(lists().map((list) => [list.getAttribute("aria-label"), [list.scrollLeft, list.scrollTop]]));
+  const nameOf = (element) => element.getAttribute("aria-label") ?? element.getAttribute("href");
+  const places = new Map(lists().map((list) => [nameOf(list), [list.scrollLeft, list.scrollTop]]));
+  const focused = part.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   part.innerHTML = content;
   for (const list of lists()) {
-    [list.scrollLeft, list.scrollTop] = places.get(list.getAttribute("aria-label")) ?? [0, 0];
+    [list.scrollLeft, list.scrollTop] = places.get(nameOf(list)) ?? [0, 0];
+  }
+  if (focused !== null) {
+    const again = [...part.querySelectorAll(".scroll, a")].find((element) => nameOf(element) === focused);
+    again?.focus({ preventScroll: true });
   }
 };
 const refresh = async (part) => {
+  let isFresh = false;
   try {
     const response = await fetch(part.dataset.refresh, { redirect: "manual" });
     if (response.type === "opaqueredirect") {
@@ -52,12 +63,13 @@ const refresh = async (part) => {
     const content = await response.text();
     if (response.ok && !isInUse(part)) {
       replace(part, content);
-      part.classList.remove("stale");
       tick();
+      isFresh = true;
     }
   } catch {
-    part.classList.add("stale");
+    // The server can't be reached.
   }
+  part.classList.toggle("stale", !isFresh);
   setTimeout(refresh, REFRESH_INTERVAL, part);
 };
 for (const part of document.querySelectorAll("[data-refresh]")) {

@@ -89,7 +89,7 @@ pub(super) async fn list(
     let page = state.store.journal().list(&filter, cursor(&query)?, PAGE).await?;
     let names = AppNames::read(&state, page.items.iter().map(|entry| entry.app).chain([filter.app])).await?;
     let rows: Vec<Markup> = page.items.iter().map(|entry| row(&visitor, entry, &names)).collect();
-    let columns = ["Received", "App", "Type", "Status", "Reason", "Attempts", ""];
+    let columns = ["Received", "Status", "Type", "Reason", "App", "Attempts", ""];
     let content = html! {
         h1 { "Journal" }
         @if let Some(sentence) = outcome(&query) { (notice(Tone::Good, sentence)) }
@@ -168,10 +168,10 @@ fn filter_form(query: &Fields, filter: &JournalFilter, names: &AppNames) -> Mark
 fn row(visitor: &Visitor, entry: &JournalEntry, names: &AppNames) -> Markup {
     html! {
         td { a href=(entry_address(entry.id)) { (time(entry.received_at)) } }
-        td { (names.link(entry.app)) }
-        td { (entry.event_type) }
         td { (badge(&entry.status)) }
+        td { (entry.event_type) }
         td { (or_dash(entry.reason.as_deref())) }
+        td { (names.link(entry.app)) }
         td.number { (entry.attempts) }
         td {
             @if is_replayable(Some(&entry.status)) {
@@ -192,14 +192,17 @@ pub(super) fn entry_address(id: JournalId) -> String {
 /// Shows one webhook.
 pub(super) async fn one(
     visitor: Visitor,
+    request: HttpRequest,
     state: Data<AppState>,
     path: Path<WebhookPath>,
 ) -> Result<HttpResponse, Failure> {
+    let was_replayed = Fields::of_query(&request).get("replayed").is_some();
     let entry = state.store.journal().entry(path.id()?).await?.ok_or_else(not_found)?;
     let names = AppNames::read(&state, [entry.app]).await?;
     let content = html! {
         h1 { "Webhook" }
         p { code { (entry.id) } }
+        @if was_replayed { (replayed(&entry)) }
         (facts(&[
             ("Status", badge(&entry.status)),
             ("Reason", or_dash(entry.reason.as_deref())),
@@ -214,6 +217,18 @@ pub(super) async fn one(
         (payload(&entry.payload))
     };
     Ok(visitor.page(Section::Journal, "Webhook", &content))
+}
+
+/// Says what became of a webhook that was replayed.
+fn replayed(entry: &JournalEntry) -> Markup {
+    match entry.status.as_str() {
+        "failed" => notice(Tone::Bad, "The webhook was processed again, and failed again."),
+        "unrouted" => notice(Tone::Warning, "The webhook was processed again, and still has no app."),
+        "pending" => {
+            notice(Tone::Neutral, "The webhook is being processed again. Reload the page to see the result.")
+        }
+        _ => notice(Tone::Good, "The webhook was processed again."),
+    }
 }
 
 async fn replay_form(visitor: &Visitor, state: &AppState, entry: &JournalEntry) -> Result<Markup, Failure> {

@@ -2,15 +2,15 @@
 //! from arriving. The page fetches its part again every two seconds.
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use cti_actors::id::AppId;
 use maud::{Markup, html};
 
 use super::{
     Console,
     access::{Failure, Refresh, Visitor},
-    apps::choose_app,
-    banners::banners,
+    apps::{PAGE, choose_app},
+    banners::{banners, spool},
     calls::call_address,
     fields::Fields,
     page::{self, Section},
@@ -58,12 +58,12 @@ fn filter_form(query: &Fields) -> Markup {
     html! {
         form.line method="get" action="/console/live" {
             @if let Some(app) = query.get("app") { (page::hidden("app", app)) }
-            label for="kind" { "Events" }
+            label for="kind" { "Show the events" }
             select #kind name="kind" {
                 option value="" { "all" }
                 @for (kind, text) in KINDS { option value=(kind) selected[query.get("kind") == Some(kind)] { (text) } }
             }
-            label for="number" { "Number" }
+            label for="number" { "of the number" }
             input #number name="number" inputmode="tel" value=[query.get("number")];
             button { "Filter" }
         }
@@ -76,7 +76,10 @@ async fn now(state: &AppState, console: &Console, query: &Fields) -> Markup {
     match read(state, query).await {
         Ok((banners, content)) => html! { div.banners { (banners) } (plots) (content) },
         Err(failure) => html! {
-            div.banners { (notice(Tone::Bad, html! { (failure) ". What follows is of this process only." })) }
+            div.banners {
+                (notice(Tone::Bad, html! { (failure) ". What follows is of this process only." }))
+                (spool(state))
+            }
             (plots)
             p { "Sessions at this process: " (state.engine.session_count()) "." }
         },
@@ -110,7 +113,7 @@ async fn read(state: &AppState, query: &Fields) -> Result<(Markup, Markup), Fail
         let content = html! { p { "There is no app yet. " a href="/console" { "Create one" } "." } };
         return Ok((html! {}, content));
     };
-    let (banners, pending) = banners(state, &apps).await?;
+    let (banners, pending) = banners(state).await?;
     let (calls, ..) = state.store.calls().list_active(app, cursor(query)?, MAX_CALLS).await?;
     let count = state.store.calls().count_active(app).await?;
     let at = state.clock.now();
@@ -122,6 +125,7 @@ async fn read(state: &AppState, query: &Fields) -> Result<(Markup, Markup), Fail
                 a href=(address("/console/live", &[("app", Some(&one.id.to_string()))]))
                     aria-current=[(one.id == app).then_some("page")] { (one.name) }
             }
+            @if apps.len() >= PAGE { a href="/console" { "All apps" } }
         }
         p {
             "Active calls: " (count) ". Sessions at this process: " (state.engine.session_count_of(app))
@@ -149,9 +153,8 @@ fn call_row(app: AppId, call: &CallView, now: DateTime<Utc>) -> Markup {
         th scope="row" { a href=(call_address(app, call.dialpad_call_id)) { (call.dialpad_call_id) } }
         td { (badge(call.status.as_str())) }
         td {
-            span.timer data-since=(since.to_rfc3339_opts(SecondsFormat::Millis, true)) {
-                (duration((now - since).num_seconds().max(0)))
-            }
+            @let seconds = (now - since).num_seconds().max(0);
+            span.timer data-seconds=(seconds) { (duration(seconds)) }
         }
         td { (or_dash(call.from_number.as_deref())) }
         td { (or_dash(call.to_number.as_deref())) }

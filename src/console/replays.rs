@@ -37,7 +37,7 @@ pub(super) async fn one(
     Ok(see_other(&if is_deleted {
         "/console/journal?replayed=1".to_owned()
     } else {
-        entry_address(entry.id)
+        address(&entry_address(entry.id), &[("replayed", Some("true"))])
     }))
 }
 

@@ -54,14 +54,15 @@ pub(super) fn timeline(legs: &[LegSpan], now: DateTime<Utc>) -> Markup {
     });
     html! {
         figure {
-            svg.timeline viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby="timeline-title" {
+            // Narrower, its text could not be read.
+            div.scroll tabindex="0" role="region" aria-label="The legs over time" { svg.timeline viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby="timeline-title" {
                 title id="timeline-title" { (description(legs, now)) }
                 @for (x, text, tick) in ticks {
                     line.axis x1=(x) y1=(HEAD - 6) x2=(x) y2=(height) {}
                     text x=(x) y="14" text-anchor=(if tick == TICKS { "end" } else { "middle" }) { (text) }
                 }
                 @for (leg, y) in legs.iter().zip((HEAD..).step_by(34)) { (row(&scale, leg, y, now)) }
-            }
+            } }
             figcaption.hint { "Yellow: ringing. Green: talking. Grey: on hold. Times since the first ring." }
         }
     }

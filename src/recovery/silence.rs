@@ -24,6 +24,15 @@ pub struct SilenceDetector {
     traffic: TrafficWatch,
 }
 
+/// An app that receives no webhooks any more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SilentApp {
+    pub(crate) app: AppId,
+    pub(crate) lasts: TimeDelta,
+    /// Whether that is unusual at this hour of the week. Where it is not, or not known, the office may have closed.
+    pub(crate) is_unusual: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct LastWebhook {
     /// The last webhook, or the end of the last check: what lies before was reported or looked for.
@@ -49,9 +58,19 @@ impl SilenceDetector {
         self.traffic.verdict(app)
     }
 
-    /// Returns for how long an app that received webhooks has received none.
-    pub(crate) fn silent_for(&self, app: AppId, now: DateTime<Utc>) -> Option<TimeDelta> {
-        self.apps.get(&app).map(|last| now - last.silent_since)
+    /// Returns the apps that received webhooks and have received none for so long, or of which, at this hour of the week,
+    /// many are missing. Those come first, then the ones that are silent for longer.
+    pub(crate) fn silent(&self, now: DateTime<Utc>, limit: TimeDelta) -> Vec<SilentApp> {
+        let unusual = self.traffic.silent().into_iter();
+        let unusual = unusual.map(|(app, since)| SilentApp { app, lasts: now - since, is_unusual: true });
+        let others =
+            self.apps.iter().filter(|last| !matches!(self.verdict(*last.key()), Traffic::Silent { .. }));
+        let others = others
+            .map(|last| SilentApp { app: *last.key(), lasts: now - last.silent_since, is_unusual: false })
+            .filter(|it| it.lasts >= limit);
+        let mut silent: Vec<SilentApp> = unusual.chain(others).collect();
+        silent.sort_by_key(|it| (!it.is_unusual, -it.lasts));
+        silent
     }
 
     /// Records that calls were found which no webhook reported: the office has not closed.

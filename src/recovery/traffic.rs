@@ -53,6 +53,15 @@ impl TrafficWatch {
         self.verdicts.get(&app).map_or(Traffic::Unknown, |verdict| *verdict)
     }
 
+    /// Returns the apps whose webhooks are missing, each with the instant of its last one.
+    pub(super) fn silent(&self) -> Vec<(AppId, DateTime<Utc>)> {
+        let silent = self.verdicts.iter().filter_map(|verdict| match *verdict.value() {
+            Traffic::Silent { since, .. } => Some((*verdict.key(), since)),
+            Traffic::Unknown | Traffic::Normal => None,
+        });
+        silent.collect()
+    }
+
     /// Notes what is thought of an app's webhooks now, and logs a change.
     fn judge(&self, app: AppId, verdict: Traffic) {
         let before = self.verdicts.insert(app, verdict);

@@ -22,6 +22,7 @@ on_both_databases![
     active_calls_and_new_events_are_shown_live,
     settings_are_shown_without_secrets,
     a_connection_that_has_expired_is_shown_wherever_it_matters,
+    an_app_to_which_dialpad_delivers_nothing_is_shown_wherever_it_matters,
     a_recording_is_played_on_the_page_of_its_call,
 ];
 
@@ -346,7 +347,7 @@ async fn failed_webhooks_are_found_and_replayed(world: World) {
 
     let replayed = person.submit(&format!("/console/journal/{one}/replay"), &[]).await;
     let location = replayed.header("location").map(str::to_owned);
-    assert_eq!(location, Some(format!("/console/journal/{one}")), "{replayed}");
+    assert_eq!(location, Some(format!("/console/journal/{one}?replayed=true")), "{replayed}");
     shows(&person.open(&format!("/console/journal/{one}")).await, &["processed"]);
     assert_eq!(kinds(&server.wait_for_events(&app, 1).await), ["call.ring"]);
 
@@ -464,14 +465,14 @@ async fn active_calls_and_new_events_are_shown_live(world: World) {
     server.webhook(&app, &Call::new(4_711).ring(0)).await;
     server.wait_for_events(&app, 1).await;
     let person = Person::sign_in(&server).await;
-    let timer = "data-since=\"2024-01-01T12:00:00.000Z\"";
+    let timer = "data-seconds=\"";
     shows(&person.open("/console/live").await, &["/calls/4711", timer, "call.ring", "/console/live/now"]);
     shows(&person.open(&format!("/console/live/now?app={}", app.id)).await, &["/calls/4711", timer]);
     server.webhook(&app, &Call::new(4_711).ended(9)).await;
     server.wait_for_events(&app, 2).await;
     let now = person.open("/console/live/now").await;
     shows(&now, &["call.ended"]);
-    assert!(!now.contains("data-since"), "no call is active: {now}");
+    assert!(!now.contains("data-seconds"), "no call is active: {now}");
     assert_eq!(server.get("/console/live/now").answer().await.status, 302);
 }
 
@@ -502,6 +503,31 @@ async fn a_connection_that_has_expired_is_shown_wherever_it_matters(world: World
         shows(&person.open(path).await, &["must be authorized again"]);
     }
     shows(&person.open("/console").await, &["expired", &format!("/authorize?app_id={}", app.id)]);
+}
+
+async fn an_app_to_which_dialpad_delivers_nothing_is_shown_wherever_it_matters(world: World) {
+    let dialpad = Dialpad::start().await;
+    let server = world.with_dialpad(&dialpad).with("AUTO_SUBSCRIBE", "false").start().await;
+    let app = server.create_app("an old app").await;
+    server.connect(&app).await;
+    // More apps than a page has.
+    for number in 0..51 {
+        server.create_app(&format!("app {number}")).await;
+    }
+    let person = Person::sign_in(&server).await;
+    let problem = "could not confirm that Dialpad delivers its calls";
+    for path in ["/console", "/console/live"] {
+        assert!(!person.open(path).await.contains(problem), "nothing is registered yet");
+    }
+    shows(&person.open("/console/live").await, &["All apps"]);
+
+    let forbidden = json!([{"to": "api", "only": "POST /api/v2/subscriptions/call", "answer": "forbidden"}]);
+    dialpad.switch(&json!({"next_answers": forbidden})).await;
+    let create = server.post(&format!("/internal/webhooks/create?app_id={}", app.id));
+    create.by_admin().answer().await.refuses(502, "DIALPAD_REFUSED");
+    for path in ["/console", "/console/live", "/console/live/now"] {
+        shows(&person.open(path).await, &["an old app", problem, "403"]);
+    }
 }
 
 async fn a_recording_is_played_on_the_page_of_its_call(world: World) {

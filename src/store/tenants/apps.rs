@@ -24,6 +24,16 @@ const GET: &str = "SELECT id, name, is_active, region, created_at, updated_at FR
 /// `$1`: the last app of the page before, or the largest id.
 const LIST: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
     WHERE id < $1 AND id NOT IN (SELECT app_id FROM deleted_apps) ORDER BY id DESC LIMIT $2";
+/// The active apps that Dialpad may send nothing to: not connected any more (an app that never was is not among them), or
+/// with a webhook that the last check could not confirm.
+const CUT_OFF: &str = "SELECT id, name, is_active, region, created_at, updated_at FROM apps
+    WHERE is_active AND id NOT IN (SELECT app_id FROM deleted_apps) AND (
+        id IN (SELECT app_id FROM dialpad_connections
+            WHERE status <> 'connected' OR degraded_since IS NOT NULL OR environment <> $1)
+        OR id IN (SELECT app_id FROM dialpad_webhooks
+            WHERE removed_at IS NULL AND checked_at IS NOT NULL
+                AND (verified_at IS NULL OR verified_at < checked_at)))
+    ORDER BY id DESC LIMIT $2";
 const RENAME: &str = "UPDATE apps SET name = $2, updated_at = $3
     WHERE id = $1 AND id NOT IN (SELECT app_id FROM deleted_apps)";
 const SET_ACTIVE: &str = "UPDATE apps SET is_active = $2, updated_at = $3
@@ -144,6 +154,14 @@ impl Apps<'_> {
             sqlx::query_as(LIST).bind(before).bind(one_more).fetch_all(db).await
         })?;
         Ok(Page::of(apps, limit, |app| Cursor { at: app.created_at, id: app.id.0 }))
+    }
+
+    /// Returns the active apps whose connection or webhook has a problem, newest first, at most `limit`.
+    pub async fn cut_off(self, environment: &str, limit: usize) -> Result<Vec<App>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        on_db!(self.store, read db => {
+            sqlx::query_as(CUT_OFF).bind(environment).bind(limit).fetch_all(db).await
+        })
     }
 
     /// Counts what an app has.
