@@ -2,7 +2,7 @@
 //!
 //! `CTI_TEST_REQUIRE_PROXIES=1` turns the skipped tests of a machine without the proxies into failures.
 
-use std::{fs, process::Command};
+use std::{fs, net::IpAddr, process::Command};
 
 use crate::support::{App, Ask, Call, Process, TestServer, World, eventually, free_port, installed};
 
@@ -67,9 +67,27 @@ async fn through(proxy: &mut Command, shipped: &str, configuration: impl Fn(&str
     })
     .await;
     follow_a_call(&server, &app).await;
+    only_insiders_administer(&server).await;
     server.base_url = direct;
     drop((proxy, server));
     world.finish().await;
+}
+
+/// Asks from an address that the shipped file does not name, and from one that it names.
+async fn only_insiders_administer(server: &TestServer) {
+    let outside = reqwest::Client::builder().no_proxy().local_address(IpAddr::from([127, 0, 0, 2]));
+    let outside = outside.build().expect("a client can be made");
+    let asked = async |path: &str| {
+        let url = format!("{}{path}", server.base_url);
+        outside.get(url).by_admin().send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(asked("/health/ready").await, 200);
+    for path in ["/internal/apps", "//internal/apps", "/%69nternal/apps", "/console", "/console/", "/metrics"] {
+        assert_eq!(asked(path).await, 403, "{path}");
+    }
+    for path in ["/internal/apps", "/metrics"] {
+        assert_eq!(server.get(path).by_admin().answer().await.status, 200, "{path}");
+    }
 }
 
 /// Follows a call over every transport.
