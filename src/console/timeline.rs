@@ -44,10 +44,34 @@ impl Scale {
     }
 }
 
+/// One leg that a person left, and the leg at which another one took the caller over.
+struct Transfer<'l> {
+    from: &'l LegSpan,
+    to: &'l LegSpan,
+    at: DateTime<Utc>,
+}
+
+/// Finds the transfers: legs that began to ring while somebody talked already, and talked on when that one had gone.
+fn transfers<'l>(legs: &'l [LegSpan], now: DateTime<Utc>) -> Vec<Transfer<'l>> {
+    let source = |to: &LegSpan, at: DateTime<Utc>| {
+        let left = |from: &&LegSpan| from.ended_at.is_some_and(|end| end < to.ended_at.unwrap_or(now));
+        let talked = |from: &&LegSpan| {
+            from.answered_at.is_some_and(|answered| answered <= to.began_at && answered < at)
+        };
+        legs.iter().filter(talked).filter(left).max_by_key(|from| from.answered_at)
+    };
+    let transfer = |to: &'l LegSpan| {
+        let at = to.answered_at?;
+        Some(Transfer { from: source(to, at)?, to, at })
+    };
+    legs.iter().filter_map(transfer).collect()
+}
+
 /// Draws the legs; nothing without any.
 pub(super) fn timeline(legs: &[LegSpan], now: DateTime<Utc>) -> Markup {
     let Some(scale) = Scale::of(legs, now) else { return html! {} };
     let height = HEAD + ROW * i64::try_from(legs.len()).unwrap_or(1);
+    let transfers = transfers(legs, now);
     let ticks = (0..=TICKS).map(|tick| {
         let seconds = scale.length.num_seconds() * tick / TICKS;
         (LABELS + (WIDTH - LABELS) * tick / TICKS, duration(seconds), tick)
@@ -62,8 +86,18 @@ pub(super) fn timeline(legs: &[LegSpan], now: DateTime<Utc>) -> Markup {
                     text x=(x) y="14" text-anchor=(if tick == TICKS { "end" } else { "middle" }) { (text) }
                 }
                 @for (leg, y) in legs.iter().zip((HEAD..).step_by(34)) { (row(&scale, leg, y, now)) }
+                @for transfer in &transfers {
+                    @let x = scale.x(transfer.at);
+                    line.transfer x1=(x) y1=(HEAD - 6) x2=(x) y2=(height) {}
+                }
             } }
-            figcaption.hint { "Yellow: ringing. Green: talking. Grey: on hold. Times since the first ring." }
+            @for transfer in &transfers {
+                @let at = duration((transfer.at - scale.start).num_seconds());
+                p { (at) ": transferred from " (transfer.from.label) " to " (transfer.to.label) "." }
+            }
+            figcaption.hint {
+                "Yellow: ringing. Green: talking. Grey: on hold. A dashed line: a transfer. Times since the first ring."
+            }
         }
     }
 }
@@ -127,6 +161,31 @@ mod tests {
             assert!(picture.contains(part), "{part} is missing in {picture}");
         }
         assert!(!picture.contains("style="), "the policy forbids it: {picture}");
+    }
+
+    #[test]
+    fn a_transfer_is_marked_and_a_group_that_rings_is_none() {
+        let named = |label: &str, began, answered, ended| LegSpan {
+            label: label.into(),
+            began_at: at(began),
+            holds: Vec::new(),
+            ..leg(answered, ended)
+        };
+        let first = || named("Ann", 0, Some(10), Some(40));
+        let picture = timeline(&[first(), named("Bob", 30, Some(38), Some(90))], at(100)).into_string();
+        for part in ["0:38: transferred from Ann to Bob.", "class=\"transfer\""] {
+            assert!(picture.contains(part), "{part} is missing in {picture}");
+        }
+        let others = [
+            named("Bob, who rang with Ann", 0, Some(12), Some(90)),
+            named("Bob, whom Ann only asked", 15, Some(20), Some(30)),
+            named("Bob, who did not answer", 15, None, Some(90)),
+        ];
+        for other in others {
+            let label = other.label.clone();
+            let picture = timeline(&[first(), other], at(100)).into_string();
+            assert!(!picture.contains("transferred"), "{label}: {picture}");
+        }
     }
 
     #[test]

@@ -82,7 +82,8 @@ async fn only_insiders_administer(server: &TestServer) {
         outside.get(url).by_admin().send().await.expect("an answer").status().as_u16()
     };
     assert_eq!(asked("/health/ready").await, 200);
-    for path in ["/internal/apps", "//internal/apps", "/%69nternal/apps", "/console", "/console/", "/metrics"] {
+    for path in ["/internal/apps", "//internal/apps", "/%69nternal/apps", "/console", "/console/", "/metrics"]
+    {
         assert_eq!(asked(path).await, 403, "{path}");
     }
     for path in ["/internal/apps", "/metrics"] {
